@@ -1,0 +1,84 @@
+# Options: make TARGET OPTION=value
+#   CPUS      virtual CPUs of the demo kernel
+#   PREFIX    where `make install` puts the commands
+#   FACTOR    multiplies every time limit of the runs in QEMU, for slow machines
+#   MINUTES   how long each target of `make fuzz` runs
+CPUS    ?= 4
+PREFIX  ?= /usr/local
+FACTOR  ?= 1
+MINUTES ?= 10
+
+CARGO ?= cargo
+export XSPLICE_TIME_FACTOR := $(FACTOR)
+
+COMMANDS := xsplice-build xsplice-diff xsplice-link xsplice-ctl
+
+# Programs that builds and tests call, and the Debian packages that hold them.
+PROGRAMS := gcc=gcc ld=binutils readelf=binutils patch=patch clang=clang openssl=openssl \
+            qemu-system-x86_64=qemu-system-x86
+
+.PHONY: help
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+.PHONY: packages
+packages:
+	@tests/ensure-packages.sh $(PROGRAMS)
+
+.PHONY: build
+build: packages ## build the commands
+	$(CARGO) build --release
+
+.PHONY: demo
+demo: packages ## build a kernel twice, make payloads, patch the running kernel and revert
+	$(CARGO) build --release
+	$(CARGO) run --release --quiet -p xsplice-tests --bin demo -- --cpus $(CPUS)
+
+.PHONY: kernel
+kernel: packages ## boot the example kernel and leave it running
+	$(CARGO) build --release
+	$(CARGO) run --release --quiet -p xsplice-tests --bin demo -- --cpus $(CPUS) --keep-running
+
+.PHONY: test
+test: packages ## run all tests
+	$(CARGO) build --workspace --exclude xsplice-testkernel
+	$(CARGO) test --workspace --exclude xsplice-testkernel --no-fail-fast
+
+.PHONY: bless
+bless: packages ## rewrite the expected files of the cases and the transcripts
+	XSPLICE_BLESS=1 $(CARGO) test -p xsplice-tests --test cases
+	TRYCMD=overwrite $(CARGO) test -p xsplice-tests --test transcripts
+
+.PHONY: refresh
+refresh: packages ## rebuild the committed objects of the cases with the local compilers
+	$(CARGO) run --release -p xsplice-tests --bin refresh-cases
+
+.PHONY: fuzz
+fuzz: packages ## mutate objects and payloads for MINUTES each
+	$(CARGO) run --release -p xsplice-tests --bin fuzz -- all $$(($(MINUTES) * 60))
+
+.PHONY: kernel-many
+kernel-many: packages ## boot 16 and 64 CPUs, and patch a thousand times at 4
+	XSPLICE_KERNEL_MANY=1 $(CARGO) test -p xsplice-tests --test booted_kernel
+
+.PHONY: xen
+xen: packages ## build the real Xen twice, boot it, and load payloads with its stock tool
+	$(CARGO) build --release
+	$(CARGO) run --release --quiet -p xsplice-tests --bin xen
+
+.PHONY: install
+install: build ## put the commands, their manual pages and completions below PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(COMMANDS:%=target/release/%) $(DESTDIR)$(PREFIX)/bin
+	target/release/xsplice-manual $(DESTDIR)$(PREFIX)
+
+.PHONY: lint
+lint: ## formatting and lints, warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --exclude xsplice-testkernel --all-targets -- -D warnings
+	$(CARGO) clippy --profile kernel -p xsplice-testkernel -- -D warnings
+
+.PHONY: clean
+clean: ## remove what was built
+	$(CARGO) clean
+	rm -rf out

@@ -1,0 +1,103 @@
+//! Hooks: code of the payload that runs around an action, and the structure it is given.
+
+use zerocopy::{Immutable, IntoBytes, KnownLayout};
+
+/// A kind of hook, named by its section `PREFIXhooks.NAME`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HookKind {
+    /// Array of `void (*)(void)`; runs inside the quiescent zone, after the jumps are written.
+    Load,
+    /// Array of `void (*)(void)`; runs inside the quiescent zone, before the jumps are removed.
+    Unload,
+    /// May veto; runs before the action is scheduled.
+    PreApply,
+    /// Replaces the patcher's own apply, inside the quiescent zone.
+    Apply,
+    /// Sees the result; runs after the CPUs are released.
+    PostApply,
+    /// May veto; runs before the action is scheduled.
+    PreRevert,
+    /// Replaces the patcher's own revert, inside the quiescent zone.
+    Revert,
+    /// Sees the result; runs after the CPUs are released.
+    PostRevert,
+}
+
+/// How many pointers a hook section holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookCount {
+    /// One or more, called in order.
+    Array,
+    /// Exactly one.
+    Single,
+}
+
+impl HookKind {
+    /// Every kind, in section-name order of the design.
+    pub const ALL: [HookKind; 8] = [
+        HookKind::Load,
+        HookKind::Unload,
+        HookKind::PreApply,
+        HookKind::Apply,
+        HookKind::PostApply,
+        HookKind::PreRevert,
+        HookKind::Revert,
+        HookKind::PostRevert,
+    ];
+
+    /// The section's name after `PREFIXhooks.`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            HookKind::Load => "load",
+            HookKind::Unload => "unload",
+            HookKind::PreApply => "preapply",
+            HookKind::Apply => "apply",
+            HookKind::PostApply => "postapply",
+            HookKind::PreRevert => "prerevert",
+            HookKind::Revert => "revert",
+            HookKind::PostRevert => "postrevert",
+        }
+    }
+
+    /// How many pointers its section holds.
+    #[must_use]
+    pub const fn count(self) -> HookCount {
+        match self {
+            HookKind::Load | HookKind::Unload => HookCount::Array,
+            _ => HookCount::Single,
+        }
+    }
+
+    /// Whether a payload with this hook cannot take part in REPLACE (its pre- and post-hooks
+    /// cannot be coalesced or rolled back).
+    #[must_use]
+    pub const fn is_vetoing(self) -> bool {
+        matches!(
+            self,
+            HookKind::PreApply | HookKind::PostApply | HookKind::PreRevert | HookKind::PostRevert
+        )
+    }
+}
+
+/// What a hook other than load and unload is given a pointer to: `struct xsplice_hook_arg` of
+/// `xsplice.h`. Fields are only ever added at the end, and `bytes` tells how many there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct HookArgument {
+    /// Size of this structure in bytes.
+    pub bytes: u32,
+    /// State of the payload: [`crate::hypercall::STATE_CHECKED`] or `STATE_APPLIED`.
+    pub state: u32,
+    /// Result of the action, 0 or a negated error number; post-hooks read it.
+    pub rc: i32,
+    /// Number of records.
+    pub records: u32,
+    /// Address of the payload's NUL-terminated name.
+    pub name: u64,
+    /// Address of the first record.
+    pub funcs: u64,
+}
+
+const _: () = assert!(size_of::<HookArgument>() == 32);

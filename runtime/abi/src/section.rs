@@ -1,0 +1,36 @@
+//! Section names of payloads. Those that carry a profile's prefix are given without it.
+
+/// The records.
+pub const FUNCS: &str = "funcs";
+/// Names that the records point at.
+pub const STRINGS: &str = "strings";
+/// Build-id note of what the payload stacks on.
+pub const DEPENDS: &str = "depends";
+/// Build-id note of the base image.
+pub const XEN_DEPENDS: &str = "xen_depends";
+/// Expectations of 64-byte records.
+pub const EXPECT: &str = "expect";
+/// In-place data words.
+pub const WORDS: &str = "words";
+/// Prefix (after the profile's) of every hook section.
+pub const HOOKS: &str = "hooks.";
+/// Prefix (after the profile's) of the non-allocated sections in which a source acknowledges
+/// what a payload cannot carry.
+pub const ACCEPT: &str = "accept";
+
+/// The payload's own build-id note.
+pub const BUILD_ID: &str = ".note.gnu.build-id";
+/// `key=value` strings, each ended by NUL.
+pub const MODINFO: &str = ".modinfo";
+/// Bug frames: this prefix and the kind, 0 to 3.
+pub const BUG_FRAMES: &str = ".bug_frames.";
+/// Exception table.
+pub const EX_TABLE: &str = ".ex_table";
+/// Code that exception table entries continue at.
+pub const FIXUP: &str = ".fixup";
+/// Alternatives.
+pub const ALTINSTRUCTIONS: &str = ".altinstructions";
+/// Replacement code of alternatives.
+pub const ALTINSTR_REPLACEMENT: &str = ".altinstr_replacement";
+/// Alternative call sites.
+pub const ALT_CALL_SITES: &str = ".alt_call_sites";

@@ -1,0 +1,280 @@
+//! The four payload calls, each made once: structures in, structures out, no rules of their own.
+
+use std::fmt;
+use std::time::Duration;
+use xsplice_abi::Errno;
+use xsplice_abi::hypercall::{
+    ACTION_APPLY, ACTION_CHECK, ACTION_FLAG_NODEPS, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD,
+    Action, Get, Name, OP_ACTION, OP_GET, OP_UPLOAD, Operation, STATE_APPLIED, STATE_CHECKED,
+    Upload,
+};
+use xsplice_abi::limits::NAME_BYTES_MAX;
+use zerocopy::byteorder::little_endian::{U16, U32, U64};
+
+use crate::area::Area;
+use crate::error::{CtlError, Request};
+use crate::transport::Transport;
+
+/// State of a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Loaded and checked.
+    Checked,
+    /// In effect.
+    Applied,
+    /// A number that this tool does not know.
+    Unknown(u32),
+}
+
+impl State {
+    pub(crate) fn from_number(number: u32) -> State {
+        match number {
+            STATE_CHECKED => State::Checked,
+            STATE_APPLIED => State::Applied,
+            other => State::Unknown(other),
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            State::Checked => out.write_str("CHECKED"),
+            State::Applied => out.write_str("APPLIED"),
+            State::Unknown(number) => write!(out, "unknown state {number:#x}"),
+        }
+    }
+}
+
+/// State, and what the last action came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Where it is.
+    pub state: State,
+    /// 0, or a negated error number; `-EAGAIN` while an action is in progress.
+    pub rc: i32,
+}
+
+impl Status {
+    /// Whether an action on it has been scheduled and has not ended.
+    #[must_use]
+    pub fn in_progress(self) -> bool {
+        Errno::from_return(self.rc) == Some(Errno::EAGAIN)
+    }
+}
+
+/// What can be done to a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActionKind {
+    /// Forget it.
+    Unload,
+    /// Take it out of effect.
+    Revert,
+    /// Put it into effect, on top of the others.
+    Apply,
+    /// Put it into effect, and all others out of it.
+    Replace,
+    /// Would apply work now?
+    Check,
+}
+
+impl ActionKind {
+    /// As the command line has it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            ActionKind::Unload => "unload",
+            ActionKind::Revert => "revert",
+            ActionKind::Apply => "apply",
+            ActionKind::Replace => "replace",
+            ActionKind::Check => "check",
+        }
+    }
+
+    /// The state that a payload has to be in.
+    #[must_use]
+    pub fn allowed(self) -> State {
+        match self {
+            ActionKind::Revert => State::Applied,
+            ActionKind::Unload | ActionKind::Apply | ActionKind::Replace | ActionKind::Check => {
+                State::Checked
+            }
+        }
+    }
+
+    /// The state that it is in afterwards; `None` when it is gone.
+    #[must_use]
+    pub fn expected(self) -> Option<State> {
+        match self {
+            ActionKind::Unload => None,
+            ActionKind::Revert | ActionKind::Check => Some(State::Checked),
+            ActionKind::Apply | ActionKind::Replace => Some(State::Applied),
+        }
+    }
+
+    fn number(self) -> u32 {
+        match self {
+            ActionKind::Unload => ACTION_UNLOAD,
+            ActionKind::Revert => ACTION_REVERT,
+            ActionKind::Apply => ACTION_APPLY,
+            ActionKind::Replace => ACTION_REPLACE,
+            ActionKind::Check => ACTION_CHECK,
+        }
+    }
+}
+
+impl fmt::Display for ActionKind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.word())
+    }
+}
+
+/// Whether the payload's dependency has to be on top of the stack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dependencies {
+    /// It has to.
+    #[default]
+    Enforced,
+    /// The operator knows better.
+    Ignored,
+}
+
+/// How long the kernel waits for its CPUs; 0 is the kernel's default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelTimeout {
+    /// In nanoseconds.
+    pub ns: u32,
+}
+
+impl KernelTimeout {
+    /// The longest that the call's field holds.
+    pub const MAX: Duration = Duration::from_nanos(u32::MAX as u64);
+}
+
+/// A payload's name, known to fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PayloadName(String);
+
+impl PayloadName {
+    /// Takes a name of 1 to 127 bytes.
+    ///
+    /// # Errors
+    /// [`CtlError::NameLength`].
+    pub fn new(name: &str) -> Result<PayloadName, CtlError> {
+        if name.is_empty() || name.len() >= NAME_BYTES_MAX {
+            return Err(CtlError::NameLength { length: name.len() });
+        }
+        Ok(PayloadName(name.to_owned()))
+    }
+
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Puts the name and its NUL into the area.
+    fn describe(&self, area: &mut Area) -> Name {
+        let mut bytes = self.0.clone().into_bytes();
+        bytes.push(0);
+        let size = u16::try_from(bytes.len()).expect("a name has at most 128 bytes");
+        Name {
+            name_handle: area.holding(&bytes).handle(),
+            size: U16::new(size),
+            pad: [U16::ZERO; 3],
+        }
+    }
+
+    pub(crate) fn refused(&self, what: Request, errno: Errno, state: Option<State>) -> CtlError {
+        CtlError::Refused {
+            name: self.0.clone(),
+            what,
+            errno,
+            state,
+        }
+    }
+}
+
+impl fmt::Display for PayloadName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+/// Loads `payload` under `name`.
+///
+/// # Errors
+/// [`CtlError::Refused`] with the kernel's reason, or what the transport says.
+pub fn upload(
+    transport: &mut dyn Transport,
+    name: &PayloadName,
+    payload: &[u8],
+) -> Result<(), CtlError> {
+    let mut area = Area::new();
+    let argument = Upload {
+        name: name.describe(&mut area),
+        size: U64::new(payload.len() as u64),
+        payload_handle: area.holding(payload).handle(),
+    };
+    let mut operation = Operation::with(OP_UPLOAD, &argument);
+    let result = transport.sysctl(&mut operation, &mut area.into_bytes())?;
+    match Errno::from_return(result) {
+        Some(errno) => Err(name.refused(Request::Upload, errno, None)),
+        None => Ok(()),
+    }
+}
+
+/// Asks for the status of `name`; `None` when the kernel does not know it.
+///
+/// # Errors
+/// As [`upload`].
+pub fn get(transport: &mut dyn Transport, name: &PayloadName) -> Result<Option<Status>, CtlError> {
+    let mut area = Area::new();
+    let argument = Get {
+        name: name.describe(&mut area),
+        ..Get::default()
+    };
+    let mut operation = Operation::with(OP_GET, &argument);
+    let result = transport.sysctl(&mut operation, &mut area.into_bytes())?;
+    match Errno::from_return(result) {
+        Some(Errno::ENOENT) => Ok(None),
+        Some(errno) => Err(name.refused(Request::Get, errno, None)),
+        None => {
+            let status = operation.read::<Get>().status;
+            Ok(Some(Status {
+                state: State::from_number(status.state.get()),
+                rc: status.rc.get(),
+            }))
+        }
+    }
+}
+
+/// Asks for an action; success means that it is done or under way.
+///
+/// # Errors
+/// The kernel's number as it is: the caller knows the state that explains it.
+pub fn action(
+    transport: &mut dyn Transport,
+    name: &PayloadName,
+    kind: ActionKind,
+    timeout: KernelTimeout,
+    dependencies: Dependencies,
+) -> Result<Result<(), Errno>, CtlError> {
+    let mut area = Area::new();
+    let argument = Action {
+        name: name.describe(&mut area),
+        cmd: U32::new(kind.number()),
+        timeout_ns: U32::new(timeout.ns),
+        flags: U32::new(match dependencies {
+            Dependencies::Enforced => 0,
+            Dependencies::Ignored => ACTION_FLAG_NODEPS,
+        }),
+        pad: U32::ZERO,
+    };
+    let mut operation = Operation::with(OP_ACTION, &argument);
+    let result = transport.sysctl(&mut operation, &mut area.into_bytes())?;
+    Ok(match Errno::from_return(result) {
+        Some(errno) => Err(errno),
+        None => Ok(()),
+    })
+}

@@ -1,0 +1,235 @@
+//! Does what the command line says.
+
+use clap::CommandFactory;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+use xsplice_abi::Errno;
+use xsplice_abi::channel::{CALL_DUMP, CALL_INFO, CALL_TEST};
+
+use crate::action::{Goal, Outcome, Plan, perform};
+use crate::arguments::{
+    ApplyOptions, Arguments, Command, DependencyOption, GoalOption, TimeoutOption,
+};
+use crate::calls::{ActionKind, Dependencies, KernelTimeout, PayloadName, get};
+use crate::error::{CtlError, Request};
+use crate::list::list;
+use crate::load::{Uploaded, apply_or_unload, name_of, read_payload, upload_for};
+use crate::report::{Columns, Format, Report};
+use crate::transport::{SocketTransport, Transport};
+
+/// Does what `arguments` say, results to `out`.
+///
+/// # Errors
+/// Whatever kept it from being done; with `--json` it has been printed to `out` as well.
+pub fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), CtlError> {
+    let format = if arguments.json {
+        Format::Json
+    } else {
+        Format::Text
+    };
+    let mut report = Report { out, format };
+    let Some(command) = &arguments.command else {
+        write!(report.out, "{}", Arguments::command().render_help())?;
+        return Ok(());
+    };
+    let result = connect_and_run(arguments, command, &mut report);
+    if let Err(error) = &result {
+        report.error(error)?;
+    }
+    result
+}
+
+fn connect_and_run(
+    arguments: &Arguments,
+    command: &Command,
+    report: &mut Report<'_>,
+) -> Result<(), CtlError> {
+    let socket = arguments.socket.as_deref().ok_or(CtlError::NoSocket)?;
+    let wait = arguments.wait;
+    // What can be wrong with the arguments is found before the kernel is asked.
+    match command {
+        Command::Upload { name, file, goal } => {
+            let (name, payload) = (PayloadName::new(name)?, read_payload(file)?);
+            let transport = &mut SocketTransport::connect(socket, wait)?;
+            let result = upload_step(transport, report, &name, file, &payload, goal.into());
+            let result = result.map(|uploaded| match uploaded {
+                Uploaded::Now => Outcome::Completed,
+                Uploaded::Before => Outcome::AlreadyThere,
+            });
+            report.end(name.as_str(), "upload", &result)?;
+            result.map(drop)
+        }
+        Command::Load { file, name, apply } => {
+            let name = match name {
+                Some(name) => PayloadName::new(name)?,
+                None => name_of(file)?,
+            };
+            let payload = read_payload(file)?;
+            let transport = &mut SocketTransport::connect(socket, wait)?;
+            let plan = apply_plan(ActionKind::Apply, apply, wait);
+            let uploaded = upload_step(transport, report, &name, file, &payload, plan.goal);
+            report.end_step(&uploaded)?;
+            let uploaded = uploaded?;
+            report.begin("Performing apply")?;
+            let result = apply_or_unload(transport, &name, &plan, uploaded);
+            report.end(name.as_str(), "load", &result)?;
+            result.map(drop)
+        }
+        Command::Get { name } => {
+            let name = PayloadName::new(name)?;
+            let transport = &mut SocketTransport::connect(socket, wait)?;
+            match get(transport, &name)? {
+                Some(status) => report.status(name.as_str(), status),
+                None => Err(name.refused(Request::Get, Errno::ENOENT, None)),
+            }
+        }
+        Command::List { metadata } => {
+            let columns = if *metadata {
+                Columns::Metadata
+            } else {
+                Columns::Status
+            };
+            let transport = &mut SocketTransport::connect(socket, wait)?;
+            report.list(&list(transport)?, columns)
+        }
+        Command::Info => {
+            let text = text_call(socket, wait, (CALL_INFO, Request::Info), "")?;
+            report.facts(&text)
+        }
+        Command::Dump => {
+            let text = text_call(socket, wait, (CALL_DUMP, Request::Dump), "")?;
+            report.text(&text)
+        }
+        Command::Test { words } => {
+            let call = (CALL_TEST, Request::Test);
+            let text = text_call(socket, wait, call, &words.join(" "))?;
+            report.text(&text)
+        }
+        Command::Check { name, dependencies } => {
+            let plan = Plan {
+                dependencies: dependencies.into(),
+                ..plan(ActionKind::Check, wait)
+            };
+            act(socket, report, name, &plan)
+        }
+        Command::Apply { name, apply } => act(
+            socket,
+            report,
+            name,
+            &apply_plan(ActionKind::Apply, apply, wait),
+        ),
+        Command::Revert {
+            name,
+            timeout,
+            goal,
+        } => {
+            let plan = Plan {
+                timeout: timeout.into(),
+                goal: goal.into(),
+                ..plan(ActionKind::Revert, wait)
+            };
+            act(socket, report, name, &plan)
+        }
+        Command::Replace {
+            name,
+            timeout,
+            goal,
+        } => {
+            let plan = Plan {
+                timeout: timeout.into(),
+                goal: goal.into(),
+                ..plan(ActionKind::Replace, wait)
+            };
+            act(socket, report, name, &plan)
+        }
+        Command::Unload { name, goal } => {
+            let plan = Plan {
+                goal: goal.into(),
+                ..plan(ActionKind::Unload, wait)
+            };
+            act(socket, report, name, &plan)
+        }
+    }
+}
+
+fn act(socket: &Path, report: &mut Report<'_>, name: &str, plan: &Plan) -> Result<(), CtlError> {
+    let name = PayloadName::new(name)?;
+    let transport = &mut SocketTransport::connect(socket, plan.limit)?;
+    report.begin(&format!("Performing {}", plan.kind))?;
+    let result = perform(transport, &name, plan);
+    report.end(name.as_str(), plan.kind.word(), &result)?;
+    result.map(drop)
+}
+
+/// Uploads, and announces it; the caller says how it went.
+fn upload_step(
+    transport: &mut dyn Transport,
+    report: &mut Report<'_>,
+    name: &PayloadName,
+    file: &Path,
+    payload: &[u8],
+    goal: Goal,
+) -> Result<Uploaded, CtlError> {
+    let (file, length) = (file.display(), payload.len());
+    report.begin(&format!("Uploading {file} ({length} bytes) as {name}"))?;
+    upload_for(transport, name, payload, goal)
+}
+
+fn text_call(
+    socket: &Path,
+    wait: Duration,
+    (call, what): (u32, Request),
+    request: &str,
+) -> Result<String, CtlError> {
+    let (result, text) = SocketTransport::connect(socket, wait)?.text(call, request)?;
+    match Errno::from_return(result) {
+        Some(errno) => Err(CtlError::Call { what, errno }),
+        None => Ok(text),
+    }
+}
+
+fn plan(kind: ActionKind, limit: Duration) -> Plan {
+    Plan {
+        kind,
+        timeout: KernelTimeout::default(),
+        dependencies: Dependencies::Enforced,
+        goal: Goal::Act,
+        limit,
+    }
+}
+
+fn apply_plan(kind: ActionKind, options: &ApplyOptions, limit: Duration) -> Plan {
+    Plan {
+        timeout: (&options.timeout).into(),
+        dependencies: (&options.dependencies).into(),
+        goal: (&options.goal).into(),
+        ..plan(kind, limit)
+    }
+}
+
+impl From<&TimeoutOption> for KernelTimeout {
+    fn from(option: &TimeoutOption) -> KernelTimeout {
+        option.timeout
+    }
+}
+
+impl From<&DependencyOption> for Dependencies {
+    fn from(option: &DependencyOption) -> Dependencies {
+        if option.nodeps {
+            Dependencies::Ignored
+        } else {
+            Dependencies::Enforced
+        }
+    }
+}
+
+impl From<&GoalOption> for Goal {
+    fn from(option: &GoalOption) -> Goal {
+        if option.if_needed {
+            Goal::BeThere
+        } else {
+            Goal::Act
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Carries one call to the kernel and its answer back.
+//!
+//! A console has no connections: what a tool that was killed had asked may still be answered when
+//! the next one listens. So the stream starts with a zero byte, which ends whatever was cut short,
+//! and only the answer with our own sequence number is ours.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use xsplice_abi::hypercall::Operation;
+use xsplice_runtime::channel::{DELIMITER, Decoder, Frame, FrameKind};
+
+use crate::error::CtlError;
+
+/// One call at a time to a kernel.
+pub trait Transport {
+    /// Makes a payload call. `area` is the caller's memory; it and `operation` come back as the call
+    /// left them. Returns what the call returned.
+    ///
+    /// # Errors
+    /// When no answer came; an error that the kernel returns is a result, not an error here.
+    fn sysctl(&mut self, operation: &mut Operation, area: &mut Vec<u8>) -> Result<i32, CtlError>;
+
+    /// Makes a call that takes and gives text. Returns what the call returned, and the text.
+    ///
+    /// # Errors
+    /// As [`Transport::sysctl`].
+    fn text(&mut self, call: u32, request: &str) -> Result<(i32, String), CtlError>;
+}
+
+/// The kernel's console as a socket of the host.
+#[derive(Debug)]
+pub struct SocketTransport {
+    stream: UnixStream,
+    decoder: Decoder,
+    sequence: u32,
+    answer_limit: Duration,
+}
+
+impl SocketTransport {
+    /// Connects to the socket at `path`. Each call has `answer_limit` to be answered.
+    ///
+    /// # Errors
+    /// [`CtlError::Connect`], [`CtlError::Channel`].
+    pub fn connect(path: &Path, answer_limit: Duration) -> Result<SocketTransport, CtlError> {
+        let connect_error = |source| CtlError::Connect {
+            path: path.to_owned(),
+            source,
+        };
+        let mut stream = UnixStream::connect(path).map_err(connect_error)?;
+        stream
+            .set_write_timeout(Some(answer_limit))
+            .map_err(connect_error)?;
+        stream.write_all(&[DELIMITER]).map_err(CtlError::Channel)?;
+        Ok(SocketTransport {
+            stream,
+            decoder: Decoder::new(),
+            sequence: first_sequence(),
+            answer_limit,
+        })
+    }
+
+    fn call(&mut self, request: &Frame) -> Result<(i32, Frame), CtlError> {
+        let deadline = Instant::now() + self.answer_limit;
+        self.stream
+            .write_all(&request.encode()?)
+            .map_err(|source| self.channel_error(source))?;
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(self.no_answer());
+            }
+            self.stream
+                .set_read_timeout(Some(left))
+                .map_err(CtlError::Channel)?;
+            let count = match self.stream.read(&mut buffer) {
+                Ok(0) => return Err(CtlError::Closed),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(source) => return Err(self.channel_error(source)),
+            };
+            let mut input = &buffer[..count];
+            while let Some(frame) = self.decoder.next(&mut input) {
+                // What cannot be read, and answers to others, are not ours to judge.
+                let Ok(frame) = frame else { continue };
+                let FrameKind::Answer { result } = frame.kind() else {
+                    continue;
+                };
+                if frame.sequence() == request.sequence() && frame.call() == request.call() {
+                    return Ok((result, frame));
+                }
+            }
+        }
+    }
+
+    fn channel_error(&self, source: io::Error) -> CtlError {
+        match source.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => self.no_answer(),
+            _ => CtlError::Channel(source),
+        }
+    }
+
+    fn no_answer(&self) -> CtlError {
+        CtlError::NoAnswer {
+            waited: self.answer_limit,
+        }
+    }
+
+    fn next_sequence(&mut self) -> u32 {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.sequence
+    }
+}
+
+impl Transport for SocketTransport {
+    fn sysctl(&mut self, operation: &mut Operation, area: &mut Vec<u8>) -> Result<i32, CtlError> {
+        let sequence = self.next_sequence();
+        let sent = std::mem::take(area);
+        let length = sent.len();
+        let request = Frame::sysctl(sequence, *operation, sent, length)?;
+        let (result, answer) = self.call(&request)?;
+        *operation = *answer.operation().ok_or(CtlError::Nonsense {
+            what: "no operation in the answer to one",
+        })?;
+        *area = answer.into_data();
+        Ok(result)
+    }
+
+    fn text(&mut self, call: u32, request: &str) -> Result<(i32, String), CtlError> {
+        let sequence = self.next_sequence();
+        let request = Frame::request(call, sequence, request.as_bytes().to_vec())?;
+        let (result, answer) = self.call(&request)?;
+        Ok((result, String::from_utf8_lossy(answer.data()).into_owned()))
+    }
+}
+
+/// A start that the tool before us, killed while it waited, most likely did not have.
+fn first_sequence() -> u32 {
+    let clock = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.subsec_nanos());
+    clock ^ process::id().rotate_left(16)
+}

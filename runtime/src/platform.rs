@@ -1,0 +1,189 @@
+//! The one trait through which the runtime reaches hardware.
+//!
+//! Everything privileged or machine-dependent is behind [`Platform`]: the test kernel implements
+//! it with page tables and an APIC, [`crate::memory`] with a vector of bytes, and a test with a
+//! recorder that asserts the order of effects. Addresses are virtual addresses of the running
+//! image, as 64-bit numbers: the runtime never dereferences one itself.
+
+use core::fmt;
+
+use thiserror::Error;
+use xsplice_abi::hook::HookArgument;
+
+use crate::cpu::{CpuId, CpuSet};
+use crate::rendezvous::Quiesced;
+
+/// Whether the CPU takes maskable interrupts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Interrupts {
+    /// It takes them.
+    On,
+    /// They are held back.
+    Off,
+}
+
+/// What a payload region may be used for. There is no value that is both writable and executable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Access {
+    /// Code: read and execute.
+    ReadExecute,
+    /// Data that the payload writes.
+    ReadWrite,
+    /// Constants, records, notes.
+    ReadOnly,
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Access::ReadExecute => "RX",
+            Access::ReadWrite => "RW",
+            Access::ReadOnly => "RO",
+        })
+    }
+}
+
+/// A page-aligned piece of memory that the platform gave to a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Region {
+    /// First byte; a multiple of [`xsplice_abi::limits::PAGE_BYTES`].
+    pub address: u64,
+    /// Size in bytes; a multiple of the page size, not 0.
+    pub bytes: u64,
+}
+
+impl Region {
+    /// Whether `address` lies inside.
+    #[must_use]
+    pub fn contains(&self, address: u64) -> bool {
+        address
+            .checked_sub(self.address)
+            .is_some_and(|offset| offset < self.bytes)
+    }
+}
+
+/// Importance of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// What happened.
+    Info,
+    /// What was refused or failed, with the reason.
+    Error,
+}
+
+/// The memory asked for is not there or may not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("memory at {address:#x} cannot be read")]
+pub struct MemoryFault {
+    /// First byte that was asked for.
+    pub address: u64,
+}
+
+/// No region of the size asked for is free in the window near the base's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("no {bytes} bytes free near the base's text")]
+pub struct RegionsExhausted {
+    /// How many bytes were asked for.
+    pub bytes: u64,
+}
+
+/// Hardware, as the runtime sees it.
+///
+/// All methods may be called on any CPU and on several at once, unless they say otherwise.
+pub trait Platform: Sync {
+    /// Keeps CPUs from coming and going until [`Platform::thaw_online`], and returns those that
+    /// are online. `None`, and nothing frozen, when one is coming or going right now.
+    ///
+    /// The caller need not be the CPU that thaws.
+    fn freeze_online(&self) -> Option<CpuSet>;
+
+    /// Ends what [`Platform::freeze_online`] began.
+    fn thaw_online(&self);
+
+    /// Makes `cpus` notice that their safe point has work: wakes those that halt, by an IPI. Does
+    /// not wait for them; their handler does nothing but return.
+    fn kick(&self, cpus: &CpuSet);
+
+    /// Nanoseconds since some fixed moment; never goes back, on any CPU.
+    fn now_ns(&self) -> u64;
+
+    /// Called again and again while this CPU waits for others. Spins briefly; with interrupts
+    /// [`Interrupts::On`] it may also halt until the next interrupt, as every change that is
+    /// waited for is followed by a [`Platform::kick`] or by a timer tick.
+    fn relax(&self, interrupts: Interrupts);
+
+    /// Holds maskable interrupts of this CPU back; returns how it was before.
+    fn interrupts_off(&self) -> Interrupts;
+
+    /// Puts back what [`Platform::interrupts_off`] returned.
+    fn interrupts_restore(&self, before: Interrupts);
+
+    /// From now on an NMI on any CPU is only counted. Called by the master alone.
+    fn mask_nmis(&self);
+
+    /// Takes NMIs again and delivers those that were counted. Called once for each
+    /// [`Platform::mask_nmis`], by whichever CPU is the last to serialise.
+    fn unmask_nmis(&self);
+
+    /// Executes a serialising instruction on this CPU (Intel SDM volume 3, "Handling Self- and
+    /// Cross-Modifying Code").
+    fn serialise(&self);
+
+    /// Copies the running image's bytes at `address`: text, data or a payload's region.
+    ///
+    /// # Errors
+    /// [`MemoryFault`] when any byte of the range is not mapped; `into` is then unspecified.
+    fn read(&self, address: u64, into: &mut [u8]) -> Result<(), MemoryFault>;
+
+    /// Overwrites text of the base or of a payload, which stays read-only in its own mapping:
+    /// through a private alias or with CR0.WP, closed again on return. At most 31 bytes. The
+    /// range was read successfully before the rendezvous.
+    fn write_text(&self, quiesced: &Quiesced, address: u64, bytes: &[u8]);
+
+    /// Overwrites the aligned 8-byte word at `address`, little-endian, also where it is mapped
+    /// read-only. The word was read successfully before the rendezvous.
+    fn write_word(&self, quiesced: &Quiesced, address: u64, value: u64);
+
+    /// Gives `bytes` (a multiple of the page size) of zeroed pages within reach of the base's
+    /// text: any two addresses in base text and payload regions less than 2 GiB apart. Writable
+    /// by [`Platform::fill`] and by nothing else until [`Platform::protect`].
+    ///
+    /// # Errors
+    /// [`RegionsExhausted`] when there is no such space.
+    fn allocate(&self, bytes: u64) -> Result<Region, RegionsExhausted>;
+
+    /// Copies `bytes` to the start of a region that is not protected yet.
+    fn fill(&self, region: Region, bytes: &[u8]);
+
+    /// Maps the region for `access` from now on.
+    fn protect(&self, region: Region, access: Access);
+
+    /// Takes the region out of the page tables. Its pages are not reused before
+    /// [`Platform::release`].
+    fn unmap(&self, region: Region);
+
+    /// Has every online CPU flush its TLB and waits for them.
+    ///
+    /// # Errors
+    /// The CPUs that did not confirm within a time that the platform chooses; the runtime keeps
+    /// the pages then and tries again later.
+    fn flush_tlbs(&self) -> Result<(), CpuSet>;
+
+    /// Takes back the pages of an unmapped region, after every CPU has flushed its TLB.
+    fn release(&self, region: Region);
+
+    /// Calls the payload's function at `address`: `void f(void)` for `None` (the result is then
+    /// ignored), else `int f(struct xsplice_hook_arg *)`. A result that is not 0 is a negated
+    /// error number.
+    fn call_hook(&self, address: u64, argument: Option<&HookArgument>) -> i32;
+
+    /// Whether this machine has the CPU feature of this number, in the numbering of the base's
+    /// alternatives.
+    fn has_feature(&self, feature: u16) -> bool;
+
+    /// The CPU this runs on; for messages.
+    fn current_cpu(&self) -> CpuId;
+
+    /// One line for the log, without a line end. Never called inside the quiescent zone.
+    fn log(&self, level: Level, line: fmt::Arguments<'_>);
+}

@@ -1,0 +1,43 @@
+//! The kernel's heap: one first-fit list behind a lock.
+//!
+//! Interrupt handlers do not allocate, so the lock needs no masking.
+
+use core::alloc::{GlobalAlloc, Layout};
+use core::ptr::NonNull;
+
+use linked_list_allocator::Heap;
+use spin::Mutex;
+
+struct KernelHeap(Mutex<Heap>);
+
+#[global_allocator]
+static HEAP: KernelHeap = KernelHeap(Mutex::new(Heap::empty()));
+
+// SAFETY: both functions pass on what `Heap` guarantees; the lock makes each call exclusive.
+unsafe impl GlobalAlloc for KernelHeap {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        self.0
+            .lock()
+            .allocate_first_fit(layout)
+            .map_or(core::ptr::null_mut(), NonNull::as_ptr)
+    }
+
+    unsafe fn dealloc(&self, address: *mut u8, layout: Layout) {
+        let Some(address) = NonNull::new(address) else {
+            return;
+        };
+        // SAFETY: the caller promises that `address` came from `alloc` with this layout.
+        unsafe { self.0.lock().deallocate(address, layout) };
+    }
+}
+
+/// Gives the heap its memory. Called once, before the first allocation.
+pub fn init(start: *mut u8, bytes: usize) {
+    // SAFETY: boot hands over memory that is mapped writable for good and used by nothing else.
+    unsafe { HEAP.0.lock().init(start, bytes) };
+}
+
+/// Bytes in use.
+pub fn used_bytes() -> usize {
+    HEAP.0.lock().used()
+}

@@ -1,0 +1,174 @@
+//! Two CPUs that act on one payload at the same time, over and over: the last CPU applies it, the
+//! first reverts it. Each makes its own hypercalls, as two callers of a real kernel would, so that
+//! actions follow each other back to back and collide.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use spin::Mutex;
+use xsplice_abi::errno::Errno;
+use xsplice_abi::hypercall::{
+    ACTION_APPLY, ACTION_REVERT, Action, Get, Name, OP_ACTION, OP_GET, Operation, STATE_APPLIED,
+    STATE_CHECKED,
+};
+use xsplice_runtime::Privilege;
+use zerocopy::byteorder::little_endian::{U16, U32, U64};
+
+use crate::cpu;
+use crate::platform::KernelRuntime;
+
+/// What has come of one CPU's calls.
+#[derive(Clone, Copy, Debug)]
+struct Tally {
+    /// Actions that ended well.
+    done: u32,
+    /// Actions that were scheduled and then failed.
+    failed: u32,
+    /// Calls turned away because another action was going on.
+    busy: u64,
+    /// Calls refused because the payload was in the other state.
+    refused: u64,
+    /// Calls that failed in any other way.
+    other: u64,
+    /// Whether an action of this CPU is under way.
+    is_waiting: bool,
+}
+
+impl Tally {
+    const NONE: Tally = Tally {
+        done: 0,
+        failed: 0,
+        busy: 0,
+        refused: 0,
+        other: 0,
+        is_waiting: false,
+    };
+}
+
+#[derive(Clone, Debug)]
+struct Plan {
+    /// Name of the payload, with its NUL.
+    name: Vec<u8>,
+    rounds: u32,
+    timeout_ns: u32,
+}
+
+static PLAN: Mutex<Option<Plan>> = Mutex::new(None);
+/// Each CPU locks its own alone while it calls, so that the calls can collide.
+static APPLYING: Mutex<Tally> = Mutex::new(Tally::NONE);
+static REVERTING: Mutex<Tally> = Mutex::new(Tally::NONE);
+
+/// Starts one: `rounds` actions of either kind on the payload called `name`.
+pub fn start(name: &str, rounds: u32, timeout_ns: u32) {
+    let mut with_nul = name.as_bytes().to_vec();
+    with_nul.push(0);
+    *APPLYING.lock() = Tally::NONE;
+    *REVERTING.lock() = Tally::NONE;
+    *PLAN.lock() = Some(Plan {
+        name: with_nul,
+        rounds,
+        timeout_ns,
+    });
+}
+
+/// Prints how far it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress;
+
+impl fmt::Display for Progress {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rounds = PLAN.lock().as_ref().map_or(0, |plan| plan.rounds);
+        let tallies = [("apply", *APPLYING.lock()), ("revert", *REVERTING.lock())];
+        let is_running = tallies
+            .iter()
+            .any(|(_, tally)| tally.is_waiting || tally.done < rounds);
+        write!(out, "running={}", u8::from(is_running))?;
+        for (what, tally) in tallies {
+            let Tally {
+                done,
+                failed,
+                busy,
+                refused,
+                other,
+                ..
+            } = tally;
+            write!(
+                out,
+                " {what}={done} {what}_failed={failed} {what}_busy={busy} \
+                 {what}_refused={refused} {what}_other={other}"
+            )?;
+        }
+        out.write_str("\n")
+    }
+}
+
+/// CPU `number`'s part of it, once a turn.
+pub fn turn(runtime: &KernelRuntime, number: u32) {
+    let (tally, action, from) = if number + 1 == cpu::count() {
+        (&APPLYING, ACTION_APPLY, STATE_CHECKED)
+    } else if number == 0 {
+        (&REVERTING, ACTION_REVERT, STATE_APPLIED)
+    } else {
+        return;
+    };
+    let Some(plan) = PLAN.lock().clone() else {
+        return;
+    };
+    let tally = &mut *tally.lock();
+    if tally.done >= plan.rounds && !tally.is_waiting {
+        return;
+    }
+    let mut get = Operation::with(
+        OP_GET,
+        &Get {
+            name: name(&plan.name),
+            ..Get::default()
+        },
+    );
+    if call(runtime, &mut get, &plan.name) != 0 {
+        tally.other += 1;
+        return;
+    }
+    let status = get.read::<Get>().status;
+    if tally.is_waiting && status.rc.get() != Errno::EAGAIN.negated() {
+        tally.is_waiting = false;
+        if status.rc.get() == 0 {
+            tally.done += 1;
+        } else {
+            tally.failed += 1;
+        }
+    }
+    // At once when the state is the one to leave: the other CPU's action may not be over yet.
+    if tally.is_waiting || tally.done >= plan.rounds || status.state.get() != from {
+        return;
+    }
+    let mut operation = Operation::with(
+        OP_ACTION,
+        &Action {
+            name: name(&plan.name),
+            cmd: U32::new(action),
+            timeout_ns: U32::new(plan.timeout_ns),
+            ..Action::default()
+        },
+    );
+    match Errno::from_return(call(runtime, &mut operation, &plan.name)) {
+        None => tally.is_waiting = true,
+        Some(Errno::EBUSY | Errno::EAGAIN) => tally.busy += 1,
+        Some(Errno::EINVAL) => tally.refused += 1,
+        Some(_) => tally.other += 1,
+    }
+}
+
+/// A call whose area holds the name and nothing else.
+fn call(runtime: &KernelRuntime, operation: &mut Operation, name: &[u8]) -> i32 {
+    let mut area = name.to_vec();
+    runtime.hypercall(Privilege::Privileged, operation, &mut area)
+}
+
+fn name(with_nul: &[u8]) -> Name {
+    Name {
+        name_handle: U64::ZERO,
+        size: U16::new(u16::try_from(with_nul.len()).unwrap_or(u16::MAX)),
+        pad: [U16::ZERO; 3],
+    }
+}

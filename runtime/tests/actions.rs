@@ -1,0 +1,211 @@
+//! States, stack rules and what is written: the four actions against a base in memory.
+
+mod support;
+
+use support::{Caller, FUNCTIONS, Maker, Record, TEXT, base_text, jump_at, peek, runtime};
+use xsplice_abi::Errno;
+use xsplice_abi::hypercall::{
+    ACTION_APPLY, ACTION_CHECK, ACTION_FLAG_NODEPS, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD,
+    STATE_APPLIED, STATE_CHECKED,
+};
+
+const EINVAL: i32 = Errno::EINVAL.negated();
+const EBUSY: i32 = Errno::EBUSY.negated();
+const ENOENT: i32 = Errno::ENOENT.negated();
+const EAGAIN: i32 = Errno::EAGAIN.negated();
+
+#[test]
+fn apply_writes_a_jump_to_the_new_code_and_revert_takes_it_back() {
+    let runtime = runtime();
+    let before = runtime.platform().snapshot();
+    assert_eq!(runtime.upload("one", &Maker::new(1).write()), 0);
+    assert_eq!(runtime.get("one"), Ok((STATE_CHECKED, 0)));
+    assert_eq!(runtime.schedule("one", ACTION_APPLY, 0), 0);
+    assert_eq!(runtime.get("one"), Ok((STATE_CHECKED, EAGAIN)));
+    assert_eq!(
+        jump_at(&runtime, TEXT),
+        None,
+        "nothing happens before the rendezvous"
+    );
+    let epoch = runtime.epoch();
+    runtime.stop();
+    assert_ne!(runtime.epoch(), epoch);
+    assert_eq!(runtime.get("one"), Ok((STATE_APPLIED, 0)));
+    let new = jump_at(&runtime, TEXT).expect("a jump stands at f0");
+    assert_eq!(
+        peek(&runtime, new, 2),
+        [1, 1],
+        "it lands on the payload's code"
+    );
+    assert_eq!(
+        peek(&runtime, TEXT + 5, 27),
+        base_text()[5..32],
+        "only the jump is written"
+    );
+
+    assert_eq!(runtime.act("one", ACTION_REVERT), 0);
+    assert_eq!(runtime.get("one"), Ok((STATE_CHECKED, 0)));
+    assert_eq!(peek(&runtime, TEXT, 32), base_text()[..32]);
+    assert_eq!(
+        runtime.act("one", ACTION_UNLOAD),
+        ENOENT,
+        "GET after UNLOAD finds nothing"
+    );
+    assert_eq!(
+        runtime.platform().snapshot(),
+        before,
+        "no page and no byte is left behind"
+    );
+}
+
+#[test]
+fn the_jump_goes_after_endbr64() {
+    let runtime = runtime();
+    let mut maker = Maker::new(1);
+    maker.records = vec![Record::replacing("f3")];
+    assert_eq!(runtime.upload("one", &maker.write()), 0);
+    assert_eq!(runtime.act("one", ACTION_APPLY), 0);
+    let f3 = FUNCTIONS[3].2;
+    assert_eq!(peek(&runtime, f3, 4), [0xf3, 0x0f, 0x1e, 0xfa]);
+    assert!(jump_at(&runtime, f3 + 4).is_some());
+}
+
+#[test]
+fn each_action_starts_from_its_state_alone() {
+    let runtime = runtime();
+    assert_eq!(runtime.act("one", ACTION_APPLY), ENOENT);
+    runtime.upload("one", &Maker::new(1).write());
+    assert_eq!(runtime.act("one", ACTION_REVERT), EINVAL);
+    assert_eq!(runtime.act("one", ACTION_APPLY), 0);
+    for action in [ACTION_APPLY, ACTION_REPLACE, ACTION_UNLOAD, ACTION_CHECK] {
+        assert_eq!(
+            runtime.schedule("one", action, 0),
+            EINVAL,
+            "action {action}"
+        );
+        assert_eq!(runtime.get("one"), Ok((STATE_APPLIED, 0)));
+    }
+    assert_eq!(runtime.act("one", ACTION_REVERT), 0);
+    assert_eq!(
+        runtime.act("one", ACTION_APPLY),
+        0,
+        "without data it may be applied again"
+    );
+}
+
+#[test]
+fn payloads_stack_on_what_they_depend_on_and_come_off_in_order() {
+    let runtime = runtime();
+    runtime.upload("one", &Maker::new(1).write());
+    runtime.upload("two", &Maker::new(2).stacked_on(1).write());
+    assert_eq!(
+        runtime.act("two", ACTION_APPLY),
+        EINVAL,
+        "its dependency is not there"
+    );
+    assert_eq!(runtime.act("one", ACTION_APPLY), 0);
+    let first = jump_at(&runtime, TEXT);
+    assert_eq!(runtime.act("two", ACTION_APPLY), 0);
+    assert_ne!(
+        jump_at(&runtime, TEXT),
+        first,
+        "the newer payload is reached"
+    );
+    assert_eq!(runtime.act("one", ACTION_REVERT), EBUSY, "it is not on top");
+    assert_eq!(runtime.act("two", ACTION_REVERT), 0);
+    assert_eq!(jump_at(&runtime, TEXT), first, "the older payload is back");
+    assert_eq!(runtime.act("one", ACTION_REVERT), 0);
+    assert_eq!(peek(&runtime, TEXT, 32), base_text()[..32]);
+}
+
+#[test]
+fn the_operator_may_ignore_the_dependency_of_an_apply_and_of_nothing_else() {
+    let runtime = runtime();
+    runtime.upload("two", &Maker::new(2).stacked_on(1).write());
+    assert_eq!(
+        runtime.schedule("two", ACTION_REPLACE, ACTION_FLAG_NODEPS),
+        EINVAL
+    );
+    assert_eq!(
+        runtime.schedule("two", ACTION_APPLY, 2),
+        EINVAL,
+        "an unknown flag"
+    );
+    assert_eq!(runtime.schedule("two", ACTION_CHECK, 0), EINVAL);
+    assert_eq!(runtime.schedule("two", ACTION_CHECK, ACTION_FLAG_NODEPS), 0);
+    assert_eq!(runtime.schedule("two", ACTION_APPLY, ACTION_FLAG_NODEPS), 0);
+    runtime.stop();
+    assert_eq!(runtime.get("two"), Ok((STATE_APPLIED, 0)));
+}
+
+#[test]
+fn replace_leaves_the_new_payload_alone_on_the_base() {
+    let runtime = runtime();
+    let mut one = Maker::new(1);
+    one.records.push(Record::replacing("f1"));
+    runtime.upload("one", &one.write());
+    runtime.upload("two", &Maker::new(2).stacked_on(1).write());
+    runtime.upload("three", &Maker::new(3).write());
+    runtime.act("one", ACTION_APPLY);
+    runtime.act("two", ACTION_APPLY);
+    assert_eq!(runtime.act("three", ACTION_REPLACE), 0);
+    assert_eq!(runtime.get("one"), Ok((STATE_CHECKED, 0)));
+    assert_eq!(runtime.get("two"), Ok((STATE_CHECKED, 0)));
+    assert_eq!(runtime.get("three"), Ok((STATE_APPLIED, 0)));
+    let new = jump_at(&runtime, TEXT).expect("f0 is replaced");
+    assert_eq!(peek(&runtime, new, 1), [3]);
+    assert_eq!(
+        jump_at(&runtime, FUNCTIONS[1].2),
+        None,
+        "f1 is the base's again"
+    );
+    assert_eq!(runtime.act("three", ACTION_REVERT), 0);
+    assert_eq!(peek(&runtime, TEXT, 64), base_text()[..64]);
+}
+
+#[test]
+fn replace_with_a_payload_for_another_one_is_refused() {
+    let runtime = runtime();
+    runtime.upload("one", &Maker::new(1).write());
+    runtime.upload("two", &Maker::new(2).stacked_on(1).write());
+    runtime.act("one", ACTION_APPLY);
+    assert_eq!(runtime.act("two", ACTION_REPLACE), EINVAL);
+    assert_eq!(runtime.get("one"), Ok((STATE_APPLIED, 0)));
+}
+
+#[test]
+fn one_action_at_a_time() {
+    let runtime = runtime();
+    runtime.upload("one", &Maker::new(1).write());
+    runtime.upload("two", &Maker::new(2).write());
+    assert_eq!(runtime.schedule("one", ACTION_APPLY, 0), 0);
+    for action in [ACTION_APPLY, ACTION_REPLACE, ACTION_UNLOAD, ACTION_CHECK] {
+        assert_eq!(runtime.schedule("two", action, 0), EBUSY, "action {action}");
+    }
+    assert_eq!(
+        runtime.upload("three", &Maker::new(3).write()),
+        0,
+        "uploads go on"
+    );
+    runtime.stop();
+    assert_eq!(runtime.schedule("two", ACTION_UNLOAD, 0), 0);
+}
+
+#[test]
+fn cpus_that_do_not_come_are_named_and_nothing_changes() {
+    let runtime = runtime();
+    runtime.upload("one", &Maker::new(1).write());
+    let before = runtime.platform().snapshot();
+    runtime.platform().set_online(3);
+    assert_eq!(runtime.act("one", ACTION_APPLY), EBUSY);
+    assert_eq!(runtime.get("one"), Ok((STATE_CHECKED, EBUSY)));
+    assert_eq!(runtime.platform().snapshot(), before);
+    let events = format!("{:?}", runtime.platform().take_events());
+    assert!(events.contains("CPU1, CPU2"), "{events}");
+    assert!(
+        !events.contains("MaskNmis") && !events.contains("WriteText"),
+        "{events}"
+    );
+    runtime.platform().set_online(1);
+    assert_eq!(runtime.act("one", ACTION_APPLY), 0, "the next try works");
+}

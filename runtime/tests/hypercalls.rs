@@ -1,0 +1,315 @@
+//! Arguments of the hypercalls: every rule and its error number.
+
+mod support;
+
+use support::{Caller, Maker, area, runtime, runtime_with};
+use xsplice_abi::Errno;
+use xsplice_abi::hypercall::{
+    ACTION_APPLY, Action, Get, List, Name, OP_ACTION, OP_GET, OP_LIST, OP_UPLOAD, Operation,
+    Status, Upload,
+};
+use xsplice_runtime::signature::{Signature, SignatureError, Verifier};
+use xsplice_runtime::{Policy, Privilege, SetupError};
+use zerocopy::byteorder::little_endian::{I32, U16, U32, U64};
+
+const EINVAL: i32 = Errno::EINVAL.negated();
+const EFAULT: i32 = Errno::EFAULT.negated();
+
+#[test]
+fn an_unprivileged_caller_gets_eperm_for_everything() {
+    let runtime = runtime();
+    for cmd in [OP_UPLOAD, OP_GET, OP_LIST, OP_ACTION, 99] {
+        let mut operation = Operation::with(cmd, &Get::default());
+        let result = runtime.hypercall(Privilege::Unprivileged, &mut operation, &mut []);
+        assert_eq!(result, Errno::EPERM.negated());
+        assert_ne!(
+            runtime.call(&mut operation, &mut []),
+            Errno::EPERM.negated()
+        );
+    }
+}
+
+#[test]
+fn unknown_operations_and_actions_are_not_supported() {
+    let runtime = runtime();
+    let unsupported = Errno::EOPNOTSUPP.negated();
+    assert_eq!(
+        runtime.call(&mut Operation::with(4, &Get::default()), &mut []),
+        unsupported
+    );
+    runtime.upload("one", &Maker::new(1).write());
+    assert_eq!(runtime.schedule("one", 0, 0), unsupported);
+    assert_eq!(runtime.schedule("one", 6, 0), unsupported);
+    let mut padded = Operation::with(OP_LIST, &List::default());
+    padded.pad = U32::new(1);
+    assert_eq!(runtime.call(&mut padded, &mut []), EINVAL);
+}
+
+#[test]
+fn names_end_with_their_only_nul_and_have_at_most_128_bytes() {
+    let runtime = runtime();
+    let upload = |bytes: &[u8], size: u16, pad: u16| {
+        let file = Maker::new(1).write();
+        let mut area = bytes.to_vec();
+        area.extend(&file);
+        let name = Name {
+            name_handle: U64::new(0),
+            size: U16::new(size),
+            pad: [U16::new(0), U16::new(pad), U16::new(0)],
+        };
+        let upload = Upload {
+            name,
+            size: U64::new(file.len() as u64),
+            payload_handle: U64::new(bytes.len() as u64),
+        };
+        runtime.call(&mut Operation::with(OP_UPLOAD, &upload), &mut area)
+    };
+    assert_eq!(upload(b"", 0, 0), EINVAL);
+    assert_eq!(upload(b"\0", 1, 0), EINVAL, "an empty name");
+    assert_eq!(upload(b"one", 3, 0), EINVAL, "no NUL");
+    assert_eq!(upload(b"o\0e\0", 4, 0), EINVAL, "two NULs");
+    assert_eq!(upload(b"\xff\0", 2, 0), EINVAL, "no UTF-8");
+    assert_eq!(upload(b"one\0", 4, 1), EINVAL, "padding");
+    let mut long = vec![b'n'; 128];
+    long.push(0);
+    assert_eq!(upload(&long, 129, 0), EINVAL);
+    assert_eq!(upload(&long[1..], 128, 0), 0);
+}
+
+#[test]
+fn sizes_and_handles_are_judged_before_the_payload() {
+    let runtime = runtime();
+    let upload = |size: u64, handle: u64, bytes: usize| {
+        let (name, mut area) = area("one", &vec![0; bytes]);
+        let upload = Upload {
+            name,
+            size: U64::new(size),
+            payload_handle: U64::new(handle),
+        };
+        runtime.call(&mut Operation::with(OP_UPLOAD, &upload), &mut area)
+    };
+    assert_eq!(upload(0, 4, 10), EINVAL);
+    assert_eq!(upload(2 * 1024 * 1024 + 1, 4, 10), EINVAL);
+    assert_eq!(upload(11, 4, 10), EFAULT);
+    assert_eq!(upload(1, u64::MAX, 10), EFAULT);
+    assert_eq!(
+        upload(2 * 1024 * 1024, 4, 2 * 1024 * 1024),
+        Errno::ENOEXEC.negated()
+    );
+    let name = Name {
+        name_handle: U64::new(5),
+        size: U16::new(4),
+        pad: [U16::ZERO; 3],
+    };
+    let get = Get {
+        name,
+        ..Get::default()
+    };
+    assert_eq!(
+        runtime.call(&mut Operation::with(OP_GET, &get), &mut [0; 8]),
+        EFAULT
+    );
+}
+
+#[test]
+fn get_demands_a_zero_status_and_actions_a_zero_padding() {
+    let runtime = runtime();
+    runtime.upload("one", &Maker::new(1).write());
+    let (name, mut memory) = area("one", &[]);
+    let get = |state: u32, rc: i32| Get {
+        name,
+        status: Status {
+            state: U32::new(state),
+            rc: I32::new(rc),
+        },
+    };
+    let mut call = |get: &Get| runtime.call(&mut Operation::with(OP_GET, get), &mut memory);
+    assert_eq!(call(&get(1, 0)), EINVAL);
+    assert_eq!(call(&get(0, -1)), EINVAL);
+    assert_eq!(call(&get(0, 0)), 0);
+    let action = Action {
+        name,
+        cmd: U32::new(ACTION_APPLY),
+        pad: U32::new(1),
+        ..Action::default()
+    };
+    assert_eq!(
+        runtime.call(&mut Operation::with(OP_ACTION, &action), &mut memory),
+        EINVAL
+    );
+    assert_eq!(runtime.get("two"), Err(Errno::ENOENT.negated()));
+}
+
+/// A LIST call with room for `nr` entries and this many bytes of names and metadata.
+fn list(runtime: &impl Caller, idx: u32, nr: u32, bytes: u32) -> (i32, List, Vec<u8>) {
+    let entries = u64::from(nr);
+    let [status, len, metadata_len, name] = [0, 8, 12, 16].map(|at| U64::new(at * entries));
+    let metadata = U64::new(16 * entries + u64::from(bytes));
+    let argument = List {
+        idx: U32::new(idx),
+        nr: U32::new(nr),
+        name_total_size: U32::new(bytes),
+        metadata_total_size: U32::new(bytes),
+        status_handle: status,
+        len_handle: len,
+        metadata_len_handle: metadata_len,
+        name_handle: name,
+        metadata_handle: metadata,
+        ..List::default()
+    };
+    let mut area = vec![0xee; usize::try_from(16 * entries + 2 * u64::from(bytes)).unwrap()];
+    let mut operation = Operation::with(OP_LIST, &argument);
+    let result = runtime.call(&mut operation, &mut area);
+    (result, operation.read(), area)
+}
+
+#[test]
+fn list_probes_sizes_and_fills_batches() {
+    let runtime = runtime();
+    let (result, empty, _) = list(&runtime, 0, 0, 0);
+    assert_eq!((result, empty.nr.get()), (0, 0));
+    for number in 1..=3 {
+        runtime.upload(&format!("payload{number}"), &Maker::new(number).write());
+    }
+    let (result, sizes, _) = list(&runtime, 0, 0, 0);
+    assert_eq!(
+        (result, sizes.nr.get(), sizes.name_total_size.get()),
+        (0, 3, 27)
+    );
+    assert_eq!(sizes.metadata_total_size.get(), 3 * 22);
+    assert_ne!(sizes.version, empty.version);
+    let (result, first, memory) = list(&runtime, 0, 2, 100);
+    assert_eq!((result, first.nr.get()), (2, 1), "two filled, one remains");
+    assert_eq!(first.version, sizes.version);
+    assert_eq!(memory[..8], [1, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(memory[16..20], 9_u32.to_le_bytes());
+    assert_eq!(memory[32..50], *b"payload1\0payload2\0");
+    assert_eq!(memory[132..154], *b"abi=xsplice\0name=test\0");
+    let (result, rest, memory) = list(&runtime, 2, 2, 100);
+    assert_eq!((result, rest.nr.get()), (1, 0));
+    assert_eq!(memory[32..41], *b"payload3\0");
+    runtime.schedule("payload1", xsplice_abi::hypercall::ACTION_UNLOAD, 0);
+    assert_ne!(list(&runtime, 0, 0, 0).1.version, sizes.version);
+}
+
+#[test]
+fn list_refuses_what_is_out_of_range() {
+    let runtime = runtime();
+    runtime.upload("payload1", &Maker::new(1).write());
+    assert_eq!(list(&runtime, 0, 1025, 0).0, Errno::E2BIG.negated());
+    assert_eq!(list(&runtime, 0, 1024, 64).0, 1);
+    assert_eq!(list(&runtime, 1, 1, 64).0, EINVAL);
+    assert_eq!(
+        list(&runtime, 0, 1, 8).0,
+        Errno::ENOBUFS.negated(),
+        "the name needs 9 bytes"
+    );
+    let mut argument = List {
+        nr: U32::new(1),
+        ..List::default()
+    };
+    assert_eq!(
+        runtime.call(&mut Operation::with(OP_LIST, &argument), &mut [0; 4]),
+        EFAULT
+    );
+    argument.pad = U32::new(1);
+    assert_eq!(
+        runtime.call(&mut Operation::with(OP_LIST, &argument), &mut [0; 4]),
+        EINVAL
+    );
+}
+
+struct Nobody;
+
+impl Verifier for Nobody {
+    fn verify(&self, _: &Signature<'_>, _: &[u8]) -> Result<(), SignatureError> {
+        Err(SignatureError::UnknownKey)
+    }
+}
+
+#[test]
+fn with_a_trusted_key_unsigned_payloads_are_refused() {
+    let runtime = runtime_with(Policy {
+        deny: &[],
+        verifier: Some(&Nobody),
+    });
+    let file = Maker::new(1).write();
+    assert_eq!(runtime.upload("one", &file), Errno::EKEYREJECTED.negated());
+    let mut signed = file;
+    signed.extend([1, 4, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    signed.extend(xsplice_abi::signature::MAGIC);
+    assert_eq!(runtime.upload("one", &signed), Errno::ENOKEY.negated());
+    let open = support::runtime();
+    assert_eq!(
+        open.upload("one", &signed),
+        0,
+        "without a key the signature is not looked at"
+    );
+}
+
+#[test]
+fn a_deny_list_that_names_nothing_is_refused() {
+    let setup = |deny: &'static [&'static str]| {
+        let base = xsplice_runtime::Base {
+            symbols: support::base_symbols(),
+            build_id: &support::BASE_ID,
+            text: 0..1,
+        };
+        xsplice_runtime::Runtime::new(
+            support::platform(),
+            base,
+            Policy {
+                deny,
+                verifier: None,
+            },
+        )
+        .map(drop)
+    };
+    assert_eq!(setup(&["idle_loop", "a.c#local"]), Ok(()));
+    assert_eq!(
+        setup(&["local"]),
+        Err(SetupError::DenyUnknown { name: "local" })
+    );
+    assert_eq!(
+        setup(&["twice"]),
+        Err(SetupError::DenyAmbiguous { name: "twice" })
+    );
+}
+
+#[test]
+fn the_dump_shows_every_payload_with_regions_and_records() {
+    let runtime = runtime();
+    runtime.upload("one", &Maker::new(1).write());
+    runtime.act("one", ACTION_APPLY);
+    let mut text = String::new();
+    runtime.dump(&mut text).unwrap();
+    for part in [
+        "one state=APPLIED rc=0 stack=0 abi=xsplice",
+        "build-id: 0101010101010101010101010101010101010101",
+        "  RX 0x",
+        "  RO 0x",
+        "  f0 patch 0xffffffff80200000(0x20) with 0x",
+        "(applied)",
+    ] {
+        assert!(text.contains(part), "{part} in:\n{text}");
+    }
+}
+
+#[test]
+fn shadow_variables_stay_until_they_are_detached() {
+    let runtime = runtime();
+    let (shadows, platform) = (runtime.shadows(), runtime.platform());
+    assert_eq!(shadows.get(platform, 0x10, 1), None);
+    let address = shadows.attach(platform, 0x10, 1, 24).unwrap();
+    assert_eq!(address % 16, 0);
+    assert_eq!(shadows.attach(platform, 0x10, 1, 24), Err(Errno::EEXIST));
+    assert_eq!(shadows.attach(platform, 0x10, 3, 0), Err(Errno::EINVAL));
+    assert_eq!(shadows.get(platform, 0x10, 1), Some(address));
+    assert_eq!(shadows.get(platform, 0x10, 2), None);
+    assert_eq!(shadows.get_or_attach(platform, 0x10, 1, 24), Ok(address));
+    assert_ne!(shadows.get_or_attach(platform, 0x20, 1, 24), Ok(address));
+    assert_eq!(shadows.detach(platform, 0x10, 1), Ok(()));
+    assert_eq!(shadows.detach(platform, 0x10, 1), Err(Errno::ENOENT));
+    assert_eq!(shadows.detach_all(platform, 1), 1);
+    assert_eq!(shadows.get(platform, 0x20, 1), None);
+}

@@ -1,0 +1,300 @@
+//! Fetches what the proof needs from the Debian archive, through apt, into the cache.
+//!
+//! apt gets a configuration, lists and a cache of its own inside the cache folder: the system's
+//! sources, lists and packages are neither used nor changed. The signatures are checked with the
+//! keyring that every Debian system has.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::process::{output_of, run_logged, run_quiet};
+
+/// The source package and version everything here was written against.
+pub const XEN_VERSION: &str = "4.17.5+72-g01140da4e8-1";
+/// The release whose main archive carries it.
+const RELEASE: &str = "bookworm";
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// The packages that make up dom0's user space; the kernel is found through its metapackage.
+const PACKAGES: [&str; 10] = [
+    "xen-utils-4.17",
+    "libxenmisc4.17",
+    "libxencall1",
+    "libxentoollog1",
+    "libxenevtchn1",
+    "libxengnttab1",
+    "libxenforeignmemory1",
+    "libxendevicemodel1",
+    "libxentoolcore1",
+    "busybox-static",
+];
+/// The metapackage of the kernel that can be dom0 (the cloud kernel cannot).
+const KERNEL: &str = "linux-image-amd64";
+/// The programs the builds and the boots call, each with its Debian package.
+const PROGRAMS: [&str; 13] = [
+    "gcc=gcc",
+    "ld=binutils",
+    "make=make",
+    "flex=flex",
+    "bison=bison",
+    "perl=perl",
+    "python3=python3",
+    "patch=patch",
+    "tar=tar",
+    "xz=xz-utils",
+    "dpkg-source=dpkg-dev",
+    "apt-get=apt",
+    "qemu-system-x86_64=qemu-system-x86",
+];
+
+/// What has been fetched and unpacked.
+#[derive(Debug)]
+pub struct Archive {
+    /// The unpacked Debian source of Xen, never built in.
+    pub source: PathBuf,
+    /// The root folder all binary packages were unpacked into.
+    pub root: PathBuf,
+    /// The dom0 kernel image.
+    pub kernel: PathBuf,
+    /// The two kernel modules dom0 loads.
+    pub modules: Vec<PathBuf>,
+}
+
+/// Makes sure the programs are there, as the other tests do it.
+pub fn ensure_programs() -> Result<()> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("ensure-packages.sh");
+    let status = Command::new(&script)
+        .args(PROGRAMS)
+        .status()
+        .with_context(|| format!("cannot run {}", script.display()))?;
+    ensure!(
+        status.success(),
+        "programs that the proof calls are missing"
+    );
+    Ok(())
+}
+
+/// apt with a configuration of its own under `cache/apt`.
+#[derive(Debug)]
+struct PrivateApt {
+    directory: PathBuf,
+}
+
+impl PrivateApt {
+    fn set_up(cache: &Path, mirror: Option<&str>) -> Result<Self> {
+        let directory = cache.join("apt");
+        for part in ["state/lists/partial", "cache/archives/partial", "etc"] {
+            fs::create_dir_all(directory.join(part)).context("cannot make apt's folders")?;
+        }
+        let mirror = match mirror {
+            Some(mirror) => mirror.to_owned(),
+            None => system_mirror()?,
+        };
+        let line = |kind: &str| format!("{kind} [signed-by={KEYRING}] {mirror} {RELEASE} main\n");
+        fs::write(
+            directory.join("sources.list"),
+            line("deb") + &line("deb-src"),
+        )
+        .context("cannot write apt's sources")?;
+        Ok(Self { directory })
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        let place = |part: &str| self.directory.join(part).display().to_string();
+        for (key, value) in [
+            ("Dir::Etc::sourcelist", place("sources.list")),
+            ("Dir::Etc::sourceparts", "-".to_owned()),
+            ("Dir::State", place("state")),
+            ("Dir::State::lists", place("state/lists")),
+            ("Dir::Cache", place("cache")),
+            ("APT::Architecture", "amd64".to_owned()),
+            // Downloads land in the cache folder, which apt's own user may not be able to reach.
+            ("APT::Sandbox::User", "root".to_owned()),
+            ("Acquire::Retries", "3".to_owned()),
+        ] {
+            command.arg("-o").arg(format!("{key}={value}"));
+        }
+        command
+    }
+}
+
+/// Where this system gets its own Debian packages: the mirror its administrator chose.
+fn system_mirror() -> Result<String> {
+    let listed = run_quiet(Command::new("apt-get").args([
+        "indextargets",
+        "--format",
+        "$(REPO_URI) $(RELEASE) $(COMPONENT)",
+    ]))?;
+    for line in listed.lines() {
+        let mut words = line.split_whitespace();
+        if let (Some(mirror), Some(release), Some("main")) =
+            (words.next(), words.next(), words.next())
+            && release == RELEASE
+        {
+            return Ok(mirror.to_owned());
+        }
+    }
+    bail!("this system's apt knows no archive of {RELEASE}; name one with --mirror URI")
+}
+
+/// Fetches and unpacks everything, or finds it in the cache.
+pub fn fetch(cache: &Path, mirror: Option<&str>) -> Result<Archive> {
+    let stamp = cache.join("archive.complete");
+    let root = cache.join("root");
+    let source = cache.join("source");
+    if fs::read_to_string(&stamp).is_ok_and(|version| version == XEN_VERSION) {
+        println!("== packages and source: in the cache");
+    } else {
+        println!("== packages and source: fetching through apt");
+        for stale in [&root, &source] {
+            remove(stale)?;
+        }
+        let apt = PrivateApt::set_up(cache, mirror)?;
+        let logs = cache.join("log");
+        run_logged(
+            "apt-get update",
+            apt.command("apt-get").arg("update"),
+            &logs.join("apt-update.log"),
+        )?;
+        fetch_source(&apt, cache, &source)?;
+        fetch_packages(&apt, cache, &root)?;
+        fs::write(&stamp, XEN_VERSION).context("cannot stamp the archive")?;
+    }
+    let kernel = only_entry(&root.join("boot"), "vmlinuz-")?;
+    let modules = ["xen-privcmd.ko", "msr.ko"]
+        .into_iter()
+        .map(|name| find_file(&root.join("lib/modules"), name))
+        .collect::<Result<_>>()?;
+    Ok(Archive {
+        source,
+        root,
+        kernel,
+        modules,
+    })
+}
+
+fn fetch_source(apt: &PrivateApt, cache: &Path, source: &Path) -> Result<()> {
+    let folder = cache.join("debs/source");
+    fs::create_dir_all(&folder).context("cannot make the source's folder")?;
+    run_logged(
+        "apt-get source",
+        apt.command("apt-get")
+            .args(["source", "--download-only", "--only-source"])
+            .arg(format!("xen={XEN_VERSION}"))
+            .current_dir(&folder),
+        &cache.join("log/apt-source.log"),
+    )?;
+    // apt has checked the signature already; the maintainers' keys are not on every system.
+    run_logged(
+        "dpkg-source",
+        Command::new("dpkg-source")
+            .args(["--no-check", "-x"])
+            .arg(folder.join(format!("xen_{XEN_VERSION}.dsc")))
+            .arg(source),
+        &cache.join("log/dpkg-source.log"),
+    )
+}
+
+fn fetch_packages(apt: &PrivateApt, cache: &Path, root: &Path) -> Result<()> {
+    let folder = cache.join("debs/binary");
+    remove(&folder)?;
+    fs::create_dir_all(&folder).context("cannot make the packages' folder")?;
+    fs::create_dir_all(root).context("cannot make the packages' root")?;
+    let depends = run_quiet(apt.command("apt-cache").args(["depends", KERNEL]))?;
+    let kernel = depends
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Depends: "))
+        .with_context(|| format!("{KERNEL} depends on no kernel"))?
+        .to_owned();
+    run_logged(
+        "apt-get download",
+        apt.command("apt-get")
+            .arg("download")
+            .args(PACKAGES)
+            .arg(&kernel)
+            .current_dir(&folder),
+        &cache.join("log/apt-download.log"),
+    )?;
+    for entry in fs::read_dir(&folder).context("cannot list the packages")? {
+        let package = entry.context("cannot list the packages")?.path();
+        let name = package
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        if name.starts_with(&kernel) {
+            unpack_kernel(&package, root)?;
+        } else if name.ends_with(".deb") {
+            run_quiet(Command::new("dpkg-deb").arg("-x").arg(&package).arg(root))?;
+        }
+    }
+    Ok(())
+}
+
+/// Of the kernel's 400 MB only the image and two modules are wanted.
+fn unpack_kernel(package: &Path, root: &Path) -> Result<()> {
+    let script = r#"dpkg-deb --fsys-tarfile "$0" | tar -x -C "$1" --wildcards './boot/vmlinuz-*' '*/xen-privcmd.ko' '*/msr.ko'"#;
+    let output = output_of(
+        Command::new("sh")
+            .args(["-c", script])
+            .arg(package)
+            .arg(root),
+    )?;
+    ensure!(
+        output.status.success(),
+        "{}: cannot unpack the kernel: {}",
+        package.display(),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
+/// Removes a folder if it is there.
+pub fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn only_entry(folder: &Path, prefix: &str) -> Result<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir(folder)
+        .with_context(|| format!("cannot list {}", folder.display()))?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with(prefix))
+        })
+        .collect();
+    ensure!(
+        found.len() == 1,
+        "{}: {} files {prefix}*, one expected",
+        folder.display(),
+        found.len()
+    );
+    Ok(found.remove(0))
+}
+
+/// The file called `name` somewhere below `folder`.
+pub fn find_file(folder: &Path, name: &str) -> Result<PathBuf> {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let entries =
+            fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
+        for entry in entries {
+            let entry = entry.context("cannot list a folder")?;
+            let kind = entry.file_type().context("cannot tell a file's kind")?;
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if entry.file_name() == name {
+                return Ok(entry.path());
+            }
+        }
+    }
+    bail!("{}: no {name} below it", folder.display())
+}

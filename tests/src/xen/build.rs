@@ -1,0 +1,209 @@
+//! Builds Xen: the original once, and each change as an incremental build on top of it.
+//!
+//! The objects of two builds can only be compared when both were made in the same folder by the
+//! same compiler with the same stamps: file names are in the code (`__FILE__`), in the symbols of
+//! assembler files, and the build's date in the banner. So there is one place where anything is
+//! ever built (`work`), and the results are moved away from it afterwards.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+
+use super::archive::{XEN_VERSION, remove};
+use super::process::{run_logged, run_quiet};
+
+/// The stamps Xen would otherwise take from the clock and the machine.
+const STAMPS: [(&str, &str); 5] = [
+    ("XEN_BUILD_DATE", "Thu Jan 1 00:00:00 UTC 2026"),
+    ("XEN_BUILD_TIME", "00:00:00"),
+    ("XEN_BUILD_HOST", "host"),
+    ("XEN_WHOAMI", "user"),
+    ("XEN_DOMAIN", "localdomain"),
+];
+
+/// Whether a build carries DWARF.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DebugInfo {
+    /// As Debian configures it: none.
+    Absent,
+    /// With `-g` added to the compiler's flags.
+    Present,
+}
+
+/// The one place where Xen is built, and where the results are kept.
+#[derive(Debug)]
+pub struct Builder {
+    cache: PathBuf,
+    source: PathBuf,
+    jobs: usize,
+}
+
+/// One finished build tree.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    /// The folder with the objects, `xen` and `xen-syms`.
+    pub directory: PathBuf,
+}
+
+impl Tree {
+    /// The linked image with its symbols.
+    pub fn symbols(&self) -> PathBuf {
+        self.directory.join("xen-syms")
+    }
+
+    /// The image that boots.
+    pub fn image(&self) -> PathBuf {
+        self.directory.join("xen")
+    }
+}
+
+impl Builder {
+    /// A builder of `source` with its results below `cache`.
+    pub fn new(cache: &Path, source: &Path, jobs: usize) -> Self {
+        Self {
+            cache: cache.to_owned(),
+            source: source.to_owned(),
+            jobs,
+        }
+    }
+
+    fn work(&self) -> PathBuf {
+        self.cache.join("work")
+    }
+
+    fn tree(&self, name: &str) -> Tree {
+        Tree {
+            directory: self.cache.join("trees").join(name),
+        }
+    }
+
+    /// The build of the unchanged source, with Xen's own test payloads.
+    pub fn original(&self, debug_info: DebugInfo) -> Result<Tree> {
+        let name = match debug_info {
+            DebugInfo::Absent => "original",
+            DebugInfo::Present => "original-g",
+        };
+        let tree = self.tree(name);
+        if self.is_done(&tree, XEN_VERSION) {
+            println!("== {name}: in the cache");
+            return Ok(tree);
+        }
+        println!("== {name}: building");
+        let started = Instant::now();
+        self.start_over(None)?;
+        self.make(&format!("{name}-config"), &["olddefconfig"], debug_info)?;
+        self.make(name, &[], debug_info)?;
+        if debug_info == DebugInfo::Absent {
+            self.make("tests", &["tests"], debug_info)?;
+        }
+        self.keep(&tree, XEN_VERSION)?;
+        println!("   {name}: {} s", started.elapsed().as_secs());
+        Ok(tree)
+    }
+
+    /// The build of the source with `patch` applied, made from `original`.
+    pub fn changed(
+        &self,
+        name: &str,
+        patch: &Path,
+        original: &Tree,
+        debug_info: DebugInfo,
+    ) -> Result<Tree> {
+        let tree = self.tree(name);
+        let text = fs::read_to_string(patch)
+            .with_context(|| format!("cannot read {}", patch.display()))?;
+        if self.is_done(&tree, &text) {
+            return Ok(tree);
+        }
+        let started = Instant::now();
+        self.start_over(Some(original))?;
+        self.apply(patch)?;
+        self.make(name, &[], debug_info)?;
+        self.keep(&tree, &text)?;
+        println!("   {name}: built in {} s", started.elapsed().as_secs());
+        Ok(tree)
+    }
+
+    fn is_done(&self, tree: &Tree, stamp: &str) -> bool {
+        fs::read_to_string(tree.directory.join(".xsplice-stamp")).is_ok_and(|text| text == stamp)
+    }
+
+    /// Puts pristine source, and the original's objects if given, where things are built.
+    fn start_over(&self, original: Option<&Tree>) -> Result<()> {
+        let work = self.work();
+        remove(&work)?;
+        fs::create_dir_all(&work).context("cannot make the work folder")?;
+        copy(&self.source, &work.join("source"))?;
+        match original {
+            Some(tree) => copy(&tree.directory, &work.join("build")),
+            None => fs::create_dir_all(work.join("build")).context("cannot make the build folder"),
+        }
+    }
+
+    fn apply(&self, patch: &Path) -> Result<()> {
+        let patch =
+            fs::canonicalize(patch).with_context(|| format!("cannot find {}", patch.display()))?;
+        // No fuzz and no backups: an edit that does not fit exactly is another edit.
+        run_quiet(
+            Command::new("patch")
+                .args(["-p1", "--fuzz=0", "--no-backup-if-mismatch", "-i"])
+                .arg(&patch)
+                .current_dir(self.work().join("source")),
+        )?;
+        Ok(())
+    }
+
+    fn make(&self, log: &str, targets: &[&str], debug_info: DebugInfo) -> Result<()> {
+        let work = self.work();
+        let build = fs::canonicalize(work.join("build")).context("cannot find the build folder")?;
+        let mut command = Command::new("make");
+        command
+            .arg("-C")
+            .arg(work.join("source/xen"))
+            .arg(format!("O={}", build.display()))
+            .arg(format!("-j{}", self.jobs))
+            .args(targets)
+            .envs(STAMPS)
+            // Whoever runs this under `make` must not have its flags seen by Xen's makefiles.
+            .env_remove("MAKEFLAGS")
+            .env_remove("MFLAGS")
+            .env_remove("MAKELEVEL")
+            .env_remove("CFLAGS")
+            .env("LC_ALL", "C");
+        if debug_info == DebugInfo::Present {
+            command.env("EXTRA_CFLAGS_XEN_CORE", "-g");
+        }
+        run_logged(
+            &format!("make {log}"),
+            &mut command,
+            &self.cache.join("log").join(format!("make-{log}.log")),
+        )
+    }
+
+    /// Moves the finished build away from the place where it was made.
+    fn keep(&self, tree: &Tree, stamp: &str) -> Result<()> {
+        let build = self.work().join("build");
+        ensure!(
+            build.join("xen-syms").is_file(),
+            "{}: make left no xen-syms",
+            build.display()
+        );
+        remove(&tree.directory)?;
+        if let Some(parent) = tree.directory.parent() {
+            fs::create_dir_all(parent).context("cannot make the trees' folder")?;
+        }
+        fs::rename(&build, &tree.directory).context("cannot move the build")?;
+        // The link back to the source tree would dangle or, worse, lead to another change's source.
+        fs::remove_file(tree.directory.join("source")).ok();
+        fs::write(tree.directory.join(".xsplice-stamp"), stamp).context("cannot stamp the build")
+    }
+}
+
+/// Copies a tree with its times, which `make` goes by.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    run_quiet(Command::new("cp").arg("-a").arg(from).arg(to))?;
+    Ok(())
+}

@@ -1,0 +1,337 @@
+//! The source changes made to Xen: what the tools must say of each, and what dom0 then sees.
+//!
+//! Each is a patch under `fixtures/xen/changes`, made against one exact source version. They touch
+//! different functions, so that all the loadable ones can stand on top of each other. What a
+//! change does is chosen to be visible from dom0: through `/sys/hypervisor` (each read is a
+//! hypercall), a hypercall's result, a machine register, an I/O port or Xen's console.
+
+use super::build::DebugInfo;
+
+/// What `xsplice-build` must say of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// A payload that replaces these functions, as `object:name`, and adds new ones as `+object:name`.
+    Payload(&'static [&'static str]),
+    /// Refused, with at least this code among the reasons.
+    Refused(&'static str),
+    /// Recognised as a structure's layout that ripples through many functions.
+    Ripples,
+    /// No functional change.
+    NoChange,
+}
+
+/// What dom0 sees when it looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// The command prints this.
+    Prints(&'static str),
+    /// The command does not print this.
+    Omits(&'static str),
+    /// Xen prints this on its console.
+    ConsoleSays(&'static str),
+    /// Xen does not print this on its console.
+    ConsoleOmits(&'static str),
+}
+
+/// One way to see whether the change is in force.
+#[derive(Debug, Clone, Copy)]
+pub struct Effect {
+    /// The command in dom0.
+    pub command: &'static str,
+    /// What it shows before the payload is applied and after it is reverted.
+    pub unpatched: Sight,
+    /// What it shows while the payload is applied.
+    pub patched: Sight,
+}
+
+/// What happens to a payload in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Course {
+    /// Applied, reverted, applied again, reverted.
+    Repeatable,
+    /// It has data of its own, so the loader wants it uploaded anew before it is applied again.
+    OnceOnly,
+    /// Its hooks refuse the first attempt to apply and the first to revert.
+    VetoedFirst,
+}
+
+/// One change of Xen's source.
+#[derive(Debug, Clone, Copy)]
+pub struct Change {
+    /// The name of the patch and of the payload.
+    pub name: &'static str,
+    /// What it changes, for the table.
+    pub about: &'static str,
+    /// How the two trees are built.
+    pub debug_info: DebugInfo,
+    /// What the tools must say.
+    pub verdict: Verdict,
+    /// What can be seen from dom0.
+    pub effects: &'static [Effect],
+    /// How it is taken through its life.
+    pub course: Course,
+    /// What Xen prints when it is applied, and when it is reverted.
+    pub applying: &'static [&'static str],
+    /// See `applying`.
+    pub reverting: &'static [&'static str],
+}
+
+const fn file(command: &'static str, unpatched: &'static str, patched: &'static str) -> Effect {
+    Effect {
+        command,
+        unpatched: Sight::Omits(unpatched),
+        patched: Sight::Prints(patched),
+    }
+}
+
+/// An effect that shows as one word which is absent without the payload.
+const fn appears(command: &'static str, word: &'static str) -> Effect {
+    file(command, word, word)
+}
+
+const fn loadable(
+    name: &'static str,
+    about: &'static str,
+    functions: &'static [&'static str],
+    effects: &'static [Effect],
+) -> Change {
+    Change {
+        name,
+        about,
+        debug_info: DebugInfo::Absent,
+        verdict: Verdict::Payload(functions),
+        effects,
+        course: Course::Repeatable,
+        applying: &[],
+        reverting: &[],
+    }
+}
+
+const fn judged(name: &'static str, about: &'static str, verdict: Verdict) -> Change {
+    Change {
+        verdict,
+        ..loadable(name, about, &[], &[])
+    }
+}
+
+/// All changes, in the order of the table and of the stack in which all stand at once.
+pub const CHANGES: &[Change] = &[
+    loadable(
+        "minor-version",
+        "a function in common code",
+        &["common/version.o:xen_minor_version"],
+        &[Effect {
+            command: "cat /sys/hypervisor/version/minor",
+            unpatched: Sight::Prints("17"),
+            patched: Sight::Prints("99"),
+        }],
+    ),
+    loadable(
+        "string-only",
+        "a string and nothing else",
+        &["common/version.o:xen_extra_version"],
+        &[appears("cat /sys/hypervisor/version/extra", "Hello World")],
+    ),
+    loadable(
+        "bug-frame",
+        "a static function with bug frames, one of them new",
+        &["common/hypfs.o:hypfs_unlock"],
+        // hypfs_op (42), read (1), the path "/" of two bytes, into nothing.
+        &[Effect {
+            command: "probe 42 1 hex:2f00 2 0 0",
+            unpatched: Sight::ConsoleOmits("Xen WARN at"),
+            patched: Sight::ConsoleSays("xen/common/hypfs.c:106"),
+        }],
+    ),
+    loadable(
+        "alternatives",
+        "a function with alternatives",
+        // One source, compiled a second time for 32-bit guests.
+        &[
+            "common/compat/kernel.o:compat_xen_version",
+            "common/kernel.o:do_xen_version",
+        ],
+        // xen_version (17), page size (7).
+        &[Effect {
+            command: "probe 17 7 0",
+            unpatched: Sight::Prints("4096"),
+            patched: Sight::Prints("8192"),
+        }],
+    ),
+    loadable(
+        "exception-table",
+        "functions with exception-table entries, and a fault in the new code",
+        &[
+            "arch/x86/usercopy.o:copy_to_guest_ll",
+            "arch/x86/usercopy.o:copy_to_unsafe_ll",
+        ],
+        // xen_version (17), extra version (1) into a page that cannot be written: the copy faults
+        // in the payload's own code and must come back through the payload's own entry.
+        &[
+            Effect {
+                command: "probe 17 1 ro",
+                unpatched: Sight::Prints("-14"),
+                patched: Sight::Prints("-14"),
+            },
+            Effect {
+                command: "probe 17 1 ro",
+                unpatched: Sight::ConsoleOmits("xsplice:"),
+                patched: Sight::ConsoleSays("xsplice: 16 bytes did not reach the guest"),
+            },
+        ],
+    ),
+    loadable(
+        "static-function",
+        "a static function whose address is taken",
+        &["arch/x86/pv/emul-priv-op.o:read_msr"],
+        // 0x78737000, a register that no machine has.
+        &[appears(
+            "dd if=/dev/cpu/0/msr bs=8 count=1 iflag=skip_bytes skip=2020831232",
+            "!xsplice",
+        )],
+    ),
+    loadable(
+        "two-objects",
+        "two functions in two objects",
+        &[
+            "arch/x86/setup.o:arch_get_xen_caps",
+            "common/version.o:xen_compile_date",
+        ],
+        &[
+            appears(
+                "cat /sys/hypervisor/compilation/compile_date",
+                "patched in two objects",
+            ),
+            Effect {
+                command: "cat /sys/hypervisor/properties/capabilities",
+                unpatched: Sight::Prints("xen-3.0-x86_64"),
+                patched: Sight::Prints("xen-3.7-x86_64"),
+            },
+        ],
+    ),
+    Change {
+        course: Course::OnceOnly,
+        ..loadable(
+            "new-function",
+            "a new function with a new static variable",
+            &[
+                "common/version.o:xen_changeset",
+                "+common/version.o:counted_changeset",
+            ],
+            &[
+                file("cat /sys/hypervisor/properties/changeset", "read", "read 1"),
+                file("cat /sys/hypervisor/properties/changeset", "read", "read 2"),
+            ],
+        )
+    },
+    Change {
+        course: Course::OnceOnly,
+        ..loadable(
+            "new-file",
+            "a new source file",
+            &[
+                "common/version.o:xen_compiler",
+                "+common/xsplice_greeting.o:xsplice_greeting",
+            ],
+            &[appears(
+                "cat /sys/hypervisor/compilation/compiler",
+                "greeting to d0",
+            )],
+        )
+    },
+    loadable(
+        "cold-part",
+        "the .cold part of a function",
+        &[
+            "common/rangeset.o:rangeset_add_range",
+            "+common/rangeset.o:announce.constprop.0",
+        ],
+        // domctl (36), interface 0x15: ioport_permission (21) of port 0x2f9 to dom0 itself.
+        &[Effect {
+            command: "probe 36 hex:1500000015000000000000000000000\
+                      0f90200000100000001",
+            unpatched: Sight::ConsoleOmits("xsplice:"),
+            patched: Sight::ConsoleSays("xsplice: the cold part saw 0x2f9"),
+        }],
+    ),
+    Change {
+        applying: &["xsplice: load hook ran"],
+        reverting: &["xsplice: unload hook ran"],
+        ..loadable(
+            "load-hooks",
+            "load and unload hooks",
+            &[
+                "common/version.o:xen_compile_system_maintainer_local",
+                "+common/version.o:said_load",
+                "+common/version.o:said_unload",
+            ],
+            &[appears(
+                "cat /sys/hypervisor/compilation/compiled_by",
+                "the load hook",
+            )],
+        )
+    },
+    Change {
+        course: Course::VetoedFirst,
+        applying: &[
+            "xsplice: preapply hook agrees",
+            "xsplice: postapply hook ran",
+        ],
+        reverting: &[
+            "xsplice: prerevert hook agrees",
+            "xsplice: postrevert hook ran",
+        ],
+        ..loadable(
+            "veto-hooks",
+            "pre and post hooks that veto",
+            &[
+                "common/version.o:xen_major_version",
+                "+common/version.o:told_applied",
+                "+common/version.o:told_reverted",
+                "+common/version.o:veto_first_apply",
+                "+common/version.o:veto_first_revert",
+            ],
+            &[Effect {
+                command: "cat /sys/hypervisor/version/major",
+                unpatched: Sight::Prints("4"),
+                patched: Sight::Prints("5"),
+            }],
+        )
+    },
+    loadable(
+        "assembler",
+        "an assembler function",
+        &["arch/x86/pv/gpr_switch.o:load_guest_gprs"],
+        // Xen calls it for every port dom0 reads; port 0x2ff keeps what was written to it last.
+        &[appears(
+            "printf '\\0' | dd of=/dev/port bs=1 count=1 seek=767 conv=notrunc; \
+             dd if=/dev/port bs=1 count=1 skip=767",
+            "Z",
+        )],
+    ),
+    judged(
+        "assembler-unsized",
+        "an assembler function whose symbol has no size",
+        Verdict::Refused("changed-assembly"),
+    ),
+    judged("line-shift", "lines that only moved", Verdict::NoChange),
+    Change {
+        debug_info: DebugInfo::Present,
+        ..judged(
+            "line-shift",
+            "lines that only moved, built with -g",
+            Verdict::NoChange,
+        )
+    },
+    judged(
+        "data-change",
+        "another initial value of a variable",
+        Verdict::Refused("changed-data"),
+    ),
+    judged(
+        "init-only",
+        "a function that only runs at boot",
+        Verdict::Refused("changed-init"),
+    ),
+    judged("structure", "a structure's layout", Verdict::Ripples),
+];

@@ -1,0 +1,209 @@
+//! Boots Xen with dom0 in QEMU and watches its serial line.
+//!
+//! The watcher exists because a hypervisor that took a bad payload does not stop by itself: a
+//! double fault prints for ever. The guest is killed at the first line that says so, and at its
+//! time limit.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+/// What a crashed hypervisor prints.
+const DEATH: [&str; 3] = ["Panic on CPU", "DOUBLE FAULT", "Kernel panic - not syncing"];
+/// Lines still read after the first sign of death, for the log.
+const LAST_WORDS: usize = 40;
+/// How often the guest's uptime is printed while nothing else is.
+const PROGRESS_EVERY: Duration = Duration::from_secs(15);
+
+/// How QEMU is run.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// QEMU's accelerator: `tcg` works everywhere.
+    pub accelerator: String,
+    /// The CPU model; under TCG `max,-smap`, see `reference/real-xen.md` §1.
+    pub cpu: String,
+    /// How many CPUs: with two or more the loader's rendezvous is real.
+    pub cpus: u32,
+    /// The guest's memory in MiB.
+    pub memory_mib: u32,
+}
+
+/// What to boot.
+#[derive(Debug)]
+pub struct Boot<'a> {
+    /// The multiboot image of Xen.
+    pub xen: &'a Path,
+    /// The dom0 kernel.
+    pub kernel: &'a Path,
+    /// The dom0 root file system.
+    pub initramfs: &'a Path,
+    /// Where the stamped console goes.
+    pub log: PathBuf,
+    /// When the guest is killed.
+    pub time_limit: Duration,
+}
+
+/// How a boot ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// dom0 powered off.
+    PoweredOff,
+    /// The hypervisor or dom0 crashed with this line.
+    Crashed(String),
+    /// The time limit was reached.
+    OutOfTime(Duration),
+    /// QEMU stopped without dom0 having said it was done.
+    Stopped,
+}
+
+/// The console of one boot and how it ended.
+#[derive(Debug)]
+pub struct Session {
+    /// Everything that came over the serial line.
+    pub lines: Vec<String>,
+    /// How it ended.
+    pub end: End,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// Kills QEMU on every way out.
+struct Guest(Child);
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// A comma separates QEMU's multiboot modules, a doubled one is a comma.
+fn module(path: &Path, arguments: &str) -> String {
+    let path = path.display().to_string().replace(',', ",,");
+    if arguments.is_empty() {
+        path
+    } else {
+        format!("{path} {arguments}")
+    }
+}
+
+/// Boots and returns when the guest has ended, one way or another.
+pub fn boot(machine: &Machine, boot: &Boot) -> Result<Session> {
+    let started = Instant::now();
+    let mut log =
+        File::create(&boot.log).with_context(|| format!("cannot write {}", boot.log.display()))?;
+    let modules = format!(
+        "{},{}",
+        module(boot.kernel, "console=hvc0 panic=1 quiet"),
+        module(boot.initramfs, "")
+    );
+    let mut command = Command::new("qemu-system-x86_64");
+    command
+        .args(["-accel", &machine.accelerator, "-cpu", &machine.cpu])
+        .args([
+            "-smp",
+            &machine.cpus.to_string(),
+            "-m",
+            &machine.memory_mib.to_string(),
+        ])
+        .args([
+            "-machine",
+            "q35",
+            "-display",
+            "none",
+            "-vga",
+            "none",
+            "-nodefaults",
+            "-no-reboot",
+        ])
+        // The second serial port only lends its scratch register.
+        .args(["-serial", "stdio", "-serial", "null", "-monitor", "none"])
+        .arg("-kernel")
+        .arg(boot.xen)
+        .args([
+            "-append",
+            "console=com1 com1=115200,8n1 dom0_mem=512M,max:512M dom0_max_vcpus=2 \
+             loglvl=all guest_loglvl=all",
+        ])
+        .args(["-initrd", &modules]);
+    writeln!(log, "{command:?}").context("cannot write the guest's log")?;
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log.try_clone().context("cannot share the guest's log")?)
+        .spawn()
+        .context("cannot run qemu-system-x86_64")?;
+    let mut guest = Guest(child);
+    let console = guest
+        .0
+        .stdout
+        .take()
+        .context("the guest's console was asked for")?;
+    let (sender, receiver) = channel();
+    let reader = thread::spawn(move || {
+        for line in BufReader::new(console).split(b'\n') {
+            let Ok(line) = line else { break };
+            let line = String::from_utf8_lossy(&line)
+                .trim_end_matches('\r')
+                .to_owned();
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    let mut lines: Vec<String> = Vec::new();
+    let mut spoken = Instant::now();
+    let mut death: Option<(usize, String)> = None;
+    let end = loop {
+        let elapsed = started.elapsed();
+        if elapsed >= boot.time_limit {
+            break End::OutOfTime(boot.time_limit);
+        }
+        if spoken.elapsed() >= PROGRESS_EVERY {
+            spoken = Instant::now();
+            println!("   guest: {} s, {} lines", elapsed.as_secs(), lines.len());
+        }
+        let wait = PROGRESS_EVERY.min(boot.time_limit.saturating_sub(elapsed));
+        match receiver.recv_timeout(wait) {
+            Ok(line) => {
+                writeln!(log, "{:8.3} {line}", elapsed.as_secs_f64())
+                    .context("cannot write the guest's log")?;
+                if death.is_none() && DEATH.iter().any(|sign| line.contains(sign)) {
+                    death = Some((lines.len(), line.clone()));
+                }
+                lines.push(line);
+                if let Some((at, sign)) = &death
+                    && lines.len() > at + LAST_WORDS
+                {
+                    break End::Crashed(sign.clone());
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                if let Some((_, sign)) = &death {
+                    break End::Crashed(sign.clone());
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                break match death.take() {
+                    Some((_, sign)) => End::Crashed(sign),
+                    None if lines.iter().any(|line| line.contains("@@DONE")) => End::PoweredOff,
+                    None => End::Stopped,
+                };
+            }
+        }
+    };
+    drop(guest);
+    drop(receiver);
+    reader.join().ok();
+    Ok(Session {
+        lines,
+        end,
+        elapsed: started.elapsed(),
+    })
+}

@@ -1,0 +1,29 @@
+//! The proof on a real hypervisor, run by `make xen`.
+//!
+//! Everything the other tests check against the bundled kernel is checked here against a loader
+//! nobody on this project wrote: the Xen of the Debian archive, built twice, patched while it runs
+//! by the unmodified `xen-livepatch` of the same archive. The way through:
+//!
+//! ```text
+//! archive ── packages, source ──> build ── two trees a change ──> payload ── .livepatch files
+//!                                                                    │ what `verify` foretells
+//! table <── outcomes ── guest (QEMU) <── initramfs <── script <── scenario
+//! ```
+//!
+//! Nothing outside the cache folder is written.
+
+pub mod archive;
+pub mod build;
+pub mod change;
+pub mod faults;
+pub mod guest;
+pub mod in_tree;
+pub mod initramfs;
+pub mod life;
+pub mod payload;
+pub mod process;
+pub mod run;
+pub mod scenario;
+pub mod script;
+pub mod stacks;
+pub mod table;

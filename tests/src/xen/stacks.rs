@@ -1,0 +1,233 @@
+//! The scenarios in which payloads meet: on top of each other, in the wrong order, replaced, and all
+//! at once.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use super::build::Tree;
+use super::change::{Change, Course};
+use super::life::{
+    BUSY, Code, EXISTS, FAILED, INVALID, TRY_AGAIN, act, gone, listed, looks, upload,
+};
+use super::payload::{Said, Stacking, Tools};
+use super::scenario::{Foretold, Placed, Retry, Scenario, Step, Text};
+
+/// Makes the payloads of the scenarios with several payloads, and those scenarios.
+#[derive(Debug)]
+pub struct Stacks<'a> {
+    /// The tools under test.
+    pub tools: &'a Tools,
+    /// The original build.
+    pub original: &'a Tree,
+    /// Where the payloads go.
+    pub folder: &'a Path,
+    /// The tree of each change, by name.
+    pub trees: &'a HashMap<&'static str, Tree>,
+}
+
+impl Stacks<'_> {
+    fn make(&self, file: &str, change: &str, stacking: &Stacking) -> Result<PathBuf> {
+        let path = self.folder.join(format!("{file}.livepatch"));
+        let patched = self
+            .trees
+            .get(change)
+            .with_context(|| format!("{change} was not built"))?;
+        let said = self
+            .tools
+            .build(file, self.original, patched, &path, stacking)?;
+        ensure!(matches!(said, Said::Payload(_)), "{file}: {said:?}");
+        Ok(path)
+    }
+
+    fn foretell(&self, stack: &[&Path], payload: &Path) -> Result<Foretold> {
+        self.tools
+            .foretell(&self.original.symbols(), stack, payload)
+    }
+
+    /// The scenarios of two and three payloads.
+    pub fn scenarios(&self, changes: [&'static Change; 3]) -> Result<Vec<Scenario>> {
+        let [lower, upper, alone] = changes;
+        let lower_path = self.make("stack-lower", lower.name, &Stacking::default())?;
+        let on_lower = Stacking {
+            depends: Some(lower_path.display().to_string()),
+            ..Stacking::default()
+        };
+        let upper_path = self.make("stack-upper", upper.name, &on_lower)?;
+        let alone_path = self.make("stack-alone", alone.name, &Stacking::default())?;
+        let foreign = Stacking {
+            xen_depends: Some("00112233445566778899aabbccddeeff00112233".to_owned()),
+            ..Stacking::default()
+        };
+        let foreign_path = self.make("stack-foreign", lower.name, &foreign)?;
+        let place = |name: &str, path: &Path| Placed {
+            name: name.to_owned(),
+            path: path.to_owned(),
+        };
+        let pair = vec![place("lower", &lower_path), place("upper", &upper_path)];
+
+        let bottom = self.foretell(&[], &lower_path)?;
+        let top = self.foretell(&[&lower_path], &upper_path)?;
+        let mut steps = vec![
+            upload("lower"),
+            upload("upper"),
+            act("apply", "lower").foretold(&bottom),
+            act("apply", "upper").foretold(&top),
+            listed("lower", "APPLIED"),
+            listed("upper", "APPLIED"),
+        ];
+        steps.extend(looks(lower, Code::Patched));
+        steps.extend(looks(upper, Code::Patched));
+        let mut busy = act("revert", "lower")
+            .exits(TRY_AGAIN)
+            .says(Text::Output(BUSY.to_owned()))
+            .says(Text::Console("Top is upper".to_owned()));
+        busy.retry = Retry::Never;
+        steps.push(busy);
+        steps.push(act("revert", "upper"));
+        steps.extend(looks(lower, Code::Patched));
+        steps.extend(looks(upper, Code::Unpatched));
+        steps.push(act("revert", "lower"));
+        steps.extend(looks(lower, Code::Unpatched));
+        let stacking = Scenario {
+            name: "stacking".to_owned(),
+            expected: "upper on lower; lower cannot go first".to_owned(),
+            payloads: pair.clone(),
+            steps,
+        };
+
+        let early = self.foretell(&[], &upper_path)?;
+        let wrong_order = Scenario {
+            name: "wrong-order".to_owned(),
+            expected: "upper without lower: refused, and verify said so".to_owned(),
+            payloads: pair.clone(),
+            steps: [
+                vec![
+                    upload("upper"),
+                    act("apply", "upper")
+                        .exits(FAILED)
+                        .says(Text::Output(INVALID.to_owned()))
+                        .says(Text::Console("build-id failed".to_owned()))
+                        .foretold(&early),
+                    listed("upper", "CHECKED"),
+                ],
+                looks(upper, Code::Unpatched),
+            ]
+            .concat(),
+        };
+
+        let mut nodeps = vec![
+            upload("upper"),
+            Step::new("apply --nodeps upper", "xen-livepatch apply upper --nodeps").retried(),
+        ];
+        nodeps.extend(looks(upper, Code::Patched));
+        nodeps.push(act("revert", "upper"));
+        nodeps.extend(looks(upper, Code::Unpatched));
+        let nodeps = Scenario {
+            name: "nodeps".to_owned(),
+            expected: "upper without lower but with --nodeps: applied".to_owned(),
+            payloads: pair.clone(),
+            steps: nodeps,
+        };
+
+        let foreign_step = upload("foreign")
+            .exits(FAILED)
+            .says(Text::Output(INVALID.to_owned()))
+            .foretold(&self.foretell(&[], &foreign_path)?);
+        let wrong_base = Scenario {
+            name: "wrong-build-id".to_owned(),
+            expected: "for another hypervisor: upload refused, and verify said so".to_owned(),
+            payloads: vec![place("foreign", &foreign_path)],
+            steps: vec![foreign_step, gone("foreign")],
+        };
+
+        let twice = Scenario {
+            name: "same-twice".to_owned(),
+            expected: "one payload under two names: refused, and verify said so".to_owned(),
+            payloads: vec![place("lower", &lower_path), place("again", &lower_path)],
+            steps: vec![
+                upload("lower"),
+                upload("again")
+                    .exits(FAILED)
+                    .says(Text::Output(EXISTS.to_owned()))
+                    .foretold(&self.foretell(&[&lower_path], &lower_path)?),
+                gone("again"),
+            ],
+        };
+
+        let mut replace = vec![
+            upload("lower"),
+            upload("upper"),
+            upload("alone").foretold(&self.foretell(&[], &alone_path)?),
+            act("apply", "lower"),
+            act("apply", "upper"),
+            act("replace", "alone"),
+            listed("alone", "APPLIED"),
+            listed("lower", "CHECKED"),
+            listed("upper", "CHECKED"),
+        ];
+        replace.extend(looks(alone, Code::Patched));
+        replace.extend(looks(lower, Code::Unpatched));
+        replace.extend(looks(upper, Code::Unpatched));
+        replace.push(act("revert", "alone"));
+        replace.extend(looks(alone, Code::Unpatched));
+        let replace = Scenario {
+            name: "replace".to_owned(),
+            expected: "two payloads replaced by a third".to_owned(),
+            payloads: [pair, vec![place("alone", &alone_path)]].concat(),
+            steps: replace,
+        };
+        Ok(vec![
+            stacking,
+            wrong_order,
+            nodeps,
+            wrong_base,
+            twice,
+            replace,
+        ])
+    }
+
+    /// Every loadable change on top of the one before it.
+    pub fn all_at_once(&self, changes: &[&'static Change]) -> Result<Scenario> {
+        let mut payloads: Vec<Placed> = Vec::new();
+        let mut steps = Vec::new();
+        for change in changes {
+            let file = format!("all-{:02}-{}", payloads.len() + 1, change.name);
+            let stacking = Stacking {
+                depends: payloads
+                    .last()
+                    .map(|below| below.path.display().to_string()),
+                ..Stacking::default()
+            };
+            let path = self.make(&file, change.name, &stacking)?;
+            let below: Vec<&Path> = payloads
+                .iter()
+                .map(|placed| placed.path.as_path())
+                .collect();
+            let foretold = self.foretell(&below, &path)?;
+            steps.push(upload(&file));
+            if change.course == Course::VetoedFirst {
+                steps.push(act("apply", &file).exits(FAILED));
+            }
+            steps.push(act("apply", &file).foretold(&foretold));
+            payloads.push(Placed { name: file, path });
+        }
+        for change in changes {
+            steps.extend(looks(change, Code::Patched));
+        }
+        for (change, placed) in changes.iter().zip(&payloads).rev() {
+            if change.course == Course::VetoedFirst {
+                steps.push(act("revert", &placed.name).exits(FAILED));
+            }
+            steps.push(act("revert", &placed.name));
+            steps.extend(looks(change, Code::Unpatched));
+        }
+        Ok(Scenario {
+            name: "all-at-once".to_owned(),
+            expected: format!("{} payloads stand on each other", payloads.len()),
+            payloads,
+            steps,
+        })
+    }
+}

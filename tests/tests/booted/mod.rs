@@ -1,0 +1,8 @@
+//! The checks of the booted kernel, by what they are about.
+
+pub mod actions;
+pub mod attacks;
+pub mod bench;
+pub mod contents;
+pub mod rounds;
+pub mod uploads;

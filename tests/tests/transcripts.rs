@@ -1,0 +1,21 @@
+//! Runs the transcripts of the documents: what they show is what the commands print.
+//!
+//! `TRYCMD=overwrite` rewrites them. They run in the root of the workspace, as a reader would, and
+//! write below `target/`.
+
+use xsplice_tests::{tools, workspace};
+
+#[test]
+fn documents_show_what_the_commands_print() {
+    std::env::set_current_dir(workspace()).expect("the workspace is there");
+    let cases = trycmd::TestCases::new();
+    for name in [
+        "xsplice-build",
+        "xsplice-diff",
+        "xsplice-link",
+        "xsplice-ctl",
+    ] {
+        cases.register_bin(name, tools::folder().join(name));
+    }
+    cases.case("README.md").case("docs/*.md");
+}

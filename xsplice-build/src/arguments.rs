@@ -1,0 +1,174 @@
+//! The command line of `xsplice-build`, as the user may write it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{CommandFactory, FromArgMatches, Parser};
+
+/// Turns two builds of a hypervisor or kernel into a payload that patches the running one.
+///
+/// ORIG is the object tree of the very build that was shipped and is running; PATCHED is the same
+/// source with the fix, built with the same compiler and flags. Functions that differ go into the
+/// payload. Nothing is written when any difference cannot be carried: every such difference is
+/// listed instead.
+#[derive(Debug, Parser)]
+#[command(name = "xsplice-build", version, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(override_usage = "xsplice-build --orig <DIR|FILE> --patched <DIR|FILE> [OPTIONS]")]
+pub struct Arguments {
+    /// Objects of the build that runs: a tree, or one object
+    #[arg(long, value_name = "DIR|FILE", required = false)]
+    #[arg(required_unless_present = "explain_code")]
+    pub orig: PathBuf,
+
+    /// Objects of the patched build: a tree, or one object
+    #[arg(long, value_name = "DIR|FILE", required = false)]
+    #[arg(required_unless_present = "explain_code")]
+    pub patched: PathBuf,
+
+    /// The linked image that runs, with symbols and build-id (such as xen-syms)
+    ///
+    /// Without it, ORIG must hold exactly one such image.
+    #[arg(long, visible_alias = "xen-syms", value_name = "ELF")]
+    pub base: Option<PathBuf>,
+
+    /// Where to write the payload [default: NAME.xsplice]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Name of the payload [default: from --patch, else from the PATCHED folder]
+    #[arg(short, long)]
+    pub name: Option<String>,
+
+    /// Which loader the payload is for
+    #[arg(long, default_value = "xsplice", value_parser = ["xsplice", "xsplice-v1", "livepatch"])]
+    pub abi: String,
+
+    /// Build-id of what the payload stacks on: hex, an image or a payload [default: the base]
+    #[arg(long, value_name = "HEX|ELF")]
+    pub depends: Option<String>,
+
+    /// Build-id of the base: hex or an image [default: the base]
+    #[arg(long, value_name = "HEX|ELF")]
+    pub xen_depends: Option<String>,
+
+    /// Make references to the base absolute instead of leaving them to the loader
+    #[arg(long, visible_alias = "resolve")]
+    pub prelink: bool,
+
+    /// The source patch; the payload is named after it
+    #[arg(long, value_name = "FIX.patch")]
+    pub patch: Option<PathBuf>,
+
+    /// Accept a difference that would be refused, such as `data:NAME` or `line-numbers`
+    #[arg(long, value_name = "WHAT")]
+    pub accept: Vec<String>,
+
+    /// Leave out objects whose path matches
+    #[arg(long, value_name = "GLOB")]
+    pub ignore_object: Vec<String>,
+
+    /// Functions that must never be patched, one name a line
+    #[arg(long, value_name = "FILE")]
+    pub deny: Option<PathBuf>,
+
+    /// Do not compare the original objects with the base (recorded in the payload)
+    #[arg(long)]
+    pub no_base_proof: bool,
+
+    /// Link a second time in another order and compare the bytes
+    #[arg(long)]
+    pub verify_reproducible: bool,
+
+    /// Threads to use [default: one a core]
+    #[arg(short, long, value_name = "N")]
+    pub jobs: Option<usize>,
+
+    /// Write the report as JSON; `-` is standard output
+    #[arg(long, value_name = "FILE|-")]
+    pub json: Option<PathBuf>,
+
+    /// Write the report as one self-contained HTML page, to be read and signed off
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+
+    /// Show for every function why it is in the payload, down to the instructions
+    #[arg(long)]
+    pub explain: bool,
+
+    /// Explain a code of a refusal or reason and exit; `list` names them all
+    #[arg(long, value_name = "CODE")]
+    pub explain_code: Option<String>,
+
+    /// Do everything but write the payload
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Say more: each object that was looked at, each difference that was ignored
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub verbose: bool,
+
+    /// Say nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// What a command line asks for.
+#[derive(Debug)]
+pub enum Request {
+    /// A payload.
+    Build(Box<Arguments>),
+    /// The page of a code, and nothing else.
+    ExplainCode(String),
+}
+
+impl Request {
+    /// Reads a command line; its first word is the program.
+    ///
+    /// # Errors
+    ///
+    /// clap's: usage, or a request for help.
+    pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request, clap::Error> {
+        let matches = Arguments::command().try_get_matches_from(words)?;
+        // Asked for alone, the arguments of a build are missing, so it is looked at first.
+        match matches.get_one::<String>("explain_code") {
+            Some(code) => Ok(Request::ExplainCode(code.clone())),
+            None => Ok(Request::Build(Box::new(Arguments::from_arg_matches(
+                &matches,
+            )?))),
+        }
+    }
+}
+
+const AFTER_HELP: &str = "\
+Exit status: 0 a payload was made; 1 could not run; 2 refused, every reason is listed; \
+3 no functional change.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::{Arguments, Request};
+
+    fn parse(line: &str) -> Result<Request, clap::Error> {
+        Request::parse(line.split(' ').map(Into::into))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_build_needs_both_trees_and_an_explanation_needs_none() {
+        assert!(parse("xsplice-build").is_err());
+        assert!(parse("xsplice-build --orig a").is_err());
+        assert!(matches!(
+            parse("xsplice-build --orig a --patched b"),
+            Ok(Request::Build(_))
+        ));
+        assert!(matches!(
+            parse("xsplice-build --explain-code hook"),
+            Ok(Request::ExplainCode(_))
+        ));
+    }
+}

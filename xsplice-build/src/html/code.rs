@@ -1,0 +1,155 @@
+//! The code of a function: old and new side by side, or the new code alone.
+
+use std::fmt::Write;
+
+use xsplice_diff::disassembly::{Line, Row, listing, side_by_side};
+
+use super::changes::Function;
+use super::text::{Text, count};
+
+/// Rows around a difference that are shown; longer runs of equal rows are folded.
+const CONTEXT_ROWS: usize = 4;
+/// Fewer equal rows than this are not worth folding.
+const FOLD_ROWS_MIN: usize = 4;
+
+/// The new code of a new function is shown unfolded up to here, in instructions.
+const NEW_SHOWN_MAX: usize = 24;
+
+pub fn comparison(out: &mut String, function: &Function<'_>) {
+    let Some(new) = &function.new else { return };
+    let new = listing(new);
+    match &function.old {
+        Some(old) => {
+            let old = listing(old);
+            out.push_str("<h4>Code</h4>");
+            match side_by_side(&old, &new) {
+                Some(rows) => both(out, &old, &new, &rows),
+                None => out.push_str(
+                    "<p>Too long to lay side by side; use <code>objdump -dr</code> on both \
+                     objects.</p>",
+                ),
+            }
+        }
+        None => alone(out, &new),
+    }
+}
+
+fn alone(out: &mut String, lines: &[Line]) {
+    let open = if lines.len() <= NEW_SHOWN_MAX {
+        " open"
+    } else {
+        ""
+    };
+    let _ = write!(
+        out,
+        "<details{open}><summary>Code: {}</summary><div class=\"code single\">",
+        count(lines.len(), "instruction")
+    );
+    for line in lines {
+        out.push_str("<div class=\"row\">");
+        cell(out, "new", Some(line));
+        out.push_str("</div>");
+    }
+    out.push_str("</div></details>");
+}
+
+fn both(out: &mut String, old: &[Line], new: &[Line], rows: &[Row]) {
+    let differing = rows
+        .iter()
+        .filter(|row| !matches!(row, Row::Same(..)))
+        .count();
+    let _ = write!(
+        out,
+        "<p class=\"caption\">{} of {} differ. Addresses that the linker fills in are shown as what \
+         they refer to; jumps inside the function as +offset.</p>\
+         <div class=\"code\"><div class=\"row head\"><div>original</div><div>patched</div></div>",
+        differing,
+        count(rows.len(), "row")
+    );
+    let shown = shown(rows);
+    let mut index = 0;
+    while index < rows.len() {
+        let run = shown[index..]
+            .iter()
+            .take_while(|one| **one == shown[index])
+            .count();
+        if !shown[index] && run >= FOLD_ROWS_MIN {
+            let _ = write!(
+                out,
+                "<details class=\"fold\"><summary>{} alike</summary>",
+                count(run, "instruction")
+            );
+        }
+        for row in &rows[index..index + run] {
+            one_row(out, old, new, *row);
+        }
+        if !shown[index] && run >= FOLD_ROWS_MIN {
+            out.push_str("</details>");
+        }
+        index += run;
+    }
+    out.push_str("</div>");
+}
+
+/// Which rows are near a difference.
+fn shown(rows: &[Row]) -> Vec<bool> {
+    let mut shown = vec![false; rows.len()];
+    for (index, row) in rows.iter().enumerate() {
+        if !matches!(row, Row::Same(..)) {
+            let end = (index + CONTEXT_ROWS + 1).min(rows.len());
+            shown[index.saturating_sub(CONTEXT_ROWS)..end].fill(true);
+        }
+    }
+    shown
+}
+
+fn one_row(out: &mut String, old: &[Line], new: &[Line], row: Row) {
+    let (class, left, right) = match row {
+        Row::Same(i, j) => ("same", Some(&old[i]), Some(&new[j])),
+        Row::Changed(i, j) => ("differs", Some(&old[i]), Some(&new[j])),
+        Row::Removed(i) => ("differs", Some(&old[i]), None),
+        Row::Added(j) => ("differs", None, Some(&new[j])),
+    };
+    let _ = write!(out, "<div class=\"row {class}\">");
+    cell(out, "old", left);
+    cell(out, "new", right);
+    out.push_str("</div>");
+}
+
+fn cell(out: &mut String, side: &str, line: Option<&Line>) {
+    let Some(line) = line else {
+        let _ = write!(out, "<div class=\"cell {side} empty\"></div>");
+        return;
+    };
+    let (mnemonic, operands) = match line.text.split_once(' ') {
+        Some((mnemonic, operands)) => (mnemonic, operands.trim_start()),
+        None => (line.text.as_str(), ""),
+    };
+    let _ = write!(
+        out,
+        "<div class=\"cell {side}\"><span class=\"at\">{:x}</span><span class=\"op\"><b>{}</b> {}</span></div>",
+        line.offset,
+        Text(mnemonic),
+        Text(operands)
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use xsplice_diff::disassembly::Row;
+
+    use super::shown;
+
+    #[test]
+    fn rows_far_from_a_difference_are_folded() {
+        let mut rows: Vec<Row> = (0..30).map(|i| Row::Same(i, i)).collect();
+        rows[20] = Row::Changed(20, 20);
+        let shown = shown(&rows);
+        assert!(!shown[15] && shown[16] && shown[20] && shown[24] && !shown[25]);
+    }
+
+    #[test]
+    fn nothing_is_shown_of_equal_code() {
+        assert_eq!(shown(&[Row::Same(0, 0), Row::Same(1, 1)]), [false, false]);
+    }
+}

@@ -1,0 +1,302 @@
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use xsplice_abi::profile;
+use xsplice_diff::extract::{
+    Extract, OriginalItem, OriginalRelocation, OriginalTarget, Place, Record, Relocation, Section,
+    SectionIndex, Symbol, SymbolIndex,
+};
+use xsplice_diff::report::{
+    Accepted, DataChange, FunctionChange, Ignored, ObjectDiff, Reason, Refusal, RefusalCode,
+    SourceLine, SpecialSection, Status,
+};
+
+use super::{Page, render};
+use crate::report::{BaseInput, Inputs, PayloadSummary, ProofSummary, RefusalEntry, Report};
+
+/// What a hostile object could call its symbols.
+const HOSTILE: &str = "</code><script>alert(1)</script>\"' onload=x {{body}} <!-- \u{202e}";
+
+fn inputs(text: &str) -> Inputs {
+    Inputs {
+        original: text.to_owned(),
+        patched: text.to_owned(),
+        base: Some(BaseInput {
+            path: text.to_owned(),
+            build_id: text.to_owned(),
+        }),
+        objects: 3,
+        equal: 1,
+        added: vec![text.to_owned()],
+        removed: vec![text.to_owned()],
+        ignored_objects: vec![text.to_owned()],
+        merged_objects: vec![text.to_owned()],
+    }
+}
+
+/// `call TARGET; ret`, before and after.
+fn extract(text: &str) -> Extract<'static> {
+    let code = Cow::Borrowed(&[0xe8, 0, 0, 0, 0, 0xc3][..]);
+    let symbol = |kind, place| Symbol {
+        name: text.to_owned(),
+        file: Some(text.to_owned()),
+        binding: 1,
+        kind,
+        size: 6,
+        place,
+    };
+    Extract {
+        object: text.to_owned(),
+        abi: &profile::XSPLICE,
+        sections: vec![Section {
+            name: text.to_owned(),
+            kind: 1,
+            flags: 6,
+            alignment: 16,
+            entry_size: 0,
+            size: 6,
+            data: code.clone(),
+            relocations: vec![Relocation {
+                offset: 1,
+                kind: 4,
+                symbol: SymbolIndex(1),
+                addend: -4,
+            }],
+        }],
+        symbols: vec![
+            symbol(
+                2,
+                Place::Section {
+                    section: SectionIndex(0),
+                    value: 0,
+                },
+            ),
+            symbol(0, Place::Undefined),
+        ],
+        records: vec![Record {
+            name: text.to_owned(),
+            file: None,
+            binding: 1,
+            symbol: SymbolIndex(0),
+            old_size: 6,
+            new_size: 6,
+            address_taken: false,
+            original: OriginalItem {
+                name: text.to_owned(),
+                file: None,
+                binding: 1,
+                section_name: ".text".to_owned(),
+                section_offset: 0,
+                bytes: code,
+                relocations: vec![OriginalRelocation {
+                    offset: 1,
+                    kind: 4,
+                    addend: -4,
+                    target: OriginalTarget::Symbol {
+                        name: "was_called".to_owned(),
+                        file: None,
+                    },
+                }],
+                patched_at_boot: Vec::new(),
+            },
+        }],
+        accepted: Vec::new(),
+    }
+}
+
+/// A diff in which every text is `text`.
+fn diff(text: &str) -> ObjectDiff<'static> {
+    let own = || text.to_owned();
+    ObjectDiff {
+        object: own(),
+        functions: vec![FunctionChange {
+            object: own(),
+            name: own(),
+            file: Some(format!("{text}.c")),
+            status: Status::Changed,
+            old_size: 6,
+            new_size: 6,
+            source: Some(SourceLine {
+                file: own(),
+                line: 7,
+            }),
+            reasons: vec![
+                Reason::TargetDiffers {
+                    offset: 1,
+                    old: own(),
+                    new: own(),
+                },
+                Reason::StringDiffers {
+                    offset: 1,
+                    old: own(),
+                    new: own(),
+                },
+                Reason::PulledIn { by: own() },
+                Reason::LayoutOnly { types: vec![own()] },
+                Reason::LooksLikeLineNumbers,
+            ],
+        }],
+        data: vec![DataChange {
+            object: own(),
+            name: own(),
+            section: own(),
+            status: Status::New,
+        }],
+        special_sections: vec![SpecialSection {
+            object: own(),
+            section: own(),
+            entries: 2,
+        }],
+        ignored: vec![Ignored {
+            object: own(),
+            name: own(),
+            why: own(),
+        }],
+        accepted: vec![Accepted {
+            object: own(),
+            what: own(),
+            code: RefusalCode::ChangedData,
+            message: own(),
+        }],
+        refusals: Vec::new(),
+        extract: Some(extract(text)),
+    }
+}
+
+fn page(text: &str, diffs: &[ObjectDiff<'static>]) -> String {
+    let mut report = Report::new(inputs(text), diffs);
+    let refusals = diffs.iter().flat_map(|diff| &diff.refusals);
+    report.refusals.extend(refusals.map(RefusalEntry::from));
+    let own = || vec![text.to_owned()];
+    report.proof = Some(ProofSummary {
+        objects: 1,
+        proven: 1,
+        absent: 0,
+        failed: own(),
+        superseded: own(),
+        unlinked: own(),
+        foreign: own(),
+    });
+    report.payload = Some(PayloadSummary {
+        path: text.to_owned(),
+        size: 4096,
+        build_id: text.to_owned(),
+        depends: text.to_owned(),
+        sha1: text.to_owned(),
+        functions: 1,
+    });
+    render(&Page {
+        name: text,
+        abi: &profile::XSPLICE,
+        report: &report,
+        diffs,
+        linked: None,
+    })
+}
+
+/// Every tag of the page, with its attributes.
+fn tags(html: &str) -> Vec<&str> {
+    let (_, body) = html.split_once("</style>").expect("a style sheet");
+    body.split('<')
+        .skip(1)
+        .map(|rest| {
+            let (tag, _) = rest
+                .split_once('>')
+                .unwrap_or_else(|| panic!("no tag: {rest}"));
+            tag
+        })
+        .collect()
+}
+
+#[test]
+fn hostile_names_stay_text() {
+    let hostile = page(HOSTILE, &[diff(HOSTILE)]);
+    let tame = page("tame", &[diff("tame")]);
+    assert!(
+        hostile.contains("&lt;script&gt;"),
+        "the names are on the page"
+    );
+    assert!(
+        hostile.contains("{{body}}"),
+        "a name is not a place of the template"
+    );
+    assert!(
+        !hostile.contains('\u{202e}'),
+        "nothing turns the text around"
+    );
+    // The same page with tame names has the same tags with the same attributes, one by one.
+    assert_eq!(tags(&hostile), tags(&tame));
+}
+
+#[test]
+fn a_hostile_refusal_stays_text() {
+    let refused = |text: &str| {
+        let mut diff = diff(text);
+        diff.extract = None;
+        diff.refusals.push(Refusal {
+            code: RefusalCode::ChangedBss,
+            object: text.to_owned(),
+            section: Some(text.to_owned()),
+            symbol: Some(text.to_owned()),
+            offset: Some(8),
+            message: text.to_owned(),
+        });
+        page(text, &[diff])
+    };
+    let hostile = refused(HOSTILE);
+    assert!(hostile.contains("Ways out"), "the manual's page is at hand");
+    assert_eq!(tags(&hostile), tags(&refused("tame")));
+}
+
+#[test]
+fn the_page_asks_nothing_of_the_network_and_runs_nothing() {
+    let html = page("tame", &[diff("tame")]);
+    for forbidden in [
+        "<script",
+        "src=",
+        "http://",
+        "https://",
+        "url(",
+        "@import",
+        "javascript:",
+    ] {
+        assert!(!html.contains(forbidden), "{forbidden}");
+    }
+    assert!(html.contains("default-src 'none'"));
+}
+
+#[test]
+fn every_link_leads_somewhere_and_no_place_has_two_names() {
+    let html = page("tame", &[diff("tame"), diff("other")]);
+    let after = |key: &str| -> Vec<String> {
+        html.split(key)
+            .skip(1)
+            .map(|rest| rest.split('"').next().expect("quoted").to_owned())
+            .collect()
+    };
+    let ids = after(" id=\"");
+    let places: BTreeSet<&String> = ids.iter().collect();
+    assert_eq!(places.len(), ids.len(), "{ids:?}");
+    let links = after("href=\"#");
+    assert!(links.len() > 5);
+    for link in links {
+        assert!(places.contains(&link), "#{link}");
+    }
+}
+
+#[test]
+fn code_is_compared_with_the_names_of_what_it_calls() {
+    let html = page("tame", &[diff("tame")]);
+    assert!(
+        html.contains("<del><code>was_called</code></del>"),
+        "{html}"
+    );
+    assert!(html.contains("1 of 2 rows differ"), "{html}");
+}
+
+#[test]
+fn without_a_change_the_page_says_so() {
+    let html = page("tame", &[]);
+    assert!(html.contains("No functional change"));
+    assert!(!html.contains("id=\"functions\""));
+}

@@ -1,0 +1,77 @@
+//! Brings the files of both trees into memory, once each.
+
+use anyhow::{Context, Result};
+use xsplice_link::mapped::MappedFile;
+
+use crate::pair::Pair;
+
+/// The bytes of one [`Pair`].
+#[derive(Debug)]
+pub enum Bytes {
+    /// Both trees have it.
+    Both {
+        original: MappedFile,
+        patched: MappedFile,
+    },
+    /// Only the patched tree has it.
+    Added { patched: MappedFile },
+    /// Only the original tree has it.
+    Removed { original: MappedFile },
+}
+
+/// An object with its bytes.
+#[derive(Debug)]
+pub struct Input {
+    /// Path relative to the tree.
+    pub name: String,
+    /// The file or files.
+    pub bytes: Bytes,
+}
+
+impl Input {
+    /// Maps the files of `pair`.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be opened or mapped.
+    pub fn open(pair: Pair) -> Result<Input> {
+        let map = |path: &std::path::Path| {
+            MappedFile::open(path).with_context(|| "every object of both trees must be readable")
+        };
+        let (name, bytes) = match pair {
+            Pair::Both {
+                name,
+                original,
+                patched,
+            } => {
+                let bytes = Bytes::Both {
+                    original: map(&original)?,
+                    patched: map(&patched)?,
+                };
+                (name, bytes)
+            }
+            Pair::Added { name, patched } => (
+                name,
+                Bytes::Added {
+                    patched: map(&patched)?,
+                },
+            ),
+            Pair::Removed { name, original } => (
+                name,
+                Bytes::Removed {
+                    original: map(&original)?,
+                },
+            ),
+        };
+        Ok(Input { name, bytes })
+    }
+
+    /// The original object, where there is one.
+    #[must_use]
+    pub fn original(&self) -> Option<&[u8]> {
+        match &self.bytes {
+            Bytes::Both { original, .. } | Bytes::Removed { original } => Some(original),
+            Bytes::Added { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! From two builds to a payload: pairs the trees, runs the differ on every pair and the linker
+//! on what came out, and tells people and pipelines what was done.
+//!
+//! No rule about ELF lives here; this crate decides only what is read, what is written, and in
+//! which order.
+#![forbid(unsafe_code)]
+
+pub mod arguments;
+pub mod base;
+pub mod code_page;
+pub mod compare;
+pub mod html;
+pub mod inputs;
+pub mod manual;
+pub mod merged;
+pub mod name;
+pub mod pair;
+pub mod payload;
+pub mod progress;
+pub mod proof;
+pub mod report;
+pub mod run;
+pub mod story;
+
+pub use arguments::Arguments;
+pub use run::{ExitStatus, run};

@@ -1,0 +1,41 @@
+//! The `xsplice-build` command; see the library.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use anstream::{eprintln, print};
+use xsplice_build::arguments::Request;
+use xsplice_build::{ExitStatus, code_page, run};
+
+fn main() -> ExitCode {
+    let request = match Request::parse(std::env::args_os()) {
+        Ok(request) => request,
+        Err(error) => {
+            // Printing help fails only when nobody listens.
+            let _ = error.print();
+            let status = if error.use_stderr() {
+                ExitStatus::CouldNotRun
+            } else {
+                ExitStatus::Done
+            };
+            return status.into();
+        }
+    };
+    let result = match request {
+        Request::Build(arguments) => run(&arguments),
+        Request::ExplainCode(code) => match code_page::explain(&code) {
+            Ok(page) => {
+                print!("{page}");
+                Ok(ExitStatus::Done)
+            }
+            Err(error) => Err(error.into()),
+        },
+    };
+    match result {
+        Ok(status) => status.into(),
+        Err(error) => {
+            eprintln!("xsplice-build: {error:#}");
+            ExitStatus::CouldNotRun.into()
+        }
+    }
+}

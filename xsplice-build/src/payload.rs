@@ -1,0 +1,132 @@
+//! Turns the command line into link options, and a linked payload into a file.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use sha1::{Digest, Sha1};
+use xsplice_abi::Profile;
+use xsplice_link::link::Payload;
+use xsplice_link::mapped::MappedFile;
+use xsplice_link::options::{BaseProof, References, StacksOn};
+use xsplice_link::verify::{self, Against, CheckKind, NamedFile, Verification, deny_list};
+use xsplice_link::{Base, BuildId, LinkOptions, Refusal, RefusalCode};
+
+use crate::arguments::Arguments;
+use crate::report::{PayloadSummary, RefusalEntry};
+
+/// Link options from the command line.
+///
+/// # Errors
+///
+/// `--depends` or `--xen-depends` is neither hexadecimal nor a file with a build-id.
+pub fn options(
+    arguments: &Arguments,
+    name: &str,
+    abi: &'static Profile,
+    base: &Base<'_>,
+) -> Result<LinkOptions> {
+    let mut options = LinkOptions::new(name, abi);
+    if arguments.prelink {
+        options.references = References::Prelinked;
+    }
+    if arguments.no_base_proof {
+        options.proof = BaseProof::Skipped;
+    }
+    if let Some(text) = &arguments.depends {
+        options.stacks_on = StacksOn::from_argument(text, base).context("--depends")?;
+    }
+    if let Some(text) = &arguments.xen_depends {
+        options.base_id = Some(BuildId::from_argument(text).context("--xen-depends")?);
+    }
+    Ok(options)
+}
+
+/// Runs `verify` on what was linked.
+///
+/// # Errors
+///
+/// A file named by an option that cannot be read.
+pub fn verify(
+    arguments: &Arguments,
+    base: &Base<'_>,
+    options: &LinkOptions,
+    path: &Path,
+    payload: &Payload,
+) -> Result<Verification> {
+    let path = path.display().to_string();
+    let deny = match &arguments.deny {
+        Some(file) => deny_list(&MappedFile::open(file)?),
+        None => Vec::new(),
+    };
+    // A payload that stacks on others does not tell what those are, so it cannot stand for the
+    // stack.
+    let below = match (&options.stacks_on, &arguments.depends) {
+        (StacksOn::Payload(_), Some(text)) => Some((text, MappedFile::open(Path::new(text))?)),
+        _ => None,
+    };
+    let stack: Vec<NamedFile<'_>> = below
+        .iter()
+        .map(|(path, bytes)| NamedFile { path, bytes })
+        .collect();
+    let against = Against {
+        base,
+        stack: &stack,
+        deny: &deny,
+        signer: None,
+    };
+    Ok(verify::verify(
+        NamedFile {
+            path: &path,
+            bytes: &payload.bytes,
+        },
+        against,
+    )?)
+}
+
+/// What `verify` has against a payload. An id that an option gives is for another base or for a
+/// stack that is not at hand: that the payload carries it is what was asked for.
+#[must_use]
+pub fn failures(verification: &Verification, options: &LinkOptions) -> Vec<RefusalEntry> {
+    let is_asked_for = |check: CheckKind| match check {
+        CheckKind::BaseId => options.base_id.is_some(),
+        CheckKind::Depends => matches!(options.stacks_on, StacksOn::Id(_)),
+        _ => false,
+    };
+    let failures = verification
+        .failures()
+        .filter(|check| !is_asked_for(check.check));
+    let refusals = failures.map(|check| {
+        let message = format!("{}: {}", check.check.name(), check.message);
+        RefusalEntry::from(&Refusal::new(
+            RefusalCode::VerifyFailed,
+            &verification.payload,
+            message,
+        ))
+    });
+    refusals.collect()
+}
+
+/// Where the payload goes.
+#[must_use]
+pub fn output_path(arguments: &Arguments, name: &str) -> PathBuf {
+    arguments
+        .output
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(format!("{name}.xsplice")))
+}
+
+/// What the report says of `payload`, which goes to `path`.
+#[must_use]
+pub fn summary(payload: &Payload, path: &Path) -> PayloadSummary {
+    PayloadSummary {
+        path: path.display().to_string(),
+        size: payload.bytes.len(),
+        build_id: payload.build_id.to_string(),
+        depends: payload.depends.to_string(),
+        sha1: Sha1::digest(&payload.bytes)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect(),
+        functions: payload.records.len(),
+    }
+}

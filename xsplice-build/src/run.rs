@@ -1,0 +1,477 @@
+//! The order in which things happen: pair, compare, prove, link, verify, write.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use rayon::prelude::*;
+use xsplice_abi::Profile;
+use xsplice_diff::explain::explain;
+use xsplice_diff::{Extract, ObjectDiff, Options, Verdict};
+use xsplice_link::link::Payload;
+use xsplice_link::mapped::MappedFile;
+use xsplice_link::options::BaseProof;
+use xsplice_link::output::write_file;
+use xsplice_link::verify::Verification;
+use xsplice_link::{Base, LinkError, Refusal, RefusalCode, inspect, link};
+
+use crate::arguments::Arguments;
+use crate::compare::{Comparison, compare};
+use crate::html::{self, Linked, Page};
+use crate::inputs::Input;
+use crate::merged::Merged;
+use crate::pair::{Pairs, pair};
+use crate::progress::{Progress, Visibility};
+use crate::proof::{Proof, prove};
+use crate::report::{BaseInput, Inputs, ProofSummary, RefusalEntry, Report};
+use crate::story::Detail;
+use crate::{base, merged, name, payload, story};
+
+/// What the command's exit status says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// 0: a payload was made.
+    Done,
+    /// 1: usage, bad input, I/O, limits.
+    CouldNotRun,
+    /// 2: the changes cannot be carried by a payload; every reason was listed.
+    Refused,
+    /// 3: nothing that matters differs.
+    NoChange,
+}
+
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> ExitCode {
+        ExitCode::from(match status {
+            ExitStatus::Done => 0,
+            ExitStatus::CouldNotRun => 1,
+            ExitStatus::Refused => 2,
+            ExitStatus::NoChange => 3,
+        })
+    }
+}
+
+/// Does everything that the command line asks for.
+///
+/// # Errors
+///
+/// What makes the exit status 1: no payload was written, and no report.
+pub fn run(arguments: &Arguments) -> Result<ExitStatus> {
+    if let Some(jobs) = arguments.jobs {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(jobs)
+            .build()
+            .with_context(|| format!("-j {jobs}: cannot start the threads"))?;
+        return pool.install(|| run_on_pool(arguments));
+    }
+    run_on_pool(arguments)
+}
+
+fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
+    let abi = Profile::by_name(&arguments.abi)
+        .with_context(|| format!("--abi {}: not known", arguments.abi))?;
+    let name = name::choose(
+        arguments.name.as_deref(),
+        arguments.patch.as_deref(),
+        &arguments.patched,
+    )?;
+
+    let Pairs {
+        pairs,
+        ignored,
+        images,
+    } = pair(
+        &arguments.orig,
+        &arguments.patched,
+        &arguments.ignore_object,
+    )?;
+    let inputs: Vec<Input> = pairs
+        .into_par_iter()
+        .map(Input::open)
+        .collect::<Result<_>>()?;
+
+    let options = Options {
+        abi,
+        accept: arguments.accept.clone(),
+    };
+    let progress = Progress::start("comparing", inputs.len(), visibility(arguments));
+    let mut comparison =
+        compare(&inputs, &options, &progress).map_err(|errors| list_errors(arguments, errors))?;
+    drop(progress);
+    let merged = merged::find(&inputs);
+    comparison.drop_covered(&merged);
+
+    let described = describe(arguments, &inputs, &comparison, ignored, &merged);
+    let mut report = Report::new(described, &comparison.diffs);
+    tell(
+        arguments,
+        &story::changes(&report, &comparison.diffs, detail(arguments)),
+    );
+    if arguments.explain {
+        for diff in &comparison.diffs {
+            tell(arguments, &explain(diff));
+        }
+    }
+
+    let file = find_base(arguments, &images, &comparison)?;
+    let base = match &file {
+        Some(file) => Some(Base::parse(&file.path().display().to_string(), file)?),
+        None => None,
+    };
+    if let Some(base) = &base {
+        report.inputs.base = Some(BaseInput {
+            path: base.path().to_owned(),
+            build_id: base.build_id().to_string(),
+        });
+    }
+    let unlinked = match &base {
+        Some(base) if !arguments.no_base_proof => {
+            prove_tree(arguments, base, &inputs, &merged, &mut report)
+        }
+        _ => HashSet::new(),
+    };
+    report
+        .refusals
+        .extend(differ_refusals(&comparison.diffs, &unlinked, base.as_ref()));
+
+    let made = match &base {
+        Some(base) if report.refusals.is_empty() => {
+            let job = LinkJob {
+                arguments,
+                name: &name,
+                abi,
+                base,
+            };
+            job.make(&comparison.diffs, &mut report)?
+        }
+        _ => None,
+    };
+    let status = if !report.refusals.is_empty() {
+        complain(&story::refusals(&report.refusals));
+        ExitStatus::Refused
+    } else if made.is_some() {
+        ExitStatus::Done
+    } else {
+        tell(
+            arguments,
+            "no functional change: there is nothing to patch\n",
+        );
+        ExitStatus::NoChange
+    };
+
+    if let Some(path) = &arguments.json {
+        report.write(path)?;
+    }
+    if let Some(path) = &arguments.html {
+        let page = html_page(
+            &name,
+            abi,
+            &report,
+            &comparison.diffs,
+            base.as_ref(),
+            made.as_ref(),
+        )?;
+        write_file(path, page.as_bytes())?;
+    }
+    Ok(status)
+}
+
+/// The report as one page; with the payload where one was linked.
+fn html_page(
+    name: &str,
+    abi: &'static Profile,
+    report: &Report<'_>,
+    diffs: &[ObjectDiff<'_>],
+    base: Option<&Base<'_>>,
+    made: Option<&Made>,
+) -> Result<String> {
+    let inspection = match made {
+        Some(made) => Some(inspect::inspect(&made.path, &made.payload.bytes)?),
+        None => None,
+    };
+    let linked = match (base, made, &inspection) {
+        (Some(base), Some(made), Some(inspection)) => Some(Linked {
+            base,
+            payload: &made.payload,
+            inspection,
+            verification: &made.verification,
+            proof: made.proof,
+        }),
+        _ => None,
+    };
+    Ok(html::render(&Page {
+        name,
+        abi,
+        report,
+        diffs,
+        linked,
+    }))
+}
+
+/// The base, when something was found that needs one. When something is refused anyway, a base
+/// that cannot be found does not hide the reasons.
+fn find_base(
+    arguments: &Arguments,
+    images: &[PathBuf],
+    comparison: &Comparison<'_>,
+) -> Result<Option<MappedFile>> {
+    let verdicts: Vec<_> = comparison.diffs.iter().map(ObjectDiff::verdict).collect();
+    if verdicts
+        .iter()
+        .all(|verdict| *verdict == Verdict::Unchanged)
+    {
+        return Ok(None);
+    }
+    match base::find(arguments.base.as_deref(), images, &arguments.orig) {
+        Ok(file) => Ok(Some(file)),
+        Err(_) if arguments.base.is_none() && verdicts.contains(&Verdict::Refused) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Compares the original tree with the base and tells what came out; returns the objects that are
+/// not linked into it.
+fn prove_tree(
+    arguments: &Arguments,
+    base: &Base<'_>,
+    inputs: &[Input],
+    merged: &Merged,
+    report: &mut Report<'_>,
+) -> HashSet<String> {
+    /// A tree of which less is in the base is not the one that it was linked from.
+    const PERCENT_NEEDED: usize = 90;
+
+    let progress = Progress::start("proving", inputs.len(), visibility(arguments));
+    let Proof {
+        tree,
+        unlinked,
+        foreign,
+    } = prove(base, inputs, merged, &progress);
+    drop(progress);
+    let (proven, failed) = (count(tree.proven), tree.failed.len());
+    let (objects, superseded) = (count(tree.objects), tree.superseded.len());
+    let is_enough = |part: usize, rest: usize| part * 100 >= (part + rest) * PERCENT_NEEDED;
+    if objects == 0 || !is_enough(objects, superseded) || !is_enough(proven, failed) {
+        let message = format!(
+            "only {proven} of {} functions of {objects} of {} objects are in {} as they were \
+             compiled; give the tree that this image was linked from, or the image that was linked \
+             from this tree",
+            proven + failed,
+            objects + superseded,
+            base.path()
+        );
+        let original = arguments.orig.display().to_string();
+        report
+            .refusals
+            .push((&Refusal::new(RefusalCode::ProofFailed, &original, message)).into());
+    }
+    let failed = tree.failed.iter();
+    let summary = ProofSummary {
+        objects,
+        proven,
+        absent: tree.absent.len(),
+        failed: failed
+            .map(|(object, item)| format!("{object}: {}", item.message))
+            .collect(),
+        superseded: tree.superseded,
+        unlinked: tree.unlinked,
+        foreign,
+    };
+    tell(
+        arguments,
+        &story::proof(&summary, base.path(), detail(arguments)),
+    );
+    report.proof = Some(summary);
+    unlinked
+}
+
+/// A count of things that were in memory.
+fn count(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// The refusals of the differ. An object that changed and is not linked into the base has one
+/// refusal that says so, in place of all that the differ has against it.
+fn differ_refusals(
+    diffs: &[ObjectDiff<'_>],
+    unlinked: &HashSet<String>,
+    base: Option<&Base<'_>>,
+) -> Vec<RefusalEntry> {
+    let mut refusals = Vec::new();
+    for diff in diffs
+        .iter()
+        .filter(|diff| diff.verdict() != Verdict::Unchanged)
+    {
+        match base {
+            Some(base) if unlinked.contains(&diff.object) => {
+                let message = format!(
+                    "changed, but none of its functions is in {}: the object is not linked into \
+                     it; if that is right, leave it out with --ignore-object '{}'",
+                    base.path(),
+                    diff.object
+                );
+                let refusal = Refusal::new(RefusalCode::NotLinked, &diff.object, message);
+                refusals.push((&refusal).into());
+            }
+            _ => refusals.extend(diff.refusals.iter().map(RefusalEntry::from)),
+        }
+    }
+    refusals
+}
+
+/// Everything that making the payload needs besides what changed.
+struct LinkJob<'a> {
+    arguments: &'a Arguments,
+    name: &'a str,
+    abi: &'static Profile,
+    base: &'a Base<'a>,
+}
+
+/// A payload that was linked, and what `verify` says of it.
+struct Made {
+    path: String,
+    payload: Payload,
+    verification: Verification,
+    proof: BaseProof,
+}
+
+impl LinkJob<'_> {
+    /// Links, verifies and writes the payload. What speaks against it goes into the report's
+    /// refusals, and then nothing is written. `None` when nothing travels.
+    fn make(&self, diffs: &[ObjectDiff<'_>], report: &mut Report<'_>) -> Result<Option<Made>> {
+        let extracts: Vec<Extract<'_>> = diffs
+            .iter()
+            .filter_map(|diff| diff.extract.clone())
+            .collect();
+        if extracts.is_empty() {
+            return Ok(None);
+        }
+        let options = payload::options(self.arguments, self.name, self.abi, self.base)?;
+        let linked = match link(self.base, &extracts, &options) {
+            Ok(linked) => linked,
+            // What is new and used by nothing changes nothing. The linker has looked whether any
+            // of it has a name that the base knows, and would be used in its place.
+            Err(LinkError::Refused(refusals))
+                if refusals
+                    .0
+                    .iter()
+                    .all(|refusal| refusal.code == RefusalCode::Nothing) =>
+            {
+                tell(self.arguments, &story::unused(diffs));
+                return Ok(None);
+            }
+            Err(LinkError::Refused(refusals)) => {
+                report
+                    .refusals
+                    .extend(refusals.0.iter().map(RefusalEntry::from));
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if self.arguments.verify_reproducible {
+            let reversed: Vec<Extract<'_>> = extracts.iter().rev().cloned().collect();
+            if link(self.base, &reversed, &options)?.bytes != linked.bytes {
+                bail!("linking in another order gave other bytes; this is a fault of xsplice-link");
+            }
+        }
+
+        let path = payload::output_path(self.arguments, self.name);
+        let verification = payload::verify(self.arguments, self.base, &options, &path, &linked)?;
+        report
+            .refusals
+            .extend(payload::failures(&verification, &options));
+        if report.refusals.is_empty() {
+            let dry_run = self.arguments.dry_run;
+            if !dry_run {
+                write_file(&path, &linked.bytes)?;
+            }
+            let summary = payload::summary(&linked, &path);
+            tell(
+                self.arguments,
+                &story::payload(&summary, self.base.path(), dry_run),
+            );
+            report.payload = Some(summary);
+        }
+        let path = path.display().to_string();
+        Ok(Some(Made {
+            path,
+            payload: linked,
+            verification,
+            proof: options.proof,
+        }))
+    }
+}
+
+fn describe(
+    arguments: &Arguments,
+    inputs: &[Input],
+    comparison: &Comparison<'_>,
+    ignored: Vec<String>,
+    merged: &Merged,
+) -> Inputs {
+    Inputs {
+        original: arguments.orig.display().to_string(),
+        patched: arguments.patched.display().to_string(),
+        base: None,
+        objects: inputs.len(),
+        equal: comparison.equal,
+        added: comparison.added.clone(),
+        removed: comparison.removed.clone(),
+        ignored_objects: ignored,
+        merged_objects: merged.parts.keys().cloned().collect(),
+    }
+}
+
+/// One line an error, each naming the file as the caller did: which of the two trees is at fault.
+fn list_errors(arguments: &Arguments, errors: Vec<xsplice_diff::DiffError>) -> anyhow::Error {
+    let lines: Vec<_> = errors
+        .into_iter()
+        .map(|mut error| {
+            let tree = match error.side {
+                xsplice_diff::error::Side::Original => &arguments.orig,
+                xsplice_diff::error::Side::Patched => &arguments.patched,
+            };
+            let path = if tree.is_dir() {
+                tree.join(&error.object)
+            } else {
+                tree.clone()
+            };
+            error.object = path.display().to_string();
+            error.to_string()
+        })
+        .collect();
+    anyhow::anyhow!(lines.join("\nxsplice-build: "))
+}
+
+fn detail(arguments: &Arguments) -> Detail {
+    match (arguments.quiet, arguments.verbose) {
+        (true, _) => Detail::Quiet,
+        (false, true) => Detail::Verbose,
+        (false, false) => Detail::Normal,
+    }
+}
+
+fn visibility(arguments: &Arguments) -> Visibility {
+    if arguments.quiet {
+        Visibility::Hidden
+    } else {
+        Visibility::Auto
+    }
+}
+
+/// The story goes to standard output, unless that is for the JSON report.
+fn tell(arguments: &Arguments, text: &str) {
+    if arguments.quiet {
+        return;
+    }
+    if arguments.json.as_deref() == Some(std::path::Path::new("-")) {
+        anstream::eprint!("{text}");
+    } else {
+        anstream::print!("{text}");
+    }
+}
+
+fn complain(text: &str) {
+    anstream::eprint!("{text}");
+}

@@ -1,0 +1,258 @@
+//! What `xsplice-build` tells a person: a short story by default, more with `-v`.
+
+use std::fmt::Write;
+
+use anstyle::{AnsiColor, Style};
+use xsplice_diff::ObjectDiff;
+use xsplice_diff::report::{FunctionChange, Status, Verdict};
+
+use crate::report::{PayloadSummary, ProofSummary, RefusalEntry, Report};
+
+const BOLD: Style = Style::new().bold();
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// How much is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    /// Errors alone.
+    Quiet,
+    /// The story.
+    Normal,
+    /// Every object that was looked at, every difference that was ignored.
+    Verbose,
+}
+
+/// What was compared, and what changed in it.
+#[must_use]
+pub fn changes(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Detail) -> String {
+    let mut text = String::new();
+    let inputs = &report.inputs;
+    let differ = inputs.objects - inputs.equal - inputs.removed.len() - inputs.added.len();
+    let _ = write!(
+        text,
+        "{}: {} equal, {differ} differ",
+        count(inputs.objects, "object"),
+        inputs.equal
+    );
+    for (names, what) in [(&inputs.added, "new"), (&inputs.removed, "gone")] {
+        if !names.is_empty() {
+            let _ = write!(text, ", {} {what}", names.len());
+        }
+    }
+    text.push('\n');
+    for name in &inputs.removed {
+        let _ = writeln!(
+            text,
+            "  {name}: only in the original tree; what it defines stays as it is"
+        );
+    }
+    if detail >= Detail::Verbose {
+        for name in &inputs.ignored_objects {
+            let _ = writeln!(text, "  {name}: left out (--ignore-object)");
+        }
+        for name in &inputs.merged_objects {
+            let _ = writeln!(
+                text,
+                "  {name}: merged from objects that were compared themselves"
+            );
+        }
+    }
+    for diff in diffs {
+        object(&mut text, diff, detail);
+    }
+    if let Some(ripple) = xsplice_diff::ripple::ripple(diffs) {
+        let _ = writeln!(text, "\n{ripple}");
+    }
+    text
+}
+
+fn object(text: &mut String, diff: &ObjectDiff<'_>, detail: Detail) {
+    let quiet = diff.verdict() == Verdict::Unchanged && diff.accepted.is_empty();
+    if quiet && detail < Detail::Verbose {
+        return;
+    }
+    let _ = writeln!(text, "\n{BOLD}{}{BOLD:#}", diff.object);
+    if quiet && diff.ignored.is_empty() {
+        let _ = writeln!(text, "  nothing that matters differs");
+    }
+    for function in &diff.functions {
+        function_line(text, function);
+    }
+    for data in &diff.data {
+        let status = status(data.status);
+        let _ = writeln!(text, "  {status:<8} {} ({})", data.name, data.section);
+    }
+    if !diff.special_sections.is_empty() {
+        let sections: Vec<_> = diff
+            .special_sections
+            .iter()
+            .map(|special| {
+                format!(
+                    "{} of {}",
+                    count_u64(special.entries, "entry", "entries"),
+                    special.section
+                )
+            })
+            .collect();
+        let _ = writeln!(text, "  with     {}", sections.join(", "));
+    }
+    for accepted in &diff.accepted {
+        let _ = writeln!(text, "  accepted {}: {}", accepted.what, accepted.message);
+    }
+    if detail >= Detail::Verbose {
+        for ignored in &diff.ignored {
+            let _ = writeln!(
+                text,
+                "  {DIM}ignored  {}: {}{DIM:#}",
+                ignored.name, ignored.why
+            );
+        }
+    }
+}
+
+fn function_line(text: &mut String, function: &FunctionChange) {
+    let sizes = match function.status {
+        Status::Changed => format!("{} -> {} bytes", function.old_size, function.new_size),
+        Status::New => format!("{} bytes", function.new_size),
+    };
+    let status = status(function.status);
+    let _ = writeln!(
+        text,
+        "  {status:<8} {BOLD}{}{BOLD:#}  {sizes}",
+        function.name
+    );
+    for reason in &function.reasons {
+        let _ = writeln!(text, "             {reason}");
+    }
+}
+
+fn status(status: Status) -> &'static str {
+    match status {
+        Status::Changed => "changed",
+        Status::New => "new",
+    }
+}
+
+/// What is new although nothing that runs would use it.
+#[must_use]
+pub fn unused(diffs: &[ObjectDiff<'_>]) -> String {
+    let functions = diffs.iter().flat_map(|diff| &diff.functions);
+    let data = diffs.iter().flat_map(|diff| &diff.data);
+    let names: Vec<&str> = functions
+        .map(|function| function.name.as_str())
+        .chain(data.map(|data| data.name.as_str()))
+        .collect();
+    format!(
+        "\nnothing that runs refers to what is new ({}): no function changed, and there is no hook\n",
+        names.join(", ")
+    )
+}
+
+/// The refusals, each with what would make it right.
+#[must_use]
+pub fn refusals(refusals: &[RefusalEntry]) -> String {
+    let mut text = String::new();
+    let reasons = count_u64(
+        u64::try_from(refusals.len()).unwrap_or(u64::MAX),
+        "reason",
+        "reasons",
+    );
+    let _ = writeln!(
+        text,
+        "{BAD}refused{BAD:#}: no payload was made, for {reasons}:"
+    );
+    for refusal in refusals {
+        let code = refusal.code.as_str().unwrap_or_default();
+        let _ = writeln!(text, "  {refusal}\n    {DIM}[{code}]{DIM:#}");
+    }
+    if let Some(code) = refusals.iter().find_map(|refusal| refusal.code.as_str()) {
+        let _ = writeln!(
+            text,
+            "{DIM}what a code means: xsplice-build --explain-code {code}{DIM:#}"
+        );
+    }
+    text
+}
+
+/// How the original tree compares with the base.
+#[must_use]
+pub fn proof(proof: &ProofSummary, base: &str, detail: Detail) -> String {
+    const SHOWN: usize = 3;
+    let mut text = String::from("\n");
+    let functions = count(proof.proven, "function");
+    let objects = count(proof.objects, "object");
+    let _ = writeln!(
+        text,
+        "proof: {base} holds {functions} of {objects} as they were compiled"
+    );
+    if !proof.failed.is_empty() {
+        let differ = count(proof.failed.len(), "function");
+        let _ = writeln!(
+            text,
+            "  {BAD}{differ} otherwise{BAD:#}; is this the tree that the image was linked from?"
+        );
+        let shown = if detail >= Detail::Verbose {
+            proof.failed.len()
+        } else {
+            SHOWN
+        };
+        for failure in proof.failed.iter().take(shown) {
+            let _ = writeln!(text, "    {failure}");
+        }
+    }
+    if detail >= Detail::Verbose {
+        for name in &proof.unlinked {
+            let _ = writeln!(text, "  {DIM}{name}: not linked into it{DIM:#}");
+        }
+        for name in &proof.foreign {
+            let _ = writeln!(text, "  {DIM}{name}: not an x86-64 object{DIM:#}");
+        }
+    }
+    text
+}
+
+/// The payload, and what to do with it.
+#[must_use]
+pub fn payload(payload: &PayloadSummary, base: &str, dry_run: bool) -> String {
+    let PayloadSummary {
+        path,
+        size,
+        build_id,
+        depends,
+        sha1,
+        functions,
+    } = payload;
+    let replaced = count(*functions, "function");
+    let wrote = if dry_run { "would write" } else { "wrote" };
+    let mut text = format!(
+        "{GOOD}{wrote} {path}{GOOD:#}: {size} bytes, replaces {replaced}, passes verify\n  \
+         build-id {build_id}\n  depends  {depends}\n  sha1     {sha1}\n"
+    );
+    if !dry_run {
+        let _ = write!(
+            text,
+            "\nread it:  xsplice-link inspect {path}\n\
+             check it: xsplice-link verify --base {base} {path}\n"
+        );
+    }
+    text
+}
+
+/// `1 function`, `2 functions`.
+fn count(number: usize, what: &str) -> String {
+    if number == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{number} {what}s")
+    }
+}
+
+fn count_u64(number: u64, one: &str, many: &str) -> String {
+    if number == 1 {
+        format!("1 {one}")
+    } else {
+        format!("{number} {many}")
+    }
+}

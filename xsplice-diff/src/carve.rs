@@ -1,0 +1,409 @@
+//! Cuts out of the patched object what travels, and names what stays behind.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use object::elf;
+
+use crate::build::Build;
+use crate::changes::Changes;
+use crate::compare::Comparer;
+use crate::extract::{
+    Extract, Place, Record, Relocation, Section, SectionIndex, Symbol, SymbolIndex,
+};
+use crate::include::{Destination, Inclusion, destination};
+use crate::items::{ItemId, ItemKind};
+use crate::names;
+use crate::object::{self as model, SectionId, SymbolId, SymbolPlace};
+use crate::options::Options;
+use crate::originals::{describe, file_of};
+use crate::refuse::Verdicts;
+use crate::special_entries::SpecialEntries;
+
+/// Cuts out what travels. Nothing may have been refused.
+#[must_use]
+pub fn carve<'data>(
+    object: &str,
+    comparer: &Comparer<'_, 'data>,
+    changes: &Changes,
+    inclusion: &Inclusion,
+    original_entries: &SpecialEntries,
+    verdicts: &Verdicts,
+    options: &Options,
+) -> Extract<'data> {
+    let mut carver = Carver {
+        comparer,
+        changes,
+        extract: Extract {
+            object: object.to_owned(),
+            abi: options.abi,
+            sections: Vec::new(),
+            symbols: Vec::new(),
+            records: Vec::new(),
+            accepted: verdicts
+                .accepted
+                .iter()
+                .map(|accepted| accepted.what.clone())
+                .collect(),
+        },
+        travelling: BTreeMap::new(),
+        base: BTreeMap::new(),
+        outside: BTreeMap::new(),
+    };
+    for item in inclusion.items.keys() {
+        carver.piece(*item);
+    }
+    let owners = owners(comparer, changes, inclusion);
+    for (index, item) in inclusion.items.keys().enumerate() {
+        carver.relocate(SectionIndex(index), *item, &owners);
+    }
+    carver.entries(inclusion);
+    carver.records(original_entries);
+    carver.extract
+}
+
+/// The function that each travelling content belongs to: the first that refers to it.
+fn owners(
+    comparer: &Comparer<'_, '_>,
+    changes: &Changes,
+    inclusion: &Inclusion,
+) -> BTreeMap<ItemId, ItemId> {
+    let patched = comparer.patched;
+    let mut owners = BTreeMap::new();
+    let mut open: Vec<(ItemId, ItemId)> = inclusion
+        .items
+        .keys()
+        .filter(|item| patched.items.item(**item).kind == ItemKind::Function)
+        .map(|item| (*item, comparer.correlation.patched_root(*item)))
+        .collect();
+    for entry in &inclusion.entries {
+        let root = entry
+            .relocation_range(patched)
+            .filter_map(|index| patched.targets[index].item())
+            .find(|item| patched.items.item(*item).kind == ItemKind::Function)
+            .map(|item| comparer.correlation.patched_root(item));
+        let targets = entry
+            .relocation_range(patched)
+            .filter_map(|index| patched.targets[index].item());
+        open.extend(targets.filter_map(|item| Some((item, root?))));
+    }
+    open.reverse();
+    while let Some((item, root)) = open.pop() {
+        let is_function = patched.items.item(item).kind == ItemKind::Function;
+        let belongs = is_function
+            || crate::correlate::is_content(patched, item)
+            || changes.constants.contains(&item);
+        if !belongs || owners.contains_key(&item) {
+            continue;
+        }
+        owners.insert(item, root);
+        for index in patched.relocation_range(item) {
+            if let Some(next) = patched.targets[index].item()
+                && patched.items.item(next).kind != ItemKind::Function
+            {
+                open.push((next, root));
+            }
+        }
+    }
+    owners
+}
+
+struct Carver<'c, 'a, 'data> {
+    comparer: &'c Comparer<'a, 'data>,
+    changes: &'c Changes,
+    extract: Extract<'data>,
+    travelling: BTreeMap<ItemId, SymbolIndex>,
+    base: BTreeMap<ItemId, SymbolIndex>,
+    outside: BTreeMap<SymbolId, SymbolIndex>,
+}
+
+impl<'data> Carver<'_, '_, 'data> {
+    fn symbol(&mut self, symbol: Symbol) -> SymbolIndex {
+        self.extract.symbols.push(symbol);
+        SymbolIndex(self.extract.symbols.len() - 1)
+    }
+
+    /// Cuts out one item, with what stands before it and is read relative to it.
+    fn piece(&mut self, item: ItemId) {
+        let patched = self.comparer.patched;
+        let place = patched.items.item(item);
+        let header = patched.object.section(place.section);
+        let start = lead(patched, item);
+        let data = if header.is_nobits() {
+            &[]
+        } else {
+            bytes(header, start, place.end())
+        };
+        self.extract.sections.push(Section {
+            name: header.name.to_owned(),
+            kind: header.kind,
+            flags: flags(header),
+            alignment: alignment(header, start),
+            entry_size: header.entry_size,
+            size: place.end() - start,
+            data: Cow::Borrowed(data),
+            relocations: Vec::new(),
+        });
+        let section = SectionIndex(self.extract.sections.len() - 1);
+        let at = Place::Section {
+            section,
+            value: place.offset - start,
+        };
+        let symbol = match patched.symbol(item) {
+            Some(symbol) => Symbol {
+                name: symbol.name.to_owned(),
+                file: file_of(symbol),
+                binding: symbol.binding,
+                kind: symbol.kind,
+                size: place.size,
+                place: at,
+            },
+            None => Symbol {
+                name: String::new(),
+                file: None,
+                binding: elf::STB_LOCAL.0,
+                kind: elf::STT_SECTION.0,
+                size: 0,
+                place: at,
+            },
+        };
+        let index = self.symbol(symbol);
+        self.travelling.insert(item, index);
+    }
+
+    fn relocate(&mut self, section: SectionIndex, item: ItemId, owners: &BTreeMap<ItemId, ItemId>) {
+        let patched = self.comparer.patched;
+        let source = owners.get(&item).copied();
+        let place = patched.items.item(item);
+        let start = lead(patched, item);
+        let range = patched
+            .object
+            .relocation_range(place.section, start..place.end());
+        let mut relocations = Vec::with_capacity(range.len());
+        for index in range {
+            let offset = patched.object.relocations[index].offset - start;
+            relocations.extend(self.relocation(index, item, source, offset));
+        }
+        self.extract.sections[section.0].relocations = relocations;
+    }
+
+    /// The relocation `index` of the patched object, for a field at `offset` of a piece.
+    fn relocation(
+        &mut self,
+        index: usize,
+        item: ItemId,
+        source: Option<ItemId>,
+        offset: u64,
+    ) -> Option<Relocation> {
+        let patched = self.comparer.patched;
+        let relocation = &patched.object.relocations[index];
+        let target = patched.targets[index];
+        let symbol = patched.object.symbol(relocation.symbol);
+        let is_call = crate::users::is_call(patched, item, relocation);
+        let from_start = |item: ItemId| {
+            // Line numbers stay in the addend; only what it counts from changes.
+            let value = i64::try_from(symbol.value).unwrap_or(0);
+            let start = i64::try_from(patched.items.item(item).offset).unwrap_or(0);
+            relocation.addend.wrapping_add(value).wrapping_sub(start)
+        };
+        let (symbol, addend) =
+            match destination(self.comparer, self.changes, source, is_call, target) {
+                Destination::Travels(item) => (*self.travelling.get(&item)?, from_start(item)),
+                Destination::Base(twin) => (self.base(twin), from_start(target.item()?)),
+                Destination::Symbol => (self.outside(relocation.symbol), relocation.addend),
+                Destination::Unnamed => return None,
+            };
+        Some(Relocation {
+            offset,
+            kind: relocation.kind,
+            symbol,
+            addend,
+        })
+    }
+
+    /// The symbol of an item of the original, by the name that the base knows it by.
+    fn base(&mut self, twin: ItemId) -> SymbolIndex {
+        if let Some(known) = self.base.get(&twin) {
+            return *known;
+        }
+        let original = self.comparer.original;
+        let symbol = original.symbol(twin);
+        let index = self.symbol(Symbol {
+            name: original.name(twin).to_owned(),
+            file: symbol.and_then(file_of),
+            binding: symbol.map_or(elf::STB_LOCAL.0, |symbol| symbol.binding),
+            kind: symbol.map_or(elf::STT_NOTYPE.0, |symbol| symbol.kind),
+            size: original.items.item(twin).size,
+            place: Place::Base,
+        });
+        self.base.insert(twin, index);
+        index
+    }
+
+    /// A symbol that this object does not define.
+    fn outside(&mut self, id: SymbolId) -> SymbolIndex {
+        if let Some(known) = self.outside.get(&id) {
+            return *known;
+        }
+        let symbol = self.comparer.patched.object.symbol(id);
+        let place = match symbol.place {
+            SymbolPlace::Absolute => Place::Absolute(symbol.value),
+            SymbolPlace::Common => Place::Base,
+            _ => Place::Undefined,
+        };
+        let index = self.symbol(Symbol {
+            name: symbol.name.to_owned(),
+            file: None,
+            binding: symbol.binding,
+            kind: symbol.kind,
+            size: symbol.size,
+            place,
+        });
+        self.outside.insert(id, index);
+        index
+    }
+
+    /// Puts the entries that travel together again, a section a table.
+    fn entries(&mut self, inclusion: &Inclusion) {
+        let patched = self.comparer.patched;
+        let mut by_section: BTreeMap<SectionId, Vec<_>> = BTreeMap::new();
+        for entry in &inclusion.entries {
+            by_section.entry(entry.section).or_default().push(*entry);
+        }
+        for (section, mut entries) in by_section {
+            entries.sort_by_key(|entry| entry.offset);
+            let header = patched.object.section(section);
+            let mut data = Vec::new();
+            let mut relocations = Vec::new();
+            for entry in &entries {
+                let at = data.len() as u64;
+                data.extend_from_slice(entry.bytes(patched));
+                let items = entry
+                    .relocation_range(patched)
+                    .filter_map(|index| patched.targets[index].item());
+                let owner = items
+                    .filter(|item| patched.items.item(*item).kind == ItemKind::Function)
+                    .map(|item| self.comparer.correlation.patched_root(item))
+                    .next();
+                for index in entry.relocation_range(patched) {
+                    let offset = patched.object.relocations[index].offset - entry.offset + at;
+                    let source = owner.or_else(|| {
+                        let item = patched.targets[index].item()?;
+                        Some(self.comparer.correlation.patched_root(item))
+                    });
+                    let from = owner.unwrap_or(ItemId(0));
+                    relocations.extend(self.entry_relocation(index, from, source, offset));
+                }
+            }
+            self.extract.sections.push(Section {
+                name: header.name.to_owned(),
+                kind: header.kind,
+                flags: flags(header),
+                alignment: header.alignment,
+                entry_size: header.entry_size,
+                size: data.len() as u64,
+                data: Cow::Owned(data),
+                relocations,
+            });
+        }
+    }
+
+    /// Like [`Self::relocation`], but the function's own address is that of the new code.
+    fn entry_relocation(
+        &mut self,
+        index: usize,
+        from: ItemId,
+        source: Option<ItemId>,
+        offset: u64,
+    ) -> Option<Relocation> {
+        let patched = self.comparer.patched;
+        let own = patched.targets[index].item().filter(|item| {
+            source == Some(self.comparer.correlation.patched_root(*item))
+                && self.travelling.contains_key(item)
+        });
+        let mut relocation = self.relocation(index, from, source, offset)?;
+        if let Some(item) = own {
+            let raw = &patched.object.relocations[index];
+            let value = i64::try_from(patched.object.symbol(raw.symbol).value).unwrap_or(0);
+            let start = i64::try_from(patched.items.item(item).offset).unwrap_or(0);
+            relocation.symbol = *self.travelling.get(&item)?;
+            relocation.addend = raw.addend.wrapping_add(value).wrapping_sub(start);
+        }
+        Some(relocation)
+    }
+
+    fn records(&mut self, original_entries: &SpecialEntries) {
+        let original = self.comparer.original;
+        let correlation = self.comparer.correlation;
+        for root in self.changes.functions.keys() {
+            let (Some(twin), Some(symbol)) =
+                (correlation.original(*root), self.travelling.get(root))
+            else {
+                continue;
+            };
+            let old = original.symbol(twin);
+            self.extract.records.push(Record {
+                name: original.name(twin).to_owned(),
+                file: old.and_then(file_of),
+                binding: old.map_or(elf::STB_LOCAL.0, |symbol| symbol.binding),
+                symbol: *symbol,
+                old_size: original.items.item(twin).size,
+                new_size: self.comparer.patched.items.item(*root).size,
+                address_taken: self.comparer.original_users.is_address_taken(twin),
+                original: describe(
+                    original,
+                    original_entries,
+                    twin,
+                    correlation.original_root(twin),
+                ),
+            });
+        }
+        self.extract
+            .records
+            .sort_by(|a, b| (&a.file, &a.name).cmp(&(&b.file, &b.name)));
+    }
+}
+
+/// Where the piece of an item begins: type hashes and padding before a function are read
+/// relative to it and go with it.
+fn lead(build: &Build<'_>, item: ItemId) -> u64 {
+    let place = build.items.item(item);
+    let mut start = place.offset;
+    if place.kind != ItemKind::Function {
+        return start;
+    }
+    for before in (0..item.0).rev().map(ItemId) {
+        let other = build.items.item(before);
+        let name = build.name(before);
+        let leads = other.section == place.section
+            && other.end() == start
+            && (names::is_padding(name) || names::is_type_hash(name));
+        if !leads {
+            break;
+        }
+        start = other.offset;
+    }
+    start
+}
+
+fn bytes<'data>(section: &model::Section<'data>, from: u64, to: u64) -> &'data [u8] {
+    usize::try_from(from)
+        .ok()
+        .zip(usize::try_from(to).ok())
+        .and_then(|(from, to)| section.data.get(from..to))
+        .unwrap_or_default()
+}
+
+fn flags(section: &model::Section<'_>) -> u64 {
+    let kept =
+        elf::SHF_ALLOC | elf::SHF_WRITE | elf::SHF_EXECINSTR | elf::SHF_MERGE | elf::SHF_STRINGS;
+    section.flags & kept.0
+}
+
+/// What the piece at `offset` of a section can rely on.
+fn alignment(section: &model::Section<'_>, offset: u64) -> u64 {
+    match offset {
+        0 => section.alignment,
+        _ => section.alignment.min(1 << offset.trailing_zeros()),
+    }
+}

@@ -1,0 +1,528 @@
+//! Compares every pair of items and sorts what differs: functions to replace, constants that go
+//! with them, differences that no payload can carry, differences that do not matter.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::build::Build;
+use crate::compare::Comparer;
+use crate::correlate::is_content;
+use crate::items::{ItemId, ItemKind};
+use crate::line_numbers::{self, Difference, LineTables};
+use crate::names;
+use crate::object::SymbolPlace;
+use crate::refuse::{Place, Verdicts};
+use crate::report::{Ignored, Reason, RefusalCode};
+use crate::section_class::SectionClass;
+use crate::special_entries::SpecialEntries;
+
+/// What the comparison found.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Functions to replace, by their items of the patched object.
+    pub functions: BTreeMap<ItemId, Vec<Reason>>,
+    /// Constants of the patched object that differ and travel as copies.
+    pub constants: BTreeSet<ItemId>,
+    /// What does not matter.
+    pub ignored: Vec<Ignored>,
+}
+
+/// Compares everything; what cannot be patched goes to `verdicts`.
+pub fn find_changes(
+    object: &str,
+    comparer: &mut Comparer<'_, '_>,
+    original_entries: &SpecialEntries,
+    patched_entries: &SpecialEntries,
+    verdicts: &mut Verdicts,
+) -> Changes {
+    let mut changes = Changes::default();
+    let patched = comparer.patched;
+    let mut at_boot: BTreeMap<ItemId, Vec<Reason>> = BTreeMap::new();
+    let mut lines = Lines { tables: None };
+    let mut noise = Vec::new();
+    for item in patched.items.ids() {
+        let kind = patched.items.item(item).kind;
+        let class = patched.items.class(item);
+        // Special sections are compared entry by entry, with the functions that own them.
+        let elsewhere = matches!(class, SectionClass::Hook | SectionClass::Special(_));
+        if elsewhere || is_content(patched, item) {
+            continue;
+        }
+        // Entries are compared with the functions that own them, and those without one below.
+        if matches!(class, SectionClass::Special(_)) {
+            continue;
+        }
+        let Some(twin) = comparer.correlation.original(item) else {
+            new_item(comparer, item, verdicts);
+            continue;
+        };
+        match kind {
+            ItemKind::Function if names::is_padding(patched.name(item)) => {}
+            ItemKind::Function if names::is_type_hash(patched.name(item)) => {
+                if !comparer.differences(twin, item).is_empty() {
+                    verdicts.refuse(
+                        RefusalCode::SymbolKindChanged,
+                        Place::of(patched, item),
+                        "the type that indirect callers check changed; keep the function's \
+                         prototype and give the new one another name",
+                    );
+                }
+            }
+            ItemKind::Function => {
+                let mut reasons = comparer.differences(twin, item);
+                let root = comparer.correlation.patched_root(item);
+                if matches!(reasons.as_slice(), [Reason::BytesDiffer { .. }, ..]) {
+                    match lines.judge(comparer, twin, item, verdicts) {
+                        Judgement::Noise(why) => {
+                            noise.push((item, root, why));
+                            reasons.clear();
+                        }
+                        Judgement::Label(label) => reasons.push(label),
+                        Judgement::Nothing => {}
+                    }
+                }
+                if root == item && reasons.is_empty() {
+                    reasons.extend(comparer.entry_differences(
+                        twin,
+                        original_entries,
+                        item,
+                        patched_entries,
+                    ));
+                } else if root != item && !reasons.is_empty() {
+                    let name = patched.shown(item);
+                    reasons.insert(0, Reason::ColdPartDiffers { name });
+                }
+                if !reasons.is_empty() {
+                    let changed = if class == SectionClass::Init {
+                        &mut at_boot
+                    } else {
+                        &mut changes.functions
+                    };
+                    changed.entry(root).or_default().extend(reasons);
+                }
+            }
+            ItemKind::Label => label(
+                comparer,
+                twin,
+                item,
+                original_entries,
+                patched_entries,
+                verdicts,
+            ),
+            _ => datum(comparer, twin, item, &mut changes, verdicts),
+        }
+    }
+    lost_parts(comparer, &mut changes);
+    for (item, root, why) in noise {
+        if !changes.functions.contains_key(&root) && !at_boot.contains_key(&root) {
+            changes.ignored.push(Ignored {
+                object: object.to_owned(),
+                name: patched.shown(item),
+                why,
+            });
+        }
+    }
+    for (item, reasons) in at_boot {
+        verdicts.refuse_acceptable(
+            RefusalCode::ChangedInit,
+            Place::of(patched, item).plus(first_offset(&reasons)),
+            "code that only runs at boot changed, and the boot is over; do its work in a hook",
+        );
+    }
+    removed_items(object, comparer, &mut changes, verdicts);
+    loose_sections(comparer, verdicts);
+    if let Some(Reason::SpecialEntryDiffers { section, detail }) =
+        comparer.entries_differ(&original_entries.unowned, &patched_entries.unowned)
+    {
+        verdicts.refuse(
+            RefusalCode::MalformedSpecialSection,
+            Place::section(&section),
+            &format!(
+                "{detail}, and no function owns it; let each entry begin with the address of \
+                 the code it is for"
+            ),
+        );
+    }
+    common_symbols(comparer, verdicts);
+    changes
+}
+
+/// What a closer look at a function that differs says.
+enum Judgement {
+    /// It does not matter; the proof.
+    Noise(String),
+    /// A label beside the other reasons.
+    Label(Reason),
+    /// Nothing.
+    Nothing,
+}
+
+/// Line tables, read when a function first needs them.
+struct Lines {
+    tables: Option<LineTables>,
+}
+
+impl Lines {
+    fn judge(
+        &mut self,
+        comparer: &mut Comparer<'_, '_>,
+        o: ItemId,
+        p: ItemId,
+        verdicts: &Verdicts,
+    ) -> Judgement {
+        let (original, patched) = (comparer.original, comparer.patched);
+        let tables = self
+            .tables
+            .get_or_insert_with(|| LineTables::new(original, patched));
+        let kind = line_numbers::classify(original, o, patched, p, tables);
+        let mut relocations_agree = || !comparer.relocations_differ(o, p);
+        match kind {
+            Difference::ProvenLineNumbers if relocations_agree() => Judgement::Noise(
+                "differs in line numbers alone; the line tables of both objects prove every one"
+                    .to_owned(),
+            ),
+            Difference::ProvenLineNumbers => Judgement::Nothing,
+            Difference::LooksLikeLineNumbers(shifts) if relocations_agree() => {
+                if verdicts.accepts_line_numbers(patched.name(p)) {
+                    let shifts: Vec<String> = shifts.iter().map(ToString::to_string).collect();
+                    Judgement::Noise(format!(
+                        "looks like line numbers only, and was accepted as such: {}",
+                        shifts.join(", ")
+                    ))
+                } else {
+                    Judgement::Label(Reason::LooksLikeLineNumbers)
+                }
+            }
+            Difference::Displacements => Judgement::Label(Reason::LayoutOnly { types: Vec::new() }),
+            Difference::LooksLikeLineNumbers(_) | Difference::Other => Judgement::Nothing,
+        }
+    }
+}
+
+/// Where the first of some differences lies, in bytes from the start of the function.
+#[must_use]
+pub fn first_offset(reasons: &[Reason]) -> u64 {
+    reasons
+        .iter()
+        .find_map(|reason| match reason {
+            Reason::BytesDiffer { offset }
+            | Reason::TargetDiffers { offset, .. }
+            | Reason::StringDiffers { offset, .. }
+            | Reason::ConstantDiffers { offset, .. }
+            | Reason::RelocationDiffers { offset, .. } => Some(*offset),
+            _ => None,
+        })
+        .unwrap_or(0)
+}
+
+/// Items without a twin that would be wrong to leave out silently.
+fn new_item(comparer: &Comparer<'_, '_>, item: ItemId, verdicts: &mut Verdicts) {
+    let patched = comparer.patched;
+    let kind = patched.items.item(item).kind;
+    if kind == ItemKind::Gap && is_padding(patched, item) {
+        return;
+    }
+    let (code, problem) = match patched.items.class(item) {
+        SectionClass::LinkerSet => (
+            RefusalCode::ChangedLinkerSet,
+            "a table that the base walks has a new entry, which it will not find; register it \
+             from a hook",
+        ),
+        SectionClass::PerCpu => (
+            RefusalCode::NewPerCpu,
+            "new per-CPU data has no room in the areas of the running CPUs; use a shadow \
+             variable or an array by CPU number",
+        ),
+        SectionClass::ThreadLocal => (
+            RefusalCode::ThreadLocal,
+            "thread-local storage cannot be added to a running image; use an ordinary variable",
+        ),
+        SectionClass::Code | SectionClass::Data if kind == ItemKind::Gap => (
+            RefusalCode::ChangedSection,
+            "contents that no symbol stands for are new; give them a symbol with a size",
+        ),
+        _ => return,
+    };
+    verdicts.refuse_acceptable(code, Place::of(patched, item), problem);
+}
+
+fn label(
+    comparer: &mut Comparer<'_, '_>,
+    twin: ItemId,
+    item: ItemId,
+    original_entries: &SpecialEntries,
+    patched_entries: &SpecialEntries,
+    verdicts: &mut Verdicts,
+) {
+    let mut reasons = comparer.differences(twin, item);
+    reasons.extend(comparer.entry_differences(twin, original_entries, item, patched_entries));
+    if reasons.is_empty() {
+        return;
+    }
+    let patched = comparer.patched;
+    let place = Place::of(patched, item).plus(first_offset(&reasons));
+    if patched.items.class(item) == SectionClass::Init {
+        verdicts.refuse_acceptable(
+            RefusalCode::ChangedInit,
+            place,
+            "code that only runs at boot changed, and the boot is over; do its work in a hook",
+        );
+    } else {
+        verdicts.refuse_acceptable(
+            RefusalCode::ChangedAssembly,
+            place,
+            "assembler code changed whose extent no symbol tells; mark it with .type NAME, \
+             @function and .size NAME, .-NAME in both trees, or deal with the change in a hook",
+        );
+    }
+}
+
+fn datum(
+    comparer: &mut Comparer<'_, '_>,
+    twin: ItemId,
+    item: ItemId,
+    changes: &mut Changes,
+    verdicts: &mut Verdicts,
+) {
+    let reasons = comparer.differences(twin, item);
+    if reasons.is_empty() {
+        return;
+    }
+    let patched = comparer.patched;
+    if comparer.is_private_constant(twin, item) {
+        changes.constants.insert(item);
+        return;
+    }
+    let kind = patched.items.item(item).kind;
+    let resized = reasons
+        .iter()
+        .any(|reason| matches!(reason, Reason::SizeDiffers { .. }));
+    if kind == ItemKind::Gap && is_padding(patched, item) && is_padding(comparer.original, twin) {
+        return;
+    }
+    let (code, problem) = match patched.items.class(item) {
+        SectionClass::Init => (
+            RefusalCode::ChangedInit,
+            "data that is only read at boot changed, and the boot is over; do its work in a hook",
+        ),
+        SectionClass::PerCpu => (
+            RefusalCode::ChangedPerCpu,
+            "existing per-CPU data changed; the areas of the running CPUs keep what they hold: \
+             set the new values from a hook",
+        ),
+        SectionClass::LinkerSet => (
+            RefusalCode::ChangedLinkerSet,
+            "an entry of a table that the base walks changed; change the base's entry from a hook",
+        ),
+        SectionClass::ThreadLocal => (
+            RefusalCode::ThreadLocal,
+            "existing thread-local storage changed; set the new values from a hook",
+        ),
+        SectionClass::Code => (
+            RefusalCode::ChangedAssembly,
+            "code that no symbol stands for changed; give it a symbol with .type and .size in \
+             both trees",
+        ),
+        _ if kind == ItemKind::Gap => (
+            RefusalCode::ChangedSection,
+            "contents that no symbol stands for changed; change them from a hook",
+        ),
+        SectionClass::Bss if resized => (
+            RefusalCode::ChangedBss,
+            "the size of an existing variable changed; keep it and add a shadow variable for \
+             what is new",
+        ),
+        SectionClass::Rodata => (
+            RefusalCode::ChangedRodata,
+            "an existing constant changed that more than one function (or another object) may \
+             use; give the changed one a new name in the functions that need it, or change it \
+             from a hook",
+        ),
+        _ if resized => (
+            RefusalCode::ChangedData,
+            "the size of an existing variable changed; keep it and add a shadow variable for \
+             what is new",
+        ),
+        _ => (
+            RefusalCode::ChangedData,
+            "the initial value of an existing variable changed; set the new value from a hook",
+        ),
+    };
+    verdicts.refuse_acceptable(
+        code,
+        Place::of(patched, item).plus(first_offset(&reasons)),
+        problem,
+    );
+}
+
+/// A function that lost or gained its out-of-line part differs itself; this makes sure of it.
+fn lost_parts(comparer: &Comparer<'_, '_>, changes: &mut Changes) {
+    let correlation = comparer.correlation;
+    for item in comparer.patched.items.ids() {
+        if correlation.patched_parent[item.index()].is_some()
+            && correlation.original(item).is_none()
+        {
+            let root = correlation.patched_root(item);
+            if correlation.original(root).is_some() {
+                let name = comparer.patched.shown(item);
+                changes
+                    .functions
+                    .entry(root)
+                    .or_default()
+                    .push(Reason::ColdPartDiffers { name });
+            }
+        }
+    }
+}
+
+/// Items that only the original has.
+fn removed_items(
+    object: &str,
+    comparer: &Comparer<'_, '_>,
+    changes: &mut Changes,
+    verdicts: &mut Verdicts,
+) {
+    let original = comparer.original;
+    for item in original.items.ids() {
+        if comparer.correlation.patched(item).is_some() || is_content(original, item) {
+            continue;
+        }
+        let kind = original.items.item(item).kind;
+        let class = original.items.class(item);
+        if kind == ItemKind::Gap && is_padding(original, item) {
+            continue;
+        }
+        let why = match (class, kind) {
+            (SectionClass::LinkerSet, _) => {
+                verdicts.refuse_acceptable(
+                    RefusalCode::ChangedLinkerSet,
+                    Place::of(original, item),
+                    "a table that the base walks lost an entry, which stays there; undo its \
+                     effect in a hook",
+                );
+                continue;
+            }
+            (_, ItemKind::Gap) => {
+                if matches!(class, SectionClass::Code | SectionClass::Data) {
+                    verdicts.refuse_acceptable(
+                        RefusalCode::ChangedSection,
+                        Place::of(original, item),
+                        "contents that no symbol stands for are gone or changed; give them a \
+                         symbol with a size",
+                    );
+                }
+                continue;
+            }
+            (SectionClass::Hook | SectionClass::ForeignHook | SectionClass::Special(_), _) => {
+                continue;
+            }
+            (SectionClass::Init, _) => "removed, and only used at boot",
+            (_, ItemKind::Function | ItemKind::Label) => {
+                if comparer.correlation.original_parent[item.index()].is_some()
+                    || names::is_padding(original.name(item))
+                {
+                    continue;
+                }
+                "removed; what referred to it was compared by itself"
+            }
+            _ => "removed; the base keeps it, with what it holds",
+        };
+        changes.ignored.push(Ignored {
+            object: object.to_owned(),
+            name: original.shown(item),
+            why: why.to_owned(),
+        });
+    }
+}
+
+/// Read-only contents that nothing in the object refers to and no symbol stands for: somebody
+/// finds them by their section.
+fn loose_sections(comparer: &mut Comparer<'_, '_>, verdicts: &mut Verdicts) {
+    let loose = |build: &Build<'_>, users: &crate::users::Users| {
+        let mut by_name: BTreeMap<String, Vec<ItemId>> = BTreeMap::new();
+        for item in build.items.ids() {
+            if build.items.item(item).kind == ItemKind::Gap
+                && build.items.class(item) == SectionClass::Rodata
+                && users.is_unused(item)
+                && !is_padding(build, item)
+            {
+                let name = build.section_name(item).to_owned();
+                by_name.entry(name).or_default().push(item);
+            }
+        }
+        by_name
+    };
+    let old = loose(comparer.original, comparer.original_users);
+    let new = loose(comparer.patched, comparer.patched_users);
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    for name in names {
+        let before = old.get(name).map_or(&[][..], Vec::as_slice);
+        let after = new.get(name).map_or(&[][..], Vec::as_slice);
+        let same = before.len() == after.len()
+            && before
+                .iter()
+                .zip(after)
+                .all(|(o, p)| comparer.content_difference(*o, *p).is_none());
+        if !same {
+            verdicts.refuse_acceptable(
+                RefusalCode::ChangedSection,
+                Place::section(name),
+                "read-only contents that no symbol stands for changed; give them a symbol with \
+                 a size, or change them from a hook",
+            );
+        }
+    }
+}
+
+/// Whether an item is what assemblers and linkers fill gaps with: zeros, and in code NOPs and
+/// breakpoints.
+fn is_padding(build: &Build<'_>, item: ItemId) -> bool {
+    let bytes = build.bytes(item);
+    if !build.relocation_range(item).is_empty() {
+        return false;
+    }
+    if bytes.iter().all(|byte| *byte == 0) {
+        return true;
+    }
+    let section = build.object.section(build.items.item(item).section);
+    if !section.is_executable() {
+        return false;
+    }
+    let mut decoder = iced_x86::Decoder::new(64, bytes, iced_x86::DecoderOptions::NONE);
+    let mut instruction = iced_x86::Instruction::default();
+    while decoder.can_decode() {
+        decoder.decode_out(&mut instruction);
+        let filler = matches!(
+            instruction.mnemonic(),
+            iced_x86::Mnemonic::Nop | iced_x86::Mnemonic::Int3
+        );
+        // gas pads long gaps with `xchg %ax,%ax` and `data16 cs nopw`; both decode as NOPs.
+        if !filler {
+            return false;
+        }
+    }
+    true
+}
+
+/// Common symbols get their room from the linker, which has long given it.
+fn common_symbols(comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
+    let commons = |build: &Build<'_>| -> BTreeMap<String, u64> {
+        build
+            .object
+            .symbols
+            .iter()
+            .filter(|symbol| symbol.place == SymbolPlace::Common)
+            .map(|symbol| (symbol.name.to_owned(), symbol.size))
+            .collect()
+    };
+    let old = commons(comparer.original);
+    for (name, size) in commons(comparer.patched) {
+        if old.get(&name) != Some(&size) {
+            verdicts.refuse_acceptable(
+                RefusalCode::CommonSymbol,
+                Place::symbol(&name),
+                "a common symbol is new or has another size; compile both trees with \
+                 -fno-common",
+            );
+        }
+    }
+}

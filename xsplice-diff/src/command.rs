@@ -1,0 +1,220 @@
+//! The command `xsplice-diff`: reads two objects, prints what differs, writes the extract.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::{CommandFactory, Parser};
+use serde_json::json;
+use xsplice_abi::Profile;
+
+use crate::error::Side;
+use crate::extract::write_diff;
+use crate::options::Options;
+use crate::report::{ObjectDiff, Verdict};
+use crate::ripple::ripple;
+use crate::text::{self, Detail};
+use crate::{diff_objects, explain};
+
+/// Compare two builds of one object and extract what changed.
+///
+/// Exit status: 0 something changed or is new, and can travel; 1 could not run; 2 refused; 3 no
+/// functional change. A new function that nothing in this object uses is 0 here, for another
+/// object may use it; xsplice-build, which sees them all, then says 3.
+#[derive(Debug, Parser)]
+#[command(name = "xsplice-diff", version)]
+struct Arguments {
+    /// ABI of the payload that the extract is for.
+    #[arg(long, value_name = "ABI", default_value = "xsplice")]
+    abi: String,
+    /// Acknowledge a refusal: WHAT:NAME, such as data:limit or init:setup; or line-numbers.
+    #[arg(long, value_name = "WHAT")]
+    accept: Vec<String>,
+    /// Write the extract here.
+    #[arg(short, long, value_name = "EXTRACT")]
+    output: Option<PathBuf>,
+    /// Write the report as JSON here, `-` for standard output.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Show for each function why it changed: chain of reasons, source line, disassembly.
+    #[arg(long)]
+    explain: bool,
+    /// Also list what was ignored.
+    #[arg(short, long)]
+    verbose: bool,
+    /// The object as shipped.
+    original: PathBuf,
+    /// The object with the change.
+    patched: PathBuf,
+}
+
+/// The command line, for manual pages and completions.
+#[must_use]
+pub fn definition() -> clap::Command {
+    Arguments::command()
+}
+
+/// Runs the command on the process's arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let failed = error.use_stderr();
+            // A closed pipe on the way out is nobody's loss.
+            let _ = error.print();
+            return if failed {
+                ExitCode::from(1)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match run(&arguments) {
+        Ok(verdict) => ExitCode::from(status(verdict)),
+        Err(error) => {
+            anstream::eprintln!("xsplice-diff: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// Exit status of a verdict.
+#[must_use]
+pub fn status(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Changed => 0,
+        Verdict::Refused => 2,
+        Verdict::Unchanged => 3,
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
+    let Some(abi) = Profile::by_name(&arguments.abi) else {
+        let known: Vec<&str> = xsplice_abi::profile::ALL
+            .iter()
+            .map(|abi| abi.name)
+            .collect();
+        bail!(
+            "--abi {} is not known; take one of {}",
+            arguments.abi,
+            known.join(", ")
+        );
+    };
+    let options = Options {
+        abi,
+        accept: arguments.accept.clone(),
+    };
+    let original = read(&arguments.original)?;
+    let patched = read(&arguments.patched)?;
+    let name = arguments
+        .patched
+        .file_name()
+        .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let diff = diff_objects(&name, &original, &patched, &options).map_err(|mut error| {
+        // The message names the file as the caller did.
+        let path = match error.side {
+            Side::Original => &arguments.original,
+            Side::Patched => &arguments.patched,
+        };
+        error.object = path.display().to_string();
+        error
+    })?;
+    if let Some(path) = &arguments.output
+        && let Some(bytes) = write_diff(&diff)
+    {
+        write_file(path, &bytes)?;
+    }
+    let mut human = String::new();
+    let detail = if arguments.verbose {
+        Detail::Everything
+    } else {
+        Detail::Changes
+    };
+    text::render(&diff, detail, &mut human);
+    if let Some(ripple) = ripple(std::slice::from_ref(&diff)) {
+        human.push_str(&format!("\n{ripple}\n"));
+    }
+    if arguments.explain {
+        human.push_str(&explain::explain(&diff));
+    }
+    let refusals = text::refusals(&diff);
+    match arguments.json.as_deref() {
+        Some(path) if path == Path::new("-") => print(&json_report(arguments, &diff)?)?,
+        Some(path) => {
+            write_file(path, json_report(arguments, &diff)?.as_bytes())?;
+            print(&human)?;
+        }
+        None => print(&human)?,
+    }
+    if !refusals.is_empty() {
+        anstream::eprint!("{refusals}");
+    }
+    Ok(diff.verdict())
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| {
+        format!(
+            "{}: cannot be read; name a readable object file",
+            path.display()
+        )
+    })
+}
+
+/// Outputs appear whole or not at all.
+fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let failed = || format!("{}: cannot be written", path.display());
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::Builder::new()
+        .prefix(".xsplice-")
+        .tempfile_in(folder)
+        .with_context(failed)?;
+    file.write_all(bytes).with_context(failed)?;
+    set_mode(file.as_file()).with_context(failed)?;
+    file.persist(path).with_context(failed)?;
+    Ok(())
+}
+
+/// A temporary file is its owner's alone; what it becomes is for everyone to read.
+fn set_mode(file: &File) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    const READABLE: u32 = 0o644;
+    file.set_permissions(std::fs::Permissions::from_mode(READABLE))
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = anstream::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("standard output cannot be written"),
+    }
+}
+
+fn json_report(arguments: &Arguments, diff: &ObjectDiff<'_>) -> anyhow::Result<String> {
+    let report = json!({
+        "schema": 1,
+        "tool": "xsplice-diff",
+        "version": env!("CARGO_PKG_VERSION"),
+        "inputs": {
+            "original": arguments.original,
+            "patched": arguments.patched,
+        },
+        "functions": diff.functions,
+        "data": diff.data,
+        "special_sections": diff.special_sections,
+        "ignored": diff.ignored,
+        "accepted": diff.accepted,
+        "refusals": diff.refusals,
+        "payload": null,
+    });
+    let mut text = serde_json::to_string_pretty(&report)?;
+    writeln!(text).context("a line end")?;
+    Ok(text)
+}

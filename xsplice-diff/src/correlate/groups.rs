@@ -1,0 +1,233 @@
+//! Pairs functions whose names the compiler made up, and items of which several have one name.
+
+use std::collections::BTreeMap;
+
+use super::{Correlation, is_content, starts};
+use crate::build::Build;
+use crate::items::{ItemId, ItemKind};
+use crate::names;
+
+/// Items of one family that have no twin yet.
+#[derive(Default)]
+pub(super) struct Group {
+    pub original: Vec<ItemId>,
+    pub patched: Vec<ItemId>,
+}
+
+impl Group {
+    /// Pairs items for which `key` is equal and occurs once on either side.
+    pub fn pair_unique<K: Ord>(
+        &mut self,
+        correlation: &mut Correlation,
+        key_original: impl Fn(ItemId) -> Option<K>,
+        key_patched: impl Fn(ItemId) -> Option<K>,
+    ) {
+        let mut by_key: BTreeMap<K, (Vec<ItemId>, Vec<ItemId>)> = BTreeMap::new();
+        for item in &self.original {
+            if let Some(key) = key_original(*item) {
+                by_key.entry(key).or_default().0.push(*item);
+            }
+        }
+        for item in &self.patched {
+            if let Some(key) = key_patched(*item) {
+                by_key.entry(key).or_default().1.push(*item);
+            }
+        }
+        for (original, patched) in by_key.values() {
+            if let ([one], [other]) = (original.as_slice(), patched.as_slice()) {
+                correlation.pair(*one, *other);
+            }
+        }
+        self.drop_paired(correlation);
+    }
+
+    /// Pairs what is left in order.
+    pub fn pair_in_order(&mut self, correlation: &mut Correlation) {
+        for (one, other) in self.original.iter().zip(&self.patched) {
+            correlation.pair(*one, *other);
+        }
+        self.drop_paired(correlation);
+    }
+
+    fn drop_paired(&mut self, correlation: &Correlation) {
+        self.original
+            .retain(|item| correlation.patched(*item).is_none());
+        self.patched
+            .retain(|item| correlation.original(*item).is_none());
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.original.is_empty() || self.patched.is_empty()
+    }
+}
+
+/// Groups the items without a twin by `key`.
+pub(super) fn groups<K: Ord>(
+    original: &Build<'_>,
+    patched: &Build<'_>,
+    correlation: &Correlation,
+    key: impl Fn(&Build<'_>, ItemId, &str) -> Option<K>,
+) -> BTreeMap<K, Group> {
+    let mut groups: BTreeMap<K, Group> = BTreeMap::new();
+    for (symbol, item) in starts(original) {
+        if correlation.patched(item).is_none()
+            && original.name(item) == symbol.name
+            && let Some(key) = key(original, item, symbol.name)
+        {
+            groups.entry(key).or_default().original.push(item);
+        }
+    }
+    for (symbol, item) in starts(patched) {
+        if correlation.original(item).is_none()
+            && patched.name(item) == symbol.name
+            && let Some(key) = key(patched, item, symbol.name)
+        {
+            groups.entry(key).or_default().patched.push(item);
+        }
+    }
+    groups
+}
+
+/// Items of which several bear the same name: by content, and what is left in order. Only
+/// functions and constants; variables need more (`static_locals`).
+pub(super) fn pair_duplicates(
+    original: &Build<'_>,
+    patched: &Build<'_>,
+    correlation: &mut Correlation,
+) {
+    let groups = groups(original, patched, correlation, |build, item, name| {
+        let kind = build.items.item(item).kind;
+        (is_code(kind) && !names::is_clone(name) && names::cold_parent(name).is_none())
+            .then(|| name.to_owned())
+    });
+    for mut group in groups.into_values() {
+        if group.is_done() {
+            continue;
+        }
+        group.pair_unique(
+            correlation,
+            |item| Some(original.bytes(item)),
+            |item| Some(patched.bytes(item)),
+        );
+        group.pair_in_order(correlation);
+    }
+}
+
+fn is_code(kind: ItemKind) -> bool {
+    matches!(kind, ItemKind::Function | ItemKind::Label)
+}
+
+/// Clones: of one kind (`f.constprop`) by content, then by name, then whatever is left; a clone
+/// and the plain function only when their bytes are equal, for their calling conventions differ.
+pub(super) fn pair_clones(
+    original: &Build<'_>,
+    patched: &Build<'_>,
+    correlation: &mut Correlation,
+) {
+    let clones = groups(original, patched, correlation, |build, item, name| {
+        let is_clone = is_code(build.items.item(item).kind)
+            && names::is_clone(name)
+            && names::cold_parent(name).is_none();
+        is_clone.then(|| names::clone_family(name))
+    });
+    for mut group in clones.into_values() {
+        if group.is_done() {
+            continue;
+        }
+        group.pair_unique(
+            correlation,
+            |item| Some((original.bytes(item), original.name(item))),
+            |item| Some((patched.bytes(item), patched.name(item))),
+        );
+        group.pair_unique(
+            correlation,
+            |item| Some(original.bytes(item)),
+            |item| Some(patched.bytes(item)),
+        );
+        group.pair_unique(
+            correlation,
+            |item| Some(original.name(item)),
+            |item| Some(patched.name(item)),
+        );
+        group.pair_in_order(correlation);
+    }
+    let roots = groups(original, patched, correlation, |build, item, name| {
+        let plain = is_code(build.items.item(item).kind) && names::cold_parent(name).is_none();
+        plain.then(|| names::root(name).to_owned())
+    });
+    for mut group in roots.into_values() {
+        if !group.is_done() {
+            group.pair_unique(
+                correlation,
+                |item| Some(original.bytes(item)),
+                |item| Some(patched.bytes(item)),
+            );
+        }
+    }
+}
+
+/// Out-of-line parts belong to their parents.
+pub(super) fn pair_cold_parts(
+    original: &Build<'_>,
+    patched: &Build<'_>,
+    correlation: &mut Correlation,
+) {
+    let mut parts: BTreeMap<ItemId, Group> = BTreeMap::new();
+    for item in patched.items.ids() {
+        if let Some(parent) = correlation.patched_parent[item.index()]
+            && let Some(twin) = correlation.original(parent)
+        {
+            parts.entry(twin).or_default().patched.push(item);
+        }
+    }
+    for item in original.items.ids() {
+        if let Some(parent) = correlation.original_parent[item.index()]
+            && let Some(group) = parts.get_mut(&parent)
+        {
+            group.original.push(item);
+        }
+    }
+    for mut group in parts.into_values() {
+        group.pair_unique(
+            correlation,
+            |item| Some(original.bytes(item)),
+            |item| Some(patched.bytes(item)),
+        );
+        group.pair_in_order(correlation);
+    }
+}
+
+/// What no symbol stands for, and is no content: by section, and in order within it.
+pub(super) fn pair_gaps(original: &Build<'_>, patched: &Build<'_>, correlation: &mut Correlation) {
+    let mut groups: BTreeMap<(&str, usize), Group> = BTreeMap::new();
+    for (build, is_original) in [(original, true), (patched, false)] {
+        let mut occurrences: BTreeMap<&str, usize> = BTreeMap::new();
+        for (section, header) in build.object.sections() {
+            let gaps = build.items.of_section(section).filter(|item| {
+                build.items.item(*item).kind == ItemKind::Gap && !is_content(build, *item)
+            });
+            let gaps: Vec<ItemId> = gaps.collect();
+            if gaps.is_empty() {
+                continue;
+            }
+            let occurrence = occurrences.entry(header.name).or_insert(0);
+            let group = groups.entry((header.name, *occurrence)).or_default();
+            *occurrence += 1;
+            if is_original {
+                group.original = gaps;
+            } else {
+                group.patched = gaps;
+            }
+        }
+    }
+    for mut group in groups.into_values() {
+        if group.original.len() != group.patched.len() {
+            group.pair_unique(
+                correlation,
+                |item| Some((original.bytes(item), original.items.item(item).size)),
+                |item| Some((patched.bytes(item), patched.items.item(item).size)),
+            );
+        }
+        group.pair_in_order(correlation);
+    }
+}

@@ -1,0 +1,500 @@
+//! Disassembles functions for people, and lays two builds of one function side by side.
+//!
+//! Nothing is decided here: the verdict on a function is the comparison's. What a reader needs
+//! is that two listings differ exactly where the meaning does, so fields that a relocation fills
+//! are printed as its target, and a jump inside the function counts as equal when both jump to
+//! instructions that face each other.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use iced_x86::{
+    ConstantOffsets, Decoder, DecoderOptions, Formatter, GasFormatter, Instruction, OpKind,
+    SymResString, SymResTextInfo, SymbolResolver, SymbolResult,
+};
+use object::elf;
+use similar::{Algorithm, DiffOp, capture_diff_slices};
+
+use crate::extract::{Extract, OriginalItem, OriginalTarget, Place, Record, SymbolIndex};
+
+/// Longest listing, old and new together, that is laid side by side; in instructions. Longer ones
+/// nobody reads, and aligning them takes time in the square of what differs.
+pub const SIDE_BY_SIDE_MAX: usize = 20_000;
+
+/// How much of a constant or string a listing shows, in bytes.
+const CONTENT_SHOWN_MAX: usize = 40;
+
+/// The bytes of a function and what its relocated fields refer to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Code<'data> {
+    /// Relocations not applied.
+    pub bytes: &'data [u8],
+    /// By offset.
+    pub fields: Vec<Field>,
+}
+
+/// A field that a relocation fills.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Offset in the function, in bytes.
+    pub offset: u64,
+    /// `R_X86_64_*`.
+    pub kind: u32,
+    /// What it refers to, in words.
+    pub target: String,
+    /// As in the ELF.
+    pub addend: i64,
+}
+
+impl Field {
+    /// Whether compilers and assemblers use this type of relocation for calls and far jumps alone.
+    #[must_use]
+    pub fn is_call(&self) -> bool {
+        elf::RelocationType(self.kind) == elf::R_X86_64_PLT32
+    }
+}
+
+/// One line of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Offset in the function, in bytes.
+    pub offset: u64,
+    /// In bytes.
+    pub length: usize,
+    /// The instruction in AT&T syntax; a jump inside the function names its target as `+0x…`.
+    pub text: String,
+    /// Where it jumps or calls to inside the function: offset in bytes.
+    pub jump: Option<u64>,
+    /// `text` without that target.
+    alike: String,
+}
+
+/// Two lines that face each other, as indices into the two listings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Row {
+    /// The same instruction.
+    Same(usize, usize),
+    /// One instruction in place of another.
+    Changed(usize, usize),
+    /// Only the original has it.
+    Removed(usize),
+    /// Only the patched one has it.
+    Added(usize),
+}
+
+/// Disassembles a function.
+#[must_use]
+pub fn listing(code: &Code<'_>) -> Vec<Line> {
+    let mut decoder = Decoder::with_ip(64, code.bytes, 0, DecoderOptions::NONE);
+    let mut lines = Vec::new();
+    let mut instruction = Instruction::default();
+    while decoder.can_decode() {
+        decoder.decode_out(&mut instruction);
+        let offsets = decoder.get_constant_offsets(&instruction);
+        lines.push(line(code, &instruction, &offsets));
+    }
+    lines
+}
+
+fn line(code: &Code<'_>, instruction: &Instruction, offsets: &ConstantOffsets) -> Line {
+    let (start, end) = (instruction.ip(), instruction.next_ip());
+    let first = code.fields.partition_point(|field| field.offset < start);
+    let fields: Vec<&Field> = code.fields[first..]
+        .iter()
+        .take_while(|field| field.offset < end)
+        .collect();
+    let of = |has: bool, offset: usize| -> Option<String> {
+        let place = start.checked_add(u64::try_from(offset).ok()?)?;
+        let field = fields.iter().find(|field| has && field.offset == place)?;
+        Some(describe(field, end))
+    };
+    let names = FieldNames {
+        displacement: of(offsets.has_displacement(), offsets.displacement_offset()),
+        immediate: of(offsets.has_immediate(), offsets.immediate_offset()),
+    };
+    let is_relocated = names.displacement.is_some() || names.immediate.is_some();
+    let jump = (!is_relocated && instruction.op0_kind() == OpKind::NearBranch64)
+        .then(|| instruction.near_branch_target())
+        .filter(|target| usize::try_from(*target).is_ok_and(|target| target < code.bytes.len()));
+
+    let mut mnemonic = String::new();
+    let mut formatter = GasFormatter::new();
+    formatter.format_mnemonic(instruction, &mut mnemonic);
+    let (text, alike) = match jump {
+        Some(target) => (format!("{mnemonic} +{target:#x}"), mnemonic),
+        None => {
+            let mut formatter = GasFormatter::with_options(Some(Box::new(names)), None);
+            formatter
+                .options_mut()
+                .set_space_after_operand_separator(true);
+            formatter.options_mut().set_rip_relative_addresses(true);
+            formatter.options_mut().set_uppercase_hex(false);
+            let mut text = String::new();
+            formatter.format(instruction, &mut text);
+            (text.clone(), text)
+        }
+    };
+    Line {
+        offset: start,
+        length: instruction.len(),
+        text,
+        jump,
+        alike,
+    }
+}
+
+/// The target with its displacement: PC-relative fields count from the end of the instruction.
+fn describe(field: &Field, end: u64) -> String {
+    let bias = match elf::RelocationType(field.kind) {
+        elf::R_X86_64_PC8
+        | elf::R_X86_64_PC16
+        | elf::R_X86_64_PC32
+        | elf::R_X86_64_PC64
+        | elf::R_X86_64_PLT32
+        | elf::R_X86_64_GOTPCREL
+        | elf::R_X86_64_GOTPCRELX
+        | elf::R_X86_64_REX_GOTPCRELX => end.wrapping_sub(field.offset).cast_signed(),
+        _ => 0,
+    };
+    let through_got = match elf::RelocationType(field.kind) {
+        elf::R_X86_64_GOTPCREL | elf::R_X86_64_GOTPCRELX | elf::R_X86_64_REX_GOTPCRELX => "@GOT",
+        _ => "",
+    };
+    let target = &field.target;
+    match field.addend.wrapping_add(bias) {
+        0 => format!("{target}{through_got}"),
+        distance if distance < 0 => format!("{target}{through_got}-{:#x}", distance.unsigned_abs()),
+        distance => format!("{target}{through_got}+{distance:#x}"),
+    }
+}
+
+/// Names for the formatter: what the two fields that an instruction can have refer to.
+struct FieldNames {
+    displacement: Option<String>,
+    immediate: Option<String>,
+}
+
+impl SymbolResolver for FieldNames {
+    fn symbol(
+        &mut self,
+        instruction: &Instruction,
+        _operand: u32,
+        instruction_operand: Option<u32>,
+        address: u64,
+        _address_size: u32,
+    ) -> Option<SymbolResult<'_>> {
+        let kind = instruction_operand.map(|operand| instruction.op_kind(operand));
+        let name = match kind {
+            Some(OpKind::Memory) => self.displacement.as_deref(),
+            _ => self.immediate.as_deref(),
+        }?;
+        Some(SymbolResult {
+            address,
+            flags: 0,
+            text: SymResTextInfo::Text(iced_x86::SymResTextPart {
+                text: SymResString::Str(name),
+                color: iced_x86::FormatterTextKind::Label,
+            }),
+            symbol_size: None,
+        })
+    }
+}
+
+/// Lays two listings side by side; `None` when they are longer than [`SIDE_BY_SIDE_MAX`].
+#[must_use]
+pub fn side_by_side(old: &[Line], new: &[Line]) -> Option<Vec<Row>> {
+    if old.len() + new.len() > SIDE_BY_SIDE_MAX {
+        return None;
+    }
+    let key =
+        |lines: &[Line]| -> Vec<String> { lines.iter().map(|line| line.alike.clone()).collect() };
+    let mut rows = Vec::with_capacity(old.len().max(new.len()));
+    for operation in capture_diff_slices(Algorithm::Patience, &key(old), &key(new)) {
+        match operation {
+            DiffOp::Equal {
+                old_index,
+                new_index,
+                len,
+            } => rows.extend((0..len).map(|i| Row::Same(old_index + i, new_index + i))),
+            DiffOp::Delete {
+                old_index, old_len, ..
+            } => rows.extend((old_index..old_index + old_len).map(Row::Removed)),
+            DiffOp::Insert {
+                new_index, new_len, ..
+            } => rows.extend((new_index..new_index + new_len).map(Row::Added)),
+            DiffOp::Replace {
+                old_index,
+                old_len,
+                new_index,
+                new_len,
+            } => {
+                let both = old_len.min(new_len);
+                rows.extend((0..both).map(|i| Row::Changed(old_index + i, new_index + i)));
+                rows.extend((old_index + both..old_index + old_len).map(Row::Removed));
+                rows.extend((new_index + both..new_index + new_len).map(Row::Added));
+            }
+        }
+    }
+    mark_diverted_jumps(old, new, &mut rows);
+    Some(rows)
+}
+
+/// Jumps were matched without their targets; those whose targets do not face each other differ.
+fn mark_diverted_jumps(old: &[Line], new: &[Line], rows: &mut [Row]) {
+    let facing: HashMap<u64, u64> = rows
+        .iter()
+        .filter_map(|row| match *row {
+            Row::Same(i, j) | Row::Changed(i, j) => Some((old[i].offset, new[j].offset)),
+            Row::Removed(_) | Row::Added(_) => None,
+        })
+        .collect();
+    for row in rows {
+        let Row::Same(i, j) = *row else { continue };
+        if let (Some(from), Some(to)) = (old[i].jump, new[j].jump)
+            && facing.get(&from) != Some(&to)
+        {
+            *row = Row::Changed(i, j);
+        }
+    }
+}
+
+/// The original code of a function that is replaced.
+#[must_use]
+pub fn original_code<'item>(item: &'item OriginalItem<'_>) -> Code<'item> {
+    let fields = item.relocations.iter().map(|relocation| Field {
+        offset: relocation.offset,
+        kind: relocation.kind,
+        target: original_target(&relocation.target),
+        addend: relocation.addend,
+    });
+    Code {
+        bytes: &item.bytes,
+        fields: fields.collect(),
+    }
+}
+
+fn original_target(target: &OriginalTarget<'_>) -> String {
+    match target {
+        OriginalTarget::Symbol { name, .. } => name.clone(),
+        OriginalTarget::Content { bytes, .. } => content(bytes),
+        OriginalTarget::SectionOffset {
+            section,
+            offset,
+            near,
+        } => match near {
+            Some((name, _, 0)) => name.clone(),
+            Some((name, _, distance)) => format!("{name}+{distance:#x}"),
+            None => format!("{section}+{offset:#x}"),
+        },
+        OriginalTarget::Absolute(number) => format!("{number:#x}"),
+    }
+}
+
+/// The new code of a replaced function; `None` when the record contradicts the extract.
+#[must_use]
+pub fn patched_code<'extract>(
+    extract: &'extract Extract<'_>,
+    record: &Record<'_>,
+) -> Option<Code<'extract>> {
+    symbol_code(extract, record.symbol, record.new_size)
+}
+
+/// The code of a function that is new; `None` when the extract holds no such function.
+#[must_use]
+pub fn new_code<'extract>(extract: &'extract Extract<'_>, name: &str) -> Option<Code<'extract>> {
+    let (index, symbol) = extract.symbols.iter().enumerate().find(|(_, symbol)| {
+        symbol.name == name
+            && symbol.kind == elf::STT_FUNC.0
+            && matches!(symbol.place, Place::Section { .. })
+    })?;
+    symbol_code(extract, SymbolIndex(index), symbol.size)
+}
+
+fn symbol_code<'extract>(
+    extract: &'extract Extract<'_>,
+    symbol: SymbolIndex,
+    size: u64,
+) -> Option<Code<'extract>> {
+    let Place::Section { section, value } = extract.symbols.get(symbol.0)?.place else {
+        return None;
+    };
+    let section = extract.sections.get(section.0)?;
+    let end = value.checked_add(size)?;
+    let range = usize::try_from(value).ok()?..usize::try_from(end).ok()?;
+    let bytes = section.data.get(range)?;
+    let fields = section
+        .relocations
+        .iter()
+        .filter(|relocation| (value..end).contains(&relocation.offset))
+        .map(|relocation| Field {
+            offset: relocation.offset - value,
+            kind: relocation.kind,
+            target: travelling_target(extract, relocation.symbol),
+            addend: relocation.addend,
+        });
+    Some(Code {
+        bytes,
+        fields: fields.collect(),
+    })
+}
+
+fn travelling_target(extract: &Extract<'_>, index: SymbolIndex) -> String {
+    let Some(symbol) = extract.symbols.get(index.0) else {
+        return "?".to_owned();
+    };
+    if !symbol.name.is_empty() {
+        return symbol.name.clone();
+    }
+    match symbol.place {
+        Place::Section { section, value } => extract
+            .sections
+            .get(section.0)
+            .and_then(|section| section.data.get(usize::try_from(value).ok()?..))
+            .map_or_else(|| "?".to_owned(), content),
+        Place::Absolute(number) => format!("{number:#x}"),
+        Place::Base | Place::Undefined => "?".to_owned(),
+    }
+}
+
+/// A string with its quotes, or the first bytes of a constant.
+fn content(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|byte| *byte == 0);
+    let is_text = |text: &[u8]| {
+        !text.is_empty()
+            && text
+                .iter()
+                .all(|byte| byte.is_ascii_graphic() || b" \t\n\r".contains(byte))
+    };
+    if let Some(text) = end.map(|end| &bytes[..end]).filter(|text| is_text(text)) {
+        let shown = String::from_utf8_lossy(&text[..text.len().min(CONTENT_SHOWN_MAX)]);
+        let more = if text.len() > CONTENT_SHOWN_MAX {
+            "…"
+        } else {
+            ""
+        };
+        return format!("{shown:?}{more}");
+    }
+    let mut words = String::from("{");
+    for (index, byte) in bytes.iter().take(CONTENT_SHOWN_MAX / 4).enumerate() {
+        let gap = if index == 0 { "" } else { " " };
+        let _ = write!(words, "{gap}{byte:02x}");
+    }
+    words.push_str(if bytes.len() > CONTENT_SHOWN_MAX / 4 {
+        " …}"
+    } else {
+        "}"
+    });
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use object::elf;
+
+    use super::{Code, Field, Row, content, listing, side_by_side};
+
+    fn code<'data>(bytes: &'data [u8], fields: &[(u64, u32, &str, i64)]) -> Code<'data> {
+        let fields = fields.iter().map(|&(offset, kind, target, addend)| Field {
+            offset,
+            kind,
+            target: target.to_owned(),
+            addend,
+        });
+        Code {
+            bytes,
+            fields: fields.collect(),
+        }
+    }
+
+    fn texts(code: &Code<'_>) -> Vec<String> {
+        listing(code).into_iter().map(|line| line.text).collect()
+    }
+
+    #[test]
+    fn a_relocated_call_and_load_name_their_targets() {
+        // call 0; mov 0(%rip), %eax; ret
+        let bytes = [0xe8, 0, 0, 0, 0, 0x8b, 0x05, 0, 0, 0, 0, 0xc3];
+        let code = code(
+            &bytes,
+            &[
+                (1, elf::R_X86_64_PLT32.0, "copy", -4),
+                (7, elf::R_X86_64_PC32.0, "limits", 4),
+            ],
+        );
+        let texts = texts(&code);
+        assert!(texts[0].ends_with(" copy"), "{texts:?}");
+        assert!(texts[1].contains("limits+0x8"), "{texts:?}");
+    }
+
+    #[test]
+    fn the_addend_of_a_store_with_an_immediate_counts_from_the_end_of_the_instruction() {
+        // movl $1, 0(%rip): the immediate lies between the field and the end.
+        let bytes = [0xc7, 0x05, 0, 0, 0, 0, 1, 0, 0, 0];
+        let code = code(&bytes, &[(2, elf::R_X86_64_PC32.0, "flag", -8)]);
+        let texts = texts(&code);
+        assert!(
+            texts[0].contains("flag") && !texts[0].contains("flag+"),
+            "{texts:?}"
+        );
+        assert!(!texts[0].contains("flag-"), "{texts:?}");
+    }
+
+    #[test]
+    fn an_inserted_instruction_leaves_the_jump_across_it_equal() {
+        let old = [0x74, 0x01, 0x90, 0xc3]; // je +3; nop; ret
+        let new = [0x74, 0x03, 0x31, 0xc0, 0x90, 0xc3]; // je +5; xor; nop; ret
+        let (old, new) = (listing(&code(&old, &[])), listing(&code(&new, &[])));
+        let rows = side_by_side(&old, &new).expect("short");
+        assert_eq!(
+            rows,
+            [
+                Row::Same(0, 0),
+                Row::Added(1),
+                Row::Same(1, 2),
+                Row::Same(2, 3)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_jump_that_goes_elsewhere_differs() {
+        let old = [0x74, 0x01, 0x90, 0xc3]; // je +3
+        let new = [0x74, 0x00, 0x90, 0xc3]; // je +2
+        let (old, new) = (listing(&code(&old, &[])), listing(&code(&new, &[])));
+        let rows = side_by_side(&old, &new).expect("short");
+        assert_eq!(rows[0], Row::Changed(0, 0));
+        assert_eq!(rows[1..], [Row::Same(1, 1), Row::Same(2, 2)]);
+    }
+
+    #[test]
+    fn another_target_of_the_same_call_differs() {
+        let bytes = [0xe8, 0, 0, 0, 0];
+        let at = |target| listing(&code(&bytes, &[(1, elf::R_X86_64_PLT32.0, target, -4)]));
+        assert_eq!(
+            side_by_side(&at("a"), &at("b")).expect("short"),
+            [Row::Changed(0, 0)]
+        );
+        assert_eq!(
+            side_by_side(&at("a"), &at("a")).expect("short"),
+            [Row::Same(0, 0)]
+        );
+    }
+
+    #[test]
+    fn strings_are_quoted_and_constants_are_not() {
+        assert_eq!(content(b"no\tway\n\0"), "\"no\\tway\\n\"");
+        assert_eq!(content(&[1, 0, 2]), "{01 00 02}");
+        assert_eq!(content(&[]), "{}");
+    }
+
+    #[test]
+    fn any_bytes_can_be_listed() {
+        let bytes: Vec<u8> = (0..=255).chain((0..=255).rev()).collect();
+        let lines = listing(&code(
+            &bytes,
+            &[(3, 99, "x", i64::MIN), (5, 2, "y", i64::MAX)],
+        ));
+        let total: usize = lines.iter().map(|line| line.length).sum();
+        assert_eq!(total, bytes.len());
+    }
+}

@@ -1,0 +1,316 @@
+//! Writes an extract as a relocatable ELF.
+
+use std::borrow::Cow;
+
+use object::elf;
+use object::write::StringId;
+use object::write::elf::{FileHeader, Rel, SectionHeader, SectionIndex as ElfSection, Sym, Writer};
+
+use super::description::{DESCRIPTION, Description, ORIGINALS, REPORT, RecordDescription, VERSION};
+use super::{Extract, Place, Symbol};
+use crate::report::ObjectDiff;
+
+/// The ELF form of `extract`; the same extract gives the same bytes.
+#[must_use]
+pub fn write(extract: &Extract<'_>) -> Vec<u8> {
+    write_parts(extract, None)
+}
+
+/// The ELF form of what a diff extracted, with the report in it; `None` when it extracted nothing.
+#[must_use]
+pub fn write_diff(diff: &ObjectDiff<'_>) -> Option<Vec<u8>> {
+    let extract = diff.extract.as_ref()?;
+    let report = serde_json::to_vec_pretty(diff).expect("a report has string keys alone");
+    Some(write_parts(extract, Some(report)))
+}
+
+/// A section to be written, allocated or not.
+struct Out<'e> {
+    name: &'e str,
+    kind: u32,
+    flags: u64,
+    alignment: u64,
+    entry_size: u64,
+    size: u64,
+    data: Cow<'e, [u8]>,
+    relocations: &'e [super::Relocation],
+}
+
+/// Where a section or its relocations ended up.
+#[derive(Clone, Copy)]
+struct Reserved {
+    name: StringId,
+    index: ElfSection,
+    offset: u64,
+}
+
+fn write_parts(extract: &Extract<'_>, report: Option<Vec<u8>>) -> Vec<u8> {
+    let order = symbol_order(&extract.symbols);
+    let names: Vec<Cow<'_, str>> = extract.symbols.iter().map(elf_name).collect();
+    let outs = sections(extract, &order, report);
+    let relocation_names: Vec<String> = outs
+        .iter()
+        .filter(|out| !out.relocations.is_empty())
+        .map(|out| format!(".rela{}", out.name))
+        .collect();
+    let mut buffer = Vec::new();
+    let mut writer = Writer::new(object::Endianness::Little, true, &mut buffer);
+    writer.reserve_file_header();
+    writer.reserve_null_section_index();
+    let places: Vec<Reserved> = outs
+        .iter()
+        .map(|out| Reserved {
+            name: writer.add_section_name(out.name.as_bytes()),
+            index: writer.reserve_section_index(),
+            offset: writer.reserve(out.data.len() as u64, file_alignment(out.alignment)),
+        })
+        .collect();
+    writer.reserve_null_symbol_index();
+    let mut strings = vec![None; names.len()];
+    for symbol in &order {
+        let section = match extract.symbols[*symbol].place {
+            Place::Section { section, .. } => Some(places[section.0].index),
+            _ => None,
+        };
+        if !names[*symbol].is_empty() {
+            strings[*symbol] = Some(writer.add_string(names[*symbol].as_bytes()));
+        }
+        writer.reserve_symbol_index(section);
+    }
+    writer.reserve_symtab_section_index();
+    writer.reserve_symtab();
+    if writer.symtab_shndx_needed() {
+        writer.reserve_symtab_shndx_section_index();
+        writer.reserve_symtab_shndx();
+    }
+    writer.reserve_strtab_section_index();
+    writer.require_strtab();
+    writer
+        .reserve_strtab()
+        .expect("names of an extract are far below 4 GiB");
+    let with_relocations = || {
+        outs.iter()
+            .zip(&places)
+            .filter(|(out, _)| !out.relocations.is_empty())
+    };
+    let relocation_places: Vec<Reserved> = with_relocations()
+        .zip(&relocation_names)
+        .map(|((out, _), name)| Reserved {
+            name: writer.add_section_name(name.as_bytes()),
+            index: writer.reserve_section_index(),
+            offset: writer.reserve_relocations(out.relocations.len(), true),
+        })
+        .collect();
+    writer.reserve_shstrtab_section_index();
+    writer
+        .reserve_shstrtab()
+        .expect("names of an extract are far below 4 GiB");
+    writer.reserve_section_headers();
+
+    writer
+        .write_file_header(&FileHeader {
+            os_abi: elf::ELFOSABI_NONE,
+            abi_version: 0,
+            e_type: elf::ET_REL,
+            e_machine: elf::EM_X86_64,
+            e_entry: 0,
+            e_flags: elf::FileFlags(0),
+        })
+        .expect("everything was reserved");
+    for out in &outs {
+        writer.write_align(file_alignment(out.alignment));
+        writer.write(&out.data);
+    }
+    writer.write_null_symbol();
+    for symbol in &order {
+        let name = writer.string_offset(strings[*symbol]);
+        writer.write_symbol(&elf_symbol(&extract.symbols[*symbol], name, &places));
+    }
+    writer.write_symtab_shndx();
+    writer.write_strtab();
+    let elf_index = inverse(&order);
+    for (out, _) in with_relocations() {
+        writer.write_align_relocation();
+        for relocation in out.relocations {
+            writer.write_relocation(
+                true,
+                &Rel {
+                    r_offset: relocation.offset,
+                    r_sym: elf_index[relocation.symbol.0],
+                    r_type: elf::RelocationType(relocation.kind),
+                    r_addend: relocation.addend,
+                },
+            );
+        }
+    }
+    writer.write_shstrtab();
+    writer.write_null_section_header();
+    for (out, place) in outs.iter().zip(&places) {
+        let sh_name = writer.section_name_offset(Some(place.name));
+        writer.write_section_header(&SectionHeader {
+            sh_name,
+            sh_type: elf::SectionType(out.kind),
+            sh_flags: elf::SectionFlags(out.flags),
+            sh_addr: 0,
+            sh_offset: place.offset,
+            sh_size: out.size,
+            sh_link: 0,
+            sh_info: 0,
+            sh_addralign: out.alignment,
+            sh_entsize: out.entry_size,
+        });
+    }
+    let locals = order
+        .iter()
+        .filter(|symbol| is_elf_local(&extract.symbols[**symbol]))
+        .count();
+    writer.write_symtab_section_header(elf_count(locals + 1));
+    writer.write_symtab_shndx_section_header();
+    writer.write_strtab_section_header();
+    let symtab = writer.symtab_index();
+    for ((out, target), place) in with_relocations().zip(&relocation_places) {
+        writer.write_relocation_section_header(
+            place.name,
+            target.index,
+            symtab,
+            place.offset,
+            out.relocations.len(),
+            true,
+        );
+    }
+    writer.write_shstrtab_section_header();
+    buffer
+}
+
+fn elf_count(count: usize) -> u32 {
+    u32::try_from(count).expect("an extract has fewer symbols than its object, which has 32 bits")
+}
+
+fn is_elf_local(symbol: &Symbol) -> bool {
+    symbol.binding == elf::STB_LOCAL.0 && matches!(symbol.place, Place::Section { .. })
+}
+
+/// Extract symbols in the order of the ELF's table: locals first.
+fn symbol_order(symbols: &[Symbol]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..symbols.len()).collect();
+    order.sort_by_key(|symbol| !is_elf_local(&symbols[*symbol]));
+    order
+}
+
+/// For each extract symbol its index in the ELF's table.
+fn inverse(order: &[usize]) -> Vec<u32> {
+    let mut inverse = vec![0; order.len()];
+    for (position, symbol) in order.iter().enumerate() {
+        inverse[*symbol] = elf_count(position + 1);
+    }
+    inverse
+}
+
+/// A local of the base is shown qualified, so that two of one name are told apart.
+fn elf_name(symbol: &Symbol) -> Cow<'_, str> {
+    match (&symbol.file, symbol.place) {
+        (Some(file), Place::Base) => Cow::Owned(format!("{file}#{}", symbol.name)),
+        _ => Cow::Borrowed(&symbol.name),
+    }
+}
+
+fn elf_symbol(symbol: &Symbol, name: u32, places: &[Reserved]) -> Sym {
+    let binding = if symbol.binding == elf::STB_LOCAL.0 && !is_elf_local(symbol) {
+        elf::STB_GLOBAL
+    } else {
+        elf::SymbolBind(symbol.binding)
+    };
+    let (section, shndx, value) = match symbol.place {
+        Place::Section { section, value } => {
+            (Some(places[section.0].index.0), elf::SHN_UNDEF, value)
+        }
+        Place::Absolute(value) => (None, elf::SHN_ABS, value),
+        Place::Base | Place::Undefined => (None, elf::SHN_UNDEF, 0),
+    };
+    Sym {
+        section,
+        st_name: name,
+        st_info: elf::SymbolInfo::new(binding, elf::SymbolType(symbol.kind)),
+        st_other: elf::SymbolOther(0),
+        st_shndx: shndx,
+        st_value: value,
+        st_size: symbol.size,
+    }
+}
+
+fn sections<'e>(
+    extract: &'e Extract<'_>,
+    order: &[usize],
+    report: Option<Vec<u8>>,
+) -> Vec<Out<'e>> {
+    let mut outs: Vec<Out<'e>> = extract
+        .sections
+        .iter()
+        .map(|section| Out {
+            name: &section.name,
+            kind: section.kind,
+            flags: section.flags,
+            alignment: section.alignment,
+            entry_size: section.entry_size,
+            size: section.size,
+            data: Cow::Borrowed(&section.data),
+            relocations: &section.relocations,
+        })
+        .collect();
+    let mut originals = Vec::new();
+    let records = extract
+        .records
+        .iter()
+        .map(|record| {
+            let at = originals.len() as u64;
+            originals.extend_from_slice(&record.original.bytes);
+            RecordDescription {
+                name: record.name.clone(),
+                file: record.file.clone(),
+                binding: record.binding,
+                symbol: record.symbol,
+                old_size: record.old_size,
+                new_size: record.new_size,
+                address_taken: record.address_taken,
+                original: record.original.clone(),
+                bytes: (at, record.original.bytes.len() as u64),
+            }
+        })
+        .collect();
+    let description = Description {
+        version: VERSION,
+        object: extract.object.clone(),
+        abi: extract.abi.name.to_owned(),
+        accepted: extract.accepted.clone(),
+        symbols: extract.symbols.clone(),
+        elf_symbols: inverse(order),
+        records,
+    };
+    let description =
+        serde_json::to_vec_pretty(&description).expect("a description has string keys alone");
+    let mut own = |name, data: Vec<u8>| {
+        outs.push(Out {
+            name,
+            kind: elf::SHT_PROGBITS.0,
+            flags: 0,
+            alignment: 1,
+            entry_size: 0,
+            size: data.len() as u64,
+            data: Cow::Owned(data),
+            relocations: &[],
+        });
+    };
+    own(DESCRIPTION, description);
+    own(ORIGINALS, originals);
+    if let Some(report) = report {
+        own(REPORT, report);
+    }
+    outs
+}
+
+/// How a section is aligned within the file, in bytes: nothing is mapped from an extract, so an
+/// object that asks for gibibytes in memory does not make a file of that size.
+fn file_alignment(memory_alignment: u64) -> u64 {
+    const FILE_ALIGNMENT_MAX: u64 = 16;
+    memory_alignment.min(FILE_ALIGNMENT_MAX)
+}

@@ -1,0 +1,516 @@
+//! What must travel: changed functions, and everything new or private that they refer to.
+//!
+//! A reference to something that both builds have leads back to the base; only what the base
+//! does not have, and content without identity, comes along.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use object::elf;
+
+use crate::build::Build;
+use crate::changes::Changes;
+use crate::compare::{Comparer, shown_target};
+use crate::correlate::is_content;
+use crate::fall_through;
+use crate::items::{Item, ItemId, ItemKind};
+use crate::object::{Relocation, SectionId, SymbolId, SymbolPlace, field_bytes};
+use crate::refuse::{Place, Verdicts};
+use crate::relocation::{Target, is_known, kind_name};
+use crate::report::{Reason, RefusalCode};
+use crate::section_class::SectionClass;
+use crate::special_entries::{Entry, SpecialEntries};
+use crate::special_sections::Travel;
+
+/// What travels of the patched object.
+#[derive(Debug, Default)]
+pub struct Inclusion {
+    /// Items, with the reason where it is not that they changed.
+    pub items: BTreeMap<ItemId, Option<Reason>>,
+    /// Special-section entries of included functions.
+    pub entries: Vec<Entry>,
+}
+
+impl Inclusion {
+    /// Whether the item travels.
+    #[must_use]
+    pub fn holds(&self, item: ItemId) -> bool {
+        self.items.contains_key(&item)
+    }
+}
+
+/// Where a reference of something that travels leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// To an item that travels.
+    Travels(ItemId),
+    /// To an item of the original, in the running image.
+    Base(ItemId),
+    /// To a symbol that is defined in no section of this object.
+    Symbol,
+    /// Nowhere that has a name.
+    Unnamed,
+}
+
+/// Where the reference leads that item `source` (of the patched object) makes to `target`.
+#[must_use]
+pub fn destination(
+    comparer: &Comparer<'_, '_>,
+    changes: &Changes,
+    source: Option<ItemId>,
+    relocation_is_call: bool,
+    target: Target,
+) -> Destination {
+    let Some(item) = target.item() else {
+        return match target {
+            Target::Symbol { .. } => Destination::Symbol,
+            _ => Destination::Unnamed,
+        };
+    };
+    let patched = comparer.patched;
+    let correlation = comparer.correlation;
+    if is_content(patched, item) || changes.constants.contains(&item) {
+        return Destination::Travels(item);
+    }
+    let Some(twin) = correlation.original(item) else {
+        return Destination::Travels(item);
+    };
+    let is_function = patched.items.item(item).kind == ItemKind::Function;
+    let root = correlation.patched_root(item);
+    if is_function && changes.functions.contains_key(&root) {
+        let inside = source.is_some_and(|source| source == root);
+        // A function's own address is the base's, so that pointers keep their identity; a call
+        // of itself and a jump within it stay.
+        let address = target.meant() == 0 && item == root && !relocation_is_call;
+        if inside && !address {
+            return Destination::Travels(item);
+        }
+    }
+    if comparer.original.symbol(twin).is_some() {
+        Destination::Base(twin)
+    } else {
+        Destination::Unnamed
+    }
+}
+
+/// Finds what must travel; what stands in the way goes to `verdicts`.
+pub fn include(
+    comparer: &Comparer<'_, '_>,
+    changes: &Changes,
+    patched_entries: &SpecialEntries,
+    verdicts: &mut Verdicts,
+) -> Inclusion {
+    let mut includer = Includer {
+        comparer,
+        changes,
+        patched_entries,
+        verdicts,
+        inclusion: Inclusion::default(),
+        queue: VecDeque::new(),
+        owners: BTreeMap::new(),
+        seen_refusals: BTreeSet::new(),
+    };
+    includer.seed();
+    while let Some(item) = includer.queue.pop_front() {
+        includer.follow(item);
+    }
+    let inclusion = includer.inclusion;
+    fall_through::check_fixups(comparer.patched, &inclusion, verdicts);
+    check_functions(comparer, changes, verdicts);
+    inclusion
+}
+
+struct Includer<'c, 'a, 'data> {
+    comparer: &'c Comparer<'a, 'data>,
+    changes: &'c Changes,
+    patched_entries: &'c SpecialEntries,
+    verdicts: &'c mut Verdicts,
+    inclusion: Inclusion,
+    queue: VecDeque<ItemId>,
+    /// The function that content without identity belongs to, for its references back.
+    owners: BTreeMap<ItemId, ItemId>,
+    seen_refusals: BTreeSet<(RefusalCode, ItemId)>,
+}
+
+impl Includer<'_, '_, '_> {
+    fn patched(&self) -> &Build<'_> {
+        self.comparer.patched
+    }
+
+    fn seed(&mut self) {
+        let comparer = self.comparer;
+        let patched = comparer.patched;
+        let correlation = comparer.correlation;
+        for root in self.changes.functions.keys() {
+            self.add(*root, None);
+        }
+        for item in patched.items.ids() {
+            let class = patched.items.class(item);
+            match class {
+                SectionClass::Hook => {
+                    self.add(item, None);
+                    continue;
+                }
+                SectionClass::ForeignHook => {
+                    self.refuse(
+                        RefusalCode::MalformedHook,
+                        item,
+                        "the hook is for another ABI than the one asked for; compile the \
+                         patched tree for this one (xsplice.h), or give the other one's name \
+                         with --abi",
+                    );
+                    continue;
+                }
+                _ => {}
+            }
+            if let Some(parent) = correlation.patched_parent[item.index()]
+                && self
+                    .changes
+                    .functions
+                    .contains_key(&correlation.patched_root(parent))
+            {
+                self.add(item, None);
+                continue;
+            }
+            let is_new_global = correlation.original(item).is_none()
+                && !is_content(patched, item)
+                && patched
+                    .symbol(item)
+                    .is_some_and(|symbol| !symbol.is_local())
+                && matches!(
+                    class,
+                    SectionClass::Code
+                        | SectionClass::Data
+                        | SectionClass::Rodata
+                        | SectionClass::Bss
+                );
+            if is_new_global {
+                let is_function = patched.items.item(item).kind == ItemKind::Function;
+                self.add(item, Some(Reason::NewGlobal).filter(|_| is_function));
+            }
+        }
+    }
+
+    fn add(&mut self, item: ItemId, reason: Option<Reason>) {
+        let entry = self.inclusion.items.entry(item);
+        if let std::collections::btree_map::Entry::Vacant(vacant) = entry {
+            vacant.insert(reason);
+            self.queue.push_back(item);
+        }
+    }
+
+    fn refuse(&mut self, code: RefusalCode, item: ItemId, problem: &str) {
+        if self.seen_refusals.insert((code, item)) {
+            let place = Place::of(self.comparer.patched, item);
+            self.verdicts.refuse(code, place, problem);
+        }
+    }
+
+    /// Follows the references of an item that travels.
+    fn follow(&mut self, item: ItemId) {
+        let comparer = self.comparer;
+        let patched = comparer.patched;
+        let root = comparer.correlation.patched_root(item);
+        let source = self.owners.get(&item).copied().unwrap_or(root);
+        let end = patched.items.item(item).end();
+        for index in patched.relocation_range(item) {
+            self.follow_reference(item, source, index, end);
+        }
+        if root != item {
+            return;
+        }
+        let entries = self.patched_entries;
+        for entry in entries.of(item) {
+            if entry.table.travel == Travel::Never {
+                continue;
+            }
+            self.inclusion.entries.push(*entry);
+            let end = entry.offset + entry.size;
+            for index in entry.relocation_range(patched) {
+                self.follow_reference(item, source, index, end);
+            }
+        }
+        // The parts of a new function come with it.
+        for (index, parent) in comparer.correlation.patched_parent.iter().enumerate() {
+            if *parent == Some(item)
+                && let Ok(index) = u32::try_from(index)
+            {
+                self.add(ItemId(index), None);
+            }
+        }
+    }
+
+    /// Follows one reference of something that ends at `end` in its section.
+    fn follow_reference(&mut self, item: ItemId, source: ItemId, index: usize, end: u64) {
+        let comparer = self.comparer;
+        let patched = comparer.patched;
+        let relocation = &patched.object.relocations[index];
+        let target = patched.targets[index];
+        let section = patched.items.item(item).section;
+        if end
+            < relocation
+                .offset
+                .saturating_add(field_bytes(relocation.kind))
+        {
+            self.refuse_at(
+                RefusalCode::UnknownRelocation,
+                item,
+                relocation,
+                "the relocated field lies across the end of what travels; rebuild the object",
+            );
+            return;
+        }
+        if !is_known(relocation.kind) && patched.is_filled(section, relocation.offset) {
+            let within_family = target
+                .item()
+                .is_some_and(|wanted| comparer.correlation.patched_root(wanted) == source);
+            let what = format!(
+                "a short jump leads to {}, which does not travel along{}; build both trees with \
+                 -ffunction-sections",
+                shown_target(patched, target),
+                if within_family {
+                    " at the same distance"
+                } else {
+                    ""
+                }
+            );
+            self.refuse_at(RefusalCode::ShortJump, item, relocation, &what);
+            return;
+        }
+        if !is_known(relocation.kind) {
+            let what = format!(
+                "{} is a relocation that no payload can carry; build without thread-local \
+                 storage, dynamic linking and large code models",
+                kind_name(relocation.kind)
+            );
+            self.refuse_at(RefusalCode::UnknownRelocation, item, relocation, &what);
+            return;
+        }
+        let is_call = crate::users::is_call(patched, item, relocation);
+        match destination(comparer, self.changes, Some(source), is_call, target) {
+            Destination::Travels(wanted) => {
+                if is_content(patched, wanted) || self.changes.constants.contains(&wanted) {
+                    self.owners.entry(wanted).or_insert(source);
+                }
+                if !self.inclusion.holds(wanted) {
+                    self.admit(wanted, item);
+                }
+            }
+            Destination::Base(twin) => self.check_base(item, relocation, target, twin),
+            Destination::Symbol => self.check_symbol(item, relocation),
+            Destination::Unnamed => {
+                let what = format!(
+                    "refers to {}, which has no name in the base; give it a symbol in both trees",
+                    shown_target(patched, target)
+                );
+                self.refuse_at(RefusalCode::UnnamedTarget, item, relocation, &what);
+            }
+        }
+    }
+
+    /// Takes in something that the base does not have, if it can be new at all.
+    fn admit(&mut self, wanted: ItemId, by: ItemId) {
+        let comparer = self.comparer;
+        let patched = comparer.patched;
+        let ambiguous = comparer
+            .correlation
+            .ambiguous
+            .iter()
+            .find(|(item, _)| *item == wanted);
+        if let Some((_, candidates)) = ambiguous {
+            let names: Vec<String> = candidates
+                .iter()
+                .map(|candidate| comparer.original.shown(*candidate))
+                .collect();
+            let what = format!(
+                "cannot tell whether this static variable is new or one of the original's ({}), \
+                 whose value it would lose; give it a name of its own if it is new, or keep it \
+                 where it was",
+                names.join(", ")
+            );
+            let code = RefusalCode::AmbiguousStaticLocal;
+            if self.seen_refusals.insert((code, wanted)) {
+                let place = Place::of(patched, wanted);
+                self.verdicts.refuse_acceptable(code, place, &what);
+            }
+        }
+        match patched.items.class(wanted) {
+            SectionClass::Init => {
+                self.refuse(
+                    RefusalCode::ChangedInit,
+                    wanted,
+                    "something that travels refers to new code or data that is gone after the \
+                     boot; take __init from it",
+                );
+            }
+            SectionClass::Special(_) => {
+                self.refuse(
+                    RefusalCode::UnnamedTarget,
+                    wanted,
+                    "something that travels refers into a special section, whose entries move; \
+                     refer to the code instead",
+                );
+            }
+            _ => {}
+        }
+        let reason = if patched.items.class(by) == SectionClass::Hook {
+            let section = patched.section_name(by).to_owned();
+            Reason::Hook { section }
+        } else {
+            let by = patched.shown(by);
+            Reason::PulledIn { by }
+        };
+        self.add(wanted, Some(reason));
+    }
+
+    fn check_base(&mut self, item: ItemId, relocation: &Relocation, target: Target, twin: ItemId) {
+        let comparer = self.comparer;
+        let Some(wanted) = target.item() else { return };
+        let root = comparer.correlation.patched_root(wanted);
+        if self.patched().items.item(wanted).kind == ItemKind::Function
+            && target.meant() != 0
+            && self.changes.functions.contains_key(&root)
+        {
+            let what = format!(
+                "refers into the interior of {}, which is replaced; refer to its start",
+                comparer.original.shown(twin)
+            );
+            self.refuse_at(RefusalCode::InteriorReference, item, relocation, &what);
+        }
+    }
+
+    fn check_symbol(&mut self, item: ItemId, relocation: &Relocation) {
+        let symbol = self.comparer.patched.object.symbol(relocation.symbol);
+        if symbol.kind == elf::STT_TLS.0 {
+            self.refuse_at(
+                RefusalCode::ThreadLocal,
+                item,
+                relocation,
+                "refers to thread-local storage; use an ordinary variable",
+            );
+        }
+        if symbol.place == SymbolPlace::Undefined && symbol.name.is_empty() {
+            self.refuse_at(
+                RefusalCode::UnnamedTarget,
+                item,
+                relocation,
+                "refers to no symbol at all; rebuild the object",
+            );
+        }
+    }
+
+    fn refuse_at(&mut self, code: RefusalCode, item: ItemId, relocation: &Relocation, what: &str) {
+        let patched = self.comparer.patched;
+        let mut place = Place::of(patched, item);
+        place.offset = Some(relocation.offset);
+        self.verdicts.refuse(code, place, what);
+    }
+}
+
+/// Refuses functions whose start cannot be replaced by a jump.
+fn check_functions(comparer: &Comparer<'_, '_>, changes: &Changes, verdicts: &mut Verdicts) {
+    let original = comparer.original;
+    let labels = if changes.functions.is_empty() {
+        GlobalLabels(Vec::new())
+    } else {
+        GlobalLabels::new(original)
+    };
+    for root in changes.functions.keys() {
+        let Some(twin) = comparer.correlation.original(*root) else {
+            continue;
+        };
+        let bytes = original.bytes(twin);
+        let needed = xsplice_abi::trampoline::size_needed(bytes);
+        if bytes.len() < needed {
+            verdicts.refuse(
+                RefusalCode::FunctionTooSmall,
+                Place::of(original, twin),
+                &format!(
+                    "the function has {} bytes, and the jump to its replacement takes {needed}; \
+                     change its callers instead",
+                    bytes.len()
+                ),
+            );
+        }
+        entry_labels(original, &labels, twin, verdicts);
+        fall_through::check_function(comparer, twin, verdicts);
+    }
+    for reference in &comparer.original_users.interior {
+        let root = comparer.correlation.original_root(reference.function);
+        let replaced = comparer
+            .correlation
+            .patched(root)
+            .is_some_and(|root| changes.functions.contains_key(&root));
+        let referrer = comparer.correlation.original_root(reference.from);
+        let stays = !comparer
+            .correlation
+            .patched(referrer)
+            .is_some_and(|referrer| changes.functions.contains_key(&referrer));
+        if replaced && stays {
+            let mut place = Place::of(original, reference.from);
+            place.offset = Some(reference.offset);
+            verdicts.refuse(
+                RefusalCode::InteriorReference,
+                place,
+                &format!(
+                    "refers to {}+{:#x}, inside a function that is replaced; what the base holds \
+                     there will no longer run: refer to the function's start",
+                    original.shown(reference.function),
+                    reference.at
+                ),
+            );
+        }
+    }
+}
+
+/// Global labels of one build, by section and offset.
+struct GlobalLabels(Vec<(SectionId, u64, SymbolId)>);
+
+impl GlobalLabels {
+    fn new(build: &Build<'_>) -> GlobalLabels {
+        let mut labels: Vec<_> = (0..)
+            .map(SymbolId)
+            .zip(&build.object.symbols)
+            .filter(|(_, symbol)| !symbol.is_local())
+            .filter_map(|(id, symbol)| match symbol.place {
+                SymbolPlace::Section(section) => Some((section, symbol.value, id)),
+                _ => None,
+            })
+            .collect();
+        labels.sort_unstable();
+        GlobalLabels(labels)
+    }
+
+    /// Labels behind the start of an item and before its end.
+    fn inside(&self, item: &Item) -> &[(SectionId, u64, SymbolId)] {
+        let place = |label: &(SectionId, u64, SymbolId)| (label.0, label.1);
+        let from = self
+            .0
+            .partition_point(|label| place(label) <= (item.section, item.offset));
+        let to = self
+            .0
+            .partition_point(|label| place(label) < (item.section, item.end()));
+        self.0.get(from..to).unwrap_or_default()
+    }
+}
+
+/// Other objects may enter a function by a global label in its interior.
+fn entry_labels(
+    original: &Build<'_>,
+    labels: &GlobalLabels,
+    twin: ItemId,
+    verdicts: &mut Verdicts,
+) {
+    for (_, value, symbol) in labels.inside(original.items.item(twin)) {
+        let mut place = Place::of(original, twin);
+        place.offset = Some(*value);
+        verdicts.refuse(
+            RefusalCode::InteriorEntry,
+            place,
+            &format!(
+                "the changed function has the entry label {} in its interior, which would still \
+                 lead to the old code; make it a function of its own",
+                original.object.symbol(*symbol).name
+            ),
+        );
+    }
+}

@@ -1,0 +1,291 @@
+//! Compares two builds of one object and extracts what changed.
+//!
+//! [`diff_objects`] is the whole way: read both objects, correlate their items, compare them,
+//! decide what must travel and what must be refused, carve the [`extract`] for the linker.
+#![forbid(unsafe_code)]
+
+pub mod build;
+pub mod carve;
+pub mod changes;
+pub mod command;
+pub mod compare;
+pub mod correlate;
+pub mod disassembly;
+pub mod error;
+pub mod explain;
+pub mod extract;
+pub mod fall_through;
+pub mod include;
+pub mod items;
+pub mod line_numbers;
+pub mod line_table;
+pub mod log_call;
+pub mod names;
+pub mod object;
+pub mod options;
+pub mod originals;
+pub mod refuse;
+pub mod relocation;
+pub mod report;
+pub mod resolved_fields;
+pub mod ripple;
+pub mod section_class;
+pub mod special_entries;
+pub mod special_sections;
+pub mod strings;
+pub mod text;
+pub mod users;
+mod wording;
+
+pub use error::{DiffError, ExtractError};
+pub use extract::{Extract, OriginalItem};
+pub use options::Options;
+pub use report::{ObjectDiff, Verdict};
+
+use build::Build;
+use carve::carve;
+use changes::find_changes;
+use compare::Comparer;
+use correlate::correlate;
+use include::{Inclusion, include};
+use items::{ItemId, ItemKind};
+use object::ElfObject;
+use refuse::Verdicts;
+use report::{DataChange, FunctionChange, Ignored, Reason, SpecialSection, Status};
+use special_entries::SpecialEntries;
+use users::Users;
+
+/// Compares two builds of one object. `name` is what the report calls it: its path in the tree,
+/// or its file name.
+///
+/// # Errors
+///
+/// When one of the two is not a well-formed x86-64 object. A change that cannot become a payload
+/// is not an error but a refusal in the result.
+pub fn diff_objects<'data>(
+    name: &str,
+    original: &'data [u8],
+    patched: &'data [u8],
+    options: &Options,
+) -> Result<ObjectDiff<'data>, DiffError> {
+    if original == patched {
+        return Ok(ObjectDiff::unchanged(name));
+    }
+    let original = Build::new(name, original, options.abi).map_err(DiffError::in_original)?;
+    let patched = Build::new(name, patched, options.abi)?;
+    Ok(diff_builds(name, &original, &patched, options))
+}
+
+/// Takes an object that only the patched tree has: every function of it is new.
+///
+/// # Errors
+///
+/// When it is not a well-formed x86-64 object.
+pub fn take_whole<'data>(
+    name: &str,
+    patched: &'data [u8],
+    options: &Options,
+) -> Result<ObjectDiff<'data>, DiffError> {
+    let original = Build::empty(name);
+    let patched = Build::new(name, patched, options.abi)?;
+    let mut diff = diff_builds(name, &original, &patched, options);
+    for function in &mut diff.functions {
+        for reason in &mut function.reasons {
+            if *reason == Reason::NewGlobal {
+                *reason = Reason::NewObject;
+            }
+        }
+    }
+    Ok(diff)
+}
+
+/// Every function of one original object, for proving that the base was linked from it.
+///
+/// # Errors
+///
+/// When it is not a well-formed x86-64 object.
+pub fn originals<'data>(
+    name: &str,
+    original: &'data [u8],
+) -> Result<Vec<OriginalItem<'data>>, DiffError> {
+    let build = Build::new(name, original, &xsplice_abi::profile::XSPLICE)?;
+    let entries = SpecialEntries::new(&build, |item| item);
+    Ok(originals::functions(&build, &entries, |item| item))
+}
+
+/// Names of the source files that an object was compiled from, in order and each once: several
+/// for one that was merged from others.
+///
+/// # Errors
+///
+/// When it is not a well-formed x86-64 object.
+pub fn source_files(name: &str, object: &[u8]) -> Result<Vec<String>, DiffError> {
+    Ok(ElfObject::parse(name, object)?.source_files())
+}
+
+/// Compares two builds that were read already.
+#[must_use]
+pub fn diff_builds<'data>(
+    name: &str,
+    original: &Build<'data>,
+    patched: &Build<'data>,
+    options: &Options,
+) -> ObjectDiff<'data> {
+    let correlation = correlate(original, patched);
+    let original_root = |item| correlation.original_root(item);
+    let patched_root = |item| correlation.patched_root(item);
+    let original_users = Users::new(original, original_root);
+    let patched_users = Users::new(patched, patched_root);
+    let original_entries = SpecialEntries::new(original, original_root);
+    let patched_entries = SpecialEntries::new(patched, patched_root);
+    let mut comparer = Comparer::new(
+        original,
+        patched,
+        &correlation,
+        &original_users,
+        &patched_users,
+    );
+    let mut verdicts = Verdicts::new(name, patched, options);
+    let changes = find_changes(
+        name,
+        &mut comparer,
+        &original_entries,
+        &patched_entries,
+        &mut verdicts,
+    );
+    let inclusion = include(&comparer, &changes, &patched_entries, &mut verdicts);
+    let travels = verdicts.refusals.is_empty() && !inclusion.items.is_empty();
+    let extract = travels.then(|| {
+        carve(
+            name,
+            &comparer,
+            &changes,
+            &inclusion,
+            &original_entries,
+            &verdicts,
+            options,
+        )
+    });
+    let mut diff = ObjectDiff {
+        functions: functions(name, &comparer, &changes, &inclusion),
+        data: data(name, &comparer, &inclusion),
+        special_sections: special_sections(name, patched, &inclusion),
+        accepted: verdicts.accepted,
+        refusals: verdicts.refusals,
+        extract,
+        ..ObjectDiff::unchanged(name)
+    };
+    diff.ignored = changes.ignored;
+    diff.ignored.extend(correlation.by_order.iter().map(|item| {
+        Ignored {
+            object: name.to_owned(),
+            name: patched.shown(*item),
+            why:
+                "nothing but its order tells this static variable from others of its name; it was \
+              taken for the one at the same place"
+                    .to_owned(),
+        }
+    }));
+    diff
+}
+
+fn functions(
+    object: &str,
+    comparer: &Comparer<'_, '_>,
+    changes: &changes::Changes,
+    inclusion: &Inclusion,
+) -> Vec<FunctionChange> {
+    let patched = comparer.patched;
+    let of = |item: ItemId, reasons: Vec<Reason>| {
+        let twin = comparer.correlation.original(item);
+        FunctionChange {
+            object: object.to_owned(),
+            name: patched.name(item).to_owned(),
+            file: patched.symbol(item).and_then(originals::file_of),
+            status: if twin.is_some() {
+                Status::Changed
+            } else {
+                Status::New
+            },
+            old_size: twin.map_or(0, |twin| comparer.original.items.item(twin).size),
+            new_size: patched.items.item(item).size,
+            source: None,
+            reasons,
+        }
+    };
+    let table = (!changes.functions.is_empty())
+        .then(|| line_table::LineTable::new(&patched.object))
+        .flatten();
+    let mut functions: Vec<FunctionChange> = changes
+        .functions
+        .iter()
+        .map(|(item, reasons)| {
+            let mut function = of(*item, reasons.clone());
+            let place = patched.items.item(*item);
+            let at = place.offset.saturating_add(changes::first_offset(reasons));
+            function.source = table
+                .as_ref()
+                .and_then(|table| table.source(place.section, at));
+            function
+        })
+        .collect();
+    for (item, reason) in &inclusion.items {
+        let is_code = matches!(
+            patched.items.item(*item).kind,
+            ItemKind::Function | ItemKind::Label
+        );
+        if is_code && let Some(reason) = reason {
+            functions.push(of(*item, vec![reason.clone()]));
+        }
+    }
+    functions.sort_by(|a, b| (&a.name, &a.file).cmp(&(&b.name, &b.file)));
+    functions
+}
+
+fn data(object: &str, comparer: &Comparer<'_, '_>, inclusion: &Inclusion) -> Vec<DataChange> {
+    let patched = comparer.patched;
+    let mut data: Vec<DataChange> = inclusion
+        .items
+        .keys()
+        .filter(|item| {
+            matches!(
+                patched.items.item(**item).kind,
+                ItemKind::Datum | ItemKind::UnsizedDatum
+            ) && patched.items.class(**item) != section_class::SectionClass::Hook
+                && !correlate::is_content(patched, **item)
+        })
+        .map(|item| DataChange {
+            object: object.to_owned(),
+            name: patched.shown(*item),
+            section: patched.section_name(*item).to_owned(),
+            status: if comparer.correlation.original(*item).is_some() {
+                Status::Changed
+            } else {
+                Status::New
+            },
+        })
+        .collect();
+    data.sort_by(|a, b| (&a.name, &a.section).cmp(&(&b.name, &b.section)));
+    data
+}
+
+fn special_sections(
+    object: &str,
+    patched: &Build<'_>,
+    inclusion: &Inclusion,
+) -> Vec<SpecialSection> {
+    let mut counts = std::collections::BTreeMap::new();
+    for entry in &inclusion.entries {
+        *counts
+            .entry(patched.object.section(entry.section).name)
+            .or_insert(0) += 1;
+    }
+    counts
+        .into_iter()
+        .map(|(section, entries)| SpecialSection {
+            object: object.to_owned(),
+            section: section.to_owned(),
+            entries,
+        })
+        .collect()
+}

@@ -1,0 +1,197 @@
+//! Which source line each instruction of an object came from, by `.debug_line`.
+//!
+//! An object is not linked: the addresses in its line programs are relocations. Each section is
+//! given a stretch of addresses of its own, and the relocations are applied to a copy.
+
+use gimli::{DebugLineOffset, EndianSlice, LittleEndian};
+use object::elf;
+
+use crate::object::{ElfObject, SectionId, SymbolPlace, field_bytes};
+use crate::report::SourceLine;
+
+type Slice<'d> = EndianSlice<'d, LittleEndian>;
+
+/// Where a section's stretch of addresses begins: sections below 4 GiB are this far apart.
+const STRETCH_BITS: u32 = 32;
+
+fn base(section: SectionId) -> u64 {
+    (u64::from(section.0) + 1) << STRETCH_BITS
+}
+
+/// A stretch of code from one source line.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    address: u64,
+    /// 0 ends a sequence.
+    line: u64,
+    file: u32,
+}
+
+/// The line table of one object.
+#[derive(Debug)]
+pub struct LineTable {
+    /// By address; among equal ones in program order.
+    rows: Vec<Row>,
+    files: Vec<String>,
+}
+
+impl LineTable {
+    /// Reads the table; `None` when there is none, or none that can be read.
+    #[must_use]
+    pub fn new(object: &ElfObject<'_>) -> Option<LineTable> {
+        let lines = relocated(object, ".debug_line")?;
+        let line_strings = relocated(object, ".debug_line_str").unwrap_or_default();
+        let strings = relocated(object, ".debug_str").unwrap_or_default();
+        let mut table = LineTable {
+            rows: Vec::new(),
+            files: Vec::new(),
+        };
+        let section = gimli::DebugLine::new(&lines, LittleEndian);
+        let mut offset = 0;
+        while offset < lines.len() {
+            let Ok(program) = section.program(DebugLineOffset(offset), 8, None, None) else {
+                break;
+            };
+            /// Bytes of the length field itself.
+            const LENGTH_BYTES: usize = 4;
+            let next = program.header().unit_length().checked_add(LENGTH_BYTES)?;
+            table.read_program(program, &line_strings, &strings);
+            offset = offset.checked_add(next)?;
+        }
+        if table.rows.is_empty() {
+            return None;
+        }
+        table.rows.sort_by_key(|row| row.address);
+        Some(table)
+    }
+
+    fn read_program(
+        &mut self,
+        program: gimli::IncompleteLineProgram<Slice<'_>>,
+        line_strings: &[u8],
+        strings: &[u8],
+    ) {
+        let first_file = self.files.len();
+        // DWARF 5 counts files from 0, earlier versions from 1.
+        let counts_from = u64::from(program.header().version() < 5);
+        for file in program.header().file_names() {
+            self.files
+                .push(file_name(file.path_name(), line_strings, strings).unwrap_or_default());
+        }
+        let mut rows = program.rows();
+        while let Ok(Some((_, row))) = rows.next_row() {
+            let file = row
+                .file_index()
+                .checked_sub(counts_from)
+                .and_then(|file| usize::try_from(file).ok()?.checked_add(first_file))
+                .and_then(|file| u32::try_from(file).ok())
+                .unwrap_or(u32::MAX);
+            let line = if row.end_sequence() {
+                0
+            } else {
+                row.line().map_or(0, std::num::NonZero::get)
+            };
+            self.rows.push(Row {
+                address: row.address(),
+                line,
+                file,
+            });
+        }
+    }
+
+    /// Every line that the instruction at an offset of a section is said to come from.
+    pub fn lines_at(&self, section: SectionId, offset: u64) -> impl Iterator<Item = u64> {
+        self.rows_at(section, offset)
+            .iter()
+            .map(|row| row.line)
+            .filter(|line| *line != 0)
+    }
+
+    /// The line that the instruction at an offset of a section comes from.
+    #[must_use]
+    pub fn source(&self, section: SectionId, offset: u64) -> Option<SourceLine> {
+        let row = self
+            .rows_at(section, offset)
+            .iter()
+            .rfind(|row| row.line != 0)?;
+        let file = self.files.get(usize::try_from(row.file).ok()?)?;
+        Some(SourceLine {
+            file: file.clone(),
+            line: row.line,
+        })
+    }
+
+    /// The rows of the address, or those of the nearest address below it.
+    fn rows_at(&self, section: SectionId, offset: u64) -> &[Row] {
+        let Some(address) = base(section).checked_add(offset) else {
+            return &[];
+        };
+        let end = self.rows.partition_point(|row| row.address <= address);
+        let Some(last) = self.rows[..end].last() else {
+            return &[];
+        };
+        if last.address < base(section) {
+            return &[];
+        }
+        let start = self.rows[..end].partition_point(|row| row.address < last.address);
+        &self.rows[start..end]
+    }
+}
+
+fn file_name(
+    name: gimli::AttributeValue<Slice<'_>>,
+    line_strings: &[u8],
+    strings: &[u8],
+) -> Option<String> {
+    let at = |table: &[u8], offset: usize| {
+        let bytes = table.get(offset..)?.split(|byte| *byte == 0).next()?;
+        Some(String::from_utf8_lossy(bytes).into_owned())
+    };
+    match name {
+        gimli::AttributeValue::String(name) => Some(name.to_string_lossy().into_owned()),
+        gimli::AttributeValue::DebugLineStrRef(offset) => at(line_strings, offset.0),
+        gimli::AttributeValue::DebugStrRef(offset) => at(strings, offset.0),
+        _ => None,
+    }
+}
+
+/// The contents of a debug section with its relocations applied; `None` when there is none, or
+/// it is compressed.
+#[must_use]
+pub fn relocated(object: &ElfObject<'_>, name: &str) -> Option<Vec<u8>> {
+    let (id, section) = object
+        .sections()
+        .find(|(_, section)| section.name == name && !section.is_allocated())?;
+    if section.flags & elf::SHF_COMPRESSED.0 != 0 {
+        return None;
+    }
+    let mut bytes = section.data.to_vec();
+    for relocation in object.debug_relocations(id) {
+        let Some(symbol) = usize::try_from(relocation.symbol.0)
+            .ok()
+            .and_then(|symbol| object.symbols.get(symbol))
+        else {
+            continue;
+        };
+        let start = match symbol.place {
+            SymbolPlace::Section(section) if object.section(section).is_allocated() => {
+                base(section)
+            }
+            _ => 0,
+        };
+        let value = start
+            .wrapping_add(symbol.value)
+            .wrapping_add_signed(relocation.addend)
+            .to_le_bytes();
+        let size = usize::try_from(field_bytes(relocation.kind)).unwrap_or(0);
+        let field = usize::try_from(relocation.offset)
+            .ok()
+            .and_then(|at| bytes.get_mut(at..at.checked_add(size)?));
+        if let Some(field) = field
+            && size >= 4
+        {
+            field.copy_from_slice(&value[..size]);
+        }
+    }
+    Some(bytes)
+}

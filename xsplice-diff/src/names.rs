@@ -1,0 +1,103 @@
+//! What compilers append to names: numbers of static locals, marks of clones and of out-of-line
+//! parts. The numbers change with every unrelated edit, so nothing may be paired by them alone.
+
+/// Marks of function clones, each followed by a number (gcc; `.llvm.` is clang's).
+const CLONE_MARKS: [&str; 6] = [
+    ".isra.",
+    ".constprop.",
+    ".part.",
+    ".llvm.",
+    ".specialized.",
+    ".lto_priv.",
+];
+
+/// The function that `name` is the out-of-line part of: `f` for `f.cold` and `f.cold.1`.
+#[must_use]
+pub fn cold_parent(name: &str) -> Option<&str> {
+    let name = without_number(name).unwrap_or(name);
+    name.strip_suffix(".cold")
+        .or_else(|| name.strip_suffix(".unlikely"))
+        .filter(|parent| !parent.is_empty())
+}
+
+/// `name` without a trailing number, if it has one: `cnt` for `cnt.3`.
+#[must_use]
+pub fn without_number(name: &str) -> Option<&str> {
+    let (base, number) = name.rsplit_once('.')?;
+    (!base.is_empty() && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+        .then_some(base)
+}
+
+/// Whether `name` is that of a clone: `f.constprop.0`, `f.part.1.isra.0`.
+#[must_use]
+pub fn is_clone(name: &str) -> bool {
+    CLONE_MARKS.iter().any(|mark| name.contains(mark))
+}
+
+/// The name that the author wrote: everything before the first dot that a compiler added.
+#[must_use]
+pub fn root(name: &str) -> &str {
+    match name.find('.') {
+        Some(0) | None => name,
+        Some(dot) => &name[..dot],
+    }
+}
+
+/// The clone's name with its numbers left out: `f.part.isra` for `f.part.1.isra.0`; a `.llvm.`
+/// mark says nothing but that the function is shared, and is dropped whole.
+#[must_use]
+pub fn clone_family(name: &str) -> String {
+    let mut family = String::with_capacity(name.len());
+    for (index, part) in name.split('.').enumerate() {
+        if index > 0 && (part == "llvm" || part.bytes().all(|byte| byte.is_ascii_digit())) {
+            continue;
+        }
+        if index > 0 {
+            family.push('.');
+        }
+        family.push_str(part);
+    }
+    family
+}
+
+/// Padding symbols that stand before a function and are not functions themselves.
+#[must_use]
+pub fn is_padding(name: &str) -> bool {
+    name.starts_with("__pfx_")
+}
+
+/// Type hashes that stand before a function where indirect calls are checked.
+#[must_use]
+pub fn is_type_hash(name: &str) -> bool {
+    name.starts_with("__cfi_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{clone_family, cold_parent, is_clone, root, without_number};
+
+    #[test]
+    fn an_out_of_line_part_names_its_parent() {
+        assert_eq!(cold_parent("f.cold"), Some("f"));
+        assert_eq!(cold_parent("f.cold.3"), Some("f"));
+        assert_eq!(cold_parent("f.part.0.cold"), Some("f.part.0"));
+        assert_eq!(cold_parent("f.part.0"), None);
+        assert_eq!(cold_parent("scold"), None);
+    }
+
+    #[test]
+    fn numbers_are_told_from_names() {
+        assert_eq!(without_number("cnt.3"), Some("cnt"));
+        assert_eq!(without_number("cnt.x"), None);
+        assert_eq!(without_number(".3"), None);
+        assert_eq!(root("f.constprop.0"), "f");
+        assert_eq!(root(".LC0"), ".LC0");
+    }
+
+    #[test]
+    fn a_clone_family_has_no_numbers() {
+        assert!(is_clone("f.part.1.isra.0"));
+        assert_eq!(clone_family("f.part.1.isra.0"), "f.part.isra");
+        assert_eq!(clone_family("f.llvm.123"), "f");
+    }
+}

@@ -1,0 +1,21 @@
+//! What the caller decides about a diff.
+
+use xsplice_abi::{Profile, profile};
+
+/// Choices for one run. They are the same for every object of a tree.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which hook and acknowledgement sections to look for.
+    pub abi: &'static Profile,
+    /// What the author has dealt with: `WHAT:NAME` or `WHAT`.
+    pub accept: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            abi: &profile::XSPLICE,
+            accept: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Describes items of the original object so that the linker can find and prove them in the base
+//! without seeing the object.
+
+use std::borrow::Cow;
+
+use crate::build::Build;
+use crate::correlate::is_content;
+use crate::extract::{CONTENT_DEPTH_MAX, OriginalItem, OriginalRelocation, OriginalTarget};
+use crate::items::{ItemId, ItemKind};
+use crate::object::{Relocation, Symbol, SymbolPlace};
+use crate::relocation::Target;
+use crate::section_class::SectionClass;
+use crate::special_entries::{Entry, SpecialEntries};
+use xsplice_abi::section::{ALT_CALL_SITES, ALTINSTRUCTIONS};
+
+/// The `STT_FILE` symbol that qualifies a local.
+#[must_use]
+pub fn file_of(symbol: &Symbol<'_>) -> Option<String> {
+    symbol.file.filter(|_| symbol.is_local()).map(str::to_owned)
+}
+
+/// Every function of a build.
+#[must_use]
+pub fn functions<'data>(
+    build: &Build<'data>,
+    entries: &SpecialEntries,
+    root: impl Fn(ItemId) -> ItemId,
+) -> Vec<OriginalItem<'data>> {
+    build
+        .items
+        .ids()
+        .filter(|item| {
+            build.items.item(*item).kind == ItemKind::Function
+                && !matches!(build.items.class(*item), SectionClass::SpecialCode)
+        })
+        .map(|item| describe(build, entries, item, root(item)))
+        .collect()
+}
+
+/// Describes one item; `root` is the function whose entries name places in it.
+#[must_use]
+pub fn describe<'data>(
+    build: &Build<'data>,
+    entries: &SpecialEntries,
+    item: ItemId,
+    root: ItemId,
+) -> OriginalItem<'data> {
+    let place = build.items.item(item);
+    let symbol = build.symbol(item);
+    let mut patched_at_boot: Vec<(u64, u64)> = entries
+        .of(root)
+        .iter()
+        .filter_map(|entry| patched_range(build, entry, item))
+        .collect();
+    patched_at_boot.sort_unstable();
+    patched_at_boot.dedup();
+    OriginalItem {
+        name: build.name(item).to_owned(),
+        file: symbol.and_then(file_of),
+        binding: symbol.map_or(0, |symbol| symbol.binding),
+        section_name: build.section_name(item).to_owned(),
+        section_offset: place.offset,
+        bytes: Cow::Borrowed(build.bytes(item)),
+        relocations: relocations(build, item, 0),
+        patched_at_boot,
+    }
+}
+
+/// The range of `item` that an entry lets the boot patch.
+fn patched_range(build: &Build<'_>, entry: &Entry, item: ItemId) -> Option<(u64, u64)> {
+    /// Offset of the length of the original instruction in an alternatives entry.
+    const ORIGINAL_LENGTH_AT: usize = 10;
+    /// Bytes of an indirect call through memory.
+    const CALL_BYTES: u64 = 6;
+    let length = match build.object.section(entry.section).name {
+        ALTINSTRUCTIONS => u64::from(*entry.bytes(build).get(ORIGINAL_LENGTH_AT)?),
+        ALT_CALL_SITES => CALL_BYTES,
+        _ => return None,
+    };
+    let field = entry.offset + entry.table.owner;
+    let index = entry
+        .relocation_range(build)
+        .find(|index| build.object.relocations[*index].offset == field)?;
+    let target = build.targets[index];
+    (target.item() == Some(item)).then_some(())?;
+    Some((u64::try_from(target.meant()).ok()?, length))
+}
+
+fn relocations<'data>(
+    build: &Build<'data>,
+    item: ItemId,
+    depth: usize,
+) -> Vec<OriginalRelocation<'data>> {
+    let start = build.items.item(item).offset;
+    let section = build.items.item(item).section;
+    // Fields that the assembler filled hold the same in the base: a section stays in one piece.
+    build
+        .relocations(item)
+        .filter(|(relocation, _)| !build.is_filled(section, relocation.offset))
+        .map(|(relocation, target)| {
+            let (target, addend) = describe_target(build, relocation, target, depth);
+            OriginalRelocation {
+                offset: relocation.offset - start,
+                kind: relocation.kind,
+                addend,
+                target,
+            }
+        })
+        .collect()
+}
+
+fn describe_target<'data>(
+    build: &Build<'data>,
+    relocation: &Relocation,
+    target: Target,
+    depth: usize,
+) -> (OriginalTarget<'data>, i64) {
+    match target {
+        Target::Item { item, offset, .. } => {
+            if is_content(build, item) && depth < CONTENT_DEPTH_MAX {
+                let content = OriginalTarget::Content {
+                    bytes: Cow::Borrowed(build.bytes(item)),
+                    relocations: relocations(build, item, depth + 1),
+                };
+                return (content, offset);
+            }
+            let target = match build.symbol(item) {
+                Some(symbol) => OriginalTarget::Symbol {
+                    name: symbol.name.to_owned(),
+                    file: file_of(symbol),
+                },
+                None => place(build, item),
+            };
+            (target, offset)
+        }
+        Target::Symbol { symbol, addend } => {
+            let symbol = build.object.symbol(symbol);
+            let target = if symbol.place == SymbolPlace::Absolute {
+                OriginalTarget::Absolute(symbol.value)
+            } else {
+                OriginalTarget::Symbol {
+                    name: symbol.name.to_owned(),
+                    file: None,
+                }
+            };
+            (target, addend)
+        }
+        Target::Section { section, .. } => {
+            let target = OriginalTarget::SectionOffset {
+                section: build.object.section(section).name.to_owned(),
+                offset: 0,
+                near: None,
+            };
+            (target, relocation.addend)
+        }
+    }
+}
+
+/// The place of an item that has neither symbol nor content: its section, and the nearest symbol
+/// before it.
+fn place<'data>(build: &Build<'_>, item: ItemId) -> OriginalTarget<'data> {
+    let place = build.items.item(item);
+    let near = (0..item.0)
+        .rev()
+        .map(ItemId)
+        .take_while(|before| build.items.item(*before).section == place.section)
+        .find_map(|before| Some((build.items.item(before).offset, build.symbol(before)?)))
+        .map(|(offset, symbol)| {
+            (
+                symbol.name.to_owned(),
+                file_of(symbol),
+                place.offset - offset,
+            )
+        });
+    OriginalTarget::SectionOffset {
+        section: build.section_name(item).to_owned(),
+        offset: place.offset,
+        near,
+    }
+}

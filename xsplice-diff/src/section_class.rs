@@ -1,0 +1,193 @@
+//! What a section is for, decided by its name and flags. Everything else asks here, so that a
+//! section that nobody has thought of has one fallback: ordinary data whose changes are refused.
+
+use xsplice_abi::Profile;
+
+use crate::object::Section;
+use crate::special_sections::{self, Table};
+
+/// What a section is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SectionClass {
+    /// Not part of what runs; the reason in a few words.
+    Ignored(&'static str),
+    /// Code.
+    Code,
+    /// Code or data that is gone once the boot is over.
+    Init,
+    /// Writable data with initial values.
+    Data,
+    /// Read-only data.
+    Rodata,
+    /// Zero-initialised data.
+    Bss,
+    /// The template of per-CPU data.
+    PerCpu,
+    /// A table that the base walks between two symbols.
+    LinkerSet,
+    /// Strings or constants without identity: only their contents count.
+    Content,
+    /// A table whose entries belong to functions.
+    Special(&'static Table),
+    /// Code that belongs to the entries of a special section.
+    SpecialCode,
+    /// Pointers to hooks.
+    Hook,
+    /// Hooks of another ABI than the one asked for.
+    ForeignHook,
+    /// Thread-local storage.
+    ThreadLocal,
+}
+
+impl SectionClass {
+    /// Whether contents may be compared and copied freely: nobody writes them, and nobody walks
+    /// them from outside.
+    #[must_use]
+    pub fn is_constant(self) -> bool {
+        matches!(self, SectionClass::Rodata | SectionClass::Content)
+    }
+}
+
+/// Tables that some base walks between two symbols, by prefix: Xen's and Linux's init calls,
+/// boot parameters, schedulers, per-device hooks, tracepoints, exported symbols.
+const LINKER_SETS: [&str; 29] = [
+    ".initcall",
+    ".initcallpresmp",
+    ".initcallearly",
+    ".initcallrootfs",
+    ".con_initcall",
+    ".init.setup",
+    ".init.ramfs",
+    ".x86_cpu_dev.init",
+    ".data.param",
+    ".data.schedulers",
+    ".data.vpci",
+    ".rodata.vpci",
+    ".data.rel.ro.vpci",
+    ".lockprofile",
+    ".dtb.init",
+    ".pci_fixup",
+    ".ctors",
+    ".dtors",
+    ".preinit_array",
+    ".init_array",
+    ".fini_array",
+    ".kunit",
+    ".devinfo",
+    ".arch.info",
+    ".adev.info",
+    ".teemediator",
+    ".schedulers",
+    ".hypfs",
+    ".builtin_fw",
+];
+
+const INIT: [&str; 8] = [
+    ".init",
+    ".exit",
+    ".cpuinit",
+    ".meminit",
+    ".devinit",
+    ".head.text",
+    ".text.startup.init",
+    ".ref",
+];
+
+const PER_CPU: [&str; 4] = [
+    ".data.percpu",
+    ".bss.percpu",
+    ".data..percpu",
+    ".bss..percpu",
+];
+
+/// What the section is for under `abi`.
+#[must_use]
+pub fn classify(section: &Section<'_>, abi: &Profile) -> SectionClass {
+    let name = section.name;
+    if !section.is_allocated() {
+        return SectionClass::Ignored(if name.starts_with(".debug") || name == ".gdb_index" {
+            "debug information"
+        } else {
+            "not loaded"
+        });
+    }
+    if section.is_thread_local() {
+        return SectionClass::ThreadLocal;
+    }
+    if let Some(why) = noise(name) {
+        return SectionClass::Ignored(why);
+    }
+    if let Some(class) = hook(name, abi) {
+        return class;
+    }
+    if let Some(table) = special_sections::table_for(name) {
+        return SectionClass::Special(table);
+    }
+    if special_sections::is_special_code(name) {
+        return SectionClass::SpecialCode;
+    }
+    let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    if section.is_mergeable() && !section.is_writable() && section.relocations.is_empty() {
+        SectionClass::Content
+    } else if starts(&PER_CPU) {
+        SectionClass::PerCpu
+    } else if LINKER_SETS.iter().any(|set| is_in_set(name, set)) || is_c_identifier(name) {
+        SectionClass::LinkerSet
+    } else if starts(&INIT) {
+        SectionClass::Init
+    } else if section.is_executable() {
+        SectionClass::Code
+    } else if section.is_nobits() {
+        SectionClass::Bss
+    } else if section.is_writable() && !name.starts_with(".data.rel.ro") {
+        SectionClass::Data
+    } else {
+        SectionClass::Rodata
+    }
+}
+
+/// Whether a section belongs to a set: `.data.vpci` and `.data.vpci.7` do to `.data.vpci`, and
+/// `.data.vpci_count` does not.
+fn is_in_set(name: &str, set: &str) -> bool {
+    name.strip_prefix(set).is_some_and(|rest| {
+        rest.is_empty() || rest.starts_with(|c: char| c == '.' || c.is_ascii_digit())
+    })
+}
+
+/// A section whose name is a C identifier: the linker provides `__start_` and `__stop_` symbols,
+/// so somebody walks it.
+fn is_c_identifier(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+fn noise(name: &str) -> Option<&'static str> {
+    if name == ".eh_frame" || name == ".sframe" || name.starts_with(".orc_") {
+        Some("unwind information, which payloads do not carry")
+    } else if name.starts_with(".note") {
+        Some("a note")
+    } else if name.starts_with(".discard") {
+        Some("discarded by the linker")
+    } else if name == ".modinfo" || name == ".comment" || name == ".llvm_addrsig" {
+        Some("not loaded")
+    } else {
+        None
+    }
+}
+
+fn hook(name: &str, abi: &Profile) -> Option<SectionClass> {
+    if name
+        .strip_prefix(abi.prefix)
+        .is_some_and(|rest| rest.starts_with(xsplice_abi::section::HOOKS))
+    {
+        return Some(SectionClass::Hook);
+    }
+    xsplice_abi::profile::ALL
+        .iter()
+        .filter_map(|profile| name.strip_prefix(profile.prefix))
+        .any(|rest| rest.starts_with(xsplice_abi::section::HOOKS))
+        .then_some(SectionClass::ForeignHook)
+}

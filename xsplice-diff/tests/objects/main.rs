@@ -1,0 +1,8 @@
+//! Compares objects that real compilers write at test time.
+#![forbid(unsafe_code)]
+
+mod compiler;
+mod lines;
+mod mutation;
+mod special;
+mod traps;

@@ -1,0 +1,126 @@
+//! Names of base symbols: what a local is called, and what to do when two are called the same.
+//!
+//! Xen's own table and the test kernel's name a local `FILE#name`, where FILE is the `STT_FILE`
+//! symbol before it. Two symbols of one such name at different addresses are ambiguous: the
+//! loader would take either, so the linker takes neither and shows both.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use super::BaseSymbol;
+
+/// Index into [`super::Base::symbols`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SymbolId(pub usize);
+
+/// A symbol's name as the base knows it: `file#name` for a local, bare for a global.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QualifiedName<'name> {
+    /// `STT_FILE` name of a local.
+    pub file: Option<&'name str>,
+    /// Bare name.
+    pub name: &'name str,
+}
+
+impl<'name> QualifiedName<'name> {
+    /// Splits `file#name`; a name without `#` is bare.
+    #[must_use]
+    pub fn parse(text: &'name str) -> QualifiedName<'name> {
+        match text.rsplit_once('#') {
+            Some((file, name)) => QualifiedName {
+                file: Some(file),
+                name,
+            },
+            None => QualifiedName {
+                file: None,
+                name: text,
+            },
+        }
+    }
+}
+
+impl fmt::Display for QualifiedName<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.file {
+            Some(file) => write!(out, "{file}#{}", self.name),
+            None => out.write_str(self.name),
+        }
+    }
+}
+
+/// What a name means in the base.
+#[derive(Clone, Debug)]
+pub enum Lookup<'base, 'data> {
+    /// One symbol, or several of this name at one address.
+    Found(&'base BaseSymbol<'data>),
+    /// Several addresses. Each candidate is one symbol, in symbol-table order.
+    Ambiguous(Vec<&'base BaseSymbol<'data>>),
+    /// Not in the base.
+    Absent,
+}
+
+impl<'base, 'data> Lookup<'base, 'data> {
+    /// The symbol, when there is exactly one.
+    #[must_use]
+    pub fn found(self) -> Option<&'base BaseSymbol<'data>> {
+        match self {
+            Lookup::Found(symbol) => Some(symbol),
+            Lookup::Ambiguous(_) | Lookup::Absent => None,
+        }
+    }
+}
+
+/// Symbols by qualified name.
+#[derive(Debug)]
+pub(super) struct NameIndex<'data> {
+    first: HashMap<QualifiedName<'data>, SymbolId>,
+    /// Only names that have several symbols; all of them, the first included.
+    several: HashMap<QualifiedName<'data>, Vec<SymbolId>>,
+}
+
+impl<'data> NameIndex<'data> {
+    pub(super) fn new(symbols: &[BaseSymbol<'data>]) -> NameIndex<'data> {
+        let mut index = NameIndex {
+            first: HashMap::with_capacity(symbols.len()),
+            several: HashMap::new(),
+        };
+        for (position, symbol) in symbols.iter().enumerate() {
+            let name = QualifiedName {
+                file: symbol.file,
+                name: symbol.name,
+            };
+            let id = SymbolId(position);
+            let first = *index.first.entry(name).or_insert(id);
+            if first != id {
+                index
+                    .several
+                    .entry(name)
+                    .or_insert_with(|| vec![first])
+                    .push(id);
+            }
+        }
+        index
+    }
+
+    pub(super) fn lookup<'base>(
+        &self,
+        symbols: &'base [BaseSymbol<'data>],
+        name: QualifiedName<'_>,
+    ) -> Lookup<'base, 'data> {
+        let Some(&SymbolId(first)) = self.first.get(&name) else {
+            return Lookup::Absent;
+        };
+        let first = &symbols[first];
+        let Some(ids) = self.several.get(&name) else {
+            return Lookup::Found(first);
+        };
+        let all: Vec<_> = ids.iter().map(|&SymbolId(index)| &symbols[index]).collect();
+        if all.iter().all(|symbol| symbol.address == first.address) {
+            // The one with a size says more than a bare label.
+            let best = all.iter().find(|symbol| symbol.size_bytes != 0);
+            Lookup::Found(best.copied().unwrap_or(first))
+        } else {
+            Lookup::Ambiguous(all)
+        }
+    }
+}

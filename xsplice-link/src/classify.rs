@@ -1,0 +1,363 @@
+//! Decides, by name and flags, where a piece of an extract goes in the payload: into one of the
+//! few merged sections, into a table that the loader knows by name, or nowhere.
+//!
+//! Unknown sections are refused. A table that some other system walks would be loaded and never
+//! looked at, which is a silent miss.
+
+use std::borrow::Cow;
+
+use object::elf;
+use xsplice_abi::Profile;
+use xsplice_abi::hook::{HookCount, HookKind};
+use xsplice_abi::profile::{self, Words};
+use xsplice_abi::record::WordRecord;
+use xsplice_abi::section;
+use xsplice_diff::extract::Section;
+
+use crate::error::RefusalCode;
+use crate::layout::Memory;
+
+/// Size of a function pointer in a hook section, in bytes.
+pub const POINTER_BYTES: u64 = 8;
+
+/// What becomes of a piece.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It does not travel.
+    Dropped,
+    /// It is appended to this section.
+    Placed(Destination),
+    /// It cannot travel.
+    Refused(RefusalCode, String),
+}
+
+/// A section of the payload.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Destination {
+    /// Rank in the file and in memory: text first, tables before data.
+    pub rank: Rank,
+    /// Name.
+    pub name: Cow<'static, str>,
+    /// Region.
+    pub memory: Memory,
+}
+
+/// The order of sections in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// `.text`, then `.fixup` and `.altinstr_replacement`.
+    Text,
+    /// Constants.
+    Constant,
+    /// A table of fixed entries that the loader walks; no gaps.
+    Table {
+        /// Size of an entry in bytes.
+        entry_bytes: u64,
+    },
+    /// `.data`.
+    Data,
+    /// `.bss`.
+    Zero,
+}
+
+/// Prefixes of sections that a linked image keeps no room for and a payload no use.
+const DROPPED: [&str; 6] = [
+    ".eh_frame",
+    ".note.",
+    ".comment",
+    ".discard",
+    ".debug",
+    ".rela",
+];
+
+/// Decides for one piece.
+#[must_use]
+pub fn classify(piece: &Section<'_>, abi: &'static Profile) -> Fate {
+    let name = piece.name.as_str();
+    let has = |flag: elf::SectionFlags| piece.flags & flag.0 != 0;
+    if !has(elf::SHF_ALLOC) || DROPPED.iter().any(|prefix| name.starts_with(prefix)) {
+        return Fate::Dropped;
+    }
+    if let Some(own) = name.strip_prefix(abi.prefix) {
+        return classify_own(own, abi);
+    }
+    if let Some(other) = foreign_prefix(name) {
+        return Fate::Refused(
+            RefusalCode::ForeignSection,
+            format!(
+                "this section belongs to the `{}` ABI; build for it with --abi {}, or compile the \
+                 source for `{}`",
+                other.name, other.name, abi.name
+            ),
+        );
+    }
+    let unloadable = |what: &str| Fate::Refused(RefusalCode::UnloadableSection, what.to_owned());
+    if has(elf::SHF_TLS) {
+        return unloadable("thread-local data cannot be added to a running image");
+    }
+    if has(elf::SHF_WRITE) && has(elf::SHF_EXECINSTR) {
+        return unloadable("a section that is writable and executable is refused by every loader");
+    }
+    if let Some(table) = table(name, abi) {
+        return table;
+    }
+    if is_init(name) {
+        return unloadable(
+            "initialisation code and data are gone from a running image; a change of them needs \
+             a load hook",
+        );
+    }
+    if name.contains("percpu") {
+        return unloadable("per-CPU data cannot be added to a running image");
+    }
+    if has(elf::SHF_EXECINSTR) {
+        let name = match name {
+            section::FIXUP => section::FIXUP,
+            section::ALTINSTR_REPLACEMENT => section::ALTINSTR_REPLACEMENT,
+            _ => ".text",
+        };
+        return placed(Rank::Text, name, Memory::Text);
+    }
+    classify_data(piece)
+}
+
+fn classify_data(piece: &Section<'_>) -> Fate {
+    let name = piece.name.as_str();
+    if piece.kind == elf::SHT_NOBITS.0 {
+        return placed(Rank::Zero, ".bss", Memory::Writable);
+    }
+    let is = |base: &str| {
+        name.strip_prefix(base)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    if is(".data.rel.ro") {
+        // Constant once relocated, and the loader relocates before it protects.
+        placed(Rank::Constant, ".data.rel.ro", Memory::ReadOnly)
+    } else if is(".rodata") || is(".lrodata") {
+        placed(Rank::Constant, ".rodata", Memory::ReadOnly)
+    } else if [".data", ".ldata", ".bss", ".lbss"].into_iter().any(is) {
+        placed(Rank::Data, ".data", Memory::Writable)
+    } else {
+        Fate::Refused(
+            RefusalCode::ForeignSection,
+            "the loader does not know this section and would never look at it; put new data into \
+             .data, .bss or .rodata"
+                .to_owned(),
+        )
+    }
+}
+
+/// Sections under the profile's own prefix.
+fn classify_own(own: &str, abi: &'static Profile) -> Fate {
+    if let Some(hook) = own.strip_prefix(section::HOOKS) {
+        let known = abi.hooks.iter().find(|kind| kind.name() == hook);
+        let Some(kind) = known else {
+            let names: Vec<_> = abi.hooks.iter().map(|kind| kind.name()).collect();
+            return Fate::Refused(
+                RefusalCode::BadHook,
+                format!(
+                    "the loader of `{}` knows no `{hook}` hook; it knows {}",
+                    abi.name,
+                    names.join(", ")
+                ),
+            );
+        };
+        let rank = Rank::Table {
+            entry_bytes: POINTER_BYTES,
+        };
+        return placed_owned(rank, hook_section(abi, *kind), Memory::ReadOnly);
+    }
+    if own == section::WORDS && abi.words == Words::Known {
+        let rank = Rank::Table {
+            entry_bytes: size_of::<WordRecord>() as u64,
+        };
+        return placed_owned(rank, format!("{}{own}", abi.prefix), Memory::ReadOnly);
+    }
+    if own.starts_with(section::ACCEPT) {
+        return Fate::Dropped;
+    }
+    Fate::Refused(
+        RefusalCode::ForeignSection,
+        format!("a section that `{}` does not take from an object", abi.name),
+    )
+}
+
+/// Full name of a hook section.
+#[must_use]
+pub fn hook_section(abi: &Profile, kind: HookKind) -> String {
+    format!("{}{}{}", abi.prefix, section::HOOKS, kind.name())
+}
+
+/// The hook that a section of the payload holds.
+#[must_use]
+pub fn hook_of(name: &str, abi: &Profile) -> Option<HookKind> {
+    let hook = name
+        .strip_prefix(abi.prefix)?
+        .strip_prefix(section::HOOKS)?;
+    HookKind::ALL.into_iter().find(|kind| kind.name() == hook)
+}
+
+/// Whether a hook section of this size holds as many pointers as it may.
+#[must_use]
+pub fn hook_size_is_legal(kind: HookKind, size_bytes: u64) -> bool {
+    match kind.count() {
+        HookCount::Array => size_bytes != 0 && size_bytes.is_multiple_of(POINTER_BYTES),
+        HookCount::Single => size_bytes == POINTER_BYTES,
+    }
+}
+
+/// Tables that loaders know by name.
+fn table(name: &str, abi: &Profile) -> Option<Fate> {
+    let entry_bytes = entry_bytes(name, abi)?;
+    let rank = Rank::Table { entry_bytes };
+    Some(placed_owned(rank, name.to_owned(), Memory::ReadOnly))
+}
+
+/// Size of an entry of the special section `name`, in bytes; `None` when it is none that the
+/// profile's loader knows.
+#[must_use]
+pub fn entry_bytes(name: &str, abi: &Profile) -> Option<u64> {
+    match name {
+        section::EX_TABLE => Some(abi.entries.exception),
+        section::ALTINSTRUCTIONS => Some(abi.entries.alternative),
+        section::ALT_CALL_SITES => Some(abi.entries.alternative_call),
+        _ => match name.strip_prefix(section::BUG_FRAMES)? {
+            "0" | "1" | "2" => Some(abi.entries.bug_frame),
+            "3" => Some(abi.entries.bug_frame_assert),
+            _ => None,
+        },
+    }
+}
+
+/// The profile whose prefix `name` has.
+fn foreign_prefix(name: &str) -> Option<&'static Profile> {
+    profile::ALL
+        .into_iter()
+        .find(|profile| name.starts_with(profile.prefix))
+}
+
+fn is_init(name: &str) -> bool {
+    [".init", ".exit", ".ctors", ".dtors", ".fini", ".preinit"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+}
+
+fn placed(rank: Rank, name: &'static str, memory: Memory) -> Fate {
+    Fate::Placed(Destination {
+        rank,
+        name: Cow::Borrowed(name),
+        memory,
+    })
+}
+
+fn placed_owned(rank: Rank, name: String, memory: Memory) -> Fate {
+    Fate::Placed(Destination {
+        rank,
+        name: Cow::Owned(name),
+        memory,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Destination, Fate, classify};
+    use crate::error::RefusalCode;
+    use crate::layout::Memory;
+    use xsplice_abi::profile::{LIVEPATCH, XSPLICE, XSPLICE_V1};
+    use xsplice_diff::extract::Section;
+
+    const A: u64 = 2;
+    const WA: u64 = 3;
+    const AX: u64 = 6;
+
+    fn piece(name: &str, kind: u32, flags: u64) -> Section<'static> {
+        Section {
+            name: name.to_owned(),
+            kind,
+            flags,
+            alignment: 1,
+            entry_size: 0,
+            size: 8,
+            data: vec![0; 8].into(),
+            relocations: Vec::new(),
+        }
+    }
+
+    fn goes_to(fate: Fate) -> (String, Memory) {
+        match fate {
+            Fate::Placed(Destination { name, memory, .. }) => (name.into_owned(), memory),
+            other => panic!("not placed: {other:?}"),
+        }
+    }
+
+    fn refusal(fate: &Fate) -> Option<RefusalCode> {
+        match fate {
+            Fate::Refused(code, _) => Some(*code),
+            Fate::Placed(_) | Fate::Dropped => None,
+        }
+    }
+
+    #[test]
+    fn pieces_are_merged_by_the_memory_they_need() {
+        let place = |name, kind, flags| goes_to(classify(&piece(name, kind, flags), &XSPLICE));
+        let text = (".text".to_owned(), Memory::Text);
+        assert_eq!(place(".text.unlikely.f", 1, AX), text);
+        assert_eq!(place(".text.hot.f", 1, AX), text);
+        assert_eq!(place(".fixup", 1, AX).0, ".fixup");
+        assert_eq!(place(".rodata.f.str1.8", 1, 0x32).0, ".rodata");
+        assert_eq!(place(".data.rel.ro.local.t", 1, WA).1, Memory::ReadOnly);
+        assert_eq!(place(".data.read_mostly", 1, WA).0, ".data");
+        assert_eq!(place(".bss.counter", 8, WA).0, ".bss");
+        assert_eq!(place(".bug_frames.2", 1, A).0, ".bug_frames.2");
+    }
+
+    #[test]
+    fn what_nobody_loads_is_dropped() {
+        for name in [
+            ".eh_frame",
+            ".note.gnu.property",
+            ".discard",
+            ".discard.addressable",
+        ] {
+            assert_eq!(
+                classify(&piece(name, 1, A), &XSPLICE),
+                Fate::Dropped,
+                "{name}"
+            );
+        }
+        assert_eq!(classify(&piece(".rodata", 1, 0), &XSPLICE), Fate::Dropped);
+    }
+
+    #[test]
+    fn what_cannot_be_loaded_is_refused() {
+        let unloadable = Some(RefusalCode::UnloadableSection);
+        for (name, flags) in [(".text.f", 7), (".tdata", 0x403), (".init.text", AX)] {
+            assert_eq!(
+                refusal(&classify(&piece(name, 1, flags), &XSPLICE)),
+                unloadable
+            );
+        }
+        let per_cpu = piece(".bss.percpu.read_mostly", 8, WA);
+        assert_eq!(refusal(&classify(&per_cpu, &XSPLICE)), unloadable);
+    }
+
+    #[test]
+    fn a_table_of_another_system_is_refused_by_name() {
+        let table = piece("__jump_table", 1, A);
+        let refused = Some(RefusalCode::ForeignSection);
+        assert_eq!(refusal(&classify(&table, &XSPLICE)), refused);
+    }
+
+    #[test]
+    fn hooks_are_those_of_the_profile() {
+        let apply = piece(".xsplice.hooks.apply", 1, A);
+        assert_eq!(
+            goes_to(classify(&apply, &XSPLICE)).0,
+            ".xsplice.hooks.apply"
+        );
+        let bad = Some(RefusalCode::BadHook);
+        assert_eq!(refusal(&classify(&apply, &XSPLICE_V1)), bad);
+        let foreign = Some(RefusalCode::ForeignSection);
+        assert_eq!(refusal(&classify(&apply, &LIVEPATCH)), foreign);
+    }
+}

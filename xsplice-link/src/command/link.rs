@@ -1,0 +1,147 @@
+//! `xsplice-link link`.
+
+use std::path::Path;
+
+use anstream::{eprintln, println};
+use serde::Serialize;
+
+use super::{ExitStatus, LinkArguments};
+use crate::base::Base;
+use crate::build_id::BuildId;
+use crate::error::{LinkError, Refusal};
+use crate::link::{Payload, link};
+use crate::mapped::MappedFile;
+use crate::options::{BaseProof, LinkOptions, References, StacksOn};
+use crate::output;
+
+/// The JSON report, schema 1 of design.md §3, with the linker's part of it.
+#[derive(Debug, Serialize)]
+struct Report {
+    schema: u32,
+    tool: &'static str,
+    version: &'static str,
+    inputs: Inputs,
+    refusals: Vec<Refusal>,
+    payload: Option<Summary>,
+}
+
+#[derive(Debug, Serialize)]
+struct Inputs {
+    base: String,
+    extracts: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Summary {
+    path: String,
+    size: usize,
+    build_id: String,
+    depends: String,
+    functions: usize,
+}
+
+pub(super) fn run(arguments: &LinkArguments) -> Result<ExitStatus, LinkError> {
+    let base_file = MappedFile::open(&arguments.base)?;
+    let base = Base::parse(&arguments.base.display().to_string(), &base_file)?;
+    let files = arguments
+        .extracts
+        .iter()
+        .map(|path| MappedFile::open(path))
+        .collect::<Result<Vec<_>, _>>()?;
+    let extracts = files
+        .iter()
+        .map(|file| {
+            xsplice_diff::extract::read(file).map_err(|source| LinkError::Extract {
+                path: file.path().display().to_string(),
+                source,
+            })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let options = options(arguments, &base)?;
+    let (payload, refusals) = match link(&base, &extracts, &options) {
+        Ok(payload) => (Some(payload), Vec::new()),
+        Err(LinkError::Refused(refusals)) => (None, refusals.0),
+        Err(error) => return Err(error),
+    };
+    if let Some(payload) = &payload {
+        output::write_file(&arguments.output, &payload.bytes)?;
+    }
+    for refusal in &refusals {
+        eprintln!("{refusal}");
+    }
+    let status = match payload {
+        Some(_) => ExitStatus::Done,
+        None => ExitStatus::Refused,
+    };
+    match &arguments.json {
+        Some(target) => {
+            output::write_json(target, &report(arguments, payload.as_ref(), refusals))?;
+        }
+        None => {
+            if let Some(payload) = &payload {
+                println!(
+                    "{}: {} bytes, replaces {} functions, build-id {}",
+                    arguments.output.display(),
+                    payload.bytes.len(),
+                    payload.records.len(),
+                    payload.build_id
+                );
+            }
+        }
+    }
+    Ok(status)
+}
+
+fn report(arguments: &LinkArguments, payload: Option<&Payload>, refusals: Vec<Refusal>) -> Report {
+    Report {
+        schema: 1,
+        tool: "xsplice-link",
+        version: env!("CARGO_PKG_VERSION"),
+        inputs: Inputs {
+            base: arguments.base.display().to_string(),
+            extracts: arguments
+                .extracts
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect(),
+        },
+        refusals,
+        payload: payload.map(|payload| Summary {
+            path: arguments.output.display().to_string(),
+            size: payload.bytes.len(),
+            build_id: payload.build_id.to_string(),
+            depends: payload.depends.to_string(),
+            functions: payload.records.len(),
+        }),
+    }
+}
+
+fn options(arguments: &LinkArguments, base: &Base<'_>) -> Result<LinkOptions, LinkError> {
+    let name = match &arguments.name {
+        Some(name) => name.clone(),
+        None => name_of(&arguments.output),
+    };
+    let mut options = LinkOptions::new(&name, arguments.abi);
+    if arguments.prelink {
+        options.references = References::Prelinked;
+    }
+    if arguments.no_base_proof {
+        options.proof = BaseProof::Skipped;
+    }
+    if let Some(text) = &arguments.depends {
+        options.stacks_on = StacksOn::from_argument(text, base)?;
+    }
+    if let Some(text) = &arguments.xen_depends {
+        options.base_id = Some(BuildId::from_argument(text)?);
+    }
+    options.exports.clone_from(&arguments.exports);
+    Ok(options)
+}
+
+fn name_of(output: &Path) -> String {
+    output
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}

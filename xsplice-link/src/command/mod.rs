@@ -1,0 +1,158 @@
+//! The command line of `xsplice-link`.
+
+mod inspect;
+mod link;
+mod sign;
+mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use xsplice_abi::Profile;
+use xsplice_abi::profile;
+
+use crate::error::LinkError;
+
+/// Links extracts into a payload, and inspects, verifies and signs payloads.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Link extracts against the base into a payload.
+    Link(LinkArguments),
+    /// Show what is in a payload.
+    Inspect(InspectArguments),
+    /// Check that the loader would take a payload on this base.
+    Verify(VerifyArguments),
+    /// Put a signature behind a payload.
+    Sign(SignArguments),
+}
+
+#[derive(Debug, Args)]
+struct LinkArguments {
+    /// The linked image that runs, with symbols and build-id.
+    #[arg(long, visible_alias = "xen-syms", value_name = "ELF")]
+    base: PathBuf,
+    /// The payload to write.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// The payload's name [default: the output's, without its extension].
+    #[arg(short, long)]
+    name: Option<String>,
+    /// The payload ABI.
+    #[arg(long, default_value = profile::XSPLICE.name, value_parser = profile_named)]
+    abi: &'static Profile,
+    /// What it stacks on: a build-id, an image or a payload [default: the base].
+    #[arg(long, value_name = "HEX|ELF")]
+    depends: Option<String>,
+    /// The base's build-id, if not that of --base.
+    #[arg(long, value_name = "HEX|ELF")]
+    xen_depends: Option<String>,
+    /// Write the base's addresses instead of names.
+    #[arg(long, visible_alias = "resolve")]
+    prelink: bool,
+    /// Do not prove the replaced functions against the base; recorded in the payload.
+    #[arg(long)]
+    no_base_proof: bool,
+    /// A new global that later payloads may refer to.
+    #[arg(long = "export", value_name = "SYMBOL")]
+    exports: Vec<String>,
+    /// Write the report as JSON; `-` is standard output.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// What xsplice-diff wrote.
+    #[arg(required = true, value_name = "EXTRACT")]
+    extracts: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct InspectArguments {
+    /// Write JSON instead of the page; `-` is standard output.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// The payload.
+    payload: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct VerifyArguments {
+    /// The linked image that runs, with symbols and build-id.
+    #[arg(long, visible_alias = "xen-syms", value_name = "ELF")]
+    base: PathBuf,
+    /// A payload below, the lowest first.
+    #[arg(long, value_name = "PAYLOAD")]
+    stack: Vec<PathBuf>,
+    /// Functions that may not be replaced: one name a line, as the base names them.
+    #[arg(long, value_name = "FILE")]
+    deny: Option<PathBuf>,
+    /// Certificate of the key that must have signed the payload.
+    #[arg(long, value_name = "PEM")]
+    cert: Option<PathBuf>,
+    /// Write the report as JSON; `-` is standard output.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// The payload.
+    payload: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct SignArguments {
+    /// RSA private key, PKCS #8 PEM.
+    #[arg(long, value_name = "PEM")]
+    key: PathBuf,
+    /// X.509 certificate of the key, PEM.
+    #[arg(long, value_name = "PEM")]
+    cert: PathBuf,
+    /// The signed payload to write.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// The payload.
+    payload: PathBuf,
+}
+
+/// How the command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// 0: done.
+    Done,
+    /// 1: usage, bad input, I/O.
+    CouldNotRun,
+    /// 2: refused; every reason is listed.
+    Refused,
+}
+
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> ExitCode {
+        ExitCode::from(match status {
+            ExitStatus::Done => 0,
+            ExitStatus::CouldNotRun => 1,
+            ExitStatus::Refused => 2,
+        })
+    }
+}
+
+/// Runs the command. Results go to standard output, refusals to standard error.
+///
+/// # Errors
+/// What makes it exit with status 1, for the caller to print.
+pub fn run(arguments: &Arguments) -> Result<ExitStatus, LinkError> {
+    match &arguments.command {
+        Command::Link(arguments) => link::run(arguments),
+        Command::Inspect(arguments) => inspect::run(arguments),
+        Command::Verify(arguments) => verify::run(arguments),
+        Command::Sign(arguments) => sign::run(arguments),
+    }
+}
+
+fn profile_named(text: &str) -> Result<&'static Profile, String> {
+    Profile::by_name(text).ok_or_else(|| {
+        let names: Vec<_> = profile::ALL.iter().map(|known| known.name).collect();
+        format!("the ABIs are {}", names.join(", "))
+    })
+}

@@ -1,0 +1,36 @@
+//! `xsplice-link sign`.
+
+use anstream::println;
+
+use super::{ExitStatus, SignArguments};
+use crate::error::LinkError;
+use crate::mapped::MappedFile;
+use crate::output;
+use crate::read;
+use crate::sign::{KeyFile, Signer, sign};
+
+pub(super) fn run(arguments: &SignArguments) -> Result<ExitStatus, LinkError> {
+    let payload = MappedFile::open(&arguments.payload)?;
+    let path = arguments.payload.display().to_string();
+    // A signature says "this is a payload"; nothing else is signed.
+    read::read(&payload).map_err(|source| LinkError::Payload {
+        path: path.clone(),
+        source,
+    })?;
+    let certificate = MappedFile::open(&arguments.cert)?;
+    let signer = Signer::from_certificate(&arguments.cert.display().to_string(), &certificate)?;
+    let key = MappedFile::open(&arguments.key)?;
+    let key = KeyFile {
+        path: &arguments.key.display().to_string(),
+        pem: &String::from_utf8_lossy(&key),
+    };
+    let signed = sign(&path, &payload, key, &signer)?;
+    output::write_file(&arguments.output, &signed)?;
+    println!(
+        "{}: {} bytes, signed by {}",
+        arguments.output.display(),
+        signed.len(),
+        signer.name()
+    );
+    Ok(ExitStatus::Done)
+}

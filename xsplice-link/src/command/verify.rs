@@ -1,0 +1,59 @@
+//! `xsplice-link verify`.
+
+use anstream::print;
+
+use super::{ExitStatus, VerifyArguments};
+use crate::base::Base;
+use crate::error::LinkError;
+use crate::mapped::MappedFile;
+use crate::output;
+use crate::sign::Signer;
+use crate::verify::{Against, NamedFile, deny_list, verify};
+
+pub(super) fn run(arguments: &VerifyArguments) -> Result<ExitStatus, LinkError> {
+    let base_file = MappedFile::open(&arguments.base)?;
+    let base = Base::parse(&arguments.base.display().to_string(), &base_file)?;
+    let payload = MappedFile::open(&arguments.payload)?;
+    let stack = arguments
+        .stack
+        .iter()
+        .map(|path| Ok((path.display().to_string(), MappedFile::open(path)?)))
+        .collect::<Result<Vec<_>, LinkError>>()?;
+    let stack: Vec<_> = stack
+        .iter()
+        .map(|(path, bytes)| NamedFile { path, bytes })
+        .collect();
+    let deny = match &arguments.deny {
+        Some(path) => deny_list(&MappedFile::open(path)?),
+        None => Vec::new(),
+    };
+    let signer = match &arguments.cert {
+        Some(path) => {
+            let pem = MappedFile::open(path)?;
+            Some(Signer::from_certificate(&path.display().to_string(), &pem)?)
+        }
+        None => None,
+    };
+    let path = arguments.payload.display().to_string();
+    let verification = verify(
+        NamedFile {
+            path: &path,
+            bytes: &payload,
+        },
+        Against {
+            base: &base,
+            stack: &stack,
+            deny: &deny,
+            signer: signer.as_ref(),
+        },
+    )?;
+    match &arguments.json {
+        Some(target) => output::write_json(target, &verification)?,
+        None => print!("{verification}"),
+    }
+    Ok(if verification.passed() {
+        ExitStatus::Done
+    } else {
+        ExitStatus::Refused
+    })
+}

@@ -1,0 +1,97 @@
+//! What `--depends` and `--xen-depends` mean: a build-id in hexadecimal, an image or a payload.
+
+use std::path::Path;
+
+use crate::base::Base;
+use crate::build_id::BuildId;
+use crate::error::LinkError;
+use crate::facts::Facts;
+use crate::mapped::MappedFile;
+use crate::options::{Below, StacksOn};
+use crate::read;
+
+impl BuildId {
+    /// Reads an option's value: hexadecimal digits, or a file that carries a build-id. A file
+    /// whose name looks like an id is given as `./NAME`.
+    ///
+    /// # Errors
+    /// [`LinkError::NoSuchId`] when it is neither; [`LinkError`] when the file cannot be read.
+    pub fn from_argument(text: &str) -> Result<BuildId, LinkError> {
+        if let Some(id) = BuildId::from_hex(text) {
+            return Ok(id);
+        }
+        let path = Path::new(text);
+        if !path.exists() {
+            return Err(LinkError::NoSuchId {
+                text: text.to_owned(),
+            });
+        }
+        BuildId::of_image(text, &MappedFile::open(path)?)
+    }
+}
+
+impl StacksOn {
+    /// Reads the value of `--depends`. A payload tells what it replaces and exports; the base's
+    /// own id means the base.
+    ///
+    /// # Errors
+    /// As [`BuildId::from_argument`].
+    pub fn from_argument(text: &str, base: &Base<'_>) -> Result<StacksOn, LinkError> {
+        let id = BuildId::from_argument(text)?;
+        if id == *base.build_id() {
+            return Ok(StacksOn::Base);
+        }
+        if BuildId::from_hex(text).is_some() {
+            return Ok(StacksOn::Id(id));
+        }
+        let file = MappedFile::open(Path::new(text))?;
+        match Below::of_payload(text, &file, base)? {
+            Some(below) => Ok(StacksOn::Payload(below)),
+            None => Ok(StacksOn::Id(id)),
+        }
+    }
+}
+
+impl Below {
+    /// Reads what a link needs to know of the payload in `file`; `None` when it is no payload
+    /// (another image) or stacks on a further payload, of which it tells nothing.
+    ///
+    /// # Errors
+    /// [`LinkError::Payload`] when it cannot be read.
+    pub fn of_payload(
+        path: &str,
+        file: &[u8],
+        base: &Base<'_>,
+    ) -> Result<Option<Below>, LinkError> {
+        let view = read::read(file).map_err(|source| LinkError::Payload {
+            path: path.to_owned(),
+            source,
+        })?;
+        let facts = Facts::new(&view);
+        let is_payload = view.header.kind == object::elf::ET_REL.0;
+        let Some(build_id) = facts.build_id.clone().filter(|_| is_payload) else {
+            return Ok(None);
+        };
+        if facts.depends.as_ref() != Some(base.build_id()) {
+            return Ok(None);
+        }
+        let replaced = facts
+            .records
+            .iter()
+            .filter_map(|record| {
+                let address = facts.old_address(record, base)?;
+                Some(address..address.saturating_add(u64::from(record.old_size)))
+            })
+            .collect();
+        let exports = facts
+            .defined()
+            .filter(|symbol| symbol.binding != object::elf::STB_LOCAL.0)
+            .map(|symbol| symbol.name.to_owned())
+            .collect();
+        Ok(Some(Below {
+            build_id,
+            replaced,
+            exports,
+        }))
+    }
+}

@@ -1,0 +1,282 @@
+//! What can go wrong, split in two: an input that cannot be read (exit status 1), and a payload
+//! that must not be made (exit status 2), for which every reason is collected.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a command could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// A file could not be opened, read or mapped.
+    #[error("{}: cannot be read: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// An output could not be written or renamed into place.
+    #[error("{}: cannot be written: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Not a 64-bit ELF file at all.
+    #[error("{path}: is not a 64-bit ELF file ({source}); give the linked image or the payload")]
+    NotElf {
+        /// The file.
+        path: String,
+        /// What the reader said.
+        source: object::Error,
+    },
+    /// An ELF file with a broken part.
+    #[error("{path}: its {what} cannot be read: {source}; is the file complete?")]
+    Malformed {
+        /// The file.
+        path: String,
+        /// The part.
+        what: &'static str,
+        /// What the reader said.
+        source: object::Error,
+    },
+    /// An ELF file, but no linked image of ours.
+    #[error("{path}: is {found}; the base must be the linked x86-64 image that runs")]
+    NotABase {
+        /// The file.
+        path: String,
+        /// What it is instead.
+        found: String,
+    },
+    /// A base whose symbols were stripped.
+    #[error("{path}: has no symbol table; give the unstripped image (xen-syms, not xen or xen.gz)")]
+    NoSymbols {
+        /// The file.
+        path: String,
+    },
+    /// No GNU build-id note.
+    #[error("{path}: has no build-id note; link it with --build-id=sha1")]
+    NoBuildId {
+        /// The file.
+        path: String,
+    },
+    /// A table of the base is not a whole number of entries.
+    #[error(
+        "{path}: its table {table} of {size_bytes} bytes does not hold entries of {entry_bytes} \
+         bytes; is this the image that the profile is for?"
+    )]
+    BadTable {
+        /// The file.
+        path: String,
+        /// The table's name.
+        table: &'static str,
+        /// Its size.
+        size_bytes: u64,
+        /// Size of an entry as the profile has it.
+        entry_bytes: u64,
+    },
+    /// A payload's name that cannot be part of symbols and metadata.
+    #[error(
+        "{name:?}: a payload's name has 1 to 127 letters, digits and any of . _ + -; give --name"
+    )]
+    BadName {
+        /// What was given.
+        name: String,
+    },
+    /// An option that should name a build-id.
+    #[error("{text}: is neither a build-id in hexadecimal nor a file")]
+    NoSuchId {
+        /// What was given.
+        text: String,
+    },
+    /// An extract that cannot be read.
+    #[error("{path}: {source}")]
+    Extract {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        source: xsplice_diff::ExtractError,
+    },
+    /// A payload that cannot be read.
+    #[error("{path}: is no payload that can be read: {source}")]
+    Payload {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        source: crate::read::ReadError,
+    },
+    /// The ELF writer failed.
+    #[error("the payload cannot be laid out: {0}")]
+    Layout(#[from] object::write::Error),
+    /// A payload could not be signed or its signature not be checked.
+    #[error(transparent)]
+    Sign(#[from] crate::sign::SignError),
+    /// The payload must not be made.
+    #[error("{0}")]
+    Refused(Refusals),
+}
+
+/// Reasons to refuse, in the order of the inputs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusals(pub Vec<Refusal>);
+
+impl Refusals {
+    /// `Ok` when there is nothing to refuse.
+    ///
+    /// # Errors
+    /// [`LinkError::Refused`] with all of them.
+    pub fn into_result(self) -> Result<(), LinkError> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(LinkError::Refused(self))
+        }
+    }
+}
+
+impl fmt::Display for Refusals {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, refusal) in self.0.iter().enumerate() {
+            if index != 0 {
+                out.write_str("\n")?;
+            }
+            write!(out, "{refusal}")?;
+        }
+        Ok(())
+    }
+}
+
+/// One reason why the payload must not be made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// Which rule.
+    pub code: RefusalCode,
+    /// The file or object at fault.
+    pub object: String,
+    /// Section of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub section: Option<String>,
+    /// Symbol of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub symbol: Option<String>,
+    /// Byte offset in the section.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    /// What is wrong and what would make it right.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal that concerns `object` as a whole.
+    #[must_use]
+    pub fn new(code: RefusalCode, object: &str, message: impl Into<String>) -> Refusal {
+        Refusal {
+            code,
+            object: object.to_owned(),
+            section: None,
+            symbol: None,
+            offset: None,
+            message: message.into(),
+        }
+    }
+
+    /// Narrows it to a place in a section.
+    #[must_use]
+    pub fn at(mut self, section: &str, offset: u64) -> Refusal {
+        self.section = Some(section.to_owned());
+        self.offset = Some(offset);
+        self
+    }
+
+    /// Narrows it to a section.
+    #[must_use]
+    pub fn in_section(mut self, section: &str) -> Refusal {
+        self.section = Some(section.to_owned());
+        self
+    }
+
+    /// Narrows it to a symbol.
+    #[must_use]
+    pub fn of(mut self, symbol: impl Into<String>) -> Refusal {
+        self.symbol = Some(symbol.into());
+        self
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.object)?;
+        if let Some(section) = &self.section {
+            write!(out, ":{section}")?;
+        }
+        if let Some(offset) = self.offset {
+            write!(out, "+{offset:#x}")?;
+        }
+        if let Some(symbol) = &self.symbol {
+            write!(out, " ({symbol})")?;
+        }
+        write!(out, ": {}", self.message)
+    }
+}
+
+/// The linker's rules, one code each; part of the JSON report.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusalCode {
+    /// A symbol that the base does not have and no extract defines.
+    UnresolvedSymbol,
+    /// A name that several base symbols carry.
+    AmbiguousSymbol,
+    /// The base's function is not what the original object says: size or kind.
+    RecordMismatch,
+    /// Two records, or two names of the base, for one address.
+    SharedAddress,
+    /// The original object's bytes are not those of the base.
+    ProofFailed,
+    /// A relocation type that the profile's loader does not take.
+    UnknownRelocation,
+    /// A GOT access whose instruction is none of those that the psABI allows to relax.
+    UnknownGotAccess,
+    /// A section that is writable and executable, thread-local or otherwise not loadable.
+    UnloadableSection,
+    /// A section name that belongs to another profile or that the profile does not know.
+    ForeignSection,
+    /// A special-section table whose pieces are not whole entries.
+    BrokenTable,
+    /// A hook that the profile's loader does not know, or one too many of a kind.
+    BadHook,
+    /// Two extracts define one global, or a new global has the name of one in the base.
+    DuplicateSymbol,
+    /// A name that is too long for the loader.
+    NameTooLong,
+    /// The payload is larger than a loader takes, or has too many sections.
+    TooLarge,
+    /// Extracts made for another `--abi` than the one asked for.
+    AbiMismatch,
+    /// The record size in the base's debug information is not the profile's.
+    RecordSize,
+    /// An extract that contradicts itself.
+    MalformedExtract,
+    /// `--prelink` with a base that is not the file that boots.
+    NotPrelinkable,
+    /// Nothing to patch: no record and no hook.
+    Nothing,
+    /// An object that changed and is not linked into the base.
+    NotLinked,
+    /// What was written does not pass `verify`.
+    VerifyFailed,
+}

@@ -1,0 +1,31 @@
+//! The `xsplice-link` command; see the library.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use anstream::eprintln;
+use clap::Parser as _;
+use xsplice_link::command::{Arguments, ExitStatus, run};
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Printing help fails only when nobody listens.
+            let _ = error.print();
+            let status = if error.use_stderr() {
+                ExitStatus::CouldNotRun
+            } else {
+                ExitStatus::Done
+            };
+            return status.into();
+        }
+    };
+    match run(&arguments) {
+        Ok(status) => status.into(),
+        Err(error) => {
+            eprintln!("xsplice-link: {error}");
+            ExitStatus::CouldNotRun.into()
+        }
+    }
+}

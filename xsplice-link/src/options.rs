@@ -1,0 +1,87 @@
+//! What a link is told besides its inputs.
+
+use std::ops::Range;
+
+use xsplice_abi::Profile;
+
+use crate::build_id::BuildId;
+
+/// How references to the base are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum References {
+    /// Undefined symbols, named as the base names them; the loader looks them up.
+    #[default]
+    ByName,
+    /// Absolute symbols with the base's addresses (`--prelink`).
+    Prelinked,
+}
+
+/// Whether the bytes of every replaced function are proven against the base first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BaseProof {
+    /// A difference is refused.
+    #[default]
+    Required,
+    /// `--no-base-proof`; recorded in `.modinfo`.
+    Skipped,
+}
+
+/// What the payload stacks on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StacksOn {
+    /// The base itself.
+    Base,
+    /// A payload that is known by its id alone: what it replaces is not known.
+    Id(BuildId),
+    /// A payload whose file was given.
+    Payload(Below),
+}
+
+/// What a link needs to know of a payload below.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Below {
+    /// Its own build-id.
+    pub build_id: BuildId,
+    /// Old functions that it replaces, by address.
+    pub replaced: Vec<Range<u64>>,
+    /// Global symbols that it exports.
+    pub exports: Vec<String>,
+}
+
+/// Options of [`crate::link`].
+#[derive(Clone, Debug)]
+pub struct LinkOptions {
+    /// The payload's name: letters, digits and `._+-`.
+    pub name: String,
+    /// The ABI.
+    pub abi: &'static Profile,
+    /// By name or by address.
+    pub references: References,
+    /// Proof of the records.
+    pub proof: BaseProof,
+    /// Goes into `PREFIXdepends`.
+    pub stacks_on: StacksOn,
+    /// Goes into `PREFIXxen_depends`; `None` takes the base's own.
+    pub base_id: Option<BuildId>,
+    /// New global symbols that later payloads may refer to.
+    pub exports: Vec<String>,
+    /// Further `key=value` lines of `.modinfo`.
+    pub metadata: Vec<(String, String)>,
+}
+
+impl LinkOptions {
+    /// The defaults for a payload of this name.
+    #[must_use]
+    pub fn new(name: &str, abi: &'static Profile) -> LinkOptions {
+        LinkOptions {
+            name: name.to_owned(),
+            abi,
+            references: References::ByName,
+            proof: BaseProof::Required,
+            stacks_on: StacksOn::Base,
+            base_id: None,
+            exports: Vec::new(),
+            metadata: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Why a proof failed, and what that smells of.
+
+use iced_x86::{Decoder, DecoderOptions, Instruction};
+use xsplice_abi::trampoline::ENDBR64;
+use xsplice_diff::OriginalItem;
+
+use crate::base::{Base, QualifiedName};
+use crate::error::{Refusal, RefusalCode};
+use crate::relocate::type_name;
+
+/// The first place where an original item and the base differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProofFailure {
+    /// Offset in the item, in bytes.
+    pub offset: u64,
+    /// Address in the base.
+    pub address: u64,
+    /// What differs.
+    pub kind: FailureKind,
+}
+
+/// What differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The address is not in the image, or its section ends early.
+    OutsideImage,
+    /// Bytes that the linker had no say in.
+    BytesDiffer {
+        /// The object's.
+        expected: u8,
+        /// The base's.
+        found: u8,
+    },
+    /// A field refers to something else.
+    TargetDiffers {
+        /// What the object refers to.
+        expected: String,
+        /// What the base refers to.
+        found: String,
+    },
+    /// A string, constant or table reads differently.
+    ContentDiffers {
+        /// Where the base has it.
+        address: u64,
+        /// The difference in it.
+        inner: Box<ProofFailure>,
+    },
+    /// A GOT access became something that the psABI does not allow.
+    GotAccessDiffers,
+    /// A relocation type that cannot be followed.
+    UnknownRelocation(u32),
+    /// The item contradicts itself: a relocation outside its bytes, or two on one field.
+    MalformedItem,
+    /// The base's symbol has another size.
+    SizeDiffers {
+        /// The object's.
+        expected: u64,
+        /// The base's.
+        found: u64,
+    },
+}
+
+impl ProofFailure {
+    /// The sentence for people: what differs, and what it smells of.
+    #[must_use]
+    pub fn explain(&self, base: &Base<'_>, item: &OriginalItem<'_>) -> String {
+        let what = self.describe();
+        format!(
+            "the base is not linked from this object: {what}; {}. The original objects must be \
+             those of the very build that runs, not a rebuild of it",
+            self.smell(base, item)
+        )
+    }
+
+    fn describe(&self) -> String {
+        let at = format!("at +{:#x} ({:#x})", self.offset, self.address);
+        match &self.kind {
+            FailureKind::OutsideImage => format!("{at} the image holds no such bytes"),
+            FailureKind::BytesDiffer { expected, found } => {
+                format!("{at} the object has {expected:02x}, the base {found:02x}")
+            }
+            FailureKind::TargetDiffers { expected, found } => {
+                format!("{at} the object refers to {expected}, the base to {found}")
+            }
+            FailureKind::ContentDiffers { address, inner } => format!(
+                "the string or constant that it refers to at +{:#x} differs from the base's at \
+                 {address:#x}: {}",
+                self.offset,
+                inner.describe()
+            ),
+            FailureKind::GotAccessDiffers => {
+                format!("{at} the base has another instruction than a GOT access may become")
+            }
+            FailureKind::UnknownRelocation(kind) => {
+                format!(
+                    "{at} there is a {} field, which cannot be followed",
+                    type_name(*kind)
+                )
+            }
+            FailureKind::MalformedItem => format!("{at} its relocations contradict each other"),
+            FailureKind::SizeDiffers { expected, found } => {
+                format!("it has {expected} bytes in the object and {found} in the base")
+            }
+        }
+    }
+
+    /// What the difference looks like.
+    fn smell(&self, base: &Base<'_>, item: &OriginalItem<'_>) -> String {
+        let start = self.address.wrapping_sub(self.offset);
+        let linked = base.bytes_from(start).unwrap_or(&[]);
+        if linked.starts_with(&ENDBR64) != item.bytes.starts_with(&ENDBR64) {
+            return "it smells of other flags: one of the two was compiled with -fcf-protection"
+                .to_owned();
+        }
+        let compiler = match base.compiler() {
+            Some(compiler) => format!(" (the base was built by {compiler})"),
+            None => String::new(),
+        };
+        match &self.kind {
+            FailureKind::TargetDiffers { .. } | FailureKind::ContentDiffers { .. } => {
+                "it smells of another source or configuration: the same code refers to something \
+                 else"
+                    .to_owned()
+            }
+            FailureKind::BytesDiffer { .. } if same_mnemonic(&item.bytes, linked, self.offset) => {
+                "it smells of another source: the same instruction with another constant or \
+                 structure offset"
+                    .to_owned()
+            }
+            FailureKind::OutsideImage => "it smells of a foreign or truncated image".to_owned(),
+            FailureKind::UnknownRelocation(_) | FailureKind::MalformedItem => {
+                "it smells of a damaged extract".to_owned()
+            }
+            FailureKind::BytesDiffer { .. }
+            | FailureKind::GotAccessDiffers
+            | FailureKind::SizeDiffers { .. } => {
+                format!("it smells of another compiler, other flags or another source{compiler}")
+            }
+        }
+    }
+
+    /// The refusal for a function that is to be replaced.
+    #[must_use]
+    pub fn into_refusal(self, base: &Base<'_>, object: &str, item: &OriginalItem<'_>) -> Refusal {
+        let name = QualifiedName {
+            file: item.file.as_deref(),
+            name: &item.name,
+        };
+        let offset = item.section_offset.saturating_add(self.offset);
+        Refusal::new(RefusalCode::ProofFailed, object, self.explain(base, item))
+            .at(&item.section_name, offset)
+            .of(name.to_string())
+    }
+}
+
+/// Whether the instruction around `offset` is the same kind of instruction on both sides.
+fn same_mnemonic(ours: &[u8], linked: &[u8], offset: u64) -> bool {
+    let instruction = |code: &[u8]| -> Option<Instruction> {
+        let decoder = Decoder::new(64, code, DecoderOptions::NONE);
+        decoder
+            .into_iter()
+            .find(|instruction| instruction.next_ip() > offset)
+    };
+    match (instruction(ours), instruction(linked)) {
+        (Some(a), Some(b)) => a.mnemonic() == b.mnemonic() && a.ip() == b.ip(),
+        _ => false,
+    }
+}

@@ -1,0 +1,326 @@
+//! Proves that the original objects are the ones that the base was linked from.
+//!
+//! A record replaces whatever stands at an address. That this is the function which the original
+//! object holds, compiled by the same compiler from the same source, is shown by comparing its
+//! bytes: literally where the linker had no say, and by what they mean where it had. Every
+//! relocation field is decoded to the address that it refers to, and that address must be what
+//! the object names there: the symbol, the same string or constant, the same place of a section.
+
+mod failure;
+mod relaxed;
+mod tree;
+
+use std::collections::HashMap;
+
+use object::elf;
+use xsplice_diff::extract::{OriginalItem, OriginalRelocation, OriginalTarget};
+
+use crate::base::{Base, Lookup, QualifiedName};
+use crate::got;
+pub use failure::{FailureKind, ProofFailure};
+pub use tree::{ItemFailure, ObjectProof, TreeProof, prove_object};
+
+/// How the linker changed what was proven equal, counted over everything that was looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deviations {
+    /// GOT accesses that the linker turned into direct ones.
+    pub relaxed: u64,
+    /// Strings and constants that were followed and compared by content.
+    pub content: u64,
+    /// Targets that were resolved through the layout of their section.
+    pub section_offsets: u64,
+}
+
+/// Proves items of one object; what it learns of where sections went serves the next item.
+#[derive(Debug)]
+pub struct Prover<'base, 'data> {
+    base: &'base Base<'data>,
+    /// Section of the object → address that it must have been placed at.
+    placed: HashMap<String, u64>,
+    /// What was allowed so far.
+    pub deviations: Deviations,
+}
+
+/// What a relocation field of the base says.
+struct Field {
+    /// Address of the target, addend taken off.
+    target: u64,
+    /// Offset of the first byte that needs no comparison.
+    start: usize,
+    /// Offset behind the last.
+    end: usize,
+}
+
+/// Proves one item by itself.
+///
+/// # Errors
+/// The first place that differs.
+pub fn prove_at(
+    base: &Base<'_>,
+    item: &OriginalItem<'_>,
+    address: u64,
+) -> Result<Deviations, ProofFailure> {
+    let mut prover = Prover::new(base);
+    prover.prove(item, address)?;
+    Ok(prover.deviations)
+}
+
+impl<'base, 'data> Prover<'base, 'data> {
+    /// For the items of one object.
+    #[must_use]
+    pub fn new(base: &'base Base<'data>) -> Prover<'base, 'data> {
+        Prover {
+            base,
+            placed: HashMap::new(),
+            deviations: Deviations::default(),
+        }
+    }
+
+    /// Proves that the base holds `item` at `address`.
+    ///
+    /// # Errors
+    /// The first place that differs.
+    pub fn prove(&mut self, item: &OriginalItem<'_>, address: u64) -> Result<(), ProofFailure> {
+        let before = self.deviations;
+        let result = self.compare(&item.bytes, &item.relocations, address);
+        if result.is_err() {
+            self.deviations = before;
+        }
+        result
+    }
+
+    fn compare(
+        &mut self,
+        bytes: &[u8],
+        relocations: &[OriginalRelocation<'_>],
+        address: u64,
+    ) -> Result<(), ProofFailure> {
+        let fail = |offset: usize, kind| {
+            Err(ProofFailure {
+                offset: offset as u64,
+                address: address.wrapping_add(offset as u64),
+                kind,
+            })
+        };
+        let Some(linked) = self.base.bytes_at(address, bytes.len() as u64) else {
+            // Zero-initialised data has no bytes in the file, and no relocations.
+            if relocations.is_empty()
+                && bytes.iter().all(|&byte| byte == 0)
+                && self.is_zero(address)
+            {
+                return Ok(());
+            }
+            return fail(0, FailureKind::OutsideImage);
+        };
+        let mut position = 0;
+        for relocation in relocations {
+            let Some(offset) = usize::try_from(relocation.offset)
+                .ok()
+                .filter(|&offset| offset < bytes.len())
+            else {
+                return fail(0, FailureKind::MalformedItem);
+            };
+            let field = match decode(self.base, bytes, linked, address, offset, relocation) {
+                Ok(field) => field,
+                Err(kind) => return fail(offset, kind),
+            };
+            let Some(field) = field else {
+                continue;
+            };
+            if field.start < position {
+                // Two relocations on one field, or a rewritten instruction that overlaps.
+                return fail(offset, FailureKind::MalformedItem);
+            }
+            literal(bytes, linked, position, field.start, address)?;
+            position = field.end;
+            let is_rewritten = bytes[field.start..offset] != linked[field.start..offset];
+            self.deviations.relaxed += u64::from(is_rewritten);
+            if let Err(kind) = self.check_target(relocation, field.target) {
+                return fail(offset, kind);
+            }
+        }
+        literal(bytes, linked, position, bytes.len(), address)
+    }
+
+    fn is_zero(&self, address: u64) -> bool {
+        self.base
+            .section_at(address)
+            .is_some_and(|section| section.data.is_empty())
+    }
+
+    /// Whether `found`, which the base's field refers to, is what the object refers to.
+    fn check_target(
+        &mut self,
+        relocation: &OriginalRelocation<'_>,
+        found: u64,
+    ) -> Result<(), FailureKind> {
+        match &relocation.target {
+            OriginalTarget::Symbol { name, file } => {
+                let name = QualifiedName {
+                    file: file.as_deref(),
+                    name,
+                };
+                let expected = match self.base.lookup(name) {
+                    Lookup::Found(symbol) if symbol.address == found => return Ok(()),
+                    Lookup::Found(symbol) => format!("{name} at {:#x}", symbol.address),
+                    // Which of them the object means only the base's own field tells.
+                    Lookup::Ambiguous(all) if all.iter().any(|one| one.address == found) => {
+                        return Ok(());
+                    }
+                    Lookup::Ambiguous(_) => format!("one of several {name}"),
+                    // An undefined weak symbol is zero.
+                    Lookup::Absent if found == 0 => return Ok(()),
+                    Lookup::Absent => format!("{name}, which the base does not have"),
+                };
+                Err(self.target_differs(expected, found))
+            }
+            OriginalTarget::Content { bytes, relocations } => {
+                self.deviations.content += 1;
+                self.compare(bytes, relocations, found).map_err(|inner| {
+                    FailureKind::ContentDiffers {
+                        address: found,
+                        inner: Box::new(inner),
+                    }
+                })
+            }
+            OriginalTarget::SectionOffset {
+                section,
+                offset,
+                near,
+            } => {
+                self.deviations.section_offsets += 1;
+                if let Some((name, file, below)) = near {
+                    let name = QualifiedName {
+                        file: file.as_deref(),
+                        name,
+                    };
+                    let expected = match self.base.lookup(name) {
+                        Lookup::Found(symbol) => {
+                            if symbol.address.wrapping_add(*below) == found {
+                                return Ok(());
+                            }
+                            format!("{name}+{below:#x}")
+                        }
+                        Lookup::Ambiguous(all) => {
+                            if all
+                                .iter()
+                                .any(|one| one.address.wrapping_add(*below) == found)
+                            {
+                                return Ok(());
+                            }
+                            format!("one of several {name}, +{below:#x}")
+                        }
+                        // A label that was not kept: the section's place decides.
+                        Lookup::Absent => return self.check_place(section, *offset, found),
+                    };
+                    return Err(self.target_differs(expected, found));
+                }
+                self.check_place(section, *offset, found)
+            }
+            OriginalTarget::Absolute(value) if *value == found => Ok(()),
+            OriginalTarget::Absolute(value) => {
+                Err(self.target_differs(format!("the number {value:#x}"), found))
+            }
+        }
+    }
+
+    /// Every reference into a section must agree on where the section went.
+    fn check_place(&mut self, section: &str, offset: u64, found: u64) -> Result<(), FailureKind> {
+        let start = found.wrapping_sub(offset);
+        let known = *self.placed.entry(section.to_owned()).or_insert(start);
+        if known == start {
+            return Ok(());
+        }
+        let expected = format!("{section}+{offset:#x} at {:#x}", known.wrapping_add(offset));
+        Err(self.target_differs(expected, found))
+    }
+
+    fn target_differs(&self, expected: String, found: u64) -> FailureKind {
+        let found = match self.base.describe(found) {
+            Some((symbol, 0)) => symbol.qualified().to_string(),
+            Some((symbol, distance)) => format!("{}+{distance:#x}", symbol.qualified()),
+            None => format!("{found:#x}"),
+        };
+        FailureKind::TargetDiffers { expected, found }
+    }
+}
+
+/// Compares bytes that the linker had no say in.
+fn literal(
+    bytes: &[u8],
+    linked: &[u8],
+    start: usize,
+    end: usize,
+    address: u64,
+) -> Result<(), ProofFailure> {
+    let (Some(ours), Some(theirs)) = (bytes.get(start..end), linked.get(start..end)) else {
+        return Err(ProofFailure {
+            offset: start as u64,
+            address: address.wrapping_add(start as u64),
+            kind: FailureKind::MalformedItem,
+        });
+    };
+    let Some(distance) = ours.iter().zip(theirs).position(|(a, b)| a != b) else {
+        return Ok(());
+    };
+    let offset = start + distance;
+    Err(ProofFailure {
+        offset: offset as u64,
+        address: address.wrapping_add(offset as u64),
+        kind: FailureKind::BytesDiffer {
+            expected: bytes[offset],
+            found: linked[offset],
+        },
+    })
+}
+
+/// Reads the field at `offset` of the linked bytes; `None` for `R_X86_64_NONE`.
+fn decode(
+    base: &Base<'_>,
+    bytes: &[u8],
+    linked: &[u8],
+    address: u64,
+    offset: usize,
+    relocation: &OriginalRelocation<'_>,
+) -> Result<Option<Field>, FailureKind> {
+    let place = address.wrapping_add(offset as u64);
+    if got::is_got_access(relocation.kind) {
+        let relaxed = relaxed::decode(base, bytes, linked, address, offset)
+            .ok_or(FailureKind::GotAccessDiffers)?;
+        return Ok(Some(Field {
+            target: relaxed.target,
+            start: relaxed.start,
+            end: relaxed.end,
+        }));
+    }
+    let unsigned = |size: usize| -> Option<u64> {
+        let mut wide = [0; 8];
+        wide[..size].copy_from_slice(linked.get(offset..offset + size)?);
+        Some(u64::from_le_bytes(wide))
+    };
+    let signed = |size: usize| -> Option<u64> {
+        let unused_bits = 64 - 8 * u32::try_from(size).ok()?;
+        let raw = unsigned(size)?;
+        Some(((raw << unused_bits).cast_signed() >> unused_bits).cast_unsigned())
+    };
+    let relative = |value: Option<u64>| value.map(|value| value.wrapping_add(place));
+    let (value, size) = match elf::RelocationType(relocation.kind) {
+        elf::R_X86_64_NONE => return Ok(None),
+        elf::R_X86_64_64 => (unsigned(8), 8),
+        elf::R_X86_64_PC64 => (relative(unsigned(8)), 8),
+        elf::R_X86_64_PC32 | elf::R_X86_64_PLT32 => (relative(signed(4)), 4),
+        elf::R_X86_64_32 => (unsigned(4), 4),
+        elf::R_X86_64_32S => (signed(4), 4),
+        elf::R_X86_64_16 => (unsigned(2), 2),
+        elf::R_X86_64_PC16 => (relative(signed(2)), 2),
+        elf::R_X86_64_8 => (unsigned(1), 1),
+        elf::R_X86_64_PC8 => (relative(signed(1)), 1),
+        other => return Err(FailureKind::UnknownRelocation(other.0)),
+    };
+    let value = value.ok_or(FailureKind::MalformedItem)?;
+    Ok(Some(Field {
+        target: value.wrapping_sub(relocation.addend.cast_unsigned()),
+        start: offset,
+        end: offset + size,
+    }))
+}

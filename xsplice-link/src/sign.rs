@@ -1,0 +1,218 @@
+//! The signature trailer of kernel modules behind a payload: writing it and checking it.
+//!
+//! RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017 §8.2) over the whole unsigned file, so that
+//! `openssl dgst -sha256 -verify` says the same. The key id is the certificate's subject key
+//! identifier, or, where it has none, the SHA-1 of its public key (RFC 5280 §4.2.1.2).
+
+use rsa::pkcs1v15::{Signature, SigningKey, VerifyingKey};
+use rsa::pkcs8::DecodePrivateKey as _;
+use rsa::signature::{SignatureEncoding as _, Signer as _, Verifier as _};
+use rsa::{RsaPrivateKey, RsaPublicKey};
+use sha1::{Digest as _, Sha1};
+use sha2::Sha256;
+use x509_cert::Certificate;
+use x509_cert::der::{DecodePem as _, Encode as _};
+use x509_cert::ext::pkix::SubjectKeyIdentifier;
+use xsplice_abi::signature::{ALGORITHM_RSA, HASH_SHA256, ID_TYPE_X509, MAGIC, Trailer};
+use xsplice_runtime::signature::{self, SignatureError, Verifier};
+use zerocopy::IntoBytes as _;
+use zerocopy::byteorder::big_endian::U32;
+
+/// Why a payload cannot be signed or checked.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// The key is no unencrypted PKCS #8 RSA key.
+    #[error("{path}: is no RSA key in PKCS #8 PEM form ({source}); openssl pkey converts it")]
+    Key {
+        /// The file.
+        path: String,
+        /// What the reader said.
+        source: rsa::pkcs8::Error,
+    },
+    /// The certificate is none.
+    #[error("{path}: is no X.509 certificate in PEM form: {source}")]
+    Certificate {
+        /// The file.
+        path: String,
+        /// What the reader said.
+        source: x509_cert::der::Error,
+    },
+    /// The certificate's key is not RSA.
+    #[error("{path}: its key is no RSA key; signatures are RSA with SHA-256")]
+    NotRsa {
+        /// The file.
+        path: String,
+    },
+    /// The certificate belongs to another key.
+    #[error("the certificate {certificate} is not that of the key {key}")]
+    KeyOfOther {
+        /// The key's file.
+        key: String,
+        /// The certificate's file.
+        certificate: String,
+    },
+    /// The payload carries a signature already.
+    #[error("{path}: is signed already; sign the payload that xsplice-link wrote")]
+    Signed {
+        /// The payload.
+        path: String,
+    },
+    /// A name or id that the trailer has no room for.
+    #[error("{path}: its {what} is longer than the trailer can hold")]
+    TooLong {
+        /// The certificate's file.
+        path: String,
+        /// Subject or key id.
+        what: &'static str,
+    },
+    /// The key is too short to sign with.
+    #[error("{path}: the key cannot sign: {source}")]
+    Unfit {
+        /// The key's file.
+        path: String,
+        /// What the signer said.
+        source: rsa::signature::Error,
+    },
+}
+
+/// A certificate: whose signatures are trusted.
+#[derive(Debug)]
+pub struct Signer {
+    path: String,
+    public: RsaPublicKey,
+    /// Subject, as text.
+    name: String,
+    key_id: Vec<u8>,
+}
+
+impl Signer {
+    /// Reads a certificate in PEM form; `path` is what messages call it.
+    ///
+    /// # Errors
+    /// [`SignError::Certificate`] or [`SignError::NotRsa`].
+    pub fn from_certificate(path: &str, pem: &[u8]) -> Result<Signer, SignError> {
+        let failed = |source| SignError::Certificate {
+            path: path.to_owned(),
+            source,
+        };
+        let certificate = Certificate::from_pem(pem).map_err(failed)?;
+        let inner = certificate.tbs_certificate();
+        let info = inner.subject_public_key_info();
+        let der = info.to_der().map_err(failed)?;
+        let public = <RsaPublicKey as rsa::pkcs8::DecodePublicKey>::from_public_key_der(&der)
+            .map_err(|_| SignError::NotRsa {
+                path: path.to_owned(),
+            })?;
+        let key_id = match inner
+            .get_extension::<SubjectKeyIdentifier>()
+            .map_err(failed)?
+        {
+            Some((_, id)) => id.0.as_bytes().to_vec(),
+            None => Sha1::digest(info.subject_public_key.raw_bytes()).to_vec(),
+        };
+        Ok(Signer {
+            path: path.to_owned(),
+            public,
+            name: inner.subject().to_string(),
+            key_id,
+        })
+    }
+
+    /// The subject, as text.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Verifier for Signer {
+    fn verify(
+        &self,
+        signature: &signature::Signature<'_>,
+        content: &[u8],
+    ) -> Result<(), SignatureError> {
+        if signature.key_id != self.key_id {
+            return Err(SignatureError::UnknownKey);
+        }
+        let bytes = Signature::try_from(signature.bytes).map_err(|_| SignatureError::Mismatch)?;
+        VerifyingKey::<Sha256>::new(self.public.clone())
+            .verify(content, &bytes)
+            .map_err(|_| SignatureError::Mismatch)
+    }
+}
+
+/// A private key and what messages call it.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyFile<'a> {
+    /// Its path.
+    pub path: &'a str,
+    /// Its PEM text.
+    pub pem: &'a str,
+}
+
+/// Signs a payload: the payload, signer's name, key id, signature, trailer and magic.
+///
+/// # Errors
+/// [`SignError`].
+pub fn sign(
+    path: &str,
+    payload: &[u8],
+    key: KeyFile<'_>,
+    signer: &Signer,
+) -> Result<Vec<u8>, SignError> {
+    if payload.ends_with(MAGIC) {
+        return Err(SignError::Signed {
+            path: path.to_owned(),
+        });
+    }
+    let private = RsaPrivateKey::from_pkcs8_pem(key.pem).map_err(|source| SignError::Key {
+        path: key.path.to_owned(),
+        source,
+    })?;
+    if RsaPublicKey::from(&private) != signer.public {
+        return Err(SignError::KeyOfOther {
+            key: key.path.to_owned(),
+            certificate: signer.path.clone(),
+        });
+    }
+    let signature = SigningKey::<Sha256>::new(private)
+        .try_sign(payload)
+        .map_err(|source| SignError::Unfit {
+            path: key.path.to_owned(),
+            source,
+        })?
+        .to_vec();
+    let length = |bytes: &[u8], what| {
+        u8::try_from(bytes.len()).map_err(|_| SignError::TooLong {
+            path: signer.path.clone(),
+            what,
+        })
+    };
+    let name = signer.name.as_bytes();
+    let trailer = Trailer {
+        algorithm: ALGORITHM_RSA,
+        hash: HASH_SHA256,
+        id_type: ID_TYPE_X509,
+        signer_bytes: length(name, "subject")?,
+        key_id_bytes: length(&signer.key_id, "key id")?,
+        pad: [0; 3],
+        signature_bytes: U32::new(
+            u32::try_from(signature.len()).expect("no RSA signature has 2^32 bytes"),
+        ),
+    };
+    Ok([
+        payload,
+        name,
+        &signer.key_id,
+        &signature,
+        trailer.as_bytes(),
+        MAGIC,
+    ]
+    .concat())
+}
+
+/// The payload without the signature behind it, if a well-formed one stands there.
+#[must_use]
+pub fn content(file: &[u8]) -> &[u8] {
+    signature::split(file).map_or(file, |(content, _)| content)
+}

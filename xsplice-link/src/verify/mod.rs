@@ -1,0 +1,370 @@
+//! Would the loader take this payload on this base, and would it do what it means to do?
+//!
+//! The file is read by goblin and by the loader's own reader, which must agree; the loader's own
+//! rules run on it; then everything that only the base can tell is checked: names, addresses,
+//! sizes, bytes. One line a check, with the error number that the loader would return.
+
+mod identity;
+mod outlook;
+mod records;
+mod symbols;
+mod tables;
+mod trial;
+
+use std::fmt;
+
+use serde::Serialize;
+use xsplice_abi::errno::Errno;
+use xsplice_runtime::{check, elf, signature};
+
+use crate::base::Base;
+use crate::error::LinkError;
+use crate::facts::Facts;
+use crate::read;
+use crate::sign::{self, Signer};
+pub use outlook::{Escape, Outlook};
+
+/// What is checked, in the order of the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckKind {
+    /// goblin and the loader's own reader take the file.
+    Readable,
+    /// Both readers see the same payload.
+    ReadersAgree,
+    /// The file is not larger than a loader takes.
+    Size,
+    /// The rules that the loader checks on the file alone.
+    LoaderRules,
+    /// The payload's own build-id is that of its content.
+    BuildId,
+    /// It is for this base.
+    BaseId,
+    /// It stacks on the base or on the payload on top of the stack.
+    Depends,
+    /// The loader's own code places, relocates and judges it.
+    TrialLoad,
+    /// Each record's name and address are one function of the base, of the record's size.
+    RecordTarget,
+    /// Each old function has room for the jump.
+    RecordRoom,
+    /// Each new function lies in the payload's code and has the record's size.
+    RecordCode,
+    /// The jump reaches wherever the loader may place the payload.
+    RecordReach,
+    /// No two jumps overlap, in the payload or with the stack.
+    RecordOverlap,
+    /// No function of the deny list.
+    RecordDenied,
+    /// The base starts with what the payload expects.
+    Expectations,
+    /// Each undefined symbol has one address.
+    UndefinedSymbols,
+    /// No name that the base or the stack has already.
+    NameClashes,
+    /// Each relocation fits wherever the loader may place the payload.
+    Relocations,
+    /// Hooks are functions of the payload, as many as allowed.
+    Hooks,
+    /// Table entries lie in the payload.
+    Tables,
+    /// The signature is the certificate's.
+    Signature,
+}
+
+/// How one check went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// As it must be.
+    Pass,
+    /// The loader would refuse, or the payload would not do what it means to.
+    Fail,
+}
+
+/// One line of the report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What was checked.
+    pub check: CheckKind,
+    /// How it went.
+    pub verdict: Verdict,
+    /// The error number that the loader would return, as a positive number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errno: Option<i32>,
+    /// What was found.
+    pub message: String,
+}
+
+/// The whole report.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verification {
+    /// The payload.
+    pub payload: String,
+    /// Every check; one line each, but one a failure.
+    pub checks: Vec<Check>,
+    /// What may be done with the payload later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outlook: Option<Outlook>,
+}
+
+/// A file and what messages call it.
+#[derive(Clone, Copy, Debug)]
+pub struct NamedFile<'data> {
+    /// Its path.
+    pub path: &'data str,
+    /// Its bytes.
+    pub bytes: &'data [u8],
+}
+
+/// What a payload is verified against.
+#[derive(Clone, Copy, Debug)]
+pub struct Against<'a> {
+    /// The image.
+    pub base: &'a Base<'a>,
+    /// Payloads below, the lowest first.
+    pub stack: &'a [NamedFile<'a>],
+    /// Functions that may not be replaced, named as the base names them.
+    pub deny: &'a [String],
+    /// Who must have signed the payload; `None` asks for no signature.
+    pub signer: Option<&'a Signer>,
+}
+
+/// Collects the lines of one kind: the failures, or one line that all is well.
+struct Lines<'report> {
+    checks: &'report mut Vec<Check>,
+    kind: CheckKind,
+    failed: bool,
+}
+
+impl<'report> Lines<'report> {
+    fn new(checks: &'report mut Vec<Check>, kind: CheckKind) -> Lines<'report> {
+        Lines {
+            checks,
+            kind,
+            failed: false,
+        }
+    }
+
+    fn fail(&mut self, errno: Errno, message: impl Into<String>) {
+        self.failed = true;
+        self.checks.push(Check {
+            check: self.kind,
+            verdict: Verdict::Fail,
+            errno: Some(errno.code()),
+            message: message.into(),
+        });
+    }
+
+    fn pass(self, message: impl Into<String>) {
+        if !self.failed {
+            self.checks.push(Check {
+                check: self.kind,
+                verdict: Verdict::Pass,
+                errno: None,
+                message: message.into(),
+            });
+        }
+    }
+}
+
+/// Verifies one payload.
+///
+/// # Errors
+/// [`LinkError::Payload`] when a payload of the *stack* cannot be read. What is wrong with the
+/// payload itself is in the report.
+pub fn verify(payload: NamedFile<'_>, against: Against<'_>) -> Result<Verification, LinkError> {
+    let mut checks = Vec::new();
+    signed(payload, against.signer, &mut checks);
+    let outlook = match readable(payload, &mut checks) {
+        None => None,
+        Some(view) => {
+            let stack: Vec<_> = against
+                .stack
+                .iter()
+                .map(|below| {
+                    read::read(below.bytes).map_err(|source| LinkError::Payload {
+                        path: below.path.to_owned(),
+                        source,
+                    })
+                })
+                .collect::<Result<_, _>>()?;
+            let stack: Vec<Facts<'_, '_>> = stack.iter().map(Facts::new).collect();
+            let facts = Facts::new(&view);
+            let subject = Subject {
+                payload,
+                facts: &facts,
+                base: against.base,
+                stack: &stack,
+                stack_files: against.stack,
+                deny: against.deny,
+            };
+            identity::check(&subject, &mut checks);
+            records::check(&subject, &mut checks);
+            symbols::check(&subject, &mut checks);
+            tables::check(&subject, &mut checks);
+            // What breaks the rules of the file never comes that far in the loader either.
+            if checks.iter().all(|check| {
+                check.check != CheckKind::LoaderRules || check.verdict == Verdict::Pass
+            }) {
+                trial::check(&subject, &mut checks);
+            }
+            Some(Outlook::new(&subject))
+        }
+    };
+    checks.sort_by_key(|check| check.check);
+    Ok(Verification {
+        payload: payload.path.to_owned(),
+        checks,
+        outlook,
+    })
+}
+
+/// Reads a deny list: one name a line; `#` at the start of a line begins a comment.
+#[must_use]
+pub fn deny_list(text: &[u8]) -> Vec<String> {
+    String::from_utf8_lossy(text)
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Everything that the checks look at.
+struct Subject<'a, 'view, 'data> {
+    payload: NamedFile<'a>,
+    facts: &'a Facts<'view, 'data>,
+    base: &'a Base<'a>,
+    stack: &'a [Facts<'a, 'a>],
+    stack_files: &'a [NamedFile<'a>],
+    deny: &'a [String],
+}
+
+/// The check that a loader with a trusted key makes first.
+fn signed(payload: NamedFile<'_>, signer: Option<&Signer>, checks: &mut Vec<Check>) {
+    let mut lines = Lines::new(checks, CheckKind::Signature);
+    let verifier = signer.map(|signer| signer as &dyn signature::Verifier);
+    if let Err(error) = signature::accept(payload.bytes, verifier) {
+        lines.fail(error.errno(), error.to_string());
+    }
+    if let Some(signer) = signer {
+        lines.pass(format!("signed by {}", signer.name()));
+    }
+}
+
+/// Reads the file twice and runs the rules that need the file alone.
+fn readable<'data>(
+    payload: NamedFile<'data>,
+    checks: &mut Vec<Check>,
+) -> Option<xsplice_runtime::view::View<'data>> {
+    let mut lines = Lines::new(checks, CheckKind::Readable);
+    let content = sign::content(payload.bytes);
+    let own = elf::parse(content);
+    if let Err(error) = &own {
+        lines.fail(error.errno(), error.to_string());
+    }
+    let view = match read::read(content) {
+        Ok(view) => view,
+        Err(error) => {
+            if own.is_ok() {
+                lines.fail(Errno::ENOEXEC, error.to_string());
+            }
+            return None;
+        }
+    };
+    lines.pass("an ELF file that both readers take");
+    let own = own.ok()?;
+    let mut lines = Lines::new(checks, CheckKind::ReadersAgree);
+    if own != view {
+        lines.fail(
+            Errno::EINVAL,
+            "goblin and the loader's reader see different payloads in this file",
+        );
+    }
+    lines.pass("goblin and the loader's reader see the same payload");
+    let mut lines = Lines::new(checks, CheckKind::LoaderRules);
+    if let Err(error) = check::payload(&view) {
+        lines.fail(error.errno(), error.to_string());
+    }
+    lines.pass("header, sections, symbols, relocations, notes and hooks keep the loader's rules");
+    Some(view)
+}
+
+impl Verification {
+    /// Whether every check passed.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.failures().next().is_none()
+    }
+
+    /// The checks that failed.
+    pub fn failures(&self) -> impl Iterator<Item = &Check> {
+        self.checks
+            .iter()
+            .filter(|check| check.verdict == Verdict::Fail)
+    }
+}
+
+impl CheckKind {
+    /// Its name in the report.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            CheckKind::Readable => "readable",
+            CheckKind::ReadersAgree => "readers-agree",
+            CheckKind::Size => "size",
+            CheckKind::LoaderRules => "loader-rules",
+            CheckKind::BuildId => "build-id",
+            CheckKind::BaseId => "base-id",
+            CheckKind::Depends => "depends",
+            CheckKind::TrialLoad => "trial-load",
+            CheckKind::RecordTarget => "record-target",
+            CheckKind::RecordRoom => "record-room",
+            CheckKind::RecordCode => "record-code",
+            CheckKind::RecordReach => "record-reach",
+            CheckKind::RecordOverlap => "record-overlap",
+            CheckKind::RecordDenied => "record-denied",
+            CheckKind::Expectations => "expectations",
+            CheckKind::UndefinedSymbols => "undefined-symbols",
+            CheckKind::NameClashes => "name-clashes",
+            CheckKind::Relocations => "relocations",
+            CheckKind::Hooks => "hooks",
+            CheckKind::Tables => "tables",
+            CheckKind::Signature => "signature",
+        }
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = match self.verdict {
+            Verdict::Pass => "ok  ",
+            Verdict::Fail => "FAIL",
+        };
+        write!(out, "{verdict} {:<18} {}", self.check.name(), self.message)?;
+        if let Some(code) = self.errno
+            && let Some(errno) = Errno::from_return(code.wrapping_neg())
+        {
+            write!(out, " [{errno}]")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Verification {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for check in &self.checks {
+            writeln!(out, "{check}")?;
+        }
+        if let Some(outlook) = &self.outlook {
+            write!(out, "{outlook}")?;
+        }
+        let count = self.failures().count();
+        match count {
+            0 => writeln!(out, "{}: the loader would take it", self.payload),
+            1 => writeln!(out, "{}: 1 check failed", self.payload),
+            _ => writeln!(out, "{}: {count} checks failed", self.payload),
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! The records against the base: does each name, address and size mean one function, is there
+//! room for the jump, does it reach, and does the base start with what is expected?
+
+use std::ops::Range;
+
+use xsplice_abi::errno::Errno;
+use xsplice_abi::limits::EXPECT_BYTES_MAX;
+use xsplice_abi::profile::{ZeroNewAddr, ZeroOldAddr};
+use xsplice_abi::trampoline;
+use xsplice_runtime::view::Section;
+
+use super::{Check, CheckKind, Lines, Subject};
+use crate::base::{Base, BaseSymbol, Lookup, QualifiedName, SymbolKind};
+use crate::facts::{Facts, RecordFacts, Value};
+
+/// A record whose old function was found.
+struct Placed<'a, 'data> {
+    record: &'a RecordFacts<'data>,
+    name: &'a str,
+    address: u64,
+}
+
+pub(super) fn check(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
+    if subject.facts.records.is_empty() {
+        return;
+    }
+    let placed = targets(subject, checks);
+    room(subject, &placed, checks);
+    code(subject, checks);
+    reach(subject, &placed, checks);
+    overlap(subject, &placed, checks);
+    denied(subject, &placed, checks);
+    expectations(subject, &placed, checks);
+}
+
+fn targets<'a, 'data>(
+    subject: &Subject<'a, '_, 'data>,
+    checks: &mut Vec<Check>,
+) -> Vec<Placed<'a, 'data>> {
+    let mut lines = Lines::new(checks, CheckKind::RecordTarget);
+    let mut placed = Vec::new();
+    for record in &subject.facts.records {
+        let Some(name) = record.name else {
+            lines.fail(
+                Errno::EINVAL,
+                format!("the record at +{:#x} has no name", record.offset),
+            );
+            continue;
+        };
+        match target(subject, name, record) {
+            Ok(address) => placed.push(Placed {
+                record,
+                name,
+                address,
+            }),
+            Err((errno, message)) => lines.fail(errno, format!("{name}: {message}")),
+        }
+    }
+    lines.pass(format!(
+        "{} names and addresses are one function each",
+        subject.facts.records.len()
+    ));
+    placed
+}
+
+fn target(
+    subject: &Subject<'_, '_, '_>,
+    name: &str,
+    record: &RecordFacts<'_>,
+) -> Result<u64, (Errno, String)> {
+    let base = subject.base;
+    let symbol = function(base, name)?;
+    let address = match record.old {
+        Value::Absolute(0) => match subject.facts.abi.zero_old_addr {
+            ZeroOldAddr::LookUp => symbol.address,
+            ZeroOldAddr::Refused => return Err((Errno::EINVAL, "old_addr is zero".to_owned())),
+        },
+        Value::Absolute(address) => address,
+        Value::Named(old, addend) => match base.lookup(QualifiedName::parse(old)) {
+            Lookup::Found(found) => found.address.wrapping_add_signed(addend),
+            Lookup::Ambiguous(_) | Lookup::Absent => {
+                return Err((Errno::ENOENT, format!("{old} has no address in the base")));
+            }
+        },
+        Value::Payload { .. } | Value::Unreadable => {
+            return Err((
+                Errno::EINVAL,
+                "old_addr is no address of the base".to_owned(),
+            ));
+        }
+    };
+    if address != symbol.address {
+        let what = match base.describe(address) {
+            Some((found, 0)) => found.qualified().to_string(),
+            Some((found, distance)) => format!("{}+{distance:#x}", found.qualified()),
+            None => "nothing".to_owned(),
+        };
+        return Err((
+            Errno::EINVAL,
+            format!(
+                "old_addr {address:#x} is {what} in the base; the function is at {:#x}",
+                symbol.address
+            ),
+        ));
+    }
+    if record.old_size == 0 {
+        return Err((Errno::EINVAL, "old_size is zero".to_owned()));
+    }
+    if symbol.size_bytes != 0 && u64::from(record.old_size) != symbol.size_bytes {
+        return Err((
+            Errno::EINVAL,
+            format!(
+                "old_size is {}, and the base's function has {} bytes",
+                record.old_size, symbol.size_bytes
+            ),
+        ));
+    }
+    let is_code = base
+        .section_at(address)
+        .is_some_and(|section| section.is_executable());
+    if !is_code {
+        return Err((
+            Errno::EINVAL,
+            format!("old_addr {address:#x} is not in the base's code"),
+        ));
+    }
+    Ok(address)
+}
+
+fn function<'base, 'data>(
+    base: &'base Base<'data>,
+    name: &str,
+) -> Result<&'base BaseSymbol<'data>, (Errno, String)> {
+    match base.lookup(QualifiedName::parse(name)) {
+        Lookup::Found(symbol) if symbol.kind == SymbolKind::Data => {
+            Err((Errno::EINVAL, "is data in the base".to_owned()))
+        }
+        Lookup::Found(symbol) => Ok(symbol),
+        Lookup::Ambiguous(all) => Err((
+            Errno::EINVAL,
+            format!("is the name of {} functions of the base", all.len()),
+        )),
+        Lookup::Absent => Err((Errno::ENOENT, "is no function of the base".to_owned())),
+    }
+}
+
+/// Bytes of the old function that the patcher overwrites.
+fn written(subject: &Subject<'_, '_, '_>, one: &Placed<'_, '_>) -> Range<u64> {
+    written_at(subject.base, one.address, one.record)
+}
+
+fn written_at(base: &Base<'_>, address: u64, record: &RecordFacts<'_>) -> Range<u64> {
+    let bytes = base.bytes_from(address).unwrap_or(&[]);
+    if record.new == Value::Absolute(0) {
+        return address..address.saturating_add(u64::from(record.new_size));
+    }
+    let start = address.saturating_add(trampoline::jump_offset(bytes) as u64);
+    start..start.saturating_add(trampoline::JUMP_BYTES as u64)
+}
+
+fn room(subject: &Subject<'_, '_, '_>, placed: &[Placed<'_, '_>], checks: &mut Vec<Check>) {
+    let mut lines = Lines::new(checks, CheckKind::RecordRoom);
+    for one in placed {
+        let end = one.address.saturating_add(u64::from(one.record.old_size));
+        let written = written(subject, one);
+        if written.end > end {
+            lines.fail(
+                Errno::EINVAL,
+                format!(
+                    "{}: {} bytes are too few, {} are written",
+                    one.name,
+                    one.record.old_size,
+                    written.end - one.address
+                ),
+            );
+        }
+    }
+    lines.pass("each old function has room for the jump");
+}
+
+fn code(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
+    let mut lines = Lines::new(checks, CheckKind::RecordCode);
+    let facts = subject.facts;
+    for record in &facts.records {
+        let name = record.name.unwrap_or("?");
+        if let Err(message) = new_code(facts, record) {
+            lines.fail(Errno::EINVAL, format!("{name}: {message}"));
+        }
+    }
+    lines.pass("each new function lies in the payload's code");
+}
+
+fn new_code(facts: &Facts<'_, '_>, record: &RecordFacts<'_>) -> Result<(), String> {
+    let (section, offset) = match record.new {
+        Value::Absolute(0) if facts.abi.zero_new_addr == ZeroNewAddr::Nop => {
+            let limit = EXPECT_BYTES_MAX as u64;
+            let fits = u64::from(record.new_size) <= limit && record.new_size <= record.old_size;
+            return if fits && record.new_size != 0 {
+                Ok(())
+            } else {
+                Err(format!("cannot become {} bytes of NOPs", record.new_size))
+            };
+        }
+        Value::Payload { section, offset } => (section, offset),
+        Value::Absolute(_) | Value::Named(..) | Value::Unreadable => {
+            return Err("new_addr is no place in the payload".to_owned());
+        }
+    };
+    let code = facts.view.section(section);
+    let Some(code) = code.filter(|code| code.is_executable() && code.is_allocated()) else {
+        return Err("new_addr is not in the payload's code".to_owned());
+    };
+    let end = offset.checked_add(u64::from(record.new_size));
+    if record.new_size == 0 || end.is_none_or(|end| end > code.size) {
+        return Err(format!(
+            "{} bytes at {}+{offset:#x} are not all in the section",
+            record.new_size, code.name
+        ));
+    }
+    match facts.symbol_at(section, offset) {
+        Some(symbol) if symbol.size != u64::from(record.new_size) => Err(format!(
+            "new_size is {}, and {} has {} bytes",
+            record.new_size, symbol.name, symbol.size
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The loader may place the payload up to the window's size away from the base's text, so the
+/// functions themselves must lie inside that text.
+fn reach(subject: &Subject<'_, '_, '_>, placed: &[Placed<'_, '_>], checks: &mut Vec<Check>) {
+    let mut lines = Lines::new(checks, CheckKind::RecordReach);
+    let window = subject.facts.abi.window_bytes;
+    let text = text_span(subject.base);
+    if text.end.saturating_sub(text.start) >= window {
+        lines.fail(
+            Errno::EOVERFLOW,
+            format!("the base's code spans {window:#x} bytes or more"),
+        );
+    }
+    for one in placed {
+        if !text.contains(&one.address) {
+            lines.fail(
+                Errno::EOVERFLOW,
+                format!(
+                    "{}: {:#x} is outside the base's code",
+                    one.name, one.address
+                ),
+            );
+        }
+    }
+    lines.pass(format!(
+        "each jump reaches within the window of {window:#x} bytes"
+    ));
+}
+
+/// From the first to the last executable byte of the base.
+pub(super) fn text_span(base: &Base<'_>) -> Range<u64> {
+    let mut code = base
+        .sections()
+        .iter()
+        .filter(|section| section.is_executable());
+    let start = code.next().map_or(0..0, |section| section.range.clone());
+    code.fold(start, |span, section| {
+        span.start..span.end.max(section.range.end)
+    })
+}
+
+fn overlap(subject: &Subject<'_, '_, '_>, placed: &[Placed<'_, '_>], checks: &mut Vec<Check>) {
+    let mut lines = Lines::new(checks, CheckKind::RecordOverlap);
+    let mut ranges: Vec<_> = placed
+        .iter()
+        .map(|one| (written(subject, one), one.name))
+        .collect();
+    ranges.sort_by_key(|(range, _)| (range.start, range.end));
+    for pair in ranges.windows(2) {
+        if pair[1].0.start < pair[0].0.end {
+            lines.fail(
+                Errno::EINVAL,
+                format!(
+                    "{} and {} are written at the same bytes",
+                    pair[0].1, pair[1].1
+                ),
+            );
+        }
+    }
+    for (range, below) in replaced_below(subject) {
+        // One that replaces the same function again is what stacking is for.
+        let clash = ranges
+            .iter()
+            .find(|(own, _)| *own != range && own.start < range.end && range.start < own.end);
+        if let Some((_, name)) = clash {
+            lines.fail(
+                Errno::EINVAL,
+                format!("{name} and {below} of a payload below are written at the same bytes"),
+            );
+        }
+    }
+    lines.pass("no two jumps overlap");
+}
+
+/// What the payloads below overwrite, with the record's name.
+fn replaced_below<'a>(subject: &Subject<'a, '_, '_>) -> Vec<(Range<u64>, &'a str)> {
+    let mut all = Vec::new();
+    for below in subject.stack {
+        for record in &below.records {
+            let name = record.name.unwrap_or("?");
+            if let Some(address) = below.old_address(record, subject.base) {
+                all.push((written_at(subject.base, address, record), name));
+            }
+        }
+    }
+    all
+}
+
+fn denied(subject: &Subject<'_, '_, '_>, placed: &[Placed<'_, '_>], checks: &mut Vec<Check>) {
+    let mut lines = Lines::new(checks, CheckKind::RecordDenied);
+    for one in placed {
+        if subject.deny.iter().any(|denied| denied == one.name) {
+            lines.fail(
+                Errno::EINVAL,
+                format!(
+                    "{} is on the deny list: a CPU may be inside it while text is written",
+                    one.name
+                ),
+            );
+        }
+    }
+    lines.pass(match subject.deny.len() {
+        0 => "no deny list was given".to_owned(),
+        count => format!("none of the {count} functions of the deny list"),
+    });
+}
+
+fn expectations(subject: &Subject<'_, '_, '_>, placed: &[Placed<'_, '_>], checks: &mut Vec<Check>) {
+    let mut lines = Lines::new(checks, CheckKind::Expectations);
+    let below = replaced_below(subject);
+    let mut count = 0;
+    for one in placed {
+        let expect = &one.record.expect;
+        if expect.is_empty() {
+            continue;
+        }
+        count += 1;
+        let length = expect.len() as u64;
+        let range = one.address..one.address.saturating_add(length);
+        if length > u64::from(one.record.old_size) {
+            lines.fail(
+                Errno::ERANGE,
+                format!("{}: expects more bytes than the function has", one.name),
+            );
+        } else if subject.base.bytes_at(one.address, length) != Some(expect) {
+            lines.fail(
+                Errno::EINVAL,
+                format!(
+                    "{}: the base does not start with the expected bytes",
+                    one.name
+                ),
+            );
+        } else if let Some(site) = subject.base.first_patched_in(&range) {
+            lines.fail(
+                Errno::EINVAL,
+                format!(
+                    "{}: expects bytes at {:#x} that the boot code rewrites ({})",
+                    one.name, site.range.start, site.table
+                ),
+            );
+        } else if below
+            .iter()
+            .any(|(written, _)| written.start < range.end && range.start < written.end)
+        {
+            lines.fail(
+                Errno::EINVAL,
+                format!(
+                    "{}: expects bytes that a payload below overwrites",
+                    one.name
+                ),
+            );
+        }
+    }
+    lines.pass(format!("{count} expectations hold"));
+}
+
+/// Whether a section is code of the payload.
+pub(super) fn is_code(section: Option<&Section<'_>>) -> bool {
+    section.is_some_and(|section| section.is_executable() && section.is_allocated())
+}

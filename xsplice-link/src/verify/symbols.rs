@@ -1,0 +1,218 @@
+//! Names and relocations: does each undefined symbol have one address, does no name clash, and
+//! does each field fit wherever the loader may place the payload?
+
+use std::collections::HashSet;
+
+use xsplice_abi::errno::Errno;
+use xsplice_abi::relocation::Field;
+use xsplice_runtime::view::{Place, Section, SectionId, Symbol};
+
+use super::{Check, CheckKind, Lines, Subject};
+use crate::base::{Lookup, QualifiedName};
+use crate::facts::{Facts, Value};
+use crate::relocate::type_name;
+
+/// Addresses that 32 sign-extended bits hold: below this, or from its complement up.
+const SIGNED_32_LIMIT: u64 = 1 << 31;
+
+pub(super) fn check(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
+    undefined(subject, checks);
+    clashes(subject, checks);
+    relocations(subject, checks);
+}
+
+/// What is known of a symbol that the loader looks up.
+enum Resolved {
+    /// At this address of the base.
+    Base(u64),
+    /// In a payload below.
+    Below,
+    /// Nowhere.
+    Absent,
+    /// In several places.
+    Ambiguous(usize),
+}
+
+fn resolve(subject: &Subject<'_, '_, '_>, name: &str) -> Resolved {
+    match subject.base.lookup(QualifiedName::parse(name)) {
+        Lookup::Found(symbol) => Resolved::Base(symbol.address),
+        Lookup::Ambiguous(all) => Resolved::Ambiguous(all.len()),
+        Lookup::Absent => {
+            let below = |facts: &Facts<'_, '_>| facts.defined().any(|symbol| symbol.name == name);
+            if subject.stack.iter().any(below) {
+                Resolved::Below
+            } else {
+                Resolved::Absent
+            }
+        }
+    }
+}
+
+fn undefined(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
+    let mut lines = Lines::new(checks, CheckKind::UndefinedSymbols);
+    let mut count = 0;
+    for symbol in subject.facts.undefined() {
+        count += 1;
+        match resolve(subject, symbol.name) {
+            Resolved::Base(_) | Resolved::Below => {}
+            Resolved::Absent => lines.fail(
+                Errno::ENOENT,
+                format!(
+                    "{}: neither {} nor a payload below has it",
+                    symbol.name,
+                    subject.base.path()
+                ),
+            ),
+            Resolved::Ambiguous(count) => lines.fail(
+                Errno::EINVAL,
+                format!("{}: the base has {count} symbols of this name", symbol.name),
+            ),
+        }
+    }
+    lines.pass(format!("{count} undefined symbols have one address each"));
+}
+
+/// Symbols that are new to the loader: all but those at a record's new function.
+fn new_symbols<'a, 'data>(facts: &'a Facts<'_, 'data>) -> impl Iterator<Item = &'a Symbol<'data>> {
+    let replacing: HashSet<(SectionId, u64)> = facts
+        .records
+        .iter()
+        .filter_map(|record| match record.new {
+            Value::Payload { section, offset } => Some((section, offset)),
+            _ => None,
+        })
+        .collect();
+    facts.defined().filter(move |symbol| match symbol.place {
+        Place::Section(section) => !replacing.contains(&(section, symbol.value)),
+        _ => false,
+    })
+}
+
+fn clashes(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
+    let mut lines = Lines::new(checks, CheckKind::NameClashes);
+    let mut own = HashSet::new();
+    let below: HashSet<&str> = subject
+        .stack
+        .iter()
+        .flat_map(|facts| new_symbols(facts))
+        .map(|symbol| symbol.name)
+        .collect();
+    for symbol in new_symbols(subject.facts) {
+        let name = symbol.name;
+        if !own.insert(name) {
+            lines.fail(Errno::EEXIST, format!("{name} is defined twice"));
+        }
+        if !matches!(
+            subject.base.lookup(QualifiedName::parse(name)),
+            Lookup::Absent
+        ) {
+            lines.fail(Errno::EEXIST, format!("{name} is a symbol of the base"));
+        }
+        if below.contains(name) {
+            lines.fail(
+                Errno::EEXIST,
+                format!("{name} is a symbol of a payload below"),
+            );
+        }
+    }
+    lines.pass(format!("{} new names clash with nothing", own.len()));
+}
+
+fn relocations(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
+    let mut lines = Lines::new(checks, CheckKind::Relocations);
+    let view = subject.facts.view;
+    let mut count = 0;
+    for table in &view.relocations {
+        let Some(target) = view.section(table.target).filter(|one| one.is_allocated()) else {
+            continue;
+        };
+        for entry in &table.entries {
+            count += 1;
+            let at = format!("{}+{:#x}", target.name, entry.offset);
+            let Some(known) = subject.facts.abi.relocation(entry.kind) else {
+                lines.fail(
+                    Errno::EOPNOTSUPP,
+                    format!(
+                        "{at}: the loader of `{}` does not take {}",
+                        subject.facts.abi.name,
+                        type_name(entry.kind)
+                    ),
+                );
+                continue;
+            };
+            let end = entry.offset.checked_add(known.field.bytes() as u64);
+            if end.is_none_or(|end| end > target.size) {
+                lines.fail(
+                    Errno::EINVAL,
+                    format!("{at}: the field is outside the section"),
+                );
+                continue;
+            }
+            let Some(symbol) = view.symbol(entry.symbol).filter(|_| entry.symbol.0 != 0) else {
+                lines.fail(
+                    Errno::EOPNOTSUPP,
+                    format!("{at}: the relocation has no symbol"),
+                );
+                continue;
+            };
+            if let Err(message) = fits(subject, known.field, symbol, entry.addend) {
+                lines.fail(Errno::EOVERFLOW, format!("{at}: {message}"));
+            }
+        }
+    }
+    lines.pass(format!(
+        "{count} relocations fit wherever the payload is placed"
+    ));
+}
+
+/// Whether the field holds the value for every place in the loader's window.
+fn fits(
+    subject: &Subject<'_, '_, '_>,
+    field: Field,
+    symbol: &Symbol<'_>,
+    addend: i64,
+) -> Result<(), String> {
+    let name = symbol.name;
+    // `None`: in a payload, which is placed near the base's text.
+    let address = match symbol.place {
+        Place::Undefined => match resolve(subject, name) {
+            Resolved::Base(address) => Some(address),
+            // Reported as such by the check of undefined symbols.
+            Resolved::Below | Resolved::Absent | Resolved::Ambiguous(_) => None,
+        },
+        Place::Absolute => Some(symbol.value),
+        Place::Section(id) => {
+            let is_loaded = subject
+                .facts
+                .view
+                .section(id)
+                .is_some_and(Section::is_allocated);
+            if !is_loaded {
+                return Err(format!("{name} is in a section that is not loaded"));
+            }
+            None
+        }
+        Place::Common | Place::Reserved(_) => return Err(format!("{name} has no place")),
+    };
+    match field {
+        Field::None | Field::Absolute64 | Field::PcRelative64 => Ok(()),
+        Field::PcRelative32 => match address {
+            Some(address) if subject.base.section_at(address).is_none() => Err(format!(
+                "{name} at {address:#x} is outside the image, so 32 bits may not reach it"
+            )),
+            _ => Ok(()),
+        },
+        Field::AbsoluteSigned32 => {
+            // A symbol of the payload is as far up as the base is.
+            let address = address.unwrap_or_else(|| super::records::text_span(subject.base).start);
+            let value = address.wrapping_add_signed(addend);
+            if value < SIGNED_32_LIMIT || value >= SIGNED_32_LIMIT.wrapping_neg() {
+                Ok(())
+            } else {
+                Err(format!(
+                    "{name} at {address:#x} does not fit 32 sign-extended bits"
+                ))
+            }
+        }
+    }
+}

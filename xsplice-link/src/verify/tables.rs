@@ -1,0 +1,170 @@
+//! Hooks and special sections: every pointer and every entry must concern the payload's own code.
+
+use object::elf;
+use xsplice_abi::errno::Errno;
+use xsplice_abi::section;
+use xsplice_runtime::view::{Place, SectionId};
+
+use super::records::is_code;
+use super::{Check, CheckKind, Lines, Subject};
+use crate::classify;
+use crate::facts::{TableFacts, Value};
+use crate::inspect;
+
+pub(super) fn check(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
+    hooks(subject, checks);
+    tables(subject, checks);
+}
+
+fn hooks(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
+    let facts = subject.facts;
+    if facts.hooks.is_empty() {
+        return;
+    }
+    let mut lines = Lines::new(checks, CheckKind::Hooks);
+    let mut count = 0;
+    for hook in &facts.hooks {
+        let name = hook.kind.name();
+        if !facts.abi.hooks.contains(&hook.kind) {
+            lines.fail(
+                Errno::EOPNOTSUPP,
+                format!(
+                    "{name}: the loader of `{}` does not know it",
+                    facts.abi.name
+                ),
+            );
+        }
+        if !classify::hook_size_is_legal(hook.kind, hook.size_bytes) {
+            lines.fail(
+                Errno::EINVAL,
+                format!(
+                    "{name}: {} bytes are no legal number of pointers",
+                    hook.size_bytes
+                ),
+            );
+        }
+        for &function in &hook.functions {
+            count += 1;
+            let in_code = matches!(function, Value::Payload { section, offset }
+                if is_code(facts.view.section(section))
+                    && facts.view.section(section).is_some_and(|code| offset < code.size));
+            if !in_code {
+                lines.fail(
+                    Errno::EINVAL,
+                    format!(
+                        "{name}: {} is no function of the payload",
+                        inspect::place(facts, function)
+                    ),
+                );
+            }
+        }
+    }
+    lines.pass(format!("{count} hooks are functions of the payload"));
+}
+
+fn tables(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
+    let facts = subject.facts;
+    if facts.tables.is_empty() {
+        return;
+    }
+    let mut lines = Lines::new(checks, CheckKind::Tables);
+    let mut count = 0;
+    for table in &facts.tables {
+        if !table.size_bytes.is_multiple_of(table.entry_bytes) {
+            lines.fail(
+                Errno::EINVAL,
+                format!(
+                    "{}: {} bytes are no whole number of entries of {} bytes",
+                    table.name, table.size_bytes, table.entry_bytes
+                ),
+            );
+        }
+        // A section without contents may claim any size; the loader's rules refuse it.
+        let held = facts
+            .view
+            .section(table.section)
+            .map_or(0, |one| one.data.len() as u64);
+        for index in 0..held / table.entry_bytes {
+            count += 1;
+            let start = index * table.entry_bytes;
+            if let Err(message) = entry(subject, table, start) {
+                lines.fail(
+                    Errno::EINVAL,
+                    format!("{}+{start:#x}: {message}", table.name),
+                );
+            }
+        }
+    }
+    lines.pass(format!("{count} table entries concern the payload's code"));
+}
+
+/// Fields of an entry that must point at the payload's code: offset in the entry, and the section
+/// when it must be a certain one.
+fn code_fields(table: &str) -> &'static [(u64, Option<&'static str>)] {
+    match table {
+        section::EX_TABLE => &[(0, None), (4, None)],
+        section::ALTINSTRUCTIONS => &[(0, None), (4, Some(section::ALTINSTR_REPLACEMENT))],
+        _ => &[(0, None)],
+    }
+}
+
+fn entry(subject: &Subject<'_, '_, '_>, table: &TableFacts<'_>, start: u64) -> Result<(), String> {
+    for &(field, expected) in code_fields(table.name) {
+        if is_empty_replacement(subject, table, start, expected) {
+            continue;
+        }
+        let (section, offset) = points_at(subject, table.section, start + field)
+            .ok_or_else(|| format!("the field at +{field} points at no place in the payload"))?;
+        let code = subject.facts.view.section(section);
+        let name = code.map_or("?", |code| code.name);
+        let is_inside = code.is_some_and(|code| offset < code.size);
+        if !is_code(code) || !is_inside {
+            return Err(format!("{name}+{offset:#x} is no code of the payload"));
+        }
+        if expected.is_some_and(|expected| expected != name) {
+            return Err(format!("{name}+{offset:#x} is no replacement code"));
+        }
+    }
+    Ok(())
+}
+
+/// An alternative that only removes code has a replacement of no bytes, which may stand anywhere.
+fn is_empty_replacement(
+    subject: &Subject<'_, '_, '_>,
+    table: &TableFacts<'_>,
+    start: u64,
+    expected: Option<&str>,
+) -> bool {
+    const REPLACEMENT_BYTES_AT: u64 = 11;
+    expected.is_some()
+        && usize::try_from(start + REPLACEMENT_BYTES_AT).is_ok_and(|at| {
+            let section = subject.facts.view.section(table.section);
+            section.and_then(|section| section.data.get(at)) == Some(&0)
+        })
+}
+
+/// The place that a 4-byte PC-relative field will refer to.
+fn points_at(subject: &Subject<'_, '_, '_>, table: SectionId, at: u64) -> Option<(SectionId, u64)> {
+    let relocation = subject.facts.fields.at(table, at)?;
+    if relocation.kind != elf::R_X86_64_PC32.0 {
+        return None;
+    }
+    let symbol = subject.facts.view.symbol(relocation.symbol)?;
+    let Place::Section(section) = symbol.place else {
+        return None;
+    };
+    const UNUSED_BITS: u32 = 64 - 24;
+    // Bug frames have a displacement of 24 bits and keep bits of the line number in the addend's upper byte.
+    let addend = if subject
+        .facts
+        .view
+        .section(table)?
+        .name
+        .starts_with(section::BUG_FRAMES)
+    {
+        (relocation.addend << UNUSED_BITS) >> UNUSED_BITS
+    } else {
+        relocation.addend
+    };
+    Some((section, symbol.value.wrapping_add_signed(addend)))
+}

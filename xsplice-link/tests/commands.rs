@@ -1,0 +1,198 @@
+//! The command line: exit statuses, where results and messages go, and that nothing is left
+//! behind when there is nothing to leave.
+
+mod support;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use support::{Fix, KERNEL, Tree};
+use tempfile::TempDir;
+use xsplice_abi::profile::XSPLICE;
+
+const ORIGINAL: &str = "int counter; int first(int x) { counter += x; return x / 3; }";
+const PATCHED: &str = "int counter; int first(int x) { counter -= x; return x / 5; }";
+
+/// A folder with the base as `image` and the extract as `a.extract`.
+fn folder() -> TempDir {
+    let fix = Fix::build(&[("a.c", ORIGINAL)], &[("a.c", PATCHED)], KERNEL);
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("image"), &fix.image).unwrap();
+    let extract = xsplice_diff::extract::write(&fix.extracts(&XSPLICE)[0]);
+    std::fs::write(directory.path().join("a.extract"), extract).unwrap();
+    directory
+}
+
+fn xsplice_link(directory: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_xsplice-link"))
+        .args(arguments)
+        .current_dir(directory)
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<_> = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn an_extract_file_becomes_a_payload_that_inspect_and_verify_take() {
+    let directory = folder();
+    let directory = directory.path();
+    let linked = xsplice_link(
+        directory,
+        &["link", "--base", "image", "-o", "fix.xsplice", "a.extract"],
+    );
+    assert_eq!(linked.status.code(), Some(0), "{}", text(&linked.stderr));
+    assert!(
+        text(&linked.stdout).starts_with("fix.xsplice: "),
+        "{}",
+        text(&linked.stdout)
+    );
+    let page = xsplice_link(directory, &["inspect", "fix.xsplice"]);
+    assert_eq!(page.status.code(), Some(0));
+    assert!(
+        text(&page.stdout).contains("payload   fix\n"),
+        "{}",
+        text(&page.stdout)
+    );
+    let json = xsplice_link(directory, &["inspect", "--json", "-", "fix.xsplice"]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["schema"], 1);
+    assert_eq!(json["records"][0]["name"], "first");
+    let verified = xsplice_link(directory, &["verify", "--base", "image", "fix.xsplice"]);
+    assert_eq!(
+        verified.status.code(),
+        Some(0),
+        "{}",
+        text(&verified.stdout)
+    );
+    let last = text(&verified.stdout).lines().last().unwrap().to_owned();
+    assert_eq!(last, "fix.xsplice: the loader would take it");
+    assert_eq!(names(directory), ["a.extract", "fix.xsplice", "image"]);
+}
+
+#[test]
+fn a_refusal_is_status_2_with_every_reason_and_no_file() {
+    let directory = folder();
+    let directory = directory.path();
+    let other = Tree::compile(&[("a.c", "int first(int x) { return x; }")], KERNEL);
+    std::fs::write(directory.join("other"), other.link()).unwrap();
+    let arguments = ["link", "--base", "other", "-o", "fix.xsplice", "a.extract"];
+    let refused = xsplice_link(directory, &arguments);
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+    assert_eq!(text(&refused.stdout), "");
+    let reasons = text(&refused.stderr);
+    assert!(reasons.contains("a.o (first): has"), "{reasons}");
+    assert!(
+        reasons.contains("(counter): other does not have it"),
+        "{reasons}"
+    );
+    let json = xsplice_link(directory, &[&arguments[..], &["--json", "-"]].concat());
+    assert_eq!(json.status.code(), Some(2));
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["refusals"][0]["code"], "record-mismatch");
+    assert!(json["payload"].is_null());
+    assert_eq!(names(directory), ["a.extract", "image", "other"]);
+}
+
+#[test]
+fn a_failed_verification_is_status_2_and_names_the_check() {
+    let directory = folder();
+    let directory = directory.path();
+    xsplice_link(
+        directory,
+        &["link", "--base", "image", "-o", "fix", "a.extract"],
+    );
+    let other = Tree::compile(&[("a.c", ORIGINAL), ("b.c", "int b;")], KERNEL);
+    std::fs::write(directory.join("other"), other.link()).unwrap();
+    let verified = xsplice_link(directory, &["verify", "--base", "other", "fix"]);
+    assert_eq!(verified.status.code(), Some(2));
+    assert!(
+        text(&verified.stdout).contains("FAIL base-id"),
+        "{}",
+        text(&verified.stdout)
+    );
+    std::fs::write(directory.join("deny"), "# idle loops\nfirst\n").unwrap();
+    let denied = xsplice_link(
+        directory,
+        &["verify", "--base", "image", "--deny", "deny", "fix"],
+    );
+    assert_eq!(denied.status.code(), Some(2));
+    assert!(
+        text(&denied.stdout).contains("FAIL record-denied"),
+        "{}",
+        text(&denied.stdout)
+    );
+}
+
+#[test]
+fn what_cannot_run_is_status_1_and_names_the_file() {
+    let directory = folder();
+    let directory = directory.path();
+    std::fs::write(directory.join("empty"), b"").unwrap();
+    std::fs::write(
+        directory.join("text"),
+        b"not an ELF file, but long enough to look",
+    )
+    .unwrap();
+    let cases: [(&[&str], &str); 8] = [
+        (&["link"], "--base"),
+        (
+            &["link", "--base", "none", "-o", "x", "a.extract"],
+            "none: cannot be read",
+        ),
+        (
+            &["link", "--base", "empty", "-o", "x", "a.extract"],
+            "empty: is not a 64-bit ELF",
+        ),
+        (&["link", "--base", "image", "-o", "x", "text"], "text: "),
+        (
+            &["link", "--base", "image", "-o", "no/x", "a.extract"],
+            "no/x: cannot be written",
+        ),
+        (
+            &[
+                "link",
+                "--base",
+                "image",
+                "-o",
+                "x",
+                "--depends",
+                "xyz",
+                "a.extract",
+            ],
+            "xyz: is neither",
+        ),
+        (&["inspect", "text"], "text: is no payload"),
+        (
+            &[
+                "link",
+                "--base",
+                "image",
+                "-o",
+                "x",
+                "--abi",
+                "mine",
+                "a.extract",
+            ],
+            "livepatch",
+        ),
+    ];
+    for (arguments, message) in cases {
+        let output = xsplice_link(directory, arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let said = text(&output.stderr);
+        assert!(said.contains(message), "{arguments:?}: {said}");
+    }
+    assert_eq!(names(directory), ["a.extract", "empty", "image", "text"]);
+}

@@ -1,0 +1,96 @@
+//! What `verify` says beside pass and fail: the deny list, and what may be done with a payload later.
+
+mod support;
+
+use support::complete::{image, payload, verified};
+use support::hand::{self, RETURN_ONE};
+use xsplice_abi::profile::XSPLICE;
+use xsplice_diff::extract::SectionIndex;
+use xsplice_link::verify::{Against, CheckKind, NamedFile, verify};
+use xsplice_link::{Base, LinkOptions, link};
+
+#[test]
+fn a_function_of_the_deny_list_is_named() {
+    let image = image();
+    let base = Base::parse("image", &image).unwrap();
+    let whole = payload(&base, &XSPLICE);
+    let deny = |name: &str| {
+        let file = NamedFile {
+            path: "payload",
+            bytes: &whole,
+        };
+        let deny = [name.to_owned()];
+        let against = Against {
+            base: &base,
+            stack: &[],
+            deny: &deny,
+            signer: None,
+        };
+        verify(file, against).unwrap()
+    };
+    assert!(deny("second").passed());
+    let report = deny("a.c#helper");
+    let failed: Vec<_> = report.failures().map(|check| check.check).collect();
+    assert_eq!(failed, [CheckKind::RecordDenied]);
+}
+
+#[test]
+fn what_may_be_done_with_a_payload_later_is_told() {
+    let image = image();
+    let base = Base::parse("image", &image).unwrap();
+    let outlook = verified(&base, &payload(&base, &XSPLICE)).outlook.unwrap();
+    assert_eq!(outlook.writable, [".data"]);
+    assert_eq!(outlook.state, ["fix:a.c#fresh"]);
+    assert_eq!(outlook.vetoing_hooks, ["preapply"]);
+    let plain = hand::replacing(&base, "first", RETURN_ONE, &XSPLICE);
+    let plain = link(&base, &[plain], &LinkOptions::new("plain", &XSPLICE)).unwrap();
+    let outlook = verified(&base, &plain.bytes).outlook.unwrap();
+    assert_eq!(outlook.writable, Vec::<String>::new());
+    assert!(outlook.vetoing_hooks.is_empty() && outlook.state.is_empty());
+}
+
+#[test]
+fn a_payload_below_that_still_runs_its_own_code_of_a_function_is_an_escape() {
+    let image = image();
+    let base = Base::parse("image", &image).unwrap();
+    // second's new code jumps to first's new code without passing through the base's first.
+    let below =
+        |through: fn(&mut xsplice_diff::Extract<'_>) -> xsplice_diff::extract::SymbolIndex| {
+            let mut extract = hand::replacing(&base, "first", RETURN_ONE, &XSPLICE);
+            hand::replace(&mut extract, &base, "second", &[0xe9, 0, 0, 0, 0]);
+            let target = through(&mut extract);
+            hand::relocate(&mut extract, SectionIndex(1), 1, 4, target, -4);
+            link(&base, &[extract], &LinkOptions::new("below", &XSPLICE)).unwrap()
+        };
+    let above = |below: &xsplice_link::Payload| {
+        let mut extract = hand::replacing(&base, "first", RETURN_ONE, &XSPLICE);
+        extract.object = "b.o".to_owned();
+        let mut options = LinkOptions::new("above", &XSPLICE);
+        let known = xsplice_link::options::Below::of_payload("below", &below.bytes, &base);
+        options.stacks_on = xsplice_link::options::StacksOn::Payload(known.unwrap().unwrap());
+        let above = link(&base, &[extract], &options).unwrap();
+        let stack = [NamedFile {
+            path: "below",
+            bytes: &below.bytes,
+        }];
+        let file = NamedFile {
+            path: "above",
+            bytes: &above.bytes,
+        };
+        let against = Against {
+            base: &base,
+            stack: &stack,
+            deny: &[],
+            signer: None,
+        };
+        let report = verify(file, against).unwrap();
+        assert!(report.passed(), "{report}");
+        report.outlook.unwrap().escapes
+    };
+    let direct = below(|extract| extract.records[0].symbol);
+    let escapes = above(&direct);
+    assert_eq!(escapes.len(), 1, "{escapes:?}");
+    assert_eq!(escapes[0].function, "first");
+    let through_the_base = below(|extract| hand::in_base(extract, None, "first"));
+    assert_eq!(above(&through_the_base), []);
+}

@@ -1,0 +1,225 @@
+//! Builds small trees with gcc and links bases with ld, so that the tests speak of what real
+//! tools emit.
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
+pub mod complete;
+pub mod edit;
+pub mod hand;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+use xsplice_abi::Profile;
+use xsplice_diff::{Extract, OriginalItem, Verdict};
+use xsplice_link::{Base, LinkError, LinkOptions, Payload};
+
+/// Where the test bases are linked to: the top 2 GiB, as a kernel.
+pub const BASE_ADDRESS: &str = "0xffffffff81000000";
+
+/// Flags that every object is compiled with.
+const FLAGS: &[&str] = &[
+    "-O2",
+    "-ffunction-sections",
+    "-fdata-sections",
+    "-ffreestanding",
+    "-fno-stack-protector",
+    "-fno-asynchronous-unwind-tables",
+    "-mno-red-zone",
+    "-c",
+];
+
+/// Position-independent code with hidden visibility undone, so that globals go through the GOT.
+pub const PIC: &[&str] = &["-fpic", "-fcf-protection=none"];
+/// The kernel's code model.
+pub const KERNEL: &[&str] = &["-fno-pic", "-mcmodel=kernel", "-fcf-protection=none"];
+/// With `endbr64` at every function.
+pub const ENDBR: &[&str] = &["-fno-pic", "-mcmodel=kernel", "-fcf-protection=branch"];
+
+/// A tree of sources, compiled.
+#[derive(Debug)]
+pub struct Tree {
+    directory: TempDir,
+    /// Path in the tree and bytes, in the order given.
+    pub objects: Vec<(String, Vec<u8>)>,
+    paths: Vec<PathBuf>,
+}
+
+impl Tree {
+    /// Compiles `(path, source)` pairs.
+    pub fn compile(sources: &[(&str, &str)], flags: &[&str]) -> Tree {
+        let directory = tempfile::tempdir().unwrap();
+        let mut objects = Vec::new();
+        let mut paths = Vec::new();
+        for (path, source) in sources {
+            let source_path = directory.path().join(path);
+            std::fs::create_dir_all(source_path.parent().unwrap()).unwrap();
+            std::fs::write(&source_path, source).unwrap();
+            let object = Path::new(path).with_extension("o");
+            run(Command::new("gcc")
+                .args(FLAGS)
+                .args(flags)
+                .arg(path)
+                .arg("-o")
+                .arg(&object)
+                .current_dir(directory.path()));
+            let object_path = directory.path().join(&object);
+            objects.push((
+                object.to_str().unwrap().to_owned(),
+                std::fs::read(&object_path).unwrap(),
+            ));
+            paths.push(object_path);
+        }
+        Tree {
+            directory,
+            objects,
+            paths,
+        }
+    }
+
+    /// Links every object into an image.
+    pub fn link(&self) -> Vec<u8> {
+        self.link_with(&["--build-id=sha1"])
+    }
+
+    /// Links every object into an image with further options of ld.
+    pub fn link_with(&self, options: &[&str]) -> Vec<u8> {
+        let address = format!("-Ttext-segment={BASE_ADDRESS}");
+        self.link_anywhere(&[&[address.as_str()], options].concat())
+    }
+
+    /// Links every object into an image where ld likes it.
+    pub fn link_anywhere(&self, options: &[&str]) -> Vec<u8> {
+        let image = self.directory.path().join("image");
+        run(Command::new("ld")
+            .args(["-e", "0", "-z", "max-page-size=4096"])
+            .args(options)
+            .arg("-o")
+            .arg(&image)
+            .args(&self.paths));
+        std::fs::read(&image).unwrap()
+    }
+
+    /// The object at `path`.
+    pub fn object(&self, path: &str) -> &[u8] {
+        &self
+            .objects
+            .iter()
+            .find(|(name, _)| name == path)
+            .unwrap()
+            .1
+    }
+}
+
+/// Runs a command that must succeed.
+pub fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Two builds and the base that the first was linked into.
+#[derive(Debug)]
+pub struct Fix {
+    pub original: Tree,
+    pub patched: Tree,
+    pub image: Vec<u8>,
+}
+
+impl Fix {
+    /// Builds `original` and links it, and builds it again with the sources of `patched` in place
+    /// of those of the same path.
+    pub fn build(original: &[(&str, &str)], patched: &[(&str, &str)], flags: &[&str]) -> Fix {
+        let mut sources = original.to_vec();
+        for change in patched {
+            match sources.iter_mut().find(|(path, _)| *path == change.0) {
+                Some(source) => *source = *change,
+                None => sources.push(*change),
+            }
+        }
+        let original = Tree::compile(original, flags);
+        let image = original.link();
+        Fix {
+            original,
+            patched: Tree::compile(&sources, flags),
+            image,
+        }
+    }
+
+    /// The base, parsed.
+    pub fn base(&self) -> Base<'_> {
+        Base::parse("image", &self.image).unwrap()
+    }
+
+    /// Extracts of every object that differs, in the order of the tree.
+    pub fn extracts(&self, abi: &'static Profile) -> Vec<Extract<'_>> {
+        let options = xsplice_diff::Options {
+            abi,
+            ..xsplice_diff::Options::default()
+        };
+        let mut extracts = Vec::new();
+        for (path, patched) in &self.patched.objects {
+            let original = self.original.objects.iter().find(|(name, _)| name == path);
+            let diff = match original {
+                Some((_, original)) => {
+                    xsplice_diff::diff_objects(path, original, patched, &options)
+                }
+                None => xsplice_diff::take_whole(path, patched, &options),
+            }
+            .unwrap();
+            assert_ne!(diff.verdict(), Verdict::Refused, "{:?}", diff.refusals);
+            extracts.extend(diff.extract);
+        }
+        extracts
+    }
+
+    /// Links with default options.
+    pub fn payload(&self, abi: &'static Profile) -> Payload {
+        self.link(&LinkOptions::new("fix", abi)).unwrap()
+    }
+
+    /// Links with options.
+    pub fn link(&self, options: &LinkOptions) -> Result<Payload, LinkError> {
+        xsplice_link::link(&self.base(), &self.extracts(options.abi), options)
+    }
+
+    /// Every function of every original object.
+    pub fn originals(&self) -> Vec<(&str, Vec<OriginalItem<'_>>)> {
+        self.original
+            .objects
+            .iter()
+            .map(|(path, bytes)| (path.as_str(), xsplice_diff::originals(path, bytes).unwrap()))
+            .collect()
+    }
+}
+
+/// What `readelf -aW` says on standard output and standard error; it must warn of nothing.
+pub fn readelf(bytes: &[u8]) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("payload");
+    std::fs::write(&path, bytes).unwrap();
+    let output = Command::new("readelf")
+        .args(["-aW"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    let warnings = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(warnings, "", "readelf must have nothing to say");
+    let page = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!page.contains("Warning"), "{page}");
+    page
+}
+
+/// The relocation types of an object, in file order.
+pub fn relocation_types(object: &[u8]) -> Vec<u32> {
+    let elf = goblin::elf::Elf::parse(object).unwrap();
+    elf.shdr_relocs
+        .iter()
+        .flat_map(|(_, relocations)| relocations.iter())
+        .map(|relocation| relocation.r_type)
+        .collect()
+}
