@@ -40,7 +40,7 @@ impl Random {
 
 fn word(bytes: &[u8], at: usize, size: usize) -> u64 {
     let mut value = [0; 8];
-    if let Some(field) = bytes.get(at..at + size) {
+    if let Some(field) = bytes.get(at..at.saturating_add(size)) {
         value[..size].copy_from_slice(field);
     }
     u64::from_le_bytes(value)
