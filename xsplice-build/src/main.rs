@@ -3,9 +3,9 @@
 
 use std::process::ExitCode;
 
-use anstream::{eprintln, print};
 use xsplice_build::arguments::Request;
 use xsplice_build::{ExitStatus, code_page, run};
+use xsplice_diff::terminal::{complain, print};
 
 fn main() -> ExitCode {
     let request = match Request::parse(std::env::args_os()) {
@@ -24,17 +24,15 @@ fn main() -> ExitCode {
     let result = match request {
         Request::Build(arguments) => run(&arguments),
         Request::ExplainCode(code) => match code_page::explain(&code) {
-            Ok(page) => {
-                print!("{page}");
-                Ok(ExitStatus::Done)
-            }
+            Ok(page) => print(&page).map(|()| ExitStatus::Done).map_err(Into::into),
             Err(error) => Err(error.into()),
         },
     };
     match result {
         Ok(status) => status.into(),
         Err(error) => {
-            eprintln!("xsplice-build: {error:#}");
+            // Nowhere is left to say that this could not be said.
+            let _ = complain(&format!("xsplice-build: {error:#}\n"));
             ExitStatus::CouldNotRun.into()
         }
     }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 use xsplice_abi::Profile;
 use xsplice_diff::explain::explain;
-use xsplice_diff::{Extract, ObjectDiff, Options, Verdict};
+use xsplice_diff::{Extract, ObjectDiff, Options, Verdict, terminal};
 use xsplice_link::link::Payload;
 use xsplice_link::mapped::MappedFile;
 use xsplice_link::options::BaseProof;
@@ -465,13 +465,16 @@ fn tell(arguments: &Arguments, text: &str) {
     if arguments.quiet {
         return;
     }
-    if arguments.json.as_deref() == Some(std::path::Path::new("-")) {
-        anstream::eprint!("{text}");
+    let told = if arguments.json.as_deref() == Some(std::path::Path::new("-")) {
+        terminal::complain(text)
     } else {
-        anstream::print!("{text}");
-    }
+        terminal::print(text)
+    };
+    // The payload matters more than that its story is heard.
+    let _ = told;
 }
 
 fn complain(text: &str) {
-    anstream::eprint!("{text}");
+    // As above: the exit status says it too.
+    let _ = terminal::complain(text);
 }

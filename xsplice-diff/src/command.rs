@@ -1,8 +1,6 @@
 //! The command `xsplice-diff`: reads two objects, prints what differs, writes the extract.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,10 +12,15 @@ use xsplice_abi::Profile;
 use crate::error::Side;
 use crate::extract::write_diff;
 use crate::options::Options;
+use crate::output::write_file;
 use crate::report::{ObjectDiff, Verdict};
 use crate::ripple::ripple;
+use crate::terminal::{complain, print, print_whole};
 use crate::text::{self, Detail};
 use crate::{diff_objects, explain};
+
+/// What is wrong when nothing can be said.
+const NO_OUTPUT: &str = "the result cannot be printed";
 
 /// Compare two builds of one object and extract what changed.
 ///
@@ -76,7 +79,8 @@ pub fn main() -> ExitCode {
     match run(&arguments) {
         Ok(verdict) => ExitCode::from(status(verdict)),
         Err(error) => {
-            anstream::eprintln!("xsplice-diff: {error:#}");
+            // Nowhere is left to say that this could not be said.
+            let _ = complain(&format!("xsplice-diff: {error:#}\n"));
             ExitCode::from(1)
         }
     }
@@ -126,7 +130,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     if let Some(path) = &arguments.output
         && let Some(bytes) = write_diff(&diff)
     {
-        write_file(path, &bytes)?;
+        write(path, &bytes)?;
     }
     let mut human = String::new();
     let detail = if arguments.verbose {
@@ -143,15 +147,17 @@ fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     }
     let refusals = text::refusals(&diff);
     match arguments.json.as_deref() {
-        Some(path) if path == Path::new("-") => print(&json_report(arguments, &diff)?)?,
-        Some(path) => {
-            write_file(path, json_report(arguments, &diff)?.as_bytes())?;
-            print(&human)?;
+        Some(path) if path == Path::new("-") => {
+            print_whole(&json_report(arguments, &diff)?).context(NO_OUTPUT)?
         }
-        None => print(&human)?,
+        Some(path) => {
+            write(path, json_report(arguments, &diff)?.as_bytes())?;
+            print(&human).context(NO_OUTPUT)?;
+        }
+        None => print(&human).context(NO_OUTPUT)?,
     }
     if !refusals.is_empty() {
-        anstream::eprint!("{refusals}");
+        complain(&refusals).context(NO_OUTPUT)?;
     }
     Ok(diff.verdict())
 }
@@ -165,36 +171,8 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     })
 }
 
-/// Outputs appear whole or not at all.
-fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let failed = || format!("{}: cannot be written", path.display());
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::Builder::new()
-        .prefix(".xsplice-")
-        .tempfile_in(folder)
-        .with_context(failed)?;
-    file.write_all(bytes).with_context(failed)?;
-    set_mode(file.as_file()).with_context(failed)?;
-    file.persist(path).with_context(failed)?;
-    Ok(())
-}
-
-/// A temporary file is its owner's alone; what it becomes is for everyone to read.
-fn set_mode(file: &File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    const READABLE: u32 = 0o644;
-    file.set_permissions(std::fs::Permissions::from_mode(READABLE))
-}
-
-fn print(text: &str) -> anyhow::Result<()> {
-    let mut out = anstream::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("standard output cannot be written"),
-    }
+fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    write_file(path, bytes).with_context(|| format!("{}: cannot be written", path.display()))
 }
 
 fn json_report(arguments: &Arguments, diff: &ObjectDiff<'_>) -> anyhow::Result<String> {

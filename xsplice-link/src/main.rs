@@ -3,8 +3,8 @@
 
 use std::process::ExitCode;
 
-use anstream::eprintln;
 use clap::Parser as _;
+use xsplice_diff::terminal::complain;
 use xsplice_link::command::{Arguments, ExitStatus, run};
 
 fn main() -> ExitCode {
@@ -24,7 +24,8 @@ fn main() -> ExitCode {
     match run(&arguments) {
         Ok(status) => status.into(),
         Err(error) => {
-            eprintln!("xsplice-link: {error}");
+            // Nowhere is left to say that this could not be said.
+            let _ = complain(&format!("xsplice-link: {error}\n"));
             ExitStatus::CouldNotRun.into()
         }
     }

@@ -1,7 +1,5 @@
 //! `xsplice-link inspect`.
 
-use anstream::print;
-
 use super::{ExitStatus, InspectArguments};
 use crate::error::LinkError;
 use crate::inspect::inspect;
@@ -13,7 +11,7 @@ pub(super) fn run(arguments: &InspectArguments) -> Result<ExitStatus, LinkError>
     let inspection = inspect(&arguments.payload.display().to_string(), &file)?;
     match &arguments.json {
         Some(target) => output::write_json(target, &inspection)?,
-        None => print!("{inspection}"),
+        None => output::print(&inspection.to_string())?,
     }
     Ok(ExitStatus::Done)
 }

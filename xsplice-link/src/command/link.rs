@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use anstream::{eprintln, println};
 use serde::Serialize;
 
 use super::{ExitStatus, LinkArguments};
@@ -67,7 +66,7 @@ pub(super) fn run(arguments: &LinkArguments) -> Result<ExitStatus, LinkError> {
         output::write_file(&arguments.output, &payload.bytes)?;
     }
     for refusal in &refusals {
-        eprintln!("{refusal}");
+        output::complain(&format!("{refusal}\n"))?;
     }
     let status = match payload {
         Some(_) => ExitStatus::Done,
@@ -79,13 +78,13 @@ pub(super) fn run(arguments: &LinkArguments) -> Result<ExitStatus, LinkError> {
         }
         None => {
             if let Some(payload) = &payload {
-                println!(
-                    "{}: {} bytes, replaces {} functions, build-id {}",
+                output::print(&format!(
+                    "{}: {} bytes, replaces {} functions, build-id {}\n",
                     arguments.output.display(),
                     payload.bytes.len(),
                     payload.records.len(),
                     payload.build_id
-                );
+                ))?;
             }
         }
     }

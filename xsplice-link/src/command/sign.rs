@@ -1,7 +1,5 @@
 //! `xsplice-link sign`.
 
-use anstream::println;
-
 use super::{ExitStatus, SignArguments};
 use crate::error::LinkError;
 use crate::mapped::MappedFile;
@@ -26,11 +24,11 @@ pub(super) fn run(arguments: &SignArguments) -> Result<ExitStatus, LinkError> {
     };
     let signed = sign(&path, &payload, key, &signer)?;
     output::write_file(&arguments.output, &signed)?;
-    println!(
-        "{}: {} bytes, signed by {}",
+    output::print(&format!(
+        "{}: {} bytes, signed by {}\n",
         arguments.output.display(),
         signed.len(),
         signer.name()
-    );
+    ))?;
     Ok(ExitStatus::Done)
 }

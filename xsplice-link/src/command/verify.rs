@@ -1,7 +1,5 @@
 //! `xsplice-link verify`.
 
-use anstream::print;
-
 use super::{ExitStatus, VerifyArguments};
 use crate::base::Base;
 use crate::error::LinkError;
@@ -49,7 +47,7 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<ExitStatus, LinkError> 
     )?;
     match &arguments.json {
         Some(target) => output::write_json(target, &verification)?,
-        None => print!("{verification}"),
+        None => output::print(&verification.to_string())?,
     }
     Ok(if verification.passed() {
         ExitStatus::Done
