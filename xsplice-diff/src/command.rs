@@ -148,7 +148,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     let refusals = text::refusals(&diff);
     match arguments.json.as_deref() {
         Some(path) if path == Path::new("-") => {
-            print_whole(&json_report(arguments, &diff)?).context(NO_OUTPUT)?
+            print_whole(&json_report(arguments, &diff)?).context(NO_OUTPUT)?;
         }
         Some(path) => {
             write(path, json_report(arguments, &diff)?.as_bytes())?;
