@@ -17,6 +17,9 @@ COMMANDS := xsplice-build xsplice-diff xsplice-link xsplice-ctl
 PROGRAMS := gcc=gcc ld=binutils readelf=binutils patch=patch clang=clang openssl=openssl \
             qemu-system-x86_64=qemu-system-x86
 
+# What the tests call besides: the report is looked at in a real browser.
+TEST_PROGRAMS := chromium=chromium script=bsdutils stty=coreutils
+
 .PHONY: help
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -24,6 +27,10 @@ help: ## show this list
 .PHONY: packages
 packages:
 	@tests/ensure-packages.sh $(PROGRAMS)
+
+.PHONY: test-packages
+test-packages:
+	@tests/ensure-packages.sh $(PROGRAMS) $(TEST_PROGRAMS)
 
 .PHONY: build
 build: packages ## build the commands
@@ -40,12 +47,12 @@ kernel: packages ## boot the example kernel and leave it running
 	$(CARGO) run --release --quiet -p xsplice-tests --bin demo -- --cpus $(CPUS) --keep-running
 
 .PHONY: test
-test: packages ## run all tests
+test: test-packages ## run all tests
 	$(CARGO) build --workspace --exclude xsplice-testkernel
 	$(CARGO) test --workspace --exclude xsplice-testkernel --no-fail-fast
 
 .PHONY: bless
-bless: packages ## rewrite the expected files of the cases and the transcripts
+bless: test-packages ## rewrite the expected files of the cases and the transcripts
 	XSPLICE_BLESS=1 $(CARGO) test -p xsplice-tests --test cases
 	TRYCMD=overwrite $(CARGO) test -p xsplice-tests --test transcripts
 
