@@ -153,6 +153,7 @@ fn diff(text: &str) -> ObjectDiff<'static> {
             why: own(),
         }],
         accepted: vec![Accepted {
+            symbol: None,
             object: own(),
             what: own(),
             code: RefusalCode::ChangedData,
