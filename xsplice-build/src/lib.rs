@@ -25,6 +25,7 @@ pub mod report;
 pub mod run;
 pub mod source;
 pub mod story;
+pub mod voice;
 
 pub use arguments::Arguments;
 pub use run::{ExitStatus, run};

@@ -24,10 +24,10 @@ use crate::inputs::Input;
 use crate::merged::Merged;
 use crate::pair::{Pairs, pair};
 use crate::patch_file::PatchFile;
-use crate::progress::{Progress, Visibility};
+use crate::progress::Progress;
 use crate::proof::{Proof, prove};
 use crate::report::{BaseInput, Inputs, ProofSummary, RefusalEntry, Report};
-use crate::story::Detail;
+use crate::voice::{complain, detail, tell, visibility};
 use crate::{base, dependencies, merged, name, patch_file, payload, source, story};
 
 /// What the command's exit status says.
@@ -87,7 +87,7 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
     let built;
     let arguments = match (&mut patch, source::Request::of(arguments, &name)?) {
         (Some(patch), Some(request)) => {
-            built = build_source(arguments, &request, patch)?;
+            built = source::arguments_for(arguments, &request, patch)?;
             &built
         }
         _ => arguments,
@@ -206,22 +206,6 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
         write_file(path, page.as_bytes())?;
     }
     Ok(status)
-}
-
-/// Builds both trees from a source tree; the arguments with these.
-fn build_source(
-    arguments: &Arguments,
-    request: &source::Request,
-    patch: &mut PatchFile,
-) -> Result<Arguments> {
-    let say = |text: &str| tell(arguments, text);
-    let trees = source::build(request, patch, visibility(arguments), &say)?;
-    say("\n");
-    Ok(Arguments {
-        orig: trees.original,
-        patched: trees.patched,
-        ..arguments.clone()
-    })
 }
 
 /// Follows the patch's hunks and tells what became of them.
@@ -516,36 +500,4 @@ fn list_errors(arguments: &Arguments, errors: Vec<xsplice_diff::DiffError>) -> a
         })
         .collect();
     anyhow::anyhow!(lines.join("\nxsplice-build: "))
-}
-
-fn detail(arguments: &Arguments) -> Detail {
-    match (arguments.quiet, arguments.verbose) {
-        (true, _) => Detail::Quiet,
-        (false, true) => Detail::Verbose,
-        (false, false) => Detail::Normal,
-    }
-}
-
-fn visibility(arguments: &Arguments) -> Visibility {
-    if arguments.quiet {
-        Visibility::Hidden
-    } else {
-        Visibility::Auto
-    }
-}
-
-/// The story goes to standard output, unless that is for the JSON report.
-fn tell(arguments: &Arguments, text: &str) {
-    if arguments.quiet {
-        return;
-    }
-    if arguments.json.as_deref() == Some(std::path::Path::new("-")) {
-        anstream::eprint!("{text}");
-    } else {
-        anstream::print!("{text}");
-    }
-}
-
-fn complain(text: &str) {
-    anstream::eprint!("{text}");
 }

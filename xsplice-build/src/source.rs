@@ -20,6 +20,7 @@ use anyhow::{Context, Result, bail};
 use crate::arguments::Arguments;
 use crate::patch_file::PatchFile;
 use crate::progress::Visibility;
+use crate::voice::{tell, visibility};
 use copy::copy_tree;
 use fingerprint::{Fingerprint, listing};
 use interrupt::Interrupt;
@@ -78,6 +79,26 @@ impl Request {
             original: arguments.given_orig.clone(),
         }))
     }
+}
+
+/// The arguments, with the trees that were built in place of the source.
+///
+/// # Errors
+///
+/// As for [`build`].
+pub fn arguments_for(
+    arguments: &Arguments,
+    request: &Request,
+    patch: &mut PatchFile,
+) -> Result<Arguments> {
+    let say = |text: &str| tell(arguments, text);
+    let trees = build(request, patch, visibility(arguments), &say)?;
+    say("\n");
+    Ok(Arguments {
+        orig: trees.original,
+        patched: trees.patched,
+        ..arguments.clone()
+    })
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {

@@ -326,7 +326,7 @@ impl Reader<'_, '_> {
             };
             let number = |name| {
                 let value = entry.attr_value(name)?;
-                value.udata_value().or_else(|| match value {
+                value.udata_value().or(match value {
                     AttributeValue::FileIndex(index) => Some(index),
                     _ => None,
                 })

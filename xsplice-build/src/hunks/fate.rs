@@ -191,13 +191,10 @@ fn is_datum(declared: &Declaration) -> bool {
 
 /// The function or datum in whose text a line stands: the last that is declared above it. A
 /// function may have been inlined into others.
-fn enclosing<'s>(source: &'s Source, line: u64) -> impl Iterator<Item = &'s str> {
+fn enclosing(source: &Source, line: u64) -> impl Iterator<Item = &str> {
     let file_scope = |declared: &&Declaration| declared.kind != DeclarationKind::LocalDatum;
     let declarations = source.file.declarations.iter().filter(file_scope);
-    let above = declarations
-        .clone()
-        .filter(|declared| declared.line <= line)
-        .next_back();
+    let above = declarations.clone().rfind(|declared| declared.line <= line);
     let below = declarations
         .map(|declared| declared.line)
         .find(|declared| *declared > line)
