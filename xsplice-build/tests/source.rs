@@ -246,6 +246,31 @@ fn a_patch_that_fits_elsewhere_is_followed_to_where_it_was_put_in() {
 }
 
 #[test]
+fn a_file_that_the_patch_makes_need_not_be_there() {
+    let place = Place::new();
+    let include = SOURCE.replace("int other(int x);\n", "#include \"new.h\"\n");
+    place.write("src.new/core/f.c", &include);
+    place.write("src.new/core/g.c", "int g;\n");
+    place.write("src.new/Makefile", MAKEFILE);
+    let new = "int other(int x);\nstatic inline int one(int x) { return other(x) + 1; }\n";
+    place.write("src.new/core/new.h", new);
+    place.write(
+        "src.new/core/f.c",
+        &include.replace("return other(x) + 1", "return one(x) + 1"),
+    );
+    let diff = Command::new("diff")
+        .args(["-ruN", "src", "src.new"])
+        .current_dir(place.folder.path())
+        .output()
+        .expect("diff is installed");
+    fs::write(place.path("fix.patch"), diff.stdout).expect("a file");
+    let told = place.run("make", &[]);
+    assert_eq!(told.status, Some(0), "{}{}", told.out, told.err);
+    assert!(told.out.contains("2 hunks in payload"), "{}", told.out);
+    assert!(!place.path("src/core/new.h").exists());
+}
+
+#[test]
 fn a_build_that_writes_into_the_source_is_noticed() {
     let place = Place::new();
     let source = place.path("src");

@@ -31,14 +31,19 @@ pub struct Trial<'a> {
 pub fn strip_level(patch: &PatchFile, source: &Path) -> Result<usize> {
     const LEVELS: [usize; 6] = [1, 0, 2, 3, 4, 5];
     let missing = |level: usize| {
-        patch.files.iter().find(|file| {
-            file.old.as_deref().is_some_and(|old| {
-                let exists =
-                    |path: &str| cut(path, level).is_some_and(|path| source.join(path).is_file());
-                // GNU patch takes whichever of the two names is there.
-                !exists(old) && !file.new.as_deref().is_some_and(exists)
+        patch
+            .files
+            .iter()
+            .filter(|file| !may_make(file))
+            .find(|file| {
+                file.old.as_deref().is_some_and(|old| {
+                    let exists = |path: &str| {
+                        cut(path, level).is_some_and(|path| source.join(path).is_file())
+                    };
+                    // GNU patch takes whichever of the two names is there.
+                    !exists(old) && !file.new.as_deref().is_some_and(exists)
+                })
             })
-        })
     };
     if let Some(level) = LEVELS.into_iter().find(|level| missing(*level).is_none()) {
         return Ok(level);
@@ -49,6 +54,15 @@ pub fn strip_level(patch: &PatchFile, source: &Path) -> Result<usize> {
         patch.path,
         source.display()
     )
+}
+
+/// Whether the patch may make the file: `diff -N` names it on both sides then, and says only by
+/// the numbers that there was nothing.
+fn may_make(file: &FileChange) -> bool {
+    let [hunk] = file.hunks.as_slice() else {
+        return false;
+    };
+    hunk.old_lines == 0 && hunk.old_start == 1
 }
 
 /// A path without its first names.
