@@ -11,19 +11,45 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 /// source with the fix, built with the same compiler and flags. Functions that differ go into the
 /// payload. Nothing is written when any difference cannot be carried: every such difference is
 /// listed instead.
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(name = "xsplice-build", version, max_term_width = 100, after_help = AFTER_HELP)]
-#[command(override_usage = "xsplice-build --orig <DIR|FILE> --patched <DIR|FILE> [OPTIONS]")]
+#[command(override_usage = USAGE)]
 pub struct Arguments {
     /// Objects of the build that runs: a tree, or one object
-    #[arg(long, value_name = "DIR|FILE", required = false)]
-    #[arg(required_unless_present = "explain_code")]
-    pub orig: PathBuf,
+    #[arg(id = "orig", long = "orig", value_name = "DIR|FILE")]
+    #[arg(required_unless_present_any = ["explain_code", "src"])]
+    pub given_orig: Option<PathBuf>,
 
     /// Objects of the patched build: a tree, or one object
-    #[arg(long, value_name = "DIR|FILE", required = false)]
-    #[arg(required_unless_present = "explain_code")]
+    #[arg(id = "patched", long = "patched", value_name = "DIR|FILE")]
+    #[arg(required_unless_present_any = ["explain_code", "src"], conflicts_with = "src")]
+    pub given_patched: Option<PathBuf>,
+
+    /// The original tree: the given one, or the one that was built
+    #[arg(skip)]
+    pub orig: PathBuf,
+
+    /// The patched tree: the given one, or the one that was built
+    #[arg(skip)]
     pub patched: PathBuf,
+
+    /// Source of the build that runs; both builds are made from it, in copies
+    ///
+    /// The patch is applied to one of the copies. The folder itself is never written to. With
+    /// --orig, that is the original build and only the patched one is made.
+    #[arg(long, value_name = "DIR", requires = "patch", requires = "make")]
+    pub src: Option<PathBuf>,
+
+    /// The command that builds SRC, such as 'make -j2'; it runs in the copies
+    #[arg(long, value_name = "COMMAND", requires = "src")]
+    pub make: Option<String>,
+
+    /// Where the copies of SRC live [default: NAME.work]
+    ///
+    /// Both trees stay there. The original one is used again when source, command and environment
+    /// are the same.
+    #[arg(long, value_name = "DIR", requires = "src")]
+    pub work: Option<PathBuf>,
 
     /// The linked image that runs, with symbols and build-id (such as xen-syms)
     ///
@@ -55,11 +81,14 @@ pub struct Arguments {
     #[arg(long, visible_alias = "resolve")]
     pub prelink: bool,
 
-    /// The source patch; the payload is named after it
+    /// The source patch: what became of each of its hunks is told and proven
+    ///
+    /// The payload is named after it. A hunk whose code is in neither the payload nor accepted is
+    /// refused; without line tables (-g) nothing can be proven.
     #[arg(long, value_name = "FIX.patch")]
     pub patch: Option<PathBuf>,
 
-    /// Accept a difference that would be refused, such as `data:NAME` or `line-numbers`
+    /// Accept what would be refused, such as `data:NAME`, `line-numbers` or `hunk:FILE:LINE`
     #[arg(long, value_name = "WHAT")]
     pub accept: Vec<String>,
 
@@ -132,12 +161,19 @@ impl Request {
         // Asked for alone, the arguments of a build are missing, so it is looked at first.
         match matches.get_one::<String>("explain_code") {
             Some(code) => Ok(Request::ExplainCode(code.clone())),
-            None => Ok(Request::Build(Box::new(Arguments::from_arg_matches(
-                &matches,
-            )?))),
+            None => {
+                let mut arguments = Arguments::from_arg_matches(&matches)?;
+                arguments.orig = arguments.given_orig.clone().unwrap_or_default();
+                arguments.patched = arguments.given_patched.clone().unwrap_or_default();
+                Ok(Request::Build(Box::new(arguments)))
+            }
         }
     }
 }
+
+const USAGE: &str = "\
+xsplice-build --orig <DIR|FILE> --patched <DIR|FILE> [OPTIONS]
+       xsplice-build --src <DIR> --patch <FIX.patch> --make <COMMAND> [OPTIONS]";
 
 const AFTER_HELP: &str = "\
 Exit status: 0 a payload was made; 1 could not run; 2 refused, every reason is listed; \
@@ -166,6 +202,14 @@ mod tests {
             parse("xsplice-build --orig a --patched b"),
             Ok(Request::Build(_))
         ));
+        assert!(matches!(
+            parse("xsplice-build --src s --patch p --make make"),
+            Ok(Request::Build(_))
+        ));
+        assert!(parse("xsplice-build --src s --patch p").is_err());
+        assert!(parse("xsplice-build --src s --make make").is_err());
+        assert!(parse("xsplice-build --src s --patch p --make m --patched b").is_err());
+        assert!(parse("xsplice-build --orig a --patched b --work w").is_err());
         assert!(matches!(
             parse("xsplice-build --explain-code hook"),
             Ok(Request::ExplainCode(_))

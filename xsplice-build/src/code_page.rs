@@ -188,7 +188,10 @@ mod tests {
         let differ = variants::<xsplice_diff::report::RefusalCode>("\"?\"");
         let linker = variants::<xsplice_link::RefusalCode>("\"?\"");
         assert!(differ.contains("changed-data") && linker.contains("proof-failed"));
-        let codes: BTreeSet<String> = differ.union(&linker).cloned().collect();
+        let hunks = variants::<crate::hunks::HunkRefusal>("\"?\"");
+        assert!(hunks.contains("hunk-not-compiled"));
+        let mut codes: BTreeSet<String> = differ.union(&linker).cloned().collect();
+        codes.extend(hunks);
         assert_eq!(documented(Kind::Refusal), codes);
     }
 

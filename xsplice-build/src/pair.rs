@@ -43,7 +43,7 @@ pub struct Pairs {
     /// The objects.
     pub pairs: Vec<Pair>,
     /// Objects that `--ignore-object` left out.
-    pub ignored: Vec<String>,
+    pub ignored: Vec<Pair>,
     /// Files of the original tree that may be the base, in order of path.
     pub images: Vec<PathBuf>,
 }
@@ -138,7 +138,6 @@ fn pair_trees(original: &Path, patched: &Path, ignore: &GlobSet) -> Result<Pairs
     let (ignored, pairs): (Vec<_>, Vec<_>) = pairs
         .into_iter()
         .partition(|pair| ignore.is_match(pair.name()));
-    let ignored = ignored.iter().map(|pair| pair.name().to_owned()).collect();
     Ok(Pairs {
         pairs,
         ignored,
@@ -238,7 +237,8 @@ mod tests {
         tree(&a, &["sub/version.o", "x.o"]);
         tree(&b, &["sub/version.o", "x.o"]);
         let pairs = pair(&a, &b, &["**/version.o".to_owned()]).expect("two trees");
-        assert_eq!(pairs.ignored, ["sub/version.o"]);
+        let ignored: Vec<_> = pairs.ignored.iter().map(Pair::name).collect();
+        assert_eq!(ignored, ["sub/version.o"]);
         assert_eq!(pairs.pairs.len(), 1);
     }
 

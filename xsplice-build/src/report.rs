@@ -10,6 +10,8 @@ use xsplice_diff::report::{Accepted, DataChange, FunctionChange, Ignored, Specia
 use xsplice_link::LinkError;
 use xsplice_link::output::write_json;
 
+use crate::hunks::HunkReport;
+
 /// The whole report. On refusal, `payload` is `null` and `refusals` says why.
 #[derive(Debug, Serialize)]
 pub struct Report<'a> {
@@ -33,6 +35,9 @@ pub struct Report<'a> {
     pub accepted: Vec<&'a Accepted>,
     /// Why there is no payload.
     pub refusals: Vec<RefusalEntry>,
+    /// What became of each hunk of `--patch`; absent without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hunks: Option<Vec<HunkReport>>,
     /// How the original objects compare with the base; `null` when that was not looked at.
     pub proof: Option<ProofSummary>,
     /// The payload; `null` when none was made.
@@ -145,6 +150,7 @@ impl<'a> Report<'a> {
                 .collect(),
             accepted: diffs.iter().flat_map(|diff| &diff.accepted).collect(),
             refusals: Vec::new(),
+            hunks: None,
             proof: None,
             payload: None,
         }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 use xsplice_abi::Profile;
 use xsplice_diff::explain::explain;
-use xsplice_diff::{Extract, ObjectDiff, Options, Verdict, terminal};
+use xsplice_diff::{Extract, ObjectDiff, Options, Verdict};
 use xsplice_link::link::Payload;
 use xsplice_link::mapped::MappedFile;
 use xsplice_link::options::BaseProof;
@@ -19,14 +19,16 @@ use xsplice_link::{Base, LinkError, Refusal, RefusalCode, inspect, link};
 use crate::arguments::Arguments;
 use crate::compare::{Comparison, compare};
 use crate::html::{self, Linked, Page};
+use crate::hunks::{self, Trees};
 use crate::inputs::Input;
 use crate::merged::Merged;
 use crate::pair::{Pairs, pair};
-use crate::progress::{Progress, Visibility};
+use crate::patch_file::PatchFile;
+use crate::progress::Progress;
 use crate::proof::{Proof, prove};
 use crate::report::{BaseInput, Inputs, ProofSummary, RefusalEntry, Report};
-use crate::story::Detail;
-use crate::{base, merged, name, payload, story};
+use crate::voice::{complain, detail, tell, visibility};
+use crate::{base, dependencies, merged, name, patch_file, payload, source, story};
 
 /// What the command's exit status says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +79,19 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
         &arguments.patched,
     )?;
 
+    let mut patch = arguments
+        .patch
+        .as_deref()
+        .map(patch_file::read)
+        .transpose()?;
+    let built;
+    let arguments = match (&mut patch, source::Request::of(arguments, &name)?) {
+        (Some(patch), Some(request)) => {
+            built = source::arguments_for(arguments, &request, patch)?;
+            &built
+        }
+        _ => arguments,
+    };
     let Pairs {
         pairs,
         ignored,
@@ -102,7 +117,8 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
     let merged = merged::find(&inputs);
     comparison.drop_covered(&merged);
 
-    let described = describe(arguments, &inputs, &comparison, ignored, &merged);
+    let ignored_names = ignored.iter().map(|pair| pair.name().to_owned()).collect();
+    let described = describe(arguments, &inputs, &comparison, ignored_names, &merged);
     let mut report = Report::new(described, &comparison.diffs);
     tell(
         arguments,
@@ -112,6 +128,21 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
         for diff in &comparison.diffs {
             tell(arguments, &explain(diff));
         }
+    }
+
+    if let Some(patch) = &patch {
+        let left_out: Vec<Input> = ignored
+            .into_iter()
+            .map(Input::open)
+            .collect::<Result<_>>()?;
+        let trees = Trees {
+            inputs: &inputs,
+            left_out: &left_out,
+            merged: &merged,
+            diffs: &comparison.diffs,
+            dependencies: &dependencies::files_read(&arguments.patched),
+        };
+        follow_hunks(arguments, patch, &trees, &mut report);
     }
 
     let file = find_base(arguments, &images, &comparison)?;
@@ -175,6 +206,24 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
         write_file(path, page.as_bytes())?;
     }
     Ok(status)
+}
+
+/// Follows the patch's hunks and tells what became of them.
+fn follow_hunks(
+    arguments: &Arguments,
+    patch: &PatchFile,
+    trees: &Trees<'_>,
+    report: &mut Report<'_>,
+) {
+    let hunks = hunks::follow(patch, trees, &arguments.accept);
+    tell(
+        arguments,
+        &story::hunks(&patch.path, &hunks.reports, detail(arguments)),
+    );
+    report
+        .refusals
+        .extend(hunks.refusals.iter().map(RefusalEntry::from));
+    report.hunks = Some(hunks.reports);
 }
 
 /// The report as one page; with the payload where one was linked.
@@ -347,7 +396,12 @@ impl LinkJob<'_> {
         if extracts.is_empty() {
             return Ok(None);
         }
-        let options = payload::options(self.arguments, self.name, self.abi, self.base)?;
+        let mut options = payload::options(self.arguments, self.name, self.abi, self.base)?;
+        let hunks = report.hunks.iter().flatten();
+        let acknowledged = hunks.filter_map(|hunk| hunk.accepted.clone());
+        options
+            .metadata
+            .extend(acknowledged.map(|what| ("accepted".to_owned(), what)));
         let linked = match link(self.base, &extracts, &options) {
             Ok(linked) => linked,
             // What is new and used by nothing changes nothing. The linker has looked whether any
@@ -391,6 +445,10 @@ impl LinkJob<'_> {
                 self.arguments,
                 &story::payload(&summary, self.base.path(), dry_run),
             );
+            let given = self.arguments;
+            if given.src.is_some() && given.base.is_none() && given.given_orig.is_none() {
+                tell(given, &story::own_base(self.base.path()));
+            }
             report.payload = Some(summary);
         }
         let path = path.display().to_string();
@@ -442,39 +500,4 @@ fn list_errors(arguments: &Arguments, errors: Vec<xsplice_diff::DiffError>) -> a
         })
         .collect();
     anyhow::anyhow!(lines.join("\nxsplice-build: "))
-}
-
-fn detail(arguments: &Arguments) -> Detail {
-    match (arguments.quiet, arguments.verbose) {
-        (true, _) => Detail::Quiet,
-        (false, true) => Detail::Verbose,
-        (false, false) => Detail::Normal,
-    }
-}
-
-fn visibility(arguments: &Arguments) -> Visibility {
-    if arguments.quiet {
-        Visibility::Hidden
-    } else {
-        Visibility::Auto
-    }
-}
-
-/// The story goes to standard output, unless that is for the JSON report.
-fn tell(arguments: &Arguments, text: &str) {
-    if arguments.quiet {
-        return;
-    }
-    let told = if arguments.json.as_deref() == Some(std::path::Path::new("-")) {
-        terminal::complain(text)
-    } else {
-        terminal::print(text)
-    };
-    // The payload matters more than that its story is heard.
-    let _ = told;
-}
-
-fn complain(text: &str) {
-    // As above: the exit status says it too.
-    let _ = terminal::complain(text);
 }

@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 use xsplice_diff::ObjectDiff;
 use xsplice_diff::report::{FunctionChange, Status, Verdict};
 
+use crate::hunks::{Fate, HunkReport};
 use crate::report::{PayloadSummary, ProofSummary, RefusalEntry, Report};
 
 const BOLD: Style = Style::new().bold();
@@ -135,6 +136,66 @@ fn status(status: Status) -> &'static str {
     }
 }
 
+/// What became of each hunk of the patch.
+#[must_use]
+pub fn hunks(patch: &str, hunks: &[HunkReport], detail: Detail) -> String {
+    /// A longer list is for `-v` and the reports; what needs a look is always told.
+    const TOLD_MAX: usize = 12;
+
+    let mut text = format!("\n{patch}: {}\n", fates(hunks));
+    let tell_all = hunks.len() <= TOLD_MAX || detail >= Detail::Verbose;
+    for hunk in hunks {
+        let is_plain = matches!(
+            hunk.fate,
+            Fate::Payload | Fate::NoCode | Fate::Removed | Fate::Ignored
+        );
+        if is_plain && !tell_all {
+            continue;
+        }
+        let names: Vec<&str> = hunk
+            .functions
+            .iter()
+            .map(|item| item.name.as_str())
+            .collect();
+        let place = format!("{}:{}", hunk.file, hunk.new_start);
+        let word = hunk.fate.word();
+        let _ = match hunk.fate {
+            // What is refused is told in full below.
+            Fate::Refused => writeln!(text, "  {BAD}{word}{BAD:#}  {place}"),
+            Fate::Payload => writeln!(text, "  {word}  {place}  {}", names.join(", ")),
+            _ => writeln!(text, "  {word}  {place}  {DIM}{}{DIM:#}", hunk.why),
+        };
+    }
+    text
+}
+
+/// `2 hunks in payload, 1 no code`.
+#[must_use]
+pub fn fates(hunks: &[HunkReport]) -> String {
+    const ORDER: [Fate; 7] = [
+        Fate::Payload,
+        Fate::Refused,
+        Fate::NotProvable,
+        Fate::Accepted,
+        Fate::Ignored,
+        Fate::Removed,
+        Fate::NoCode,
+    ];
+    let mut parts = Vec::new();
+    for fate in ORDER {
+        let number = hunks.iter().filter(|hunk| hunk.fate == fate).count();
+        if number > 0 {
+            let what = if parts.is_empty() {
+                count(number, "hunk")
+            } else {
+                number.to_string()
+            };
+            parts.push(format!("{what} {}", fate.word()));
+        }
+    }
+    parts.join(", ")
+}
+
 /// What is new although nothing that runs would use it.
 #[must_use]
 pub fn unused(diffs: &[ObjectDiff<'_>]) -> String {
@@ -238,6 +299,16 @@ pub fn payload(payload: &PayloadSummary, base: &str, dry_run: bool) -> String {
         );
     }
     text
+}
+
+/// What must be known of a base that this very run has built.
+#[must_use]
+pub fn own_base(base: &str) -> String {
+    format!(
+        "\n{BOLD}It fits only a system that runs {base}{BOLD:#}, the image that was just built.\n\
+         For a system that runs another build, give its image with --base and its objects with \
+         --orig.\n"
+    )
 }
 
 /// `1 function`, `2 functions`.

@@ -31,6 +31,7 @@ pub mod report;
 pub mod resolved_fields;
 pub mod ripple;
 pub mod section_class;
+pub mod source_lines;
 pub mod special_entries;
 pub mod special_sections;
 pub mod strings;

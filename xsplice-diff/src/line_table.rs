@@ -8,14 +8,26 @@ use object::elf;
 
 use crate::object::{ElfObject, SectionId, SymbolPlace, field_bytes};
 use crate::report::SourceLine;
+use crate::source_lines::{join, normalised};
 
 type Slice<'d> = EndianSlice<'d, LittleEndian>;
 
 /// Where a section's stretch of addresses begins: sections below 4 GiB are this far apart.
 const STRETCH_BITS: u32 = 32;
 
+/// Bytes of the length field of a line program itself.
+const LENGTH_BYTES: usize = 4;
+
 fn base(section: SectionId) -> u64 {
     (u64::from(section.0) + 1) << STRETCH_BITS
+}
+
+/// The section and the offset in it that an address of the debug information stands for.
+pub(crate) fn place(address: u64) -> Option<(SectionId, u64)> {
+    let section = u32::try_from(address >> STRETCH_BITS)
+        .ok()?
+        .checked_sub(1)?;
+    Some((SectionId(section), address & ((1 << STRETCH_BITS) - 1)))
 }
 
 /// A stretch of code from one source line.
@@ -52,8 +64,6 @@ impl LineTable {
             let Ok(program) = section.program(DebugLineOffset(offset), 8, None, None) else {
                 break;
             };
-            /// Bytes of the length field itself.
-            const LENGTH_BYTES: usize = 4;
             let next = program.header().unit_length().checked_add(LENGTH_BYTES)?;
             table.read_program(program, &line_strings, &strings);
             offset = offset.checked_add(next)?;
@@ -153,6 +163,43 @@ fn file_name(
         gimli::AttributeValue::DebugStrRef(offset) => at(strings, offset.0),
         _ => None,
     }
+}
+
+/// Paths of the files that the headers of an object's line table name. Up to DWARF 4 the folder
+/// of the compilation is not among what they tell, so that leading folders may be missing.
+pub(crate) fn file_paths(object: &ElfObject<'_>) -> Vec<String> {
+    let Some(lines) = relocated(object, ".debug_line") else {
+        return Vec::new();
+    };
+    let line_strings = relocated(object, ".debug_line_str").unwrap_or_default();
+    let strings = relocated(object, ".debug_str").unwrap_or_default();
+    let section = gimli::DebugLine::new(&lines, LittleEndian);
+    let mut paths = Vec::new();
+    let mut offset = 0;
+    while let Ok(program) = section.program(DebugLineOffset(offset), 8, None, None) {
+        let header = program.header();
+        let text = |name| file_name(name, &line_strings, &strings);
+        // From DWARF 5 on the first folder is that of the compilation.
+        let home = (header.version() >= 5)
+            .then(|| header.directory(0).and_then(text))
+            .flatten()
+            .unwrap_or_default();
+        for file in header.file_names() {
+            let folder = file.directory(header).and_then(text).unwrap_or_default();
+            let name = text(file.path_name()).unwrap_or_default();
+            paths.push(normalised(&join(&home, &join(&folder, &name))));
+        }
+        let Some(next) = header
+            .unit_length()
+            .checked_add(LENGTH_BYTES)
+            .and_then(|bytes| offset.checked_add(bytes))
+            .filter(|next| *next < lines.len())
+        else {
+            break;
+        };
+        offset = next;
+    }
+    paths
 }
 
 /// The contents of a debug section with its relocations applied; `None` when there is none, or

@@ -139,6 +139,7 @@ impl Verdicts {
             self.accepted.push(Accepted {
                 object: self.object.clone(),
                 what,
+                symbol: place.symbol,
                 code,
                 message,
             });

@@ -152,6 +152,9 @@ pub struct Accepted {
     pub object: String,
     /// What was acknowledged, as given: `WHAT:NAME` or `WHAT`.
     pub what: String,
+    /// The symbol that it is about, where there is one.
+    #[serde(skip)]
+    pub symbol: Option<String>,
     /// The refusal that it stands against.
     pub code: RefusalCode,
     /// What the refusal would have said.

@@ -12,6 +12,7 @@ use xsplice_diff::report::{
 };
 
 use super::{Page, render};
+use crate::hunks::{Fate, HunkItem, HunkReport};
 use crate::report::{BaseInput, Inputs, PayloadSummary, ProofSummary, RefusalEntry, Report};
 
 /// What a hostile object could call its symbols.
@@ -153,6 +154,7 @@ fn diff(text: &str) -> ObjectDiff<'static> {
             why: own(),
         }],
         accepted: vec![Accepted {
+            symbol: None,
             object: own(),
             what: own(),
             code: RefusalCode::ChangedData,
@@ -168,6 +170,20 @@ fn page(text: &str, diffs: &[ObjectDiff<'static>]) -> String {
     let refusals = diffs.iter().flat_map(|diff| &diff.refusals);
     report.refusals.extend(refusals.map(RefusalEntry::from));
     let own = || vec![text.to_owned()];
+    report.hunks = Some(vec![HunkReport {
+        file: text.to_owned(),
+        old_start: 1,
+        new_start: 1,
+        lines: 2,
+        patch_line: 3,
+        fate: Fate::Payload,
+        functions: vec![HunkItem {
+            object: text.to_owned(),
+            name: text.to_owned(),
+        }],
+        why: text.to_owned(),
+        accepted: None,
+    }]);
     report.proof = Some(ProofSummary {
         objects: 1,
         proven: 1,
@@ -299,4 +315,20 @@ fn without_a_change_the_page_says_so() {
     let html = page("tame", &[]);
     assert!(html.contains("No functional change"));
     assert!(!html.contains("id=\"functions\""));
+}
+
+#[test]
+fn a_patch_gets_its_chapter_and_no_patch_gets_none() {
+    let diffs = [diff("f.o")];
+    let with = page("f.o", &diffs);
+    assert!(with.contains("<section id=\"hunks\"") && with.contains("1 hunk in payload"));
+    let report = Report::new(inputs("f.o"), &diffs);
+    let without = render(&Page {
+        name: "fix",
+        abi: &profile::XSPLICE,
+        report: &report,
+        diffs: &diffs,
+        linked: None,
+    });
+    assert!(!without.contains("id=\"hunks\""));
 }

@@ -135,6 +135,7 @@ fn proven(page: &Page<'_>) -> Vec<String> {
             count(proof.proven, "function")
         ));
     }
+    lines.extend(super::hunks::verdicts(page).0);
     if !page.report.ignored.is_empty() {
         lines.push(format!(
             "<a href=\"#ignored\">{}</a> shown not to matter",
@@ -159,6 +160,7 @@ fn watch(page: &Page<'_>, functions: &[Function<'_>]) -> Vec<String> {
             count(page.report.accepted.len(), "difference")
         ));
     }
+    lines.extend(super::hunks::verdicts(page).1);
     let otherwise = page
         .report
         .proof

@@ -1,0 +1,175 @@
+//! Gathers what the objects of both trees say about the files of a patch.
+
+use rayon::prelude::*;
+use xsplice_diff::source_lines::{CompiledFile, LineInformation, source_lines};
+
+use super::Trees;
+use super::paths::{matching, matching_from};
+use crate::inputs::{Bytes, Input};
+use crate::patch_file::{FileChange, PatchFile, Side};
+
+/// One object's view of a source file.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The object.
+    pub object: String,
+    /// Which build.
+    pub side: Side,
+    /// What it says.
+    pub file: CompiledFile,
+}
+
+/// What all objects say about one file of the patch.
+#[derive(Debug)]
+pub struct Sources<'e> {
+    /// Objects that were compiled from it.
+    pub found: Vec<&'e Source>,
+    /// Different sources that the patch may mean, where it cannot be told which; else empty.
+    pub ambiguous: Vec<&'e str>,
+    /// Objects without line tables, which may have been compiled from it.
+    pub silent: Vec<&'e str>,
+}
+
+/// What all objects say about all files of the patch.
+#[derive(Debug)]
+pub struct Evidence {
+    sources: Vec<Source>,
+    silent: Vec<Silent>,
+}
+
+/// An object that cannot tell where its code came from.
+#[derive(Debug)]
+struct Silent {
+    object: String,
+    /// What its FILE symbols name.
+    files: Vec<String>,
+}
+
+/// Asks every object of both trees, but the merged ones.
+pub fn gather(patch: &PatchFile, trees: &Trees<'_>) -> Evidence {
+    let found: Vec<(Vec<Source>, Option<Silent>)> = trees
+        .inputs
+        .par_iter()
+        .chain(trees.left_out.par_iter())
+        .filter(|input| !trees.merged.parts.contains_key(&input.name))
+        .map(|input| ask(patch, input))
+        .collect();
+    let mut evidence = Evidence {
+        sources: Vec::new(),
+        silent: Vec::new(),
+    };
+    for (sources, silent) in found {
+        evidence.sources.extend(sources);
+        evidence.silent.extend(silent);
+    }
+    evidence
+}
+
+fn ask(patch: &PatchFile, input: &Input) -> (Vec<Source>, Option<Silent>) {
+    let (original, patched) = match &input.bytes {
+        Bytes::Both { original, patched } => (Some(original), Some(patched)),
+        Bytes::Added { patched } => (None, Some(patched)),
+        Bytes::Removed { original } => (Some(original), None),
+    };
+    let mut sources = Vec::new();
+    let mut silent = None;
+    for (side, bytes) in [(Side::Old, original), (Side::New, patched)] {
+        let Some(bytes) = bytes else { continue };
+        let is_wanted = |path: &str| {
+            patch.files.iter().any(|file| {
+                path_of(file, side).is_some_and(|wanted| matching(wanted, path).is_some())
+            })
+        };
+        // An object that cannot be read differs in nothing that is linked: the differ has
+        // looked at those that differ, and the proof lists the others.
+        let Ok(lines) = source_lines(&input.name, bytes, is_wanted) else {
+            continue;
+        };
+        match lines.information {
+            LineInformation::Missing | LineInformation::Compressed => {
+                let files = xsplice_diff::source_files(&input.name, bytes).unwrap_or_default();
+                silent = Some(Silent {
+                    object: input.name.clone(),
+                    files,
+                });
+            }
+            LineInformation::Present | LineInformation::Needless => {}
+        }
+        sources.extend(lines.files.into_iter().map(|file| Source {
+            object: input.name.clone(),
+            side,
+            file,
+        }));
+    }
+    (sources, silent)
+}
+
+/// The file's path in one of the builds.
+fn path_of(file: &FileChange, side: Side) -> Option<&str> {
+    let (old, new) = file.paths();
+    match side {
+        Side::Old => old,
+        Side::New => new,
+    }
+}
+
+impl Evidence {
+    /// What is known about one file of the patch.
+    #[must_use]
+    pub fn sources_of<'e>(&'e self, file: &FileChange) -> Sources<'e> {
+        let mut found = Vec::new();
+        let mut ambiguous = Vec::new();
+        for side in [Side::Old, Side::New] {
+            let Some(wanted) = path_of(file, side) else {
+                continue;
+            };
+            let scored: Vec<(usize, &Source)> = self
+                .sources
+                .iter()
+                .filter(|source| source.side == side)
+                .filter_map(|source| {
+                    let score = matching_from(wanted, &source.file.path, &source.object)?;
+                    Some((score, source))
+                })
+                .collect();
+            let best = scored.iter().map(|(score, _)| *score).max();
+            let own: Vec<&Source> = scored
+                .into_iter()
+                .filter(|(score, _)| Some(*score) == best)
+                .map(|(_, source)| source)
+                .collect();
+            let mut paths: Vec<&str> = own.iter().map(|source| source.file.path.as_str()).collect();
+            paths.sort_unstable();
+            paths.dedup();
+            if paths.len() > 1 {
+                ambiguous = paths;
+            }
+            found.extend(own);
+        }
+        Sources {
+            found,
+            ambiguous,
+            silent: self.silent_about(file.shown()),
+        }
+    }
+
+    /// Objects that may have been compiled from a file and do not say so.
+    fn silent_about(&self, file: &str) -> Vec<&str> {
+        let name = file.rsplit('/').next().unwrap_or(file);
+        // Compilers name the C file in a symbol; an assembler or `#include` does not.
+        let is_main = name.ends_with(".c");
+        let may_hold = |silent: &&Silent| {
+            !is_main
+                || silent.files.is_empty()
+                || silent
+                    .files
+                    .iter()
+                    .any(|path| path.rsplit('/').next() == Some(name))
+        };
+        self.silent
+            .iter()
+            .filter(may_hold)
+            .map(|silent| silent.object.as_str())
+            .collect()
+    }
+}

@@ -1,0 +1,372 @@
+//! Decides the fate of one hunk from what the objects say about its lines.
+
+use xsplice_diff::source_lines::{Declaration, DeclarationKind};
+
+use super::evidence::{Source, Sources};
+use super::outcome::{Outcome, is_code};
+use super::paths::{is_documentation, matching};
+use super::wording::changes_comments_alone;
+use super::{Fate, HunkItem, HunkRefusal, Outcomes, Trees};
+use crate::patch_file::{ChangedLine, FileChange, Hunk, Side};
+
+/// How many names a sentence gives before it counts the others.
+const NAMES_SHOWN_MAX: usize = 3;
+
+/// What is said of a hunk.
+#[derive(Debug)]
+pub struct Verdict {
+    pub fate: Fate,
+    pub refusal: Option<HunkRefusal>,
+    pub items: Vec<HunkItem>,
+    pub why: String,
+}
+
+impl Verdict {
+    fn plain(fate: Fate, why: String) -> Verdict {
+        Verdict {
+            fate,
+            refusal: None,
+            items: Vec::new(),
+            why,
+        }
+    }
+
+    fn refused(code: HunkRefusal, why: String) -> Verdict {
+        Verdict {
+            refusal: Some(code),
+            ..Verdict::plain(Fate::Refused, why)
+        }
+    }
+}
+
+/// The fate of `hunk`, a part of `file`.
+pub fn decide(
+    file: &FileChange,
+    hunk: &Hunk,
+    sources: &Sources<'_>,
+    outcomes: &Outcomes<'_>,
+    trees: &Trees<'_>,
+) -> Verdict {
+    if !sources.ambiguous.is_empty() {
+        let why = format!(
+            "the patch may mean {}; give it with paths from the top of the source",
+            list(&sources.ambiguous, " or ")
+        );
+        return Verdict::refused(HunkRefusal::HunkAmbiguous, why);
+    }
+    if sources.found.is_empty() {
+        return without_source(file, sources, trees);
+    }
+    if let Some(stale) = stale_object(hunk, sources, outcomes) {
+        let why = format!(
+            "{stale} is the same in both trees, and the hunk moves lines that it was compiled \
+             from: the patched tree was not built with this patch; build it again"
+        );
+        return Verdict::refused(HunkRefusal::HunkNotBuilt, why);
+    }
+    let lines: Vec<LineFate> = hunk
+        .changes
+        .iter()
+        .map(|line| line_fate(line, sources, outcomes))
+        .collect();
+    combine(file, hunk, &lines, sources, outcomes)
+}
+
+/// A file that no object names.
+fn without_source(file: &FileChange, sources: &Sources<'_>, trees: &Trees<'_>) -> Verdict {
+    let name = file.shown();
+    if is_documentation(name) {
+        return Verdict::plain(
+            Fate::NoCode,
+            "documentation: nothing is compiled from it".to_owned(),
+        );
+    }
+    if !sources.silent.is_empty() {
+        let why = format!(
+            "no line table of {} tells what it was compiled from; build both trees with -g",
+            list(&sources.silent, ", ")
+        );
+        return Verdict::plain(Fate::NotProvable, why);
+    }
+    let is_included = trees
+        .dependencies
+        .iter()
+        .any(|path| matching(name, path).is_some());
+    if is_included {
+        return Verdict::plain(
+            Fate::NoCode,
+            "the build reads this file, and no code or data comes from it: macros or types alone"
+                .to_owned(),
+        );
+    }
+    Verdict::refused(
+        HunkRefusal::HunkNotCompiled,
+        format!(
+            "{name} is in no object of the tree, so that nothing of this change can be in the \
+             payload"
+        ),
+    )
+}
+
+/// An object that cannot have been compiled from the changed file: it is the same as before,
+/// though code of it comes from lines that the hunk moves.
+fn stale_object<'s>(
+    hunk: &Hunk,
+    sources: &Sources<'s>,
+    outcomes: &Outcomes<'_>,
+) -> Option<&'s str> {
+    if !hunk.moves_lines() {
+        return None;
+    }
+    sources
+        .found
+        .iter()
+        .filter(|source| source.side == Side::New && outcomes.is_equal(&source.object))
+        .find(|source| {
+            source
+                .file
+                .code
+                .iter()
+                .any(|line| line.line >= hunk.new_end())
+        })
+        .map(|source| source.object.as_str())
+}
+
+/// What one line leads to.
+struct LineFate {
+    /// What came from the line itself.
+    own: Vec<(HunkItem, Outcome)>,
+    /// The function or datum in whose text it stands, where nothing came from the line itself.
+    around: Vec<(HunkItem, Outcome)>,
+    number: u64,
+    side: Side,
+}
+
+fn line_fate(line: &ChangedLine, sources: &Sources<'_>, outcomes: &Outcomes<'_>) -> LineFate {
+    let mut fate = LineFate {
+        own: Vec::new(),
+        around: Vec::new(),
+        number: line.number,
+        side: line.side,
+    };
+    for source in sources.found.iter().filter(|one| one.side == line.side) {
+        let outcome = |name: &str| {
+            let item = HunkItem {
+                object: source.object.clone(),
+                name: name.to_owned(),
+            };
+            (item, outcomes.of(&source.object, line.side, name))
+        };
+        let rows = || {
+            source
+                .file
+                .code
+                .iter()
+                .filter(|row| row.line == line.number)
+        };
+        let code = rows().filter(|row| is_code(row));
+        let data = source
+            .file
+            .declarations
+            .iter()
+            .filter(|declared| declared.line == line.number && is_datum(declared));
+        let names = code
+            .map(|row| row.item.as_str())
+            .chain(data.flat_map(|declared| declared.items.iter().map(String::as_str)));
+        fate.own.extend(names.map(outcome));
+        let around = rows()
+            .map(|row| row.item.as_str())
+            .chain(enclosing(source, line.number));
+        fate.around.extend(around.map(outcome));
+    }
+    fate
+}
+
+fn is_datum(declared: &Declaration) -> bool {
+    matches!(
+        declared.kind,
+        DeclarationKind::Datum | DeclarationKind::LocalDatum
+    )
+}
+
+/// The function or datum in whose text a line stands: the last that is declared above it. A
+/// function may have been inlined into others.
+fn enclosing(source: &Source, line: u64) -> impl Iterator<Item = &str> {
+    let file_scope = |declared: &&Declaration| declared.kind != DeclarationKind::LocalDatum;
+    let declarations = source.file.declarations.iter().filter(file_scope);
+    let above = declarations.clone().rfind(|declared| declared.line <= line);
+    let below = declarations
+        .map(|declared| declared.line)
+        .find(|declared| *declared > line)
+        .unwrap_or(u64::MAX);
+    let extent = match above {
+        Some(declared) if declared.kind == DeclarationKind::Function => declared.line..below,
+        _ => 0..0,
+    };
+    let inside = source
+        .file
+        .code
+        .iter()
+        .filter(move |row| extent.contains(&row.line))
+        .map(|row| row.item.as_str());
+    let held = above.into_iter().flat_map(|declared| &declared.items);
+    inside.chain(held.map(String::as_str))
+}
+
+/// The fate of a hunk from those of its lines.
+fn combine(
+    file: &FileChange,
+    hunk: &Hunk,
+    lines: &[LineFate],
+    sources: &Sources<'_>,
+    outcomes: &Outcomes<'_>,
+) -> Verdict {
+    let mut led: Vec<(HunkItem, Outcome)> = Vec::new();
+    let mut lost: Vec<&LineFate> = Vec::new();
+    let mut same: Vec<HunkItem> = Vec::new();
+    let mut not_built: Option<String> = None;
+    let comments_alone = changes_comments_alone(hunk);
+    for line in lines {
+        let positive = |of: &[(HunkItem, Outcome)]| -> Vec<(HunkItem, Outcome)> {
+            let changed = of.iter().filter(|(_, outcome)| *outcome != Outcome::Same);
+            changed.cloned().collect()
+        };
+        let own = positive(&line.own);
+        let unchanged = line
+            .own
+            .iter()
+            .filter(|(_, outcome)| *outcome == Outcome::Same)
+            .map(|(item, _)| item);
+        for item in unchanged.clone() {
+            if !comments_alone && outcomes.is_equal(&item.object) {
+                not_built.get_or_insert_with(|| item.object.clone());
+            }
+        }
+        same.extend(unchanged.cloned());
+        if !own.is_empty() {
+            led.extend(own);
+        } else if !line.own.is_empty() {
+            lost.push(line);
+        } else {
+            led.extend(positive(&line.around));
+        }
+    }
+    same.sort();
+    same.dedup();
+    same.retain(|item| !led.iter().any(|(other, _)| other == item));
+    if !comments_alone && let Some(line) = lost.first() {
+        let mut names: Vec<&str> = same.iter().map(|item| item.name.as_str()).collect();
+        names.dedup();
+        let build = match line.side {
+            Side::Old => "original",
+            Side::New => "patched",
+        };
+        let why = format!(
+            "line {} of the {build} {} became code of {}, which is the same in both builds; is \
+             PATCHED built with this patch, and do the patch's line numbers fit?",
+            line.number,
+            file.shown(),
+            list(&names, ", ")
+        );
+        return Verdict {
+            items: same,
+            ..Verdict::refused(HunkRefusal::HunkNotInPayload, why)
+        };
+    }
+    if let Some(object) = not_built {
+        let why = format!(
+            "{object} holds code of these lines and is the same in both trees; was it built again?"
+        );
+        return Verdict {
+            items: same,
+            ..Verdict::refused(HunkRefusal::HunkNotInPayload, why)
+        };
+    }
+    tell(led, &same, sources, comments_alone, file, outcomes)
+}
+
+/// A hunk of which every line led somewhere, or became nothing.
+fn tell(
+    mut led: Vec<(HunkItem, Outcome)>,
+    same: &[HunkItem],
+    sources: &Sources<'_>,
+    comments_alone: bool,
+    file: &FileChange,
+    outcomes: &Outcomes<'_>,
+) -> Verdict {
+    led.sort();
+    led.dedup();
+    let Some(strongest) = led.iter().map(|(_, outcome)| outcome).max().cloned() else {
+        let is_header = !file.shown().ends_with(".c");
+        if is_header && !comments_alone && !sources.silent.is_empty() {
+            let why = format!(
+                "no code on these lines in objects with line tables, and {} has none; build both \
+                 trees with -g",
+                list(&sources.silent, ", ")
+            );
+            return Verdict::plain(Fate::NotProvable, why);
+        }
+        let mut objects: Vec<&str> = sources
+            .found
+            .iter()
+            .map(|source| source.object.as_str())
+            .collect();
+        objects.sort_unstable();
+        objects.dedup();
+        // What an optimiser has folded away, and macros, show only in what uses them.
+        let mut users: Vec<&str> = objects
+            .iter()
+            .flat_map(|object| outcomes.functions_of(object))
+            .collect();
+        users.dedup();
+        let why = if comments_alone {
+            "comments and blanks alone".to_owned()
+        } else {
+            let told = format!(
+                "no code on these lines, by the line tables of {}",
+                list(&objects, ", ")
+            );
+            if users.is_empty() {
+                told
+            } else {
+                format!("{told}; changed in them: {}", list(&users, ", "))
+            }
+        };
+        return Verdict::plain(Fate::NoCode, why);
+    };
+    let (fate, mut why) = match &strongest {
+        Outcome::Same => (Fate::NoCode, String::new()),
+        Outcome::Removed => (
+            Fate::Removed,
+            "gone from the patched build; what runs keeps its copy, and nothing new uses it"
+                .to_owned(),
+        ),
+        Outcome::Ignored(why) => (Fate::Ignored, why.clone()),
+        Outcome::Accepted(what) => (Fate::Accepted, format!("acknowledged as {what}")),
+        Outcome::Payload => (Fate::Payload, "by the line tables".to_owned()),
+        Outcome::Refused(code) => (Fate::Refused, format!("see the refusal [{code}]")),
+    };
+    if !same.is_empty() {
+        let names: Vec<&str> = same.iter().map(|item| item.name.as_str()).collect();
+        why.push_str(&format!(
+            "; lines of it are also in {}, the same in both builds",
+            list(&names, ", ")
+        ));
+    }
+    Verdict {
+        fate,
+        refusal: None,
+        items: led.into_iter().map(|(item, _)| item).collect(),
+        why,
+    }
+}
+
+/// A few names, and how many more there are.
+fn list(names: &[&str], between: &str) -> String {
+    let shown = names.len().min(NAMES_SHOWN_MAX);
+    let mut text = names[..shown].join(between);
+    if names.len() > shown {
+        text.push_str(&format!(" and {} more", names.len() - shown));
+    }
+    text
+}

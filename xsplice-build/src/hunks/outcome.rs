@@ -1,0 +1,161 @@
+//! What became of a function or datum of an object, by what the differ says.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use xsplice_diff::names::{clone_family, cold_parent};
+use xsplice_diff::report::Reason;
+use xsplice_diff::source_lines::defined_names;
+use xsplice_diff::{ObjectDiff, source_lines};
+
+use super::Trees;
+use crate::inputs::{Bytes, Input};
+use crate::patch_file::Side;
+
+/// What became of a function or datum.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// It is the same in both builds.
+    Same,
+    /// The patched build does not have it.
+    Removed,
+    /// It was left out, and why.
+    Ignored(String),
+    /// It was acknowledged, and as what.
+    Accepted(String),
+    /// It travels.
+    Payload,
+    /// The differ refuses it.
+    Refused(String),
+}
+
+/// Looks outcomes up.
+#[derive(Debug)]
+pub struct Outcomes<'a> {
+    diffs: HashMap<&'a str, &'a ObjectDiff<'a>>,
+    inputs: HashMap<&'a str, &'a Input>,
+    left_out: HashSet<&'a str>,
+}
+
+impl<'a> Outcomes<'a> {
+    /// Of the objects of two trees.
+    #[must_use]
+    pub fn new(trees: &Trees<'a>) -> Outcomes<'a> {
+        let by_name = |input: &'a Input| (input.name.as_str(), input);
+        Outcomes {
+            diffs: trees
+                .diffs
+                .iter()
+                .map(|diff| (diff.object.as_str(), diff))
+                .collect(),
+            inputs: trees.inputs.iter().map(by_name).collect(),
+            left_out: trees
+                .left_out
+                .iter()
+                .map(|input| input.name.as_str())
+                .collect(),
+        }
+    }
+
+    /// Whether both builds of an object are equal to the byte.
+    #[must_use]
+    pub fn is_equal(&self, object: &str) -> bool {
+        self.inputs
+            .get(object)
+            .is_some_and(|input| match &input.bytes {
+                Bytes::Both { original, patched } => original[..] == patched[..],
+                Bytes::Added { .. } | Bytes::Removed { .. } => false,
+            })
+    }
+
+    /// Names of the functions of `object` that are in the payload.
+    pub fn functions_of(&self, object: &str) -> impl Iterator<Item = &'a str> {
+        let diff = self.diffs.get(object).copied();
+        diff.into_iter()
+            .flat_map(|diff| &diff.functions)
+            .map(|function| function.name.as_str())
+    }
+
+    /// What became of the function or datum `name` of `object`, as `side` calls it.
+    #[must_use]
+    pub fn of(&self, object: &str, side: Side, name: &str) -> Outcome {
+        if self.left_out.contains(object) {
+            return Outcome::Ignored(format!("{object} is left out (--ignore-object)"));
+        }
+        let bytes = self.inputs.get(object).map(|input| &input.bytes);
+        if let Some(Bytes::Removed { .. }) = bytes {
+            return Outcome::Ignored(format!(
+                "{object} is only in the original tree; what it defines stays as it is"
+            ));
+        }
+        let said = self
+            .diffs
+            .get(object)
+            .map_or(Outcome::Same, |diff| said_by(diff, name));
+        match bytes {
+            Some(Bytes::Both { patched, .. })
+                if said == Outcome::Same
+                    && side == Side::Old
+                    && !self.is_equal(object)
+                    && !is_defined(object, patched, name) =>
+            {
+                Outcome::Removed
+            }
+            _ => said,
+        }
+    }
+}
+
+fn is_defined(object: &str, bytes: &[u8], name: &str) -> bool {
+    let names: BTreeSet<String> = defined_names(object, bytes).unwrap_or_default();
+    names.iter().any(|known| is_same(known, name))
+}
+
+/// Whether two names stand for one function: parts and numbered clones of it are.
+fn is_same(one: &str, other: &str) -> bool {
+    let family = |name: &str| clone_family(cold_parent(name).unwrap_or(name));
+    one == other || family(one) == family(other)
+}
+
+fn said_by(diff: &ObjectDiff<'_>, name: &str) -> Outcome {
+    let refused = diff
+        .refusals
+        .iter()
+        .find(|refusal| refusal.symbol.as_deref() == Some(name));
+    if let Some(refusal) = refused {
+        let code = serde_json::to_value(refusal.code).unwrap_or_default();
+        return Outcome::Refused(code.as_str().unwrap_or_default().to_owned());
+    }
+    let accepted = diff.accepted.iter().find(|accepted| {
+        accepted
+            .symbol
+            .as_deref()
+            .is_some_and(|symbol| is_same(symbol, name))
+    });
+    let holds_constant = |reason: &Reason| match reason {
+        Reason::ConstantDiffers { name: constant, .. } => constant == name,
+        _ => false,
+    };
+    let travels = diff.functions.iter().any(|function| {
+        is_same(&function.name, name) || function.reasons.iter().any(holds_constant)
+    }) || diff.data.iter().any(|data| is_same(&data.name, name));
+    if travels {
+        return Outcome::Payload;
+    }
+    if let Some(accepted) = accepted {
+        return Outcome::Accepted(accepted.what.clone());
+    }
+    match diff
+        .ignored
+        .iter()
+        .find(|ignored| is_same(&ignored.name, name))
+    {
+        Some(ignored) => Outcome::Ignored(ignored.why.clone()),
+        None => Outcome::Same,
+    }
+}
+
+/// Whether a row of a line table stands for instructions.
+#[must_use]
+pub fn is_code(line: &source_lines::CodeLine) -> bool {
+    line.weight == source_lines::Weight::Instructions
+}

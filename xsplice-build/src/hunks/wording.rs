@@ -1,0 +1,95 @@
+//! Tells whether the text of a hunk changes more than comments and blanks.
+//!
+//! Only what can be told without the rest of the file is: a line with a quotation mark beside a
+//! comment, or with the end of a comment that began before it, counts as code.
+
+use crate::patch_file::{Hunk, Side};
+
+/// Whether both sides of a hunk are the same once comments and blanks are taken out of each.
+#[must_use]
+pub fn changes_comments_alone(hunk: &Hunk) -> bool {
+    words(hunk, Side::Old) == words(hunk, Side::New)
+}
+
+fn words(hunk: &Hunk, side: Side) -> Vec<String> {
+    hunk.changes
+        .iter()
+        .filter(|line| line.side == side)
+        .flat_map(|line| {
+            let code = without_comment(&line.text);
+            let mut words: Vec<String> = code.split_whitespace().map(str::to_owned).collect();
+            // The preprocessor cares where its lines end.
+            if code.trim_start().starts_with('#') {
+                words.push("\n".to_owned());
+            }
+            words
+        })
+        .collect()
+}
+
+/// The line without a comment that begins in it, where that is certain.
+fn without_comment(line: &str) -> String {
+    if line.contains(['"', '\'', '\\']) {
+        return line.to_owned();
+    }
+    let mut code = String::new();
+    let mut rest = line;
+    loop {
+        let (slashes, star) = (rest.find("//"), rest.find("/*"));
+        match (slashes, star) {
+            (Some(at), star) if star.is_none_or(|star| at < star) => {
+                // What ends here began before this line.
+                if rest[at..].contains("*/") {
+                    return line.to_owned();
+                }
+                code.push_str(&rest[..at]);
+                return code;
+            }
+            (_, Some(at)) => {
+                let Some((inside, after)) = rest[at + 2..].split_once("*/") else {
+                    return line.to_owned();
+                };
+                debug_assert!(!inside.contains("*/"));
+                code.push_str(&rest[..at]);
+                code.push(' ');
+                rest = after;
+            }
+            (_, None) => {
+                code.push_str(rest);
+                return if rest.contains("*/") {
+                    line.to_owned()
+                } else {
+                    code
+                };
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_comment;
+
+    #[test]
+    fn comments_go_and_code_stays() {
+        assert_eq!(without_comment("f(); // x").trim(), "f();");
+        assert_eq!(
+            without_comment("a /* x */ b")
+                .split_whitespace()
+                .collect::<Vec<_>>(),
+            ["a", "b"]
+        );
+    }
+
+    #[test]
+    fn what_may_lie_in_a_string_or_an_older_comment_is_code() {
+        for line in [
+            "f(\"//\", 1);",
+            "x // y */ f(1);",
+            "x */ f(1);",
+            "f(); /* x",
+        ] {
+            assert_eq!(without_comment(line), line);
+        }
+    }
+}

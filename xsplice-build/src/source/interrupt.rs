@@ -1,0 +1,117 @@
+//! Ends a running build, and all that it started, when the user ends us.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process_group};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
+
+/// Knows what to end.
+#[derive(Clone, Debug)]
+pub struct Interrupt(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    /// Leader of the process group that builds.
+    group: Option<Pid>,
+    /// How often the user asked.
+    asked: u32,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Phase {
+    /// There is something to sweep up.
+    Building,
+    /// Signals do what they always do.
+    Idle,
+}
+
+/// While it lives, a signal ends the build and not at once the program.
+#[derive(Debug)]
+pub struct Building(Interrupt);
+
+impl Interrupt {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    ///
+    /// When the system allows no handlers.
+    pub fn install() -> Result<Interrupt> {
+        let interrupt = Interrupt(Arc::new(Mutex::new(State {
+            phase: Phase::Idle,
+            group: None,
+            asked: 0,
+        })));
+        let mut signals =
+            Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot listen for signals")?;
+        let own = interrupt.clone();
+        std::thread::spawn(move || {
+            for signal in signals.forever() {
+                own.asked(signal);
+            }
+        });
+        Ok(interrupt)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn asked(&self, signal: i32) {
+        let mut state = self.state();
+        if state.phase == Phase::Idle {
+            drop(state);
+            let _ = emulate_default_handler(signal);
+            return;
+        }
+        state.asked = state.asked.saturating_add(1);
+        if let Some(group) = state.group {
+            // make takes back what it has half made, unless the user insists.
+            let how = if state.asked == 1 {
+                Signal::TERM
+            } else {
+                Signal::KILL
+            };
+            let _ = kill_process_group(group, how);
+        }
+    }
+
+    /// From here on there is something to sweep up.
+    #[must_use]
+    pub fn building(&self) -> Building {
+        self.state().phase = Phase::Building;
+        Building(self.clone())
+    }
+
+    /// Names the process group that is to be ended, or that there is none any more.
+    pub fn set_group(&self, group: Option<Pid>) {
+        let mut state = self.state();
+        state.group = group;
+        if let Some(group) = group
+            && state.asked > 0
+        {
+            let _ = kill_process_group(group, Signal::TERM);
+        }
+    }
+
+    /// Goes on, unless the user asked to end.
+    ///
+    /// # Errors
+    ///
+    /// When the user did.
+    pub fn check(&self) -> Result<()> {
+        if self.state().asked > 0 {
+            bail!("interrupted; the unfinished build was removed");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Building {
+    fn drop(&mut self) {
+        self.0.state().phase = Phase::Idle;
+    }
+}

@@ -1,0 +1,410 @@
+//! Hunks of patches followed through objects that the local compiler makes, each fate beside one
+//! that must come out otherwise.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const F: &str = r#"#include "limits.h"
+#include "inline.h"
+
+/* a comment */
+static int table[3] = {
+    1,
+    2,
+    3,
+};
+
+int other(int x);
+int g(int x)
+{
+    return other(x) + LIMIT;
+}
+
+int f(int x)
+{
+    int sum = table[x & 1];
+
+    sum += climb(x);
+    return other(sum +
+                 1);
+}
+
+int boot(int x);
+__attribute__((section(".init.text"))) int boot(int x)
+{
+    return other(x) + 40;
+}
+
+void report(const char *text, int line);
+void check(int x)
+{
+    if (x > 4)
+        report("check", __LINE__);
+}
+"#;
+
+const G: &str = r#"#include "inline.h"
+int counter = 1;
+int other(int x)
+{
+    return climb(x) ? counter : 5;
+}
+void report(const char *text, int line);
+void report(const char *text, int line)
+{
+    counter += line + text[0];
+}
+"#;
+
+const INLINE: &str = r#"static inline int climb(int x)
+{
+    int sum = 0;
+    for (int i = 0; i < x; i++)
+        sum += i * x;
+    return sum;
+}
+"#;
+
+const MAKEFILE: &str = "\
+OBJS := core/f.o core/g.o
+CFLAGS := -O2 $(G) -ffunction-sections -fdata-sections -Iinclude -MMD -fno-pic -mcmodel=kernel \
+	-fcf-protection=none -fno-ipa-icf -ffile-prefix-map=$(CURDIR)=.
+image: $(OBJS)
+	ld -static -nostdlib --build-id=sha1 -e 0 -Ttext-segment=0xffffffff81000000 \\
+		-z noexecstack -o $@ $(OBJS)
+%.o: %.c
+	$(CC) $(CFLAGS) -c $< -o $@
+-include $(OBJS:.o=.d)
+";
+
+/// What is done between the two builds besides editing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Build {
+    Again,
+    Forgotten,
+}
+
+struct Trees {
+    folder: TempDir,
+    flags: &'static str,
+}
+
+fn run(command: &mut Command) -> Output {
+    let output = command.output().expect("the program is installed");
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+impl Trees {
+    fn new(flags: &'static str) -> Trees {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let trees = Trees { folder, flags };
+        let source = trees.path("a");
+        for (name, text) in [
+            ("core/f.c", F),
+            ("core/g.c", G),
+            ("include/inline.h", INLINE),
+            ("include/limits.h", "#define LIMIT 4\n"),
+            ("tools/t.c", "int t;\n"),
+            ("Makefile", MAKEFILE),
+        ] {
+            let path = source.join(name);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            fs::write(path, text).expect("a file");
+        }
+        trees.make("a");
+        trees
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn make(&self, tree: &str) {
+        run(Command::new("make")
+            .arg("-s")
+            .arg(format!("G={}", self.flags))
+            .current_dir(self.path(tree)));
+    }
+
+    /// Replaces text in copies of the files, makes the patch of it, builds, and runs the tool.
+    fn edit(&self, edits: &[(&str, &str, &str)], build: Build, further: &[&str]) -> (i32, Value) {
+        let _ = fs::remove_dir_all(self.path("b"));
+        run(Command::new("cp")
+            .args(["-a", "a", "b"])
+            .current_dir(self.folder.path()));
+        for (file, from, to) in edits {
+            let path = self.path("b").join(file);
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            assert!(text.contains(from), "{file} holds no {from:?}");
+            fs::write(&path, text.replacen(from, to, 1)).expect("a file");
+        }
+        let diff = Command::new("diff")
+            .args(["-ruN", "-x*.o", "-x*.d", "-ximage", "a", "b"])
+            .current_dir(self.folder.path())
+            .output()
+            .expect("diff is installed");
+        fs::write(self.path("fix.patch"), diff.stdout).expect("a file");
+        if build == Build::Again {
+            self.make("b");
+        }
+        self.tool(further)
+    }
+
+    fn tool(&self, further: &[&str]) -> (i32, Value) {
+        let output = Command::new(env!("CARGO_BIN_EXE_xsplice-build"))
+            .args(["--orig", "a", "--patched", "b", "--patch", "fix.patch"])
+            .args(["-o", "out.xsplice", "--json", "-"])
+            .args(further)
+            .current_dir(self.folder.path())
+            .output()
+            .expect("the tool runs");
+        let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+            panic!("{error}: {}", String::from_utf8_lossy(&output.stderr));
+        });
+        (output.status.code().expect("an exit status"), report)
+    }
+}
+
+/// Fate of each hunk, with the functions that it leads to.
+fn fates(report: &Value) -> Vec<String> {
+    let hunks = report["hunks"].as_array().expect("hunks are reported");
+    let tell = |hunk: &Value| {
+        let names: Vec<&str> = hunk["functions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|item| item["name"].as_str())
+            .collect();
+        format!(
+            "{} {}",
+            hunk["fate"].as_str().unwrap_or("?"),
+            names.join(" ")
+        )
+        .trim_end()
+        .to_owned()
+    };
+    hunks.iter().map(tell).collect()
+}
+
+fn codes(report: &Value) -> Vec<&str> {
+    let refusals = report["refusals"].as_array().expect("refusals");
+    refusals
+        .iter()
+        .filter_map(|refusal| refusal["code"].as_str())
+        .collect()
+}
+
+#[test]
+fn code_is_followed_to_its_function_and_comments_to_nothing() {
+    let trees = Trees::new("-g");
+    let (status, report) = trees.edit(&[("core/f.c", " 1);", " 2);")], Build::Again, &[]);
+    assert_eq!((status, fates(&report)), (0, vec!["payload f".to_owned()]));
+
+    let edits = [("core/f.c", "a comment", "another")];
+    let (status, report) = trees.edit(&edits, Build::Again, &[]);
+    assert_eq!((status, fates(&report)), (3, vec!["no-code".to_owned()]));
+
+    let edits = [("core/f.c", "+ LIMIT;", "+ LIMIT; /* why */")];
+    let (status, report) = trees.edit(&edits, Build::Again, &[]);
+    assert_eq!((status, fates(&report)), (3, vec!["no-code".to_owned()]));
+}
+
+#[test]
+fn a_line_that_was_taken_away_leads_to_the_function_it_was_in() {
+    let trees = Trees::new("-g");
+    let edits = [("core/f.c", "    sum += climb(x);\n", "")];
+    let (status, report) = trees.edit(&edits, Build::Again, &[]);
+    assert_eq!(status, 0);
+    assert!(
+        fates(&report)[0].starts_with("payload") && fates(&report)[0].contains('f'),
+        "{report:#}"
+    );
+}
+
+#[test]
+fn an_inline_function_is_followed_into_every_object_that_has_it() {
+    let trees = Trees::new("-g");
+    let edits = [("include/inline.h", "i * x", "i * x + 1")];
+    let (status, report) = trees.edit(&edits, Build::Again, &[]);
+    assert_eq!(status, 0);
+    assert_eq!(fates(&report), ["payload f other"]);
+}
+
+#[test]
+fn a_header_of_macros_is_known_by_the_dependency_lists() {
+    let trees = Trees::new("-g");
+    let edits = [("include/limits.h", "LIMIT 4", "LIMIT 5")];
+    let (status, report) = trees.edit(&edits, Build::Again, &[]);
+    assert_eq!((status, fates(&report)), (0, vec!["no-code".to_owned()]));
+}
+
+#[test]
+fn data_leads_to_the_differs_refusal_and_to_what_was_accepted() {
+    let trees = Trees::new("-g");
+    let edits = [("core/g.c", "counter = 1", "counter = 2")];
+    let (status, report) = trees.edit(&edits, Build::Again, &[]);
+    assert_eq!((status, codes(&report)), (2, vec!["changed-data"]));
+    assert_eq!(fates(&report), ["refused counter"]);
+
+    let (status, report) = trees.tool(&["--accept", "data:counter"]);
+    assert_eq!(
+        (status, fates(&report)),
+        (3, vec!["accepted counter".to_owned()])
+    );
+
+    // Nothing writes to this table, so the compiler makes it a constant of the one function.
+    let edits = [("core/f.c", "    2,\n", "    7,\n")];
+    let (status, report) = trees.edit(&edits, Build::Again, &[]);
+    assert_eq!(
+        (status, fates(&report)),
+        (0, vec!["payload table".to_owned()])
+    );
+}
+
+#[test]
+fn init_code_leads_to_its_refusal_and_to_what_was_accepted() {
+    let trees = Trees::new("-g");
+    let edits = [("core/f.c", "+ 40", "+ 41")];
+    let (status, report) = trees.edit(&edits, Build::Again, &[]);
+    assert_eq!(
+        (status, fates(&report)),
+        (2, vec!["refused boot".to_owned()])
+    );
+    assert_eq!(codes(&report), ["changed-init"]);
+
+    let (status, report) = trees.tool(&["--accept", "init:boot"]);
+    assert_eq!(
+        (status, fates(&report)),
+        (3, vec!["accepted boot".to_owned()])
+    );
+}
+
+#[test]
+fn a_change_without_effect_is_refused_and_can_be_accepted() {
+    let trees = Trees::new("-g");
+    let edits = [
+        ("core/f.c", "other(x) + LIMIT", "LIMIT + other(x)"),
+        ("core/g.c", ": 5;", ": 6;"),
+    ];
+    let (status, report) = trees.edit(&edits, Build::Again, &[]);
+    assert_eq!((status, codes(&report)), (2, vec!["hunk-not-in-payload"]));
+    assert_eq!(fates(&report), ["refused g", "payload other"]);
+
+    let elsewhere = ["--accept", "hunk:core/f.c:99"];
+    assert_eq!(trees.tool(&elsewhere).0, 2);
+    let (status, report) = trees.tool(&["--accept", "hunk:core/f.c:14"]);
+    assert_eq!((status, fates(&report)[0].as_str()), (0, "accepted g"));
+    let payload = fs::read(trees.path("out.xsplice")).expect("a payload");
+    let recorded = b"accepted=hunk:core/f.c:14";
+    assert!(
+        payload
+            .windows(recorded.len())
+            .any(|window| window == recorded),
+        "the payload records what was accepted"
+    );
+}
+
+#[test]
+fn a_tree_that_was_not_built_again_is_noticed() {
+    let trees = Trees::new("-g");
+    let edits = [
+        ("core/g.c", ": 5;", ": 6;"),
+        (
+            "core/f.c",
+            "    sum += climb(x);\n",
+            "    sum += climb(x);\n    sum++;\n",
+        ),
+    ];
+    let (status, report) = trees.edit(&edits, Build::Forgotten, &[]);
+    assert_eq!(status, 2);
+    assert_eq!(codes(&report), ["hunk-not-built", "hunk-not-in-payload"]);
+
+    trees.make("b");
+    let (status, report) = trees.tool(&[]);
+    assert_eq!((status, fates(&report).len()), (0, 2), "{report:#}");
+}
+
+#[test]
+fn a_file_that_is_in_no_object_is_refused_and_documentation_is_not() {
+    let trees = Trees::new("-g");
+    let edits = [
+        ("core/g.c", ": 5;", ": 6;"),
+        ("tools/t.c", "int t;", "int t = 1;"),
+    ];
+    let (status, report) = trees.edit(&edits, Build::Again, &[]);
+    assert_eq!((status, codes(&report)), (2, vec!["hunk-not-compiled"]));
+    let (status, report) = trees.tool(&["--accept", "hunk:tools/t.c"]);
+    assert_eq!((status, fates(&report)[1].as_str()), (0, "accepted"));
+
+    let edits = [("core/g.c", ": 5;", ": 6;"), ("README.md", "", "Hello\n")];
+    let (status, report) = trees.edit(&edits, Build::Again, &[]);
+    assert_eq!(status, 0);
+    assert_eq!(fates(&report), ["no-code", "payload other"]);
+}
+
+#[test]
+fn without_debug_information_nothing_is_proven_and_nothing_refused() {
+    let trees = Trees::new("-g0");
+    let edits = [("core/g.c", ": 5;", ": 6;")];
+    let (status, report) = trees.edit(&edits, Build::Again, &[]);
+    assert_eq!(
+        (status, fates(&report)),
+        (0, vec!["not-provable".to_owned()])
+    );
+}
+
+#[test]
+fn an_object_that_is_left_out_by_name_is_ignored() {
+    let trees = Trees::new("-g");
+    let edits = [
+        ("core/g.c", ": 5;", ": 6;"),
+        ("core/f.c", "+ LIMIT", "- LIMIT"),
+    ];
+    let (status, report) = trees.edit(&edits, Build::Again, &["--ignore-object", "core/g.o"]);
+    assert_eq!(status, 0);
+    assert_eq!(fates(&report), ["payload g", "ignored other"]);
+}
+
+#[test]
+fn lines_that_only_moved_are_followed_by_older_debug_formats_too() {
+    let trees = Trees::new("-gdwarf-4");
+    let edits = [(
+        "core/f.c",
+        "int other(int x);\n",
+        "int other(int x);\nint unused;\n",
+    )];
+    let (status, report) = trees.edit(&edits, Build::Again, &[]);
+    assert!(matches!(status, 0 | 3), "{report:#}");
+    let edits = [("core/f.c", " 1);", " 2);")];
+    let (status, report) = trees.edit(&edits, Build::Again, &[]);
+    assert_eq!((status, fates(&report)), (0, vec!["payload f".to_owned()]));
+}
+
+#[test]
+fn a_malformed_patch_cannot_run() {
+    let trees = Trees::new("-g");
+    trees.edit(&[("core/g.c", ": 5;", ": 6;")], Build::Again, &[]);
+    fs::write(
+        trees.path("bad.patch"),
+        "--- a/x.c\n+++ b/x.c\n@@ -1,9 +1,9 @@\n-a\n+b\n",
+    )
+    .expect("a file");
+    let output = Command::new(env!("CARGO_BIN_EXE_xsplice-build"))
+        .args(["--orig", "a", "--patched", "b", "--patch", "bad.patch"])
+        .current_dir(trees.folder.path())
+        .output()
+        .expect("the tool runs");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("bad.patch:3: "), "{told}");
+    assert!(!Path::new("bad.xsplice").exists());
+}
