@@ -10,6 +10,7 @@ pub mod changes;
 pub mod command;
 pub mod compare;
 pub mod correlate;
+pub mod debug_sections;
 pub mod disassembly;
 pub mod error;
 pub mod explain;
@@ -17,6 +18,7 @@ pub mod extract;
 pub mod fall_through;
 pub mod include;
 pub mod items;
+pub mod layouts;
 pub mod line_numbers;
 pub mod line_table;
 pub mod log_call;
@@ -34,6 +36,7 @@ pub mod special_entries;
 pub mod special_sections;
 pub mod strings;
 pub mod text;
+pub mod types;
 pub mod users;
 mod wording;
 
@@ -49,6 +52,7 @@ use compare::Comparer;
 use correlate::correlate;
 use include::{Inclusion, include};
 use items::{ItemId, ItemKind};
+use layouts::Seen;
 use object::ElfObject;
 use refuse::Verdicts;
 use report::{DataChange, FunctionChange, Ignored, Reason, SpecialSection, Status};
@@ -166,7 +170,16 @@ pub fn diff_builds<'data>(
             options,
         )
     });
+    let travelling = changes
+        .functions
+        .keys()
+        .chain(inclusion.items.keys())
+        .copied()
+        .filter(|item| patched.items.item(*item).kind == ItemKind::Function)
+        .collect();
     let mut diff = ObjectDiff {
+        layouts: layouts::find(name, &comparer, &travelling),
+        acknowledged: verdicts.acknowledged().to_vec(),
         functions: functions(name, &comparer, &changes, &inclusion),
         data: data(name, &comparer, &inclusion),
         special_sections: special_sections(name, patched, &inclusion),
@@ -186,7 +199,22 @@ pub fn diff_builds<'data>(
                     .to_owned(),
         }
     }));
+    name_layouts(&mut diff);
+    let diffs = std::slice::from_mut(&mut diff);
+    let mut differ = layouts::merge(diffs);
+    layouts::judge(diffs, &mut differ, Seen::OneObject);
     diff
+}
+
+/// Functions that differ in displacements alone are told which types' layouts it is.
+fn name_layouts(diff: &mut ObjectDiff<'_>) {
+    for function in &mut diff.functions {
+        for reason in &mut function.reasons {
+            if let Reason::LayoutOnly { types } = reason {
+                *types = layouts::types_of(&diff.layouts, &function.name);
+            }
+        }
+    }
 }
 
 fn functions(
