@@ -7,10 +7,12 @@
 
 pub mod arguments;
 pub mod base;
+pub mod budget;
 pub mod code_page;
 pub mod compare;
 pub mod html;
 pub mod inputs;
+pub mod layouts;
 pub mod manual;
 pub mod merged;
 pub mod name;
@@ -21,6 +23,7 @@ pub mod proof;
 pub mod report;
 pub mod run;
 pub mod story;
+pub mod toolchain;
 
 pub use arguments::Arguments;
 pub use run::{ExitStatus, run};

@@ -26,7 +26,7 @@ use crate::progress::{Progress, Visibility};
 use crate::proof::{Proof, prove};
 use crate::report::{BaseInput, Inputs, ProofSummary, RefusalEntry, Report};
 use crate::story::Detail;
-use crate::{base, merged, name, payload, story};
+use crate::{base, budget, layouts, merged, name, payload, story};
 
 /// What the command's exit status says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,12 +101,18 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
     drop(progress);
     let merged = merged::find(&inputs);
     comparison.drop_covered(&merged);
+    let layouts = layouts::settle(&mut comparison.diffs, &inputs, &merged);
+    xsplice_diff::toolchain::judge(&mut comparison.diffs);
 
     let described = describe(arguments, &inputs, &comparison, ignored, &merged);
-    let mut report = Report::new(described, &comparison.diffs);
+    let mut report = Report::new(described, &comparison.diffs, &layouts);
     tell(
         arguments,
         &story::changes(&report, &comparison.diffs, detail(arguments)),
+    );
+    tell(
+        arguments,
+        &xsplice_diff::layouts::summary(&comparison.diffs, &layouts),
     );
     if arguments.explain {
         for diff in &comparison.diffs {
@@ -124,6 +130,8 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
             path: base.path().to_owned(),
             build_id: base.build_id().to_string(),
         });
+        report.toolchain.add_base(base);
+        tell(arguments, &report.toolchain.warning());
     }
     let unlinked = match &base {
         Some(base) if !arguments.no_base_proof => {
@@ -134,6 +142,8 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
     report
         .refusals
         .extend(differ_refusals(&comparison.diffs, &unlinked, base.as_ref()));
+    let over = budget::exceeded(arguments, &report);
+    report.refusals.extend(over);
 
     let made = match &base {
         Some(base) if report.refusals.is_empty() => {
@@ -389,9 +399,15 @@ impl LinkJob<'_> {
             let summary = payload::summary(&linked, &path);
             tell(
                 self.arguments,
-                &story::payload(&summary, self.base.path(), dry_run),
+                &story::payload(
+                    &summary,
+                    verification.outlook.as_ref(),
+                    self.base.path(),
+                    dry_run,
+                ),
             );
             report.payload = Some(summary);
+            report.outlook.clone_from(&verification.outlook);
         }
         let path = path.display().to_string();
         Ok(Some(Made {

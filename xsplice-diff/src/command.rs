@@ -216,6 +216,7 @@ fn json_report(arguments: &Arguments, diff: &ObjectDiff<'_>) -> anyhow::Result<S
         "accepted": diff.accepted,
         "refusals": diff.refusals,
         "layouts": diff.layouts,
+        "toolchains": diff.toolchains,
         "payload": null,
     });
     let mut text = serde_json::to_string_pretty(&report)?;

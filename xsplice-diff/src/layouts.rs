@@ -19,7 +19,6 @@ use crate::build::Build;
 use crate::compare::Comparer;
 use crate::debug_sections;
 use crate::items::{ItemId, ItemKind};
-use crate::types::read::TypeSections;
 use crate::types::{EntryId, SHARED_UNIT, TypeKind, Types};
 
 mod fields;
@@ -233,41 +232,38 @@ struct Subject {
 /// Compares what the changed and new functions of an object may look at. `changed` are the items
 /// of the patched object that travel.
 #[must_use]
-pub fn find(object: &str, comparer: &Comparer<'_, '_>, changed: &BTreeSet<ItemId>) -> Layouts {
+pub fn find(
+    object: &str,
+    comparer: &Comparer<'_, '_>,
+    changed: &BTreeSet<ItemId>,
+    old_types: Option<&Types<'_>>,
+    new_types: Option<&Types<'_>>,
+) -> Layouts {
     let (original, patched) = (comparer.original, comparer.patched);
     if changed.is_empty() || original.object.sections.is_empty() {
         return Layouts::default();
     }
-    let (old_sections, new_sections) = (
-        TypeSections::new(&original.object),
-        TypeSections::new(&patched.object),
-    );
-    let old_types = old_sections.as_ref().and_then(TypeSections::read);
-    let new_types = new_sections.as_ref().and_then(TypeSections::read);
-    let (old_types, new_types) = match (old_types, new_types) {
-        (Some(old), Some(new)) => (old, new),
-        (old, new) => {
-            let why = match (old.is_some(), new.is_some()) {
-                (false, false) => NotCompared::NoDebugInformation,
-                (false, true) => NotCompared::NoDebugInformationInOriginal,
-                (true, _) => NotCompared::NoDebugInformationInPatched,
-            };
-            return Layouts {
-                not_compared: Some(why),
-                ..Layouts::default()
-            };
-        }
+    let (Some(old_types), Some(new_types)) = (old_types, new_types) else {
+        let why = match (old_types, new_types) {
+            (None, None) => NotCompared::NoDebugInformation,
+            (None, Some(_)) => NotCompared::NoDebugInformationInOriginal,
+            (Some(_), _) => NotCompared::NoDebugInformationInPatched,
+        };
+        return Layouts {
+            not_compared: Some(why),
+            ..Layouts::default()
+        };
     };
     let comparison = Comparison {
         object,
         comparer,
         old: Side {
             build: original,
-            types: &old_types,
+            types: old_types,
         },
         new: Side {
             build: patched,
-            types: &new_types,
+            types: new_types,
         },
     };
     comparison.run(changed)

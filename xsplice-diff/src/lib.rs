@@ -36,6 +36,7 @@ pub mod special_entries;
 pub mod special_sections;
 pub mod strings;
 pub mod text;
+pub mod toolchain;
 pub mod types;
 pub mod users;
 mod wording;
@@ -57,6 +58,8 @@ use object::ElfObject;
 use refuse::Verdicts;
 use report::{DataChange, FunctionChange, Ignored, Reason, SpecialSection, Status};
 use special_entries::SpecialEntries;
+use toolchain::{Toolchain, Toolchains};
+use types::read::TypeSections;
 use users::Users;
 
 /// Compares two builds of one object. `name` is what the report calls it: its path in the tree,
@@ -115,6 +118,18 @@ pub fn originals<'data>(
     let build = Build::new(name, original, &xsplice_abi::profile::XSPLICE)?;
     let entries = SpecialEntries::new(&build, |item| item);
     Ok(originals::functions(&build, &entries, |item| item))
+}
+
+/// What an object was compiled by.
+///
+/// # Errors
+///
+/// When it is not a well-formed x86-64 object.
+pub fn toolchain_of(name: &str, object: &[u8]) -> Result<Toolchain, DiffError> {
+    let object = ElfObject::parse(name, object)?;
+    let sections = TypeSections::new(&object);
+    let types = sections.as_ref().and_then(TypeSections::read);
+    Ok(Toolchain::of(&object, types.as_ref()))
 }
 
 /// Names of the source files that an object was compiled from, in order and each once: several
@@ -176,9 +191,39 @@ pub fn diff_builds<'data>(
         .chain(inclusion.items.keys())
         .copied()
         .filter(|item| patched.items.item(*item).kind == ItemKind::Function)
-        .collect();
+        .collect::<std::collections::BTreeSet<ItemId>>();
+    // Debug information is by far the largest part of an object: it is read when something
+    // travels, and then once.
+    let sections = |build: &Build<'_>| {
+        (!travelling.is_empty())
+            .then(|| TypeSections::new(&build.object))
+            .flatten()
+    };
+    let (old_sections, new_sections) = (sections(original), sections(patched));
+    let old_types = old_sections.as_ref().and_then(TypeSections::read);
+    let new_types = new_sections.as_ref().and_then(TypeSections::read);
+    let layouts = layouts::find(
+        name,
+        &comparer,
+        &travelling,
+        old_types.as_ref(),
+        new_types.as_ref(),
+    );
+    let toolchains = (!travelling.is_empty()).then(|| {
+        Toolchains::new(
+            Toolchain::of(&original.object, old_types.as_ref()),
+            Toolchain::of(&patched.object, new_types.as_ref()),
+        )
+    });
+    let extract = extract.map(|extract| Extract {
+        compiled_by: toolchains
+            .as_ref()
+            .map_or_else(Toolchain::default, |both| both.original.clone()),
+        ..extract
+    });
     let mut diff = ObjectDiff {
-        layouts: layouts::find(name, &comparer, &travelling),
+        layouts,
+        toolchains,
         acknowledged: verdicts.acknowledged().to_vec(),
         functions: functions(name, &comparer, &changes, &inclusion),
         data: data(name, &comparer, &inclusion),
@@ -203,6 +248,7 @@ pub fn diff_builds<'data>(
     let diffs = std::slice::from_mut(&mut diff);
     let mut differ = layouts::merge(diffs);
     layouts::judge(diffs, &mut differ, Seen::OneObject);
+    toolchain::judge(diffs);
     diff
 }
 

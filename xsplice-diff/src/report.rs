@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::extract::Extract;
 use crate::layouts::Layouts;
+use crate::toolchain::Toolchains;
 
 /// Everything that was found out about one pair of objects.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -27,6 +28,8 @@ pub struct ObjectDiff<'data> {
     pub refusals: Vec<Refusal>,
     /// How the layouts of the types compare that changed functions may look at.
     pub layouts: Layouts,
+    /// What the two builds were compiled by; `None` when nothing travels.
+    pub toolchains: Option<Toolchains>,
     /// What the options and the patched object acknowledge, whether it is needed or not.
     #[serde(skip)]
     pub acknowledged: Vec<String>,
@@ -60,6 +63,7 @@ impl ObjectDiff<'_> {
             accepted: Vec::new(),
             refusals: Vec::new(),
             layouts: Layouts::default(),
+            toolchains: None,
             acknowledged: Vec::new(),
             extract: None,
         }
@@ -339,6 +343,8 @@ pub enum RefusalCode {
     ChangedLayout,
     /// A function takes or gives something else, and callers that do not change would not know.
     ChangedPrototype,
+    /// The two builds are by different compilers, or with different flags.
+    ToolchainDiffers,
     /// The two objects were built for different machines or with different code models.
     ObjectsDiffer,
 }

@@ -285,6 +285,7 @@ fn sections<'e>(
         object: extract.object.clone(),
         abi: extract.abi.name.to_owned(),
         accepted: extract.accepted.clone(),
+        compiled_by: extract.compiled_by.clone(),
         symbols: extract.symbols.clone(),
         elf_symbols: inverse(order),
         records,

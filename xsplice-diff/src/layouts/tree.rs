@@ -30,7 +30,7 @@ pub fn users_in(
     object: &str,
     bytes: &[u8],
     changes: &[LayoutChange],
-    changed: &HashSet<&str>,
+    changed: &HashSet<String>,
 ) -> Result<Vec<Found>, DiffError> {
     let concerns = |change: &LayoutChange| {
         change.breaks && change.is_shared && !change.objects.iter().any(|name| name == object)
@@ -106,7 +106,7 @@ fn same_types(types: &Types<'_>, change: &LayoutChange) -> Vec<EntryId> {
 }
 
 /// Who refers to a global function of another object.
-fn callers(object: &str, build: &Build<'_>, name: &str, changed: &HashSet<&str>) -> Vec<User> {
+fn callers(object: &str, build: &Build<'_>, name: &str, changed: &HashSet<String>) -> Vec<User> {
     let mut users = BTreeSet::new();
     build.each_reference(|source, _, target| {
         let Target::Symbol { symbol, .. } = target else {
