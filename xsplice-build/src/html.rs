@@ -12,6 +12,7 @@ mod checks;
 mod code;
 mod evidence;
 mod functions;
+mod layouts;
 mod manual;
 mod map;
 mod text;
@@ -98,6 +99,7 @@ pub fn render(page: &Page<'_>) -> String {
         ("refusals", "Refusals", evidence::refusals(page)),
         ("map", "Where it lands", map::chapter(page, &functions)),
         ("functions", "Functions", functions::chapter(&functions)),
+        ("layouts", "Layouts", layouts::chapter(page)),
         ("data", "Data", evidence::data(page)),
         ("special", "Special sections", evidence::special(page)),
         ("hooks", "Hooks", evidence::hooks(page)),

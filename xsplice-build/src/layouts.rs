@@ -10,7 +10,7 @@ use xsplice_diff::ObjectDiff;
 use xsplice_diff::layouts::{self, LayoutChange, Seen};
 use xsplice_diff::report::Status;
 
-use crate::inputs::Input;
+use crate::inputs::{Bytes, Input};
 use crate::merged::Merged;
 
 /// Completes the layout changes of `diffs` with their users in the tree and decides about them;
@@ -22,6 +22,20 @@ pub fn settle(
     merged: &Merged,
 ) -> Vec<LayoutChange> {
     let mut changes = layouts::merge(diffs);
+    if diffs.iter().any(|diff| !diff.layouts.unpaired.is_empty()) {
+        let elsewhere: Vec<_> = inputs
+            .par_iter()
+            .filter(|input| !merged.parts.contains_key(&input.name))
+            .filter_map(|input| match &input.bytes {
+                Bytes::Both { original, patched } if original[..] != patched[..] => {
+                    layouts::changed_elsewhere(&input.name, original, patched, diffs).ok()
+                }
+                _ => None,
+            })
+            .collect();
+        changes.extend(elsewhere.into_iter().flatten());
+        changes = layouts::merge_all(changes);
+    }
     let seen = match inputs {
         [_] => Seen::OneObject,
         _ => Seen::AllObjects,

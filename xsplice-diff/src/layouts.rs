@@ -19,7 +19,7 @@ use crate::build::Build;
 use crate::compare::Comparer;
 use crate::debug_sections;
 use crate::items::{ItemId, ItemKind};
-use crate::types::{EntryId, SHARED_UNIT, TypeKind, Types};
+use crate::types::{EntryId, SHARED_UNIT, TypeKind, TypeName, Types};
 
 mod fields;
 mod judge;
@@ -28,10 +28,11 @@ mod tree;
 mod uses;
 mod wording;
 
-pub use judge::{Seen, judge, merge};
-pub use tree::{Found, add_users, users_in};
+pub use judge::{Seen, judge, merge, merge_all};
+pub use tree::{Found, add_users, changed_elsewhere, users_in};
 pub use wording::{differences as say_differences, field as say_field, summary};
 
+pub use fields::Shape;
 use fields::{differences, shape};
 use reach::{Reached, Root, reach};
 use uses::{Edges, Uses};
@@ -46,6 +47,20 @@ pub struct Layouts {
     pub not_compared: Option<NotCompared>,
     /// What differs.
     pub changes: Vec<LayoutChange>,
+    /// Types that the original object does not know: new ones, or known to other objects alone.
+    #[serde(skip)]
+    pub unpaired: Vec<Unpaired>,
+}
+
+/// A type that the patched object uses and the original did not know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unpaired {
+    /// Its name.
+    name: TypeName,
+    /// Its whole layout.
+    shape: Shape,
+    /// How the object comes to it.
+    reaching: Reaching,
 }
 
 /// Why layouts were not compared.
@@ -92,7 +107,7 @@ pub struct LayoutChange {
     pub is_shared: bool,
     /// The whole old layout: tells a type from another of its name.
     #[serde(skip)]
-    pub old_shape: Vec<String>,
+    pub old_shape: Shape,
 }
 
 /// What kind of thing changed.
@@ -240,19 +255,25 @@ pub fn find(
     new_types: Option<&Types<'_>>,
 ) -> Layouts {
     let (original, patched) = (comparer.original, comparer.patched);
-    if changed.is_empty() || original.object.sections.is_empty() {
+    if changed.is_empty() {
         return Layouts::default();
     }
-    let (Some(old_types), Some(new_types)) = (old_types, new_types) else {
-        let why = match (old_types, new_types) {
-            (None, None) => NotCompared::NoDebugInformation,
-            (None, Some(_)) => NotCompared::NoDebugInformationInOriginal,
-            (Some(_), _) => NotCompared::NoDebugInformationInPatched,
-        };
-        return Layouts {
-            not_compared: Some(why),
-            ..Layouts::default()
-        };
+    let nothing = Types::default();
+    let (old_types, new_types) = match (old_types, new_types) {
+        (Some(old), Some(new)) => (old, new),
+        // Of an object that is new as a whole, every type is.
+        (None, Some(new)) if original.object.sections.is_empty() => (&nothing, new),
+        (old, new) => {
+            let why = match (old.is_some(), new.is_some()) {
+                (false, true) => NotCompared::NoDebugInformationInOriginal,
+                (true, _) => NotCompared::NoDebugInformationInPatched,
+                (false, false) => NotCompared::NoDebugInformation,
+            };
+            return Layouts {
+                not_compared: Some(why),
+                ..Layouts::default()
+            };
+        }
     };
     let comparison = Comparison {
         object,
@@ -333,10 +354,10 @@ impl Comparison<'_, '_, '_> {
             let twin = units.iter().find(|(_, old)| **old == reached.unit);
             twin.map(|(new, old)| (*new, *old, reached))
         });
-        let from_new = reached_by_new.iter().filter_map(|reached| {
-            units
-                .get(&reached.unit)
-                .map(|old| (reached.unit, *old, reached))
+        // A unit that is new has no types of before.
+        let from_new = reached_by_new.iter().map(|reached| {
+            let old = units.get(&reached.unit).copied().unwrap_or(SHARED_UNIT);
+            (reached.unit, old, reached)
         });
         let mut seen = BTreeSet::new();
         for (new_unit, old_unit, reached) in from_new.chain(from_old) {
@@ -346,6 +367,13 @@ impl Comparison<'_, '_, '_> {
             }
             let olds = self.old.types.named(old_unit, &reached.name);
             let news = self.new.types.named(new_unit, &reached.name);
+            if let (true, Some(new)) = (olds.is_empty(), news.first()) {
+                layouts.unpaired.push(Unpaired {
+                    name: reached.name.clone(),
+                    shape: shape(self.new.types, *new),
+                    reaching: self.reaching(reached),
+                });
+            }
             if olds.is_empty() || news.is_empty() {
                 continue;
             }
@@ -355,7 +383,7 @@ impl Comparison<'_, '_, '_> {
                 differences(self.old.types, *old, self.new.types, *new, &reached.name)
             });
             if let Some(mut change) = change {
-                change.old_shape = shape(self.old.types, olds[0]).1;
+                change.old_shape = shape(self.old.types, olds[0]);
                 change.objects.push(self.object.to_owned());
                 change.reached.push(self.reaching(reached));
                 targets.insert(key.clone(), olds.to_vec());
@@ -512,7 +540,7 @@ impl Comparison<'_, '_, '_> {
             users: users.into_iter().collect(),
             distant_users: 0,
             is_shared: !symbol.is_local(),
-            old_shape: Vec::new(),
+            old_shape: Shape::default(),
         })
     }
 }

@@ -125,19 +125,28 @@ fn anonymous(types: &Types<'_>, member: EntryId) -> Option<EntryId> {
     None
 }
 
-/// A number that is the same for two layouts if they are the same, whatever the build.
-pub(super) fn shape(types: &Types<'_>, id: EntryId) -> (Option<u64>, Vec<String>) {
-    let all = fields(types, id).into_iter().map(|field| {
+/// A whole layout: equal for two types that are laid out alike under the same names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Shape {
+    size_bytes: Option<u64>,
+    fields: Vec<String>,
+}
+
+/// The layout of a type.
+pub(super) fn shape(types: &Types<'_>, id: EntryId) -> Shape {
+    let said = |field: Field| {
         let value = field
             .value
-            .map(|value| value.to_string())
-            .unwrap_or_default();
+            .map_or_else(String::new, |value| value.to_string());
         format!(
             "{} {} {} {value}",
             field.name, field.offset_bits, field.size_bits
         )
-    });
-    (types.size_bytes(id), all.collect())
+    };
+    Shape {
+        size_bytes: types.size_bytes(id),
+        fields: fields(types, id).into_iter().map(said).collect(),
+    }
 }
 
 /// What differs between two builds of a type; `None` when nothing does.
@@ -178,7 +187,7 @@ pub(super) fn differences(
         users: Vec::new(),
         distant_users: 0,
         is_shared: name.function.is_none() && name.naming != Naming::Variable,
-        old_shape: Vec::new(),
+        old_shape: Shape::default(),
     })
 }
 

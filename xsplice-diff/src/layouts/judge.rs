@@ -20,8 +20,15 @@ pub enum Seen {
 /// The changes of several objects, each once, in order of name.
 #[must_use]
 pub fn merge(diffs: &[ObjectDiff<'_>]) -> Vec<LayoutChange> {
+    let changes = diffs.iter().flat_map(|diff| &diff.layouts.changes);
+    merge_all(changes.cloned().collect())
+}
+
+/// Makes one of those changes that are the same in several objects.
+#[must_use]
+pub fn merge_all(changes: Vec<LayoutChange>) -> Vec<LayoutChange> {
     let mut merged: BTreeMap<LayoutChange, LayoutChange> = BTreeMap::new();
-    for change in diffs.iter().flat_map(|diff| &diff.layouts.changes) {
+    for change in &changes {
         // What makes two changes the same is all but where they were found.
         let key = LayoutChange {
             objects: if change.is_shared {
@@ -44,7 +51,10 @@ pub fn merge(diffs: &[ObjectDiff<'_>]) -> Vec<LayoutChange> {
     }
     let mut all: Vec<LayoutChange> = merged.into_values().collect();
     for change in &mut all {
+        change.objects.sort();
+        change.objects.dedup();
         change.reached.sort();
+        change.reached.dedup();
         change.users.sort();
     }
     all.sort_by(|a, b| (&a.said, &a.objects).cmp(&(&b.said, &b.objects)));

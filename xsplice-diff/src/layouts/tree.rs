@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::fields::shape;
+use super::fields::{differences, shape};
 use super::uses::{self, Edges, Uses};
-use super::{ChangedKind, LayoutChange, Side, User};
+use super::{ChangedKind, LayoutChange, Side, Unpaired, User};
 use crate::build::Build;
 use crate::error::DiffError;
+use crate::object::ElfObject;
 use crate::relocation::Target;
+use crate::report::ObjectDiff;
 use crate::types::read::TypeSections;
 use crate::types::{EntryId, Types};
 
@@ -93,6 +95,62 @@ pub fn add_users(changes: &mut [LayoutChange], found: impl IntoIterator<Item = F
     }
 }
 
+/// Looks in another object of the tree, which differs between the builds, for the layouts that
+/// types had which an object of `diffs` did not know before: a header that it includes only now,
+/// or an object that is new as a whole. A type that nobody knew before is new and breaks nothing.
+///
+/// # Errors
+///
+/// When one of the two is not a well-formed x86-64 object.
+pub fn changed_elsewhere(
+    object: &str,
+    original: &[u8],
+    patched: &[u8],
+    diffs: &[ObjectDiff<'_>],
+) -> Result<Vec<LayoutChange>, DiffError> {
+    let wanted: Vec<&Unpaired> = diffs
+        .iter()
+        .filter(|diff| diff.object != object)
+        .flat_map(|diff| &diff.layouts.unpaired)
+        .filter(|unpaired| unpaired.name.function.is_none())
+        .filter(|unpaired| is_mentioned(original, &unpaired.name.name))
+        .collect();
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let old = ElfObject::parse(object, original).map_err(DiffError::in_original)?;
+    let new = ElfObject::parse(object, patched)?;
+    let (old, new) = (TypeSections::new(&old), TypeSections::new(&new));
+    let old = old.as_ref().and_then(TypeSections::read);
+    let new = new.as_ref().and_then(TypeSections::read);
+    let (Some(old), Some(new)) = (old, new) else {
+        return Ok(Vec::new());
+    };
+    let mut changes = Vec::new();
+    for unpaired in wanted {
+        let of_name = |types: &Types<'_>| -> Vec<EntryId> {
+            let named = types.all_named();
+            let ours = named.filter(|(_, name, _)| **name == unpaired.name);
+            ours.flat_map(|(_, _, ids)| ids).copied().collect()
+        };
+        // The other object must have the same type now; else it only has the same name.
+        let now = of_name(&new)
+            .into_iter()
+            .find(|id| shape(&new, *id) == unpaired.shape);
+        let before = of_name(&old).first().copied();
+        let (Some(before), Some(now)) = (before, now) else {
+            continue;
+        };
+        if let Some(mut change) = differences(&old, before, &new, now, &unpaired.name) {
+            change.old_shape = shape(&old, before);
+            change.objects.push(unpaired.reaching.object.clone());
+            change.reached.push(unpaired.reaching.clone());
+            changes.push(change);
+        }
+    }
+    Ok(changes)
+}
+
 /// The types of an object that have the old name and the old layout: one of the same name that
 /// another file declares for itself is not it.
 fn same_types(types: &Types<'_>, change: &LayoutChange) -> Vec<EntryId> {
@@ -101,7 +159,7 @@ fn same_types(types: &Types<'_>, change: &LayoutChange) -> Vec<EntryId> {
         .filter(|(_, name, _)| name.name == change.name && name.to_string() == change.said)
         .flat_map(|(_, _, ids)| ids)
         .copied()
-        .filter(|id| shape(types, *id) == (change.old_size, change.old_shape.clone()))
+        .filter(|id| shape(types, *id) == change.old_shape)
         .collect()
 }
 

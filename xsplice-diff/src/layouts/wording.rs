@@ -157,8 +157,11 @@ fn size(slot: &Option<Slot>) -> String {
 
 fn users(change: &LayoutChange) -> String {
     if change.users.is_empty() && change.distant_users == 0 {
-        return "no unchanged function uses it, but what was made in the old layout stays so"
-            .to_owned();
+        let stays = match change.kind {
+            ChangedKind::Enumeration => "what was stored keeps the old values",
+            _ => "what was made in the old layout stays so",
+        };
+        return format!("no unchanged function uses it, but {stays}");
     }
     let mut text = if change.users.is_empty() {
         "no unchanged function uses it directly".to_owned()
