@@ -266,10 +266,11 @@ fn prove_tree(
         let message = format!(
             "only {proven} of {} functions of {objects} of {} objects are in {} as they were \
              compiled; give the tree that this image was linked from, or the image that was linked \
-             from this tree",
+             from this tree{}",
             proven + failed,
             objects + superseded,
-            base.path()
+            base.path(),
+            report.toolchain.smell()
         );
         let original = arguments.orig.display().to_string();
         report

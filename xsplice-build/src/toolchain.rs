@@ -48,6 +48,19 @@ impl Fingerprint {
         self.base = Some(base);
     }
 
+    /// What a tree that is not in the base smells of, as the end of a sentence.
+    #[must_use]
+    pub fn smell(&self) -> String {
+        if self.not_in_base.is_empty() {
+            return String::new();
+        }
+        format!(
+            "; it smells of another toolchain: the objects were compiled by {}, which the base \
+             does not have",
+            self.not_in_base.join(", ")
+        )
+    }
+
     /// What a person must know: nothing, unless the base is by others than the objects. What
     /// differs between the two builds is among the refusals or the accepted differences.
     #[must_use]

@@ -390,13 +390,17 @@ impl Comparison<'_, '_, '_> {
                 found.insert(key, change);
             }
         }
-        let runs = self.unchanged(changed);
-        let edges = Edges::new(self.old.types);
-        for (key, change) in &mut found {
-            if change.breaks {
+        if found.values().any(|change| change.breaks) {
+            let unchanged = uses::functions(&self.old, |item, _| {
+                let root = self.comparer.correlation.original_root(item);
+                let twin = self.comparer.correlation.patched(root);
+                !twin.is_some_and(|twin| changed.contains(&twin))
+            });
+            let edges = Edges::new(self.old.types);
+            for (key, change) in &mut found {
                 let uses = Uses::new(self.old.types, &edges, &targets[key]);
-                let users = uses.users(&self.old, self.object, runs.iter().copied());
-                (change.users, change.distant_users) = users;
+                (change.users, change.distant_users) = uses.users(self.object, &unchanged);
+                self.add_holders(change, &uses, &subjects);
             }
         }
         layouts.changes.extend(found.into_values());
@@ -411,6 +415,32 @@ impl Comparison<'_, '_, '_> {
         }
         layouts.changes.sort();
         layouts
+    }
+
+    /// Adds the changed functions that have something of the type themselves: the walk only tells
+    /// the first.
+    fn add_holders(&self, change: &mut LayoutChange, uses: &Uses<'_, '_>, subjects: &[Subject]) {
+        for subject in subjects {
+            let Some((item, entry)) = subject.original else {
+                continue;
+            };
+            let Some(held) = uses.held(&self.old.roots(item, entry)) else {
+                continue;
+            };
+            let function = self.new.build.name(subject.patched.0);
+            if !change
+                .reached
+                .iter()
+                .any(|known| known.function == function)
+            {
+                change.reached.push(Reaching {
+                    object: self.object.to_owned(),
+                    function: function.to_owned(),
+                    held,
+                    through: None,
+                });
+            }
+        }
     }
 
     fn reaching(&self, reached: &Reached) -> Reaching {
@@ -470,17 +500,6 @@ impl Comparison<'_, '_, '_> {
             })
         };
         subjects.iter().filter_map(of).collect()
-    }
-
-    /// Functions of the original that go on running, each with its entry.
-    fn unchanged(&self, changed: &BTreeSet<ItemId>) -> Vec<(ItemId, EntryId)> {
-        uses::functions(&self.old)
-            .filter(|(item, _)| {
-                let root = self.comparer.correlation.original_root(*item);
-                let twin = self.comparer.correlation.patched(root);
-                !twin.is_some_and(|twin| changed.contains(&twin))
-            })
-            .collect()
     }
 
     /// A prototype that differs, and who goes on calling the function by the old one.
@@ -549,16 +568,27 @@ impl Comparison<'_, '_, '_> {
 /// alone.
 #[must_use]
 pub fn types_of(layouts: &Layouts, function: &str) -> Vec<String> {
-    let breaking = layouts
-        .changes
-        .iter()
-        .filter(|change| change.breaks && change.kind != ChangedKind::Prototype);
-    let all: Vec<&LayoutChange> = breaking.collect();
-    let own = all.iter().filter(|change| {
+    let is_own = |change: &LayoutChange| {
         change
             .reached
             .iter()
             .any(|reaching| reaching.function == function && reaching.held != Held::ThroughOthers)
-    });
-    own.map(|change| change.said.clone()).collect()
+    };
+    broken_types(layouts)
+        .filter(|change| is_own(change))
+        .map(|change| change.said.clone())
+        .collect()
+}
+
+/// Whether any type has another layout.
+#[must_use]
+pub fn any_breaks(layouts: &Layouts) -> bool {
+    broken_types(layouts).next().is_some()
+}
+
+fn broken_types(layouts: &Layouts) -> impl Iterator<Item = &LayoutChange> {
+    layouts
+        .changes
+        .iter()
+        .filter(|change| change.breaks && change.kind != ChangedKind::Prototype)
 }

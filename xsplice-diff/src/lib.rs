@@ -252,12 +252,20 @@ pub fn diff_builds<'data>(
     diff
 }
 
-/// Functions that differ in displacements alone are told which types' layouts it is.
+/// Functions that differ in displacements alone are told which types' layouts it is. Where debug
+/// information shows that no type of theirs changed, it is something else, and not said.
 fn name_layouts(diff: &mut ObjectDiff<'_>) {
+    let layouts = &diff.layouts;
+    let is_known = layouts.compared > 0;
     for function in &mut diff.functions {
+        let named = layouts::types_of(layouts, &function.name);
+        let is_refuted = is_known && named.is_empty() && !layouts::any_breaks(layouts);
+        function
+            .reasons
+            .retain(|reason| !(is_refuted && matches!(reason, Reason::LayoutOnly { .. })));
         for reason in &mut function.reasons {
             if let Reason::LayoutOnly { types } = reason {
-                *types = layouts::types_of(&diff.layouts, &function.name);
+                types.clone_from(&named);
             }
         }
     }

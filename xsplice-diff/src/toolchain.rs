@@ -120,7 +120,8 @@ impl Toolchain {
         self.flags.extend(flags.map(str::to_owned));
     }
 
-    fn add_properties(&mut self, note: &[u8]) {
+    /// Adds what a `.note.gnu.property` section says.
+    pub fn add_properties(&mut self, note: &[u8]) {
         /// `GNU_PROPERTY_X86_FEATURE_1_AND` of the x86-64 psABI, and its bits.
         const FEATURES: u32 = 0xc000_0002;
         const BITS: [(u32, &str); 2] = [(1, "ibt"), (2, "shstk")];

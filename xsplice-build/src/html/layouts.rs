@@ -84,7 +84,7 @@ fn slot(slot: Option<&Slot>) -> String {
 }
 
 fn reached(change: &LayoutChange) -> String {
-    let Some(first) = change.reached.first() else {
+    let Some(first) = change.reached.iter().min_by_key(|one| one.held) else {
         return String::new();
     };
     let how = match first.held {

@@ -65,9 +65,7 @@ pub fn users_in(
         build: &build,
         types: &types,
     };
-    let running: Vec<_> = uses::functions(&side)
-        .filter(|(_, entry)| !changed.contains(types.name_of(*entry)))
-        .collect();
+    let unchanged = uses::functions(&side, |_, name| !changed.contains(name));
     let edges = Edges::new(&types);
     for (index, change) in wanted {
         let targets = same_types(&types, change);
@@ -75,7 +73,7 @@ pub fn users_in(
             continue;
         }
         let uses = Uses::new(&types, &edges, &targets);
-        let (users, distant_users) = uses.users(&side, object, running.iter().copied());
+        let (users, distant_users) = uses.users(object, &unchanged);
         found.push(Found {
             change: index,
             users,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Side, User};
+use super::{Held, Side, User};
 use crate::build::Build;
 use crate::debug_sections;
 use crate::items::{ItemId, ItemKind};
@@ -120,25 +120,38 @@ impl<'a, 'd> Uses<'a, 'd> {
             .map_or(Use::None, |id| self.uses[id.0 as usize])
     }
 
+    /// How a function with these roots has something of the type itself; `None` when it has not.
+    pub(super) fn held(&self, roots: &[EntryId]) -> Option<Held> {
+        let direct = roots.iter().filter(|root| self.of(**root) == Use::Direct);
+        let points = |root: &EntryId| {
+            self.types
+                .type_of(*root)
+                .and_then(|id| self.types.stripped(id))
+                .is_some_and(|id| is_pointer(self.types.entry(id).tag))
+        };
+        direct
+            .map(|root| {
+                if points(root) {
+                    Held::ByPointer
+                } else {
+                    Held::ByValue
+                }
+            })
+            .min()
+    }
+
     /// Of some functions those that use it directly, and how many others can come to it.
-    pub(super) fn users(
-        &self,
-        side: &Side<'_, '_>,
-        object: &str,
-        functions: impl Iterator<Item = (ItemId, EntryId)>,
-    ) -> (Vec<User>, usize) {
+    pub(super) fn users(&self, object: &str, functions: &[Function<'_>]) -> (Vec<User>, usize) {
         let mut direct = BTreeSet::new();
         let mut distant = BTreeSet::new();
-        for (item, entry) in functions {
-            let roots = side.roots(item, entry);
-            let most = roots.iter().map(|root| self.of(*root)).max();
-            let name = self.types.name_of(entry);
+        for function in functions {
+            let most = function.roots.iter().map(|root| self.of(*root)).max();
             match most.unwrap_or(Use::None) {
                 Use::Direct => {
-                    direct.insert(name);
+                    direct.insert(function.name);
                 }
                 Use::Distant => {
-                    distant.insert(name);
+                    distant.insert(function.name);
                 }
                 Use::None => {}
             }
@@ -149,6 +162,13 @@ impl<'a, 'd> Uses<'a, 'd> {
         });
         (users.collect(), distant.difference(&direct).count())
     }
+}
+
+/// A function, with everything in it that has a type.
+pub(super) struct Function<'d> {
+    /// The name that the author gave it.
+    name: &'d str,
+    roots: Vec<EntryId>,
 }
 
 /// Marks what leads to `targets` by edges that are followed; returns all of it.
@@ -179,18 +199,26 @@ fn walk(
     found
 }
 
-/// The functions of a build that debug information knows and that run after the boot.
-pub(super) fn functions<'s>(
-    side: &'s Side<'_, '_>,
-) -> impl Iterator<Item = (ItemId, EntryId)> + use<'s> {
-    side.build.items.ids().filter_map(|item| {
+/// Those functions of a build that debug information knows, that run after the boot, and that
+/// `is_wanted` takes.
+pub(super) fn functions<'d>(
+    side: &Side<'d, '_>,
+    is_wanted: impl Fn(ItemId, &str) -> bool,
+) -> Vec<Function<'d>> {
+    let of = |item| {
         let place = side.build.items.item(item);
         if place.kind != ItemKind::Function || !runs(side.build, item) {
             return None;
         }
         let address = debug_sections::address(place.section, place.offset)?;
-        Some((item, side.types.function_at(address)?))
-    })
+        let entry = side.types.function_at(address)?;
+        let name = side.types.name_of(entry);
+        is_wanted(item, name).then(|| Function {
+            name,
+            roots: side.roots(item, entry),
+        })
+    };
+    side.build.items.ids().filter_map(of).collect()
 }
 
 /// Whether an item is still there once the boot is over, and is no mere annotation.

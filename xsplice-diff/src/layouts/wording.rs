@@ -26,7 +26,7 @@ pub(super) fn problem(change: &LayoutChange) -> String {
         );
     }
     let mut text = format!("{}; ", differences(change));
-    if let Some(reaching) = change.reached.first() {
+    if let Some(reaching) = change.reached.iter().min_by_key(|one| one.held) {
         let through = reaching.through.as_deref().unwrap_or("others");
         let function = &reaching.function;
         let _ = match reaching.held {

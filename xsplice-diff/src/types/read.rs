@@ -211,8 +211,14 @@ fn attributes<'d>(
                 entry.name = str::from_utf8(unit.attr_string(value)?.slice()).unwrap_or("");
             }
             gimli::DW_AT_type => entry.reference = reference(unit, &value, section),
-            gimli::DW_AT_abstract_origin | gimli::DW_AT_specification | gimli::DW_AT_signature => {
-                entry.origin = reference(unit, &value, section)
+            gimli::DW_AT_abstract_origin | gimli::DW_AT_specification => {
+                entry.origin = reference(unit, &value, section);
+            }
+            gimli::DW_AT_signature => {
+                // It stands for the type in that unit, whether it calls itself a declaration or
+                // not.
+                entry.origin = reference(unit, &value, section);
+                entry.is_declaration = true;
             }
             gimli::DW_AT_byte_size => entry.size_bytes = attribute.udata_value(),
             gimli::DW_AT_bit_size => entry.size_bits = attribute.udata_value(),
@@ -248,7 +254,7 @@ fn attributes<'d>(
                 }
             }
             gimli::DW_AT_declaration => {
-                entry.is_declaration = value == gimli::AttributeValue::Flag(true);
+                entry.is_declaration |= value == gimli::AttributeValue::Flag(true);
             }
             gimli::DW_AT_low_pc => addresses.extend(unit.attr_address(value)?),
             gimli::DW_AT_ranges if entry.tag == gimli::DW_TAG_subprogram => {

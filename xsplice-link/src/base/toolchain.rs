@@ -28,6 +28,7 @@ pub struct BaseToolchain {
 pub(super) struct Marks<'data> {
     comment: &'data [u8],
     gold: &'data [u8],
+    property: &'data [u8],
 }
 
 impl<'data> Marks<'data> {
@@ -41,6 +42,7 @@ impl<'data> Marks<'data> {
         Marks {
             comment: section(b".comment"),
             gold: section(GOLD),
+            property: section(b".note.gnu.property"),
         }
     }
 
@@ -48,6 +50,7 @@ impl<'data> Marks<'data> {
     pub(super) fn read(self, debug_info: &DebugInfo<'_>) -> BaseToolchain {
         let mut made = BaseToolchain::default();
         made.compiled_by.add_comment(self.comment);
+        made.compiled_by.add_properties(self.property);
         let is_linker = |text: &String| LINKERS.iter().any(|start| text.starts_with(start));
         let mut linkers = made.compiled_by.compilers.extract_if(.., is_linker);
         made.linker = linkers
