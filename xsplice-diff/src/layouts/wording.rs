@@ -15,10 +15,7 @@ pub(super) fn problem(change: &LayoutChange) -> String {
         let users = if change.users.is_empty() {
             "other objects may call it, which are not at hand".to_owned()
         } else {
-            format!(
-                "{} by the old one, for they do not change",
-                named_users(change, "goes on calling it", "go on calling it")
-            )
+            named_users(change, "stays with the old one", "stay with the old one")
         };
         return format!(
             "the prototype is {how}; {users}; leave the function as it is and give the new one \
