@@ -37,6 +37,9 @@ pub struct Description {
     /// Why the claim does not hold yet; the tests of such a case are ignored unless asked for.
     #[serde(default)]
     pub pending: Option<String>,
+    /// Why one object by itself tells less than the tree; then the commands are not run one by one.
+    #[serde(default)]
+    pub needs_tree: Option<String>,
     /// Further arguments of the command.
     #[serde(default)]
     pub arguments: Vec<String>,

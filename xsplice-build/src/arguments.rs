@@ -100,6 +100,14 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub deny: Option<PathBuf>,
 
+    /// Refuse when more functions than this would be replaced
+    #[arg(long, value_name = "N")]
+    pub max_functions: Option<usize>,
+
+    /// Refuse when the functions of the payload hold more bytes than this
+    #[arg(long, value_name = "N")]
+    pub max_bytes: Option<u64>,
+
     /// Do not compare the original objects with the base (recorded in the payload)
     #[arg(long)]
     pub no_base_proof: bool,

@@ -13,6 +13,7 @@ mod code;
 mod evidence;
 mod functions;
 mod hunks;
+mod layouts;
 mod manual;
 mod map;
 mod text;
@@ -100,6 +101,7 @@ pub fn render(page: &Page<'_>) -> String {
         ("map", "Where it lands", map::chapter(page, &functions)),
         ("functions", "Functions", functions::chapter(&functions)),
         ("hunks", "Hunks of the patch", hunks::chapter(page)),
+        ("layouts", "Layouts", layouts::chapter(page)),
         ("data", "Data", evidence::data(page)),
         ("special", "Special sections", evidence::special(page)),
         ("hooks", "Hooks", evidence::hooks(page)),

@@ -7,12 +7,14 @@
 
 pub mod arguments;
 pub mod base;
+pub mod budget;
 pub mod code_page;
 pub mod compare;
 pub mod dependencies;
 pub mod html;
 pub mod hunks;
 pub mod inputs;
+pub mod layouts;
 pub mod manual;
 pub mod merged;
 pub mod name;
@@ -25,6 +27,7 @@ pub mod report;
 pub mod run;
 pub mod source;
 pub mod story;
+pub mod toolchain;
 pub mod voice;
 
 pub use arguments::Arguments;

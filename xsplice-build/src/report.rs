@@ -6,9 +6,13 @@ use std::path::Path;
 
 use serde::Serialize;
 use xsplice_diff::ObjectDiff;
+use xsplice_diff::layouts::{self, LayoutChange};
 use xsplice_diff::report::{Accepted, DataChange, FunctionChange, Ignored, SpecialSection};
 use xsplice_link::LinkError;
 use xsplice_link::output::write_json;
+use xsplice_link::verify::Outlook;
+
+use crate::toolchain::Fingerprint;
 
 use crate::hunks::HunkReport;
 
@@ -33,6 +37,14 @@ pub struct Report<'a> {
     pub ignored: Vec<Ignored>,
     /// Differences that the author acknowledged.
     pub accepted: Vec<&'a Accepted>,
+    /// Types and prototypes that differ between the builds, with who uses them.
+    pub layouts: &'a [LayoutChange],
+    /// How many types and prototypes were compared.
+    pub layouts_compared: usize,
+    /// Objects of which functions changed and no layout could be compared.
+    pub layouts_not_compared: Vec<NotCompared<'a>>,
+    /// What original, patched tree and base were built by.
+    pub toolchain: Fingerprint,
     /// Why there is no payload.
     pub refusals: Vec<RefusalEntry>,
     /// What became of each hunk of `--patch`; absent without it.
@@ -42,6 +54,17 @@ pub struct Report<'a> {
     pub proof: Option<ProofSummary>,
     /// The payload; `null` when none was made.
     pub payload: Option<PayloadSummary>,
+    /// What may be done with it later: applied again, replaced; `null` when none was made.
+    pub outlook: Option<Outlook>,
+}
+
+/// An object of which no layout could be compared.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct NotCompared<'a> {
+    /// The object.
+    pub object: &'a str,
+    /// Why.
+    pub why: layouts::NotCompared,
 }
 
 /// What was compared.
@@ -130,9 +153,14 @@ pub struct PayloadSummary {
 }
 
 impl<'a> Report<'a> {
-    /// A report of `diffs` that has come to no result yet.
+    /// A report of `diffs`, of which `layouts` are the layout changes of all, that has come to no
+    /// result yet.
     #[must_use]
-    pub fn new(inputs: Inputs, diffs: &'a [ObjectDiff<'_>]) -> Report<'a> {
+    pub fn new(
+        inputs: Inputs,
+        diffs: &'a [ObjectDiff<'_>],
+        layouts: &'a [LayoutChange],
+    ) -> Report<'a> {
         Report {
             schema: 1,
             tool: "xsplice-build",
@@ -149,10 +177,24 @@ impl<'a> Report<'a> {
                 .flat_map(|diff| diff.ignored.iter().cloned())
                 .collect(),
             accepted: diffs.iter().flat_map(|diff| &diff.accepted).collect(),
+            layouts,
+            layouts_compared: diffs.iter().map(|diff| diff.layouts.compared).sum(),
+            layouts_not_compared: diffs
+                .iter()
+                .filter_map(|diff| {
+                    let why = diff.layouts.not_compared?;
+                    Some(NotCompared {
+                        object: &diff.object,
+                        why,
+                    })
+                })
+                .collect(),
+            toolchain: Fingerprint::new(diffs),
             refusals: Vec::new(),
             hunks: None,
             proof: None,
             payload: None,
+            outlook: None,
         }
     }
 

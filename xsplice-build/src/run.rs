@@ -28,7 +28,9 @@ use crate::progress::Progress;
 use crate::proof::{Proof, prove};
 use crate::report::{BaseInput, Inputs, ProofSummary, RefusalEntry, Report};
 use crate::voice::{complain, detail, tell, visibility};
-use crate::{base, dependencies, merged, name, patch_file, payload, source, story};
+use crate::{
+    base, budget, dependencies, layouts, merged, name, patch_file, payload, source, story,
+};
 
 /// What the command's exit status says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,13 +118,19 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
     drop(progress);
     let merged = merged::find(&inputs);
     comparison.drop_covered(&merged);
+    let layouts = layouts::settle(&mut comparison.diffs, &inputs, &merged);
+    xsplice_diff::toolchain::judge(&mut comparison.diffs);
 
     let ignored_names = ignored.iter().map(|pair| pair.name().to_owned()).collect();
     let described = describe(arguments, &inputs, &comparison, ignored_names, &merged);
-    let mut report = Report::new(described, &comparison.diffs);
+    let mut report = Report::new(described, &comparison.diffs, &layouts);
     tell(
         arguments,
         &story::changes(&report, &comparison.diffs, detail(arguments)),
+    );
+    tell(
+        arguments,
+        &xsplice_diff::layouts::summary(&comparison.diffs, &layouts),
     );
     if arguments.explain {
         for diff in &comparison.diffs {
@@ -155,6 +163,8 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
             path: base.path().to_owned(),
             build_id: base.build_id().to_string(),
         });
+        report.toolchain.add_base(base);
+        tell(arguments, &report.toolchain.warning());
     }
     let unlinked = match &base {
         Some(base) if !arguments.no_base_proof => {
@@ -165,6 +175,8 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
     report
         .refusals
         .extend(differ_refusals(&comparison.diffs, &unlinked, base.as_ref()));
+    let over = budget::exceeded(arguments, &report);
+    report.refusals.extend(over);
 
     let made = match &base {
         Some(base) if report.refusals.is_empty() => {
@@ -305,10 +317,11 @@ fn prove_tree(
         let message = format!(
             "only {proven} of {} functions of {objects} of {} objects are in {} as they were \
              compiled; give the tree that this image was linked from, or the image that was linked \
-             from this tree",
+             from this tree{}",
             proven + failed,
             objects + superseded,
-            base.path()
+            base.path(),
+            report.toolchain.smell()
         );
         let original = arguments.orig.display().to_string();
         report
@@ -443,13 +456,19 @@ impl LinkJob<'_> {
             let summary = payload::summary(&linked, &path);
             tell(
                 self.arguments,
-                &story::payload(&summary, self.base.path(), dry_run),
+                &story::payload(
+                    &summary,
+                    verification.outlook.as_ref(),
+                    self.base.path(),
+                    dry_run,
+                ),
             );
             let given = self.arguments;
             if given.src.is_some() && given.base.is_none() && given.given_orig.is_none() {
                 tell(given, &story::own_base(self.base.path()));
             }
             report.payload = Some(summary);
+            report.outlook.clone_from(&verification.outlook);
         }
         let path = path.display().to_string();
         Ok(Some(Made {

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use anstyle::{AnsiColor, Style};
 use xsplice_diff::ObjectDiff;
 use xsplice_diff::report::{FunctionChange, Status, Verdict};
+use xsplice_link::verify::Outlook;
 
 use crate::hunks::{Fate, HunkReport};
 use crate::report::{PayloadSummary, ProofSummary, RefusalEntry, Report};
@@ -276,7 +277,12 @@ pub fn proof(proof: &ProofSummary, base: &str, detail: Detail) -> String {
 
 /// The payload, and what to do with it.
 #[must_use]
-pub fn payload(payload: &PayloadSummary, base: &str, dry_run: bool) -> String {
+pub fn payload(
+    payload: &PayloadSummary,
+    outlook: Option<&Outlook>,
+    base: &str,
+    dry_run: bool,
+) -> String {
     let PayloadSummary {
         path,
         size,
@@ -291,6 +297,9 @@ pub fn payload(payload: &PayloadSummary, base: &str, dry_run: bool) -> String {
         "{GOOD}{wrote} {path}{GOOD:#}: {size} bytes, replaces {replaced}, passes verify\n  \
          build-id {build_id}\n  depends  {depends}\n  sha1     {sha1}\n"
     );
+    if let Some(outlook) = outlook {
+        let _ = write!(text, "{outlook}");
+    }
     if !dry_run {
         let _ = write!(
             text,

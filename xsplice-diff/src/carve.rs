@@ -19,6 +19,7 @@ use crate::options::Options;
 use crate::originals::{describe, file_of};
 use crate::refuse::Verdicts;
 use crate::special_entries::SpecialEntries;
+use crate::toolchain::Toolchain;
 
 /// Cuts out what travels. Nothing may have been refused.
 #[must_use]
@@ -45,6 +46,7 @@ pub fn carve<'data>(
                 .iter()
                 .map(|accepted| accepted.what.clone())
                 .collect(),
+            compiled_by: Toolchain::default(),
         },
         travelling: BTreeMap::new(),
         base: BTreeMap::new(),

@@ -11,6 +11,7 @@ use xsplice_abi::Profile;
 
 use crate::error::Side;
 use crate::extract::write_diff;
+use crate::layouts;
 use crate::options::Options;
 use crate::output::write_file;
 use crate::report::{ObjectDiff, Verdict};
@@ -142,6 +143,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     if let Some(ripple) = ripple(std::slice::from_ref(&diff)) {
         human.push_str(&format!("\n{ripple}\n"));
     }
+    let one = std::slice::from_ref(&diff);
+    human.push_str(&layouts::summary(one, &layouts::merge(one)));
     if arguments.explain {
         human.push_str(&explain::explain(&diff));
     }
@@ -190,6 +193,8 @@ fn json_report(arguments: &Arguments, diff: &ObjectDiff<'_>) -> anyhow::Result<S
         "ignored": diff.ignored,
         "accepted": diff.accepted,
         "refusals": diff.refusals,
+        "layouts": diff.layouts,
+        "toolchains": diff.toolchains,
         "payload": null,
     });
     let mut text = serde_json::to_string_pretty(&report)?;

@@ -13,6 +13,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use xsplice_abi::Profile;
 
+use crate::toolchain::Toolchain;
+
 mod description;
 mod read;
 mod write;
@@ -65,6 +67,8 @@ pub struct Extract<'data> {
     pub records: Vec<Record<'data>>,
     /// What the author acknowledged, for `.modinfo`: `WHAT:NAME`.
     pub accepted: Vec<String>,
+    /// What the original was compiled by: a base that is not made from it may tell.
+    pub compiled_by: Toolchain,
 }
 
 /// One allocated piece of a section.

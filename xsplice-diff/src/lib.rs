@@ -10,6 +10,7 @@ pub mod changes;
 pub mod command;
 pub mod compare;
 pub mod correlate;
+pub mod debug_sections;
 pub mod disassembly;
 pub mod error;
 pub mod explain;
@@ -17,6 +18,7 @@ pub mod extract;
 pub mod fall_through;
 pub mod include;
 pub mod items;
+pub mod layouts;
 pub mod line_numbers;
 pub mod line_table;
 pub mod log_call;
@@ -37,6 +39,8 @@ pub mod special_sections;
 pub mod strings;
 pub mod terminal;
 pub mod text;
+pub mod toolchain;
+pub mod types;
 pub mod users;
 mod wording;
 
@@ -52,10 +56,13 @@ use compare::Comparer;
 use correlate::correlate;
 use include::{Inclusion, include};
 use items::{ItemId, ItemKind};
+use layouts::Seen;
 use object::ElfObject;
 use refuse::Verdicts;
 use report::{DataChange, FunctionChange, Ignored, Reason, SpecialSection, Status};
 use special_entries::SpecialEntries;
+use toolchain::{Toolchain, Toolchains};
+use types::read::TypeSections;
 use users::Users;
 
 /// Compares two builds of one object. `name` is what the report calls it: its path in the tree,
@@ -116,6 +123,18 @@ pub fn originals<'data>(
     Ok(originals::functions(&build, &entries, |item| item))
 }
 
+/// What an object was compiled by.
+///
+/// # Errors
+///
+/// When it is not a well-formed x86-64 object.
+pub fn toolchain_of(name: &str, object: &[u8]) -> Result<Toolchain, DiffError> {
+    let object = ElfObject::parse(name, object)?;
+    let sections = TypeSections::new(&object);
+    let types = sections.as_ref().and_then(TypeSections::read);
+    Ok(Toolchain::of(&object, types.as_ref()))
+}
+
 /// Names of the source files that an object was compiled from, in order and each once: several
 /// for one that was merged from others.
 ///
@@ -169,7 +188,46 @@ pub fn diff_builds<'data>(
             options,
         )
     });
+    let travelling = changes
+        .functions
+        .keys()
+        .chain(inclusion.items.keys())
+        .copied()
+        .filter(|item| patched.items.item(*item).kind == ItemKind::Function)
+        .collect::<std::collections::BTreeSet<ItemId>>();
+    // Debug information is by far the largest part of an object: it is read when something
+    // travels, and then once.
+    let sections = |build: &Build<'_>| {
+        (!travelling.is_empty())
+            .then(|| TypeSections::new(&build.object))
+            .flatten()
+    };
+    let (old_sections, new_sections) = (sections(original), sections(patched));
+    let old_types = old_sections.as_ref().and_then(TypeSections::read);
+    let new_types = new_sections.as_ref().and_then(TypeSections::read);
+    let layouts = layouts::find(
+        name,
+        &comparer,
+        &travelling,
+        old_types.as_ref(),
+        new_types.as_ref(),
+    );
+    let toolchains = (!travelling.is_empty()).then(|| {
+        Toolchains::new(
+            Toolchain::of(&original.object, old_types.as_ref()),
+            Toolchain::of(&patched.object, new_types.as_ref()),
+        )
+    });
+    let extract = extract.map(|extract| Extract {
+        compiled_by: toolchains
+            .as_ref()
+            .map_or_else(Toolchain::default, |both| both.original.clone()),
+        ..extract
+    });
     let mut diff = ObjectDiff {
+        layouts,
+        toolchains,
+        acknowledged: verdicts.acknowledged().to_vec(),
         functions: functions(name, &comparer, &changes, &inclusion),
         data: data(name, &comparer, &inclusion),
         special_sections: special_sections(name, patched, &inclusion),
@@ -189,7 +247,31 @@ pub fn diff_builds<'data>(
                     .to_owned(),
         }
     }));
+    name_layouts(&mut diff);
+    let diffs = std::slice::from_mut(&mut diff);
+    let mut differ = layouts::merge(diffs);
+    layouts::judge(diffs, &mut differ, Seen::OneObject);
+    toolchain::judge(diffs);
     diff
+}
+
+/// Functions that differ in displacements alone are told which types' layouts it is. Where debug
+/// information shows that no type of theirs changed, it is something else, and not said.
+fn name_layouts(diff: &mut ObjectDiff<'_>) {
+    let layouts = &diff.layouts;
+    let is_known = layouts.compared > 0;
+    for function in &mut diff.functions {
+        let named = layouts::types_of(layouts, &function.name);
+        let is_refuted = is_known && named.is_empty() && !layouts::any_breaks(layouts);
+        function
+            .reasons
+            .retain(|reason| !(is_refuted && matches!(reason, Reason::LayoutOnly { .. })));
+        for reason in &mut function.reasons {
+            if let Reason::LayoutOnly { types } = reason {
+                types.clone_from(&named);
+            }
+        }
+    }
 }
 
 fn functions(

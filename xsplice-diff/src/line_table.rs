@@ -1,34 +1,18 @@
 //! Which source line each instruction of an object came from, by `.debug_line`.
 //!
-//! An object is not linked: the addresses in its line programs are relocations. Each section is
-//! given a stretch of addresses of its own, and the relocations are applied to a copy.
+//! [`crate::debug_sections`] gives each section addresses of its own.
 
 use gimli::{DebugLineOffset, EndianSlice, LittleEndian};
-use object::elf;
 
-use crate::object::{ElfObject, SectionId, SymbolPlace, field_bytes};
+use crate::debug_sections::{DebugSections, address};
+use crate::object::{ElfObject, SectionId};
 use crate::report::SourceLine;
 use crate::source_lines::{join, normalised};
 
 type Slice<'d> = EndianSlice<'d, LittleEndian>;
 
-/// Where a section's stretch of addresses begins: sections below 4 GiB are this far apart.
-const STRETCH_BITS: u32 = 32;
-
 /// Bytes of the length field of a line program itself.
 const LENGTH_BYTES: usize = 4;
-
-fn base(section: SectionId) -> u64 {
-    (u64::from(section.0) + 1) << STRETCH_BITS
-}
-
-/// The section and the offset in it that an address of the debug information stands for.
-pub(crate) fn place(address: u64) -> Option<(SectionId, u64)> {
-    let section = u32::try_from(address >> STRETCH_BITS)
-        .ok()?
-        .checked_sub(1)?;
-    Some((SectionId(section), address & ((1 << STRETCH_BITS) - 1)))
-}
 
 /// A stretch of code from one source line.
 #[derive(Clone, Copy, Debug)]
@@ -51,9 +35,10 @@ impl LineTable {
     /// Reads the table; `None` when there is none, or none that can be read.
     #[must_use]
     pub fn new(object: &ElfObject<'_>) -> Option<LineTable> {
-        let lines = relocated(object, ".debug_line")?;
-        let line_strings = relocated(object, ".debug_line_str").unwrap_or_default();
-        let strings = relocated(object, ".debug_str").unwrap_or_default();
+        let sections = DebugSections::new(object);
+        let lines = sections.contents(".debug_line")?;
+        let line_strings = sections.contents(".debug_line_str").unwrap_or_default();
+        let strings = sections.contents(".debug_str").unwrap_or_default();
         let mut table = LineTable {
             rows: Vec::new(),
             files: Vec::new(),
@@ -133,14 +118,14 @@ impl LineTable {
 
     /// The rows of the address, or those of the nearest address below it.
     fn rows_at(&self, section: SectionId, offset: u64) -> &[Row] {
-        let Some(address) = base(section).checked_add(offset) else {
+        let (Some(start), Some(address)) = (address(section, 0), address(section, offset)) else {
             return &[];
         };
         let end = self.rows.partition_point(|row| row.address <= address);
         let Some(last) = self.rows[..end].last() else {
             return &[];
         };
-        if last.address < base(section) {
+        if last.address < start {
             return &[];
         }
         let start = self.rows[..end].partition_point(|row| row.address < last.address);
@@ -168,11 +153,12 @@ fn file_name(
 /// Paths of the files that the headers of an object's line table name. Up to DWARF 4 the folder
 /// of the compilation is not among what they tell, so that leading folders may be missing.
 pub(crate) fn file_paths(object: &ElfObject<'_>) -> Vec<String> {
-    let Some(lines) = relocated(object, ".debug_line") else {
+    let sections = DebugSections::new(object);
+    let Some(lines) = sections.contents(".debug_line") else {
         return Vec::new();
     };
-    let line_strings = relocated(object, ".debug_line_str").unwrap_or_default();
-    let strings = relocated(object, ".debug_str").unwrap_or_default();
+    let line_strings = sections.contents(".debug_line_str").unwrap_or_default();
+    let strings = sections.contents(".debug_str").unwrap_or_default();
     let section = gimli::DebugLine::new(&lines, LittleEndian);
     let mut paths = Vec::new();
     let mut offset = 0;
@@ -200,45 +186,4 @@ pub(crate) fn file_paths(object: &ElfObject<'_>) -> Vec<String> {
         offset = next;
     }
     paths
-}
-
-/// The contents of a debug section with its relocations applied; `None` when there is none, or
-/// it is compressed.
-#[must_use]
-pub fn relocated(object: &ElfObject<'_>, name: &str) -> Option<Vec<u8>> {
-    let (id, section) = object
-        .sections()
-        .find(|(_, section)| section.name == name && !section.is_allocated())?;
-    if section.flags & elf::SHF_COMPRESSED.0 != 0 {
-        return None;
-    }
-    let mut bytes = section.data.to_vec();
-    for relocation in object.debug_relocations(id) {
-        let Some(symbol) = usize::try_from(relocation.symbol.0)
-            .ok()
-            .and_then(|symbol| object.symbols.get(symbol))
-        else {
-            continue;
-        };
-        let start = match symbol.place {
-            SymbolPlace::Section(section) if object.section(section).is_allocated() => {
-                base(section)
-            }
-            _ => 0,
-        };
-        let value = start
-            .wrapping_add(symbol.value)
-            .wrapping_add_signed(relocation.addend)
-            .to_le_bytes();
-        let size = usize::try_from(field_bytes(relocation.kind)).unwrap_or(0);
-        let field = usize::try_from(relocation.offset)
-            .ok()
-            .and_then(|at| bytes.get_mut(at..at.checked_add(size)?));
-        if let Some(field) = field
-            && size >= 4
-        {
-            field.copy_from_slice(&value[..size]);
-        }
-    }
-    Some(bytes)
 }

@@ -28,6 +28,8 @@ pub fn acceptable(code: RefusalCode) -> Option<&'static str> {
         RefusalCode::ChangedAssembly => "assembly",
         RefusalCode::CommonSymbol => "common",
         RefusalCode::AmbiguousStaticLocal => "static-local",
+        RefusalCode::ChangedLayout => "layout",
+        RefusalCode::ChangedPrototype => "prototype",
         _ => return None,
     })
 }
@@ -117,6 +119,12 @@ impl Verdicts {
             refusals: Vec::new(),
             accepted: Vec::new(),
         }
+    }
+
+    /// What the options and the patched object acknowledge.
+    #[must_use]
+    pub fn acknowledged(&self) -> &[String] {
+        &self.accept
     }
 
     /// Whether functions that seem to differ in line numbers alone are left out.

@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::extract::Extract;
+use crate::layouts::Layouts;
+use crate::toolchain::Toolchains;
 
 /// Everything that was found out about one pair of objects.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -24,7 +26,15 @@ pub struct ObjectDiff<'data> {
     pub accepted: Vec<Accepted>,
     /// Why no payload can be made. Not empty: no payload.
     pub refusals: Vec<Refusal>,
-    /// What the linker needs; `None` when nothing travels or something was refused.
+    /// How the layouts of the types compare that changed functions may look at.
+    pub layouts: Layouts,
+    /// What the two builds were compiled by; `None` when nothing travels.
+    pub toolchains: Option<Toolchains>,
+    /// What the options and the patched object acknowledge, whether it is needed or not.
+    #[serde(skip)]
+    pub acknowledged: Vec<String>,
+    /// What the linker needs; `None` when nothing travels or the code was refused. With a refused
+    /// layout it is there, for only the whole tree tells whether the layout was acknowledged.
     #[serde(skip)]
     pub extract: Option<Extract<'data>>,
 }
@@ -52,6 +62,9 @@ impl ObjectDiff<'_> {
             ignored: Vec::new(),
             accepted: Vec::new(),
             refusals: Vec::new(),
+            layouts: Layouts::default(),
+            toolchains: None,
+            acknowledged: Vec::new(),
             extract: None,
         }
     }
@@ -329,6 +342,12 @@ pub enum RefusalCode {
     MalformedHook,
     /// A symbol's kind (function, data) or binding changed so that it is no longer the same.
     SymbolKindChanged,
+    /// A structure, union or enumeration that changed functions use has another layout.
+    ChangedLayout,
+    /// A function takes or gives something else, and callers that do not change would not know.
+    ChangedPrototype,
+    /// The two builds are by different compilers, or with different flags.
+    ToolchainDiffers,
     /// The two objects were built for different machines or with different code models.
     ObjectsDiffer,
 }

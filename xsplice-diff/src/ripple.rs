@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::layouts::say_differences;
 use crate::report::{ObjectDiff, Reason};
 
 /// As many functions of one kind of difference are a ripple; fewer may each have their own cause.
@@ -30,16 +31,29 @@ pub fn ripple(diffs: &[ObjectDiff<'_>]) -> Option<String> {
     if functions < FUNCTIONS_MIN {
         return None;
     }
-    let of = if types.is_empty() {
-        "a structure".to_owned()
-    } else {
-        types.into_iter().collect::<Vec<_>>().join(", ")
-    };
     let plural = if objects.len() == 1 { "" } else { "s" };
     Some(format!(
-        "{functions} functions in {} object{plural} differ in displacements alone: the layout of \
-         {of} changed; what was made in the old layout stays so: keep the structure, and put what \
-         is new into a shadow variable",
-        objects.len()
+        "{functions} functions in {} object{plural} differ in displacements alone: {}; what was \
+         made in the old layout stays so: keep the structure, and put what is new into a shadow \
+         variable",
+        objects.len(),
+        causes(diffs, &types)
     ))
+}
+
+/// What changed, with the members where debug information tells them.
+fn causes(diffs: &[ObjectDiff<'_>], types: &BTreeSet<&str>) -> String {
+    if types.is_empty() {
+        return "the layout of a structure changed".to_owned();
+    }
+    let changes = || diffs.iter().flat_map(|diff| &diff.layouts.changes);
+    let all: BTreeSet<String> = types
+        .iter()
+        .map(|name| {
+            changes()
+                .find(|change| change.said == *name)
+                .map_or_else(|| (*name).to_owned(), say_differences)
+        })
+        .collect();
+    all.into_iter().collect::<Vec<_>>().join("; ")
 }

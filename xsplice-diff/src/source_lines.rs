@@ -14,9 +14,10 @@ use object::elf;
 use xsplice_abi::profile;
 
 use crate::build::Build;
+use crate::debug_sections::{DebugSections, place};
 use crate::error::DiffError;
 use crate::items::ItemKind;
-use crate::line_table::{file_paths, place, relocated};
+use crate::line_table::file_paths;
 use crate::object::{ElfObject, SectionId};
 
 type Slice<'d> = EndianSlice<'d, LittleEndian>;
@@ -28,7 +29,7 @@ pub enum LineInformation {
     Present,
     /// It was compiled without `-g`, or stripped.
     Missing,
-    /// Its debug sections are compressed (`-gz`), which is not read.
+    /// Its debug sections are compressed in a way that is not read.
     Compressed,
     /// It holds neither code nor data, so that there is nothing to say.
     Needless,
@@ -124,8 +125,9 @@ pub fn source_lines(
         return Ok(lines);
     }
     let build = Build::new(name, bytes, &profile::XSPLICE)?;
+    let debug = DebugSections::new(&build.object);
     let sections = DwarfSections::load(|id| {
-        Ok::<_, std::convert::Infallible>(relocated(&build.object, id.name()).unwrap_or_default())
+        Ok::<_, std::convert::Infallible>(debug.contents(id.name()).unwrap_or_default())
     });
     let Ok(sections) = sections;
     let dwarf = sections.borrow(|section| EndianSlice::new(section, LittleEndian));
@@ -161,7 +163,10 @@ fn information(object: &ElfObject<'_>) -> LineInformation {
         .sections()
         .find(|(_, section)| section.name == ".debug_line" && !section.is_allocated());
     match table {
-        Some((_, section)) if section.flags & elf::SHF_COMPRESSED.0 != 0 => {
+        Some((_, section))
+            if section.flags & elf::SHF_COMPRESSED.0 != 0
+                && DebugSections::new(object).contents(".debug_line").is_none() =>
+        {
             LineInformation::Compressed
         }
         Some((_, section)) if !section.data.is_empty() => LineInformation::Present,

@@ -279,4 +279,6 @@ pub enum RefusalCode {
     NotLinked,
     /// What was written does not pass `verify`.
     VerifyFailed,
+    /// More functions or bytes change than the caller allows.
+    OverBudget,
 }

@@ -220,7 +220,12 @@ fn plan_records(
                     proof::prove_at(base, &record.original, old.address)
                         .err()
                         .map(|failure| {
-                            failure.into_refusal(base, &extract.object, &record.original)
+                            failure.into_refusal(
+                                base,
+                                &extract.object,
+                                &record.original,
+                                &extract.compiled_by,
+                            )
                         }),
                 );
             }

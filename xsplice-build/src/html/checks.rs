@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use xsplice_link::verify::Verdict;
 
-use super::Page;
 use super::text::{Text, count, size};
+use super::{Page, layouts};
 
 pub fn chapter(page: &Page<'_>) -> String {
     let Some(linked) = page.linked else {
@@ -80,10 +80,8 @@ pub fn identities(page: &Page<'_>) -> String {
         rows.push(("Depends on", code(&payload.depends)));
         rows.push(("SHA-1 of the file", code(&payload.sha1)));
     }
+    layouts::toolchains(&mut rows, page);
     if let Some(linked) = page.linked {
-        if let Some(compiler) = linked.base.compiler() {
-            rows.push(("Base was built by", Text(compiler).to_string()));
-        }
         rows.push((
             "Looked up by the loader",
             undefined(&linked.inspection.undefined),

@@ -32,7 +32,7 @@ pub fn refusals(page: &Page<'_>) -> String {
 }
 
 /// A table: headings, then rows of cells that are HTML. Nothing for no rows.
-fn table(headings: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+pub fn table(headings: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let mut rows = rows.peekable();
     if rows.peek().is_none() {
         return String::new();

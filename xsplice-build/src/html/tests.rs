@@ -6,10 +6,16 @@ use xsplice_diff::extract::{
     Extract, OriginalItem, OriginalRelocation, OriginalTarget, Place, Record, Relocation, Section,
     SectionIndex, Symbol, SymbolIndex,
 };
+use xsplice_diff::layouts::{
+    ChangedKind, FieldChange, FieldDifference, Held, LayoutChange, Layouts, NotCompared, Reaching,
+    Shape, Slot, User,
+};
 use xsplice_diff::report::{
     Accepted, DataChange, FunctionChange, Ignored, ObjectDiff, Reason, Refusal, RefusalCode,
     SourceLine, SpecialSection, Status,
 };
+
+use xsplice_diff::toolchain::{Toolchain, Toolchains};
 
 use super::{Page, render};
 use crate::hunks::{Fate, HunkItem, HunkReport};
@@ -102,6 +108,7 @@ fn extract(text: &str) -> Extract<'static> {
             },
         }],
         accepted: Vec::new(),
+        compiled_by: Toolchain::default(),
     }
 }
 
@@ -161,12 +168,102 @@ fn diff(text: &str) -> ObjectDiff<'static> {
             message: own(),
         }],
         refusals: Vec::new(),
+        layouts: Layouts {
+            compared: 3,
+            not_compared: Some(NotCompared::NoDebugInformation),
+            changes: layouts(text),
+            unpaired: Vec::new(),
+        },
+        toolchains: Some(toolchains(text)),
+        acknowledged: Vec::new(),
         extract: Some(extract(text)),
     }
 }
 
+/// A structure and a prototype that changed, in all the ways in which a member can.
+fn layouts(text: &str) -> Vec<LayoutChange> {
+    let own = || text.to_owned();
+    let member = |offset_bits| Slot::Member {
+        offset_bits,
+        size_bits: 3,
+        of: own(),
+        name: Some(own()),
+    };
+    let field = |change, old, new| FieldChange {
+        name: own(),
+        change,
+        old: Some(old),
+        new: Some(new),
+    };
+    let structure = LayoutChange {
+        name: own(),
+        said: own(),
+        kind: ChangedKind::Structure,
+        old_size: Some(8),
+        new_size: Some(16),
+        fields: vec![
+            field(FieldDifference::Moved, member(8), member(67)),
+            field(
+                FieldDifference::Revalued,
+                Slot::Value {
+                    value: own(),
+                    name: Some(own()),
+                },
+                Slot::Value {
+                    value: own(),
+                    name: None,
+                },
+            ),
+        ],
+        breaks: true,
+        objects: vec![own(), "other.o".to_owned()],
+        reached: vec![Reaching {
+            object: own(),
+            function: own(),
+            held: Held::ThroughOthers,
+            through: Some(own()),
+        }],
+        users: vec![
+            User {
+                object: own(),
+                name: own(),
+            };
+            13
+        ],
+        distant_users: 2,
+        is_shared: true,
+        old_shape: Shape::default(),
+    };
+    let prototype = LayoutChange {
+        kind: ChangedKind::Prototype,
+        old_size: None,
+        new_size: None,
+        fields: vec![field(
+            FieldDifference::CalledOtherwise,
+            Slot::Prototype { prototype: own() },
+            Slot::Prototype { prototype: own() },
+        )],
+        ..structure.clone()
+    };
+    vec![structure, prototype]
+}
+
+fn toolchains(text: &str) -> Toolchains {
+    let by = |flag: &str| Toolchain {
+        compilers: BTreeSet::from([text.to_owned()]),
+        flags: BTreeSet::from([format!("{flag}={text}")]),
+        ..Toolchain::default()
+    };
+    Toolchains::new(by("-mold"), by("-mnew"))
+}
+
 fn page(text: &str, diffs: &[ObjectDiff<'static>]) -> String {
-    let mut report = Report::new(inputs(text), diffs);
+    let changes = if diffs.is_empty() {
+        Vec::new()
+    } else {
+        layouts(text)
+    };
+    let mut report = Report::new(inputs(text), diffs, &changes);
     let refusals = diffs.iter().flat_map(|diff| &diff.refusals);
     report.refusals.extend(refusals.map(RefusalEntry::from));
     let own = || vec![text.to_owned()];
@@ -322,7 +419,7 @@ fn a_patch_gets_its_chapter_and_no_patch_gets_none() {
     let diffs = [diff("f.o")];
     let with = page("f.o", &diffs);
     assert!(with.contains("<section id=\"hunks\"") && with.contains("1 hunk in payload"));
-    let report = Report::new(inputs("f.o"), &diffs);
+    let report = Report::new(inputs("f.o"), &diffs, &[]);
     let without = render(&Page {
         name: "fix",
         abi: &profile::XSPLICE,
@@ -331,4 +428,27 @@ fn a_patch_gets_its_chapter_and_no_patch_gets_none() {
         linked: None,
     });
     assert!(!without.contains("id=\"hunks\""));
+}
+
+#[test]
+fn a_changed_layout_shows_its_members_and_who_uses_it() {
+    let html = page("tame", &[diff("tame")]);
+    assert!(html.contains("8 bytes become 16"), "{html}");
+    assert!(
+        html.contains("<td data-heading=\"After\">+0x8 bit 3, 3 bits"),
+        "{html}"
+    );
+    assert!(html.contains("13 unchanged functions"), "{html}");
+    assert!(html.contains("and 1 more"), "{html}");
+    assert!(!page("tame", &[]).contains("id=\"layouts\""));
+}
+
+#[test]
+fn different_toolchains_are_to_be_watched() {
+    let html = page("tame", &[diff("tame")]);
+    assert!(
+        html.contains("different toolchains: flag -mnew=tame, was none"),
+        "{html}"
+    );
+    assert!(!page("tame", &[]).contains("different toolchains"));
 }

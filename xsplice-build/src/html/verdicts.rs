@@ -8,7 +8,7 @@ use xsplice_link::verify::Verdict;
 
 use super::changes::Function;
 use super::text::{Text, count, grouped, size_u64};
-use super::{Outcome, Page};
+use super::{Outcome, Page, layouts};
 
 /// How many names a line of a card shows before it says "and N more".
 const NAMES_SHOWN_MAX: usize = 4;
@@ -136,6 +136,7 @@ fn proven(page: &Page<'_>) -> Vec<String> {
         ));
     }
     lines.extend(super::hunks::verdicts(page).0);
+    layouts::proven(&mut lines, page);
     if !page.report.ignored.is_empty() {
         lines.push(format!(
             "<a href=\"#ignored\">{}</a> shown not to matter",
@@ -173,6 +174,7 @@ fn watch(page: &Page<'_>, functions: &[Function<'_>]) -> Vec<String> {
             count(otherwise, "function")
         ));
     }
+    layouts::watch(&mut lines, page);
     labels(&mut lines, functions);
     linked(&mut lines, page);
     for (names_of, what) in [
@@ -199,7 +201,9 @@ fn labels(lines: &mut Vec<String>, functions: &[Function<'_>]) {
             .iter()
             .filter(move |f| f.change.reasons.iter().any(is))
     };
-    let layout = labelled(|reason| matches!(reason, Reason::LayoutOnly { .. }));
+    // With debug information the types themselves are named.
+    let layout =
+        labelled(|reason| matches!(reason, Reason::LayoutOnly { types } if types.is_empty()));
     match layout.count() {
         0 => {}
         number => lines.push(format!(
@@ -249,6 +253,11 @@ fn linked(lines: &mut Vec<String>, page: &Page<'_>) {
     let Some(outlook) = &linked.verification.outlook else {
         return;
     };
+    if outlook.writable.is_empty() && outlook.vetoing_hooks.is_empty() {
+        lines.push(
+            "once reverted it may be applied again, and it can take part in REPLACE".to_owned(),
+        );
+    }
     if !outlook.writable.is_empty() {
         lines.push(
             "it brings writable data: once reverted, upload it anew before it is applied again"

@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::toolchain::Toolchain;
+
 use super::{OriginalItem, Symbol, SymbolIndex};
 
 /// Version of the description; another one is refused.
@@ -23,6 +25,9 @@ pub(super) struct Description<'data> {
     pub object: String,
     pub abi: String,
     pub accepted: Vec<String>,
+    /// Absent in extracts of before it was recorded.
+    #[serde(default)]
+    pub compiled_by: Toolchain,
     pub symbols: Vec<Symbol>,
     /// For each symbol its index in the ELF's symbol table, where locals come first.
     pub elf_symbols: Vec<u32>,

@@ -73,6 +73,7 @@ pub fn read(bytes: &[u8]) -> Result<Extract<'_>, ExtractError> {
         symbols,
         records,
         accepted: description.accepted,
+        compiled_by: description.compiled_by,
     })
 }
 

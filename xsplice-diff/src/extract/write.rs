@@ -8,7 +8,7 @@ use object::write::elf::{FileHeader, Rel, SectionHeader, SectionIndex as ElfSect
 
 use super::description::{DESCRIPTION, Description, ORIGINALS, REPORT, RecordDescription, VERSION};
 use super::{Extract, Place, Symbol};
-use crate::report::ObjectDiff;
+use crate::report::{ObjectDiff, Verdict};
 
 /// The ELF form of `extract`; the same extract gives the same bytes.
 #[must_use]
@@ -19,6 +19,9 @@ pub fn write(extract: &Extract<'_>) -> Vec<u8> {
 /// The ELF form of what a diff extracted, with the report in it; `None` when it extracted nothing.
 #[must_use]
 pub fn write_diff(diff: &ObjectDiff<'_>) -> Option<Vec<u8>> {
+    if diff.verdict() == Verdict::Refused {
+        return None;
+    }
     let extract = diff.extract.as_ref()?;
     let report = serde_json::to_vec_pretty(diff).expect("a report has string keys alone");
     Some(write_parts(extract, Some(report)))
@@ -282,6 +285,7 @@ fn sections<'e>(
         object: extract.object.clone(),
         abi: extract.abi.name.to_owned(),
         accepted: extract.accepted.clone(),
+        compiled_by: extract.compiled_by.clone(),
         symbols: extract.symbols.clone(),
         elf_symbols: inverse(order),
         records,

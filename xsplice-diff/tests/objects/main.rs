@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod compiler;
+mod layouts;
 mod lines;
 mod mutation;
 mod special;

@@ -1,7 +1,9 @@
-//! Sizes of C structures from the base's debug information, where it has some.
+//! Sizes of C structures, and compilers, from the base's debug information, where it has some.
 //!
 //! The loader inside the base says itself how large a record is; a payload with records of
 //! another size would be read askew, and 64 and 104 bytes are both multiples of 8.
+
+use std::collections::BTreeSet;
 
 use gimli::{Dwarf, EndianSlice, LittleEndian, SectionId, UnitRef};
 use object::elf;
@@ -38,6 +40,28 @@ impl<'data> DebugInfo<'data> {
             strings: section(SectionId::DebugStr.name()),
             info: section(SectionId::DebugInfo.name()),
         }
+    }
+
+    /// `DW_AT_producer` of each unit, each text once; those that cannot be read are left out.
+    pub(super) fn producers(&self) -> BTreeSet<String> {
+        let mut all = BTreeSet::new();
+        let mut units = self.dwarf.units();
+        while let Ok(Some(header)) = units.next() {
+            all.extend(self.producer(header));
+        }
+        all
+    }
+
+    fn producer(&self, header: gimli::UnitHeader<Reader<'data>>) -> Option<String> {
+        let unit = self.dwarf.unit(header).ok()?;
+        let unit = UnitRef::new(&self.dwarf, &unit);
+        let mut entries = unit.entries();
+        let value = entries
+            .next_dfs()
+            .ok()??
+            .attr_value(gimli::DW_AT_producer)?;
+        let text = unit.attr_string(value).ok()?;
+        str::from_utf8(text.slice()).ok().map(str::to_owned)
     }
 
     /// Size in bytes of the first complete structure of this name; `None` when there is none, or

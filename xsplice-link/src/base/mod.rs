@@ -7,6 +7,7 @@
 mod dwarf;
 mod names;
 mod sites;
+mod toolchain;
 
 use std::ops::Range;
 
@@ -18,6 +19,7 @@ use crate::build_id::BuildId;
 use crate::error::LinkError;
 pub use names::{Lookup, QualifiedName, SymbolId};
 pub use sites::PatchSite;
+pub use toolchain::BaseToolchain;
 
 type Header = FileHeader64<LittleEndian>;
 type Sections<'data> = SectionTable<'data, Header>;
@@ -108,6 +110,7 @@ pub struct Base<'data> {
     bytes: &'data [u8],
     placement: ImagePlacement,
     compiler: Option<&'data str>,
+    marks: toolchain::Marks<'data>,
     debug_info: dwarf::DebugInfo<'data>,
     /// Allocated, by address.
     sections: Vec<BaseSection<'data>>,
@@ -170,6 +173,7 @@ impl<'data> Base<'data> {
             bytes: data,
             placement,
             compiler: compiler(&table, data),
+            marks: toolchain::Marks::new(&table, data),
             debug_info: dwarf::DebugInfo::new(&table, data),
             sections,
             symbols,
@@ -213,6 +217,12 @@ impl<'data> Base<'data> {
     #[must_use]
     pub fn compiler(&self) -> Option<&'data str> {
         self.compiler
+    }
+
+    /// What the image was made by. Reads the head of every unit of its debug information.
+    #[must_use]
+    pub fn toolchain(&self) -> BaseToolchain {
+        self.marks.read(&self.debug_info)
     }
 
     /// Size in bytes of the C structure `name`, from the image's debug information; `None` without

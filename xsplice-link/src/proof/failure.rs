@@ -3,6 +3,7 @@
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 use xsplice_abi::trampoline::ENDBR64;
 use xsplice_diff::OriginalItem;
+use xsplice_diff::toolchain::Toolchain;
 
 use crate::base::{Base, QualifiedName};
 use crate::error::{Refusal, RefusalCode};
@@ -61,14 +62,20 @@ pub enum FailureKind {
 }
 
 impl ProofFailure {
-    /// The sentence for people: what differs, and what it smells of.
+    /// The sentence for people: what differs, and what it smells of. `compiled_by` is the item's
+    /// toolchain, where that is known.
     #[must_use]
-    pub fn explain(&self, base: &Base<'_>, item: &OriginalItem<'_>) -> String {
+    pub fn explain(
+        &self,
+        base: &Base<'_>,
+        item: &OriginalItem<'_>,
+        compiled_by: Option<&Toolchain>,
+    ) -> String {
         let what = self.describe();
         format!(
             "the base is not linked from this object: {what}; {}. The original objects must be \
              those of the very build that runs, not a rebuild of it",
-            self.smell(base, item)
+            self.smell(base, item, compiled_by)
         )
     }
 
@@ -105,12 +112,26 @@ impl ProofFailure {
     }
 
     /// What the difference looks like.
-    fn smell(&self, base: &Base<'_>, item: &OriginalItem<'_>) -> String {
+    fn smell(
+        &self,
+        base: &Base<'_>,
+        item: &OriginalItem<'_>,
+        compiled_by: Option<&Toolchain>,
+    ) -> String {
         let start = self.address.wrapping_sub(self.offset);
         let linked = base.bytes_from(start).unwrap_or(&[]);
         if linked.starts_with(&ENDBR64) != item.bytes.starts_with(&ENDBR64) {
             return "it smells of other flags: one of the two was compiled with -fcf-protection"
                 .to_owned();
+        }
+        // Of code in which something else stands, the toolchain is the first to be suspected.
+        let foreign = compiled_by.map(|ours| ours.missing_in(&base.toolchain().compiled_by));
+        if let Some(foreign) = foreign.filter(|foreign| !foreign.is_empty()) {
+            return format!(
+                "it smells of another toolchain: the object was compiled by {}, which is not in \
+                 the base",
+                foreign.join(", ")
+            );
         }
         let compiler = match base.compiler() {
             Some(compiler) => format!(" (the base was built by {compiler})"),
@@ -141,13 +162,20 @@ impl ProofFailure {
 
     /// The refusal for a function that is to be replaced.
     #[must_use]
-    pub fn into_refusal(self, base: &Base<'_>, object: &str, item: &OriginalItem<'_>) -> Refusal {
+    pub fn into_refusal(
+        self,
+        base: &Base<'_>,
+        object: &str,
+        item: &OriginalItem<'_>,
+        compiled_by: &Toolchain,
+    ) -> Refusal {
         let name = QualifiedName {
             file: item.file.as_deref(),
             name: &item.name,
         };
         let offset = item.section_offset.saturating_add(self.offset);
-        Refusal::new(RefusalCode::ProofFailed, object, self.explain(base, item))
+        let message = self.explain(base, item, Some(compiled_by));
+        Refusal::new(RefusalCode::ProofFailed, object, message)
             .at(&item.section_name, offset)
             .of(name.to_string())
     }

@@ -82,7 +82,7 @@ pub fn prove_object(base: &Base<'_>, object: &str, items: &[OriginalItem<'_>]) -
         match first_failure {
             Some(failure) if !is_proven => proof.failed.push(ItemFailure {
                 name: name.to_string(),
-                message: failure.explain(base, item),
+                message: failure.explain(base, item, None),
                 failure,
             }),
             _ => proof.proven += 1,

@@ -30,6 +30,7 @@ pub fn empty(object: &str, abi: &'static Profile) -> Extract<'static> {
         symbols: Vec::new(),
         records: Vec::new(),
         accepted: Vec::new(),
+        compiled_by: Default::default(),
     }
 }
 

@@ -1,0 +1,241 @@
+//! Types and prototypes that differ between the builds: their members before and after, how the
+//! changed functions come to them, and who goes on using them in the old layout.
+
+use std::fmt::Write;
+
+use xsplice_diff::layouts::{ChangedKind, FieldChange, Held, LayoutChange, Slot};
+
+use super::Page;
+use super::evidence::table;
+use super::text::{Text, count};
+
+/// As many users are named before the list folds.
+const USERS_SHOWN_MAX: usize = 12;
+
+pub fn chapter(page: &Page<'_>) -> String {
+    let mut out = String::new();
+    for change in page.report.layouts {
+        let (class, word) = if change.breaks {
+            ("bad", "not interchangeable")
+        } else {
+            ("plain", "interchangeable")
+        };
+        let _ = write!(
+            out,
+            "<article class=\"layout\"><h3><code>{}</code> <span class=\"pill {class}\">{word}\
+             </span></h3>",
+            Text(&change.said)
+        );
+        if let (Some(old), Some(new)) = (change.old_size, change.new_size) {
+            let _ = write!(out, "<p>{old} bytes become {new}.</p>");
+        }
+        out.push_str(&table(
+            &["Name", "Before", "After"],
+            change.fields.iter().map(row),
+        ));
+        out.push_str(&reached(change));
+        out.push_str(&users(change));
+        out.push_str("</article>\n");
+    }
+    out
+}
+
+fn row(field: &FieldChange) -> Vec<String> {
+    vec![
+        format!("<code>{}</code>", Text(&field.name)),
+        slot(field.old.as_ref()),
+        slot(field.new.as_ref()),
+    ]
+}
+
+fn slot(slot: Option<&Slot>) -> String {
+    /// Of a byte.
+    const BITS: u64 = 8;
+    match slot {
+        None => "–".to_owned(),
+        Some(Slot::Member {
+            offset_bits,
+            size_bits,
+            of,
+            name,
+        }) => {
+            let (at, bit) = (offset_bits / BITS, offset_bits % BITS);
+            let mut text = format!("+{at:#x}");
+            if bit != 0 {
+                let _ = write!(text, " bit {bit}");
+            }
+            let _ = if size_bits % BITS == 0 {
+                write!(text, ", {} bytes", size_bits / BITS)
+            } else {
+                write!(text, ", {size_bits} bits")
+            };
+            let _ = write!(text, ", <code>{}</code>", Text(of));
+            if let Some(name) = name {
+                let _ = write!(text, ", called <code>{}</code>", Text(name));
+            }
+            text
+        }
+        Some(Slot::Value { value, name }) => match name {
+            Some(name) => format!("{}, called <code>{}</code>", Text(value), Text(name)),
+            None => Text(value).to_string(),
+        },
+        Some(Slot::Prototype { prototype }) => format!("<code>{}</code>", Text(prototype)),
+    }
+}
+
+fn reached(change: &LayoutChange) -> String {
+    let Some(first) = change.reached.iter().min_by_key(|one| one.held) else {
+        return String::new();
+    };
+    let how = match first.held {
+        Held::ByValue => "has one".to_owned(),
+        Held::ByPointer => "has a pointer to it".to_owned(),
+        Held::ThroughOthers => format!(
+            "comes to it only through <code>{}</code>",
+            Text(first.through.as_deref().unwrap_or("other types"))
+        ),
+    };
+    let objects = match change.objects.len() {
+        0 | 1 => String::new(),
+        number => format!(" It differs in {number} objects."),
+    };
+    format!(
+        "<p>The changed <code>{}</code> of <code>{}</code> {how}.{objects}</p>",
+        Text(&first.function),
+        Text(&first.object)
+    )
+}
+
+fn users(change: &LayoutChange) -> String {
+    if !change.breaks {
+        return String::new();
+    }
+    let what = match change.kind {
+        ChangedKind::Prototype => "caller",
+        _ => "unchanged function",
+    };
+    let mut out = match change.users.len() {
+        0 => format!("<p>No {what} uses it as it was"),
+        number => format!(
+            "<p><strong>{}</strong> use it as it was",
+            count(number, what)
+        ),
+    };
+    if change.distant_users > 0 {
+        let _ = write!(
+            out,
+            "; {} more can come to it through pointers",
+            change.distant_users
+        );
+    }
+    out.push_str(".</p>");
+    let item = |out: &mut String, user: &xsplice_diff::layouts::User| {
+        let _ = write!(
+            out,
+            "<li><code>{}</code> of <code>{}</code></li>",
+            Text(&user.name),
+            Text(&user.object)
+        );
+    };
+    if !change.users.is_empty() {
+        out.push_str("<ul>");
+        for user in change.users.iter().take(USERS_SHOWN_MAX) {
+            item(&mut out, user);
+        }
+        out.push_str("</ul>");
+    }
+    if let Some(rest) = change.users.get(USERS_SHOWN_MAX..)
+        && !rest.is_empty()
+    {
+        let _ = write!(
+            out,
+            "<details><summary>and {} more</summary><ul>",
+            rest.len()
+        );
+        for user in rest {
+            item(&mut out, user);
+        }
+        out.push_str("</ul></details>");
+    }
+    out
+}
+
+/// What to read beside what changes: layouts that were compared, and those that were not.
+pub fn proven(lines: &mut Vec<String>, page: &Page<'_>) {
+    let report = page.report;
+    if report.layouts_compared > 0 && report.layouts.iter().all(|change| !change.breaks) {
+        lines.push(format!(
+            "<strong>{}</strong> that the changed functions can reach are the same to old code and \
+             to new, by the debug information of both builds",
+            count(report.layouts_compared, "type layout or prototype")
+                .replace("layout or prototypes", "layouts and prototypes")
+        ));
+    }
+    let toolchain = &report.toolchain;
+    if !toolchain.original.is_unknown()
+        && !toolchain.patched.is_unknown()
+        && toolchain.differences.is_empty()
+    {
+        lines.push(
+            "both builds are by the same compiler, with the same flags as far as they are recorded"
+                .to_owned(),
+        );
+    }
+}
+
+/// What was not compared, or is not what it should be.
+pub fn watch(lines: &mut Vec<String>, page: &Page<'_>) {
+    let report = page.report;
+    let breaking = report.layouts.iter().filter(|change| change.breaks).count();
+    if breaking > 0 {
+        lines.push(format!(
+            "<a href=\"#layouts\"><strong>{}</strong></a> that changed functions use differ: \
+             objects in the old layout exist",
+            count(breaking, "type or prototype")
+                .replace("type or prototypes", "types or prototypes")
+        ));
+    }
+    if !report.layouts_not_compared.is_empty() {
+        lines.push(format!(
+            "layouts were not compared in {}, for want of debug information (<code>-g</code>)",
+            count(report.layouts_not_compared.len(), "object")
+        ));
+    }
+    let toolchain = &report.toolchain;
+    for difference in &toolchain.differences {
+        lines.push(format!(
+            "the two builds are by different toolchains: {}",
+            Text(&difference.to_string())
+        ));
+    }
+    if !toolchain.not_in_base.is_empty() {
+        lines.push(format!(
+            "the original objects were compiled by what the base does not have: {}",
+            Text(&toolchain.not_in_base.join(", "))
+        ));
+    }
+}
+
+/// What was compiled by what, for the identities at the end.
+pub fn toolchains(rows: &mut Vec<(&'static str, String)>, page: &Page<'_>) {
+    let toolchain = &page.report.toolchain;
+    for (name, one) in [
+        ("Original compiled by", &toolchain.original),
+        ("Patched compiled by", &toolchain.patched),
+    ] {
+        if !one.is_unknown() {
+            rows.push((name, Text(&one.said()).to_string()));
+        }
+    }
+    if let Some(base) = &toolchain.base {
+        if !base.compiled_by.is_unknown() {
+            rows.push((
+                "Base compiled by",
+                Text(&base.compiled_by.said()).to_string(),
+            ));
+        }
+        if let Some(linker) = &base.linker {
+            rows.push(("Base linked by", Text(linker).to_string()));
+        }
+    }
+}
