@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use rayon::prelude::*;
 use xsplice_abi::Profile;
 use xsplice_diff::explain::explain;
 use xsplice_diff::{Extract, ObjectDiff, Options, Verdict};
@@ -19,7 +18,7 @@ use xsplice_link::{Base, LinkError, Refusal, RefusalCode, inspect, link};
 use crate::arguments::Arguments;
 use crate::compare::{Comparison, compare};
 use crate::html::{self, Linked, Page};
-use crate::inputs::Input;
+use crate::inputs::{self, Input};
 use crate::merged::Merged;
 use crate::pair::{Pairs, pair};
 use crate::progress::{Progress, Visibility};
@@ -80,16 +79,13 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
     let Pairs {
         pairs,
         ignored,
-        images,
+        others,
     } = pair(
         &arguments.orig,
         &arguments.patched,
         &arguments.ignore_object,
     )?;
-    let inputs: Vec<Input> = pairs
-        .into_par_iter()
-        .map(Input::open)
-        .collect::<Result<_>>()?;
+    let inputs = inputs::open_all(pairs)?;
 
     let options = Options {
         abi,
@@ -114,7 +110,7 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
         }
     }
 
-    let file = find_base(arguments, &images, &comparison)?;
+    let file = find_base(arguments, &others, &comparison)?;
     let base = match &file {
         Some(file) => Some(Base::parse(&file.path().display().to_string(), file)?),
         None => None,
@@ -213,7 +209,7 @@ fn html_page(
 /// that cannot be found does not hide the reasons.
 fn find_base(
     arguments: &Arguments,
-    images: &[PathBuf],
+    others: &[PathBuf],
     comparison: &Comparison<'_>,
 ) -> Result<Option<MappedFile>> {
     let verdicts: Vec<_> = comparison.diffs.iter().map(ObjectDiff::verdict).collect();
@@ -223,7 +219,7 @@ fn find_base(
     {
         return Ok(None);
     }
-    match base::find(arguments.base.as_deref(), images, &arguments.orig) {
+    match base::find(arguments.base.as_deref(), others, &arguments.orig) {
         Ok(file) => Ok(Some(file)),
         Err(_) if arguments.base.is_none() && verdicts.contains(&Verdict::Refused) => Ok(None),
         Err(error) => Err(error),
