@@ -1,7 +1,8 @@
 # Options: make TARGET OPTION=value
 #   CPUS      virtual CPUs of the demo kernel
 #   PREFIX    where `make install` puts the commands
-#   FACTOR    multiplies every time limit of the runs in QEMU, for slow machines
+#   FACTOR    multiplies every time limit of the runs in QEMU and every time budget of `make bench`,
+#             for slow machines
 #   MINUTES   how long each target of `make fuzz` runs
 CPUS    ?= 4
 PREFIX  ?= /usr/local
@@ -59,6 +60,14 @@ bless: test-packages ## rewrite the expected files of the cases and the transcri
 .PHONY: refresh
 refresh: packages ## rebuild the committed objects of the cases with the local compilers
 	$(CARGO) run --release -p xsplice-tests --bin refresh-cases
+
+# Budgets of the commands first, then what each phase takes, then the kernel's figures.
+.PHONY: bench
+bench: packages ## measure the tools against their budgets of time and memory
+	$(CARGO) build --release
+	$(CARGO) run --release --quiet -p xsplice-tests --bin bench
+	$(CARGO) bench --quiet -p xsplice-tests --bench phases
+#	PLACE OF THE KERNEL'S FIGURES: $(CARGO) run --release -p xsplice-tests --bin bench-kernel --
 
 .PHONY: fuzz
 fuzz: packages ## mutate objects and payloads for MINUTES each

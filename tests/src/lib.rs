@@ -7,6 +7,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod bench;
 pub mod case;
 pub mod compiler;
 pub mod demo;

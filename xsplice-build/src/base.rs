@@ -3,21 +3,28 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use rayon::prelude::*;
 use xsplice_link::Base;
 use xsplice_link::mapped::MappedFile;
 
-/// Maps the base: `given`, else the only one among `images` that has symbols and a build-id and
-/// is no program of the build machine.
+use crate::pair::may_be_image;
+
+/// Maps the base: `given`, else the only image among the `others` of the original tree that has
+/// symbols and a build-id and is no program of the build machine.
 ///
 /// # Errors
 ///
-/// `given` cannot be mapped; or none or several of `images` would do, which are then listed.
-pub fn find(given: Option<&Path>, images: &[PathBuf], original: &Path) -> Result<MappedFile> {
+/// `given` cannot be mapped; or none or several of `others` would do, which are then listed.
+pub fn find(given: Option<&Path>, others: &[PathBuf], original: &Path) -> Result<MappedFile> {
     if let Some(path) = given {
         return Ok(MappedFile::open(path)?);
     }
     let mut found = Vec::new();
     let mut near_misses = Vec::new();
+    let images: Vec<&PathBuf> = others
+        .par_iter()
+        .filter(|path| may_be_image(path))
+        .collect();
     for path in images {
         let file = MappedFile::open(path)?;
         match Base::parse(&path.display().to_string(), &file) {

@@ -1,6 +1,7 @@
 //! Brings the files of both trees into memory, once each.
 
 use anyhow::{Context, Result};
+use rayon::prelude::*;
 use xsplice_link::mapped::MappedFile;
 
 use crate::pair::Pair;
@@ -26,6 +27,15 @@ pub struct Input {
     pub name: String,
     /// The file or files.
     pub bytes: Bytes,
+}
+
+/// Maps the files of all `pairs`, in their order.
+///
+/// # Errors
+///
+/// The first file that cannot be opened or mapped.
+pub fn open_all(pairs: Vec<Pair>) -> Result<Vec<Input>> {
+    pairs.into_par_iter().map(Input::open).collect()
 }
 
 impl Input {

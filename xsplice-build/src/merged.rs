@@ -22,7 +22,7 @@ pub struct Merged {
 /// from.
 #[must_use]
 pub fn find(inputs: &[Input]) -> Merged {
-    let files: Vec<Vec<String>> = inputs.par_iter().map(files_of).collect();
+    let files: Vec<Vec<&str>> = inputs.par_iter().map(files_of).collect();
     let mut compiled: HashMap<&str, Vec<&str>> = HashMap::new();
     for (input, files) in inputs.iter().zip(&files) {
         if let [file] = files.as_slice() {
@@ -35,10 +35,7 @@ pub fn find(inputs: &[Input]) -> Merged {
         .zip(&files)
         .filter(|(_, files)| files.len() > 1)
     {
-        let parts: Option<Vec<_>> = files
-            .iter()
-            .map(|file| compiled.get(file.as_str()))
-            .collect();
+        let parts: Option<Vec<_>> = files.iter().map(|file| compiled.get(file)).collect();
         if let Some(parts) = parts {
             let parts = parts
                 .into_iter()
@@ -103,7 +100,7 @@ fn says_nothing_new(merged: &ObjectDiff<'_>, parts: &[&ObjectDiff<'_>]) -> bool 
 }
 
 /// Source files of the input's newer object; none for one that cannot be read.
-fn files_of(input: &Input) -> Vec<String> {
+fn files_of(input: &Input) -> Vec<&str> {
     let bytes = match &input.bytes {
         Bytes::Both { patched, .. } | Bytes::Added { patched } => patched,
         Bytes::Removed { original } => original,

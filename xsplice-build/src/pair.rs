@@ -1,7 +1,7 @@
 //! Pairs the objects of two trees by their relative path.
 //!
-//! Only names are looked at here, and the first bytes where a name does not tell: what an object
-//! holds is the differ's business.
+//! Only names are looked at here, and, when a base must be found, the first bytes of what is no
+//! object: what an object holds is the differ's business.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -44,8 +44,9 @@ pub struct Pairs {
     pub pairs: Vec<Pair>,
     /// Objects that `--ignore-object` left out.
     pub ignored: Vec<Pair>,
-    /// Files of the original tree that may be the base, in order of path.
-    pub images: Vec<PathBuf>,
+    /// Files of the original tree that are no objects, in order of path: the base may be among
+    /// them. Opening each takes longer than all the rest, so that is left to whoever needs one.
+    pub others: Vec<PathBuf>,
 }
 
 /// Pairs two trees, or two objects.
@@ -103,13 +104,13 @@ fn pair_files(original: &Path, patched: &Path) -> Pairs {
     Pairs {
         pairs: vec![pair],
         ignored: Vec::new(),
-        images: Vec::new(),
+        others: Vec::new(),
     }
 }
 
 fn pair_trees(original: &Path, patched: &Path, ignore: &GlobSet) -> Result<Pairs> {
-    let originals = read_tree(original)?;
-    let mut patcheds = read_tree(patched)?;
+    let (originals, patcheds) = rayon::join(|| read_tree(original), || read_tree(patched));
+    let (originals, mut patcheds) = (originals?, patcheds?);
     for (tree, files) in [(original, &originals), (patched, &patcheds)] {
         if files.objects.is_empty() {
             bail!(
@@ -141,21 +142,21 @@ fn pair_trees(original: &Path, patched: &Path, ignore: &GlobSet) -> Result<Pairs
     Ok(Pairs {
         pairs,
         ignored,
-        images: originals.images,
+        others: originals.others,
     })
 }
 
 struct TreeFiles {
     objects: BTreeMap<String, PathBuf>,
-    images: Vec<PathBuf>,
+    others: Vec<PathBuf>,
 }
 
 fn read_tree(root: &Path) -> Result<TreeFiles> {
     let mut files = TreeFiles {
         objects: BTreeMap::new(),
-        images: Vec::new(),
+        others: Vec::new(),
     };
-    for entry in WalkDir::new(root).follow_links(true).sort_by_file_name() {
+    for entry in WalkDir::new(root).follow_links(true) {
         let entry = match entry {
             Ok(entry) => entry,
             // A dangling link or a link that leads back up: build trees have both.
@@ -173,10 +174,11 @@ fn read_tree(root: &Path) -> Result<TreeFiles> {
             files
                 .objects
                 .insert(relative.to_string_lossy().into_owned(), path.to_path_buf());
-        } else if may_be_image(path) {
-            files.images.push(path.to_path_buf());
+        } else {
+            files.others.push(path.to_path_buf());
         }
     }
+    files.others.sort_unstable();
     Ok(files)
 }
 
@@ -188,7 +190,8 @@ fn is_broken_link(error: &walkdir::Error) -> bool {
 }
 
 /// Whether a file starts like a linked 64-bit ELF image. An unreadable file is none.
-fn may_be_image(path: &Path) -> bool {
+#[must_use]
+pub fn may_be_image(path: &Path) -> bool {
     const ELF64: [u8; 5] = [0x7f, b'E', b'L', b'F', 2];
     const TYPE_OFFSET: usize = 16;
     const LINKED: [[u8; 2]; 2] = [[2, 0], [3, 0]];

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use rayon::prelude::*;
 use xsplice_abi::Profile;
 use xsplice_diff::explain::explain;
 use xsplice_diff::{Extract, ObjectDiff, Options, Verdict};
@@ -20,7 +19,7 @@ use crate::arguments::Arguments;
 use crate::compare::{Comparison, compare};
 use crate::html::{self, Linked, Page};
 use crate::hunks::{self, Trees};
-use crate::inputs::Input;
+use crate::inputs::{self, Input};
 use crate::merged::Merged;
 use crate::pair::{Pairs, pair};
 use crate::patch_file::PatchFile;
@@ -97,16 +96,13 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
     let Pairs {
         pairs,
         ignored,
-        images,
+        others,
     } = pair(
         &arguments.orig,
         &arguments.patched,
         &arguments.ignore_object,
     )?;
-    let inputs: Vec<Input> = pairs
-        .into_par_iter()
-        .map(Input::open)
-        .collect::<Result<_>>()?;
+    let inputs = inputs::open_all(pairs)?;
 
     let options = Options {
         abi,
@@ -139,10 +135,7 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
     }
 
     if let Some(patch) = &patch {
-        let left_out: Vec<Input> = ignored
-            .into_iter()
-            .map(Input::open)
-            .collect::<Result<_>>()?;
+        let left_out = inputs::open_all(ignored)?;
         let trees = Trees {
             inputs: &inputs,
             left_out: &left_out,
@@ -153,7 +146,7 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
         follow_hunks(arguments, patch, &trees, &mut report);
     }
 
-    let file = find_base(arguments, &images, &comparison)?;
+    let file = find_base(arguments, &others, &comparison)?;
     let base = match &file {
         Some(file) => Some(Base::parse(&file.path().display().to_string(), file)?),
         None => None,
@@ -274,7 +267,7 @@ fn html_page(
 /// that cannot be found does not hide the reasons.
 fn find_base(
     arguments: &Arguments,
-    images: &[PathBuf],
+    others: &[PathBuf],
     comparison: &Comparison<'_>,
 ) -> Result<Option<MappedFile>> {
     let verdicts: Vec<_> = comparison.diffs.iter().map(ObjectDiff::verdict).collect();
@@ -284,7 +277,7 @@ fn find_base(
     {
         return Ok(None);
     }
-    match base::find(arguments.base.as_deref(), images, &arguments.orig) {
+    match base::find(arguments.base.as_deref(), others, &arguments.orig) {
         Ok(file) => Ok(Some(file)),
         Err(_) if arguments.base.is_none() && verdicts.contains(&Verdict::Refused) => Ok(None),
         Err(error) => Err(error),

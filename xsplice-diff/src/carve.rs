@@ -16,7 +16,7 @@ use crate::items::{ItemId, ItemKind};
 use crate::names;
 use crate::object::{self as model, SectionId, SymbolId, SymbolPlace};
 use crate::options::Options;
-use crate::originals::{describe, file_of};
+use crate::originals::{Describer, file_of};
 use crate::refuse::Verdicts;
 use crate::special_entries::SpecialEntries;
 use crate::toolchain::Toolchain;
@@ -337,6 +337,7 @@ impl<'data> Carver<'_, '_, 'data> {
     fn records(&mut self, original_entries: &SpecialEntries) {
         let original = self.comparer.original;
         let correlation = self.comparer.correlation;
+        let mut describer = Describer::new(original, original_entries);
         for root in self.changes.functions.keys() {
             let (Some(twin), Some(symbol)) =
                 (correlation.original(*root), self.travelling.get(root))
@@ -352,12 +353,7 @@ impl<'data> Carver<'_, '_, 'data> {
                 old_size: original.items.item(twin).size,
                 new_size: self.comparer.patched.items.item(*root).size,
                 address_taken: self.comparer.original_users.is_address_taken(twin),
-                original: describe(
-                    original,
-                    original_entries,
-                    twin,
-                    correlation.original_root(twin),
-                ),
+                original: describer.describe(twin, correlation.original_root(twin)),
             });
         }
         self.extract

@@ -5,7 +5,7 @@
 //! inside a twin is that twin's own and not its referrers', except for a constant that only one
 //! function uses: that one is part of the function.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 
 use crate::build::Build;
 use crate::correlate::{Correlation, is_content};
@@ -39,7 +39,8 @@ pub struct Comparer<'a, 'data> {
     pub patched_users: &'a Users,
     contents: HashMap<(ItemId, ItemId), Option<u64>>,
     open: Vec<(ItemId, ItemId)>,
-    assumed: bool,
+    /// Pairs that were found equal while outer ones were open, and may rest on those being equal.
+    provisional: HashSet<(ItemId, ItemId)>,
 }
 
 impl<'a, 'data> Comparer<'a, 'data> {
@@ -60,7 +61,7 @@ impl<'a, 'data> Comparer<'a, 'data> {
             patched_users,
             contents: HashMap::new(),
             open: Vec::new(),
-            assumed: false,
+            provisional: HashSet::new(),
         }
     }
 
@@ -356,8 +357,7 @@ impl<'a, 'data> Comparer<'a, 'data> {
         if let Some(known) = self.contents.get(&(o, p)) {
             return *known;
         }
-        if self.open.contains(&(o, p)) {
-            self.assumed = true;
+        if self.open.contains(&(o, p)) || self.provisional.contains(&(o, p)) {
             return None;
         }
         if self.open.len() >= DEPTH_MAX {
@@ -366,12 +366,21 @@ impl<'a, 'data> Comparer<'a, 'data> {
         self.open.push((o, p));
         let difference = self.compute_content_difference(o, p);
         self.open.pop();
-        // A result that rests on an assumption about an outer pair holds for that pair alone.
-        if self.open.is_empty() {
-            self.assumed = false;
-        }
-        if difference.is_some() || !self.assumed {
+        if difference.is_some() {
             self.contents.insert((o, p), difference);
+        } else {
+            self.provisional.insert((o, p));
+        }
+        // What was assumed of an outer pair has come true when the outermost is equal. When it is
+        // not, nothing may be kept that rests on it. Looking at each pair once keeps contents that
+        // refer to each other from being walked along every path between them.
+        if self.open.is_empty() {
+            if difference.is_none() {
+                let equal = self.provisional.drain().map(|pair| (pair, None));
+                self.contents.extend(equal);
+            } else {
+                self.provisional.clear();
+            }
         }
         difference
     }

@@ -5,7 +5,7 @@
 //! paired with another function than before differs, too. Pairing variables wrongly would give
 //! the patched code somebody else's state, so what cannot be told is left open and said so.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt as _};
 
 use crate::build::Build;
 use crate::items::{ItemId, ItemKind};
@@ -194,15 +194,20 @@ fn is_made_up(build: &Build<'_>, item: ItemId, symbol: &Symbol<'_>) -> bool {
 /// Pairs the items of two builds.
 #[must_use]
 pub fn correlate(original: &Build<'_>, patched: &Build<'_>) -> Correlation {
-    let original_names = Names::new(original);
-    let patched_names = Names::new(patched);
+    let named = |build| {
+        let names = Names::new(build);
+        let parents = parents(build, &names);
+        (names, parents)
+    };
+    let ((original_names, original_parent), (patched_names, patched_parent)) =
+        rayon::join(|| named(original), || named(patched));
     let mut correlation = Correlation {
         to_patched: vec![None; original.items.all.len()],
         to_original: vec![None; patched.items.all.len()],
         ambiguous: Vec::new(),
         by_order: Vec::new(),
-        original_parent: parents(original, &original_names),
-        patched_parent: parents(patched, &patched_names),
+        original_parent,
+        patched_parent,
     };
     let mut left = Vec::new();
     for (symbol, item) in starts(patched) {

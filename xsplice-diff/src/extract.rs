@@ -9,6 +9,7 @@
 //! `readelf` reads, [`read`] turns that back.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use xsplice_abi::Profile;
@@ -218,8 +219,9 @@ pub enum OriginalTarget<'data> {
         #[serde(with = "description::hex")]
         bytes: Cow<'data, [u8]>,
         /// Where these bytes depend on where other things ended up. Cut at a depth of
-        /// [`CONTENT_DEPTH_MAX`]; what lies deeper is [`OriginalTarget::SectionOffset`].
-        relocations: Vec<OriginalRelocation<'data>>,
+        /// [`CONTENT_DEPTH_MAX`]; what lies deeper is [`OriginalTarget::SectionOffset`]. Shared by
+        /// all references to the same content of an object.
+        relocations: Arc<[OriginalRelocation<'data>]>,
     },
     /// A place in a section that no symbol and no content stands for.
     SectionOffset {

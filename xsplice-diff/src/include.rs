@@ -107,6 +107,13 @@ pub fn include(
         inclusion: Inclusion::default(),
         queue: VecDeque::new(),
         owners: BTreeMap::new(),
+        parts: parts(&comparer.correlation.patched_parent),
+        ambiguous: comparer
+            .correlation
+            .ambiguous
+            .iter()
+            .map(|(item, candidates)| (*item, candidates.as_slice()))
+            .collect(),
         seen_refusals: BTreeSet::new(),
     };
     includer.seed();
@@ -119,6 +126,17 @@ pub fn include(
     inclusion
 }
 
+/// The out-of-line parts of each function.
+fn parts(parents: &[Option<ItemId>]) -> BTreeMap<ItemId, Vec<ItemId>> {
+    let mut parts: BTreeMap<ItemId, Vec<ItemId>> = BTreeMap::new();
+    for (part, parent) in (0..).map(ItemId).zip(parents) {
+        if let Some(parent) = parent {
+            parts.entry(*parent).or_default().push(part);
+        }
+    }
+    parts
+}
+
 struct Includer<'c, 'a, 'data> {
     comparer: &'c Comparer<'a, 'data>,
     changes: &'c Changes,
@@ -128,6 +146,10 @@ struct Includer<'c, 'a, 'data> {
     queue: VecDeque<ItemId>,
     /// The function that content without identity belongs to, for its references back.
     owners: BTreeMap<ItemId, ItemId>,
+    /// The out-of-line parts of each function.
+    parts: BTreeMap<ItemId, Vec<ItemId>>,
+    /// Variables of which it cannot be told whether they are new, with their candidates.
+    ambiguous: BTreeMap<ItemId, &'c [ItemId]>,
     seen_refusals: BTreeSet<(RefusalCode, ItemId)>,
 }
 
@@ -230,12 +252,8 @@ impl Includer<'_, '_, '_> {
             }
         }
         // The parts of a new function come with it.
-        for (index, parent) in comparer.correlation.patched_parent.iter().enumerate() {
-            if *parent == Some(item)
-                && let Ok(index) = u32::try_from(index)
-            {
-                self.add(ItemId(index), None);
-            }
+        for part in self.parts.get(&item).cloned().unwrap_or_default() {
+            self.add(part, None);
         }
     }
 
@@ -311,12 +329,7 @@ impl Includer<'_, '_, '_> {
     fn admit(&mut self, wanted: ItemId, by: ItemId) {
         let comparer = self.comparer;
         let patched = comparer.patched;
-        let ambiguous = comparer
-            .correlation
-            .ambiguous
-            .iter()
-            .find(|(item, _)| *item == wanted);
-        if let Some((_, candidates)) = ambiguous {
+        if let Some(candidates) = self.ambiguous.get(&wanted) {
             let names: Vec<String> = candidates
                 .iter()
                 .map(|candidate| comparer.original.shown(*candidate))

@@ -11,7 +11,7 @@ use std::ops::Range;
 use object::elf;
 use xsplice_abi::Profile;
 
-use crate::object::{ElfObject, SectionId, SymbolId, SymbolPlace};
+use crate::object::{ElfObject, SectionId, Symbol, SymbolId, SymbolPlace};
 use crate::section_class::{SectionClass, classify};
 use crate::strings;
 
@@ -80,6 +80,8 @@ pub struct Items {
     of_symbol: Vec<Option<ItemId>>,
     /// Places in gaps that something refers to, by section and offset.
     referenced: Vec<(SectionId, u64)>,
+    /// For every item the last one before it in its section that goes by a symbol.
+    named_before: Vec<Option<ItemId>>,
 }
 
 /// A stretch of a section that a symbol stands for, before gaps are filled.
@@ -119,6 +121,7 @@ impl Items {
             of_section: Vec::with_capacity(object.sections.len()),
             of_symbol: vec![None; object.symbols.len()],
             referenced: cuts.iter().map(|cut| (cut.section, cut.offset)).collect(),
+            named_before: Vec::new(),
         };
         items.referenced.dedup();
         let mut cuts = cuts.as_slice();
@@ -132,6 +135,7 @@ impl Items {
             items.of_section.push(index(start)..index(items.all.len()));
         }
         items.name_symbols(object);
+        items.find_named_before();
         items
     }
 
@@ -238,6 +242,24 @@ impl Items {
         }
     }
 
+    fn find_named_before(&mut self) {
+        let mut last: Option<(SectionId, ItemId)> = None;
+        let named_before = self.ids().zip(&self.all).map(|(id, item)| {
+            let before = last.filter(|(section, _)| *section == item.section);
+            if item.symbol.is_some() {
+                last = Some((item.section, id));
+            }
+            before.map(|(_, id)| id)
+        });
+        self.named_before = named_before.collect();
+    }
+
+    /// The last item before this one in its section that goes by a symbol.
+    #[must_use]
+    pub fn named_before(&self, id: ItemId) -> Option<ItemId> {
+        self.named_before[id.index()]
+    }
+
     /// The item.
     #[must_use]
     pub fn item(&self, id: ItemId) -> &Item {
@@ -303,6 +325,36 @@ fn index(value: usize) -> u32 {
     u32::try_from(value).expect("an item takes more than one byte of a file below 4 GiB")
 }
 
+/// The symbols that `section_of` gives a section for, by section and in the order of the table;
+/// and the range that each section's have. Counting takes one pass where sorting takes many.
+fn by_section<'data>(
+    object: &ElfObject<'data>,
+    section_of: impl Fn(&Symbol<'data>) -> Option<SectionId>,
+) -> (Vec<SymbolId>, Vec<Range<usize>>) {
+    let mut counts = vec![0_usize; object.sections.len()];
+    for section in object.symbols.iter().filter_map(&section_of) {
+        counts[section.0 as usize] += 1;
+    }
+    let mut end = 0;
+    let mut ranges: Vec<Range<usize>> = counts
+        .into_iter()
+        .map(|count| {
+            let start = end;
+            end += count;
+            start..start
+        })
+        .collect();
+    let mut sorted = vec![SymbolId(0); end];
+    for (id, symbol) in (0..).map(SymbolId).zip(&object.symbols) {
+        if let Some(section) = section_of(symbol) {
+            let range = &mut ranges[section.0 as usize];
+            sorted[range.end] = id;
+            range.end += 1;
+        }
+    }
+    (sorted, ranges)
+}
+
 /// The extents of all sections.
 pub(crate) struct Extents {
     all: Vec<Extent>,
@@ -311,47 +363,46 @@ pub(crate) struct Extents {
 
 impl Extents {
     fn new(object: &ElfObject<'_>, classes: &[SectionClass]) -> Extents {
-        let mut named: Vec<(SectionId, SymbolId)> = Vec::with_capacity(object.symbols.len());
-        for (id, symbol) in (0..).map(SymbolId).zip(&object.symbols) {
-            if symbol.is_section() || symbol.kind == elf::STT_FILE.0 || symbol.name.is_empty() {
-                continue;
-            }
-            if let SymbolPlace::Section(section) = symbol.place
-                && !matches!(
-                    classes[section.0 as usize],
-                    SectionClass::Ignored(_) | SectionClass::Content
-                )
-            {
-                named.push((section, id));
-            }
-        }
+        let is_named = |symbol: &Symbol<'_>| {
+            let section = match symbol.place {
+                SymbolPlace::Section(section) => Some(section),
+                _ => None,
+            };
+            section.filter(|section| {
+                !symbol.is_section()
+                    && symbol.kind != elf::STT_FILE.0
+                    && !symbol.name.is_empty()
+                    && !matches!(
+                        classes[section.0 as usize],
+                        SectionClass::Ignored(_) | SectionClass::Content
+                    )
+            })
+        };
+        let (mut named, ranges) = by_section(object, is_named);
         // The symbol that an item goes by comes first: at one place the larger, then functions
         // before labels, globals before weak ones before locals, then by name.
-        named.sort_unstable_by(|a, b| {
-            let key = |entry: &(SectionId, SymbolId)| {
-                let symbol = object.symbol(entry.1);
-                (
-                    entry.0,
-                    symbol.value,
-                    std::cmp::Reverse(symbol.size),
-                    !symbol.is_function(),
-                    match elf::SymbolBind(symbol.binding) {
-                        elf::STB_GLOBAL => 0,
-                        elf::STB_WEAK => 1,
-                        _ => 2,
-                    },
-                    symbol.name,
-                    entry.1,
-                )
-            };
-            key(a).cmp(&key(b))
-        });
+        let key = |id: SymbolId| {
+            let symbol = object.symbol(id);
+            (
+                symbol.value,
+                std::cmp::Reverse(symbol.size),
+                !symbol.is_function(),
+                match elf::SymbolBind(symbol.binding) {
+                    elf::STB_GLOBAL => 0,
+                    elf::STB_WEAK => 1,
+                    _ => 2,
+                },
+                symbol.name,
+                id,
+            )
+        };
         let mut extents = Extents {
             all: Vec::with_capacity(named.len()),
             of_section: vec![0..0; object.sections.len()],
         };
-        for group in named.chunk_by(|a, b| a.0 == b.0) {
-            let section = group[0].0;
+        for (section, range) in (0..).map(SectionId).zip(ranges) {
+            let group = &mut named[range];
+            group.sort_unstable_by(|a, b| key(*a).cmp(&key(*b)));
             let start = extents.all.len();
             extents.cut(object, section, group);
             extents.of_section[section.0 as usize] = start..extents.all.len();
@@ -359,9 +410,9 @@ impl Extents {
         extents
     }
 
-    fn cut(&mut self, object: &ElfObject<'_>, section: SectionId, named: &[(SectionId, SymbolId)]) {
+    fn cut(&mut self, object: &ElfObject<'_>, section: SectionId, named: &[SymbolId]) {
         let first = self.all.len();
-        for (_, id) in named {
+        for id in named {
             let symbol = object.symbol(*id);
             let end = symbol.value.saturating_add(symbol.size);
             if let Some(last) = self.all.get_mut(first..).and_then(<[Extent]>::last_mut) {

@@ -46,6 +46,7 @@ mod wording;
 
 pub use error::{DiffError, ExtractError};
 pub use extract::{Extract, OriginalItem};
+pub use object::source_files;
 pub use options::Options;
 pub use report::{ObjectDiff, Verdict};
 
@@ -81,9 +82,13 @@ pub fn diff_objects<'data>(
     if original == patched {
         return Ok(ObjectDiff::unchanged(name));
     }
-    let original = Build::new(name, original, options.abi).map_err(DiffError::in_original)?;
-    let patched = Build::new(name, patched, options.abi)?;
-    Ok(diff_builds(name, &original, &patched, options))
+    // A tree may hold one object that was merged from all others: without a second core for its
+    // second build, everything would wait for it.
+    let (original, patched) = rayon::join(
+        || Build::new(name, original, options.abi).map_err(DiffError::in_original),
+        || Build::new(name, patched, options.abi),
+    );
+    Ok(diff_builds(name, &original?, &patched?, options))
 }
 
 /// Takes an object that only the patched tree has: every function of it is new.
@@ -135,16 +140,6 @@ pub fn toolchain_of(name: &str, object: &[u8]) -> Result<Toolchain, DiffError> {
     Ok(Toolchain::of(&object, types.as_ref()))
 }
 
-/// Names of the source files that an object was compiled from, in order and each once: several
-/// for one that was merged from others.
-///
-/// # Errors
-///
-/// When it is not a well-formed x86-64 object.
-pub fn source_files(name: &str, object: &[u8]) -> Result<Vec<String>, DiffError> {
-    Ok(ElfObject::parse(name, object)?.source_files())
-}
-
 /// Compares two builds that were read already.
 #[must_use]
 pub fn diff_builds<'data>(
@@ -156,10 +151,16 @@ pub fn diff_builds<'data>(
     let correlation = correlate(original, patched);
     let original_root = |item| correlation.original_root(item);
     let patched_root = |item| correlation.patched_root(item);
-    let original_users = Users::new(original, original_root);
-    let patched_users = Users::new(patched, patched_root);
-    let original_entries = SpecialEntries::new(original, original_root);
-    let patched_entries = SpecialEntries::new(patched, patched_root);
+    let ((original_users, original_entries), (patched_users, patched_entries)) = rayon::join(
+        || {
+            let users = Users::new(original, original_root);
+            (users, SpecialEntries::new(original, original_root))
+        },
+        || {
+            let users = Users::new(patched, patched_root);
+            (users, SpecialEntries::new(patched, patched_root))
+        },
+    );
     let mut comparer = Comparer::new(
         original,
         patched,

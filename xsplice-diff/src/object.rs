@@ -245,17 +245,6 @@ impl<'data> ElfObject<'data> {
             .flat_map(|(_, entries)| entries.iter().map(relocation))
     }
 
-    /// Names of the source files, in order, each once.
-    #[must_use]
-    pub fn source_files(&self) -> Vec<String> {
-        let mut seen = HashSet::new();
-        self.symbols
-            .iter()
-            .filter(|symbol| symbol.kind == elf::STT_FILE.0 && seen.insert(symbol.name))
-            .map(|symbol| symbol.name.to_owned())
-            .collect()
-    }
-
     /// Name of the source file when the object has exactly one.
     #[must_use]
     pub fn only_file(&self) -> Option<&'data str> {
@@ -267,6 +256,43 @@ impl<'data> ElfObject<'data> {
         let first = files.next()?;
         files.all(|other| other == first).then_some(first)
     }
+}
+
+/// Names of the source files of the object in `bytes`, in order, each once. Reads its symbols and
+/// nothing else: who asks wants to know of every object of a tree which ones belong together.
+///
+/// # Errors
+///
+/// When its header or its symbols are not those of an x86-64 relocatable object.
+pub fn source_files<'data>(name: &str, bytes: &'data [u8]) -> Result<Vec<&'data str>, DiffError> {
+    read_source_files(bytes).map_err(|problem| DiffError {
+        object: name.to_owned(),
+        problem,
+        side: Side::Patched,
+    })
+}
+
+fn read_source_files(bytes: &[u8]) -> Result<Vec<&str>, ObjectProblem> {
+    let fail = || malformed(Part::SymbolTable);
+    let table = check_header(bytes)?
+        .sections(ENDIAN, bytes)
+        .map_err(malformed(Part::SectionHeaders))?;
+    let symbols = table
+        .symbols(ENDIAN, bytes, elf::SHT_SYMTAB)
+        .map_err(fail())?;
+    let mut seen = HashSet::new();
+    let mut files = Vec::new();
+    for symbol in symbols.iter().filter(|one| one.st_type() == elf::STT_FILE) {
+        let name = symbols.symbol_name(ENDIAN, symbol);
+        let name = text(
+            name.map_err(malformed(Part::SymbolNames))?,
+            Part::SymbolNames,
+        )?;
+        if seen.insert(name) {
+            files.push(name);
+        }
+    }
+    Ok(files)
 }
 
 fn relocation(raw: &Rela) -> Relocation {

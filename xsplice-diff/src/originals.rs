@@ -2,6 +2,9 @@
 //! without seeing the object.
 
 use std::borrow::Cow;
+use std::sync::Arc;
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use crate::build::Build;
 use crate::correlate::is_content;
@@ -26,6 +29,7 @@ pub fn functions<'data>(
     entries: &SpecialEntries,
     root: impl Fn(ItemId) -> ItemId,
 ) -> Vec<OriginalItem<'data>> {
+    let mut describer = Describer::new(build, entries);
     build
         .items
         .ids()
@@ -33,37 +37,8 @@ pub fn functions<'data>(
             build.items.item(*item).kind == ItemKind::Function
                 && !matches!(build.items.class(*item), SectionClass::SpecialCode)
         })
-        .map(|item| describe(build, entries, item, root(item)))
+        .map(|item| describer.describe(item, root(item)))
         .collect()
-}
-
-/// Describes one item; `root` is the function whose entries name places in it.
-#[must_use]
-pub fn describe<'data>(
-    build: &Build<'data>,
-    entries: &SpecialEntries,
-    item: ItemId,
-    root: ItemId,
-) -> OriginalItem<'data> {
-    let place = build.items.item(item);
-    let symbol = build.symbol(item);
-    let mut patched_at_boot: Vec<(u64, u64)> = entries
-        .of(root)
-        .iter()
-        .filter_map(|entry| patched_range(build, entry, item))
-        .collect();
-    patched_at_boot.sort_unstable();
-    patched_at_boot.dedup();
-    OriginalItem {
-        name: build.name(item).to_owned(),
-        file: symbol.and_then(file_of),
-        binding: symbol.map_or(0, |symbol| symbol.binding),
-        section_name: build.section_name(item).to_owned(),
-        section_offset: place.offset,
-        bytes: Cow::Borrowed(build.bytes(item)),
-        relocations: relocations(build, item, 0),
-        patched_at_boot,
-    }
 }
 
 /// The range of `item` that an entry lets the boot patch.
@@ -86,72 +61,126 @@ fn patched_range(build: &Build<'_>, entry: &Entry, item: ItemId) -> Option<(u64,
     Some((u64::try_from(target.meant()).ok()?, length))
 }
 
-fn relocations<'data>(
-    build: &Build<'data>,
-    item: ItemId,
-    depth: usize,
-) -> Vec<OriginalRelocation<'data>> {
-    let start = build.items.item(item).offset;
-    let section = build.items.item(item).section;
-    // Fields that the assembler filled hold the same in the base: a section stays in one piece.
-    build
-        .relocations(item)
-        .filter(|(relocation, _)| !build.is_filled(section, relocation.offset))
-        .map(|(relocation, target)| {
-            let (target, addend) = describe_target(build, relocation, target, depth);
-            OriginalRelocation {
-                offset: relocation.offset - start,
-                kind: relocation.kind,
-                addend,
-                target,
-            }
-        })
-        .collect()
+/// Describes items of one build. Content that many items refer to is described once.
+#[derive(Debug)]
+pub struct Describer<'b, 'data> {
+    build: &'b Build<'data>,
+    entries: &'b SpecialEntries,
+    /// Relocations of content, by the content and how deep it was met.
+    contents: HashMap<(ItemId, usize), Arc<[OriginalRelocation<'data>]>>,
 }
 
-fn describe_target<'data>(
-    build: &Build<'data>,
-    relocation: &Relocation,
-    target: Target,
-    depth: usize,
-) -> (OriginalTarget<'data>, i64) {
-    match target {
-        Target::Item { item, offset, .. } => {
-            if is_content(build, item) && depth < CONTENT_DEPTH_MAX {
-                let content = OriginalTarget::Content {
-                    bytes: Cow::Borrowed(build.bytes(item)),
-                    relocations: relocations(build, item, depth + 1),
-                };
-                return (content, offset);
-            }
-            let target = match build.symbol(item) {
-                Some(symbol) => OriginalTarget::Symbol {
-                    name: symbol.name.to_owned(),
-                    file: file_of(symbol),
-                },
-                None => place(build, item),
-            };
-            (target, offset)
+impl<'b, 'data> Describer<'b, 'data> {
+    /// Nothing is described yet.
+    #[must_use]
+    pub fn new(build: &'b Build<'data>, entries: &'b SpecialEntries) -> Describer<'b, 'data> {
+        Describer {
+            build,
+            entries,
+            contents: HashMap::new(),
         }
-        Target::Symbol { symbol, addend } => {
-            let symbol = build.object.symbol(symbol);
-            let target = if symbol.place == SymbolPlace::Absolute {
-                OriginalTarget::Absolute(symbol.value)
-            } else {
-                OriginalTarget::Symbol {
-                    name: symbol.name.to_owned(),
-                    file: None,
+    }
+
+    /// Describes one item; `root` is the function whose entries name places in it.
+    pub fn describe(&mut self, item: ItemId, root: ItemId) -> OriginalItem<'data> {
+        let build = self.build;
+        let place = build.items.item(item);
+        let symbol = build.symbol(item);
+        let mut patched_at_boot: Vec<(u64, u64)> = self
+            .entries
+            .of(root)
+            .iter()
+            .filter_map(|entry| patched_range(build, entry, item))
+            .collect();
+        patched_at_boot.sort_unstable();
+        patched_at_boot.dedup();
+        OriginalItem {
+            name: build.name(item).to_owned(),
+            file: symbol.and_then(file_of),
+            binding: symbol.map_or(0, |symbol| symbol.binding),
+            section_name: build.section_name(item).to_owned(),
+            section_offset: place.offset,
+            bytes: Cow::Borrowed(build.bytes(item)),
+            relocations: self.relocations(item, 0),
+            patched_at_boot,
+        }
+    }
+
+    fn relocations(&mut self, item: ItemId, depth: usize) -> Vec<OriginalRelocation<'data>> {
+        let build = self.build;
+        let start = build.items.item(item).offset;
+        let section = build.items.item(item).section;
+        // Fields that the assembler filled hold the same in the base: a section stays in one piece.
+        build
+            .relocations(item)
+            .filter(|(relocation, _)| !build.is_filled(section, relocation.offset))
+            .map(|(relocation, target)| {
+                let (target, addend) = self.target(relocation, target, depth);
+                OriginalRelocation {
+                    offset: relocation.offset - start,
+                    kind: relocation.kind,
+                    addend,
+                    target,
                 }
-            };
-            (target, addend)
+            })
+            .collect()
+    }
+
+    fn content(&mut self, item: ItemId, depth: usize) -> Arc<[OriginalRelocation<'data>]> {
+        if let Some(known) = self.contents.get(&(item, depth)) {
+            return Arc::clone(known);
         }
-        Target::Section { section, .. } => {
-            let target = OriginalTarget::SectionOffset {
-                section: build.object.section(section).name.to_owned(),
-                offset: 0,
-                near: None,
-            };
-            (target, relocation.addend)
+        let relocations: Arc<[_]> = self.relocations(item, depth).into();
+        self.contents
+            .insert((item, depth), Arc::clone(&relocations));
+        relocations
+    }
+
+    fn target(
+        &mut self,
+        relocation: &Relocation,
+        target: Target,
+        depth: usize,
+    ) -> (OriginalTarget<'data>, i64) {
+        let build = self.build;
+        match target {
+            Target::Item { item, offset, .. } => {
+                if is_content(build, item) && depth < CONTENT_DEPTH_MAX {
+                    let content = OriginalTarget::Content {
+                        bytes: Cow::Borrowed(build.bytes(item)),
+                        relocations: self.content(item, depth + 1),
+                    };
+                    return (content, offset);
+                }
+                let target = match build.symbol(item) {
+                    Some(symbol) => OriginalTarget::Symbol {
+                        name: symbol.name.to_owned(),
+                        file: file_of(symbol),
+                    },
+                    None => place(build, item),
+                };
+                (target, offset)
+            }
+            Target::Symbol { symbol, addend } => {
+                let symbol = build.object.symbol(symbol);
+                let target = if symbol.place == SymbolPlace::Absolute {
+                    OriginalTarget::Absolute(symbol.value)
+                } else {
+                    OriginalTarget::Symbol {
+                        name: symbol.name.to_owned(),
+                        file: None,
+                    }
+                };
+                (target, addend)
+            }
+            Target::Section { section, .. } => {
+                let target = OriginalTarget::SectionOffset {
+                    section: build.object.section(section).name.to_owned(),
+                    offset: 0,
+                    near: None,
+                };
+                (target, relocation.addend)
+            }
         }
     }
 }
@@ -160,11 +189,10 @@ fn describe_target<'data>(
 /// before it.
 fn place<'data>(build: &Build<'_>, item: ItemId) -> OriginalTarget<'data> {
     let place = build.items.item(item);
-    let near = (0..item.0)
-        .rev()
-        .map(ItemId)
-        .take_while(|before| build.items.item(*before).section == place.section)
-        .find_map(|before| Some((build.items.item(before).offset, build.symbol(before)?)))
+    let near = build
+        .items
+        .named_before(item)
+        .and_then(|before| Some((build.items.item(before).offset, build.symbol(before)?)))
         .map(|(offset, symbol)| {
             (
                 symbol.name.to_owned(),

@@ -395,14 +395,19 @@ impl<'data> BiasReader<'data> {
         if no_immediate_follows(&data[..at.min(data.len())]) {
             return FIELD_BYTES;
         }
-        let is_open = self.open.as_ref().is_some_and(|(id, from, decoder)| {
-            *id == section && *from == start && decoder.ip() <= field
-        });
+        // The instruction that was decoded last may hold this field as well.
+        let from_here_on = self.instruction.ip();
+        let is_open = self
+            .open
+            .as_ref()
+            .is_some_and(|(id, from, _)| *id == section && *from == start && from_here_on <= field);
         if !is_open {
             let from = usize::try_from(start).unwrap_or(usize::MAX);
             let code = data.get(from..).unwrap_or_default();
             let decoder = Decoder::with_ip(64, code, start, DecoderOptions::NONE);
             self.open = Some((section, start, decoder));
+            self.instruction = Instruction::default();
+            self.instruction.set_ip(start);
         }
         let Some((_, _, decoder)) = &mut self.open else {
             return FIELD_BYTES;

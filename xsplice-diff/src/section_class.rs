@@ -126,7 +126,7 @@ pub fn classify(section: &Section<'_>, abi: &Profile) -> SectionClass {
     if special_sections::is_special_code(name) {
         return SectionClass::SpecialCode;
     }
-    let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| begins_with(name, prefix));
     if section.is_mergeable() && !section.is_writable() && section.relocations.is_empty() {
         SectionClass::Content
     } else if starts(&PER_CPU) {
@@ -146,12 +146,23 @@ pub fn classify(section: &Section<'_>, abi: &Profile) -> SectionClass {
     }
 }
 
+/// Like [`str::starts_with`], for asking an object's every section for many prefixes: nearly every
+/// one is told from the name by its last byte, without looking at the others.
+#[must_use]
+pub fn begins_with(name: &str, prefix: &str) -> bool {
+    let last = prefix.as_bytes().last();
+    let facing = prefix.len().checked_sub(1);
+    let may = facing.is_none_or(|at| name.as_bytes().get(at) == last);
+    may && name.starts_with(prefix)
+}
+
 /// Whether a section belongs to a set: `.data.vpci` and `.data.vpci.7` do to `.data.vpci`, and
 /// `.data.vpci_count` does not.
 fn is_in_set(name: &str, set: &str) -> bool {
-    name.strip_prefix(set).is_some_and(|rest| {
-        rest.is_empty() || rest.starts_with(|c: char| c == '.' || c.is_ascii_digit())
-    })
+    begins_with(name, set)
+        && name.strip_prefix(set).is_some_and(|rest| {
+            rest.is_empty() || rest.starts_with(|c: char| c == '.' || c.is_ascii_digit())
+        })
 }
 
 /// A section whose name is a C identifier: the linker provides `__start_` and `__stop_` symbols,
@@ -165,11 +176,11 @@ fn is_c_identifier(name: &str) -> bool {
 }
 
 fn noise(name: &str) -> Option<&'static str> {
-    if name == ".eh_frame" || name == ".sframe" || name.starts_with(".orc_") {
+    if name == ".eh_frame" || name == ".sframe" || begins_with(name, ".orc_") {
         Some("unwind information, which payloads do not carry")
-    } else if name.starts_with(".note") {
+    } else if begins_with(name, ".note") {
         Some("a note")
-    } else if name.starts_with(".discard") {
+    } else if begins_with(name, ".discard") {
         Some("discarded by the linker")
     } else if name == ".modinfo" || name == ".comment" || name == ".llvm_addrsig" {
         Some("not loaded")

@@ -1,6 +1,6 @@
 //! The entries of the special sections of one build, each with the function that owns it.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt as _};
 
 use crate::build::Build;
 use crate::items::{ItemId, ItemKind};

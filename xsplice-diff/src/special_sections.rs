@@ -6,6 +6,7 @@
 //! `asm/orc_types.h`.
 
 use crate::object::{ElfObject, Relocation, SectionId};
+use crate::section_class::begins_with;
 
 /// A kind of special section.
 #[derive(Debug, PartialEq, Eq)]
@@ -120,7 +121,7 @@ pub static TABLES: [Table; 19] = [
 pub fn table_for(name: &str) -> Option<&'static Table> {
     TABLES.iter().find(|table| match table.name {
         Name::Exact(exact) => name == exact,
-        Name::Prefix(prefix) => name.starts_with(prefix),
+        Name::Prefix(prefix) => begins_with(name, prefix),
     })
 }
 

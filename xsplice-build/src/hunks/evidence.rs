@@ -87,7 +87,11 @@ fn ask(patch: &PatchFile, input: &Input) -> (Vec<Source>, Option<Silent>) {
         };
         match lines.information {
             LineInformation::Missing | LineInformation::Compressed => {
-                let files = xsplice_diff::source_files(&input.name, bytes).unwrap_or_default();
+                let files = xsplice_diff::source_files(&input.name, bytes)
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(str::to_owned)
+                    .collect();
                 silent = Some(Silent {
                     object: input.name.clone(),
                     files,

@@ -5,7 +5,9 @@
 //! while one of its name and size appears in another, is left open too: the code may have moved
 //! with it, and a second copy would begin anew.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use super::groups::{Group, groups};
 use super::{Correlation, is_content};
@@ -120,34 +122,21 @@ fn pair_group(
     group
         .patched
         .retain(|item| correlation.original(*item).is_none());
+    let left = Left::new(original, &group, old, functions);
     for item in &group.patched {
         let Some(signature) = new.get(item) else {
             continue;
         };
-        let candidates: Vec<ItemId> = group
-            .original
-            .iter()
-            .copied()
-            .filter(|candidate| {
-                old.get(candidate)
-                    .is_some_and(|one| may_have_moved(one, signature, functions))
-            })
-            .take(CANDIDATES_MAX)
-            .collect();
+        let candidates = left.candidates(signature, functions);
         match candidates.as_slice() {
             [] => {
-                let left: Vec<ItemId> = group
-                    .original
-                    .iter()
-                    .copied()
-                    .filter(|one| {
-                        let is_alike = old.get(one).is_some_and(|old| old.size == signature.size);
-                        is_alike && is_state(original, *one) && is_state(patched, *item)
-                    })
-                    .take(CANDIDATES_MAX)
-                    .collect();
-                if !left.is_empty() {
-                    correlation.ambiguous.push((*item, left));
+                let alike = if is_state(patched, *item) {
+                    left.of_size(signature.size)
+                } else {
+                    Vec::new()
+                };
+                if !alike.is_empty() {
+                    correlation.ambiguous.push((*item, alike));
                 }
             }
             [one] if group.patched.len() == 1 && group.original.len() == 1 => {
@@ -155,6 +144,92 @@ fn pair_group(
             }
             _ => correlation.ambiguous.push((*item, candidates)),
         }
+    }
+}
+
+/// The originals of one name that are left without a twin, by what makes them candidates: looking
+/// at each of them for each of the patched ones would take the square of their number.
+struct Left<'group, 'data> {
+    original: &'group [ItemId],
+    /// Positions in `original` of those that a function used which is gone.
+    from_gone: Vec<usize>,
+    /// Positions by who refers to them.
+    by_referrer: HashMap<&'data str, Vec<usize>>,
+    /// Positions of those that hold state, by size in bytes.
+    by_size: HashMap<u64, Vec<usize>>,
+}
+
+impl<'group, 'data> Left<'group, 'data> {
+    fn new(
+        build: &Build<'_>,
+        group: &'group Group,
+        signatures: &HashMap<ItemId, Signature<'data>>,
+        functions: &Functions<'_>,
+    ) -> Left<'group, 'data> {
+        let mut left = Left {
+            original: &group.original,
+            from_gone: Vec::new(),
+            by_referrer: HashMap::new(),
+            by_size: HashMap::new(),
+        };
+        for (position, item) in group.original.iter().enumerate() {
+            let Some(signature) = signatures.get(item) else {
+                continue;
+            };
+            let gone = |referrer: &&str| !functions.patched.contains(*referrer);
+            if signature.referrers.iter().any(gone) {
+                left.from_gone.push(position);
+            }
+            for referrer in &signature.referrers {
+                left.by_referrer.entry(referrer).or_default().push(position);
+            }
+            if is_state(build, *item) {
+                left.by_size
+                    .entry(signature.size)
+                    .or_default()
+                    .push(position);
+            }
+        }
+        left
+    }
+
+    /// The first originals that a patched variable may be although no function refers to both: the
+    /// code that used it moved into a function that is new, or out of one that is gone; or both are
+    /// used by the same function and several are alike.
+    fn candidates(&self, new: &Signature<'_>, functions: &Functions<'_>) -> Vec<ItemId> {
+        let went_to_new = new
+            .referrers
+            .iter()
+            .any(|referrer| !functions.original.contains(referrer));
+        if went_to_new {
+            let first = self.original.iter().take(CANDIDATES_MAX);
+            return first.copied().collect();
+        }
+        let shared = new
+            .referrers
+            .iter()
+            .filter_map(|referrer| self.by_referrer.get(referrer));
+        let mut positions: Vec<usize> = std::iter::once(&self.from_gone)
+            .chain(shared)
+            .flat_map(|positions| positions.iter().take(CANDIDATES_MAX))
+            .copied()
+            .collect();
+        positions.sort_unstable();
+        positions.dedup();
+        self.first(&positions)
+    }
+
+    /// The first originals of a size that hold state.
+    fn of_size(&self, size: u64) -> Vec<ItemId> {
+        let positions = self.by_size.get(&size).map_or(&[][..], Vec::as_slice);
+        self.first(positions)
+    }
+
+    fn first(&self, positions: &[usize]) -> Vec<ItemId> {
+        let items = positions
+            .iter()
+            .filter_map(|position| self.original.get(*position));
+        items.take(CANDIDATES_MAX).copied().collect()
     }
 }
 
@@ -187,25 +262,6 @@ fn pair_by_shared_referrers(
     group
         .patched
         .retain(|item| correlation.original(*item).is_none());
-}
-
-/// Whether the variable may be the same although no function refers to both: the code that used
-/// it moved into a function that is new, or out of one that is gone; or both are used by the
-/// same function and several are alike.
-fn may_have_moved(old: &Signature<'_>, new: &Signature<'_>, functions: &Functions<'_>) -> bool {
-    let shared = old
-        .referrers
-        .iter()
-        .any(|referrer| new.referrers.contains(referrer));
-    let came_from_gone = old
-        .referrers
-        .iter()
-        .any(|referrer| !functions.patched.contains(referrer));
-    let went_to_new = new
-        .referrers
-        .iter()
-        .any(|referrer| !functions.original.contains(referrer));
-    shared || came_from_gone || went_to_new
 }
 
 fn function_names<'data>(build: &Build<'data>) -> BTreeSet<&'data str> {

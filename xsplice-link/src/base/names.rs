@@ -4,8 +4,9 @@
 //! symbol before it. Two symbols of one such name at different addresses are ambiguous: the
 //! loader would take either, so the linker takes neither and shows both.
 
-use std::collections::HashMap;
 use std::fmt;
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use super::BaseSymbol;
 

@@ -10,8 +10,7 @@ mod failure;
 mod relaxed;
 mod tree;
 
-use std::collections::HashMap;
-
+use foldhash::{HashMap, HashMapExt as _};
 use object::elf;
 use xsplice_diff::extract::{OriginalItem, OriginalRelocation, OriginalTarget};
 
@@ -31,14 +30,34 @@ pub struct Deviations {
     pub section_offsets: u64,
 }
 
+impl Deviations {
+    pub(crate) fn add(&mut self, other: Deviations) {
+        self.relaxed += other.relaxed;
+        self.content += other.content;
+        self.section_offsets += other.section_offsets;
+    }
+}
+
 /// Proves items of one object; what it learns of where sections went serves the next item.
 #[derive(Debug)]
 pub struct Prover<'base, 'data> {
     base: &'base Base<'data>,
     /// Section of the object → address that it must have been placed at.
     placed: HashMap<String, u64>,
+    /// Content that was proven, with what was allowed within it.
+    contents: HashMap<Content, Deviations>,
     /// What was allowed so far.
     pub deviations: Deviations,
+}
+
+/// Content of the object at an address of the base. Its bytes and relocations stand for themselves
+/// by where they are in memory: a [`Prover`] borrows the items that it is given until it is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Content {
+    bytes: usize,
+    length: usize,
+    relocations: usize,
+    address: u64,
 }
 
 /// What a relocation field of the base says.
@@ -72,6 +91,7 @@ impl<'base, 'data> Prover<'base, 'data> {
         Prover {
             base,
             placed: HashMap::new(),
+            contents: HashMap::new(),
             deviations: Deviations::default(),
         }
     }
@@ -80,7 +100,11 @@ impl<'base, 'data> Prover<'base, 'data> {
     ///
     /// # Errors
     /// The first place that differs.
-    pub fn prove(&mut self, item: &OriginalItem<'_>, address: u64) -> Result<(), ProofFailure> {
+    pub fn prove(
+        &mut self,
+        item: &'base OriginalItem<'_>,
+        address: u64,
+    ) -> Result<(), ProofFailure> {
         let before = self.deviations;
         let result = self.compare(&item.bytes, &item.relocations, address);
         if result.is_err() {
@@ -176,12 +200,11 @@ impl<'base, 'data> Prover<'base, 'data> {
             }
             OriginalTarget::Content { bytes, relocations } => {
                 self.deviations.content += 1;
-                self.compare(bytes, relocations, found).map_err(|inner| {
-                    FailureKind::ContentDiffers {
+                self.check_content(bytes, relocations, found)
+                    .map_err(|inner| FailureKind::ContentDiffers {
                         address: found,
                         inner: Box::new(inner),
-                    }
-                })
+                    })
             }
             OriginalTarget::SectionOffset {
                 section,
@@ -222,6 +245,38 @@ impl<'base, 'data> Prover<'base, 'data> {
                 Err(self.target_differs(format!("the number {value:#x}"), found))
             }
         }
+    }
+
+    /// Compares content; what many items refer to is compared once.
+    fn check_content(
+        &mut self,
+        bytes: &[u8],
+        relocations: &[OriginalRelocation<'_>],
+        found: u64,
+    ) -> Result<(), ProofFailure> {
+        /// Bytes that are compared in less time than it takes to look them up.
+        const SHORT_BYTES: usize = 64;
+        if relocations.is_empty() && bytes.len() <= SHORT_BYTES {
+            return self.compare(bytes, relocations, found);
+        }
+        let content = Content {
+            bytes: bytes.as_ptr().addr(),
+            length: bytes.len(),
+            relocations: relocations.as_ptr().addr(),
+            address: found,
+        };
+        if let Some(deviations) = self.contents.get(&content) {
+            self.deviations.add(*deviations);
+            return Ok(());
+        }
+        let outer = std::mem::take(&mut self.deviations);
+        let result = self.compare(bytes, relocations, found);
+        let inner = std::mem::replace(&mut self.deviations, outer);
+        self.deviations.add(inner);
+        if result.is_ok() {
+            self.contents.insert(content, inner);
+        }
+        result
     }
 
     /// Every reference into a section must agree on where the section went.

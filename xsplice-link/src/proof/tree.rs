@@ -92,9 +92,9 @@ pub fn prove_object(base: &Base<'_>, object: &str, items: &[OriginalItem<'_>]) -
     proof
 }
 
-fn prove_symbol(
-    prover: &mut Prover<'_, '_>,
-    item: &OriginalItem<'_>,
+fn prove_symbol<'base>(
+    prover: &mut Prover<'base, '_>,
+    item: &'base OriginalItem<'_>,
     symbol: &BaseSymbol<'_>,
 ) -> Result<(), ProofFailure> {
     let expected = item.bytes.len() as u64;
@@ -134,9 +134,7 @@ pub struct TreeProof {
 impl TreeProof {
     /// Adds the proof of one object.
     pub fn add(&mut self, object: ObjectProof) {
-        self.deviations.relaxed += object.deviations.relaxed;
-        self.deviations.content += object.deviations.content;
-        self.deviations.section_offsets += object.deviations.section_offsets;
+        self.deviations.add(object.deviations);
         if !object.is_named_in_base() {
             if !object.absent.is_empty() {
                 self.unlinked.push(object.object);
