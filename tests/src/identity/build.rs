@@ -13,9 +13,9 @@ use crate::case;
 use crate::xen::archive::{PrivateApt, fetch_source, remove};
 use crate::xen::process::{run_logged, run_quiet};
 
-/// The two folders of a project's builds. Their names have different lengths, so that a path
-/// that got into an object moves what stands behind it.
-pub const PLACES: [&str; 2] = ["first", "second-elsewhere"];
+/// The two folders of a project's builds. Their names have one length, so that the one path can
+/// be put in the place of the other inside an object.
+pub const PLACES: [&str; 2] = ["first", "other"];
 
 /// Start of an ELF file, its class and byte order (64 bits, little-endian).
 const ELF_64_LITTLE: &[u8] = b"\x7fELF\x02\x01";

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -100,6 +101,9 @@ pub struct Pair {
     pub difference: Difference,
     /// What the differ says, as `KIND NAME`.
     pub says: BTreeSet<String>,
+    /// What it still says when the first build's path is replaced by the second's, so that the
+    /// path is not what differs.
+    pub beside_path: BTreeSet<String>,
     /// The same in full, for a person.
     pub report: String,
 }
@@ -114,39 +118,76 @@ pub fn against_other(
     objects: &[String],
     jobs: usize,
 ) -> Result<Vec<Pair>> {
-    in_parallel(jobs, objects, |object| {
+    let paths = [first, second].map(|tree| tree.as_os_str().as_bytes());
+    ensure!(
+        paths[0].len() == paths[1].len(),
+        "the two paths cannot stand for each other: {} and {}",
+        first.display(),
+        second.display()
+    );
+    let scratch = tempfile::tempdir()?;
+    let numbered: Vec<(usize, &String)> = objects.iter().enumerate().collect();
+    in_parallel(jobs, &numbered, |(number, object)| {
         let pair = [first.join(object), second.join(object)];
         let difference = difference(&pair[0], &pair[1])?;
-        let run = tools::run(
-            "xsplice-diff",
-            [
-                "--json".as_ref(),
-                "-".as_ref(),
-                pair[0].as_os_str(),
-                pair[1].as_os_str(),
-            ],
-            first,
-        )?;
-        let report: Value = serde_json::from_str(&run.stdout)
-            .with_context(|| format!("{object}: {:?}: {}", run.status, run.stderr))?;
-        let says = said(&report)?;
-        ensure!(
-            run.status == Some(NO_CHANGE) || !says.is_empty(),
-            "{object}: {:?} without a word: {}",
-            run.status,
-            run.stderr
-        );
+        let (says, report) = said(&pair[0], &pair[1])?;
+        let beside_path = if says.is_empty() {
+            BTreeSet::new()
+        } else {
+            let moved = scratch.path().join(format!("{number}.o"));
+            let bytes = fs::read(&pair[0])?;
+            fs::write(&moved, replaced(&bytes, paths[0], paths[1]))?;
+            said(&moved, &pair[1])?.0
+        };
         Ok(Pair {
-            object: object.clone(),
+            object: (*object).clone(),
             difference,
             says,
-            report: run.stdout,
+            beside_path,
+            report,
         })
     })
 }
 
+/// `bytes` with every `from` replaced by `to`, which is as long.
+fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let mut at = 0;
+    while let Some(rest) = bytes.get_mut(at..at + from.len()) {
+        if rest == from {
+            rest.copy_from_slice(to);
+            at += from.len();
+        } else {
+            at += 1;
+        }
+    }
+    bytes
+}
+
+/// What the differ says of two objects, and its report.
+fn said(first: &Path, second: &Path) -> Result<(BTreeSet<String>, String)> {
+    let arguments = [
+        "--json".as_ref(),
+        "-".as_ref(),
+        first.as_os_str(),
+        second.as_os_str(),
+    ];
+    let run = tools::run("xsplice-diff", arguments, Path::new("."))?;
+    let report: Value = serde_json::from_str(&run.stdout)
+        .with_context(|| format!("{}: {:?}: {}", second.display(), run.status, run.stderr))?;
+    let says = listed(&report)?;
+    ensure!(
+        run.status == Some(NO_CHANGE) || !says.is_empty(),
+        "{}: {:?} without a word: {}",
+        second.display(),
+        run.status,
+        run.stderr
+    );
+    Ok((says, run.stdout))
+}
+
 /// The report as `KIND NAME`.
-fn said(report: &Value) -> Result<BTreeSet<String>> {
+fn listed(report: &Value) -> Result<BTreeSet<String>> {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let list = |key: &str| {
         report[key]
@@ -203,4 +244,15 @@ fn difference(first: &Path, second: &Path) -> Result<Difference> {
     } else {
         Difference::Real
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::replaced;
+
+    #[test]
+    fn a_path_is_replaced_wherever_it_stands() {
+        assert_eq!(replaced(b"/a/x:/a/x", b"/a/", b"/b/"), b"/b/x:/b/x");
+        assert_eq!(replaced(b"/a", b"/a/", b"/b/"), b"/a");
+    }
 }

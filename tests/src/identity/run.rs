@@ -175,16 +175,24 @@ fn compare(builder: &Builder, project: &Project, jobs: usize, table: &mut Table)
             Err(format!("not for {apart} objects"))
         },
     });
+    let by_path = pairs
+        .iter()
+        .filter(|pair| !pair.says.is_empty() && pair.says != pair.beside_path)
+        .count();
+    if by_path > 0 {
+        println!("   {by_path} objects hold the path of their tree, and differ by it");
+    }
     named(&title, project, &pairs, table);
     Ok(())
 }
 
-/// One row for each difference of two builds: known ones with their cause, and those that are not.
+/// One row for each difference of two builds that the path does not explain: known ones with their
+/// cause, and those that are not.
 fn named(title: &str, project: &Project, pairs: &[Pair], table: &mut Table) {
     let mut unknown: BTreeSet<(&str, &str)> = pairs
         .iter()
         .flat_map(|pair| {
-            pair.says
+            pair.beside_path
                 .iter()
                 .map(|says| (pair.object.as_str(), says.as_str()))
         })
