@@ -82,6 +82,11 @@ xen: packages ## build the real Xen twice, boot it, and load payloads with its s
 	$(CARGO) build --release
 	$(CARGO) run --release --quiet -p xsplice-tests --bin xen
 
+.PHONY: identity
+identity: packages ## build real projects twice: what is the same must come out as no change
+	$(CARGO) build --release
+	$(CARGO) run --release --quiet -p xsplice-tests --bin identity
+
 .PHONY: install
 install: build ## put the commands, their manual pages and completions below PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin

@@ -31,6 +31,10 @@ pub struct Description {
     /// Whether FILE symbols carry the directory, as Xen's build makes them.
     #[serde(default)]
     pub file_symbols: FileSymbols,
+    /// The case for which the opposite comes out: a case that shows that something is refused,
+    /// or is no change, has one.
+    #[serde(default)]
+    pub twin: Option<String>,
     /// Flags of the linker that makes the base; absent when the case ends at the differ.
     #[serde(default)]
     pub link: Option<String>,
@@ -116,7 +120,8 @@ pub struct Expect {
     /// All functions with status `new`, sorted.
     #[serde(default)]
     pub new: Option<Vec<String>>,
-    /// Functions and the kinds of reasons that must be among theirs.
+    /// Functions and the kinds of reasons that must be among theirs; `A|B` is one of the two, for
+    /// what compilers do differently.
     #[serde(default)]
     pub reasons: BTreeMap<String, Vec<String>>,
     /// Names that must be reported as ignored.
@@ -170,6 +175,9 @@ impl Side {
 /// Name of the linked base inside a case.
 pub const BASE: &str = "base";
 
+/// Functions that may not be patched, for the cases that name the list in their arguments.
+const DENY_LIST: &str = "deny.list";
+
 impl Case {
     /// Reads one case.
     ///
@@ -218,6 +226,11 @@ impl Case {
         if self.description.link.is_some() {
             fs::copy(self.folder.join(BASE), target.join(BASE))
                 .with_context(|| format!("{}: no base; run refresh-cases", self.name))?;
+        }
+        let denied = self.folder.join(DENY_LIST);
+        if denied.exists() {
+            fs::copy(&denied, target.join(DENY_LIST))
+                .with_context(|| format!("{}: not copied", denied.display()))?;
         }
         Ok(())
     }

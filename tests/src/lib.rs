@@ -3,7 +3,8 @@
 //! mutations that try to break the readers. For the booted kernel: [`qemu`] runs it with a hard
 //! limit, [`kernel`] talks to it, [`trees`] builds the example target before and after a patch and
 //! the payload between the two, [`shell`] runs what a reader would type;
-//! [`demo`] is made of the same. [`xen`] is the proof on a real hypervisor.
+//! [`demo`] is made of the same. [`xen`] is the proof on a real hypervisor, [`identity`] the one on
+//! the objects of real projects.
 
 #![deny(unsafe_code)]
 
@@ -15,6 +16,7 @@ pub mod fuzz;
 pub mod golden;
 #[expect(unsafe_code, reason = "it maps memory and calls code in it")]
 pub mod host_platform;
+pub mod identity;
 pub mod kernel;
 pub mod limit;
 pub mod listing;

@@ -96,7 +96,12 @@ pub fn failures(verification: &Verification, options: &LinkOptions) -> Vec<Refus
         .failures()
         .filter(|check| !is_asked_for(check.check));
     let refusals = failures.map(|check| {
-        let message = format!("{}: {}", check.check.name(), check.message);
+        let message = format!(
+            "{}: {}; the loader would not take the payload, so it is not written: change the fix, \
+             or the options that it was made with",
+            check.check.name(),
+            check.message
+        );
         RefusalEntry::from(&Refusal::new(
             RefusalCode::VerifyFailed,
             &verification.payload,

@@ -167,6 +167,10 @@ impl Includer<'_, '_, '_> {
         }
         for item in patched.items.ids() {
             let class = patched.items.class(item);
+            let is_hook = matches!(class, SectionClass::Hook | SectionClass::ForeignHook);
+            if is_hook && self.changes.functions.is_empty() && self.is_same_hook(item) {
+                continue;
+            }
             match class {
                 SectionClass::Hook => {
                     self.add(item, None);
@@ -210,6 +214,28 @@ impl Includer<'_, '_, '_> {
                 self.add(item, Some(Reason::NewGlobal).filter(|_| is_function));
             }
         }
+    }
+
+    /// Whether the original has the hook too, for the same function.
+    fn is_same_hook(&self, item: ItemId) -> bool {
+        let comparer = self.comparer;
+        let (original, patched) = (comparer.original, comparer.patched);
+        let Some(twin) = comparer.correlation.original(item) else {
+            return false;
+        };
+        let old: Vec<_> = original
+            .relocations(twin)
+            .map(|(_, target)| (target.item(), target.meant()))
+            .collect();
+        let new: Vec<_> = patched
+            .relocations(item)
+            .map(|(_, target)| {
+                let function = target.item();
+                let before = function.and_then(|function| comparer.correlation.original(function));
+                (before, target.meant())
+            })
+            .collect();
+        old == new && old.iter().all(|(function, _)| function.is_some())
     }
 
     fn add(&mut self, item: ItemId, reason: Option<Reason>) {

@@ -18,15 +18,18 @@ pub mod extract;
 pub mod fall_through;
 pub mod include;
 pub mod items;
+pub mod kind_changes;
 pub mod layouts;
 pub mod line_numbers;
 pub mod line_table;
 pub mod log_call;
+pub mod loose_entries;
 pub mod names;
 pub mod object;
 pub mod options;
 pub mod originals;
 pub mod output;
+pub mod protection;
 pub mod refuse;
 pub mod relocation;
 pub mod report;
@@ -176,7 +179,12 @@ pub fn diff_builds<'data>(
         &patched_entries,
         &mut verdicts,
     );
+    kind_changes::check(&comparer, &mut verdicts);
+    if !changes.functions.is_empty() {
+        protection::check(original, patched, &mut verdicts);
+    }
     let inclusion = include(&comparer, &changes, &patched_entries, &mut verdicts);
+    loose_entries::check(patched, &patched_entries, &inclusion, &mut verdicts);
     let travels = verdicts.refusals.is_empty() && !inclusion.items.is_empty();
     let extract = travels.then(|| {
         carve(
@@ -237,8 +245,14 @@ pub fn diff_builds<'data>(
         extract,
         ..ObjectDiff::unchanged(name)
     };
-    diff.ignored = changes.ignored;
-    diff.ignored.extend(correlation.by_order.iter().map(|item| {
+    diff.ignored.clone_from(&changes.ignored);
+    // Where every user is the same, byte for byte and reference for reference, the order was right.
+    let guessed = |item: &&ItemId| match patched_users.only_function(**item) {
+        Some(function) => changes.functions.contains_key(&function),
+        None => !patched_users.is_unused(**item) && !changes.functions.is_empty(),
+    };
+    let guesses = correlation.by_order.iter().filter(guessed);
+    diff.ignored.extend(guesses.map(|item| {
         Ignored {
             object: name.to_owned(),
             name: patched.shown(*item),

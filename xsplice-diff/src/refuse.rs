@@ -86,6 +86,13 @@ impl Place {
         }
     }
 
+    /// The same section, at this offset in bytes.
+    #[must_use]
+    pub fn at(mut self, offset: u64) -> Place {
+        self.offset = Some(offset);
+        self
+    }
+
     /// The same, this many bytes further on.
     #[must_use]
     pub fn plus(mut self, bytes: u64) -> Place {

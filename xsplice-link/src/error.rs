@@ -249,8 +249,6 @@ pub enum RefusalCode {
     ProofFailed,
     /// A relocation type that the profile's loader does not take.
     UnknownRelocation,
-    /// A GOT access whose instruction is none of those that the psABI allows to relax.
-    UnknownGotAccess,
     /// A section that is writable and executable, thread-local or otherwise not loadable.
     UnloadableSection,
     /// A section name that belongs to another profile or that the profile does not know.

@@ -384,7 +384,10 @@ fn plan_record(
     if name.len() > SYMBOL_NAME_BYTES_MAX {
         return Err(refused(
             RefusalCode::NameTooLong,
-            format!("a loader takes names of at most {SYMBOL_NAME_BYTES_MAX} bytes"),
+            format!(
+                "a loader takes names of at most {SYMBOL_NAME_BYTES_MAX} bytes; leave the function \
+                 as it is, and change those that call it"
+            ),
         ));
     }
     let target = resolver.target(extract_index, record.symbol, layout)?;

@@ -78,12 +78,13 @@ pub fn ensure_programs() -> Result<()> {
 
 /// apt with a configuration of its own under `cache/apt`.
 #[derive(Debug)]
-struct PrivateApt {
+pub struct PrivateApt {
     directory: PathBuf,
 }
 
 impl PrivateApt {
-    fn set_up(cache: &Path, mirror: Option<&str>) -> Result<Self> {
+    /// Writes the configuration; nothing is fetched yet. `cache/log` must be there.
+    pub fn set_up(cache: &Path, mirror: Option<&str>) -> Result<Self> {
         let directory = cache.join("apt");
         for part in ["state/lists/partial", "cache/archives/partial", "etc"] {
             fs::create_dir_all(directory.join(part)).context("cannot make apt's folders")?;
@@ -99,6 +100,15 @@ impl PrivateApt {
         )
         .context("cannot write apt's sources")?;
         Ok(Self { directory })
+    }
+
+    /// Fetches the lists of packages.
+    pub fn update(&self, logs: &Path) -> Result<()> {
+        run_logged(
+            "apt-get update",
+            self.command("apt-get").arg("update"),
+            &logs.join("apt-update.log"),
+        )
     }
 
     fn command(&self, program: &str) -> Command {
@@ -153,13 +163,8 @@ pub fn fetch(cache: &Path, mirror: Option<&str>) -> Result<Archive> {
             remove(stale)?;
         }
         let apt = PrivateApt::set_up(cache, mirror)?;
-        let logs = cache.join("log");
-        run_logged(
-            "apt-get update",
-            apt.command("apt-get").arg("update"),
-            &logs.join("apt-update.log"),
-        )?;
-        fetch_source(&apt, cache, &source)?;
+        apt.update(&cache.join("log"))?;
+        fetch_source(&apt, cache, "xen", Some(XEN_VERSION), &source)?;
         fetch_packages(&apt, cache, &root)?;
         fs::write(&stamp, XEN_VERSION).context("cannot stamp the archive")?;
     }
@@ -176,26 +181,53 @@ pub fn fetch(cache: &Path, mirror: Option<&str>) -> Result<Archive> {
     })
 }
 
-fn fetch_source(apt: &PrivateApt, cache: &Path, source: &Path) -> Result<()> {
-    let folder = cache.join("debs/source");
+/// Fetches the source of `package` (this `version`, or the one that the release carries), unpacks
+/// it to `source` and tells its version.
+pub fn fetch_source(
+    apt: &PrivateApt,
+    cache: &Path,
+    package: &str,
+    version: Option<&str>,
+    source: &Path,
+) -> Result<String> {
+    let folder = cache.join("debs/source").join(package);
+    remove(&folder)?;
     fs::create_dir_all(&folder).context("cannot make the source's folder")?;
+    let wanted = match version {
+        Some(version) => format!("{package}={version}"),
+        None => package.to_owned(),
+    };
     run_logged(
-        "apt-get source",
+        &format!("apt-get source {package}"),
         apt.command("apt-get")
             .args(["source", "--download-only", "--only-source"])
-            .arg(format!("xen={XEN_VERSION}"))
+            .arg(wanted)
             .current_dir(&folder),
-        &cache.join("log/apt-source.log"),
+        &cache.join("log").join(format!("apt-source-{package}.log")),
     )?;
+    let description = fs::read_dir(&folder)
+        .context("cannot list the source's folder")?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .find(|path| path.extension().is_some_and(|end| end == "dsc"))
+        .with_context(|| format!("apt fetched no description of {package}"))?;
     // apt has checked the signature already; the maintainers' keys are not on every system.
     run_logged(
         "dpkg-source",
         Command::new("dpkg-source")
             .args(["--no-check", "-x"])
-            .arg(folder.join(format!("xen_{XEN_VERSION}.dsc")))
+            .arg(&description)
             .arg(source),
-        &cache.join("log/dpkg-source.log"),
-    )
+        &cache.join("log").join(format!("dpkg-source-{package}.log")),
+    )?;
+    let name = description
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy();
+    // The name of a description is PACKAGE_VERSION, without the version's epoch.
+    let (_, version) = name
+        .split_once('_')
+        .with_context(|| format!("{}: names no version", description.display()))?;
+    Ok(version.to_owned())
 }
 
 fn fetch_packages(apt: &PrivateApt, cache: &Path, root: &Path) -> Result<()> {

@@ -415,6 +415,33 @@ fn more_sections_than_sixteen_bits_count_are_compared() {
 }
 
 #[test]
+fn relocations_belong_to_the_section_that_their_header_names() {
+    // The name of a relocation section is for people: nothing may be found by it.
+    let source = |callee: &str| {
+        format!(
+            "int one(int); int two(int);\n\
+             int f(int x) {{ return {callee}(x) + 1; }}\n"
+        )
+    };
+    let renamed = |source: &str| {
+        let mut object = compile("gcc", KERNEL, source);
+        let name = b".rela.text.f";
+        let at = object
+            .windows(name.len())
+            .position(|window| window == name)
+            .expect("the section has this name");
+        object[at..at + name.len()].copy_from_slice(b".back.text.f");
+        object
+    };
+    let before = renamed(&source("one"));
+    assert!(!readelf("-SW", &before).contains(".rela.text.f"));
+    let after = renamed(&source("two"));
+    assert_eq!(changed(&diff(&before, &after)), ["f"]);
+    let same = with_a_byte_appended(&before);
+    assert!(changed(&diff(&before, &same)).is_empty());
+}
+
+#[test]
 fn assembler_functions_with_sizes_are_replaced_and_those_without_are_refused() {
     let source = |size: &str, n: &str| {
         format!(

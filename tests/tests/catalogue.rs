@@ -1,0 +1,273 @@
+//! The list of cases is complete: `docs/cases.md` names every case and nothing else, each case
+//! claims names and reasons and has its twin, and each chapter of the pages about reasons and
+//! refusals has an example that a case or a test really produces.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use xsplice_tests::case::{self, Case};
+use xsplice_tests::workspace;
+
+/// Rules of the design's chapter 6, and the heuristics of the newer of the peers.
+const RULES: usize = 12;
+const HEURISTICS: usize = 24;
+/// Exit statuses of the tools.
+const REFUSED: i32 = 2;
+const NO_CHANGE: i32 = 3;
+
+fn read(path: &str) -> String {
+    let path = workspace().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn cases() -> BTreeMap<String, Case> {
+    let cases = case::all().expect("the cases can be read");
+    cases
+        .into_iter()
+        .map(|case| (case.name.clone(), case))
+        .collect()
+}
+
+/// First and last cells of all rows of the tables in `docs/cases.md`.
+fn rows() -> Vec<(String, String)> {
+    let rows: Vec<(String, String)> = read("docs/cases.md")
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"))
+        .map(|line| {
+            let cells: Vec<&str> = line.split(" | ").collect();
+            assert_eq!(cells.len(), 3, "{line}");
+            (cells[0].to_owned(), cells[2].to_owned())
+        })
+        .filter(|(_, cases)| cases != "cases")
+        .collect();
+    assert!(!rows.is_empty(), "docs/cases.md holds no table");
+    rows
+}
+
+/// What stands between back quotes.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// Whether a quoted word is the name of a case, and not a flag, a file or a command.
+fn is_name(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_lowercase())
+        && word
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}
+
+/// The body of a test, as `FILE::TEST`.
+fn test_body(name: &str) -> String {
+    let (file, test) = name.split_once("::").expect("FILE::TEST");
+    let folders = [
+        "tests/tests",
+        "xsplice-diff/tests/objects",
+        "xsplice-link/tests",
+    ];
+    let paths: Vec<PathBuf> = folders
+        .iter()
+        .map(|folder| workspace().join(folder).join(file))
+        .filter(|path| path.exists())
+        .collect();
+    for path in paths {
+        let text = fs::read_to_string(&path).expect("a test can be read");
+        let Some((_, rest)) = text.split_once(&format!("fn {test}(")) else {
+            continue;
+        };
+        return rest.split("\n}\n").next().unwrap_or_default().to_owned();
+    }
+    panic!("{name}: there is no such test")
+}
+
+#[test]
+fn every_name_in_the_list_is_a_case_or_a_test() {
+    let cases = cases();
+    for (row, cell) in rows() {
+        for word in quoted(&cell) {
+            if word.contains("::") {
+                test_body(word);
+            } else if is_name(word) {
+                assert!(cases.contains_key(word), "{row}: {word}: no such case");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_case_is_in_the_list() {
+    let text: Vec<(String, String)> = rows();
+    let named: BTreeSet<&str> = text.iter().flat_map(|(_, cell)| quoted(cell)).collect();
+    for name in cases().keys() {
+        assert!(
+            named.contains(name.as_str()),
+            "{name}: not in docs/cases.md"
+        );
+    }
+}
+
+#[test]
+fn every_rule_and_heuristic_has_its_row() {
+    let keys: BTreeSet<String> = rows().into_iter().map(|(key, _)| key).collect();
+    let rules = (1..=RULES).map(|rule| format!("6.{rule}"));
+    let heuristics = (1..=HEURISTICS).map(|heuristic| format!("4.{heuristic}"));
+    for key in rules.chain(heuristics) {
+        assert!(keys.contains(&key), "{key}: no row in docs/cases.md");
+    }
+}
+
+#[test]
+fn every_case_claims_names_and_reasons() {
+    for (name, case) in cases() {
+        let expect = case.description.expect;
+        if expect.status == REFUSED {
+            assert!(!expect.refusals.is_empty(), "{name}: claims no refusal");
+        } else {
+            assert!(expect.changed.is_some(), "{name}: claims no functions");
+            assert!(expect.new.is_some(), "{name}: claims no new functions");
+        }
+        let functions = expect.changed.iter().chain(&expect.new).flatten();
+        for function in functions {
+            assert!(
+                expect
+                    .reasons
+                    .get(function)
+                    .is_some_and(|kinds| !kinds.is_empty()),
+                "{name}: claims no reason for {function}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_refused_or_no_change_has_a_twin_that_is_not() {
+    let cases = cases();
+    for (name, case) in &cases {
+        let status = case.description.expect.status;
+        let Some(twin) = &case.description.twin else {
+            assert!(
+                ![REFUSED, NO_CHANGE].contains(&status),
+                "{name}: has no twin"
+            );
+            continue;
+        };
+        let twin = cases
+            .get(twin)
+            .unwrap_or_else(|| panic!("{name}: its twin {twin} is no case"));
+        if [REFUSED, NO_CHANGE].contains(&status) {
+            assert_ne!(
+                twin.description.expect.status, status,
+                "{name}: the same comes out for its twin"
+            );
+        }
+    }
+}
+
+/// A chapter of the pages about reasons and refusals.
+struct Chapter {
+    code: String,
+    /// The last block of the example: what the tool says.
+    says: String,
+    /// The case or test that shows it.
+    shown_by: String,
+}
+
+fn chapters(page: &str) -> Vec<Chapter> {
+    let text = read(page);
+    text.split("\n## ")
+        .skip(1)
+        .map(|chapter| {
+            let (code, rest) = chapter.split_once('\n').expect("a heading ends");
+            let (_, example) = rest
+                .split_once("Example")
+                .unwrap_or_else(|| panic!("{code}: no example"));
+            let (before, after) = example
+                .split_once("Shown by ")
+                .unwrap_or_else(|| panic!("{code}: does not say what shows the example"));
+            let says = before
+                .trim_end()
+                .rsplit("\n\n")
+                .next()
+                .unwrap_or_default()
+                .to_owned();
+            assert!(says.starts_with("    "), "{code}: the example says nothing");
+            Chapter {
+                code: code.to_owned(),
+                says: squeezed(&says),
+                shown_by: quoted(after).next().unwrap_or_default().to_owned(),
+            }
+        })
+        .collect()
+}
+
+fn squeezed(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn expected(case: &str, file: &str) -> String {
+    read(&format!("fixtures/cases/{case}/expected/{file}"))
+}
+
+fn holds(list: &Value, key: &str, wanted: &str) -> bool {
+    list.as_array()
+        .is_some_and(|entries| entries.iter().any(|entry| entry[key] == wanted))
+}
+
+#[test]
+fn the_example_of_every_refusal_is_what_a_case_or_a_test_shows() {
+    for chapter in chapters("docs/refusals.md") {
+        let code = &chapter.code;
+        if chapter.shown_by.contains("::") {
+            let variant: String = code
+                .split('-')
+                .map(|word| word[..1].to_uppercase() + &word[1..])
+                .collect();
+            assert!(
+                test_body(&chapter.shown_by).contains(&format!("RefusalCode::{variant}")),
+                "{code}: {} does not claim it",
+                chapter.shown_by
+            );
+            continue;
+        }
+        let report: Value = serde_json::from_str(&expected(&chapter.shown_by, "report.json"))
+            .expect("a report is JSON");
+        assert!(
+            holds(&report["refusals"], "code", code),
+            "{code}: {} is not refused so",
+            chapter.shown_by
+        );
+        let said = squeezed(&expected(&chapter.shown_by, "stderr.txt"));
+        assert!(
+            said.contains(&chapter.says),
+            "{code}: {} says\n{said}\nand not\n{}",
+            chapter.shown_by,
+            chapter.says
+        );
+    }
+}
+
+#[test]
+fn the_example_of_every_reason_is_what_a_case_shows() {
+    for chapter in chapters("docs/reasons.md") {
+        let code = &chapter.code;
+        let report: Value = serde_json::from_str(&expected(&chapter.shown_by, "report.json"))
+            .expect("a report is JSON");
+        let functions = report["functions"].as_array().expect("a list of functions");
+        assert!(
+            functions
+                .iter()
+                .any(|function| holds(&function["reasons"], "kind", code)),
+            "{code}: no function of {} is there for it",
+            chapter.shown_by
+        );
+        let said = squeezed(&expected(&chapter.shown_by, "stdout.txt"));
+        assert!(
+            said.contains(&chapter.says),
+            "{code}: {} says\n{said}\nand not\n{}",
+            chapter.shown_by,
+            chapter.says
+        );
+    }
+}
