@@ -15,14 +15,31 @@ use anyhow::{Context, Result, ensure};
 use super::archive::{XEN_VERSION, remove};
 use super::process::{run_logged, run_quiet};
 
-/// The stamps Xen would otherwise take from the clock and the machine.
-const STAMPS: [(&str, &str); 5] = [
-    ("XEN_BUILD_DATE", "Thu Jan 1 00:00:00 UTC 2026"),
-    ("XEN_BUILD_TIME", "00:00:00"),
+/// What Xen would otherwise take from the machine.
+const PLACE: [(&str, &str); 3] = [
     ("XEN_BUILD_HOST", "host"),
     ("XEN_WHOAMI", "user"),
     ("XEN_DOMAIN", "localdomain"),
 ];
+
+/// What Xen would otherwise take from the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Time {
+    /// The time of the original and of all changes.
+    Original,
+    /// Some other.
+    Later,
+}
+
+impl Time {
+    fn stamps(self) -> [(&'static str, &'static str); 2] {
+        let (date, time) = match self {
+            Time::Original => ("Thu Jan 1 00:00:00 UTC 2026", "00:00:00"),
+            Time::Later => ("Fri Jul 31 17:45:12 CEST 2026", "17:45:12"),
+        };
+        [("XEN_BUILD_DATE", date), ("XEN_BUILD_TIME", time)]
+    }
+}
 
 /// Whether a build carries DWARF.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,10 +111,11 @@ impl Builder {
         println!("== {name}: building");
         let started = Instant::now();
         self.start_over(None)?;
-        self.make(&format!("{name}-config"), &["olddefconfig"], debug_info)?;
-        self.make(name, &[], debug_info)?;
+        let config = format!("{name}-config");
+        self.make(&config, &["olddefconfig"], debug_info, Time::Original)?;
+        self.make(name, &[], debug_info, Time::Original)?;
         if debug_info == DebugInfo::Absent {
-            self.make("tests", &["tests"], debug_info)?;
+            self.make("tests", &["tests"], debug_info, Time::Original)?;
         }
         self.keep(&tree, XEN_VERSION)?;
         println!("   {name}: {} s", started.elapsed().as_secs());
@@ -121,8 +139,23 @@ impl Builder {
         let started = Instant::now();
         self.start_over(Some(original))?;
         self.apply(patch)?;
-        self.make(name, &[], debug_info)?;
+        self.make(name, &[], debug_info, Time::Original)?;
         self.keep(&tree, &text)?;
+        println!("   {name}: built in {} s", started.elapsed().as_secs());
+        Ok(tree)
+    }
+
+    /// The build of the unchanged source at another time.
+    pub fn later(&self, original: &Tree) -> Result<Tree> {
+        let name = "later";
+        let tree = self.tree(name);
+        if self.is_done(&tree, XEN_VERSION) {
+            return Ok(tree);
+        }
+        let started = Instant::now();
+        self.start_over(Some(original))?;
+        self.make(name, &[], DebugInfo::Absent, Time::Later)?;
+        self.keep(&tree, XEN_VERSION)?;
         println!("   {name}: built in {} s", started.elapsed().as_secs());
         Ok(tree)
     }
@@ -156,7 +189,7 @@ impl Builder {
         Ok(())
     }
 
-    fn make(&self, log: &str, targets: &[&str], debug_info: DebugInfo) -> Result<()> {
+    fn make(&self, log: &str, targets: &[&str], debug_info: DebugInfo, time: Time) -> Result<()> {
         let work = self.work();
         let build = fs::canonicalize(work.join("build")).context("cannot find the build folder")?;
         let mut command = Command::new("make");
@@ -166,7 +199,8 @@ impl Builder {
             .arg(format!("O={}", build.display()))
             .arg(format!("-j{}", self.jobs))
             .args(targets)
-            .envs(STAMPS)
+            .envs(PLACE)
+            .envs(time.stamps())
             // Whoever runs this under `make` must not have its flags seen by Xen's makefiles.
             .env_remove("MAKEFLAGS")
             .env_remove("MFLAGS")
