@@ -55,6 +55,8 @@ pub enum DebugInfo {
 pub struct Builder {
     cache: PathBuf,
     source: PathBuf,
+    /// `xsplice.h`, which changes may include as `xen/xsplice.h`.
+    header: PathBuf,
     jobs: usize,
 }
 
@@ -78,11 +80,12 @@ impl Tree {
 }
 
 impl Builder {
-    /// A builder of `source` with its results below `cache`.
-    pub fn new(cache: &Path, source: &Path, jobs: usize) -> Self {
+    /// A builder of `source`, with `header` among its include files and its results below `cache`.
+    pub fn new(cache: &Path, source: &Path, header: &Path, jobs: usize) -> Self {
         Self {
             cache: cache.to_owned(),
             source: source.to_owned(),
+            header: header.to_owned(),
             jobs,
         }
     }
@@ -131,8 +134,13 @@ impl Builder {
         debug_info: DebugInfo,
     ) -> Result<Tree> {
         let tree = self.tree(name);
-        let text = fs::read_to_string(patch)
-            .with_context(|| format!("cannot read {}", patch.display()))?;
+        let read = |file: &Path| {
+            fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+        };
+        let mut text = read(patch)?;
+        if text.contains("xsplice.h") {
+            text += &read(&self.header)?;
+        }
         if self.is_done(&tree, &text) {
             return Ok(tree);
         }
@@ -170,6 +178,8 @@ impl Builder {
         remove(&work)?;
         fs::create_dir_all(&work).context("cannot make the work folder")?;
         copy(&self.source, &work.join("source"))?;
+        let header = work.join("source/xen/include/xen/xsplice.h");
+        fs::copy(&self.header, &header).with_context(|| self.header.display().to_string())?;
         match original {
             Some(tree) => copy(&tree.directory, &work.join("build")),
             None => fs::create_dir_all(work.join("build")).context("cannot make the build folder"),

@@ -228,6 +228,22 @@ pub const CHANGES: &[Change] = &[
     Change {
         course: Course::OnceOnly,
         ..loadable(
+            "shadow-variable",
+            "a variable beside each object that cannot grow",
+            &[
+                "common/domain.o:do_vm_assist (bytes-differ, size-differs)",
+                "+common/domain.o:counter_of (pulled-in)",
+            ],
+            // vm_assist (21), a command that only the patched hypervisor knows.
+            &[
+                appears("probe 21 0x7873 0", "7001"),
+                appears("probe 21 0x7873 0", "7002"),
+            ],
+        )
+    },
+    Change {
+        course: Course::OnceOnly,
+        ..loadable(
             "new-file",
             "a new source file",
             &[
@@ -270,6 +286,19 @@ pub const CHANGES: &[Change] = &[
                 "cat /sys/hypervisor/compilation/compiled_by",
                 "the load hook",
             )],
+        )
+    },
+    Change {
+        applying: &["xsplice: granularity 2, was 1"],
+        reverting: &["xsplice: granularity 1, was 2"],
+        ..loadable(
+            "data-hook",
+            "another initial value of a variable, acknowledged and set by a hook",
+            &[
+                "+common/sched/cpupool.o:granularity_patched (hook)",
+                "+common/sched/cpupool.o:granularity_unpatched (hook)",
+            ],
+            &[],
         )
     },
     Change {

@@ -98,7 +98,12 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         fixtures: root.join("fixtures/xen"),
         payloads: cache.join("payloads"),
         tools,
-        builder: Builder::new(&cache, &archive.source, jobs),
+        builder: Builder::new(
+            &cache,
+            &archive.source,
+            &root.join("runtime/include/xsplice.h"),
+            jobs,
+        ),
         archive,
         cache,
         machine: Machine {
@@ -187,6 +192,10 @@ impl Proof {
             match stacks.scenarios([lower, upper, alone], vetoing) {
                 Ok(more) => scenarios.extend(more),
                 Err(error) => table.add(unmade("stacking", &error)),
+            }
+            match stacks.signed(lower) {
+                Ok(scenario) => scenarios.push(scenario),
+                Err(error) => table.add(unmade("signed", &error)),
             }
         }
         match stacks.all_at_once(&loadable) {

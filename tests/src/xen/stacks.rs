@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
@@ -12,6 +13,7 @@ use super::life::{
     BUSY, Code, EXISTS, FAILED, INVALID, TRY_AGAIN, UNSUPPORTED, act, gone, listed, looks, upload,
 };
 use super::payload::{Said, Stacking, Tools};
+use super::process::run_quiet;
 use super::prophecy::{Prophecy, foretell};
 use super::scenario::{Placed, Retry, Scenario, Step, Text};
 
@@ -216,6 +218,49 @@ impl Stacks<'_> {
             replace,
             replace_vetoing,
         ])
+    }
+
+    /// A signed payload: Xen reads the ELF file and does not mind the signature behind it.
+    pub fn signed(&self, change: &'static Change) -> Result<Scenario> {
+        let plain = self.make("plain", change.name, &Stacking::default())?;
+        let [key, certificate, signed] =
+            ["key.pem", "cert.pem", "signed.livepatch"].map(|name| self.folder.join(name));
+        run_quiet(
+            Command::new("openssl")
+                .args(["req", "-x509", "-newkey", "rsa:3072", "-nodes"])
+                .args(["-subj", "/CN=make xen", "-keyout"])
+                .arg(&key)
+                .arg("-out")
+                .arg(&certificate),
+        )?;
+        run_quiet(
+            self.tools
+                .command("xsplice-link")
+                .args(["sign", "--key"])
+                .arg(&key)
+                .arg("--cert")
+                .arg(&certificate)
+                .arg("-o")
+                .arg(&signed)
+                .arg(&plain),
+        )?;
+        let prophecy = self.foretell(&[], &signed)?;
+        let mut steps = vec![
+            upload("signed").foretold(&prophecy.upload()),
+            act("apply", "signed").foretold(&prophecy.apply()),
+        ];
+        steps.extend(looks(change, Code::Patched));
+        steps.push(act("revert", "signed"));
+        steps.extend(looks(change, Code::Unpatched));
+        Ok(Scenario {
+            name: "signed".to_owned(),
+            expected: "a payload with a signature behind it: applied".to_owned(),
+            payloads: vec![Placed {
+                name: "signed".to_owned(),
+                path: signed,
+            }],
+            steps,
+        })
     }
 
     /// Every loadable change on top of the one before it.
