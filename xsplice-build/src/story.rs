@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
 use xsplice_diff::ObjectDiff;
+use xsplice_diff::build_stamp::build_stamps;
 use xsplice_diff::report::{FunctionChange, Status, Verdict};
+use xsplice_diff::ripple::ripple;
 use xsplice_link::verify::Outlook;
 
 use crate::hunks::{Fate, HunkReport};
@@ -64,8 +66,8 @@ pub fn changes(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Detail) ->
     for diff in diffs {
         object(&mut text, diff, detail);
     }
-    if let Some(ripple) = xsplice_diff::ripple::ripple(diffs) {
-        let _ = writeln!(text, "\n{ripple}");
+    for note in [ripple(diffs), build_stamps(diffs)].into_iter().flatten() {
+        let _ = writeln!(text, "\n{note}");
     }
     text
 }

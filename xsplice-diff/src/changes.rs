@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::build::Build;
+use crate::build_stamp;
 use crate::compare::Comparer;
 use crate::correlate::is_content;
 use crate::items::{ItemId, ItemKind};
@@ -112,6 +113,9 @@ pub fn find_changes(
         }
     }
     lost_parts(comparer, &mut changes);
+    for reasons in changes.functions.values_mut() {
+        reasons.extend(build_stamp::label(reasons));
+    }
     for (item, root, why) in noise {
         if !changes.functions.contains_key(&root) && !at_boot.contains_key(&root) {
             changes.ignored.push(Ignored {

@@ -9,6 +9,7 @@ use clap::{CommandFactory, Parser};
 use serde_json::json;
 use xsplice_abi::Profile;
 
+use crate::build_stamp::build_stamps;
 use crate::error::Side;
 use crate::extract::write_diff;
 use crate::layouts;
@@ -140,8 +141,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
         Detail::Changes
     };
     text::render(&diff, detail, &mut human);
-    if let Some(ripple) = ripple(std::slice::from_ref(&diff)) {
-        human.push_str(&format!("\n{ripple}\n"));
+    let whole = std::slice::from_ref(&diff);
+    for note in [ripple(whole), build_stamps(whole)].into_iter().flatten() {
+        human.push_str(&format!("\n{note}\n"));
     }
     let one = std::slice::from_ref(&diff);
     human.push_str(&layouts::summary(one, &layouts::merge(one)));

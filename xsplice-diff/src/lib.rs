@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod build;
+pub mod build_stamp;
 pub mod carve;
 pub mod changes;
 pub mod command;

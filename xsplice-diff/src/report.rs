@@ -256,6 +256,9 @@ pub enum Reason {
     /// Looks as if nothing but line numbers differed, but there is no debug information to prove
     /// it. A label beside the other reasons.
     LooksLikeLineNumbers,
+    /// Differs in dates, times and build numbers alone, which every build writes anew. A label
+    /// beside the other reasons.
+    LooksLikeBuildStamp,
     /// Differs in displacements of memory operands alone: a structure's layout changed. A label
     /// beside the other reasons.
     LayoutOnly {

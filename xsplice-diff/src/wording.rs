@@ -37,6 +37,8 @@ impl fmt::Display for Reason {
             Reason::LooksLikeLineNumbers => out.write_str(
                 "looks like line numbers only, but without debug information that is not proven",
             ),
+            Reason::LooksLikeBuildStamp => out
+                .write_str("looks like a date, time or build number that every build writes anew"),
             Reason::LayoutOnly { types } if types.is_empty() => {
                 out.write_str("only displacements differ: the layout of a structure changed")
             }

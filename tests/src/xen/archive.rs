@@ -33,7 +33,7 @@ const PACKAGES: [&str; 10] = [
 /// The metapackage of the kernel that can be dom0 (the cloud kernel cannot).
 const KERNEL: &str = "linux-image-amd64";
 /// The programs the builds and the boots call, each with its Debian package.
-const PROGRAMS: [&str; 13] = [
+const PROGRAMS: [&str; 14] = [
     "gcc=gcc",
     "ld=binutils",
     "make=make",
@@ -41,6 +41,7 @@ const PROGRAMS: [&str; 13] = [
     "bison=bison",
     "perl=perl",
     "python3=python3",
+    "openssl=openssl",
     "patch=patch",
     "tar=tar",
     "xz=xz-utils",

@@ -15,14 +15,31 @@ use anyhow::{Context, Result, ensure};
 use super::archive::{XEN_VERSION, remove};
 use super::process::{run_logged, run_quiet};
 
-/// The stamps Xen would otherwise take from the clock and the machine.
-const STAMPS: [(&str, &str); 5] = [
-    ("XEN_BUILD_DATE", "Thu Jan 1 00:00:00 UTC 2026"),
-    ("XEN_BUILD_TIME", "00:00:00"),
+/// What Xen would otherwise take from the machine.
+const PLACE: [(&str, &str); 3] = [
     ("XEN_BUILD_HOST", "host"),
     ("XEN_WHOAMI", "user"),
     ("XEN_DOMAIN", "localdomain"),
 ];
+
+/// What Xen would otherwise take from the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Time {
+    /// The time of the original and of all changes.
+    Original,
+    /// Some other.
+    Later,
+}
+
+impl Time {
+    fn stamps(self) -> [(&'static str, &'static str); 2] {
+        let (date, time) = match self {
+            Time::Original => ("Thu Jan 1 00:00:00 UTC 2026", "00:00:00"),
+            Time::Later => ("Fri Jul 31 17:45:12 CEST 2026", "17:45:12"),
+        };
+        [("XEN_BUILD_DATE", date), ("XEN_BUILD_TIME", time)]
+    }
+}
 
 /// Whether a build carries DWARF.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +55,8 @@ pub enum DebugInfo {
 pub struct Builder {
     cache: PathBuf,
     source: PathBuf,
+    /// `xsplice.h`, which changes may include as `xen/xsplice.h`.
+    header: PathBuf,
     jobs: usize,
 }
 
@@ -61,11 +80,12 @@ impl Tree {
 }
 
 impl Builder {
-    /// A builder of `source` with its results below `cache`.
-    pub fn new(cache: &Path, source: &Path, jobs: usize) -> Self {
+    /// A builder of `source`, with `header` among its include files and its results below `cache`.
+    pub fn new(cache: &Path, source: &Path, header: &Path, jobs: usize) -> Self {
         Self {
             cache: cache.to_owned(),
             source: source.to_owned(),
+            header: header.to_owned(),
             jobs,
         }
     }
@@ -94,10 +114,11 @@ impl Builder {
         println!("== {name}: building");
         let started = Instant::now();
         self.start_over(None)?;
-        self.make(&format!("{name}-config"), &["olddefconfig"], debug_info)?;
-        self.make(name, &[], debug_info)?;
+        let config = format!("{name}-config");
+        self.make(&config, &["olddefconfig"], debug_info, Time::Original)?;
+        self.make(name, &[], debug_info, Time::Original)?;
         if debug_info == DebugInfo::Absent {
-            self.make("tests", &["tests"], debug_info)?;
+            self.make("tests", &["tests"], debug_info, Time::Original)?;
         }
         self.keep(&tree, XEN_VERSION)?;
         println!("   {name}: {} s", started.elapsed().as_secs());
@@ -113,16 +134,36 @@ impl Builder {
         debug_info: DebugInfo,
     ) -> Result<Tree> {
         let tree = self.tree(name);
-        let text = fs::read_to_string(patch)
-            .with_context(|| format!("cannot read {}", patch.display()))?;
+        let read = |file: &Path| {
+            fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+        };
+        let mut text = read(patch)?;
+        if text.contains("xsplice.h") {
+            text += &read(&self.header)?;
+        }
         if self.is_done(&tree, &text) {
             return Ok(tree);
         }
         let started = Instant::now();
         self.start_over(Some(original))?;
         self.apply(patch)?;
-        self.make(name, &[], debug_info)?;
+        self.make(name, &[], debug_info, Time::Original)?;
         self.keep(&tree, &text)?;
+        println!("   {name}: built in {} s", started.elapsed().as_secs());
+        Ok(tree)
+    }
+
+    /// The build of the unchanged source at another time.
+    pub fn later(&self, original: &Tree) -> Result<Tree> {
+        let name = "later";
+        let tree = self.tree(name);
+        if self.is_done(&tree, XEN_VERSION) {
+            return Ok(tree);
+        }
+        let started = Instant::now();
+        self.start_over(Some(original))?;
+        self.make(name, &[], DebugInfo::Absent, Time::Later)?;
+        self.keep(&tree, XEN_VERSION)?;
         println!("   {name}: built in {} s", started.elapsed().as_secs());
         Ok(tree)
     }
@@ -137,6 +178,8 @@ impl Builder {
         remove(&work)?;
         fs::create_dir_all(&work).context("cannot make the work folder")?;
         copy(&self.source, &work.join("source"))?;
+        let header = work.join("source/xen/include/xen/xsplice.h");
+        fs::copy(&self.header, &header).with_context(|| self.header.display().to_string())?;
         match original {
             Some(tree) => copy(&tree.directory, &work.join("build")),
             None => fs::create_dir_all(work.join("build")).context("cannot make the build folder"),
@@ -156,7 +199,7 @@ impl Builder {
         Ok(())
     }
 
-    fn make(&self, log: &str, targets: &[&str], debug_info: DebugInfo) -> Result<()> {
+    fn make(&self, log: &str, targets: &[&str], debug_info: DebugInfo, time: Time) -> Result<()> {
         let work = self.work();
         let build = fs::canonicalize(work.join("build")).context("cannot find the build folder")?;
         let mut command = Command::new("make");
@@ -166,7 +209,8 @@ impl Builder {
             .arg(format!("O={}", build.display()))
             .arg(format!("-j{}", self.jobs))
             .args(targets)
-            .envs(STAMPS)
+            .envs(PLACE)
+            .envs(time.stamps())
             // Whoever runs this under `make` must not have its flags seen by Xen's makefiles.
             .env_remove("MAKEFLAGS")
             .env_remove("MFLAGS")

@@ -10,7 +10,8 @@ use super::build::DebugInfo;
 /// What `xsplice-build` must say of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// A payload that replaces these functions, as `object:name`, and adds new ones as `+object:name`.
+    /// A payload that replaces these functions, as `object:name (kinds of reasons)`, and adds new
+    /// ones, with a plus before them.
     Payload(&'static [&'static str]),
     /// Refused, with at least this code among the reasons.
     Refused(&'static str),
@@ -119,7 +120,7 @@ pub const CHANGES: &[Change] = &[
     loadable(
         "minor-version",
         "a function in common code",
-        &["common/version.o:xen_minor_version"],
+        &["common/version.o:xen_minor_version (bytes-differ)"],
         &[Effect {
             command: "cat /sys/hypervisor/version/minor",
             unpatched: Sight::Prints("17"),
@@ -129,13 +130,13 @@ pub const CHANGES: &[Change] = &[
     loadable(
         "string-only",
         "a string and nothing else",
-        &["common/version.o:xen_extra_version"],
+        &["common/version.o:xen_extra_version (string-differs)"],
         &[appears("cat /sys/hypervisor/version/extra", "Hello World")],
     ),
     loadable(
         "bug-frame",
         "a static function with bug frames, one of them new",
-        &["common/hypfs.o:hypfs_unlock"],
+        &["common/hypfs.o:hypfs_unlock (bytes-differ, size-differs)"],
         // hypfs_op (42), read (1), the path "/" of two bytes, into nothing.
         &[Effect {
             command: "probe 42 1 hex:2f00 2 0 0",
@@ -148,8 +149,8 @@ pub const CHANGES: &[Change] = &[
         "a function with alternatives",
         // One source, compiled a second time for 32-bit guests.
         &[
-            "common/compat/kernel.o:compat_xen_version",
-            "common/kernel.o:do_xen_version",
+            "common/compat/kernel.o:compat_xen_version (bytes-differ)",
+            "common/kernel.o:do_xen_version (bytes-differ)",
         ],
         // xen_version (17), page size (7).
         &[Effect {
@@ -162,8 +163,8 @@ pub const CHANGES: &[Change] = &[
         "exception-table",
         "functions with exception-table entries, and a fault in the new code",
         &[
-            "arch/x86/usercopy.o:copy_to_guest_ll",
-            "arch/x86/usercopy.o:copy_to_unsafe_ll",
+            "arch/x86/usercopy.o:copy_to_guest_ll (bytes-differ, size-differs)",
+            "arch/x86/usercopy.o:copy_to_unsafe_ll (bytes-differ, size-differs)",
         ],
         // xen_version (17), extra version (1) into a page that cannot be written: the copy faults
         // in the payload's own code and must come back through the payload's own entry.
@@ -183,7 +184,7 @@ pub const CHANGES: &[Change] = &[
     loadable(
         "static-function",
         "a static function whose address is taken",
-        &["arch/x86/pv/emul-priv-op.o:read_msr"],
+        &["arch/x86/pv/emul-priv-op.o:read_msr (bytes-differ, size-differs)"],
         // 0x78737000, a register that no machine has.
         &[appears(
             "dd if=/dev/cpu/0/msr bs=8 count=1 iflag=skip_bytes skip=2020831232",
@@ -194,8 +195,8 @@ pub const CHANGES: &[Change] = &[
         "two-objects",
         "two functions in two objects",
         &[
-            "arch/x86/setup.o:arch_get_xen_caps",
-            "common/version.o:xen_compile_date",
+            "arch/x86/setup.o:arch_get_xen_caps (bytes-differ, size-differs)",
+            "common/version.o:xen_compile_date (string-differs)",
         ],
         &[
             appears(
@@ -215,8 +216,8 @@ pub const CHANGES: &[Change] = &[
             "new-function",
             "a new function with a new static variable",
             &[
-                "common/version.o:xen_changeset",
-                "+common/version.o:counted_changeset",
+                "common/version.o:xen_changeset (bytes-differ, size-differs)",
+                "+common/version.o:counted_changeset (pulled-in)",
             ],
             &[
                 file("cat /sys/hypervisor/properties/changeset", "read", "read 1"),
@@ -227,11 +228,27 @@ pub const CHANGES: &[Change] = &[
     Change {
         course: Course::OnceOnly,
         ..loadable(
+            "shadow-variable",
+            "a variable beside each object that cannot grow",
+            &[
+                "common/domain.o:do_vm_assist (bytes-differ, size-differs)",
+                "+common/domain.o:counter_of (pulled-in)",
+            ],
+            // vm_assist (21), a command that only the patched hypervisor knows.
+            &[
+                appears("probe 21 0x7873 0", "7001"),
+                appears("probe 21 0x7873 0", "7002"),
+            ],
+        )
+    },
+    Change {
+        course: Course::OnceOnly,
+        ..loadable(
             "new-file",
             "a new source file",
             &[
-                "common/version.o:xen_compiler",
-                "+common/xsplice_greeting.o:xsplice_greeting",
+                "common/version.o:xen_compiler (bytes-differ, size-differs)",
+                "+common/xsplice_greeting.o:xsplice_greeting (new-object)",
             ],
             &[appears(
                 "cat /sys/hypervisor/compilation/compiler",
@@ -243,8 +260,8 @@ pub const CHANGES: &[Change] = &[
         "cold-part",
         "the .cold part of a function",
         &[
-            "common/rangeset.o:rangeset_add_range",
-            "+common/rangeset.o:announce.constprop.0",
+            "common/rangeset.o:rangeset_add_range (bytes-differ, cold-part-differs, size-differs)",
+            "+common/rangeset.o:announce.constprop.0 (pulled-in)",
         ],
         // domctl (36), interface 0x15: ioport_permission (21) of port 0x2f9 to dom0 itself.
         &[Effect {
@@ -261,14 +278,27 @@ pub const CHANGES: &[Change] = &[
             "load-hooks",
             "load and unload hooks",
             &[
-                "common/version.o:xen_compile_system_maintainer_local",
-                "+common/version.o:said_load",
-                "+common/version.o:said_unload",
+                "common/version.o:xen_compile_system_maintainer_local (string-differs)",
+                "+common/version.o:said_load (hook)",
+                "+common/version.o:said_unload (hook)",
             ],
             &[appears(
                 "cat /sys/hypervisor/compilation/compiled_by",
                 "the load hook",
             )],
+        )
+    },
+    Change {
+        applying: &["xsplice: granularity 2, was 1"],
+        reverting: &["xsplice: granularity 1, was 2"],
+        ..loadable(
+            "data-hook",
+            "another initial value of a variable, acknowledged and set by a hook",
+            &[
+                "+common/sched/cpupool.o:granularity_patched (hook)",
+                "+common/sched/cpupool.o:granularity_unpatched (hook)",
+            ],
+            &[],
         )
     },
     Change {
@@ -285,11 +315,11 @@ pub const CHANGES: &[Change] = &[
             "veto-hooks",
             "pre and post hooks that veto",
             &[
-                "common/version.o:xen_major_version",
-                "+common/version.o:told_applied",
-                "+common/version.o:told_reverted",
-                "+common/version.o:veto_first_apply",
-                "+common/version.o:veto_first_revert",
+                "common/version.o:xen_major_version (bytes-differ)",
+                "+common/version.o:told_applied (hook)",
+                "+common/version.o:told_reverted (hook)",
+                "+common/version.o:veto_first_apply (hook)",
+                "+common/version.o:veto_first_revert (hook)",
             ],
             &[Effect {
                 command: "cat /sys/hypervisor/version/major",
@@ -301,7 +331,7 @@ pub const CHANGES: &[Change] = &[
     loadable(
         "assembler",
         "an assembler function",
-        &["arch/x86/pv/gpr_switch.o:load_guest_gprs"],
+        &["arch/x86/pv/gpr_switch.o:load_guest_gprs (bytes-differ, size-differs)"],
         // Xen calls it for every port dom0 reads; port 0x2ff keeps what was written to it last.
         &[appears(
             "printf '\\0' | dd of=/dev/port bs=1 count=1 seek=767 conv=notrunc; \

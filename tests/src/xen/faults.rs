@@ -13,13 +13,24 @@ use super::process::output_of;
 use super::table::{Row, Table};
 
 const NO_CHANGE: i32 = 3;
+/// The functions that hand out when Xen was built.
+const DATED: [&str; 2] = [
+    "common/version.o:xen_compile_date",
+    "common/version.o:xen_compile_time",
+];
 /// How many objects a bad line names.
 const NAMED_OBJECTS: usize = 5;
 
-/// Adds the rows of all checks to `table`.
-pub fn check(tools: &Tools, original: &Tree, folder: &Path, table: &mut Table) -> Result<()> {
+/// Adds the rows of all checks to `table`. `later` is the same source, built at another time.
+pub fn check(
+    tools: &Tools,
+    [original, later]: [&Tree; 2],
+    folder: &Path,
+    table: &mut Table,
+) -> Result<()> {
     table.add(objects_against_themselves(tools, original)?);
     table.add(tree_against_itself(tools, original, folder)?);
+    table.add(tree_of_another_time(tools, original, later, folder)?);
     for payload in in_tree::payloads(original)? {
         table.add(inspected(tools, &payload)?);
     }
@@ -66,6 +77,28 @@ fn tree_against_itself(tools: &Tools, original: &Tree, folder: &Path) -> Result<
         seen: match said {
             Said::NoChange => Ok("no functional change".to_owned()),
             other => Err(super::payload::describe(&other)),
+        },
+    })
+}
+
+/// What differs between two builds of one source is their dates, and is named as that.
+fn tree_of_another_time(
+    tools: &Tools,
+    original: &Tree,
+    later: &Tree,
+    folder: &Path,
+) -> Result<Row> {
+    let mut wanted = DATED.map(|name| format!("{name} (looks-like-build-stamp, string-differs)"));
+    wanted.sort();
+    let output = folder.join("later.livepatch");
+    let said = tools.build("later", original, later, &output, &Stacking::default())?;
+    let description = super::payload::describe(&said);
+    Ok(Row {
+        name: "the tree against one of another time".to_owned(),
+        expected: "the dates, named as such".to_owned(),
+        seen: match said {
+            Said::Payload(found) if found == wanted => Ok(description),
+            _ => Err(description),
         },
     })
 }

@@ -16,8 +16,10 @@ use anyhow::{Context, Result};
 
 /// What a crashed hypervisor prints.
 const DEATH: [&str; 3] = ["Panic on CPU", "DOUBLE FAULT", "Kernel panic - not syncing"];
-/// Lines still read after the first sign of death, for the log.
+/// What is still read after the first sign of death, for the log: so many lines, for so long.
 const LAST_WORDS: usize = 40;
+/// See [`LAST_WORDS`].
+const LAST_WORDS_FOR: Duration = Duration::from_secs(1);
 /// How often the guest's uptime is printed while nothing else is.
 const PROGRESS_EVERY: Duration = Duration::from_secs(15);
 
@@ -54,8 +56,13 @@ pub struct Boot<'a> {
 pub enum End {
     /// dom0 powered off.
     PoweredOff,
-    /// The hypervisor or dom0 crashed with this line.
-    Crashed(String),
+    /// The hypervisor or dom0 crashed.
+    Crashed {
+        /// The line that says so.
+        sign: String,
+        /// How long after that line the guest was killed.
+        killed_after: Duration,
+    },
     /// The time limit was reached.
     OutOfTime(Duration),
     /// QEMU stopped without dom0 having said it was done.
@@ -71,6 +78,27 @@ pub struct Session {
     pub end: End,
     /// How long it took.
     pub elapsed: Duration,
+}
+
+/// The first sign that the guest has crashed.
+struct Death {
+    sign: String,
+    at: Instant,
+    line: usize,
+}
+
+impl Death {
+    /// Whether its last words have been heard.
+    fn is_over(&self, lines: usize) -> bool {
+        lines > self.line + LAST_WORDS || self.at.elapsed() >= LAST_WORDS_FOR
+    }
+
+    fn end(&self) -> End {
+        End::Crashed {
+            sign: self.sign.clone(),
+            killed_after: self.at.elapsed(),
+        }
+    }
 }
 
 /// Kills QEMU on every way out.
@@ -93,8 +121,9 @@ fn module(path: &Path, arguments: &str) -> String {
     }
 }
 
-/// Boots and returns when the guest has ended, one way or another.
-pub fn boot(machine: &Machine, boot: &Boot) -> Result<Session> {
+/// Boots and returns when the guest has ended, one way or another. `watch` sees every line as it
+/// comes.
+pub fn boot(machine: &Machine, boot: &Boot, watch: &mut dyn FnMut(&str)) -> Result<Session> {
     let started = Instant::now();
     let mut log =
         File::create(&boot.log).with_context(|| format!("cannot write {}", boot.log.display()))?;
@@ -159,9 +188,14 @@ pub fn boot(machine: &Machine, boot: &Boot) -> Result<Session> {
     });
     let mut lines: Vec<String> = Vec::new();
     let mut spoken = Instant::now();
-    let mut death: Option<(usize, String)> = None;
+    let mut death: Option<Death> = None;
     let end = loop {
         let elapsed = started.elapsed();
+        if let Some(death) = &death
+            && death.is_over(lines.len())
+        {
+            break death.end();
+        }
         if elapsed >= boot.time_limit {
             break End::OutOfTime(boot.time_limit);
         }
@@ -169,29 +203,29 @@ pub fn boot(machine: &Machine, boot: &Boot) -> Result<Session> {
             spoken = Instant::now();
             println!("   guest: {} s, {} lines", elapsed.as_secs(), lines.len());
         }
-        let wait = PROGRESS_EVERY.min(boot.time_limit.saturating_sub(elapsed));
+        let longest = match &death {
+            Some(_) => LAST_WORDS_FOR,
+            None => PROGRESS_EVERY,
+        };
+        let wait = longest.min(boot.time_limit.saturating_sub(elapsed));
         match receiver.recv_timeout(wait) {
             Ok(line) => {
                 writeln!(log, "{:8.3} {line}", elapsed.as_secs_f64())
                     .context("cannot write the guest's log")?;
+                watch(&line);
                 if death.is_none() && DEATH.iter().any(|sign| line.contains(sign)) {
-                    death = Some((lines.len(), line.clone()));
+                    death = Some(Death {
+                        sign: line.clone(),
+                        at: Instant::now(),
+                        line: lines.len(),
+                    });
                 }
                 lines.push(line);
-                if let Some((at, sign)) = &death
-                    && lines.len() > at + LAST_WORDS
-                {
-                    break End::Crashed(sign.clone());
-                }
             }
-            Err(RecvTimeoutError::Timeout) => {
-                if let Some((_, sign)) = &death {
-                    break End::Crashed(sign.clone());
-                }
-            }
+            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
-                break match death.take() {
-                    Some((_, sign)) => End::Crashed(sign),
+                break match &death {
+                    Some(death) => death.end(),
                     None if lines.iter().any(|line| line.contains("@@DONE")) => End::PoweredOff,
                     None => End::Stopped,
                 };

@@ -4,15 +4,20 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::build::Tree;
-use super::life::{FAILED, INVALID, act, listed, upload};
+use super::life::{FAILED, INVALID, act, act_again, gone, listed, upload};
 use super::payload::Tools;
+use super::prophecy::{Prophecy, foretell};
 use super::scenario::{Placed, Scenario, Step, Text};
 
 const EXTRA: &str = "cat /sys/hypervisor/version/extra";
 const HELLO: &str = "xen_hello_world";
+const BYE: &str = "xen_bye_world";
+const REPLACE: &str = "xen_replace_world";
+const NO_XEN_ID: &str = "xen_no_xen_buildid";
+const UNEXPECTED: &str = "xen_expectations_fail";
 
 fn extra(words: &str) -> Step {
     Step::new(format!("extra version {words:?}"), EXTRA).says(Text::Output(words.to_owned()))
@@ -30,89 +35,171 @@ const PLAIN: [(&str, &str); 4] = [
     ("xen_action_hooks_nofunc", ".5"),
 ];
 
+/// The payload that overwrites all but the last byte of a function which, in a build with return
+/// thunks, ends in a jump of five bytes: what is left of the jump crashes this Xen.
+const CRASHING: &str = "xen_nop";
+
+/// Makes scenarios of the payloads of one build.
+struct InTree<'a> {
+    tools: &'a Tools,
+    original: &'a Tree,
+}
+
+impl InTree<'_> {
+    fn path(&self, name: &str) -> PathBuf {
+        self.original
+            .directory
+            .join("test/livepatch")
+            .join(format!("{name}.livepatch"))
+    }
+
+    fn foretell(&self, stack: &[&Path], name: &str) -> Result<Prophecy> {
+        foretell(
+            self.tools,
+            &self.original.symbols(),
+            stack,
+            &self.path(name),
+        )
+    }
+
+    fn scenario(
+        &self,
+        name: &str,
+        expected: &str,
+        payloads: &[&str],
+        steps: Vec<Step>,
+    ) -> Scenario {
+        Scenario {
+            name: format!("in-tree {name}"),
+            expected: expected.to_owned(),
+            payloads: payloads
+                .iter()
+                .map(|name| Placed {
+                    name: (*name).to_owned(),
+                    path: self.path(name),
+                })
+                .collect(),
+            steps,
+        }
+    }
+}
+
 /// The scenarios; `verify` is asked about every payload before it meets the hypervisor.
 ///
-/// `xen_nop` is left out: it overwrites all but the last byte of a function that, in a build
-/// with return thunks, ends in a jump of five bytes (`reference/real-xen.md` §3).
+/// `xen_nop` is not among them: see [`crash`].
 pub fn scenarios(tools: &Tools, original: &Tree) -> Result<Vec<Scenario>> {
-    let folder = original.directory.join("test/livepatch");
-    let path = |name: &str| folder.join(format!("{name}.livepatch"));
-    let foretell =
-        |stack: &[&Path], name: &str| tools.foretell(&original.symbols(), stack, &path(name));
-    let scenario = |name: &str, expected: &str, payloads: &[&str], steps: Vec<Step>| Scenario {
-        name: format!("in-tree {name}"),
-        expected: expected.to_owned(),
-        payloads: payloads
-            .iter()
-            .map(|name| Placed {
-                name: (*name).to_owned(),
-                path: path(name),
-            })
-            .collect(),
-        steps,
-    };
-    let hello = path(HELLO);
-    let takes = foretell(&[], HELLO)?;
-    let on_hello = foretell(&[&hello], "xen_bye_world")?;
-    let too_early = foretell(&[], "xen_bye_world")?;
-    let replace = foretell(&[], "xen_replace_world")?;
-    let mut scenarios = vec![
-        scenario(
-            "hello, bye, replace",
-            "each seen; replace reverts both",
-            &[HELLO, "xen_bye_world", "xen_replace_world"],
+    let suite = InTree { tools, original };
+    let mut scenarios = vec![hello(&suite)?];
+    scenarios.extend(refusals(&suite)?);
+    scenarios.extend(hooks(&suite)?);
+    for (name, words) in PLAIN {
+        let prophecy = suite.foretell(&[], name)?;
+        scenarios.push(suite.scenario(
+            name.trim_start_matches("xen_"),
+            "applied, reverted, then as verify said",
+            &[name],
             vec![
-                upload(HELLO).foretold(&takes),
-                act("apply", HELLO).foretold(&takes),
-                extra("Hello World"),
-                upload("xen_bye_world"),
-                act("apply", "xen_bye_world").foretold(&on_hello),
-                extra("Bye World"),
-                upload("xen_replace_world").foretold(&replace),
-                act("replace", "xen_replace_world").foretold(&replace),
-                extra("Hello Again"),
-                listed(HELLO, "CHECKED"),
-                act("revert", "xen_replace_world"),
+                upload(name).foretold(&prophecy.upload()),
+                act("apply", name).foretold(&prophecy.apply()),
+                extra(words),
+                act("revert", name),
                 extra(".5"),
+                act_again(name, &prophecy),
             ],
-        ),
-        scenario(
+        ));
+    }
+    let met = |file: &Path| {
+        let mut placed = scenarios.iter().flat_map(|scenario| &scenario.payloads);
+        file == suite.path(CRASHING) || placed.any(|placed| placed.path == file)
+    };
+    for file in payloads(original)? {
+        ensure!(met(&file), "{}: no scenario loads it", file.display());
+    }
+    Ok(scenarios)
+}
+
+fn hello(suite: &InTree<'_>) -> Result<Scenario> {
+    let takes = suite.foretell(&[], HELLO)?;
+    let on_hello = suite.foretell(&[&suite.path(HELLO)], BYE)?;
+    let replace = suite.foretell(&[], REPLACE)?;
+    Ok(suite.scenario(
+        "hello, bye, replace",
+        "each seen; replace reverts both",
+        &[HELLO, BYE, REPLACE],
+        vec![
+            upload(HELLO).foretold(&takes.upload()),
+            act("apply", HELLO).foretold(&takes.apply()),
+            extra("Hello World"),
+            upload(BYE).foretold(&on_hello.upload()),
+            act("apply", BYE).foretold(&on_hello.apply()),
+            extra("Bye World"),
+            upload(REPLACE).foretold(&replace.upload()),
+            act("replace", REPLACE).foretold(&replace.replace()),
+            extra("Hello Again"),
+            listed(HELLO, "CHECKED"),
+            act("revert", REPLACE),
+            extra(".5"),
+            act_again(HELLO, &takes),
+        ],
+    ))
+}
+
+fn refusals(suite: &InTree<'_>) -> Result<Vec<Scenario>> {
+    let early = suite.foretell(&[], BYE)?;
+    let foreign = suite.foretell(&[], NO_XEN_ID)?;
+    let unexpected = suite.foretell(&[], UNEXPECTED)?;
+    Ok(vec![
+        suite.scenario(
             "bye alone",
             "refused, and verify said so",
-            &["xen_bye_world"],
+            &[BYE],
             vec![
-                upload("xen_bye_world"),
-                refused(act("apply", "xen_bye_world")).foretold(&too_early),
+                upload(BYE).foretold(&early.upload()),
+                refused(act("apply", BYE)).foretold(&early.apply()),
                 extra(".5"),
             ],
         ),
-        scenario(
+        suite.scenario(
             "no xen_depends",
             "upload refused, and verify said so",
-            &["xen_no_xen_buildid"],
+            &[NO_XEN_ID],
             vec![
-                refused(upload("xen_no_xen_buildid"))
-                    .foretold(&foretell(&[], "xen_no_xen_buildid")?),
+                refused(upload(NO_XEN_ID)).foretold(&foreign.upload()),
+                gone(NO_XEN_ID),
             ],
         ),
-        scenario(
+        suite.scenario(
             "expectations fail",
             "apply refused, and verify said so",
-            &["xen_expectations_fail"],
+            &[UNEXPECTED],
             vec![
-                upload("xen_expectations_fail"),
-                refused(act("apply", "xen_expectations_fail"))
-                    .foretold(&foretell(&[], "xen_expectations_fail")?),
+                upload(UNEXPECTED).foretold(&unexpected.upload()),
+                refused(act("apply", UNEXPECTED)).foretold(&unexpected.apply()),
+                listed(UNEXPECTED, "CHECKED"),
                 extra(".5"),
             ],
         ),
-        scenario(
+    ])
+}
+
+/// What a hook decides while it runs is beyond any prophecy; that the payload is taken is not.
+fn hooks(suite: &InTree<'_>) -> Result<Vec<Scenario>> {
+    let loaded = |name: &str| -> Result<(Step, Prophecy)> {
+        let prophecy = suite.foretell(&[], name)?;
+        Ok((upload(name).foretold(&prophecy.upload()), prophecy))
+    };
+    let (prepost, prepost_taken) = loaded("xen_prepost_hooks")?;
+    let (fails, _) = loaded("xen_prepost_hooks_fail")?;
+    let (no_apply, _) = loaded("xen_action_hooks_noapply")?;
+    let (no_revert, no_revert_taken) = loaded("xen_action_hooks_norevert")?;
+    Ok(vec![
+        suite.scenario(
             "prepost hooks",
             "first revert vetoed",
             &["xen_prepost_hooks"],
             vec![
-                upload("xen_prepost_hooks").foretold(&foretell(&[], "xen_prepost_hooks")?),
-                act("apply", "xen_prepost_hooks"),
+                prepost,
+                act("apply", "xen_prepost_hooks").foretold(&prepost_taken.apply()),
                 extra("Hello World"),
                 act("revert", "xen_prepost_hooks").exits(FAILED),
                 extra("Hello World"),
@@ -120,58 +207,57 @@ pub fn scenarios(tools: &Tools, original: &Tree) -> Result<Vec<Scenario>> {
                 extra(".5"),
             ],
         ),
-        scenario(
+        suite.scenario(
             "prepost hooks fail",
             "apply vetoed by its hook",
             &["xen_prepost_hooks_fail"],
             vec![
-                upload("xen_prepost_hooks_fail")
-                    .foretold(&foretell(&[], "xen_prepost_hooks_fail")?),
+                fails,
                 refused(act("apply", "xen_prepost_hooks_fail")),
                 extra(".5"),
             ],
         ),
-        scenario(
+        suite.scenario(
             "action hooks, apply fails",
             "apply refused by its hook",
             &["xen_action_hooks_noapply"],
             vec![
-                upload("xen_action_hooks_noapply")
-                    .foretold(&foretell(&[], "xen_action_hooks_noapply")?),
+                no_apply,
                 refused(act("apply", "xen_action_hooks_noapply")),
                 extra(".5"),
             ],
         ),
-        scenario(
+        suite.scenario(
             "action hooks, revert fails",
             "revert fails, the hook behind it reverts",
             &["xen_action_hooks_norevert"],
             vec![
-                upload("xen_action_hooks_norevert")
-                    .foretold(&foretell(&[], "xen_action_hooks_norevert")?),
-                act("apply", "xen_action_hooks_norevert"),
+                no_revert,
+                act("apply", "xen_action_hooks_norevert").foretold(&no_revert_taken.apply()),
                 extra("Hello World"),
                 act("revert", "xen_action_hooks_norevert").exits(FAILED),
                 extra(".5"),
             ],
         ),
-    ];
-    for (name, words) in PLAIN {
-        let takes = foretell(&[], name)?;
-        scenarios.push(scenario(
-            name.trim_start_matches("xen_"),
-            "applied and reverted",
-            &[name],
-            vec![
-                upload(name).foretold(&takes),
-                act("apply", name).foretold(&takes),
-                extra(words),
-                act("revert", name),
-                extra(".5"),
-            ],
-        ));
-    }
-    Ok(scenarios)
+    ])
+}
+
+/// The scenario that ends with the hypervisor's death (`reference/real-xen.md` §3). Its last step is
+/// the one that kills.
+pub fn crash(tools: &Tools, original: &Tree) -> Scenario {
+    let suite = InTree { tools, original };
+    suite.scenario(
+        CRASHING,
+        "crashes this Xen; the guest is killed at once",
+        &[CRASHING],
+        vec![
+            upload(CRASHING),
+            Step::new(
+                "apply, then call what was overwritten",
+                format!("xen-livepatch apply {CRASHING}; cat /sys/hypervisor/version/minor"),
+            ),
+        ],
+    )
 }
 
 /// The files `inspect` is asked to read.

@@ -4,12 +4,15 @@
 use std::path::PathBuf;
 
 use super::change::{Change, Course, Effect, Sight};
+use super::prophecy::Prophecy;
 use super::scenario::{Foretold, Placed, Scenario, Step, Text};
 
 /// What the stock tool prints when the loader refuses something.
 pub const INVALID: &str = "Error 22: Invalid argument";
 /// The same payload is there already.
 pub const EXISTS: &str = "Error 17: File exists";
+/// Not with hooks that may veto.
+pub const UNSUPPORTED: &str = "Error 95: Operation not supported";
 /// Something is in the way, or the CPUs did not come together in time.
 pub const BUSY: &str = "Error 16: Device or resource busy";
 /// The stock tool's exit status for an error.
@@ -109,12 +112,23 @@ fn with_console(mut step: Step, words: &[&str]) -> Step {
     step
 }
 
+/// Applies a payload that was reverted, without a new upload: that works, or is refused because it
+/// has data of its own.
+pub fn act_again(name: &str, prophecy: &Prophecy) -> Step {
+    let foretold = prophecy.apply_again();
+    let step = act("apply", name).foretold(&foretold);
+    match foretold {
+        Foretold::Takes => step,
+        Foretold::Refuses { .. } => step.exits(FAILED),
+    }
+}
+
 /// One payload's life from upload to unload, with every effect looked at on the way.
-pub fn life(made: &Made, foretold: &Foretold) -> Scenario {
+pub fn life(made: &Made, prophecy: &Prophecy) -> Scenario {
     let change = made.change;
     let name = change.name;
     let mut steps = looks(change, Code::Unpatched);
-    steps.push(upload(name).foretold(foretold));
+    steps.push(upload(name).foretold(&prophecy.upload()));
     steps.push(listed(name, "CHECKED"));
     if change.course == Course::VetoedFirst {
         steps.push(
@@ -126,7 +140,7 @@ pub fn life(made: &Made, foretold: &Foretold) -> Scenario {
         steps.extend(looks(change, Code::Unpatched));
     }
     steps.push(with_console(
-        act("apply", name).foretold(foretold),
+        act("apply", name).foretold(&prophecy.apply()),
         change.applying,
     ));
     steps.push(listed(name, "APPLIED"));
@@ -144,7 +158,8 @@ pub fn life(made: &Made, foretold: &Foretold) -> Scenario {
     steps.extend(looks(change, Code::Unpatched));
     match change.course {
         Course::Repeatable => {
-            steps.push(with_console(act("apply", name), change.applying));
+            let again = act("apply", name).foretold(&prophecy.apply_again());
+            steps.push(with_console(again, change.applying));
             steps.extend(looks(change, Code::Patched));
             steps.push(with_console(act("revert", name), change.reverting));
             steps.extend(looks(change, Code::Unpatched));
@@ -153,7 +168,8 @@ pub fn life(made: &Made, foretold: &Foretold) -> Scenario {
             steps.push(
                 act("apply", name)
                     .exits(FAILED)
-                    .says(Text::Output(INVALID.to_owned())),
+                    .says(Text::Output(INVALID.to_owned()))
+                    .foretold(&prophecy.apply_again()),
             );
             steps.extend(looks(change, Code::Unpatched));
         }

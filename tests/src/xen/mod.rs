@@ -13,6 +13,7 @@
 //! Nothing outside the cache folder is written.
 
 pub mod archive;
+pub mod boots;
 pub mod build;
 pub mod change;
 pub mod faults;
@@ -20,8 +21,10 @@ pub mod guest;
 pub mod in_tree;
 pub mod initramfs;
 pub mod life;
+pub mod one_line;
 pub mod payload;
 pub mod process;
+pub mod prophecy;
 pub mod run;
 pub mod scenario;
 pub mod script;

@@ -1,8 +1,8 @@
-//! Calls the tools under test: makes payloads from two trees, and asks what the hypervisor will do.
+//! Calls the tools under test: makes payloads from two trees, and judges what was said of them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -10,11 +10,11 @@ use serde_json::Value;
 use super::build::Tree;
 use super::change::{Change, Verdict};
 use super::process::output_of;
-use super::scenario::Foretold;
 
 /// Exit statuses of the build tools.
-const DONE: i32 = 0;
-const REFUSED: i32 = 2;
+pub const DONE: i32 = 0;
+/// See [`DONE`].
+pub const REFUSED: i32 = 2;
 const NO_CHANGE: i32 = 3;
 
 /// The commands under test.
@@ -27,7 +27,8 @@ pub struct Tools {
 /// What `xsplice-build` said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {
-    /// A payload, with the functions it replaces (`object:name`) and brings (`+object:name`).
+    /// A payload, with the functions it replaces (`object:name`) and brings (`+object:name`), each
+    /// with the kinds of its reasons in brackets.
     Payload(Vec<String>),
     /// A payload, and the report says of this many functions that a structure's layout changed.
     Ripples(usize),
@@ -103,45 +104,35 @@ impl Tools {
         fs::write(&report, &result.stdout)
             .and_then(|()| fs::write(output.with_extension("messages"), &result.stderr))
             .with_context(|| format!("cannot write {}", report.display()))?;
-        let errors = first_lines(&result.stderr);
-        let said = match (result.status.code(), serde_json::from_slice(&result.stdout)) {
-            (Some(DONE), Ok(report)) => match rippling(&report) {
-                0 => Said::Payload(functions(&report)),
-                count => Said::Ripples(count),
-            },
-            (Some(REFUSED), Ok(report)) => Said::Refused(refusals(&report)),
-            (Some(NO_CHANGE), Ok(_)) => Said::NoChange,
-            (Some(DONE | REFUSED | NO_CHANGE), Err(error)) => Said::Failed(format!(
-                "{}, and no JSON report: {error}: {errors}",
-                result.status
-            )),
-            _ => Said::Failed(format!("{}: {errors}", result.status)),
-        };
-        Ok(said)
+        Ok(heard(&result, function_in_object))
     }
 
-    /// What `xsplice-link verify` foretells of `payload` on top of `stack`.
-    pub fn foretell(&self, base: &Path, stack: &[&Path], payload: &Path) -> Result<Foretold> {
-        let mut command = self.command("xsplice-link");
-        command.arg("verify").arg("--base").arg(base);
-        for below in stack {
-            command.arg("--stack").arg(below);
-        }
-        let result = output_of(command.arg(payload))?;
-        let text = [result.stdout, result.stderr].concat();
-        let text = String::from_utf8_lossy(&text).trim().to_owned();
-        match result.status.code() {
-            Some(DONE) => Ok(Foretold::Takes),
-            Some(REFUSED) => {
-                let failed = text.lines().filter(|line| line.starts_with("FAIL"));
-                Ok(Foretold::Refuses(failed.collect::<Vec<_>>().join(" / ")))
-            }
-            _ => bail!(
-                "{}: verify could not run: {}: {text}",
-                payload.display(),
-                result.status
-            ),
-        }
+    /// What `xsplice-diff` says of one object; names of functions come without the object's.
+    pub fn diff(&self, original: &Path, patched: &Path) -> Result<Said> {
+        let mut command = self.command("xsplice-diff");
+        command
+            .args(["--abi", "livepatch", "--json", "-"])
+            .arg(original)
+            .arg(patched);
+        Ok(heard(&output_of(&mut command)?, function_alone))
+    }
+}
+
+/// What a tool said, by its exit status and its report.
+fn heard(result: &Output, name: fn(&Value) -> String) -> Said {
+    let errors = first_lines(&result.stderr);
+    match (result.status.code(), serde_json::from_slice(&result.stdout)) {
+        (Some(DONE), Ok(report)) => match rippling(&report) {
+            0 => Said::Payload(functions(&report, name)),
+            count => Said::Ripples(count),
+        },
+        (Some(REFUSED), Ok(report)) => Said::Refused(refusals(&report)),
+        (Some(NO_CHANGE), Ok(_)) => Said::NoChange,
+        (Some(DONE | REFUSED | NO_CHANGE), Err(error)) => Said::Failed(format!(
+            "{}, and no JSON report: {error}: {errors}",
+            result.status
+        )),
+        _ => Said::Failed(format!("{}: {errors}", result.status)),
     }
 }
 
@@ -171,7 +162,16 @@ fn list<'a>(report: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
         .flatten()
 }
 
-fn functions(report: &Value) -> Vec<String> {
+fn function_alone(function: &Value) -> String {
+    field(function, "name")
+}
+
+fn function_in_object(function: &Value) -> String {
+    format!("{}:{}", field(function, "object"), field(function, "name"))
+}
+
+/// The functions of a report as `NAME (kind of reason, ...)`, with a plus if new.
+fn functions(report: &Value, name: fn(&Value) -> String) -> Vec<String> {
     let mut functions: Vec<String> = list(report, "functions")
         .map(|function| {
             let sign = if field(function, "status") == "new" {
@@ -179,11 +179,12 @@ fn functions(report: &Value) -> Vec<String> {
             } else {
                 ""
             };
-            format!(
-                "{sign}{}:{}",
-                field(function, "object"),
-                field(function, "name")
-            )
+            let mut kinds: Vec<String> = list(function, "reasons")
+                .map(|reason| field(reason, "kind"))
+                .collect();
+            kinds.sort_unstable();
+            kinds.dedup();
+            format!("{sign}{} ({})", name(function), kinds.join(", "))
         })
         .collect();
     functions.sort();
@@ -220,17 +221,16 @@ pub fn judge(change: &Change, said: &Said) -> Result<(), String> {
         {
             Ok(())
         }
-        (Verdict::Payload(functions), Said::Payload(found)) => {
-            let mut wanted = functions.to_vec();
-            wanted.sort_unstable();
-            if wanted == *found {
-                Ok(())
-            } else {
-                Err(describe(said))
-            }
-        }
+        (Verdict::Payload(functions), Said::Payload(found)) if are(found, functions) => Ok(()),
         _ => Err(describe(said)),
     }
+}
+
+/// Whether these functions were found, with these reasons, and no others.
+fn are(found: &[String], wanted: &[&str]) -> bool {
+    let mut wanted = wanted.to_vec();
+    wanted.sort_unstable();
+    wanted == *found
 }
 
 /// A verdict in a line, for the table.

@@ -4,33 +4,29 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Parser;
 
 use super::archive::{self, Archive};
+use super::boots::Boots;
 use super::build::{Builder, DebugInfo, Tree};
 use super::change::{CHANGES, Change, Verdict};
-use super::guest::{self, Boot, End, Machine};
-use super::initramfs::Initramfs;
+use super::guest::Machine;
 use super::life::{Made, life};
 use super::payload::{self, Said, Stacking, Tools};
 use super::process::run_quiet;
-use super::scenario::{Placed, Retry, Scenario};
-use super::script::{self, Outcome, StepId};
+use super::prophecy::foretell;
 use super::stacks::Stacks;
 use super::table::{Row, Table};
-use super::{faults, in_tree};
+use super::{faults, in_tree, one_line};
+use crate::limit::FACTOR_VARIABLE;
 
-/// What a boot may take before the first step, and each step, in seconds, before `--factor`.
-const BOOT_SECONDS: u64 = 240;
-const STEP_SECONDS: u64 = 3;
 /// The three changes that the scenarios with several payloads are made of.
 const STACKED: [&str; 3] = ["minor-version", "string-only", "alternatives"];
-/// The programs and libraries of the stock packages that dom0 gets.
-const STOCK_PROGRAMS: [&str; 1] = ["xen-livepatch"];
-const LIBRARY_FOLDERS: [&str; 2] = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
+/// The change that can take part in no replace.
+const VETOING: &str = "veto-hooks";
 
 /// Proves the tools on a real Xen: builds it twice, boots it in QEMU and patches it while it runs.
 #[derive(Debug, Parser)]
@@ -53,7 +49,7 @@ pub struct Arguments {
     pub jobs: Option<usize>,
 
     /// Multiplies every time limit of the guest, for slow machines
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(long, env = FACTOR_VARIABLE, default_value_t = 1, value_name = "N")]
     pub factor: u32,
 
     /// QEMU's accelerator
@@ -102,7 +98,12 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         fixtures: root.join("fixtures/xen"),
         payloads: cache.join("payloads"),
         tools,
-        builder: Builder::new(&cache, &archive.source, jobs),
+        builder: Builder::new(
+            &cache,
+            &archive.source,
+            &root.join("runtime/include/xsplice.h"),
+            jobs,
+        ),
         archive,
         cache,
         machine: Machine {
@@ -145,6 +146,10 @@ impl Proof {
         self.only.as_deref().is_none_or(|only| name.contains(only))
     }
 
+    fn patch(&self, name: &str) -> PathBuf {
+        self.fixtures.join("changes").join(format!("{name}.patch"))
+    }
+
     fn run(&self, table: &mut Table) -> Result<()> {
         fs::create_dir_all(&self.payloads).context("cannot make the payloads' folder")?;
         let original = self.builder.original(DebugInfo::Absent)?;
@@ -153,10 +158,7 @@ impl Proof {
         let mut trees: HashMap<&'static str, Tree> = HashMap::new();
         let mut made = Vec::new();
         for change in CHANGES {
-            let patch = self
-                .fixtures
-                .join("changes")
-                .join(format!("{}.patch", change.name));
+            let patch = self.patch(change.name);
             let (name, before) = match change.debug_info {
                 DebugInfo::Absent => (change.name.to_owned(), &original),
                 DebugInfo::Present => (format!("{}-g", change.name), &original_g),
@@ -180,14 +182,20 @@ impl Proof {
         };
         let mut scenarios = Vec::new();
         for made in &made {
-            let foretold = self.tools.foretell(&original.symbols(), &[], &made.path)?;
-            scenarios.push(life(made, &foretold));
+            let prophecy = foretell(&self.tools, &original.symbols(), &[], &made.path)?;
+            scenarios.push(life(made, &prophecy));
         }
-        let stacked = STACKED.map(|name| CHANGES.iter().find(|change| change.name == name));
-        if let [Some(lower), Some(upper), Some(alone)] = stacked {
-            match stacks.scenarios([lower, upper, alone]) {
+        let named = |name: &str| CHANGES.iter().find(|change| change.name == name);
+        if let ([Some(lower), Some(upper), Some(alone)], Some(vetoing)) =
+            (STACKED.map(named), named(VETOING))
+        {
+            match stacks.scenarios([lower, upper, alone], vetoing) {
                 Ok(more) => scenarios.extend(more),
                 Err(error) => table.add(unmade("stacking", &error)),
+            }
+            match stacks.signed(lower) {
+                Ok(scenario) => scenarios.push(scenario),
+                Err(error) => table.add(unmade("signed", &error)),
             }
         }
         match stacks.all_at_once(&loadable) {
@@ -199,10 +207,28 @@ impl Proof {
             Err(error) => table.add(unmade("in-tree payloads", &error)),
         }
         scenarios.retain(|scenario| self.wanted(&scenario.name));
-        self.boot_all(&original, scenarios, table)?;
+        let boots = Boots {
+            cache: &self.cache,
+            probe: self.fixtures.join("probe.c"),
+            archive: &self.archive,
+            xen: original.image(),
+            machine: &self.machine,
+            factor: self.factor,
+        };
+        boots.all(scenarios, table)?;
+        let crash = in_tree::crash(&self.tools, &original);
+        if self.wanted(&crash.name) {
+            boots.crash(crash, table)?;
+        }
         if self.only.is_none() {
             println!("== the tools on the whole tree");
-            faults::check(&self.tools, &original, &self.payloads, table)?;
+            let later = self.builder.later(&original)?;
+            faults::check(&self.tools, [&original, &later], &self.payloads, table)?;
+            let patch = self.patch(one_line::PATCH);
+            let patched =
+                self.builder
+                    .changed(one_line::PATCH, &patch, &original, DebugInfo::Absent)?;
+            one_line::check(&self.tools, &original, &patched, &self.payloads, table)?;
         }
         Ok(())
     }
@@ -229,131 +255,6 @@ impl Proof {
         let loadable = matches!(change.verdict, Verdict::Payload(_));
         Ok((loadable && matches!(said, Said::Payload(_))).then_some(Made { change, path }))
     }
-
-    /// Boots until every scenario has been run or has killed its guest.
-    fn boot_all(
-        &self,
-        original: &Tree,
-        mut pending: Vec<Scenario>,
-        table: &mut Table,
-    ) -> Result<()> {
-        let probe = self.cache.join("probe");
-        run_quiet(
-            Command::new("gcc")
-                .args(["-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o"])
-                .arg(&probe)
-                .arg(self.fixtures.join("probe.c")),
-        )?;
-        let mut boots = 0;
-        while !pending.is_empty() {
-            boots += 1;
-            println!("== boot {boots}: {} scenarios", pending.len());
-            let log = self.cache.join("log").join(format!("boot-{boots}.log"));
-            let scenarios: Vec<&Scenario> = pending.iter().collect();
-            let steps: usize = scenarios.iter().map(|scenario| scenario.steps.len()).sum();
-            let initramfs = self.cache.join("initramfs");
-            fs::write(&initramfs, self.initramfs(&probe, &scenarios)?)
-                .context("cannot write the initramfs")?;
-            let seconds = BOOT_SECONDS + STEP_SECONDS * u64::try_from(steps).unwrap_or(u64::MAX);
-            let session = guest::boot(
-                &self.machine,
-                &Boot {
-                    xen: &original.image(),
-                    kernel: &self.archive.kernel,
-                    initramfs: &initramfs,
-                    log: log.clone(),
-                    time_limit: Duration::from_secs(seconds) * self.factor,
-                },
-            )?;
-            println!("   {} s, {:?}", session.elapsed.as_secs(), session.end);
-            ensure!(
-                session.lines.iter().any(|line| line.contains("@@BOOT")),
-                "dom0 did not come up: {:?}; {}",
-                session.end,
-                log.display()
-            );
-            let outcomes = script::read(session.lines.iter().map(String::as_str));
-            let reached = outcomes.keys().map(|id| id.scenario + 1).max().unwrap_or(0);
-            let consumed = match &session.end {
-                End::PoweredOff => pending.len(),
-                // The scenario in which the guest died has been run; the ones behind it have not.
-                _ => reached.clamp(1, pending.len()),
-            };
-            for (index, scenario) in pending.drain(..consumed).enumerate() {
-                table.add(row(index, &scenario, &outcomes, &session.end));
-            }
-        }
-        Ok(())
-    }
-
-    fn initramfs(&self, probe: &Path, scenarios: &[&Scenario]) -> Result<Vec<u8>> {
-        let mut archive = Initramfs::default();
-        for folder in ["proc", "sys", "dev", "tmp"] {
-            archive.directory(folder)?;
-        }
-        let packages = &self.archive.root;
-        archive.file_from("bin/busybox", &packages.join("bin/busybox"))?;
-        for applet in [
-            "sh", "mount", "insmod", "cat", "sed", "grep", "cut", "dd", "printf", "sleep",
-            "poweroff",
-        ] {
-            archive.link(&format!("bin/{applet}"), "busybox")?;
-        }
-        for program in STOCK_PROGRAMS {
-            let stock = packages.join("usr/lib/xen-4.17/bin").join(program);
-            archive.file_from(&format!("bin/{program}"), &stock)?;
-        }
-        self.libraries(&mut archive)?;
-        archive.file_from("bin/probe", probe)?;
-        let mut modules = Vec::new();
-        for module in &self.archive.modules {
-            let name = module
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            archive.file_from(&name, module)?;
-            modules.push(name);
-        }
-        archive.file("init", script::init(&modules).as_bytes())?;
-        archive.file("test.sh", script::write(scenarios).as_bytes())?;
-        let mut placed: Vec<&Placed> = scenarios
-            .iter()
-            .flat_map(|scenario| &scenario.payloads)
-            .collect();
-        placed.sort_by(|left, right| left.name.cmp(&right.name));
-        placed.dedup_by(|left, right| left.name == right.name);
-        for payload in placed {
-            archive.file_from(&format!("p/{}", payload.name), &payload.path)?;
-        }
-        archive.finish()
-    }
-
-    /// The libraries of the stock packages, and the C library of this system.
-    fn libraries(&self, archive: &mut Initramfs) -> Result<()> {
-        for folder in LIBRARY_FOLDERS {
-            let folder = self.archive.root.join(folder);
-            let Ok(entries) = fs::read_dir(&folder) else {
-                continue;
-            };
-            for entry in entries {
-                let entry = entry.context("cannot list the libraries")?;
-                let name = entry.file_name().to_string_lossy().into_owned();
-                // Programs ask for `libNAME.so.VERSION`, which is a link to the full version.
-                if name.contains(".so.") && entry.path().is_file() {
-                    archive.file_from(&format!("lib/x86_64-linux-gnu/{name}"), &entry.path())?;
-                }
-            }
-        }
-        archive.file_from(
-            "lib/x86_64-linux-gnu/libc.so.6",
-            Path::new("/lib/x86_64-linux-gnu/libc.so.6"),
-        )?;
-        archive.file_from(
-            "lib64/ld-linux-x86-64.so.2",
-            Path::new("/lib64/ld-linux-x86-64.so.2"),
-        )
-    }
 }
 
 fn unmade(name: &str, error: &anyhow::Error) -> Row {
@@ -361,58 +262,5 @@ fn unmade(name: &str, error: &anyhow::Error) -> Row {
         name: name.to_owned(),
         expected: "payloads made and judged".to_owned(),
         seen: Err(format!("{error:#}")),
-    }
-}
-
-/// Judges a scenario: its first step that is not as expected, or how often it was repeated.
-fn row(
-    index: usize,
-    scenario: &Scenario,
-    outcomes: &std::collections::BTreeMap<StepId, Outcome>,
-    end: &End,
-) -> Row {
-    let mut retries = 0;
-    let mut wrong = None;
-    for (step_index, step) in scenario.steps.iter().enumerate() {
-        let outcome = outcomes.get(&StepId {
-            scenario: index,
-            step: step_index,
-        });
-        if let Some(outcome) = outcome
-            && step.retry == Retry::WhenBusy
-            && outcome.retries > 0
-        {
-            println!(
-                "   {}: {}: the stock tool said \"try again\" {} times",
-                scenario.name, step.what, outcome.retries
-            );
-            retries += outcome.retries;
-        }
-        if let Err(what) = step.judge(outcome) {
-            let end = match end {
-                End::PoweredOff => String::new(),
-                other => format!(" [{other:?}]"),
-            };
-            wrong = Some(format!(
-                "step {} of {}, {}: {what}{end}",
-                step_index + 1,
-                scenario.steps.len(),
-                step.what
-            ));
-            break;
-        }
-    }
-    let seen = match wrong {
-        Some(what) => Err(what),
-        None if retries == 0 => Ok(format!("{} steps", scenario.steps.len())),
-        None => Ok(format!(
-            "{} steps, {retries} repeated while busy",
-            scenario.steps.len()
-        )),
-    };
-    Row {
-        name: scenario.name.clone(),
-        expected: scenario.expected.clone(),
-        seen,
     }
 }

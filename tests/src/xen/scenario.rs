@@ -33,7 +33,12 @@ pub enum Foretold {
     /// The hypervisor will take it.
     Takes,
     /// It will not, and why.
-    Refuses(String),
+    Refuses {
+        /// The checks that failed.
+        why: String,
+        /// The error numbers that the loader would return for them.
+        errnos: Vec<i32>,
+    },
 }
 
 /// One command in dom0.
@@ -132,15 +137,30 @@ impl Step {
                 return Err(format!("{rule} {wanted:?}: {}", quote(outcome)));
             }
         }
-        match (&self.foretold, status) {
-            (Some(Foretold::Takes), 0) | (None, _) => Ok(()),
-            (Some(Foretold::Takes), _) => {
-                Err(format!("verify foretold that it works: {}", quote(outcome)))
+        match &self.foretold {
+            None => Ok(()),
+            Some(foretold) => compare(foretold, status, outcome),
+        }
+    }
+}
+
+/// Holds what the hypervisor did against what `verify` said it would: the same verdict, and where
+/// it refuses, an error number that `verify` named.
+fn compare(foretold: &Foretold, status: i32, outcome: &Outcome) -> Result<(), String> {
+    match (foretold, status) {
+        (Foretold::Takes, 0) => Ok(()),
+        (Foretold::Takes, _) => Err(format!("verify foretold that it works: {}", quote(outcome))),
+        (Foretold::Refuses { why, .. }, 0) => Err(format!("it works, and verify foretold: {why}")),
+        (Foretold::Refuses { errnos, .. }, _) => {
+            let named = |errno: &i32| outcome.output.contains(&format!("Error {errno}:"));
+            if errnos.iter().any(named) {
+                Ok(())
+            } else {
+                Err(format!(
+                    "verify foretold error {errnos:?}: {}",
+                    quote(outcome)
+                ))
             }
-            (Some(Foretold::Refuses(why)), 0) => {
-                Err(format!("it works, and verify foretold: {why}"))
-            }
-            (Some(Foretold::Refuses(_)), _) => Ok(()),
         }
     }
 }
@@ -196,9 +216,24 @@ mod tests {
         assert!(step.judge(None).is_err());
         let absent = Step::new("extra", "cat").says(Text::OutputLacks(".5".to_owned()));
         assert!(absent.judge(Some(&outcome(0))).is_err());
-        let refused = Step::new("apply", "x").foretold(&Foretold::Refuses("why".to_owned()));
+    }
+
+    #[test]
+    fn a_refusal_must_be_for_the_error_that_was_foretold() {
+        let refused = Step::new("apply", "x").foretold(&Foretold::Refuses {
+            why: "why".to_owned(),
+            errnos: vec![22],
+        });
         assert!(refused.judge(Some(&outcome(0))).is_err());
-        assert_eq!(refused.exits(1).judge(Some(&outcome(1))), Ok(()));
+        let refused = refused.exits(1);
+        let with = |output: &str| Outcome {
+            output: output.to_owned(),
+            ..outcome(1)
+        };
+        let invalid = with("Error 22: Invalid argument\n");
+        assert_eq!(refused.judge(Some(&invalid)), Ok(()));
+        let exists = with("Error 17: File exists\n");
+        assert!(refused.judge(Some(&exists)).is_err());
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub fn init(modules: &[String]) -> String {
 }
 
 /// The script that runs `scenarios` one after the other.
-pub fn write(scenarios: &[&Scenario]) -> String {
+pub fn write(scenarios: &[Scenario]) -> String {
     let mut text = String::from("cd /\n");
     for (scenario_index, scenario) in scenarios.iter().enumerate() {
         for (step_index, step) in scenario.steps.iter().enumerate() {
@@ -108,31 +108,52 @@ pub fn write(scenarios: &[&Scenario]) -> String {
     text
 }
 
-/// Reads the outcomes of the steps from the lines of the console.
-pub fn read<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<StepId, Outcome> {
-    let mut outcomes = BTreeMap::new();
-    let mut current: Option<(StepId, Outcome)> = None;
-    for line in lines {
+/// What a line of the console tells of the script's progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A step starts for the first time.
+    Starts(StepId),
+    /// The stock tool said "try again", and the step starts anew.
+    Retry {
+        /// The step.
+        id: StepId,
+        /// Which repetition it is, from 1 to [`RETRIES`].
+        attempt: u32,
+    },
+}
+
+/// Reads the console of a guest line by line: what each step did, and how far the script is.
+#[derive(Debug, Default)]
+pub struct Reader {
+    outcomes: BTreeMap<StepId, Outcome>,
+    current: Option<(StepId, Outcome)>,
+}
+
+impl Reader {
+    /// Takes the next line.
+    pub fn line(&mut self, line: &str) -> Option<Event> {
         let line = line.trim_end_matches('\r');
         if let Some((_, rest)) = line.split_once(&format!("{MARK}BEGIN ")) {
-            outcomes.extend(current.take());
-            current = numbers(rest).map(|[scenario, step, attempt]| {
-                let retries = u32::try_from(attempt).unwrap_or_default();
-                let id = StepId {
-                    scenario: usize::try_from(scenario).unwrap_or(usize::MAX),
-                    step: usize::try_from(step).unwrap_or(usize::MAX),
-                };
-                (
-                    id,
-                    Outcome {
-                        retries,
-                        ..Outcome::default()
-                    },
-                )
+            self.outcomes.extend(self.current.take());
+            let [scenario, step, attempt] = numbers(rest)?;
+            let id = StepId {
+                scenario: usize::try_from(scenario).ok()?,
+                step: usize::try_from(step).ok()?,
+            };
+            let attempt = u32::try_from(attempt).ok()?;
+            let outcome = Outcome {
+                retries: attempt,
+                ..Outcome::default()
+            };
+            self.current = Some((id, outcome));
+            return Some(match attempt {
+                0 => Event::Starts(id),
+                _ => Event::Retry { id, attempt },
             });
-        } else if line.contains(&format!("{MARK}CLEAN")) {
-            outcomes.extend(current.take());
-        } else if let Some((_, outcome)) = &mut current {
+        }
+        if line.contains(&format!("{MARK}CLEAN")) {
+            self.outcomes.extend(self.current.take());
+        } else if let Some((_, outcome)) = &mut self.current {
             if let Some((_, rest)) = line.split_once(&format!("{MARK}END ")) {
                 outcome.status =
                     numbers(rest).and_then(|[_, _, status]| i32::try_from(status).ok());
@@ -144,9 +165,14 @@ pub fn read<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<StepId, Outcom
                 outcome.console.push('\n');
             }
         }
+        None
     }
-    outcomes.extend(current);
-    outcomes
+
+    /// What each step did; the one that was not finished has no status.
+    pub fn finish(mut self) -> BTreeMap<StepId, Outcome> {
+        self.outcomes.extend(self.current.take());
+        self.outcomes
+    }
 }
 
 fn numbers(text: &str) -> Option<[i64; 3]> {
@@ -160,30 +186,45 @@ fn numbers(text: &str) -> Option<[i64; 3]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Outcome, StepId, read};
+    use std::collections::BTreeMap;
+
+    use super::{Event, Outcome, Reader, StepId};
+
+    const FIRST: StepId = StepId {
+        scenario: 0,
+        step: 0,
+    };
+
+    fn read(console: &str) -> (BTreeMap<StepId, Outcome>, Vec<Event>) {
+        let mut reader = Reader::default();
+        let events = console.lines().filter_map(|line| reader.line(line));
+        let events = events.collect();
+        (reader.finish(), events)
+    }
 
     #[test]
     fn xens_lines_belong_to_the_step_they_fall_in() {
         let console = "(XEN) before\n@@BEGIN 0 0 0\n(XEN) livepatch: x\n@@OUT failed\n@@END 0 0 2\n\
                        @@BEGIN 0 0 1\n@@OUT done\n@@END 0 0 0\n(XEN) late\n@@CLEAN\n(XEN) after\n";
-        let outcomes = read(console.lines());
-        let id = StepId {
-            scenario: 0,
-            step: 0,
-        };
+        let (outcomes, events) = read(console);
         let expected = Outcome {
             status: Some(0),
             output: "done\n".to_owned(),
             console: "late\n".to_owned(),
             retries: 1,
         };
-        assert_eq!(outcomes.get(&id), Some(&expected));
+        assert_eq!(outcomes.get(&FIRST), Some(&expected));
         assert_eq!(outcomes.len(), 1);
+        let retry = Event::Retry {
+            id: FIRST,
+            attempt: 1,
+        };
+        assert_eq!(events, [Event::Starts(FIRST), retry]);
     }
 
     #[test]
     fn a_step_the_guest_died_in_has_no_status() {
-        let outcomes = read("@@BEGIN 3 1 0\n(XEN) Panic on CPU 0:\n".lines());
+        let (outcomes, _) = read("@@BEGIN 3 1 0\n(XEN) Panic on CPU 0:\n");
         let id = StepId {
             scenario: 3,
             step: 1,

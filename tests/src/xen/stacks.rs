@@ -3,16 +3,19 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
 use super::build::Tree;
 use super::change::{Change, Course};
 use super::life::{
-    BUSY, Code, EXISTS, FAILED, INVALID, TRY_AGAIN, act, gone, listed, looks, upload,
+    BUSY, Code, EXISTS, FAILED, INVALID, TRY_AGAIN, UNSUPPORTED, act, gone, listed, looks, upload,
 };
 use super::payload::{Said, Stacking, Tools};
-use super::scenario::{Foretold, Placed, Retry, Scenario, Step, Text};
+use super::process::run_quiet;
+use super::prophecy::{Prophecy, foretell};
+use super::scenario::{Placed, Retry, Scenario, Step, Text};
 
 /// Makes the payloads of the scenarios with several payloads, and those scenarios.
 #[derive(Debug)]
@@ -41,13 +44,16 @@ impl Stacks<'_> {
         Ok(path)
     }
 
-    fn foretell(&self, stack: &[&Path], payload: &Path) -> Result<Foretold> {
-        self.tools
-            .foretell(&self.original.symbols(), stack, payload)
+    fn foretell(&self, stack: &[&Path], payload: &Path) -> Result<Prophecy> {
+        foretell(self.tools, &self.original.symbols(), stack, payload)
     }
 
-    /// The scenarios of two and three payloads.
-    pub fn scenarios(&self, changes: [&'static Change; 3]) -> Result<Vec<Scenario>> {
+    /// The scenarios of two and three payloads. `vetoing` has hooks that may veto.
+    pub fn scenarios(
+        &self,
+        changes: [&'static Change; 3],
+        vetoing: &'static Change,
+    ) -> Result<Vec<Scenario>> {
         let [lower, upper, alone] = changes;
         let lower_path = self.make("stack-lower", lower.name, &Stacking::default())?;
         let on_lower = Stacking {
@@ -61,6 +67,7 @@ impl Stacks<'_> {
             ..Stacking::default()
         };
         let foreign_path = self.make("stack-foreign", lower.name, &foreign)?;
+        let vetoing_path = self.make("stack-vetoing", vetoing.name, &Stacking::default())?;
         let place = |name: &str, path: &Path| Placed {
             name: name.to_owned(),
             path: path.to_owned(),
@@ -70,10 +77,10 @@ impl Stacks<'_> {
         let bottom = self.foretell(&[], &lower_path)?;
         let top = self.foretell(&[&lower_path], &upper_path)?;
         let mut steps = vec![
-            upload("lower"),
-            upload("upper"),
-            act("apply", "lower").foretold(&bottom),
-            act("apply", "upper").foretold(&top),
+            upload("lower").foretold(&bottom.upload()),
+            upload("upper").foretold(&top.upload()),
+            act("apply", "lower").foretold(&bottom.apply()),
+            act("apply", "upper").foretold(&top.apply()),
             listed("lower", "APPLIED"),
             listed("upper", "APPLIED"),
         ];
@@ -104,12 +111,12 @@ impl Stacks<'_> {
             payloads: pair.clone(),
             steps: [
                 vec![
-                    upload("upper"),
+                    upload("upper").foretold(&early.upload()),
                     act("apply", "upper")
                         .exits(FAILED)
                         .says(Text::Output(INVALID.to_owned()))
                         .says(Text::Console("build-id failed".to_owned()))
-                        .foretold(&early),
+                        .foretold(&early.apply()),
                     listed("upper", "CHECKED"),
                 ],
                 looks(upper, Code::Unpatched),
@@ -118,8 +125,10 @@ impl Stacks<'_> {
         };
 
         let mut nodeps = vec![
-            upload("upper"),
-            Step::new("apply --nodeps upper", "xen-livepatch apply upper --nodeps").retried(),
+            upload("upper").foretold(&early.upload()),
+            Step::new("apply --nodeps upper", "xen-livepatch apply upper --nodeps")
+                .retried()
+                .foretold(&early.apply_nodeps()),
         ];
         nodeps.extend(looks(upper, Code::Patched));
         nodeps.push(act("revert", "upper"));
@@ -134,7 +143,7 @@ impl Stacks<'_> {
         let foreign_step = upload("foreign")
             .exits(FAILED)
             .says(Text::Output(INVALID.to_owned()))
-            .foretold(&self.foretell(&[], &foreign_path)?);
+            .foretold(&self.foretell(&[], &foreign_path)?.upload());
         let wrong_base = Scenario {
             name: "wrong-build-id".to_owned(),
             expected: "for another hypervisor: upload refused, and verify said so".to_owned(),
@@ -147,22 +156,23 @@ impl Stacks<'_> {
             expected: "one payload under two names: refused, and verify said so".to_owned(),
             payloads: vec![place("lower", &lower_path), place("again", &lower_path)],
             steps: vec![
-                upload("lower"),
+                upload("lower").foretold(&bottom.upload()),
                 upload("again")
                     .exits(FAILED)
                     .says(Text::Output(EXISTS.to_owned()))
-                    .foretold(&self.foretell(&[&lower_path], &lower_path)?),
+                    .foretold(&self.foretell(&[&lower_path], &lower_path)?.upload()),
                 gone("again"),
             ],
         };
 
+        let single = self.foretell(&[], &alone_path)?;
         let mut replace = vec![
-            upload("lower"),
-            upload("upper"),
-            upload("alone").foretold(&self.foretell(&[], &alone_path)?),
-            act("apply", "lower"),
-            act("apply", "upper"),
-            act("replace", "alone"),
+            upload("lower").foretold(&bottom.upload()),
+            upload("upper").foretold(&top.upload()),
+            upload("alone").foretold(&single.upload()),
+            act("apply", "lower").foretold(&bottom.apply()),
+            act("apply", "upper").foretold(&top.apply()),
+            act("replace", "alone").foretold(&single.replace()),
             listed("alone", "APPLIED"),
             listed("lower", "CHECKED"),
             listed("upper", "CHECKED"),
@@ -178,6 +188,27 @@ impl Stacks<'_> {
             payloads: [pair, vec![place("alone", &alone_path)]].concat(),
             steps: replace,
         };
+
+        let hooked = self.foretell(&[], &vetoing_path)?;
+        let mut veto = vec![
+            upload("lower").foretold(&bottom.upload()),
+            upload("vetoing").foretold(&hooked.upload()),
+            act("apply", "lower").foretold(&bottom.apply()),
+            act("replace", "vetoing")
+                .exits(FAILED)
+                .says(Text::Output(UNSUPPORTED.to_owned()))
+                .foretold(&hooked.replace()),
+            listed("lower", "APPLIED"),
+        ];
+        veto.extend(looks(lower, Code::Patched));
+        veto.extend(looks(vetoing, Code::Unpatched));
+        veto.push(act("revert", "lower"));
+        let replace_vetoing = Scenario {
+            name: "replace-with-hooks".to_owned(),
+            expected: "by a payload that may veto: refused, and verify said so".to_owned(),
+            payloads: vec![place("lower", &lower_path), place("vetoing", &vetoing_path)],
+            steps: veto,
+        };
         Ok(vec![
             stacking,
             wrong_order,
@@ -185,7 +216,51 @@ impl Stacks<'_> {
             wrong_base,
             twice,
             replace,
+            replace_vetoing,
         ])
+    }
+
+    /// A signed payload: Xen reads the ELF file and does not mind the signature behind it.
+    pub fn signed(&self, change: &'static Change) -> Result<Scenario> {
+        let plain = self.make("plain", change.name, &Stacking::default())?;
+        let [key, certificate, signed] =
+            ["key.pem", "cert.pem", "signed.livepatch"].map(|name| self.folder.join(name));
+        run_quiet(
+            Command::new("openssl")
+                .args(["req", "-x509", "-newkey", "rsa:3072", "-nodes"])
+                .args(["-subj", "/CN=make xen", "-keyout"])
+                .arg(&key)
+                .arg("-out")
+                .arg(&certificate),
+        )?;
+        run_quiet(
+            self.tools
+                .command("xsplice-link")
+                .args(["sign", "--key"])
+                .arg(&key)
+                .arg("--cert")
+                .arg(&certificate)
+                .arg("-o")
+                .arg(&signed)
+                .arg(&plain),
+        )?;
+        let prophecy = self.foretell(&[], &signed)?;
+        let mut steps = vec![
+            upload("signed").foretold(&prophecy.upload()),
+            act("apply", "signed").foretold(&prophecy.apply()),
+        ];
+        steps.extend(looks(change, Code::Patched));
+        steps.push(act("revert", "signed"));
+        steps.extend(looks(change, Code::Unpatched));
+        Ok(Scenario {
+            name: "signed".to_owned(),
+            expected: "a payload with a signature behind it: applied".to_owned(),
+            payloads: vec![Placed {
+                name: "signed".to_owned(),
+                path: signed,
+            }],
+            steps,
+        })
     }
 
     /// Every loadable change on top of the one before it.
@@ -206,11 +281,11 @@ impl Stacks<'_> {
                 .map(|placed| placed.path.as_path())
                 .collect();
             let foretold = self.foretell(&below, &path)?;
-            steps.push(upload(&file));
+            steps.push(upload(&file).foretold(&foretold.upload()));
             if change.course == Course::VetoedFirst {
                 steps.push(act("apply", &file).exits(FAILED));
             }
-            steps.push(act("apply", &file).foretold(&foretold));
+            steps.push(act("apply", &file).foretold(&foretold.apply()));
             payloads.push(Placed { name: file, path });
         }
         for change in changes {

@@ -220,6 +220,14 @@ fn labels(lines: &mut Vec<String>, functions: &[Function<'_>]) {
             names(noise.iter().map(|f| f.change.name.as_str()))
         ));
     }
+    let stamps: Vec<_> = labelled(|reason| matches!(reason, Reason::LooksLikeBuildStamp)).collect();
+    if !stamps.is_empty() {
+        lines.push(format!(
+            "{} may differ in a date, time or build number alone, which every build writes anew: {}",
+            count(stamps.len(), "function"),
+            names(stamps.iter().map(|f| f.change.name.as_str()))
+        ));
+    }
 }
 
 /// What the linker and its checks leave to a person.

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use iced_x86::{Decoder, DecoderOptions};
 use xsplice_abi::errno::Errno;
 use xsplice_abi::limits::EXPECT_BYTES_MAX;
 use xsplice_abi::profile::{ZeroNewAddr, ZeroOldAddr};
@@ -151,7 +152,7 @@ fn written(subject: &Subject<'_, '_, '_>, one: &Placed<'_, '_>) -> Range<u64> {
 
 fn written_at(base: &Base<'_>, address: u64, record: &RecordFacts<'_>) -> Range<u64> {
     let bytes = base.bytes_from(address).unwrap_or(&[]);
-    if record.new == Value::Absolute(0) {
+    if is_nops(record) {
         return address..address.saturating_add(u64::from(record.new_size));
     }
     let start = address.saturating_add(trampoline::jump_offset(bytes) as u64);
@@ -175,7 +176,41 @@ fn room(subject: &Subject<'_, '_, '_>, placed: &[Placed<'_, '_>], checks: &mut V
             );
         }
     }
+    for one in placed.iter().filter(|one| is_nops(one.record)) {
+        let bytes = subject.base.bytes_from(one.address).unwrap_or(&[]);
+        if let Some(cut) = cut_instruction(bytes, one.address, one.record.new_size) {
+            lines.fail(
+                Errno::EINVAL,
+                format!(
+                    "{}: {} bytes of NOPs end inside the instruction at +{cut:#x}, and what is \
+                     left of it would be run",
+                    one.name, one.record.new_size
+                ),
+            );
+        }
+    }
     lines.pass("each old function has room for the jump");
+}
+
+/// Whether a record stands for NOPs in place of the function's first bytes.
+fn is_nops(record: &RecordFacts<'_>) -> bool {
+    record.new == Value::Absolute(0)
+}
+
+/// Offset of the instruction of `code` that the byte at `end` belongs to without being its first.
+fn cut_instruction(code: &[u8], address: u64, end: u32) -> Option<usize> {
+    let end = usize::try_from(end).ok()?;
+    let mut decoder = Decoder::with_ip(64, code, address, DecoderOptions::NONE);
+    while decoder.position() < end {
+        let at = decoder.position();
+        if decoder.decode().is_invalid() {
+            return None;
+        }
+        if decoder.position() > end {
+            return Some(at);
+        }
+    }
+    None
 }
 
 fn code(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
@@ -384,4 +419,19 @@ fn expectations(subject: &Subject<'_, '_, '_>, placed: &[Placed<'_, '_>], checks
 /// Whether a section is code of the payload.
 pub(super) fn is_code(section: Option<&Section<'_>>) -> bool {
     section.is_some_and(|section| section.is_executable() && section.is_allocated())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut_instruction;
+
+    /// `mov $17,%eax; jmp +0`
+    const MINOR_VERSION: [u8; 10] = [0xb8, 17, 0, 0, 0, 0xe9, 0, 0, 0, 0];
+
+    #[test]
+    fn nops_may_end_where_an_instruction_ends_and_nowhere_else() {
+        for (end, cut) in [(5, None), (9, Some(5)), (3, Some(0)), (10, None)] {
+            assert_eq!(cut_instruction(&MINOR_VERSION, 0x1000, end), cut, "{end}");
+        }
+    }
 }

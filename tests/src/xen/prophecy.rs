@@ -1,0 +1,169 @@
+//! What `xsplice-link verify` foretells of a payload, action by action, so that it can be held
+//! against what the hypervisor then does.
+//!
+//! Verify prints one verdict a check. The hypervisor asks some of them when a payload is uploaded
+//! and the others when it is applied, and `--nodeps` leaves one out: this file says which.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use serde::Deserialize;
+
+use super::payload::{DONE, REFUSED, Tools};
+use super::process::output_of;
+use super::scenario::Foretold;
+
+/// Error numbers of the outlook, which has no checks: Xen's `livepatch_action`.
+const EINVAL: i32 = 22;
+const EOPNOTSUPP: i32 = 95;
+
+/// The check that `xen-livepatch apply --nodeps` leaves out.
+const DEPENDS: &str = "depends";
+/// The checks that Xen makes when a payload is applied; all others it makes at upload.
+const AT_APPLY: [&str; 2] = [DEPENDS, "expectations"];
+
+/// The JSON report of `xsplice-link verify`, as far as it is used.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Prophecy {
+    checks: Vec<Check>,
+    outlook: Option<Outlook>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Check {
+    check: String,
+    verdict: String,
+    errno: Option<i32>,
+    message: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Outlook {
+    writable: Vec<String>,
+    vetoing_hooks: Vec<String>,
+}
+
+/// Asks `verify` about `payload` on top of `stack`, the lowest first.
+pub fn foretell(tools: &Tools, base: &Path, stack: &[&Path], payload: &Path) -> Result<Prophecy> {
+    let mut command = tools.command("xsplice-link");
+    command.args(["verify", "--json", "-", "--base"]).arg(base);
+    for below in stack {
+        command.arg("--stack").arg(below);
+    }
+    let result = output_of(command.arg(payload))?;
+    match (result.status.code(), serde_json::from_slice(&result.stdout)) {
+        (Some(DONE | REFUSED), Ok(prophecy)) => Ok(prophecy),
+        (_, report) => bail!(
+            "{}: verify could not run: {}: {}{}",
+            payload.display(),
+            result.status,
+            String::from_utf8_lossy(&result.stderr).trim(),
+            report
+                .err()
+                .map(|error| format!("; no report: {error}"))
+                .unwrap_or_default()
+        ),
+    }
+}
+
+impl Prophecy {
+    fn of(&self, asked: impl Fn(&str) -> bool) -> Foretold {
+        let failed: Vec<&Check> = self
+            .checks
+            .iter()
+            .filter(|check| check.verdict == "fail" && asked(&check.check))
+            .collect();
+        if failed.is_empty() {
+            return Foretold::Takes;
+        }
+        Foretold::Refuses {
+            why: failed
+                .iter()
+                .map(|check| format!("{}: {}", check.check, check.message))
+                .collect::<Vec<_>>()
+                .join(" / "),
+            errnos: failed.iter().filter_map(|check| check.errno).collect(),
+        }
+    }
+
+    /// Of its upload.
+    pub fn upload(&self) -> Foretold {
+        self.of(|check| !AT_APPLY.contains(&check))
+    }
+
+    /// Of applying it for the first time.
+    pub fn apply(&self) -> Foretold {
+        self.of(|_| true)
+    }
+
+    /// Of applying it with `--nodeps`.
+    pub fn apply_nodeps(&self) -> Foretold {
+        self.of(|check| check != DEPENDS)
+    }
+
+    /// Of applying it again after a revert, without a new upload.
+    pub fn apply_again(&self) -> Foretold {
+        let writable = self.outlook.iter().flat_map(|outlook| &outlook.writable);
+        self.unless("has data of its own", writable, EINVAL)
+    }
+
+    /// Of putting it in the place of all that is applied.
+    pub fn replace(&self) -> Foretold {
+        let hooks = self
+            .outlook
+            .iter()
+            .flat_map(|outlook| &outlook.vetoing_hooks);
+        self.unless("has hooks that may veto", hooks, EOPNOTSUPP)
+    }
+
+    fn unless<'a>(
+        &self,
+        what: &str,
+        reasons: impl Iterator<Item = &'a String>,
+        errno: i32,
+    ) -> Foretold {
+        let reasons: Vec<&str> = reasons.map(String::as_str).collect();
+        if reasons.is_empty() {
+            return self.apply();
+        }
+        Foretold::Refuses {
+            why: format!("{what}: {}", reasons.join(", ")),
+            errnos: vec![errno],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EINVAL, Foretold, Prophecy};
+
+    fn prophecy(checks: &str, writable: &str) -> Prophecy {
+        let text = format!(
+            r#"{{"payload":"p","checks":[{checks}],
+                "outlook":{{"writable":[{writable}],"vetoing_hooks":[],"state":[],"escapes":[]}}}}"#
+        );
+        serde_json::from_str(&text).expect("a report of verify")
+    }
+
+    const DEPENDS_FAILS: &str =
+        r#"{"check":"depends","verdict":"fail","errno":22,"message":"not on top"}"#;
+
+    #[test]
+    fn what_only_the_stack_is_wrong_for_can_be_uploaded_and_forced() {
+        let early = prophecy(DEPENDS_FAILS, "");
+        assert_eq!(early.upload(), Foretold::Takes);
+        assert_eq!(early.apply_nodeps(), Foretold::Takes);
+        let Foretold::Refuses { errnos, .. } = early.apply() else {
+            panic!("{early:?}");
+        };
+        assert_eq!(errnos, [EINVAL]);
+    }
+
+    #[test]
+    fn data_of_its_own_stands_against_a_second_time_alone() {
+        let counting = prophecy("", r#"".data""#);
+        assert_eq!(counting.apply(), Foretold::Takes);
+        assert!(matches!(counting.apply_again(), Foretold::Refuses { .. }));
+        assert_eq!(prophecy("", "").apply_again(), Foretold::Takes);
+    }
+}

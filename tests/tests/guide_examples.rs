@@ -1,0 +1,82 @@
+//! The examples of the patch author's guide are real: its C compiles with `xsplice.h` and leaves the
+//! marks that the tools look for, and its patches are those that `make xen` applies.
+
+use std::fs;
+use std::process::Command;
+
+use object::{Object, ObjectSection};
+use xsplice_tests::tools::limited;
+use xsplice_tests::workspace;
+
+/// The blocks of the guide in this language.
+fn blocks(language: &str) -> Vec<String> {
+    let guide = fs::read_to_string(workspace().join("docs/patch-author-guide.md")).unwrap();
+    let mut blocks = Vec::new();
+    let mut rest = guide.as_str();
+    while let Some((_, behind)) = rest.split_once(&format!("\n```{language}\n")) {
+        let (block, behind) = behind.split_once("\n```\n").unwrap();
+        blocks.push(format!("{block}\n"));
+        rest = behind;
+    }
+    blocks
+}
+
+#[test]
+fn every_c_example_compiles_without_a_warning_and_leaves_its_marks() {
+    let folder = tempfile::tempdir().unwrap();
+    let examples = blocks("c");
+    assert!(examples.len() >= 3, "{examples:?}");
+    for (index, example) in examples.iter().enumerate() {
+        let source = folder.path().join(format!("{index}.c"));
+        let object = source.with_extension("o");
+        fs::write(&source, example).unwrap();
+        let run = limited(
+            Command::new("gcc")
+                .args([
+                    "-std=gnu11",
+                    "-O2",
+                    "-ffreestanding",
+                    "-ffunction-sections",
+                    "-c",
+                ])
+                .args(["-Wall", "-Wextra", "-Werror", "-I"])
+                .arg(workspace().join("runtime/include"))
+                .arg("-o")
+                .arg(&object)
+                .arg(&source),
+        )
+        .unwrap();
+        assert_eq!(run.status, Some(0), "{example}\n{}", run.stderr);
+
+        let bytes = fs::read(&object).unwrap();
+        let file = object::File::parse(&*bytes).unwrap();
+        let has = |name: &str| file.sections().any(|section| section.name() == Ok(name));
+        let marks = [
+            ("XSPLICE_ACCEPT(", ".xsplice.accept"),
+            ("XSPLICE_LOAD_HOOK(", ".xsplice.hooks.load"),
+            ("XSPLICE_UNLOAD_HOOK(", ".xsplice.hooks.unload"),
+            ("XSPLICE_PREAPPLY_HOOK(", ".xsplice.hooks.preapply"),
+        ];
+        for (written, section) in marks {
+            assert_eq!(
+                example.contains(written),
+                has(section),
+                "{section}: {example}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_patch_shown_is_one_that_is_applied_to_a_real_xen() {
+    let folder = workspace().join("fixtures/xen/changes");
+    let applied: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
+        .collect();
+    let shown = blocks("diff");
+    assert_eq!(shown.len(), 3);
+    for patch in shown {
+        assert!(applied.contains(&patch), "{patch}");
+    }
+}
