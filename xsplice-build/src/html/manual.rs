@@ -49,7 +49,7 @@ mod tests {
     fn a_page_of_the_manual_keeps_its_parts() {
         let page = code_page::find("changed-data").expect("documented");
         let html = html(page.text);
-        assert!(html.contains("<pre>-static unsigned int"), "{html}");
+        assert!(html.contains("<pre>-int limit"), "{html}");
         assert!(html.contains("<ul><li>The value:"), "{html}");
         assert!(!html.contains('`'), "{html}");
     }
