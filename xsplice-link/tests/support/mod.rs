@@ -3,7 +3,6 @@
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 pub mod complete;
-pub mod edit;
 pub mod hand;
 
 use std::path::{Path, PathBuf};
