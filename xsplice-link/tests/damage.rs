@@ -19,7 +19,7 @@ fn a_change_of_any_byte_of_the_content_is_noticed_by_the_build_id() {
     assert!(report.passed(), "{report}");
     // Who does not say that our linker wrote the file need not have hashed it as we do; against
     // forgery there are signatures.
-    let says_so = b"tool=xsplice-link ";
+    let says_so = b"\0tool=xsplice-link ";
     let tool = whole
         .windows(says_so.len())
         .position(|text| text == says_so)

@@ -11,6 +11,10 @@ use super::{Check, CheckKind, Lines, Subject};
 use crate::build_id::BuildId;
 use crate::sign;
 
+/// What our linker writes into `.modinfo`. It is looked for in the whole file, for the damage may
+/// be where that section is named.
+const MARK: &[u8] = b"\0tool=xsplice-link ";
+
 pub(super) fn check(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
     size(subject, checks);
     own_id(subject, checks);
@@ -49,9 +53,10 @@ fn own_id(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
         }
     }
     let is_ours = subject
-        .facts
-        .metadata_value("tool")
-        .is_some_and(|tool| tool.starts_with("xsplice-link "));
+        .payload
+        .bytes
+        .windows(MARK.len())
+        .any(|bytes| bytes == MARK);
     if is_ours && content_hash(subject).as_ref() != Some(id) {
         lines.fail_unseen(
             "the build-id is not the hash of the content: the file was changed after it was linked",

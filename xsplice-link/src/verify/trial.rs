@@ -57,6 +57,7 @@ impl Answer {
 }
 
 /// What one attempt ended with, and what the loader logged about it.
+#[derive(PartialEq, Eq)]
 struct Attempt {
     answer: Answer,
     reason: String,
@@ -85,26 +86,33 @@ pub(super) fn check(
     let bytes_needed = region_bytes(payload, against.stack);
     let highest = window.end.saturating_sub(bytes_needed).max(window.start);
     let ends = [("lowest", window.clone()), ("highest", highest..window.end)];
-    let mut answer = Answer::default();
+    let mut refusals: Vec<(&str, Attempt)> = Vec::new();
     for (end, window) in ends {
-        let attempt = match attempt(payload, against, window) {
-            Ok(attempt) => attempt,
-            Err(message) => {
-                lines.fail_unseen(message);
-                continue;
-            }
-        };
-        let Some((call, code)) = attempt.answer.refusal() else {
-            continue;
-        };
-        if answer.is_taken() {
-            answer = attempt.answer;
+        match attempt(payload, against, window) {
+            Ok(attempt) if attempt.answer.is_taken() => {}
+            Ok(attempt) => refusals.push((end, attempt)),
+            Err(message) => lines.fail_unseen(message),
         }
-        if !is_told {
+    }
+    let answer = refusals
+        .first()
+        .map_or(Answer::default(), |(_, attempt)| attempt.answer);
+    if let [(_, low), (_, high)] = refusals.as_slice()
+        && low == high
+    {
+        refusals.pop();
+        if let Some((end, _)) = refusals.first_mut() {
+            *end = "any";
+        }
+    }
+    for (end, attempt) in refusals {
+        if let Some((call, code)) = attempt.answer.refusal()
+            && !is_told
+        {
             lines.push(
                 Some(code),
                 format!(
-                    "placed at the {end} address that the loader may choose, {call} fails: {}",
+                    "placed at {end} address that the loader may choose, {call} fails: {}",
                     attempt.reason
                 ),
             );
