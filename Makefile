@@ -54,7 +54,7 @@ test: test-packages ## run all tests
 
 .PHONY: bless
 bless: test-packages ## rewrite the expected files of the cases and the transcripts
-	XSPLICE_BLESS=1 $(CARGO) test -p xsplice-tests --test cases
+	XSPLICE_BLESS=1 $(CARGO) test -p xsplice-tests --test cases --test payloads
 	TRYCMD=overwrite $(CARGO) test -p xsplice-tests --test transcripts
 
 .PHONY: refresh

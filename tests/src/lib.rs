@@ -9,9 +9,11 @@
 #![deny(unsafe_code)]
 
 pub mod bench;
+pub mod breaks;
 pub mod case;
 pub mod compiler;
 pub mod demo;
+pub mod edit;
 pub mod fuzz;
 pub mod golden;
 #[expect(unsafe_code, reason = "it maps memory and calls code in it")]
@@ -21,6 +23,7 @@ pub mod kernel;
 pub mod limit;
 pub mod listing;
 pub mod live;
+pub mod loader;
 pub mod mutate;
 pub mod operator;
 pub mod programs;

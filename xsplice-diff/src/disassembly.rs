@@ -357,7 +357,8 @@ fn travelling_target(extract: &Extract<'_>, index: SymbolIndex) -> String {
 }
 
 /// A string with its quotes, or the first bytes of a constant.
-fn content(bytes: &[u8]) -> String {
+#[must_use]
+pub fn content(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|byte| *byte == 0);
     let is_text = |text: &[u8]| {
         !text.is_empty()

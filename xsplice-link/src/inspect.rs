@@ -1,12 +1,26 @@
 //! One page about a payload, for a person and as JSON: what it replaces, what it depends on, what
 //! it brings along and what it asks of the loader.
 
-use std::fmt::{self, Write as _};
+mod code;
+mod data;
+mod page;
+mod places;
+mod tables;
+
+use std::fmt::Write as _;
 
 use serde::Serialize;
-use xsplice_abi::signature;
-use xsplice_runtime::view::{Section, SectionId, View};
+use sha2::{Digest as _, Sha256};
+use xsplice_abi::signature::MAGIC;
+use xsplice_diff::disassembly;
+use xsplice_runtime::signature;
+use xsplice_runtime::view::{SHT_RELA, SHT_STRTAB, SHT_SYMTAB, Section, SectionId, View};
 
+pub use code::{CodeBlock, InstructionLine};
+pub use data::{DataLine, ReferenceLine, WordLine};
+pub use tables::EntryLine;
+
+use self::places::Places;
 use crate::error::LinkError;
 use crate::facts::{Facts, Value};
 use crate::read;
@@ -22,6 +36,8 @@ pub struct Inspection {
     pub schema: u32,
     /// Size of the file in bytes.
     pub size: usize,
+    /// SHA-256 of the file, in hexadecimal.
+    pub sha256: String,
     /// `--abi` name.
     pub abi: String,
     /// The payload's own name.
@@ -36,6 +52,8 @@ pub struct Inspection {
     pub metadata: Vec<(String, String)>,
     /// Functions that it replaces.
     pub records: Vec<RecordLine>,
+    /// Words of the base that it changes in place.
+    pub words: Vec<WordLine>,
     /// Hooks.
     pub hooks: Vec<HookLine>,
     /// Tables that the loader walks.
@@ -50,8 +68,35 @@ pub struct Inspection {
     pub sections: Vec<SectionLine>,
     /// How many relocations of each type.
     pub relocations: Vec<(String, usize)>,
+    /// Every byte of its code.
+    pub code: Vec<CodeBlock>,
+    /// Every byte of its data.
+    pub data: Vec<DataLine>,
+    /// Every relocation of what is loaded.
+    pub references: Vec<ReferenceLine>,
+    /// Sections that the loader does not load, but for the tables of an ELF file.
+    pub unloaded: Vec<SectionLine>,
     /// Whether a signature follows the payload.
     pub signed: bool,
+    /// The signature; `None` also for one that cannot be read.
+    pub signature: Option<SignatureLine>,
+}
+
+/// The signature behind a payload, as the trailer says; nothing is judged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SignatureLine {
+    /// The signer's name.
+    pub signer: String,
+    /// The key's id, in hexadecimal.
+    pub key_id: String,
+    /// How it is signed.
+    pub scheme: &'static str,
+    /// Size of the signature in bytes.
+    pub bytes: usize,
+    /// What is signed: the bytes before the trailer.
+    pub content_bytes: usize,
+    /// SHA-256 of these, in hexadecimal.
+    pub content_sha256: String,
 }
 
 /// One replaced function.
@@ -69,6 +114,8 @@ pub struct RecordLine {
     pub new_size: u32,
     /// Expected first bytes, in hexadecimal.
     pub expect: String,
+    /// The instructions that these are, the last perhaps cut.
+    pub expect_code: Vec<String>,
 }
 
 /// The hooks of one kind.
@@ -87,6 +134,8 @@ pub struct TableLine {
     pub name: String,
     /// Number of entries.
     pub entries: u64,
+    /// The entries.
+    pub items: Vec<EntryLine>,
 }
 
 /// One defined symbol.
@@ -107,7 +156,7 @@ pub struct SectionLine {
     pub name: String,
     /// In bytes.
     pub size: u64,
-    /// `text`, `rw` or `ro`: the region that it is loaded into.
+    /// `text`, `rw` or `ro`: the region that it is loaded into; `none` where it is not.
     pub region: &'static str,
     /// In bytes.
     pub alignment: u64,
@@ -128,10 +177,18 @@ pub fn inspect(path: &str, file: &[u8]) -> Result<Inspection, LinkError> {
 impl Inspection {
     fn new(file: &[u8], facts: &Facts<'_, '_>) -> Inspection {
         let view = facts.view;
+        let places = Places::new(facts);
+        let code = code::blocks(facts, &places);
+        let reader = tables::Reader {
+            facts,
+            places: &places,
+            code: &code,
+        };
         let owned = |id: &Option<crate::build_id::BuildId>| id.as_ref().map(ToString::to_string);
         Inspection {
             schema: SCHEMA,
             size: file.len(),
+            sha256: hex(&Sha256::digest(file)),
             abi: facts.abi.name.to_owned(),
             name: facts.metadata_value("name").map(str::to_owned),
             build_id: owned(&facts.build_id),
@@ -143,6 +200,7 @@ impl Inspection {
                 .map(|&(key, value)| (key.to_owned(), value.to_owned()))
                 .collect(),
             records: record_lines(facts),
+            words: data::words(facts, &places),
             hooks: facts
                 .hooks
                 .iter()
@@ -161,6 +219,7 @@ impl Inspection {
                 .map(|table| TableLine {
                     name: table.name.to_owned(),
                     entries: table.size_bytes / table.entry_bytes,
+                    items: reader.entries(table),
                 })
                 .collect(),
             undefined: facts.undefined().map(|one| one.name.to_owned()).collect(),
@@ -184,17 +243,57 @@ impl Inspection {
                 .sections
                 .iter()
                 .filter(|section| section.is_allocated())
-                .map(|section| SectionLine {
-                    name: section.name.to_owned(),
-                    size: section.size,
-                    region: region(section),
-                    alignment: section.alignment,
-                })
+                .map(section_line)
                 .collect(),
             relocations: relocation_counts(view),
-            signed: file.ends_with(signature::MAGIC),
+            data: data::lines(facts, &places),
+            references: data::references(facts, &places),
+            unloaded: view
+                .sections
+                .iter()
+                .skip(1)
+                .filter(|section| {
+                    !section.is_allocated()
+                        && !matches!(section.kind, SHT_RELA | SHT_STRTAB | SHT_SYMTAB)
+                })
+                .map(section_line)
+                .collect(),
+            signed: file.ends_with(MAGIC),
+            signature: signature_line(file),
+            code,
         }
     }
+}
+
+/// Bytes in hexadecimal.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes everything");
+        text
+    })
+}
+
+fn section_line(section: &Section<'_>) -> SectionLine {
+    SectionLine {
+        name: section.name.to_owned(),
+        size: section.size,
+        region: region(section),
+        alignment: section.alignment,
+    }
+}
+
+fn signature_line(file: &[u8]) -> Option<SignatureLine> {
+    let (content, signature) = signature::split(file).ok()?;
+    let signature = signature?;
+    Some(SignatureLine {
+        signer: String::from_utf8_lossy(signature.signer).into_owned(),
+        key_id: hex(signature.key_id),
+        // The only one that can be read.
+        scheme: "RSA with SHA-256",
+        bytes: signature.bytes.len(),
+        content_bytes: content.len(),
+        content_sha256: hex(&Sha256::digest(content)),
+    })
 }
 
 fn record_lines(facts: &Facts<'_, '_>) -> Vec<RecordLine> {
@@ -210,10 +309,14 @@ fn record_lines(facts: &Facts<'_, '_>) -> Vec<RecordLine> {
                 None => place(facts, record.new),
             },
             new_size: record.new_size,
-            expect: record.expect.iter().fold(String::new(), |mut text, byte| {
-                write!(text, "{byte:02x}").expect("a string takes everything");
-                text
-            }),
+            expect: hex(&record.expect),
+            expect_code: disassembly::listing(&disassembly::Code {
+                bytes: &record.expect,
+                fields: Vec::new(),
+            })
+            .into_iter()
+            .map(|line| line.text)
+            .collect(),
         })
         .collect()
 }
@@ -221,6 +324,7 @@ fn record_lines(facts: &Facts<'_, '_>) -> Vec<RecordLine> {
 /// The region that a section is loaded into.
 pub(crate) fn region(section: &Section<'_>) -> &'static str {
     match (section.is_executable(), section.is_writable()) {
+        _ if !section.is_allocated() => "none",
         (true, false) => "text",
         (false, true) => "rw",
         (false, false) => "ro",
@@ -256,84 +360,5 @@ pub(crate) fn place(facts: &Facts<'_, '_>, value: Value<'_>) -> String {
         Value::Named(name, addend) => format!("{name}{addend:+#x}"),
         Value::Absolute(address) => format!("{address:#x}"),
         Value::Unreadable => "?".to_owned(),
-    }
-}
-
-impl fmt::Display for Inspection {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
-        writeln!(out, "payload   {}", or_none(&self.name))?;
-        writeln!(out, "abi       {}", self.abi)?;
-        let signed = if self.signed { ", signed" } else { "" };
-        writeln!(out, "size      {} bytes{signed}", self.size)?;
-        writeln!(out, "build-id  {}", or_none(&self.build_id))?;
-        writeln!(out, "stacks on {}", or_none(&self.depends))?;
-        writeln!(out, "base      {}", or_none(&self.base_id))?;
-        for (key, value) in &self.metadata {
-            if !matches!(key.as_str(), "name" | "abi") {
-                writeln!(out, "{key:<9} {value}")?;
-            }
-        }
-        heading(out, "replaces", self.records.len())?;
-        for record in &self.records {
-            writeln!(
-                out,
-                "  {} at {} ({} bytes) by {} ({} bytes)",
-                or_none(&record.name),
-                record.old,
-                record.old_size,
-                record.new,
-                record.new_size
-            )?;
-            if !record.expect.is_empty() {
-                writeln!(out, "    expects {}", record.expect)?;
-            }
-        }
-        heading(out, "hooks", self.hooks.len())?;
-        for hook in &self.hooks {
-            writeln!(out, "  {:<10} {}", hook.kind, hook.functions.join(", "))?;
-        }
-        heading(out, "tables", self.tables.len())?;
-        for table in &self.tables {
-            writeln!(out, "  {:<24} {} entries", table.name, table.entries)?;
-        }
-        heading(out, "needs from the base", self.undefined.len())?;
-        for name in &self.undefined {
-            writeln!(out, "  {name}")?;
-        }
-        heading(out, "exports", self.exports.len())?;
-        for name in &self.exports {
-            writeln!(out, "  {name}")?;
-        }
-        heading(out, "brings", self.symbols.len())?;
-        for symbol in &self.symbols {
-            writeln!(
-                out,
-                "  {:<12} {:>6}  {}",
-                symbol.section, symbol.size, symbol.name
-            )?;
-        }
-        heading(out, "sections", self.sections.len())?;
-        for section in &self.sections {
-            writeln!(
-                out,
-                "  {:<4} {:>6}  align {:<4} {}",
-                section.region, section.size, section.alignment, section.name
-            )?;
-        }
-        heading(out, "relocations", self.relocations.len())?;
-        for (name, count) in &self.relocations {
-            writeln!(out, "  {name:<18} {count}")?;
-        }
-        Ok(())
-    }
-}
-
-/// A heading, unless nothing stands under it.
-fn heading(out: &mut fmt::Formatter<'_>, title: &str, count: usize) -> fmt::Result {
-    if count == 0 {
-        Ok(())
-    } else {
-        writeln!(out, "\n{title}")
     }
 }

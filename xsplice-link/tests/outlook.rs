@@ -4,6 +4,7 @@ mod support;
 
 use support::complete::{image, payload, verified};
 use support::hand::{self, RETURN_ONE};
+use xsplice_abi::errno::Errno;
 use xsplice_abi::profile::XSPLICE;
 use xsplice_diff::extract::SectionIndex;
 use xsplice_link::verify::{Against, CheckKind, NamedFile, verify};
@@ -31,7 +32,13 @@ fn a_function_of_the_deny_list_is_named() {
     assert!(deny("second").passed());
     let report = deny("a.c#helper");
     let failed: Vec<_> = report.failures().map(|check| check.check).collect();
+    assert_eq!(failed, [CheckKind::TrialLoad, CheckKind::RecordDenied]);
+    assert_eq!(report.loader.upload, Some(Errno::EINVAL.code()));
+    // A name that the base does not have would protect nothing.
+    let report = deny("helper");
+    let failed: Vec<_> = report.failures().map(|check| check.check).collect();
     assert_eq!(failed, [CheckKind::RecordDenied]);
+    assert!(report.loader.is_taken(), "{report}");
 }
 
 #[test]

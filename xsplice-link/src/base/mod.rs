@@ -307,6 +307,13 @@ impl<'data> Base<'data> {
             .get(..usize::try_from(size_bytes).ok()?)
     }
 
+    /// The 8-byte word at `address`, as linked.
+    #[must_use]
+    pub fn word_at(&self, address: u64) -> Option<u64> {
+        let bytes = self.bytes_from(address)?.first_chunk()?;
+        Some(u64::from_le_bytes(*bytes))
+    }
+
     /// Places that the boot code rewrites, by address.
     #[must_use]
     pub fn boot_patched(&self) -> &[PatchSite] {

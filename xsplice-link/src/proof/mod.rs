@@ -340,7 +340,7 @@ fn decode(
 ) -> Result<Option<Field>, FailureKind> {
     let place = address.wrapping_add(offset as u64);
     if got::is_got_access(relocation.kind) {
-        let relaxed = relaxed::decode(base, bytes, linked, address, offset)
+        let relaxed = relaxed::decode(base, bytes, linked, address, offset, relocation.addend)
             .ok_or(FailureKind::GotAccessDiffers)?;
         return Ok(Some(Field {
             target: relaxed.target,

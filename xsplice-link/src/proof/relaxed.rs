@@ -19,16 +19,19 @@ pub(super) struct Relaxed {
 
 /// Bytes of the field.
 const FIELD_BYTES: usize = 4;
+/// Addend of a field that ends its instruction; no other access is relaxed.
+const USUAL_ADDEND: i64 = -4;
 /// Opcode and ModRM before it.
 const OPCODE_BYTES: usize = 2;
 
-/// Decodes the access whose field the object has at `offset`.
+/// Decodes the access whose field the object has at `offset`, with this addend.
 pub(super) fn decode(
     base: &Base<'_>,
     bytes: &[u8],
     linked: &[u8],
     address: u64,
     offset: usize,
+    addend: i64,
 ) -> Option<Relaxed> {
     let end = offset.checked_add(FIELD_BYTES)?;
     let field = i64::from(i32::from_le_bytes(
@@ -50,12 +53,19 @@ pub(super) fn decode(
     let same_prefix = prefixes.is_none_or(|(old, new)| old == new);
 
     if same_prefix && (old_opcode, old_mod_rm) == (opcode, mod_rm) {
-        let slot = base.bytes_at(relative, 8)?;
+        // G + GOT + A - P: bytes behind the field make the addend less than -4.
+        let place = address.wrapping_add(offset as u64);
+        let slot_at = place
+            .wrapping_add_signed(field)
+            .wrapping_add_signed(addend.wrapping_neg());
         return Some(Relaxed {
-            target: u64::from_le_bytes(slot.try_into().ok()?),
+            target: base.word_at(slot_at)?,
             start: offset,
             end,
         });
+    }
+    if addend != USUAL_ADDEND {
+        return None;
     }
     let direct = |target| Relaxed {
         target,

@@ -11,6 +11,10 @@ use super::{Check, CheckKind, Lines, Subject};
 use crate::build_id::BuildId;
 use crate::sign;
 
+/// What our linker writes into `.modinfo`. It is looked for in the whole file, for the damage may
+/// be where that section is named.
+const MARK: &[u8] = b"\0tool=xsplice-link ";
+
 pub(super) fn check(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
     size(subject, checks);
     own_id(subject, checks);
@@ -49,12 +53,12 @@ fn own_id(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
         }
     }
     let is_ours = subject
-        .facts
-        .metadata_value("tool")
-        .is_some_and(|tool| tool.starts_with("xsplice-link "));
+        .payload
+        .bytes
+        .windows(MARK.len())
+        .any(|bytes| bytes == MARK);
     if is_ours && content_hash(subject).as_ref() != Some(id) {
-        lines.fail(
-            Errno::EINVAL,
+        lines.fail_unseen(
             "the build-id is not the hash of the content: the file was changed after it was linked",
         );
     }
@@ -112,16 +116,17 @@ fn depends(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
         subject.payload.path,
     );
     for (depends, build_id, path) in all.chain([own]) {
-        match (depends, below) {
-            (None, _) => lines.fail(
-                Errno::EINVAL,
-                format!("{path} does not say what it stacks on"),
-            ),
-            (Some(depends), Some(expected)) if depends != expected => lines.fail(
-                Errno::EINVAL,
-                format!("{path} stacks on {depends}, and below it is {below_path}, {expected}"),
-            ),
-            _ => {}
+        let wrong = match (depends, below) {
+            (None, _) => Some(format!("{path} does not say what it stacks on")),
+            (Some(depends), Some(expected)) if depends != expected => Some(format!(
+                "{path} stacks on {depends}, and below it is {below_path}, {expected}"
+            )),
+            _ => None,
+        };
+        match wrong {
+            Some(message) if path == subject.payload.path => lines.fail(Errno::EINVAL, message),
+            Some(message) => lines.fail_unseen(message),
+            None => {}
         }
         below = build_id;
         below_path = path;

@@ -7,6 +7,7 @@
 mod identity;
 mod outlook;
 mod records;
+mod sites;
 mod symbols;
 mod tables;
 mod trial;
@@ -23,6 +24,7 @@ use crate::facts::Facts;
 use crate::read;
 use crate::sign::{self, Signer};
 pub use outlook::{Escape, Outlook};
+pub use trial::Answer;
 
 /// What is checked, in the order of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -68,6 +70,8 @@ pub enum CheckKind {
     Hooks,
     /// Table entries lie in the payload.
     Tables,
+    /// Every place that the boot code would rewrite has its table entry.
+    Sites,
     /// The signature is the certificate's.
     Signature,
 }
@@ -89,7 +93,8 @@ pub struct Check {
     pub check: CheckKind,
     /// How it went.
     pub verdict: Verdict,
-    /// The error number that the loader would return, as a positive number.
+    /// The error number that the loader would return, as a positive number; `None` for what passes,
+    /// and for what the loader takes although the payload would not do what it means to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errno: Option<i32>,
     /// What was found.
@@ -103,6 +108,8 @@ pub struct Verification {
     pub payload: String,
     /// Every check; one line each, but one a failure.
     pub checks: Vec<Check>,
+    /// What the loader itself answers.
+    pub loader: Answer,
     /// What may be done with the payload later.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outlook: Option<Outlook>,
@@ -146,13 +153,24 @@ impl<'report> Lines<'report> {
         }
     }
 
+    /// What makes the loader refuse with this number.
     fn fail(&mut self, errno: Errno, message: impl Into<String>) {
+        self.push(Some(errno.code()), message.into());
+    }
+
+    /// What the loader does not see: it would take the payload, which would not do what it means
+    /// to.
+    fn fail_unseen(&mut self, message: impl Into<String>) {
+        self.push(None, message.into());
+    }
+
+    fn push(&mut self, errno: Option<i32>, message: String) {
         self.failed = true;
         self.checks.push(Check {
             check: self.kind,
             verdict: Verdict::Fail,
-            errno: Some(errno.code()),
-            message: message.into(),
+            errno,
+            message,
         });
     }
 
@@ -203,19 +221,20 @@ pub fn verify(payload: NamedFile<'_>, against: Against<'_>) -> Result<Verificati
             records::check(&subject, &mut checks);
             symbols::check(&subject, &mut checks);
             tables::check(&subject, &mut checks);
-            // What breaks the rules of the file never comes that far in the loader either.
-            if checks.iter().all(|check| {
-                check.check != CheckKind::LoaderRules || check.verdict == Verdict::Pass
-            }) {
-                trial::check(&subject, &mut checks);
-            }
+            sites::check(&subject, &mut checks);
             Some(Outlook::new(&subject))
         }
     };
+    let loader = trial::check(payload, &against, &mut checks);
+    if loader.is_taken() {
+        // Whatever is wrong, it is nothing that the loader would notice.
+        checks.iter_mut().for_each(|check| check.errno = None);
+    }
     checks.sort_by_key(|check| check.check);
     Ok(Verification {
         payload: payload.path.to_owned(),
         checks,
+        loader,
         outlook,
     })
 }
@@ -241,11 +260,15 @@ struct Subject<'a, 'view, 'data> {
     deny: &'a [String],
 }
 
+/// The certificate as the loader's trusted key.
+fn verifier(signer: Option<&Signer>) -> Option<&dyn signature::Verifier> {
+    signer.map(|signer| signer as &dyn signature::Verifier)
+}
+
 /// The check that a loader with a trusted key makes first.
 fn signed(payload: NamedFile<'_>, signer: Option<&Signer>, checks: &mut Vec<Check>) {
     let mut lines = Lines::new(checks, CheckKind::Signature);
-    let verifier = signer.map(|signer| signer as &dyn signature::Verifier);
-    if let Err(error) = signature::accept(payload.bytes, verifier) {
+    if let Err(error) = signature::accept(payload.bytes, verifier(signer)) {
         lines.fail(error.errno(), error.to_string());
     }
     if let Some(signer) = signer {
@@ -268,7 +291,7 @@ fn readable<'data>(
         Ok(view) => view,
         Err(error) => {
             if own.is_ok() {
-                lines.fail(Errno::ENOEXEC, error.to_string());
+                lines.fail_unseen(error.to_string());
             }
             return None;
         }
@@ -277,10 +300,7 @@ fn readable<'data>(
     let own = own.ok()?;
     let mut lines = Lines::new(checks, CheckKind::ReadersAgree);
     if own != view {
-        lines.fail(
-            Errno::EINVAL,
-            "goblin and the loader's reader see different payloads in this file",
-        );
+        lines.fail_unseen("goblin and the loader's reader see different payloads in this file");
     }
     lines.pass("goblin and the loader's reader see the same payload");
     let mut lines = Lines::new(checks, CheckKind::LoaderRules);
@@ -331,6 +351,7 @@ impl CheckKind {
             CheckKind::Relocations => "relocations",
             CheckKind::Hooks => "hooks",
             CheckKind::Tables => "tables",
+            CheckKind::Sites => "sites",
             CheckKind::Signature => "signature",
         }
     }
@@ -360,11 +381,22 @@ impl fmt::Display for Verification {
         if let Some(outlook) = &self.outlook {
             write!(out, "{outlook}")?;
         }
-        let count = self.failures().count();
-        match count {
-            0 => writeln!(out, "{}: the loader would take it", self.payload),
-            1 => writeln!(out, "{}: 1 check failed", self.payload),
-            _ => writeln!(out, "{}: {count} checks failed", self.payload),
+        let loader = match self.loader.refusal() {
+            None => "the loader would take it".to_owned(),
+            Some((call, code)) => match Errno::from_return(code.wrapping_neg()) {
+                Some(errno) => format!("the loader's {call} returns {errno}"),
+                None => format!("the loader's {call} fails"),
+            },
+        };
+        match (self.failures().count(), self.loader.is_taken()) {
+            (0, _) => writeln!(out, "{}: {loader}", self.payload),
+            (1, false) => writeln!(out, "{}: 1 check failed; {loader}", self.payload),
+            (count, false) => writeln!(out, "{}: {count} checks failed; {loader}", self.payload),
+            (count, true) => writeln!(
+                out,
+                "{}: {loader}, but it would not do what it means to: {count} checks failed",
+                self.payload
+            ),
         }
     }
 }

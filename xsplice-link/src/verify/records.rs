@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use iced_x86::{Decoder, DecoderOptions};
+use object::elf;
 use xsplice_abi::errno::Errno;
 use xsplice_abi::limits::EXPECT_BYTES_MAX;
 use xsplice_abi::profile::{ZeroNewAddr, ZeroOldAddr};
@@ -49,12 +50,18 @@ fn targets<'a, 'data>(
             continue;
         };
         match target(subject, name, record) {
-            Ok(address) => placed.push(Placed {
-                record,
-                name,
-                address,
-            }),
-            Err((errno, message)) => lines.fail(errno, format!("{name}: {message}")),
+            Ok((address, complaint)) => {
+                if let Some(message) = complaint {
+                    lines.fail_unseen(format!("{name}: {message}"));
+                }
+                placed.push(Placed {
+                    record,
+                    name,
+                    address,
+                });
+            }
+            Err((Some(errno), message)) => lines.fail(errno, format!("{name}: {message}")),
+            Err((None, message)) => lines.fail_unseen(format!("{name}: {message}")),
         }
     }
     lines.pass(format!(
@@ -64,68 +71,73 @@ fn targets<'a, 'data>(
     placed
 }
 
+/// What is wrong with a record, and the loader's error number where the loader sees it.
+type Wrong = (Option<Errno>, String);
+
+/// The address of the function that a record names, and what is wrong with it all the same.
 fn target(
     subject: &Subject<'_, '_, '_>,
     name: &str,
     record: &RecordFacts<'_>,
-) -> Result<u64, (Errno, String)> {
+) -> Result<(u64, Option<String>), Wrong> {
     let base = subject.base;
-    let symbol = function(base, name)?;
+    // The loader takes a written address as it is, and looks at the name only where there is none.
+    let is_looked_up =
+        record.old == Value::Absolute(0) && subject.facts.abi.zero_old_addr == ZeroOldAddr::LookUp;
+    let symbol = function(base, name)
+        .map_err(|(errno, message)| (is_looked_up.then_some(errno), message))?;
+    let refused = |errno, message: &str| (Some(errno), message.to_owned());
     let address = match record.old {
         Value::Absolute(0) => match subject.facts.abi.zero_old_addr {
             ZeroOldAddr::LookUp => symbol.address,
-            ZeroOldAddr::Refused => return Err((Errno::EINVAL, "old_addr is zero".to_owned())),
+            ZeroOldAddr::Refused => return Err(refused(Errno::EINVAL, "old_addr is zero")),
         },
         Value::Absolute(address) => address,
         Value::Named(old, addend) => match base.lookup(QualifiedName::parse(old)) {
             Lookup::Found(found) => found.address.wrapping_add_signed(addend),
-            Lookup::Ambiguous(_) | Lookup::Absent => {
-                return Err((Errno::ENOENT, format!("{old} has no address in the base")));
+            Lookup::Absent => {
+                let message = format!("{old} has no address in the base");
+                return Err((Some(Errno::ENOENT), message));
+            }
+            Lookup::Ambiguous(_) => {
+                let message = format!("{old} has several addresses in the base");
+                return Err((Some(Errno::EINVAL), message));
             }
         },
         Value::Payload { .. } | Value::Unreadable => {
-            return Err((
-                Errno::EINVAL,
-                "old_addr is no address of the base".to_owned(),
-            ));
+            return Err(refused(Errno::EINVAL, "old_addr is no address of the base"));
         }
     };
+    let is_code = base
+        .section_at(address)
+        .is_some_and(|section| section.is_executable());
+    if !is_code {
+        let message = format!("old_addr {address:#x} is not in the base's code");
+        return Err((Some(Errno::EINVAL), message));
+    }
     if address != symbol.address {
         let what = match base.describe(address) {
             Some((found, 0)) => found.qualified().to_string(),
             Some((found, distance)) => format!("{}+{distance:#x}", found.qualified()),
             None => "nothing".to_owned(),
         };
-        return Err((
-            Errno::EINVAL,
-            format!(
-                "old_addr {address:#x} is {what} in the base; the function is at {:#x}",
-                symbol.address
-            ),
-        ));
+        let message = format!(
+            "old_addr {address:#x} is {what} in the base; the function is at {:#x}",
+            symbol.address
+        );
+        return Err((None, message));
     }
     if record.old_size == 0 {
-        return Err((Errno::EINVAL, "old_size is zero".to_owned()));
+        return Err(refused(Errno::EINVAL, "old_size is zero"));
     }
-    if symbol.size_bytes != 0 && u64::from(record.old_size) != symbol.size_bytes {
-        return Err((
-            Errno::EINVAL,
-            format!(
-                "old_size is {}, and the base's function has {} bytes",
-                record.old_size, symbol.size_bytes
-            ),
-        ));
-    }
-    let is_code = base
-        .section_at(address)
-        .is_some_and(|section| section.is_executable());
-    if !is_code {
-        return Err((
-            Errno::EINVAL,
-            format!("old_addr {address:#x} is not in the base's code"),
-        ));
-    }
-    Ok(address)
+    let has_other_size = symbol.size_bytes != 0 && u64::from(record.old_size) != symbol.size_bytes;
+    let complaint = has_other_size.then(|| {
+        format!(
+            "old_size is {}, and the base's function has {} bytes",
+            record.old_size, symbol.size_bytes
+        )
+    });
+    Ok((address, complaint))
 }
 
 fn function<'base, 'data>(
@@ -218,46 +230,61 @@ fn code(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
     let facts = subject.facts;
     for record in &facts.records {
         let name = record.name.unwrap_or("?");
-        if let Err(message) = new_code(facts, record) {
-            lines.fail(Errno::EINVAL, format!("{name}: {message}"));
+        if let Err((errno, message)) = new_code(facts, record) {
+            let message = format!("{name}: {message}");
+            match errno {
+                Some(errno) => lines.fail(errno, message),
+                None => lines.fail_unseen(message),
+            }
         }
     }
     lines.pass("each new function lies in the payload's code");
 }
 
-fn new_code(facts: &Facts<'_, '_>, record: &RecordFacts<'_>) -> Result<(), String> {
+fn new_code(facts: &Facts<'_, '_>, record: &RecordFacts<'_>) -> Result<(), Wrong> {
+    let refused = |message: String| Err((Some(Errno::EINVAL), message));
     let (section, offset) = match record.new {
         Value::Absolute(0) if facts.abi.zero_new_addr == ZeroNewAddr::Nop => {
-            let limit = EXPECT_BYTES_MAX as u64;
-            let fits = u64::from(record.new_size) <= limit && record.new_size <= record.old_size;
-            return if fits && record.new_size != 0 {
-                Ok(())
+            let message = format!("cannot become {} bytes of NOPs", record.new_size);
+            return if record.new_size == 0 || record.new_size > record.old_size {
+                refused(message)
+            } else if u64::from(record.new_size) > EXPECT_BYTES_MAX as u64 {
+                Err((Some(Errno::EOPNOTSUPP), message))
             } else {
-                Err(format!("cannot become {} bytes of NOPs", record.new_size))
+                Ok(())
             };
         }
         Value::Payload { section, offset } => (section, offset),
         Value::Absolute(_) | Value::Named(..) | Value::Unreadable => {
-            return Err("new_addr is no place in the payload".to_owned());
+            return refused("new_addr is no place in the payload".to_owned());
         }
     };
     let code = facts.view.section(section);
     let Some(code) = code.filter(|code| code.is_executable() && code.is_allocated()) else {
-        return Err("new_addr is not in the payload's code".to_owned());
+        return refused("new_addr is not in the payload's code".to_owned());
     };
     let end = offset.checked_add(u64::from(record.new_size));
     if record.new_size == 0 || end.is_none_or(|end| end > code.size) {
-        return Err(format!(
+        return refused(format!(
             "{} bytes at {}+{offset:#x} are not all in the section",
             record.new_size, code.name
         ));
     }
     match facts.symbol_at(section, offset) {
-        Some(symbol) if symbol.size != u64::from(record.new_size) => Err(format!(
-            "new_size is {}, and {} has {} bytes",
-            record.new_size, symbol.name, symbol.size
+        Some(symbol) if symbol.size != u64::from(record.new_size) => Err((
+            None,
+            format!(
+                "new_size is {}, and {} has {} bytes",
+                record.new_size, symbol.name, symbol.size
+            ),
         )),
-        _ => Ok(()),
+        Some(_) => Ok(()),
+        // A payload that names no function at all is none of ours.
+        None if facts.defined().all(|one| one.kind != elf::STT_FUNC.0) => Ok(()),
+        None => Err((
+            None,
+            format!("no function begins at {}+{offset:#x}", code.name),
+        )),
     }
 }
 
@@ -359,6 +386,17 @@ fn denied(subject: &Subject<'_, '_, '_>, placed: &[Placed<'_, '_>], checks: &mut
                     one.name
                 ),
             );
+        }
+    }
+    for name in subject.deny {
+        if !matches!(
+            subject.base.lookup(QualifiedName::parse(name)),
+            Lookup::Found(_)
+        ) {
+            lines.fail_unseen(format!(
+                "the deny list names {name}, which is no one function of {}",
+                subject.base.path()
+            ));
         }
     }
     lines.pass(match subject.deny.len() {

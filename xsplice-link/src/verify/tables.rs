@@ -6,6 +6,7 @@ use xsplice_abi::section;
 use xsplice_runtime::view::{Place, SectionId};
 
 use super::records::is_code;
+use super::sites::replacement_bytes;
 use super::{Check, CheckKind, Lines, Subject};
 use crate::classify;
 use crate::facts::{TableFacts, Value};
@@ -135,16 +136,15 @@ fn is_empty_replacement(
     start: u64,
     expected: Option<&str>,
 ) -> bool {
-    const REPLACEMENT_BYTES_AT: u64 = 11;
-    expected.is_some()
-        && usize::try_from(start + REPLACEMENT_BYTES_AT).is_ok_and(|at| {
-            let section = subject.facts.view.section(table.section);
-            section.and_then(|section| section.data.get(at)) == Some(&0)
-        })
+    expected.is_some() && replacement_bytes(subject, table, start) == Some(0)
 }
 
 /// The place that a 4-byte PC-relative field will refer to.
-fn points_at(subject: &Subject<'_, '_, '_>, table: SectionId, at: u64) -> Option<(SectionId, u64)> {
+pub(super) fn points_at(
+    subject: &Subject<'_, '_, '_>,
+    table: SectionId,
+    at: u64,
+) -> Option<(SectionId, u64)> {
     let relocation = subject.facts.fields.at(table, at)?;
     if relocation.kind != elf::R_X86_64_PC32.0 {
         return None;

@@ -1,49 +1,134 @@
-//! A load without a machine: the loader's own placing, relocating and judging, at both ends of
-//! the window in which a payload may be placed. What passes here the loader takes, and what it
-//! refuses it refuses here with the same error number.
+//! A load without a machine: the bundled runtime itself, on a copy of the base in memory, takes up
+//! the payloads below and this one and is asked whether it would apply it, at both ends of the
+//! window in which a payload may be placed. What passes here the loader takes, and what it refuses
+//! it refuses here with the same error number.
 
 use std::ops::Range;
 
-use xsplice_abi::limits::PAGE_BYTES;
-use xsplice_abi::section::FUNCS;
-use xsplice_runtime::check::{CheckError, Fault};
-use xsplice_runtime::place::{self, ACCESSES, Image};
-use xsplice_runtime::platform::Region;
-use xsplice_runtime::view::View;
-use xsplice_runtime::{records, relocate, special};
+use serde::Serialize;
+use xsplice_abi::errno::Errno;
+use xsplice_abi::hypercall::{
+    ACTION_APPLY, ACTION_CHECK, ACTION_FLAG_NODEPS, Action, Get, Name, OP_ACTION, OP_GET,
+    OP_UPLOAD, Operation, Upload,
+};
+use xsplice_abi::limits::{PAGE_BYTES, PAYLOAD_BYTES_MAX};
+use xsplice_abi::profile;
+use xsplice_runtime::cpu::CpuId;
+use xsplice_runtime::memory::{Event, MemoryPlatform};
+use xsplice_runtime::place::{self, ACCESSES};
+use xsplice_runtime::platform::Level;
+use xsplice_runtime::symbols::{Lookup, Symbols};
+use xsplice_runtime::{Policy, Privilege, Runtime, elf, signature};
+use zerocopy::byteorder::little_endian::{U16, U32, U64};
 
-use super::{Check, CheckKind, Lines, Subject};
-use crate::base::{Base, Lookup, QualifiedName};
+use super::{Against, Check, CheckKind, Lines, NamedFile, records};
+use crate::base::Base;
+use crate::sign;
 
 /// Where addresses start that 32 sign-extended bits can hold, for images linked up there.
 const TOP_WINDOW_START: u64 = 0xffff_ffff_8000_0000;
 
-pub(super) fn check(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
+/// How often the one CPU passes its safe point before an action counts as stuck.
+const PASSES_MAX: u32 = 1000;
+
+/// What the loader itself says: the error numbers that UPLOAD and, once the payload is uploaded,
+/// APPLY return.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Answer {
+    /// UPLOAD's error number; `None` when it succeeds.
+    pub upload: Option<i32>,
+    /// APPLY's error number; `None` when it succeeds or the payload is not uploaded.
+    pub apply: Option<i32>,
+}
+
+impl Answer {
+    /// Whether the payload would be uploaded and applied.
+    #[must_use]
+    pub fn is_taken(self) -> bool {
+        self == Answer::default()
+    }
+
+    /// The call that fails, and its error number as a positive number.
+    #[must_use]
+    pub fn refusal(self) -> Option<(&'static str, i32)> {
+        let upload = self.upload.map(|code| ("UPLOAD", code));
+        upload.or_else(|| self.apply.map(|code| ("APPLY", code)))
+    }
+}
+
+/// What one attempt ended with, and what the loader logged about it.
+#[derive(PartialEq, Eq)]
+struct Attempt {
+    answer: Answer,
+    reason: String,
+}
+
+/// Asks the loader. The line is left out where the rules of the file are broken, which have
+/// their own.
+pub(super) fn check(
+    payload: NamedFile<'_>,
+    against: &Against<'_>,
+    checks: &mut Vec<Check>,
+) -> Answer {
+    if payload.bytes.len() <= PAYLOAD_BYTES_MAX
+        && let Err(error) = signature::accept(payload.bytes, super::verifier(against.signer))
+    {
+        return Answer {
+            upload: Some(error.errno().code()),
+            apply: None,
+        };
+    }
+    let is_told = checks
+        .iter()
+        .any(|check| check.check <= CheckKind::LoaderRules && check.errno.is_some());
     let mut lines = Lines::new(checks, CheckKind::TrialLoad);
-    let window = window(subject);
-    let ends = [("lowest", End::Low), ("highest", End::High)];
-    for (name, end) in ends {
-        if let Err(error) = load(subject, &window, end) {
-            lines.fail(
-                error.errno(),
-                format!("placed at the {name} address that the loader may choose: {error}"),
+    let window = window(against.base);
+    let bytes_needed = region_bytes(payload, against.stack);
+    let highest = window.end.saturating_sub(bytes_needed).max(window.start);
+    let ends = [("lowest", window.clone()), ("highest", highest..window.end)];
+    let mut refusals: Vec<(&str, Attempt)> = Vec::new();
+    for (end, window) in ends {
+        match attempt(payload, against, window) {
+            Ok(attempt) if attempt.answer.is_taken() => {}
+            Ok(attempt) => refusals.push((end, attempt)),
+            Err(message) => lines.fail_unseen(message),
+        }
+    }
+    let answer = refusals
+        .first()
+        .map_or(Answer::default(), |(_, attempt)| attempt.answer);
+    if let [(_, low), (_, high)] = refusals.as_slice()
+        && low == high
+    {
+        refusals.pop();
+        if let Some((end, _)) = refusals.first_mut() {
+            *end = "any";
+        }
+    }
+    for (end, attempt) in refusals {
+        if let Some((call, code)) = attempt.answer.refusal()
+            && !is_told
+        {
+            lines.push(
+                Some(code),
+                format!(
+                    "placed at {end} address that the loader may choose, {call} fails: {}",
+                    attempt.reason
+                ),
             );
         }
     }
-    lines.pass("the loader's own code takes it at both ends of the window");
-}
-
-#[derive(Clone, Copy)]
-enum End {
-    Low,
-    High,
+    if answer.is_taken() {
+        lines.pass("the loader's own code takes it at both ends of the window");
+    }
+    answer
 }
 
 /// Addresses that the payload's regions may cover: every part of the image is within the window's
 /// size of every one of them.
-fn window(subject: &Subject<'_, '_, '_>) -> Range<u64> {
-    let image = image_span(subject.base);
-    let bytes = subject.facts.abi.window_bytes;
+fn window(base: &Base<'_>) -> Range<u64> {
+    let image = image_span(base);
+    let bytes = profile::XSPLICE.window_bytes;
     let low = image.end.saturating_sub(bytes).max(PAGE_BYTES);
     let high = image.start.saturating_add(bytes);
     // An image in the top 2 GiB is addressed by 32 sign-extended bits, so its loader stays there.
@@ -61,65 +146,171 @@ fn image_span(base: &Base<'_>) -> Range<u64> {
     start..ends.max().unwrap_or(start)
 }
 
-fn load<'data>(
-    subject: &Subject<'_, '_, 'data>,
-    window: &Range<u64>,
-    end: End,
-) -> Result<(), CheckError<'data>> {
-    let view: &View<'data> = subject.facts.view;
-    let abi = subject.facts.abi;
-    let layout = place::lay_out(view)?;
-    let sizes = ACCESSES.map(|access| layout.region_bytes(access));
-    let total = sizes
-        .iter()
-        .fold(0_u64, |sum, size| sum.saturating_add(*size));
-    let mut next = match end {
-        End::Low => window.start,
-        End::High => window.end.saturating_sub(total),
-    };
-    let regions = sizes.map(|bytes| {
-        let region = Region {
-            address: next,
-            bytes,
+/// Bytes that the regions of all payloads take together; too few for a file that cannot be laid
+/// out, which the loader refuses before it asks for memory.
+fn region_bytes(payload: NamedFile<'_>, stack: &[NamedFile<'_>]) -> u64 {
+    let bytes = |file: &NamedFile<'_>| -> u64 {
+        let Ok(view) = elf::parse(sign::content(file.bytes)) else {
+            return 0;
         };
-        next = next.saturating_add(bytes);
-        (bytes != 0).then_some(region)
-    });
-    let mut image = Image::new(view, layout, regions)?;
-    let below = window.start;
-    let resolve = |name: &str| resolve(subject, name, below);
-    let addresses = relocate::addresses(view, &image, resolve)?;
-    relocate::apply(view, abi, &addresses, &mut image)?;
-    special::apply_alternatives(view, &mut image, |_| false)?;
-    let records = records::records(view, abi, &image, resolve)?;
-    let section = view
-        .named(abi.prefix, FUNCS)
-        .map_or("", |(_, section)| section.name);
-    let text = super::records::text_span(subject.base);
-    records::targets(&records, section, &text, |_, _| false)?;
-    records::disjoint(&records, section)?;
-    records::words(view, abi, &image)?;
-    special::exceptions(view, &image)?;
-    special::bug_frames(view, abi, &image)?;
-    special::hooks(view, abi, &image)?;
-    Ok(())
+        place::lay_out(&view).map_or(0, |layout| {
+            ACCESSES.iter().fold(0, |sum: u64, access| {
+                sum.saturating_add(layout.region_bytes(*access))
+            })
+        })
+    };
+    stack.iter().chain([&payload]).map(bytes).sum()
 }
 
-/// As the loader resolves, but that a payload below is somewhere in the window: at its start.
-fn resolve(subject: &Subject<'_, '_, '_>, name: &str, below: u64) -> Result<u64, Fault> {
-    match subject.base.lookup(QualifiedName::parse(name)) {
-        Lookup::Found(symbol) => Ok(symbol.address),
-        Lookup::Ambiguous(_) => Err(Fault::SymbolAmbiguous),
-        Lookup::Absent => {
-            let is_below = subject
-                .stack
-                .iter()
-                .any(|facts| facts.defined().any(|symbol| symbol.name == name));
-            if is_below {
-                Ok(below)
-            } else {
-                Err(Fault::SymbolUnknown)
+/// Uploads the stack and the payload and asks for the verdict on APPLY.
+///
+/// An `Err` says why the loader could not even be asked.
+fn attempt(
+    payload: NamedFile<'_>,
+    against: &Against<'_>,
+    window: Range<u64>,
+) -> Result<Attempt, String> {
+    let base = against.base;
+    let platform = MemoryPlatform::new(window);
+    for section in base.sections() {
+        let bytes = usize::try_from(section.range.end - section.range.start);
+        match bytes {
+            Ok(bytes) if section.data.is_empty() => {
+                platform.map(section.range.start, &vec![0; bytes]);
             }
+            _ => platform.map(section.range.start, section.data),
         }
     }
+    let symbols = Symbols::from_elf(base.file_bytes())
+        .map_err(|error| format!("the loader cannot read {}: {error}", base.path()))?;
+    // Names that the base does not have are told by the check of the deny list.
+    let deny: Vec<&str> = against
+        .deny
+        .iter()
+        .map(String::as_str)
+        .filter(|name| matches!(symbols.lookup(name), Lookup::Found(_)))
+        .collect();
+    let running = xsplice_runtime::Base {
+        symbols,
+        build_id: base.build_id().as_bytes(),
+        text: records::text_span(base),
+    };
+    let policy = Policy {
+        deny: &deny,
+        verifier: None,
+    };
+    let runtime = Runtime::new(platform, running, policy)
+        .map_err(|error| format!("the loader does not start on {}: {error}", base.path()))?;
+    for (index, below) in against.stack.iter().enumerate() {
+        let name = format!("below-{index}");
+        let done = upload(&runtime, &name, below.bytes).and_then(|()| {
+            let applied = action(&runtime, &name, ACTION_APPLY, ACTION_FLAG_NODEPS);
+            applied.and_then(|()| finish(&runtime, &name))
+        });
+        if done.is_err() {
+            let reason = reason(&runtime);
+            return Err(format!("{} cannot be below it: {reason}", below.path));
+        }
+    }
+    let _ = reason(&runtime);
+    let mut answer = Answer::default();
+    match upload(&runtime, "payload", payload.bytes) {
+        Err(errno) => answer.upload = Some(errno.code()),
+        Ok(()) => {
+            let applied = action(&runtime, "payload", ACTION_CHECK, 0);
+            answer.apply = applied.err().map(Errno::code);
+        }
+    }
+    Ok(Attempt {
+        answer,
+        reason: reason(&runtime),
+    })
+}
+
+type Loader<'base> = Runtime<'base, MemoryPlatform>;
+
+/// The last error that the loader logged since it was asked last.
+fn reason(runtime: &Loader<'_>) -> String {
+    let events = runtime.platform().take_events().into_iter().rev();
+    let mut errors = events.filter_map(|event| match event {
+        Event::Log(Level::Error, line) => Some(line),
+        _ => None,
+    });
+    // The lines begin with the name that the payload was uploaded under.
+    errors.next().map_or_else(
+        || "it says no reason".to_owned(),
+        |line| match line.strip_prefix("payload: ") {
+            Some(rest) => rest.to_owned(),
+            None => line,
+        },
+    )
+}
+
+/// A caller's memory with the payload's name in it, and where that is.
+fn named(name: &str) -> (Vec<u8>, Name) {
+    let mut area = name.as_bytes().to_vec();
+    area.push(0);
+    let handle = Name {
+        name_handle: U64::ZERO,
+        size: U16::new(u16::try_from(area.len()).expect("the names given here are short")),
+        pad: [U16::ZERO; 3],
+    };
+    (area, handle)
+}
+
+fn upload(runtime: &Loader<'_>, name: &str, bytes: &[u8]) -> Result<(), Errno> {
+    let wide = |length: usize| U64::new(u64::try_from(length).expect("a usize fits 64 bits"));
+    let (mut area, name) = named(name);
+    let payload_handle = wide(area.len());
+    area.extend_from_slice(bytes);
+    let argument = Upload {
+        name,
+        size: wide(bytes.len()),
+        payload_handle,
+    };
+    call(
+        runtime,
+        &mut Operation::with(OP_UPLOAD, &argument),
+        &mut area,
+    )
+}
+
+fn action(runtime: &Loader<'_>, name: &str, command: u32, flags: u32) -> Result<(), Errno> {
+    let (mut area, name) = named(name);
+    let argument = Action {
+        name,
+        cmd: U32::new(command),
+        flags: U32::new(flags),
+        ..Action::default()
+    };
+    call(
+        runtime,
+        &mut Operation::with(OP_ACTION, &argument),
+        &mut area,
+    )
+}
+
+/// Lets the one CPU pass its safe point until the action on `name` has a result.
+fn finish(runtime: &Loader<'_>, name: &str) -> Result<(), Errno> {
+    for _ in 0..PASSES_MAX {
+        runtime.safe_point(CpuId(0));
+        let (mut area, handle) = named(name);
+        let argument = Get {
+            name: handle,
+            ..Get::default()
+        };
+        let mut operation = Operation::with(OP_GET, &argument);
+        call(runtime, &mut operation, &mut area)?;
+        match Errno::from_return(operation.read::<Get>().status.rc.get()) {
+            Some(Errno::EAGAIN) => {}
+            Some(errno) => return Err(errno),
+            None => return Ok(()),
+        }
+    }
+    Err(Errno::EAGAIN)
+}
+
+fn call(runtime: &Loader<'_>, operation: &mut Operation, area: &mut [u8]) -> Result<(), Errno> {
+    let result = runtime.hypercall(Privilege::Privileged, operation, area);
+    Errno::from_return(result).map_or(Ok(()), Err)
 }

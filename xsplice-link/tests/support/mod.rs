@@ -3,7 +3,6 @@
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 pub mod complete;
-pub mod edit;
 pub mod hand;
 
 use std::path::{Path, PathBuf};
@@ -97,6 +96,48 @@ impl Tree {
             .arg("-o")
             .arg(&image)
             .args(&self.paths));
+        std::fs::read(&image).unwrap()
+    }
+
+    /// Links every object into an image up there by another linker.
+    pub fn link_by(&self, linker: &str, options: &[&str]) -> Vec<u8> {
+        let image = self.directory.path().join("image");
+        let address = if options.contains(&"-pie") {
+            Vec::new()
+        } else {
+            vec![format!("--image-base={BASE_ADDRESS}")]
+        };
+        let address = match linker {
+            "ld.lld" => address,
+            _ => vec![format!("-Ttext-segment={BASE_ADDRESS}")]
+                .into_iter()
+                .take(address.len())
+                .collect(),
+        };
+        run(Command::new(linker)
+            .args(["-e", "0", "-z", "max-page-size=4096"])
+            .args(address)
+            .args(options)
+            .arg("-o")
+            .arg(&image)
+            .args(&self.paths));
+        std::fs::read(&image).unwrap()
+    }
+
+    /// Links the objects into one first, as the kbuild of hypervisors does, and that into an image.
+    pub fn link_in_steps(&self) -> Vec<u8> {
+        let whole = self.directory.path().join("built_in.o");
+        run(Command::new("ld")
+            .args(["-r", "-o"])
+            .arg(&whole)
+            .args(&self.paths));
+        let image = self.directory.path().join("image");
+        run(Command::new("ld")
+            .args(["-e", "0", "-z", "max-page-size=4096", "--build-id=sha1"])
+            .arg(format!("-Ttext-segment={BASE_ADDRESS}"))
+            .arg("-o")
+            .arg(&image)
+            .arg(&whole));
         std::fs::read(&image).unwrap()
     }
 

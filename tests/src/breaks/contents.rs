@@ -1,0 +1,183 @@
+//! Breaks of hooks and special sections.
+
+use xsplice_abi::errno::Errno;
+use xsplice_abi::section::{ALT_CALL_SITES, ALTINSTRUCTIONS, BUG_FRAMES, EX_TABLE};
+use xsplice_link::verify::CheckKind::{Hooks, LoaderRules, Tables, TrialLoad};
+
+use super::{Break, broken};
+use crate::edit::{Edit, header, rela};
+
+const INVAL: Errno = Errno::EINVAL;
+
+const SHT_NOBITS: u8 = 8;
+const POINTER_BYTES: u8 = 8;
+/// An addend that leads out of any section.
+const FAR: [u8; 3] = [0, 0, 1];
+/// Offset of the length of the replacement in an entry of `.altinstructions`.
+const REPLACEMENT_BYTES_AT: usize = 11;
+
+/// The first hook section.
+fn hook(e: &Edit) -> Option<usize> {
+    let (_, section) = e.hooks().into_iter().next()?;
+    Some(section)
+}
+
+/// The first hook section of a kind that has one pointer.
+fn single(e: &Edit) -> Option<usize> {
+    let (_, section) = e
+        .hooks()
+        .into_iter()
+        .find(|(kind, _)| kind != "load" && kind != "unload")?;
+    Some(section)
+}
+
+/// Changes the relocation of a field of a table.
+fn field(e: &mut Edit, table: usize, at: u64, part: usize, bytes: &[u8]) -> Option<()> {
+    let place = e.relocation_at(table, at)?;
+    e.put_relocation(place, part, bytes)
+}
+
+pub(super) const HOOKS: &[Break] = &[
+    broken(
+        "a hook outside the code",
+        |e| field(e, hook(e)?, 0, rela::ADDEND, &FAR),
+        Hooks,
+        INVAL,
+    ),
+    broken(
+        "a hook that is a number",
+        |e| field(e, hook(e)?, 0, rela::KIND, &[0]),
+        Hooks,
+        INVAL,
+    ),
+    broken(
+        "a hook section with nothing in it",
+        |e| e.put_header(hook(e)?, header::SIZE, &[0; 8]),
+        Hooks,
+        INVAL,
+    ),
+    broken(
+        "half a hook",
+        |e| e.put_header(hook(e)?, header::SIZE, &[POINTER_BYTES / 2]),
+        Hooks,
+        INVAL,
+    ),
+    broken(
+        "two pointers in a single hook",
+        |e| e.put_header(single(e)?, header::SIZE, &[2 * POINTER_BYTES]),
+        Hooks,
+        INVAL,
+    ),
+    broken(
+        "zeroes for hooks",
+        |e| e.put_header(hook(e)?, header::KIND, &[SHT_NOBITS]),
+        LoaderRules,
+        INVAL,
+    ),
+    broken(
+        "a hook that nobody knows",
+        |e| {
+            let (kind, _) = e.hooks().into_iter().next()?;
+            let strange = "x".repeat(kind.len());
+            e.rename(
+                &e.own(&format!("hooks.{kind}")),
+                &e.own(&format!("hooks.{strange}")),
+            )
+        },
+        LoaderRules,
+        Errno::EOPNOTSUPP,
+    ),
+];
+
+fn shorter(e: &mut Edit, table: usize) -> Option<()> {
+    let size = u32::try_from(e.size(table) - 1).ok()?;
+    e.put_header(table, header::SIZE, &size.to_le_bytes())
+}
+
+fn bug_frames(e: &Edit) -> Option<usize> {
+    (0..4).find_map(|kind| e.section(&format!("{BUG_FRAMES}{kind}")))
+}
+
+pub(super) const TABLES: &[Break] = &[
+    broken(
+        "half an exception entry",
+        |e| shorter(e, e.section(EX_TABLE)?),
+        LoaderRules,
+        INVAL,
+    ),
+    broken(
+        "an exception outside the code",
+        |e| field(e, e.section(EX_TABLE)?, 0, rela::ADDEND, &FAR),
+        Tables,
+        INVAL,
+    ),
+    broken(
+        "an exception that resumes outside the code",
+        |e| field(e, e.section(EX_TABLE)?, 4, rela::ADDEND, &FAR),
+        Tables,
+        INVAL,
+    ),
+    broken(
+        "half a bug frame",
+        |e| shorter(e, bug_frames(e)?),
+        LoaderRules,
+        INVAL,
+    ),
+    broken(
+        "a bug frame outside the code",
+        |e| field(e, bug_frames(e)?, 0, rela::ADDEND, &FAR),
+        TrialLoad,
+        INVAL,
+    ),
+    broken(
+        "half an alternative",
+        |e| shorter(e, e.section(ALTINSTRUCTIONS)?),
+        LoaderRules,
+        INVAL,
+    ),
+    broken(
+        "an alternative outside the code",
+        |e| field(e, e.section(ALTINSTRUCTIONS)?, 0, rela::ADDEND, &FAR),
+        Tables,
+        INVAL,
+    ),
+    broken(
+        "an alternative by code outside the replacements",
+        |e| {
+            let table = e.section(ALTINSTRUCTIONS)?;
+            (*e.content(table)?.get(REPLACEMENT_BYTES_AT)? > 0).then_some(())?;
+            field(e, table, 4, rela::ADDEND, &FAR)
+        },
+        Tables,
+        INVAL,
+    ),
+    broken(
+        "an alternative longer than its place",
+        |e| e.put_content(e.section(ALTINSTRUCTIONS)?, REPLACEMENT_BYTES_AT, &[0xff]),
+        TrialLoad,
+        INVAL,
+    ),
+    broken(
+        "half an alternative call",
+        |e| shorter(e, e.section(ALT_CALL_SITES)?),
+        LoaderRules,
+        INVAL,
+    ),
+    broken(
+        "an alternative call outside the code",
+        |e| field(e, e.section(ALT_CALL_SITES)?, 0, rela::ADDEND, &FAR),
+        Tables,
+        INVAL,
+    ),
+    broken(
+        "an alternative call that is no call",
+        |e| {
+            let table = e.section(ALT_CALL_SITES)?;
+            let place = e.relocation_at(table, 0)?;
+            let addend = e.addend(place)?;
+            e.put_relocation(place, rela::ADDEND, &(addend + 1).to_le_bytes())
+        },
+        TrialLoad,
+        INVAL,
+    ),
+];

@@ -1,0 +1,192 @@
+//! Places that the boot code would rewrite: each must have its table entry, or the payload's copy
+//! of the code stays as it was compiled while the base's is rewritten.
+//!
+//! A lost entry shows in two ways. Replacement code that no entry names has lost its alternative.
+//! And a call through a pointer that the base reaches by alternative calls alone is one that has
+//! lost its entry: what the boot code does with such a pointer afterwards is the base's affair.
+
+use std::collections::{BTreeSet, HashSet};
+
+use object::elf;
+use xsplice_abi::section::{ALT_CALL_SITES, ALTINSTR_REPLACEMENT, ALTINSTRUCTIONS};
+use xsplice_runtime::view::{Place, SectionId, Symbol};
+
+use super::tables::points_at;
+use super::{Check, CheckKind, Lines, Subject};
+use crate::base::{Base, Lookup, QualifiedName};
+use crate::facts::TableFacts;
+
+/// `call *disp32(%rip)`.
+const INDIRECT_CALL: [u8; 2] = [0xff, 0x15];
+/// Bytes of such a call.
+const INDIRECT_CALL_BYTES: u64 = 6;
+/// What the linker puts between pieces of code.
+const PADDING: u8 = 0xcc;
+
+pub(super) fn check(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
+    let mut lines = Lines::new(checks, CheckKind::Sites);
+    let replacements = orphans(subject, &mut lines);
+    let calls = calls(subject, &mut lines);
+    if replacements + calls != 0 {
+        lines.pass(format!(
+            "{replacements} alternatives and {calls} alternative calls have their entries"
+        ));
+    }
+}
+
+/// Replacement code without an entry. Returns how many entries there are.
+fn orphans(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
+    let facts = subject.facts;
+    let Some((id, replacement)) = facts.view.named("", ALTINSTR_REPLACEMENT) else {
+        return 0;
+    };
+    let mut named = BTreeSet::new();
+    let mut count = 0;
+    for (table, start) in entries(subject, ALTINSTRUCTIONS) {
+        count += 1;
+        let Some(length) = replacement_bytes(subject, table, start) else {
+            continue;
+        };
+        if let Some((section, offset)) = points_at(subject, table.section, start + 4)
+            && section == id
+        {
+            named.extend(offset..offset.saturating_add(length.into()));
+        }
+    }
+    let orphan = (0..)
+        .zip(replacement.data)
+        .find(|(offset, byte)| **byte != PADDING && !named.contains(offset));
+    if let Some((offset, _)) = orphan {
+        lines.fail_unseen(format!(
+            "{ALTINSTR_REPLACEMENT}+{offset:#x}: no entry of {ALTINSTRUCTIONS} names this \
+             replacement code"
+        ));
+    }
+    count
+}
+
+/// Length of the replacement code of an alternatives entry, in bytes.
+pub(super) fn replacement_bytes(
+    subject: &Subject<'_, '_, '_>,
+    table: &TableFacts<'_>,
+    start: u64,
+) -> Option<u8> {
+    const REPLACEMENT_BYTES_AT: u64 = 11;
+    let at = usize::try_from(start.checked_add(REPLACEMENT_BYTES_AT)?).ok()?;
+    let section = subject.facts.view.section(table.section)?;
+    section.data.get(at).copied()
+}
+
+/// Tables of this name and the offset of each whole entry.
+fn entries<'a>(
+    subject: &'a Subject<'_, '_, '_>,
+    name: &'static str,
+) -> impl Iterator<Item = (&'a TableFacts<'a>, u64)> {
+    let tables = subject.facts.tables.iter();
+    tables
+        .filter(move |table| table.name == name)
+        .flat_map(|table| {
+            let section = subject.facts.view.section(table.section);
+            let held = section.map_or(0, |one| one.data.len() as u64);
+            (0..held / table.entry_bytes).map(move |index| (table, index * table.entry_bytes))
+        })
+}
+
+/// Calls that the base makes by alternative calls alone, without an entry here. Returns how many
+/// have one.
+fn calls(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
+    let owned: HashSet<(SectionId, u64)> = [ALTINSTRUCTIONS, ALT_CALL_SITES]
+        .into_iter()
+        .flat_map(|name| entries(subject, name))
+        .filter_map(|(table, start)| points_at(subject, table.section, start))
+        .collect();
+    let pointers = alternative_pointers(subject.base);
+    let view = subject.facts.view;
+    let mut count = 0;
+    for table in &view.relocations {
+        let Some(code) = view.section(table.target).filter(|one| one.is_executable()) else {
+            continue;
+        };
+        for entry in &table.entries {
+            let Some(start) = entry.offset.checked_sub(INDIRECT_CALL.len() as u64) else {
+                continue;
+            };
+            let opcode = usize::try_from(start).ok().and_then(|start| {
+                code.data
+                    .get(start..start.checked_add(INDIRECT_CALL.len())?)
+            });
+            if entry.kind != elf::R_X86_64_PC32.0 || opcode != Some(&INDIRECT_CALL) {
+                continue;
+            }
+            if owned.contains(&(table.target, start)) {
+                count += 1;
+                continue;
+            }
+            let Some((name, pointer)) = view
+                .symbol(entry.symbol)
+                .and_then(|symbol| in_base(subject.base, symbol, entry.addend))
+            else {
+                continue;
+            };
+            if pointers.contains(&pointer) && !is_called_plainly(subject.base, pointer) {
+                lines.fail_unseen(format!(
+                    "{}+{start:#x}: the base calls through {name} by alternative calls alone, and \
+                     this call has no entry",
+                    code.name
+                ));
+            }
+        }
+    }
+    count
+}
+
+/// The address of the base that a PC-relative field at the end of an instruction refers to.
+fn in_base<'data>(
+    base: &Base<'_>,
+    symbol: &Symbol<'data>,
+    addend: i64,
+) -> Option<(&'data str, u64)> {
+    let address = match symbol.place {
+        Place::Absolute => symbol.value,
+        Place::Undefined => match base.lookup(QualifiedName::parse(symbol.name)) {
+            Lookup::Found(found) => found.address,
+            Lookup::Ambiguous(_) | Lookup::Absent => return None,
+        },
+        Place::Section(_) | Place::Common | Place::Reserved(_) => return None,
+    };
+    const FIELD_BYTES: u64 = 4;
+    let pointer = address
+        .wrapping_add_signed(addend)
+        .wrapping_add(FIELD_BYTES);
+    Some((symbol.name, pointer))
+}
+
+/// Pointers that the base calls through at places that its boot code rewrites.
+fn alternative_pointers(base: &Base<'_>) -> HashSet<u64> {
+    base.boot_patched()
+        .iter()
+        .filter_map(|site| pointer_of(base.bytes_from(site.range.start)?, site.range.start))
+        .collect()
+}
+
+/// The pointer of an indirect call that `code`, at `address`, begins with.
+fn pointer_of(code: &[u8], address: u64) -> Option<u64> {
+    let field = code.strip_prefix(&INDIRECT_CALL)?.first_chunk()?;
+    let next = address.wrapping_add(INDIRECT_CALL_BYTES);
+    Some(next.wrapping_add_signed(i32::from_le_bytes(*field).into()))
+}
+
+/// Whether the base has a call through `pointer` that its boot code leaves alone. Bytes that merely
+/// look like one count too.
+fn is_called_plainly(base: &Base<'_>, pointer: u64) -> bool {
+    let code = base.sections().iter().filter(|one| one.is_executable());
+    code.into_iter().any(|section| {
+        (section.range.start..)
+            .zip(section.data.windows(INDIRECT_CALL_BYTES as usize))
+            .filter(|(address, code)| pointer_of(code, *address) == Some(pointer))
+            .any(|(address, _)| {
+                let call = address..address.saturating_add(INDIRECT_CALL_BYTES);
+                base.first_patched_in(&call).is_none()
+            })
+    })
+}
