@@ -9,12 +9,15 @@ use support::{
 };
 use xsplice_abi::Errno;
 use xsplice_abi::hypercall::{ACTION_APPLY, ACTION_REVERT, ACTION_UNLOAD};
-use xsplice_abi::profile::{LIVEPATCH, XSPLICE_V1};
+use xsplice_abi::profile::{LIVEPATCH, XSPLICE, XSPLICE_V1};
 use xsplice_runtime::memory::Event;
 use xsplice_runtime::platform::{Access, Level};
 
+const NONE: u32 = 0;
 const PC32: u32 = 2;
+const PLT32: u32 = 4;
 const ABS32S: u32 = 11;
+const PC64: u32 = 24;
 
 /// Uploads and finds the errno, the words of the message, and that memory is as before.
 #[track_caller]
@@ -418,11 +421,23 @@ fn relocations_are_computed_and_refused_by_the_rules_of_the_profile() {
         Errno::EOVERFLOW,
         "does not fit",
     );
-    refused(
-        &with(data(R64, "f0", 1 << 40)).write(),
-        Errno::EOVERFLOW,
-        "does not fit",
+    for (kind, addend) in [
+        // Past the top of the address space; the base lies less than 2 GiB below it.
+        (R64, 1 << 40),
+        (PLT32, 1 << 32),
+        (PLT32, -(1 << 32)),
+        (PC64, i64::MIN),
+    ] {
+        let file = with(data(kind, "f0", addend)).write();
+        refused(&file, Errno::EOVERFLOW, "does not fit");
+        taken(&with(data(kind, "f0", 4)));
+    }
+    assert_eq!(
+        XSPLICE.relocations.len(),
+        [NONE, R64, PC32, PLT32, ABS32S, PC64].len(),
+        "each kind but the one without a field overflows here"
     );
+    taken(&with(data(NONE, "f0", i64::MAX)));
     let outside = Extra::new(".rodata.x", A, &[0; 8]).relocated(1, R64, "f0", 0);
     refused(
         &with(outside).write(),
@@ -634,7 +649,7 @@ fn a_full_window_is_no_memory_and_leaves_nothing() {
 
 #[test]
 fn corrupted_payloads_never_panic_and_leave_nothing_behind() {
-    let rounds = std::env::var("XSPLICE_FUZZ").map_or(30_000, |text| {
+    let rounds = std::env::var("XSPLICE_FUZZ").map_or(200_000, |text| {
         text.parse().expect("XSPLICE_FUZZ is a number of rounds")
     });
     let mut seed = 0x2545_f491_4f6c_dd1d_u64;

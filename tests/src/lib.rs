@@ -15,6 +15,7 @@ pub mod golden;
 #[expect(unsafe_code, reason = "it maps memory and calls code in it")]
 pub mod host_platform;
 pub mod kernel;
+pub mod kernel_figures;
 pub mod limit;
 pub mod listing;
 pub mod live;
