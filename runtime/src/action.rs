@@ -256,8 +256,13 @@ pub fn perform(
             .all(|patch| patch.is_confirmed(platform));
         patches && payload.words.iter().all(|word| word.is_confirmed(platform))
     };
+    let applied = match work {
+        Work::Apply(id) | Work::Replace(id) => Some(id),
+        // It is the one that is reverted.
+        Work::Revert(_) => None,
+    };
     let is_as_prepared = reverted(stack, work)
-        .chain([work.payload()])
+        .chain(applied)
         .filter_map(|id| stack.get(id))
         .all(is_confirmed);
     if !is_as_prepared {

@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::collections::BTreeMap;
+
 use support::{
     A, AW, AX, BASE_ID, Caller, DATA, Extra, FUNCTIONS, Maker, R64, Record, TEXT, Target, WINDOW,
     jump_at, peek, runtime, version_of,
@@ -582,6 +584,16 @@ fn exception_tables_and_bug_frames_are_found_by_address() {
     let mut text = String::new();
     runtime.describe(new + 3, &mut text).unwrap();
     assert_eq!(text, "one:new+0x3/0x10");
+    let mut linked = Maker::new(2).stacked_on(1);
+    linked.functions = BTreeMap::from([("two:f0", vec![0xc3; 16])]);
+    linked.records[0].new = Target::New("two:f0");
+    assert_eq!(runtime.upload("two", &linked.write()), 0);
+    assert_eq!(runtime.act("two", ACTION_APPLY), 0);
+    let mut text = String::new();
+    let replaced = jump_at(&runtime, TEXT).unwrap();
+    runtime.describe(replaced, &mut text).unwrap();
+    assert_eq!(text, "two:f0+0x0/0x10", "as the linker names it");
+    assert_eq!(runtime.act("two", ACTION_REVERT), 0);
     assert_eq!(runtime.act("one", ACTION_REVERT), 0);
     assert_eq!(runtime.schedule("one", ACTION_UNLOAD, 0), 0);
     assert_eq!(runtime.exception(new + 2), None);
