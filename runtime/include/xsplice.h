@@ -58,6 +58,34 @@ typedef int xsplice_hook_fn(struct xsplice_hook_arg *arg);
 #define XSPLICE_REVERT_HOOK(fn) XSPLICE_POINTER_(xsplice_hook_fn, revert, fn)
 #define XSPLICE_POSTREVERT_HOOK(fn) XSPLICE_POINTER_(xsplice_hook_fn, postrevert, fn)
 
+#ifndef XSPLICE_ABI_LIVEPATCH
+
+/*
+ * A word of data that is changed in place with the functions, and put back by revert: an entry of
+ * a table of function pointers, say, whose function must stay as it is for its other
+ * callers (runtime/abi/src/record.rs: WordRecord).
+ */
+struct xsplice_word {
+    const char *name;
+    const volatile void *address; /* of the word: 8 bytes, aligned */
+    const void *expected;         /* what it must hold before */
+    const void *value;            /* what it holds while the payload is applied */
+};
+
+_Static_assert(sizeof(struct xsplice_word) == 32, "layout of the runtime's WordRecord");
+
+/*
+ * XSPLICE_WORD(NAME, &table[3].run, old_run, new_run); NAME is for messages. Numbers are cast to
+ * pointers. Stands at file level, below what it names.
+ */
+#define XSPLICE_WORD(name_, address_, expected_, value_)                                           \
+    static const struct xsplice_word xsplice_word_##name_                                          \
+        __attribute__((used, aligned(8), section(XSPLICE_PREFIX "words"))) = {                     \
+            #name_, (address_), (const void *)(expected_), (const void *)(value_)                  \
+        }
+
+#endif
+
 /*
  * Acknowledges a refusal that the author has dealt with: XSPLICE_ACCEPT(data, burst_limit); says
  * that the changed initial value of burst_limit is seen to (by a hook, say). WHAT is the word that

@@ -9,6 +9,7 @@ use xsplice_abi::hook::HookKind;
 
 use crate::check::Fault;
 use crate::hooks;
+use crate::open_text::OpenText;
 use crate::overlay::Overlay;
 use crate::patch::{Applied, Patch, WordPatch};
 use crate::platform::Platform;
@@ -255,8 +256,13 @@ pub fn perform(
             .all(|patch| patch.is_confirmed(platform));
         patches && payload.words.iter().all(|word| word.is_confirmed(platform))
     };
+    let applied = match work {
+        Work::Apply(id) | Work::Replace(id) => Some(id),
+        // It is the one that is reverted.
+        Work::Revert(_) => None,
+    };
     let is_as_prepared = reverted(stack, work)
-        .chain([work.payload()])
+        .chain(applied)
         .filter_map(|id| stack.get(id))
         .all(is_confirmed);
     if !is_as_prepared {
@@ -326,11 +332,12 @@ fn apply(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, id: P
 }
 
 fn write(platform: &impl Platform, quiesced: &Quiesced, payload: &mut Payload) {
+    let text = OpenText::new(platform, quiesced);
     for patch in &mut payload.patches {
-        patch.apply(platform, quiesced);
+        patch.apply(&text);
     }
     for word in &mut payload.words {
-        word.apply(platform, quiesced);
+        word.apply(&text);
     }
 }
 
@@ -355,12 +362,14 @@ fn revert(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, id: 
     };
     if result == 0 {
         // Also after a revert hook: no jump into a payload outlives its being applied.
+        let text = OpenText::new(platform, quiesced);
         for word in payload.words.iter_mut().rev() {
-            word.revert(platform, quiesced);
+            word.revert(&text);
         }
         for patch in payload.patches.iter_mut().rev() {
-            patch.revert(platform, quiesced);
+            patch.revert(&text);
         }
+        drop(text);
         payload.state = PayloadState::Checked;
         stack.applied.pop();
         if stack.reverted.len() < stack.reverted.capacity() {

@@ -202,13 +202,16 @@ impl Directory {
             let symbol = end.checked_sub(1).and_then(|at| listing.symbols.get(at));
             let mut out = out.borrow_mut();
             Some(match symbol {
-                Some(symbol) => write!(
-                    out,
-                    "{payload}:{}+{:#x}/{:#x}",
-                    symbol.name.read(&listing.names),
-                    address - symbol.address,
-                    symbol.size
-                ),
+                Some(symbol) => {
+                    // The linker puts the payload's name before its symbols' too.
+                    let name = symbol.name.read(&listing.names);
+                    let name = name
+                        .strip_prefix(payload)
+                        .and_then(|rest| rest.strip_prefix(':'))
+                        .unwrap_or(name);
+                    let offset = address - symbol.address;
+                    write!(out, "{payload}:{name}+{offset:#x}/{:#x}", symbol.size)
+                }
                 None => write!(out, "{payload}:{address:#x}"),
             })
         })

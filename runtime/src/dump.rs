@@ -23,6 +23,16 @@ impl<P: Platform> Runtime<'_, P> {
             stack.applied.len(),
             self.epoch()
         )?;
+        let last = self.milestones();
+        if let (Some(stopping), Some(acting), Some(releasing)) =
+            (last.stopping_ns(), last.acting_ns(), last.releasing_ns())
+        {
+            writeln!(
+                out,
+                "last action: all stopped after {stopping} ns, for {acting} ns, all running \
+                 {releasing} ns later"
+            )?;
+        }
         for payload in &stack.payloads {
             let level = stack.applied.iter().position(|id| *id == payload.id);
             one(payload, level, out)?;
@@ -45,6 +55,14 @@ fn one(payload: &Payload, level: Option<usize>, out: &mut dyn fmt::Write) -> fmt
     writeln!(out, "  depends:  {}", payload.depends)?;
     if let Some(base) = payload.base {
         writeln!(out, "  base:     {base}")?;
+    }
+    // Metadata: NUL-terminated words.
+    for word in payload.metadata.split(|byte| *byte == 0) {
+        if let Ok(word) = core::str::from_utf8(word)
+            && !word.is_empty()
+        {
+            writeln!(out, "  metadata: {word}")?;
+        }
     }
     for placed in &payload.regions {
         let region = placed.region;

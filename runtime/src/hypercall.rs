@@ -6,7 +6,7 @@ use xsplice_abi::hypercall::{
     ACTION_APPLY, ACTION_CHECK, ACTION_FLAG_NODEPS, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD,
     Action, Get, List, Name, OP_ACTION, OP_GET, OP_LIST, OP_UPLOAD, Operation, Status, Upload,
 };
-use xsplice_abi::limits::{NAME_BYTES_MAX, PAYLOAD_BYTES_MAX};
+use xsplice_abi::limits::{NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, TIMEOUT_DEFAULT_NS};
 use zerocopy::byteorder::little_endian::{I32, U16, U32};
 
 use crate::action::{self, Dependency};
@@ -18,7 +18,7 @@ use crate::rendezvous::Busy;
 use crate::runtime::{Privilege, Runtime};
 use crate::stack::{Payload, PayloadState, Placed, Scheduled, Stack, Work};
 
-/// How long the next action waits for CPUs that have not left the last one.
+/// How long the next action at least waits for CPUs that have not left the last one.
 const LEAVE_LIMIT_NS: u64 = 1_000_000_000;
 
 /// The bytes of the caller's memory that a handle and a length name.
@@ -146,7 +146,11 @@ impl<P: Platform> Runtime<'_, P> {
             ACTION_FLAG_NODEPS if takes_flags => Dependency::Ignored,
             _ => return Err(Errno::EINVAL),
         };
-        self.await_leaving();
+        let timeout_ns = u64::from(match action.timeout_ns.get() {
+            0 => TIMEOUT_DEFAULT_NS,
+            given => given,
+        });
+        self.await_leaving(timeout_ns);
         let mut stack = self.stack.lock();
         let id = stack.named(name)?.id;
         let work = match command {
@@ -175,7 +179,7 @@ impl<P: Platform> Runtime<'_, P> {
             payload.rc = Errno::EAGAIN.negated();
         }
         stack.scheduled = Some(Scheduled { work, result: None });
-        self.open(claim, action.timeout_ns.get()).map_err(|busy| {
+        self.open(claim, timeout_ns).map_err(|busy| {
             stack.scheduled = None;
             if let Some(payload) = stack.get_mut(id) {
                 payload.rc = before;
@@ -185,10 +189,12 @@ impl<P: Platform> Runtime<'_, P> {
     }
 
     /// The result of an action is known before every CPU has left it, so who asks for the next one
-    /// at once would be refused for moments that nobody can see. Waits those moments out, and no
-    /// longer than [`LEAVE_LIMIT_NS`]. The stack is not locked meanwhile: the master needs it.
-    fn await_leaving(&self) {
-        let deadline = self.platform.now_ns().saturating_add(LEAVE_LIMIT_NS);
+    /// at once would be refused for moments that nobody can see. Waits those moments out: as long
+    /// as the caller would let CPUs come, or [`LEAVE_LIMIT_NS`]. The stack is not locked
+    /// meanwhile: the master needs it.
+    fn await_leaving(&self, timeout_ns: u64) {
+        let limit = timeout_ns.max(LEAVE_LIMIT_NS);
+        let deadline = self.platform.now_ns().saturating_add(limit);
         while let Some(Busy::NotLeft(_)) = self.rendezvous.busy() {
             if self.platform.now_ns() >= deadline {
                 return;

@@ -23,6 +23,8 @@ mod hypercall;
 mod list;
 pub mod load;
 pub mod memory;
+pub mod milestones;
+pub mod open_text;
 pub mod overlay;
 pub mod patch;
 pub mod place;

@@ -35,6 +35,10 @@ pub enum Event {
     UnmaskNmis,
     /// The CPU serialised.
     Serialise,
+    /// Text was opened for writing.
+    OpenText,
+    /// It was closed again.
+    CloseText,
     /// Text was written at this address.
     WriteText(u64, Vec<u8>),
     /// A word was written at this address.
@@ -243,6 +247,14 @@ impl Platform for MemoryPlatform {
             .ok_or(MemoryFault { address })?;
         into.copy_from_slice(from);
         Ok(())
+    }
+
+    fn open_text(&self, _quiesced: &Quiesced) {
+        self.note(Event::OpenText);
+    }
+
+    fn close_text(&self, _quiesced: &Quiesced) {
+        self.note(Event::CloseText);
     }
 
     fn write_text(&self, _quiesced: &Quiesced, address: u64, bytes: &[u8]) {

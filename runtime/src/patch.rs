@@ -7,10 +7,10 @@
 use xsplice_abi::trampoline::size_needed;
 
 use crate::check::Fault;
+use crate::open_text::OpenText;
 use crate::overlay::Overlay;
 use crate::platform::Platform;
 use crate::records::{Expectation, Record, Replacement, Word};
-use crate::rendezvous::Quiesced;
 use crate::stack::Name;
 use crate::trampoline::{Trampoline, WINDOW_BYTES};
 
@@ -44,8 +44,18 @@ pub struct Patch {
     seen: [u8; WINDOW_BYTES],
     /// How many bytes of `seen` matter.
     window: usize,
-    trampoline: Option<Trampoline>,
+    /// Where the patch writes, once it is prepared.
+    site: Option<Site>,
+    /// What it writes there, and what was there: as many bytes as the site has.
+    new: [u8; WINDOW_BYTES],
     undo: [u8; WINDOW_BYTES],
+}
+
+/// Where a patch writes.
+#[derive(Clone, Copy, Debug)]
+struct Site {
+    address: u64,
+    bytes: usize,
 }
 
 impl Patch {
@@ -62,27 +72,26 @@ impl Patch {
             applied: Applied::No,
             seen: [0; WINDOW_BYTES],
             window: 0,
-            trampoline: None,
+            site: None,
+            new: [0; WINDOW_BYTES],
             undo: [0; WINDOW_BYTES],
         }
     }
 
     /// Where the patch writes: address and bytes, once it is prepared.
     #[must_use]
+    #[inline]
     pub fn written(&self) -> Option<(u64, &[u8])> {
-        let trampoline = self.trampoline.as_ref()?;
-        let address = self.old_address.checked_add(trampoline.offset().into())?;
-        Some((address, trampoline.bytes()))
+        let site = self.site?;
+        Some((site.address, self.new.get(..site.bytes)?))
     }
 
     /// What it wrote over, while it is applied.
     #[must_use]
+    #[inline]
     pub fn undo(&self) -> Option<(u64, &[u8])> {
-        let (address, bytes) = self.written()?;
-        if self.applied == Applied::No {
-            return None;
-        }
-        Some((address, self.undo.get(..bytes.len())?))
+        let site = self.site.filter(|_| self.applied == Applied::Yes)?;
+        Some((site.address, self.undo.get(..site.bytes)?))
     }
 
     /// Reads the first `bytes` bytes of the old function, at most as many as it has.
@@ -124,15 +133,24 @@ impl Patch {
         let trampoline = Trampoline::new(address, self.old_bytes, code, self.replacement)?;
         let offset = usize::from(trampoline.offset());
         let length = trampoline.bytes().len();
+        let site = Site {
+            address: address
+                .checked_add(trampoline.offset().into())
+                .ok_or(Fault::RecordOutOfReach)?,
+            bytes: length,
+        };
         // What the write will cover is known now, so that nothing is read for it in the zone.
         let covered = code.get(offset..).unwrap_or_default();
-        self.undo = [0; WINDOW_BYTES];
+        (self.new, self.undo) = ([0; WINDOW_BYTES], [0; WINDOW_BYTES]);
+        for (to, from) in self.new.iter_mut().zip(trampoline.bytes()) {
+            *to = *from;
+        }
         for (to, from) in self.undo.iter_mut().zip(covered).take(length) {
             *to = *from;
         }
         // Nor is more compared there than what is expected or written.
         self.window = self.expectation.bytes().len().max(offset + length);
-        self.trampoline = Some(trampoline);
+        self.site = Some(site);
         Ok(())
     }
 
@@ -169,23 +187,27 @@ impl Patch {
 
     /// Inside the zone: whether the image is still as it was when the action was prepared.
     #[must_use]
+    #[inline]
     pub fn is_confirmed(&self, platform: &impl Platform) -> bool {
-        self.read_window(platform, self.window)
-            .is_some_and(|now| now.get(..self.window) == self.seen.get(..self.window))
+        self.seen
+            .get(..self.window)
+            .is_some_and(|seen| platform.holds(self.old_address, seen))
     }
 
     /// Inside the zone: writes the jump.
-    pub fn apply(&mut self, platform: &impl Platform, quiesced: &Quiesced) {
+    #[inline]
+    pub fn apply(&mut self, text: &OpenText<'_, impl Platform>) {
         if let Some((address, bytes)) = self.written() {
-            platform.write_text(quiesced, address, bytes);
+            text.write(address, bytes);
             self.applied = Applied::Yes;
         }
     }
 
     /// Inside the zone: writes back what was there.
-    pub fn revert(&mut self, platform: &impl Platform, quiesced: &Quiesced) {
+    #[inline]
+    pub fn revert(&mut self, text: &OpenText<'_, impl Platform>) {
         if let Some((address, bytes)) = self.undo() {
-            platform.write_text(quiesced, address, bytes);
+            text.write(address, bytes);
             self.applied = Applied::No;
         }
     }
@@ -260,19 +282,19 @@ impl WordPatch {
     /// Inside the zone: whether the word is still as it was when the action was prepared.
     #[must_use]
     pub fn is_confirmed(&self, platform: &impl Platform) -> bool {
-        self.read(platform) == Ok(self.seen)
+        platform.holds(self.address, &self.seen.to_le_bytes())
     }
 
     /// Inside the zone: writes the value.
-    pub fn apply(&mut self, platform: &impl Platform, quiesced: &Quiesced) {
-        platform.write_word(quiesced, self.address, self.value);
+    pub fn apply(&mut self, text: &OpenText<'_, impl Platform>) {
+        text.write_word(self.address, self.value);
         self.applied = Applied::Yes;
     }
 
     /// Inside the zone: writes back what was there.
-    pub fn revert(&mut self, platform: &impl Platform, quiesced: &Quiesced) {
+    pub fn revert(&mut self, text: &OpenText<'_, impl Platform>) {
         if self.applied == Applied::Yes {
-            platform.write_word(quiesced, self.address, self.expected);
+            text.write_word(self.address, self.expected);
             self.applied = Applied::No;
         }
     }

@@ -9,6 +9,7 @@ use core::fmt;
 
 use thiserror::Error;
 use xsplice_abi::hook::HookArgument;
+use xsplice_abi::limits::EXPECT_BYTES_MAX;
 
 use crate::cpu::{CpuId, CpuSet};
 use crate::rendezvous::Quiesced;
@@ -135,13 +136,36 @@ pub trait Platform: Sync {
     /// [`MemoryFault`] when any byte of the range is not mapped; `into` is then unspecified.
     fn read(&self, address: u64, into: &mut [u8]) -> Result<(), MemoryFault>;
 
+    /// Whether the running image holds `bytes`, at most 31, at `address`, which was read successfully
+    /// before the rendezvous. Asked inside the quiescent zone for each record, so that a platform
+    /// that can compare in place should.
+    fn holds(&self, address: u64, bytes: &[u8]) -> bool {
+        let mut now = [0; EXPECT_BYTES_MAX];
+        match now.get_mut(..bytes.len()) {
+            Some(now) => self.read(address, now).is_ok() && now == bytes,
+            None => false,
+        }
+    }
+
+    /// Called on the master before it writes text or words, once for many writes. Between this and
+    /// [`Platform::close_text`] no code of a payload runs. A platform that writes through an alias
+    /// has nothing to do.
+    fn open_text(&self, quiesced: &Quiesced) {
+        let _ = quiesced;
+    }
+
+    /// Ends what [`Platform::open_text`] began, on every way out.
+    fn close_text(&self, quiesced: &Quiesced) {
+        let _ = quiesced;
+    }
+
     /// Overwrites text of the base or of a payload, which stays read-only in its own mapping:
-    /// through a private alias or with CR0.WP, closed again on return. At most 31 bytes. The
-    /// range was read successfully before the rendezvous.
+    /// through a private alias or with CR0.WP, cleared by [`Platform::open_text`]. At most 31
+    /// bytes. The range was read successfully before the rendezvous.
     fn write_text(&self, quiesced: &Quiesced, address: u64, bytes: &[u8]);
 
     /// Overwrites the aligned 8-byte word at `address`, little-endian, also where it is mapped
-    /// read-only. The word was read successfully before the rendezvous.
+    /// read-only; as [`Platform::write_text`] else.
     fn write_word(&self, quiesced: &Quiesced, address: u64, value: u64);
 
     /// Gives `bytes` (a multiple of the page size) of zeroed pages within reach of the base's

@@ -17,6 +17,7 @@ use crate::cpu::{CpuId, CpuSet};
 use crate::directory::Directory;
 use crate::hooks;
 use crate::load::Surroundings;
+use crate::milestones::{Milestones, Recorder};
 use crate::platform::{Interrupts, Level, Platform};
 use crate::rendezvous::steps::{Effects, Freezing, Outcome};
 use crate::rendezvous::{Busy, Claim, Quiesced, Rendezvous};
@@ -112,6 +113,7 @@ pub struct Runtime<'base, P> {
     online: Mutex<CpuSet>,
     timeout_ns: AtomicU64,
     epoch: AtomicU64,
+    milestones: Recorder,
 }
 
 impl<P> fmt::Debug for Runtime<'_, P> {
@@ -160,6 +162,7 @@ impl<'base, P: Platform> Runtime<'base, P> {
             online: Mutex::new(CpuSet::EMPTY),
             timeout_ns: AtomicU64::new(TIMEOUT_DEFAULT_NS.into()),
             epoch: AtomicU64::new(0),
+            milestones: Recorder::default(),
         })
     }
 
@@ -207,6 +210,18 @@ impl<'base, P: Platform> Runtime<'base, P> {
         self.epoch.load(Ordering::Acquire)
     }
 
+    /// When each part of the last action happened.
+    pub fn milestones(&self) -> Milestones {
+        self.milestones.read()
+    }
+
+    /// How many symbols of payloads are known: those that faults are named by, and that later
+    /// payloads refer to.
+    pub fn payload_symbols(&self) -> usize {
+        self.directory
+            .read(|listings| listings.iter().map(|listing| listing.symbols.len()).sum())
+    }
+
     /// Where to continue after a fault at `address` inside a payload, by its exception table.
     /// For fault handlers: takes no lock that an upload holds for long.
     pub fn exception(&self, address: u64) -> Option<u64> {
@@ -239,14 +254,10 @@ impl<'base, P: Platform> Runtime<'base, P> {
         self.rendezvous.abandon(claim, &mut effects);
     }
 
-    /// Opens the claimed action; 0 is the default timeout.
-    pub(crate) fn open(&self, claim: Claim, timeout_ns: u32) -> Result<(), Busy> {
-        let timeout_ns = if timeout_ns == 0 {
-            TIMEOUT_DEFAULT_NS
-        } else {
-            timeout_ns
-        };
-        self.timeout_ns.store(timeout_ns.into(), Ordering::Relaxed);
+    /// Opens the claimed action.
+    pub(crate) fn open(&self, claim: Claim, timeout_ns: u64) -> Result<(), Busy> {
+        self.timeout_ns.store(timeout_ns, Ordering::Relaxed);
+        self.milestones.request(self.platform.now_ns());
         let mut effects = self.visitor(self.platform.current_cpu());
         self.rendezvous.open(claim, &mut effects)
     }
@@ -291,13 +302,15 @@ impl<P: Platform> Visitor<'_, '_, P> {
                 );
             }
             Outcome::LateToAcknowledge(generation) => {
-                let mut late = CpuSet::EMPTY;
-                for _ in 0..1000 {
-                    late = runtime.rendezvous.inside(generation, &self.others());
-                    if late.is_empty() {
-                        break;
-                    }
+                // Whoever did acknowledge leaves now; who has not done so after as long again is
+                // the one that did not.
+                let limit = runtime.timeout_ns.load(Ordering::Relaxed);
+                let deadline = runtime.platform.now_ns().saturating_add(limit);
+                let others = self.others();
+                let mut late = runtime.rendezvous.inside(generation, &others);
+                while !late.is_empty() && runtime.platform.now_ns() < deadline {
                     relax();
+                    late = runtime.rendezvous.inside(generation, &others);
                 }
                 runtime.platform.log(
                     Level::Error,
@@ -357,6 +370,7 @@ impl<P: Platform> Effects for Visitor<'_, '_, P> {
     }
 
     fn unmask_nmis(&mut self) {
+        self.runtime.milestones.run(self.runtime.platform.now_ns());
         self.runtime.platform.unmask_nmis();
     }
 
@@ -366,6 +380,7 @@ impl<P: Platform> Effects for Visitor<'_, '_, P> {
 
     fn act(&mut self, quiesced: &Quiesced) {
         let runtime = self.runtime;
+        runtime.milestones.stop(runtime.platform.now_ns());
         // Every CPU stands at its safe point, where none holds a lock: this cannot wait.
         let mut stack = runtime.stack.lock();
         let Some(scheduled) = stack.scheduled else {
@@ -378,6 +393,7 @@ impl<P: Platform> Effects for Visitor<'_, '_, P> {
         if result == 0 {
             runtime.epoch.fetch_add(1, Ordering::Release);
         }
+        runtime.milestones.release(runtime.platform.now_ns());
     }
 
     fn finish(&mut self, outcome: Outcome) {

@@ -282,6 +282,77 @@ fn a_replace_that_a_hook_stops_leaves_the_old_state() {
 }
 
 #[test]
+fn a_hook_that_fails_changes_no_byte_whatever_its_kind() {
+    let failing = |kind: HookKind, action: u32| {
+        let system = runtime();
+        let mut maker = hooked(1, &[kind.name()]);
+        maker.records.push(Record::replacing("f1"));
+        assert_eq!(system.upload("one", &maker.write()), 0);
+        if action == ACTION_REVERT {
+            assert_eq!(system.act("one", ACTION_APPLY), 0);
+        }
+        let _calls = answering(&system, Box::leak(Box::new([(kind.name(), -22)])));
+        let before = (system.get("one").unwrap().0, system.platform().snapshot());
+        let epoch = system.epoch();
+        let result = system.act("one", action);
+        let after = (system.get("one").unwrap().0, system.platform().snapshot());
+        (result, before == after && system.epoch() == epoch)
+    };
+    for (kind, action) in [
+        (HookKind::PreApply, ACTION_APPLY),
+        (HookKind::Apply, ACTION_APPLY),
+        (HookKind::PreRevert, ACTION_REVERT),
+        (HookKind::Revert, ACTION_REVERT),
+    ] {
+        assert_eq!(failing(kind, action), (-22, true), "{}", kind.name());
+    }
+    // These come too late to refuse, so that what they return is not looked at.
+    for (kind, action) in [
+        (HookKind::Load, ACTION_APPLY),
+        (HookKind::PostApply, ACTION_APPLY),
+        (HookKind::Unload, ACTION_REVERT),
+        (HookKind::PostRevert, ACTION_REVERT),
+    ] {
+        assert_eq!(failing(kind, action), (0, false), "{}", kind.name());
+    }
+}
+
+#[test]
+fn text_is_open_while_it_is_written_and_never_while_a_hook_runs() {
+    let system = runtime();
+    let maker = hooked(1, &["load", "unload", "postapply"]);
+    assert_eq!(system.upload("one", &maker.write()), 0);
+    assert_eq!(
+        system.upload("two", &Maker::new(2).stacked_on(1).write()),
+        0
+    );
+    let _ = system.platform().take_events();
+    for (name, action) in [
+        ("one", ACTION_APPLY),
+        ("two", ACTION_APPLY),
+        ("two", ACTION_REVERT),
+        ("one", ACTION_REVERT),
+    ] {
+        assert_eq!(system.act(name, action), 0);
+    }
+    let mut open = false;
+    let mut writes = 0;
+    for event in system.platform().take_events() {
+        match event {
+            Event::OpenText => assert!(!std::mem::replace(&mut open, true), "opened twice"),
+            Event::CloseText => assert!(std::mem::take(&mut open), "closed twice"),
+            Event::WriteText(..) => {
+                assert!(open, "written while closed");
+                writes += 1;
+            }
+            Event::CallHook(_) | Event::Serialise => assert!(!open, "{event:?} while open"),
+            _ => {}
+        }
+    }
+    assert!(!open && writes == 4, "{writes} writes");
+}
+
+#[test]
 fn hook_sections_have_as_many_pointers_as_their_kind() {
     let system = runtime();
     let mut maker = Maker::new(1);
@@ -326,7 +397,9 @@ fn an_action_masks_writes_serialises_and_unmasks_in_that_order() {
         .map(|event| match event {
             Event::MaskNmis => "mask",
             Event::InterruptsOff => "off",
+            Event::OpenText => "open",
             Event::WriteText(..) => "write",
+            Event::CloseText => "close",
             Event::Serialise => "serialise",
             Event::InterruptsOn => "on",
             Event::UnmaskNmis => "unmask",
@@ -340,7 +413,9 @@ fn an_action_masks_writes_serialises_and_unmasks_in_that_order() {
         [
             "mask",
             "off",
+            "open",
             "write",
+            "close",
             "serialise",
             "on",
             "unmask",

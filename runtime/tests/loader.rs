@@ -3,18 +3,23 @@
 
 mod support;
 
+use std::collections::BTreeMap;
+
 use support::{
     A, AW, AX, BASE_ID, Caller, DATA, Extra, FUNCTIONS, Maker, R64, Record, TEXT, Target, WINDOW,
     jump_at, peek, runtime, version_of,
 };
 use xsplice_abi::Errno;
 use xsplice_abi::hypercall::{ACTION_APPLY, ACTION_REVERT, ACTION_UNLOAD};
-use xsplice_abi::profile::{LIVEPATCH, XSPLICE_V1};
+use xsplice_abi::profile::{LIVEPATCH, XSPLICE, XSPLICE_V1};
 use xsplice_runtime::memory::Event;
 use xsplice_runtime::platform::{Access, Level};
 
+const NONE: u32 = 0;
 const PC32: u32 = 2;
+const PLT32: u32 = 4;
 const ABS32S: u32 = 11;
+const PC64: u32 = 24;
 
 /// Uploads and finds the errno, the words of the message, and that memory is as before.
 #[track_caller]
@@ -418,11 +423,23 @@ fn relocations_are_computed_and_refused_by_the_rules_of_the_profile() {
         Errno::EOVERFLOW,
         "does not fit",
     );
-    refused(
-        &with(data(R64, "f0", 1 << 40)).write(),
-        Errno::EOVERFLOW,
-        "does not fit",
+    for (kind, addend) in [
+        // Past the top of the address space; the base lies less than 2 GiB below it.
+        (R64, 1 << 40),
+        (PLT32, 1 << 32),
+        (PLT32, -(1 << 32)),
+        (PC64, i64::MIN),
+    ] {
+        let file = with(data(kind, "f0", addend)).write();
+        refused(&file, Errno::EOVERFLOW, "does not fit");
+        taken(&with(data(kind, "f0", 4)));
+    }
+    assert_eq!(
+        XSPLICE.relocations.len(),
+        [NONE, R64, PC32, PLT32, ABS32S, PC64].len(),
+        "each kind but the one without a field overflows here"
     );
+    taken(&with(data(NONE, "f0", i64::MAX)));
     let outside = Extra::new(".rodata.x", A, &[0; 8]).relocated(1, R64, "f0", 0);
     refused(
         &with(outside).write(),
@@ -567,6 +584,16 @@ fn exception_tables_and_bug_frames_are_found_by_address() {
     let mut text = String::new();
     runtime.describe(new + 3, &mut text).unwrap();
     assert_eq!(text, "one:new+0x3/0x10");
+    let mut linked = Maker::new(2).stacked_on(1);
+    linked.functions = BTreeMap::from([("two:f0", vec![0xc3; 16])]);
+    linked.records[0].new = Target::New("two:f0");
+    assert_eq!(runtime.upload("two", &linked.write()), 0);
+    assert_eq!(runtime.act("two", ACTION_APPLY), 0);
+    let mut text = String::new();
+    let replaced = jump_at(&runtime, TEXT).unwrap();
+    runtime.describe(replaced, &mut text).unwrap();
+    assert_eq!(text, "two:f0+0x0/0x10", "as the linker names it");
+    assert_eq!(runtime.act("two", ACTION_REVERT), 0);
     assert_eq!(runtime.act("one", ACTION_REVERT), 0);
     assert_eq!(runtime.schedule("one", ACTION_UNLOAD, 0), 0);
     assert_eq!(runtime.exception(new + 2), None);
@@ -634,7 +661,7 @@ fn a_full_window_is_no_memory_and_leaves_nothing() {
 
 #[test]
 fn corrupted_payloads_never_panic_and_leave_nothing_behind() {
-    let rounds = std::env::var("XSPLICE_FUZZ").map_or(30_000, |text| {
+    let rounds = std::env::var("XSPLICE_FUZZ").map_or(200_000, |text| {
         text.parse().expect("XSPLICE_FUZZ is a number of rounds")
     });
     let mut seed = 0x2545_f491_4f6c_dd1d_u64;

@@ -95,6 +95,8 @@ unlimited_platform! {
     unmask_nmis();
     serialise();
     read(address: u64, into: &mut [u8]) -> Result<(), MemoryFault>;
+    open_text(quiesced: &Quiesced);
+    close_text(quiesced: &Quiesced);
     write_text(quiesced: &Quiesced, address: u64, bytes: &[u8]);
     write_word(quiesced: &Quiesced, address: u64, value: u64);
     allocate(bytes: u64) -> Result<Region, RegionsExhausted>;

@@ -242,8 +242,8 @@ fn two_cpus_at_an_open_action_completely() {
 }
 
 #[test]
-fn two_cpus_and_one_action_with_bounded_preemptions() {
-    check(2, 1, Some(3));
+fn two_cpus_and_one_action_completely() {
+    check(2, 1, None);
 }
 
 #[test]

@@ -10,9 +10,10 @@ mod explore;
 
 use core::sync::atomic::Ordering;
 use std::cell::RefCell;
+use std::fmt;
 use std::marker::PhantomData;
 
-use explore::{Model, Report, explore};
+use explore::{Model, Report, Steps, explore};
 use xsplice_runtime::cpu::{CpuId, CpuSet};
 use xsplice_runtime::rendezvous::Quiesced;
 use xsplice_runtime::rendezvous::steps::{
@@ -305,12 +306,12 @@ impl<G: Guards> Search<G> {
         }
         next.cpus[cpu].doing = doing;
         Some(Stepped {
-            label: format!(
-                "CPU{cpu} {before:?}{}",
-                if is_expired { " (time is up)" } else { "" }
-            ),
+            step: Step {
+                cpu,
+                what: What::Does(before, is_expired),
+            },
             next: match violated {
-                Some(what) => Err(what.to_owned()),
+                Some(what) => Err(what),
                 None => Ok(next),
             },
             asked_for_time,
@@ -318,14 +319,38 @@ impl<G: Guards> Search<G> {
     }
 }
 
+/// A step, as it is told.
+struct Step {
+    cpu: usize,
+    what: What,
+}
+
+enum What {
+    ComesOrGoes,
+    /// Its next step, and whether time is up for it then.
+    Does(Doing, bool),
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cpu = self.cpu;
+        match &self.what {
+            What::ComesOrGoes => write!(out, "CPU{cpu} comes or goes"),
+            What::Does(doing, false) => write!(out, "CPU{cpu} {doing:?}"),
+            What::Does(doing, true) => write!(out, "CPU{cpu} {doing:?} (time is up)"),
+        }
+    }
+}
+
 struct Stepped {
-    label: String,
-    next: Result<World, String>,
+    step: Step,
+    next: Result<World, &'static str>,
     asked_for_time: bool,
 }
 
 impl<G: Guards> Model for Search<G> {
     type State = World;
+    type Step = Step;
 
     fn initial(&self) -> World {
         let cpu = |index| Cpu {
@@ -349,7 +374,7 @@ impl<G: Guards> Model for Search<G> {
         }
     }
 
-    fn steps(&self, world: &World, steps: &mut Vec<(String, Result<World, String>)>) {
+    fn steps(&self, world: &World, steps: &mut Steps<Self>) {
         for cpu in 0..self.cpus {
             let now = &world.cpus[cpu];
             let is_changing = match self.online {
@@ -361,7 +386,8 @@ impl<G: Guards> Model for Search<G> {
                 let mut next = world.clone();
                 next.cpus[cpu].is_online = !now.is_online;
                 next.cpus[cpu].is_stale = false;
-                steps.push((format!("CPU{cpu} comes or goes"), Ok(next)));
+                let what = What::ComesOrGoes;
+                steps.push((Step { cpu, what }, Ok(next)));
             }
             if !now.is_online {
                 continue;
@@ -378,9 +404,9 @@ impl<G: Guards> Model for Search<G> {
                     continue;
                 };
                 let asked = stepped.asked_for_time && self.time == Time::RunsOut;
-                steps.push((stepped.label, stepped.next));
+                steps.push((stepped.step, stepped.next));
                 if asked && let Some(late) = self.step(world, cpu, start, true) {
-                    steps.push((late.label, late.next));
+                    steps.push((late.step, late.next));
                 }
             }
         }

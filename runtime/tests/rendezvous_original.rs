@@ -18,7 +18,9 @@
 #[path = "support/explore.rs"]
 mod explore;
 
-use explore::{Model, Report, explore};
+use std::fmt;
+
+use explore::{Model, Report, Steps, explore};
 
 const CPUS: usize = 3;
 
@@ -281,8 +283,28 @@ impl Original {
     }
 }
 
+/// A step, as it is told.
+enum Step {
+    Schedules(usize),
+    TakesIpi(usize),
+    Does(usize, At),
+    TimesOut(usize, At),
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Schedules(cpu) => write!(out, "CPU{cpu} schedule_work"),
+            Step::TakesIpi(cpu) => write!(out, "CPU{cpu} takes the IPI"),
+            Step::Does(cpu, at) => write!(out, "CPU{cpu} {at:?}"),
+            Step::TimesOut(cpu, at) => write!(out, "CPU{cpu} {at:?} (times out)"),
+        }
+    }
+}
+
 impl Model for Original {
     type State = World;
+    type Step = Step;
 
     fn initial(&self) -> World {
         let cpu = Cpu {
@@ -306,7 +328,7 @@ impl Model for Original {
         }
     }
 
-    fn steps(&self, world: &World, steps: &mut Vec<(String, Result<World, String>)>) {
+    fn steps(&self, world: &World, steps: &mut Steps<Self>) {
         for cpu in 0..self.cpus {
             let now = &world.cpus[cpu];
             if now.at == At::Running && world.to_schedule > 0 && !world.payload_lock {
@@ -315,13 +337,13 @@ impl Model for Original {
                     let mut next = world.clone();
                     next.payload_lock = true;
                     next.cpus[cpu].at = At::ScheduleMaps;
-                    steps.push((format!("CPU{cpu} schedule_work"), Ok(next)));
+                    steps.push((Step::Schedules(cpu), Ok(next)));
                 }
             }
             if now.call_pending && now.irqs_on {
                 let mut next = world.clone();
                 next.cpus[cpu].call_pending = false;
-                steps.push((format!("CPU{cpu} takes the IPI"), Ok(next)));
+                steps.push((Step::TakesIpi(cpu), Ok(next)));
             }
             for late in [false, true] {
                 let can_be_late = matches!(now.at, At::MasterWaitCpus | At::MasterWaitIrqs);
@@ -329,9 +351,8 @@ impl Model for Original {
                     continue;
                 }
                 if let Some(next) = self.step(world, cpu, late) {
-                    let late = if late { " (times out)" } else { "" };
-                    let label = format!("CPU{cpu} {:?}{late}", now.at);
-                    steps.push((label, next.map_err(str::to_owned)));
+                    let step = if late { Step::TimesOut } else { Step::Does };
+                    steps.push((step(cpu, now.at), next));
                 }
             }
         }

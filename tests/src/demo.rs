@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::kernel::{Kernel, number};
-use crate::qemu::{Machine, Running};
+use crate::qemu::{Machine, Pace, Running};
 use crate::shell::{Echo, Line, Shell};
 use crate::trees::{Expected, Trees};
 
@@ -197,6 +197,7 @@ impl Demo {
             kernel: built.trees.kernel(),
             cpus: self.cpus,
             options: "exit_after_ms=0".to_owned(),
+            pace: Pace::Free,
             limit,
             folder: self.out.clone(),
         }

@@ -25,6 +25,10 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// How long all CPUs have to come to the rendezvous. The longest that a call can ask for, almost.
 pub const CPU_TIMEOUT: KernelTimeout = KernelTimeout { ns: 4_000_000_000 };
 
+/// How often an action is asked for while CPUs do not come: many emulated ones on few real ones may
+/// not even within [`CPU_TIMEOUT`].
+const ATTEMPTS: u32 = 20;
+
 /// A booted kernel, by the socket of one of its ports.
 #[derive(Clone, Debug)]
 pub struct Kernel {
@@ -110,6 +114,28 @@ impl Kernel {
     /// When there is no answer, or no end.
     pub fn act(&self, kind: ActionKind, name: &str) -> Result<Answer<()>> {
         self.act_with(kind, name, CPU_TIMEOUT, Dependencies::Enforced)
+    }
+
+    /// Carries out an action that nothing stands against: asked again while -EBUSY says that a CPU
+    /// did not come in time, which must then have changed nothing. Gives how often that was.
+    ///
+    /// # Errors
+    /// When there is no answer or no end, when -EBUSY changed something, or came too often.
+    pub fn persist(&self, kind: ActionKind, name: &str) -> Result<Answer<u32>> {
+        for busy in 0..ATTEMPTS {
+            let before = self.get(name)?.map(|status| status.state);
+            match self.act(kind, name)? {
+                Err(Errno::EBUSY) => {
+                    let after = self.get(name)?.map(|status| status.state);
+                    ensure!(
+                        after == before,
+                        "{kind} {name}: -EBUSY, but {before:?} became {after:?}"
+                    );
+                }
+                answer => return Ok(answer.map(|()| busy)),
+            }
+        }
+        bail!("{kind} {name}: -EBUSY {ATTEMPTS} times");
     }
 
     /// As [`Kernel::act`], with all that an action may say.

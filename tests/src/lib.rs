@@ -20,6 +20,7 @@ pub mod golden;
 pub mod host_platform;
 pub mod identity;
 pub mod kernel;
+pub mod kernel_figures;
 pub mod limit;
 pub mod listing;
 pub mod live;

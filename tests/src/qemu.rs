@@ -24,6 +24,17 @@ const LOG_LINES: usize = 50;
 /// After the limit, `timeout` first asks and then, after this long, kills.
 const KILL_AFTER: &str = "--kill-after=5s";
 
+/// How its time passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pace {
+    /// With the host's clock, each CPU on a thread of its own.
+    #[default]
+    Free,
+    /// By counted instructions (`-icount shift=0`): one is a nanosecond and a tick of the
+    /// time-stamp counter, all CPUs take turns, and what is measured does not depend on the host.
+    Counted,
+}
+
 /// A machine to boot.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -33,6 +44,8 @@ pub struct Machine {
     pub cpus: u32,
     /// Options for the kernel; see runtime/testkernel/README.md.
     pub options: String,
+    /// How its time passes.
+    pub pace: Pace,
     /// The whole run is killed after this, times the machine's factor.
     pub limit: Duration,
     /// Where sockets and log go. Paths of sockets are limited to about 100 bytes.
@@ -63,12 +76,10 @@ impl Machine {
         let cpus = self.cpus.to_string();
         let mut arguments = Vec::new();
         for text in [
-            // No ACPI and no PCI, PVH boot straight into the kernel; software CPUs, a thread each,
-            // because that runs everywhere.
+            // No ACPI and no PCI, PVH boot straight into the kernel; software CPUs, because those
+            // run everywhere.
             "-M",
             "microvm,auto-kernel-cmdline=off",
-            "-accel",
-            "tcg,thread=multi",
             "-cpu",
             "max",
             "-smp",
@@ -98,6 +109,15 @@ impl Machine {
         ] {
             arguments.push(word(text));
         }
+        arguments.extend(match self.pace {
+            Pace::Free => vec![word("-accel"), word("tcg,thread=multi")],
+            Pace::Counted => vec![
+                word("-accel"),
+                word("tcg,thread=single"),
+                word("-icount"),
+                word("shift=0,sleep=off"),
+            ],
+        });
         let socket = |id: &str, path: &Path| {
             with_path(
                 &format!("socket,id={id},path="),

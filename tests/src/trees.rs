@@ -70,6 +70,34 @@ impl Trees {
         self.make(&self.original(), None)
     }
 
+    /// Copies the target's source to `source`, lets `change` change the copy, and builds it as `tree`.
+    ///
+    /// # Errors
+    /// When it cannot be copied or changed, or make fails.
+    pub fn build_changed(
+        &self,
+        tree: &Path,
+        source: &Path,
+        change: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<()> {
+        let absolute = self.copy_source(source)?;
+        change(&absolute)?;
+        self.make(tree, Some(source))
+    }
+
+    /// Copies the target's source to `source`, whatever was there; gives its path from anywhere.
+    fn copy_source(&self, source: &Path) -> Result<PathBuf> {
+        let absolute = self.shell.folder.join(source);
+        if absolute.exists() {
+            fs::remove_dir_all(&absolute).with_context(|| absolute.display().to_string())?;
+        }
+        let parent = absolute.parent().context("the source lies in a folder")?;
+        fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
+        self.shell
+            .run(&Line::new("cp").arg("-r").arg(TARGET).arg(source))?;
+        Ok(absolute)
+    }
+
     /// Applies `fixtures/target/patches/PATCH.patch` to a copy of the source and builds that; gives
     /// the folder of the source and that of the tree.
     ///
@@ -78,14 +106,7 @@ impl Trees {
     pub fn build_patched(&self, patch: &str) -> Result<(PathBuf, PathBuf)> {
         let source = self.out.join("source").join(patch);
         let tree = self.out.join("patched").join(patch);
-        let absolute = self.shell.folder.join(&source);
-        if absolute.exists() {
-            fs::remove_dir_all(&absolute).with_context(|| absolute.display().to_string())?;
-        }
-        let parent = absolute.parent().context("the source lies in a folder")?;
-        fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
-        self.shell
-            .run(&Line::new("cp").arg("-r").arg(TARGET).arg(&source))?;
+        self.copy_source(&source)?;
         self.shell.run(
             &Line::new("patch")
                 .arg("-s")
@@ -148,6 +169,8 @@ impl Trees {
             .arg("-O1")
             .arg("-I")
             .arg(source.join("include"))
+            .arg("-I")
+            .arg("runtime/include")
             .arg("-o")
             .arg(&program)
             .arg(self.out.join("expected.c"));

@@ -8,7 +8,7 @@ mod booted;
 
 use anyhow::{Context, Result};
 use booted::bench::{Bench, CheckFunction};
-use booted::{actions, attacks, contents, rounds, uploads};
+use booted::{actions, attacks, code, contents, rounds, stops, uploads};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::env;
 use std::sync::{Arc, Mutex};
@@ -48,7 +48,9 @@ fn plan() -> Vec<(u32, Vec<&'static Check>)> {
         actions::CHECKS,
         contents::CHECKS,
         uploads::CHECKS,
+        code::CHECKS,
         attacks::CHECKS,
+        stops::SHORT,
         rounds::SHORT,
     ]
     .into_iter()
@@ -56,13 +58,14 @@ fn plan() -> Vec<(u32, Vec<&'static Check>)> {
     .collect();
     if env::var_os(MANY_VARIABLE).is_some() {
         vec![
-            (4, rounds::LONG.iter().collect()),
+            (4, stops::LONG.iter().chain(rounds::LONG).collect()),
             (16, rounds::FEW.iter().collect()),
             (64, rounds::FEW.iter().collect()),
         ]
     } else {
         vec![
-            (2, short.clone()),
+            // What ends the run of a kernel once, and last.
+            (2, short.iter().copied().chain(code::FAULTS).collect()),
             (4, short.into_iter().chain(rounds::MEDIUM).collect()),
         ]
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use goblin::elf::{Elf, Sym};
 use xsplice_tests::kernel::Kernel;
-use xsplice_tests::qemu::{End, Machine};
+use xsplice_tests::qemu::{End, Machine, Pace};
 use xsplice_tests::shell::{Echo, Shell};
 use xsplice_tests::trees::Trees;
 
@@ -33,6 +33,7 @@ fn machine(folder: &tempfile::TempDir, options: &str, limit: Duration) -> Machin
         kernel: kernel(),
         cpus: 2,
         options: options.to_owned(),
+        pace: Pace::Free,
         limit,
         folder: folder.path().to_owned(),
     }

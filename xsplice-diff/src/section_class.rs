@@ -1,7 +1,7 @@
 //! What a section is for, decided by its name and flags. Everything else asks here, so that a
 //! section that nobody has thought of has one fallback: ordinary data whose changes are refused.
 
-use xsplice_abi::Profile;
+use xsplice_abi::{Profile, section};
 
 use crate::object::Section;
 use crate::special_sections::{self, Table};
@@ -31,9 +31,9 @@ pub enum SectionClass {
     Special(&'static Table),
     /// Code that belongs to the entries of a special section.
     SpecialCode,
-    /// Pointers to hooks.
+    /// Pointers to hooks, or in-place words.
     Hook,
-    /// Hooks of another ABI than the one asked for.
+    /// The same of another ABI than the one asked for.
     ForeignHook,
     /// Thread-local storage.
     ThreadLocal,
@@ -190,15 +190,14 @@ fn noise(name: &str) -> Option<&'static str> {
 }
 
 fn hook(name: &str, abi: &Profile) -> Option<SectionClass> {
-    if name
-        .strip_prefix(abi.prefix)
-        .is_some_and(|rest| rest.starts_with(xsplice_abi::section::HOOKS))
-    {
+    // In-place words are written by the author for the loader, as hooks are.
+    let is_for_loader = |rest: &str| rest.starts_with(section::HOOKS) || rest == section::WORDS;
+    if name.strip_prefix(abi.prefix).is_some_and(is_for_loader) {
         return Some(SectionClass::Hook);
     }
     xsplice_abi::profile::ALL
         .iter()
         .filter_map(|profile| name.strip_prefix(profile.prefix))
-        .any(|rest| rest.starts_with(xsplice_abi::section::HOOKS))
+        .any(is_for_loader)
         .then_some(SectionClass::ForeignHook)
 }

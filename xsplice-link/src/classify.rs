@@ -188,6 +188,12 @@ pub fn hook_section(abi: &Profile, kind: HookKind) -> String {
     format!("{}{}{}", abi.prefix, section::HOOKS, kind.name())
 }
 
+/// Whether a section of the payload holds words that are changed in place.
+#[must_use]
+pub fn is_words(name: &str, abi: &Profile) -> bool {
+    abi.words == Words::Known && name.strip_prefix(abi.prefix) == Some(section::WORDS)
+}
+
 /// The hook that a section of the payload holds.
 #[must_use]
 pub fn hook_of(name: &str, abi: &Profile) -> Option<HookKind> {

@@ -77,15 +77,15 @@ pub fn link(
         &mut refusals,
     );
     drop(resolver);
-    let has_hooks = layout
-        .sections
-        .iter()
-        .any(|section| classify::hook_of(&section.name, options.abi).is_some());
-    if plans.is_empty() && !has_hooks && refusals.is_empty() {
+    let does_something = layout.sections.iter().any(|section| {
+        let name = &section.name;
+        classify::hook_of(name, options.abi).is_some() || classify::is_words(name, options.abi)
+    });
+    if plans.is_empty() && !does_something && refusals.is_empty() {
         refusals.push(Refusal::new(
             RefusalCode::Nothing,
             "payload",
-            "nothing to patch: the extracts hold neither a function to replace nor a hook",
+            "nothing to patch: the extracts hold no function to replace, no hook and no word",
         ));
     }
     Refusals(refusals).into_result()?;

@@ -97,14 +97,21 @@ pub fn mask_legacy() {
 pub fn calibrate() {
     write(register::TIMER_DIVIDE, DIVIDE_BY_1);
     write(register::LVT_TIMER, 1 << 16);
-    write(register::TIMER_INITIAL, u32::MAX);
+    // As the clock's own rate: until two measurements agree.
+    if let Some(hz) = clock::agreed(measure_hz) {
+        TIMER_HZ.store(u32::try_from(hz).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+}
+
+/// One measurement of the timer's clock in Hz.
+fn measure_hz() -> Option<u64> {
     let start_ns = clock::now_ns();
+    write(register::TIMER_INITIAL, u32::MAX);
     clock::spin_ns(5_000_000);
     let ticks = u64::from(u32::MAX - read(register::TIMER_CURRENT));
     let elapsed_ns = clock::now_ns().saturating_sub(start_ns).max(1);
     write(register::TIMER_INITIAL, 0);
-    let hz = ticks.saturating_mul(1_000_000_000) / elapsed_ns;
-    TIMER_HZ.store(u32::try_from(hz).unwrap_or(u32::MAX), Ordering::Relaxed);
+    Some(ticks.saturating_mul(1_000_000_000) / elapsed_ns)
 }
 
 /// Starts this CPU's periodic timer at `hz`; 0 stops it.

@@ -30,9 +30,37 @@ pub fn tsc() -> u64 {
 }
 
 /// Measures the time-stamp counter's rate. Called once, by the first CPU.
+///
+/// A host that takes the CPU away in the middle makes a measurement wrong, so it is repeated until
+/// two agree.
 pub fn calibrate() {
-    let start = tsc();
-    TSC_START.store(start, Ordering::Relaxed);
+    TSC_START.store(tsc(), Ordering::Relaxed);
+    if let Some(hz) = agreed(measure_hz) {
+        TSC_HZ.store(hz, Ordering::Relaxed);
+    }
+}
+
+/// How often a measurement is repeated at most.
+const MEASUREMENTS_MAX: usize = 50;
+/// Two measurements agree that differ by less than one part in so many.
+const AGREEMENT: u64 = 100;
+
+/// The first result of `measure` that the one before agrees with, else the last one; `None` when
+/// there is none.
+pub fn agreed(mut measure: impl FnMut() -> Option<u64>) -> Option<u64> {
+    let mut before = measure()?;
+    for _ in 1..MEASUREMENTS_MAX {
+        let now = measure()?;
+        if now.abs_diff(before) <= now / AGREEMENT {
+            return Some(now);
+        }
+        before = now;
+    }
+    Some(before)
+}
+
+/// One measurement of the time-stamp counter's rate in Hz; `None` when the i8254 does not count.
+fn measure_hz() -> Option<u64> {
     arm_pit(u16::MAX);
     let (first, tsc_first) = (pit_count(), tsc());
     // A stopped timer must not stop the boot.
@@ -41,16 +69,11 @@ pub fn calibrate() {
         let elapsed = u64::from(first.wrapping_sub(pit_count()));
         let now = tsc();
         if elapsed >= PIT_TICKS {
-            let hz =
-                u128::from(now.wrapping_sub(tsc_first)) * u128::from(PIT_HZ) / u128::from(elapsed);
-            TSC_HZ.store(
-                u64::try_from(hz).unwrap_or(TSC_HZ_FALLBACK),
-                Ordering::Relaxed,
-            );
-            return;
+            let ticks = u128::from(now.wrapping_sub(tsc_first));
+            return u64::try_from(ticks * u128::from(PIT_HZ) / u128::from(elapsed)).ok();
         }
         if now > give_up {
-            return;
+            return None;
         }
     }
 }

@@ -2,20 +2,23 @@
 //!
 //! | command | does | answers |
 //! |---|---|---|
-//! | `stats` | | a line a CPU: `cpu= calls= timers= nmis= delivered= kicks= safe_points= last_value=` |
+//! | `stats` | | a line a CPU: `cpu= calls= timers= nmis= delivered= kicks= safe_points= delayed= last_value=` |
 //! | `values` | calls each function that workers check | a line a check: `name=value` |
-//! | `nmi on`, `nmi off` | the last CPU sends NMIs to all, interrupts off or not | `nmis= held=` |
+//! | `nmi on`, `nmi off`, `nmi` | the last CPU sends NMIs to all, interrupts off or not | `nmis= delivered= held=` |
 //! | `timer HZ` | sets the timer of every CPU but the one that sends NMIs; 0 stops it | |
 //! | `hang CPU MS` | that CPU spins with interrupts off | |
-//! | `slow-leave CPU MS` | that CPU takes so long when it next serialises | |
+//! | `slow-stop CPU MS` | that CPU, as a follower, takes so long before it next acknowledges | |
+//! | `slow-leave CPU MS` | that CPU, as a follower, takes so long when it next serialises | |
+//! | `release CPU` | ends these three early | |
 //! | `bug N` | warns if N is odd | `value= warnings= kind= file= line= address=` |
 //! | `fault ADDRESS` | reads a word there (hexadecimal) | `error= value= fixups=` |
 //! | `alternative` | | `path=` |
 //! | `tickets` | | `tickets=` |
-//! | `pages` | | `mapped= taken= heap=` |
+//! | `pages` | | `mapped= taken= heap= symbols=` (of payloads) |
 //! | `mappings` | counts page-table entries by what they allow | `rx= r= rw= wx=` |
 //! | `storm NAME ROUNDS MS` | the last CPU applies, the first reverts that payload, so often each, with this timeout | |
 //! | `storm` | | `running=` and what came of the calls |
+//! | `times` | | when each part of the last action happened, in ns: `requested= stopped= released= running=` |
 //! | `zone` | | `ticks=` of the time-stamp counter that the last action masked NMIs for |
 //! | `write ADDRESS` | writes to read-only memory (hexadecimal) | nothing: the run ends with status 35 |
 //! | `execute ADDRESS` | jumps into data (hexadecimal) | nothing: the run ends with status 35 |
@@ -31,7 +34,7 @@ use xsplice_abi::errno::Errno;
 
 use crate::cpu::TimerSetting;
 use crate::platform::{self, KernelRuntime};
-use crate::{cpu, exit, heap, nmi, options, pages, paging, storm, tables, target};
+use crate::{cpu, delays, exit, heap, nmi, options, pages, paging, storm, tables, target};
 
 /// Runs the command in `line`. Unknown commands and arguments that make no sense are -EINVAL.
 pub fn run(runtime: &KernelRuntime, line: &[u8]) -> Result<String, Errno> {
@@ -54,6 +57,7 @@ pub fn run(runtime: &KernelRuntime, line: &[u8]) -> Result<String, Errno> {
             });
             Ok(nmis())
         }
+        ("nmi", [None, ..]) => Ok(nmis()),
         ("timer", [Some(hz), None, _]) => {
             let hz = number(hz)?;
             for (_, cpu) in cpu::all().filter(|(_, cpu)| !cpu.sends_nmis()) {
@@ -61,14 +65,18 @@ pub fn run(runtime: &KernelRuntime, line: &[u8]) -> Result<String, Errno> {
             }
             Ok(String::new())
         }
-        ("hang", [Some(which), Some(ms), None]) => {
-            by_number(which)?.hang_ns.store(milliseconds(ms)?, Relaxed);
+        (what @ ("hang" | "slow-stop" | "slow-leave"), [Some(which), Some(ms), None]) => {
+            let cpu = by_number(which)?;
+            let wanted = match what {
+                "hang" => &cpu.hang_ns,
+                "slow-stop" => &cpu.slow_stop_ns,
+                _ => &cpu.slow_leave_ns,
+            };
+            delays::ask(cpu, wanted, milliseconds(ms)?);
             Ok(String::new())
         }
-        ("slow-leave", [Some(which), Some(ms), None]) => {
-            by_number(which)?
-                .slow_leave_ns
-                .store(milliseconds(ms)?, Relaxed);
+        ("release", [Some(which), None, _]) => {
+            delays::end(by_number(which)?);
             Ok(String::new())
         }
         ("bug", [Some(value), None, _]) => Ok(bug(number(value)?)),
@@ -85,8 +93,9 @@ pub fn run(runtime: &KernelRuntime, line: &[u8]) -> Result<String, Errno> {
         ("pages", [None, ..]) => {
             let (mapped, taken) = pages::used();
             Ok(format!(
-                "mapped={mapped} taken={taken} heap={}\n",
-                heap::used_bytes()
+                "mapped={mapped} taken={taken} heap={} symbols={}\n",
+                heap::used_bytes(),
+                runtime.payload_symbols()
             ))
         }
         ("mappings", [None, ..]) => {
@@ -100,6 +109,13 @@ pub fn run(runtime: &KernelRuntime, line: &[u8]) -> Result<String, Errno> {
             Ok(String::new())
         }
         ("storm", [None, ..]) => Ok(format!("{}", storm::Progress)),
+        ("times", [None, ..]) => {
+            let times = runtime.milestones();
+            Ok(format!(
+                "requested={} stopped={} released={} running={}\n",
+                times.requested_ns, times.stopped_ns, times.released_ns, times.running_ns
+            ))
+        }
         ("zone", [None, ..]) => Ok(format!("ticks={}\n", platform::zone_ticks())),
         ("write", [Some(address), None, _]) => {
             let address = hexadecimal(address)? as *mut u8;
@@ -157,7 +173,13 @@ fn set_nmis(setting: TimerSetting) {
 
 fn nmis() -> String {
     let total: u64 = cpu::all().map(|(_, cpu)| cpu.nmis.load(Relaxed)).sum();
-    format!("nmis={total} held={}\n", nmi::held_ever())
+    let delivered: u64 = cpu::all()
+        .map(|(_, cpu)| cpu.nmis_delivered.load(Relaxed))
+        .sum();
+    format!(
+        "nmis={total} delivered={delivered} held={}\n",
+        nmi::held_ever()
+    )
 }
 
 fn stats() -> String {
@@ -166,13 +188,14 @@ fn stats() -> String {
         // Writing to a string never fails.
         let _ = writeln!(
             text,
-            "cpu={number} calls={} timers={} nmis={} delivered={} kicks={} safe_points={} last_value={:#x}",
+            "cpu={number} calls={} timers={} nmis={} delivered={} kicks={} safe_points={} delayed={} last_value={:#x}",
             cpu.calls.load(Relaxed),
             cpu.timers.load(Relaxed),
             cpu.nmis.load(Relaxed),
             cpu.nmis_delivered.load(Relaxed),
             cpu.kicks.load(Relaxed),
             cpu.safe_points.load(Relaxed),
+            u8::from(cpu.is_delayed.load(Relaxed)),
             cpu.last_value.load(Relaxed)
         );
     }

@@ -38,8 +38,16 @@ pub struct Cpu {
     pub last_value: AtomicU32,
     /// How long it is to spin with interrupts off at its next turn, in nanoseconds; a test sets it.
     pub hang_ns: AtomicU64,
-    /// How long it is to take when it next serialises, in nanoseconds; a test sets it.
+    /// How long it is to take, as a follower, before it next holds interrupts back, in nanoseconds;
+    /// a test sets it.
+    pub slow_stop_ns: AtomicU64,
+    /// How long it is to take, as a follower, when it next serialises, in nanoseconds; a test sets
+    /// it.
     pub slow_leave_ns: AtomicU64,
+    /// Whether it is spending one of these.
+    pub is_delayed: AtomicBool,
+    /// Set to end what it is spending.
+    pub delay_ends: AtomicBool,
     /// What its timer is to do, packed; see [`Cpu::set_timer`].
     timer_wanted: AtomicU32,
     /// What its timer does, packed.
@@ -96,7 +104,10 @@ impl Cpu {
             safe_points: AtomicU64::new(0),
             last_value: AtomicU32::new(0),
             hang_ns: AtomicU64::new(0),
+            slow_stop_ns: AtomicU64::new(0),
             slow_leave_ns: AtomicU64::new(0),
+            is_delayed: AtomicBool::new(false),
+            delay_ends: AtomicBool::new(false),
             timer_wanted: AtomicU32::new(0),
             timer_set: AtomicU32::new(0),
         }

@@ -16,6 +16,7 @@ mod clock;
 mod commands;
 mod cpu;
 mod debugcon;
+mod delays;
 mod exit;
 mod exports;
 mod features;
@@ -35,6 +36,7 @@ mod tables;
 mod target;
 mod tlb;
 mod trap;
+mod words;
 mod work;
 
 use alloc::vec::Vec;

@@ -9,6 +9,8 @@ use crate::apic::{self, Tick};
 use crate::cpu::{self, Cpu};
 
 static HOLD: AtomicBool = AtomicBool::new(false);
+/// The CPU that held them last.
+static HOLDER: AtomicU32 = AtomicU32::new(NOBODY);
 static HELD_EVER: AtomicU64 = AtomicU64::new(0);
 /// The CPU that sends NMIs to all others, or [`NOBODY`].
 static SENDER: AtomicU32 = AtomicU32::new(NOBODY);
@@ -16,7 +18,14 @@ const NOBODY: u32 = u32::MAX;
 
 /// From now on NMIs are noted, not handled.
 pub fn hold() {
+    HOLDER.store(cpu::current_number(), Ordering::SeqCst);
     HOLD.store(true, Ordering::SeqCst);
+}
+
+/// The CPU that has NMIs held at this moment: the master of a rendezvous.
+pub fn holder() -> Option<u32> {
+    HOLD.load(Ordering::SeqCst)
+        .then(|| HOLDER.load(Ordering::SeqCst))
 }
 
 /// NMIs are handled again; those noted meanwhile are delivered.

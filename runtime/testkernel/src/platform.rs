@@ -18,7 +18,7 @@ use xsplice_runtime::{Base, Policy, Runtime};
 
 use crate::debugcon::log;
 use crate::paging::{self, PAGE};
-use crate::{apic, clock, cpu, features, image, nmi, pages, tlb};
+use crate::{apic, clock, cpu, delays, features, image, nmi, pages, tlb, words};
 
 /// The test kernel's runtime.
 pub type KernelRuntime = Runtime<'static, Machine>;
@@ -87,6 +87,11 @@ pub fn zone_ticks() -> u64 {
     ZONE_TICKS.load(Ordering::Relaxed)
 }
 
+/// Whether this CPU follows in a rendezvous that has come as far as to mask NMIs.
+fn follows() -> bool {
+    nmi::holder().is_some_and(|master| master != cpu::current_number())
+}
+
 /// The machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Machine;
@@ -128,6 +133,9 @@ impl Platform for Machine {
     }
 
     fn interrupts_off(&self) -> Interrupts {
+        if follows() {
+            delays::spend(&cpu::current().slow_stop_ns);
+        }
         let before = interrupts::are_enabled();
         interrupts::disable();
         if before {
@@ -156,20 +164,15 @@ impl Platform for Machine {
     }
 
     fn serialise(&self) {
-        let slow_ns = cpu::current().slow_leave_ns.swap(0, Ordering::Relaxed);
-        if slow_ns != 0 {
-            clock::spin_ns(slow_ns);
+        if follows() {
+            delays::spend(&cpu::current().slow_leave_ns);
         }
         let _ = core::arch::x86_64::__cpuid(0);
     }
 
     fn read(&self, address: u64, into: &mut [u8]) -> Result<(), MemoryFault> {
-        let fault = MemoryFault { address };
-        let end = address.checked_add(into.len() as u64).ok_or(fault)?;
-        let whole = image::text().start..image::data().end;
-        let in_image = whole.start <= address && end <= whole.end;
-        if !in_image && !pages::is_mapped(address, into.len() as u64) {
-            return Err(fault);
+        if !is_mapped(address, into.len()) {
+            return Err(MemoryFault { address });
         }
         for (byte, address) in into.iter_mut().zip(address..) {
             // SAFETY: the byte is mapped (checked above); volatile, as others may write to data
@@ -179,15 +182,38 @@ impl Platform for Machine {
         Ok(())
     }
 
+    /// Compares in place, in the largest steps: this is asked of every record while all CPUs stand
+    /// still.
+    #[inline]
+    fn holds(&self, address: u64, bytes: &[u8]) -> bool {
+        // SAFETY: the bytes were read before (`read` has judged them), and what the image and the
+        // payloads in use have is not unmapped.
+        unsafe { words::hold(address, bytes) }
+    }
+
+    fn open_text(&self, _quiesced: &Quiesced) {
+        // SAFETY: clears write protection alone; `close_text` puts it back. Interrupts are off and
+        // NMIs held, so that no other code of this CPU writes meanwhile.
+        unsafe { Cr0::update(|flags| flags.remove(Cr0Flags::WRITE_PROTECT)) };
+    }
+
+    fn close_text(&self, _quiesced: &Quiesced) {
+        // SAFETY: sets write protection, as it is everywhere outside of `open_text`.
+        unsafe { Cr0::update(|flags| flags.insert(Cr0Flags::WRITE_PROTECT)) };
+    }
+
+    #[inline]
     fn write_text(&self, _quiesced: &Quiesced, address: u64, bytes: &[u8]) {
-        write_protected(address, bytes);
+        // SAFETY: (1) the bytes were read before (`read` has judged them), and text is open, else
+        // the fault ends the run; (2) no reference covers text; (3) every other CPU stands at its
+        // safe point.
+        unsafe { words::store(address, bytes) };
     }
 
     fn write_word(&self, _quiesced: &Quiesced, address: u64, value: u64) {
         assert!(address.is_multiple_of(8), "words are aligned");
-        let _open = OpenText::new();
-        // SAFETY: (1) the word was read before, so it is mapped; (2) it is aligned (checked); (3)
-        // every other CPU stands at its safe point.
+        // SAFETY: (1) the word was read before, so it is mapped, and text is open; (2) it is
+        // aligned (checked); (3) every other CPU stands at its safe point.
         unsafe { core::ptr::write_volatile(address as *mut u64, value) };
     }
 
@@ -282,7 +308,8 @@ fn page_count(region: Region) -> usize {
     usize::try_from(region.bytes / PAGE).expect("regions fit the window")
 }
 
-/// While it lives, this CPU alone may write to read-only pages, and takes no interrupt.
+/// While it lives, this CPU may write to the read-only pages of a region that is being filled, and
+/// takes no interrupt.
 struct OpenText {
     flags: Cr0Flags,
     interrupts: bool,
@@ -309,19 +336,24 @@ impl Drop for OpenText {
     }
 }
 
-/// Writes where pages are read-only: text while all CPUs stand still, or a region that is not in
-/// use yet.
+/// Whether the image or payloads' regions have all of these bytes.
+fn is_mapped(address: u64, bytes: usize) -> bool {
+    let Some(end) = address.checked_add(bytes as u64) else {
+        return false;
+    };
+    let whole = image::text().start..image::data().end;
+    let in_image = whole.start <= address && end <= whole.end;
+    in_image || pages::is_mapped(address, bytes as u64)
+}
+
+/// Writes to a region that is not in use yet.
 fn write_protected(address: u64, bytes: &[u8]) {
-    let end = address + bytes.len() as u64;
-    let text = image::text();
     assert!(
-        text.start <= address && end <= text.end || pages::is_mapped(address, bytes.len() as u64),
-        "{address:#x} is neither text nor in a payload's region"
+        pages::is_mapped(address, bytes.len() as u64),
+        "{address:#x} is not in a payload's region"
     );
     let _open = OpenText::new();
-    for (&byte, address) in bytes.iter().zip(address..) {
-        // SAFETY: (1) mapped (checked above), writable while `_open` lives; (2) no reference
-        // covers text or a region that is not protected yet.
-        unsafe { core::ptr::write_volatile(address as *mut u8, byte) };
-    }
+    // SAFETY: (1) mapped (checked above), writable while `_open` lives; (2) no reference covers a
+    // region that is not protected yet.
+    unsafe { words::store(address, bytes) };
 }

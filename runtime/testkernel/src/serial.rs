@@ -236,19 +236,27 @@ impl Serial {
         Ok(serial)
     }
 
-    /// Handles control messages. Returns the index of a port that the host has just opened or
-    /// closed, if one was.
+    /// Handles the control messages that have arrived. Returns the index of the first port that the
+    /// host has just opened or closed; to be called until it says `None`.
     pub fn poll_control(&mut self) -> Option<usize> {
-        let message = self
-            .control_in
-            .poll(&mut self.transport, |bytes| {
-                Ok(ControlMessage::read_from_prefix(bytes)
-                    .ok()
-                    .map(|(message, _)| message))
-            })
-            .ok()
-            .flatten();
-        let changed = message.and_then(|message| self.handle(message));
+        let mut changed = None;
+        while changed.is_none() {
+            let message = self
+                .control_in
+                .poll(&mut self.transport, |bytes| {
+                    Ok(ControlMessage::read_from_prefix(bytes)
+                        .ok()
+                        .map(|(message, _)| message))
+                })
+                .ok()
+                .flatten();
+            match message {
+                // Not every message is about a port: what comes behind must not wait for the data
+                // of a connection that it announces.
+                Some(message) => changed = self.handle(message),
+                None => break,
+            }
+        }
         if self.control_out.is_idle()
             && let Some(message) = self.control_waiting.pop_front()
         {

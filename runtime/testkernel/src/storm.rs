@@ -30,8 +30,8 @@ struct Tally {
     refused: u64,
     /// Calls that failed in any other way.
     other: u64,
-    /// Whether an action of this CPU is under way.
-    is_waiting: bool,
+    /// The epoch in which an action of this CPU was scheduled that is under way.
+    waiting: Option<u64>,
 }
 
 impl Tally {
@@ -41,7 +41,7 @@ impl Tally {
         busy: 0,
         refused: 0,
         other: 0,
-        is_waiting: false,
+        waiting: None,
     };
 }
 
@@ -81,7 +81,7 @@ impl fmt::Display for Progress {
         let tallies = [("apply", *APPLYING.lock()), ("revert", *REVERTING.lock())];
         let is_running = tallies
             .iter()
-            .any(|(_, tally)| tally.is_waiting || tally.done < rounds);
+            .any(|(_, tally)| tally.waiting.is_some() || tally.done < rounds);
         write!(out, "running={}", u8::from(is_running))?;
         for (what, tally) in tallies {
             let Tally {
@@ -115,7 +115,7 @@ pub fn turn(runtime: &KernelRuntime, number: u32) {
         return;
     };
     let tally = &mut *tally.lock();
-    if tally.done >= plan.rounds && !tally.is_waiting {
+    if tally.done >= plan.rounds && tally.waiting.is_none() {
         return;
     }
     let mut get = Operation::with(
@@ -130,16 +130,19 @@ pub fn turn(runtime: &KernelRuntime, number: u32) {
         return;
     }
     let status = get.read::<Get>().status;
-    if tally.is_waiting && status.rc.get() != Errno::EAGAIN.negated() {
-        tally.is_waiting = false;
-        if status.rc.get() == 0 {
+    // The two kinds alternate, so that the epoch has changed if and only if it was done; the result
+    // may be that of the other CPU's next action by now.
+    if let Some(epoch) = tally.waiting {
+        if runtime.epoch() != epoch {
+            tally.waiting = None;
             tally.done += 1;
-        } else {
+        } else if status.rc.get() != Errno::EAGAIN.negated() {
+            tally.waiting = None;
             tally.failed += 1;
         }
     }
     // At once when the state is the one to leave: the other CPU's action may not be over yet.
-    if tally.is_waiting || tally.done >= plan.rounds || status.state.get() != from {
+    if tally.waiting.is_some() || tally.done >= plan.rounds || status.state.get() != from {
         return;
     }
     let mut operation = Operation::with(
@@ -151,8 +154,9 @@ pub fn turn(runtime: &KernelRuntime, number: u32) {
             ..Action::default()
         },
     );
+    let epoch = runtime.epoch();
     match Errno::from_return(call(runtime, &mut operation, &plan.name)) {
-        None => tally.is_waiting = true,
+        None => tally.waiting = Some(epoch),
         Some(Errno::EBUSY | Errno::EAGAIN) => tally.busy += 1,
         Some(Errno::EINVAL) => tally.refused += 1,
         Some(_) => tally.other += 1,

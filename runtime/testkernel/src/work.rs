@@ -13,7 +13,7 @@ use crate::cpu::{self, Cpu, TimerSetting};
 use crate::debugcon::log;
 use crate::platform::{self, KernelRuntime};
 use crate::target::{self, CHECKS};
-use crate::{apic, clock, nmi, options, storm};
+use crate::{apic, clock, delays, nmi, options, storm};
 
 /// Results that did not agree.
 static WRONG: AtomicU64 = AtomicU64::new(0);
@@ -83,9 +83,8 @@ fn obey(cpu: &Cpu) {
         }
         Some(TimerSetting::Nmi { hz }) => nmi::start_sending(hz),
     }
-    let hang_ns = cpu.hang_ns.swap(0, Ordering::Relaxed);
-    if hang_ns != 0 {
-        x86_64::instructions::interrupts::without_interrupts(|| clock::spin_ns(hang_ns));
+    if cpu.hang_ns.load(Ordering::Relaxed) != 0 {
+        x86_64::instructions::interrupts::without_interrupts(|| delays::spend(&cpu.hang_ns));
     }
 }
 

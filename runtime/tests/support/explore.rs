@@ -1,28 +1,41 @@
 //! Exhaustive search of a model's states, breadth first, so that what it finds is shortest.
+//!
+//! Of each state it keeps a fingerprint and by which step of which state it was reached; the way
+//! to a fault is walked again to be printed.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 /// Something with states and steps between them.
 pub trait Model {
     /// One state.
     type State: Clone + Hash;
+    /// What happens in one step, for traces.
+    type Step: Display;
 
     /// Where it begins.
     fn initial(&self) -> Self::State;
-    /// Every step from a state: what happens, and either the next state or what is violated.
-    fn steps(&self, state: &Self::State, steps: &mut Vec<(String, Result<Self::State, String>)>);
+    /// Every step from a state, always in the same order: what happens, and either the next state
+    /// or what is violated.
+    fn steps(&self, state: &Self::State, steps: &mut Steps<Self>);
     /// Whether everything that was asked for has been done and nobody is busy.
     fn is_at_rest(&self, state: &Self::State) -> bool;
 }
+
+/// Steps, and where each leads.
+pub type Steps<M> = Vec<(
+    <M as Model>::Step,
+    Result<<M as Model>::State, &'static str>,
+)>;
 
 /// What a search found.
 #[derive(Debug)]
 pub struct Report {
     pub states: usize,
     /// Violations by kind: how often, and the shortest way there.
-    pub violations: HashMap<String, (usize, Vec<String>)>,
+    pub violations: HashMap<&'static str, (usize, Vec<String>)>,
     /// States from which rest cannot be reached, and the shortest way to one.
     pub stuck: usize,
     pub stuck_trace: Vec<String>,
@@ -118,16 +131,18 @@ fn fingerprint(state: &impl Hash) -> (u64, u64) {
     (hasher.0, hasher.1)
 }
 
+/// By which step a state was first reached: from which state, and its number there.
+type Reached = (u32, u16);
+
 /// Visits every state that can be reached.
 ///
 /// Panics beyond `limit` states: a search that is cut short proves nothing.
 pub fn explore<M: Model>(model: &M, limit: usize) -> Report {
     let mut index: HashMap<(u64, u64), u32, BuildHasherDefault<Seen>> = HashMap::default();
-    // By state: where it was first reached from, and by what.
-    let mut reached: Vec<(u32, String)> = vec![(u32::MAX, String::new())];
+    let mut reached: Vec<Reached> = vec![(u32::MAX, 0)];
     let mut backward: Vec<(u32, u32)> = Vec::new();
     let mut at_rest: Vec<u32> = Vec::new();
-    let mut violations: HashMap<String, (usize, Vec<String>)> = HashMap::new();
+    let mut violations: HashMap<&'static str, (usize, Reached)> = HashMap::new();
     let mut queue = VecDeque::new();
     let initial = model.initial();
     index.insert(fingerprint(&initial), 0);
@@ -139,16 +154,11 @@ pub fn explore<M: Model>(model: &M, limit: usize) -> Report {
         }
         steps.clear();
         model.steps(&state, &mut steps);
-        for (what, next) in steps.drain(..) {
+        for (number, (_, next)) in (0_u16..).zip(steps.drain(..)) {
             let next = match next {
                 Ok(next) => next,
                 Err(violated) => {
-                    let entry = violations.entry(violated).or_insert_with(|| {
-                        let mut way = trace(&reached, from);
-                        way.push(what);
-                        (0, way)
-                    });
-                    entry.0 += 1;
+                    violations.entry(violated).or_insert((0, (from, number))).0 += 1;
                     continue;
                 }
             };
@@ -156,7 +166,7 @@ pub fn explore<M: Model>(model: &M, limit: usize) -> Report {
             let to = *index.entry(fingerprint(&next)).or_insert(new);
             if to == new {
                 assert!(reached.len() < limit, "more than {limit} states");
-                reached.push((from, what));
+                reached.push((from, number));
                 queue.push_back((to, next));
             }
             if to != from {
@@ -165,25 +175,47 @@ pub fn explore<M: Model>(model: &M, limit: usize) -> Report {
         }
     }
     let stuck = cannot_reach(&at_rest, &mut backward, reached.len());
+    let violations = violations.into_iter().map(|(violated, (count, last))| {
+        let mut way = way_to(&reached, last.0);
+        way.push(last.1);
+        (violated, (count, walk(model, &way)))
+    });
     Report {
         states: reached.len(),
-        violations,
+        violations: violations.collect(),
         stuck_trace: stuck
             .first()
-            .map_or_else(Vec::new, |first| trace(&reached, *first)),
+            .map_or_else(Vec::new, |first| walk(model, &way_to(&reached, *first))),
         stuck: stuck.len(),
     }
 }
 
-fn trace(reached: &[(u32, String)], mut at: u32) -> Vec<String> {
+/// The numbers of the steps that lead to a state.
+fn way_to(reached: &[Reached], mut at: u32) -> Vec<u16> {
     let mut way = Vec::new();
     while at != 0 {
-        let (from, what) = &reached[at as usize];
-        way.push(what.clone());
-        at = *from;
+        let (from, number) = reached[at as usize];
+        way.push(number);
+        at = from;
     }
     way.reverse();
     way
+}
+
+/// Makes these steps again and tells what happens.
+fn walk<M: Model>(model: &M, way: &[u16]) -> Vec<String> {
+    let mut state = model.initial();
+    let mut told = Vec::new();
+    for number in way {
+        let mut steps = Vec::new();
+        model.steps(&state, &mut steps);
+        let (what, next) = steps.swap_remove(usize::from(*number));
+        told.push(what.to_string());
+        if let Ok(next) = next {
+            state = next;
+        }
+    }
+    told
 }
 
 /// States from which none of `goals` can be reached, in the order in which they were found.

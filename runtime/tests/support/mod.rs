@@ -521,9 +521,13 @@ impl<P: Platform> Caller for Runtime<'_, P> {
 
 /// Bytes of memory at an address.
 pub fn peek(runtime: &Runtime<'_, MemoryPlatform>, address: u64, bytes: usize) -> Vec<u8> {
+    peek_on(runtime.platform(), address, bytes)
+}
+
+/// The same of any platform.
+pub fn peek_on(platform: &impl Platform, address: u64, bytes: usize) -> Vec<u8> {
     let mut into = vec![0; bytes];
-    runtime
-        .platform()
+    platform
         .read(address, &mut into)
         .expect("the test reads what is mapped");
     into

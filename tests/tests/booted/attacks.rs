@@ -1,9 +1,11 @@
 //! Callers without the right, and payloads that did not arrive as they were sent: an error, nothing
 //! changed, and the next upload works.
 
-use anyhow::{Result, ensure};
-use std::io::Write;
+use anyhow::{Context, Result, ensure};
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::{Duration, Instant};
 use xsplice_abi::Errno;
 use xsplice_abi::channel::{CALL_DUMP, CALL_INFO, CALL_TEST};
 use xsplice_abi::hypercall::{
@@ -12,11 +14,12 @@ use xsplice_abi::hypercall::{
 };
 use xsplice_ctl::calls::{ActionKind, State};
 use xsplice_runtime::channel::Frame;
-use xsplice_tests::kernel::Kernel;
+use xsplice_tests::kernel::{CPU_TIMEOUT, Kernel};
+use xsplice_tests::limit::scaled;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 
 use super::super::Check;
-use super::bench::{Bench, HELLO, HOT, Payload};
+use super::bench::{Bench, CPU_LIMIT, HELLO, HOT, Payload};
 
 pub const CHECKS: &[Check] = &[
     ("the unprivileged port is refused everything", unprivileged),
@@ -31,6 +34,14 @@ pub const CHECKS: &[Check] = &[
     (
         "an upload cut in the middle by closing the channel leaves nothing",
         cut,
+    ),
+    (
+        "a client killed between upload and apply leaves a payload that others may use",
+        killed_before_apply,
+    ),
+    (
+        "a client killed after it asked for an action does not stop it",
+        killed_after_asking,
     ),
     (
         "a frame with a flipped bit is dropped and the next one answered",
@@ -211,6 +222,75 @@ fn cut(bench: &mut Bench, cpus: u32) -> Result<()> {
             wire.len()
         );
     }
+    unharmed(bench, &kernel, &hello)
+}
+
+/// Sends a request to the end and is gone before the answer.
+fn send_and_die(kernel: &Kernel, operation: Operation, area: Vec<u8>) -> Result<()> {
+    let length = area.len();
+    let wire = Frame::sysctl(1, operation, area, length)?.encode()?;
+    let mut stream = UnixStream::connect(&kernel.socket)?;
+    stream.write_all(&wire)?;
+    // Until the kernel has read it, the host's end may not close: QEMU would drop what it holds.
+    stream.set_read_timeout(Some(scaled(CPU_LIMIT)?))?;
+    let answered = stream.read(&mut [0])?;
+    ensure!(answered == 1, "no answer began");
+    Ok(())
+}
+
+fn killed_before_apply(bench: &mut Bench, cpus: u32) -> Result<()> {
+    let (kernel, hello) = (bench.kernel(cpus)?, bench.payload(&HELLO)?);
+    let (operation, area) = upload(hello.name, &hello.bytes);
+    send_and_die(&kernel, operation, area)?;
+    ensure!(
+        kernel.states()? == [(hello.name.to_owned(), State::Checked)],
+        "{:?}",
+        kernel.states()?
+    );
+    let original = bench.original()?.extra_version;
+    ensure!(
+        kernel.info()?.get("extra") == Some(&original),
+        "in effect without an apply"
+    );
+    // Whoever comes next may go on with it, or take it out.
+    hello.act(&kernel, ActionKind::Apply)?;
+    hello.act(&kernel, ActionKind::Revert)?;
+    hello.act(&kernel, ActionKind::Unload)?;
+    unharmed(bench, &kernel, &hello)
+}
+
+fn killed_after_asking(bench: &mut Bench, cpus: u32) -> Result<()> {
+    let (kernel, hello) = (bench.kernel(cpus)?, bench.payload(&HELLO)?);
+    hello.upload(&kernel)?;
+    let (described, area) = named(hello.name);
+    let action = Action {
+        name: described,
+        cmd: U32::new(ACTION_APPLY),
+        timeout_ns: U32::new(CPU_TIMEOUT.ns),
+        ..Action::default()
+    };
+    send_and_die(&kernel, Operation::with(OP_ACTION, &action), area)?;
+    let deadline = Instant::now() + scaled(CPU_LIMIT)?;
+    let status = loop {
+        let status = kernel.get(hello.name)?.context("it is loaded")?;
+        if !status.in_progress() {
+            break status;
+        }
+        ensure!(Instant::now() < deadline, "it does not end");
+        thread::sleep(Duration::from_millis(10));
+    };
+    match Errno::from_return(status.rc) {
+        None => ensure!(status.state == State::Applied, "{status:?}"),
+        // A CPU did not come in time: nothing has changed.
+        Some(errno) => ensure!(
+            errno == Errno::EBUSY && status.state == State::Checked,
+            "{status:?}"
+        ),
+    }
+    if status.state == State::Applied {
+        hello.act(&kernel, ActionKind::Revert)?;
+    }
+    hello.act(&kernel, ActionKind::Unload)?;
     unharmed(bench, &kernel, &hello)
 }
 

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use xsplice_abi::Errno;
 use xsplice_ctl::calls::{ActionKind, State};
 use xsplice_tests::kernel::{Kernel, number};
-use xsplice_tests::qemu::{Machine, Running};
+use xsplice_tests::qemu::{End, Machine, Pace, Running};
 use xsplice_tests::shell::{Echo, Line, Shell};
 use xsplice_tests::tools;
 use xsplice_tests::trees::{Expected, Trees};
@@ -19,6 +19,9 @@ const MACHINE_LIMIT: Duration = Duration::from_secs(900);
 /// How long the kernel has to boot, and every CPU to show that it goes on. 64 CPUs on two take
 /// their time.
 pub const CPU_LIMIT: Duration = Duration::from_secs(60);
+
+/// How often a revert is asked for while CPUs do not come in time.
+const REVERTS: u32 = 20;
 
 /// Tries a claim on the machine with so many CPUs.
 pub type CheckFunction = fn(&mut Bench, u32) -> Result<()>;
@@ -94,6 +97,8 @@ pub const STATE: Wanted = Wanted {
 impl Bench {
     /// Runs a check on the machine with `cpus` CPUs, from a clean kernel to a clean kernel.
     pub fn run(&mut self, cpus: u32, check: CheckFunction) -> Result<()> {
+        // Machines of other checks are over: their CPUs would take the host's time from this one's.
+        self.machines.retain(|others, _| *others == cpus);
         let result = self
             .clean(cpus)
             .and_then(|()| check(self, cpus))
@@ -122,6 +127,7 @@ impl Bench {
                 kernel: built.trees.kernel(),
                 cpus,
                 options: "exit_after_ms=0".to_owned(),
+                pace: Pace::Free,
                 limit: MACHINE_LIMIT,
                 folder: built.folder.path().join(format!("machine{cpus}")),
             };
@@ -151,6 +157,15 @@ impl Bench {
     pub fn log(&mut self, cpus: u32) -> Result<String> {
         self.kernel(cpus)?;
         self.machines.get(&cpus).context("just booted")?.log()
+    }
+
+    /// Waits for the machine with `cpus` CPUs to end by itself, and gives its whole log.
+    pub fn end(&mut self, cpus: u32) -> Result<String> {
+        let mut running = self.machines.remove(&cpus).context("it was running")?;
+        let end = running.wait()?;
+        let log = running.log()?;
+        ensure!(end == End::Fault, "{end}: {log}");
+        Ok(log)
     }
 
     /// What the kernel says unpatched.
@@ -249,19 +264,35 @@ fn unload_all(kernel: &Kernel) -> Result<()> {
             break;
         }
         let mut reverted = false;
-        for name in &applied {
-            reverted |= kernel.act(ActionKind::Revert, name)?.is_ok();
+        // From the top, where a revert is not refused; the list is in the order of the uploads.
+        for name in applied.iter().rev() {
+            reverted |= revert_from_top(kernel, name)?;
         }
         ensure!(reverted, "none of {applied:?} can be reverted");
     }
     for name in in_state(kernel, State::Checked)? {
-        if let Err(errno) = kernel.act(ActionKind::Unload, &name)? {
+        if let Err(errno) = kernel.persist(ActionKind::Unload, &name)? {
             bail!("unload {name}: {errno}");
         }
     }
     let left = kernel.list()?;
     ensure!(left.is_empty(), "{left:?}");
     Ok(())
+}
+
+/// Reverts `name` if it is on top. -EBUSY says that it is not, or that a CPU did not come in time:
+/// the first is told by the status, which no action has touched then.
+fn revert_from_top(kernel: &Kernel, name: &str) -> Result<bool> {
+    for _ in 0..REVERTS {
+        if kernel.act(ActionKind::Revert, name)?.is_ok() {
+            return Ok(true);
+        }
+        let rc = kernel.get(name)?.map(|status| status.rc);
+        if rc != Some(Errno::EBUSY.negated()) {
+            return Ok(false);
+        }
+    }
+    Ok(false)
 }
 
 fn in_state(kernel: &Kernel, state: State) -> Result<Vec<String>> {
@@ -281,10 +312,10 @@ impl Payload {
         }
     }
 
-    /// Carries out an action; it must succeed.
+    /// Carries out an action; it must succeed, if not at once because a CPU came too late.
     pub fn act(&self, kernel: &Kernel, kind: ActionKind) -> Result<()> {
-        match kernel.act(kind, self.name)? {
-            Ok(()) => Ok(()),
+        match kernel.persist(kind, self.name)? {
+            Ok(_) => Ok(()),
             Err(errno) => bail!("{kind} {}: {errno}", self.name),
         }
     }

@@ -3,6 +3,8 @@
 pub mod actions;
 pub mod attacks;
 pub mod bench;
+pub mod code;
 pub mod contents;
 pub mod rounds;
+pub mod stops;
 pub mod uploads;
