@@ -11,6 +11,7 @@ use crate::build::Build;
 use crate::items::{ItemId, ItemKind};
 use crate::names;
 use crate::object::{Symbol, SymbolId, SymbolPlace};
+use crate::section_class::SectionClass;
 
 mod groups;
 mod static_locals;
@@ -90,9 +91,7 @@ pub fn is_content(build: &Build<'_>, item: ItemId) -> bool {
     let class = build.items.class(item);
     match build.items.item(item).kind {
         ItemKind::Content => true,
-        ItemKind::Gap => {
-            class.is_constant() || class == crate::section_class::SectionClass::SpecialCode
-        }
+        ItemKind::Gap => class.is_constant() || class == SectionClass::SpecialCode,
         ItemKind::Datum => {
             class.is_constant()
                 && build
@@ -171,10 +170,13 @@ fn starts<'b, 'data>(build: &'b Build<'data>) -> impl Iterator<Item = (&'b Symbo
         })
 }
 
-/// Whether two items can be the same thing at all.
+/// Whether two items can be the same thing at all. What the base had for its boot alone is gone,
+/// so that what stays in the patched build is new.
 fn compatible(original: &Build<'_>, o: ItemId, patched: &Build<'_>, p: ItemId) -> bool {
     let is_code = |kind| matches!(kind, ItemKind::Function | ItemKind::Label);
-    is_code(original.items.item(o).kind) == is_code(patched.items.item(p).kind)
+    let is_gone = original.items.class(o) == SectionClass::Init
+        && patched.items.class(p) != SectionClass::Init;
+    is_code(original.items.item(o).kind) == is_code(patched.items.item(p).kind) && !is_gone
 }
 
 /// Whether the compiler made the name up, so that it proves nothing.

@@ -4,12 +4,15 @@
 //! decide what must travel and what must be refused, carve the [`extract`] for the linker.
 #![forbid(unsafe_code)]
 
+pub mod boundary;
 pub mod build;
 pub mod carve;
 pub mod changes;
 pub mod command;
 pub mod compare;
+pub mod constructors;
 pub mod correlate;
+pub mod definitions;
 pub mod disassembly;
 pub mod error;
 pub mod explain;
@@ -17,9 +20,11 @@ pub mod extract;
 pub mod fall_through;
 pub mod include;
 pub mod items;
+pub mod kept_place;
 pub mod line_numbers;
 pub mod line_table;
 pub mod log_call;
+pub mod loose;
 pub mod names;
 pub mod object;
 pub mod options;
@@ -35,6 +40,7 @@ pub mod special_sections;
 pub mod strings;
 pub mod text;
 pub mod users;
+pub mod walked;
 mod wording;
 
 pub use error::{DiffError, ExtractError};
@@ -99,6 +105,36 @@ pub fn take_whole<'data>(
     Ok(diff)
 }
 
+/// Looks at an object that only the original tree has: what it takes away from tables and from
+/// other objects.
+///
+/// # Errors
+///
+/// When it is not a well-formed x86-64 object.
+pub fn drop_whole(
+    name: &str,
+    original: &[u8],
+    options: &Options,
+) -> Result<ObjectDiff<'static>, DiffError> {
+    let original = Build::new(name, original, options.abi).map_err(DiffError::in_original)?;
+    let diff = diff_builds(name, &original, &Build::empty(name), options);
+    Ok(ObjectDiff {
+        refusals: diff.refusals,
+        accepted: diff.accepted,
+        unsettled_names: diff.unsettled_names,
+        ..ObjectDiff::unchanged(name)
+    })
+}
+
+/// The weak symbols of an object that other objects see, defined or not, in order.
+///
+/// # Errors
+///
+/// When it is not a well-formed x86-64 object.
+pub fn weak_names<'data>(name: &str, object: &'data [u8]) -> Result<Vec<&'data str>, DiffError> {
+    Ok(definitions::weak_names(&ElfObject::parse(name, object)?))
+}
+
 /// Every function of one original object, for proving that the base was linked from it.
 ///
 /// # Errors
@@ -153,6 +189,8 @@ pub fn diff_builds<'data>(
         &patched_entries,
         &mut verdicts,
     );
+    let unsettled_names =
+        definitions::compare(name, &mut comparer, &changes, options, &mut verdicts);
     let inclusion = include(&comparer, &changes, &patched_entries, &mut verdicts);
     let travels = verdicts.refusals.is_empty() && !inclusion.items.is_empty();
     let extract = travels.then(|| {
@@ -172,6 +210,7 @@ pub fn diff_builds<'data>(
         special_sections: special_sections(name, patched, &inclusion),
         accepted: verdicts.accepted,
         refusals: verdicts.refusals,
+        unsettled_names,
         extract,
         ..ObjectDiff::unchanged(name)
     };

@@ -28,6 +28,7 @@ pub fn acceptable(code: RefusalCode) -> Option<&'static str> {
         RefusalCode::ChangedAssembly => "assembly",
         RefusalCode::CommonSymbol => "common",
         RefusalCode::AmbiguousStaticLocal => "static-local",
+        RefusalCode::DefinitionChanged => "definition",
         _ => return None,
     })
 }

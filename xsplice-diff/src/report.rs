@@ -24,6 +24,10 @@ pub struct ObjectDiff<'data> {
     pub accepted: Vec<Accepted>,
     /// Why no payload can be made. Not empty: no payload.
     pub refusals: Vec<Refusal>,
+    /// Names that are new to other objects, gone, or weak or not weak any more, in order; whether
+    /// that matters depends on other objects ([`crate::Options::weak_elsewhere`]).
+    #[serde(skip)]
+    pub unsettled_names: Vec<String>,
     /// What the linker needs; `None` when nothing travels or something was refused.
     #[serde(skip)]
     pub extract: Option<Extract<'data>>,
@@ -52,6 +56,7 @@ impl ObjectDiff<'_> {
             ignored: Vec::new(),
             accepted: Vec::new(),
             refusals: Vec::new(),
+            unsettled_names: Vec::new(),
             extract: None,
         }
     }
@@ -326,6 +331,10 @@ pub enum RefusalCode {
     MalformedHook,
     /// A symbol's kind (function, data) or binding changed so that it is no longer the same.
     SymbolKindChanged,
+    /// A name that other objects see stands for something else.
+    DefinitionChanged,
+    /// Which of two neighbouring variables something that travels refers to cannot be told.
+    AmbiguousTarget,
     /// The two objects were built for different machines or with different code models.
     ObjectsDiffer,
 }
