@@ -32,23 +32,32 @@ pub fn ambiguous(comparer: &Comparer<'_, '_>, source: ItemId, index: usize) -> O
         return None;
     }
     let place = patched.items.item(item);
-    if is_plain_access(patched, source, relocation) {
+    let access = access(patched, source, relocation);
+    if access == Access::Plain {
         return None;
     }
     let is_array = |other: &ItemId| patched.items.item(*other).size > SCALAR_BYTES;
     let at = u64::try_from(target.meant()).ok()?;
-    let other = if at == 0 {
+    let meant = place.offset.saturating_add(at);
+    let ends_there = || {
         before(patched, item)
-            .filter(|other| patched.items.item(*other).end() == place.offset)
+            .filter(|other| patched.items.item(*other).end() == meant)
             .filter(|other| refers_to(patched, source, *other))
-    } else {
-        let meant = place.offset.saturating_add(at);
-        behind(patched, item).filter(|other| {
-            let distance = patched.items.item(*other).offset.saturating_sub(meant);
-            (1..=BEFORE_START_BYTES).contains(&distance)
-        })
+            .filter(is_array)
     };
-    let other = other.filter(is_array)?;
+    let begins_soon = || {
+        let distance = |other: ItemId| patched.items.item(other).offset.saturating_sub(meant);
+        behind(patched, item)
+            .filter(|other| (1..=BEFORE_START_BYTES).contains(&distance(*other)))
+            .filter(is_array)
+    };
+    // Nothing is indexed that is no array.
+    let is_no_start = at != 0 || (access == Access::Indexed && place.size <= SCALAR_BYTES);
+    let other = if is_no_start {
+        begins_soon()
+    } else {
+        ends_there()
+    }?;
     if keep_distance(comparer, item, other) {
         return None;
     }
@@ -115,10 +124,19 @@ fn keep_distance(comparer: &Comparer<'_, '_>, one: ItemId, other: ItemId) -> boo
             == distance(patched.items.item(one), patched.items.item(other))
 }
 
-/// Whether a field is the whole address of what an instruction reads or writes. Such an access is
-/// to the variable that is named: nobody reads what lies behind an array. An address that is
-/// taken, or that an index is added to, may be meant otherwise.
-fn is_plain_access(build: &Build<'_>, source: ItemId, relocation: &Relocation) -> bool {
+/// How an instruction, or data, uses the address in a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    /// It reads or writes there. Such an access is to the variable that is named: nobody reads
+    /// what lies behind an array.
+    Plain,
+    /// It adds an index or a pointer first.
+    Indexed,
+    /// It takes the address.
+    Address,
+}
+
+fn access(build: &Build<'_>, source: ItemId, relocation: &Relocation) -> Access {
     const LEA: u8 = 0x8d;
     /// A SIB byte without index and base.
     const NO_INDEX_NO_BASE: u8 = 0x25;
@@ -127,14 +145,23 @@ fn is_plain_access(build: &Build<'_>, source: ItemId, relocation: &Relocation) -
         .ok()
         .filter(|_| section.is_executable())
         .and_then(|at| section.data.get(..at));
-    // The mode and the r/m field of a ModRM byte: relative to the instruction pointer, or a SIB
-    // byte follows.
+    // The mode and the r/m field of a ModRM byte: relative to the instruction pointer; a SIB byte
+    // follows; a register and 32 bits of displacement.
     let operand = |modrm: u8| modrm & 0b1100_0111;
+    let has_base = |modrm: u8| modrm & 0b1100_0000 == 0b1000_0000;
     match before {
         Some([.., opcode, modrm]) if is_pc_relative(relocation.kind) => {
-            operand(*modrm) == 0b0000_0101 && *opcode != LEA
+            if operand(*modrm) == 0b0000_0101 && *opcode == LEA {
+                Access::Address
+            } else {
+                Access::Plain
+            }
         }
-        Some([.., modrm, sib]) => operand(*modrm) == 0b0000_0100 && *sib == NO_INDEX_NO_BASE,
-        _ => false,
+        Some([.., modrm, NO_INDEX_NO_BASE]) if operand(*modrm) == 0b0000_0100 => Access::Plain,
+        Some([.., modrm, _]) if matches!(operand(*modrm), 0b0000_0100 | 0b1000_0100) => {
+            Access::Indexed
+        }
+        Some([.., modrm]) if has_base(*modrm) => Access::Indexed,
+        _ => Access::Address,
     }
 }

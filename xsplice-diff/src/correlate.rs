@@ -170,13 +170,25 @@ fn starts<'b, 'data>(build: &'b Build<'data>) -> impl Iterator<Item = (&'b Symbo
         })
 }
 
-/// Whether two items can be the same thing at all. What the base had for its boot alone is gone,
-/// so that what stays in the patched build is new.
+/// Whether two items can be the same thing at all.
 fn compatible(original: &Build<'_>, o: ItemId, patched: &Build<'_>, p: ItemId) -> bool {
     let is_code = |kind| matches!(kind, ItemKind::Function | ItemKind::Label);
-    let is_gone = original.items.class(o) == SectionClass::Init
-        && patched.items.class(p) != SectionClass::Init;
-    is_code(original.items.item(o).kind) == is_code(patched.items.item(p).kind) && !is_gone
+    is_code(original.items.item(o).kind) == is_code(patched.items.item(p).kind)
+}
+
+/// What the base had for its boot alone is gone: its twin, if that one stays, is new.
+fn part_from_boot(original: &Build<'_>, patched: &Build<'_>, correlation: &mut Correlation) {
+    for p in patched.items.ids() {
+        let Some(o) = correlation.original(p) else {
+            continue;
+        };
+        if original.items.class(o) == SectionClass::Init
+            && patched.items.class(p) != SectionClass::Init
+        {
+            correlation.to_original[p.index()] = None;
+            correlation.to_patched[o.index()] = None;
+        }
+    }
 }
 
 /// Whether the compiler made the name up, so that it proves nothing.
@@ -226,6 +238,7 @@ pub fn correlate(original: &Build<'_>, patched: &Build<'_>) -> Correlation {
     groups::pair_cold_parts(original, patched, &mut correlation);
     groups::pair_gaps(original, patched, &mut correlation);
     static_locals::pair(original, patched, &mut correlation);
+    part_from_boot(original, patched, &mut correlation);
     correlation
 }
 
