@@ -3,11 +3,15 @@
 #   PREFIX    where `make install` puts the commands
 #   FACTOR    multiplies every time limit of the runs in QEMU and every time budget of `make bench`,
 #             for slow machines
-#   MINUTES   how long each target of `make fuzz` runs
+#   MINUTES   how long `make fuzz` and `make coverage` mutate
+#   RUNS      after how many runs they stop, if that is sooner
+#   SEED      where they begin
 CPUS    ?= 4
 PREFIX  ?= /usr/local
 FACTOR  ?= 1
 MINUTES ?= 10
+RUNS    ?= 2000000
+SEED    ?= 1
 
 CARGO ?= cargo
 export XSPLICE_TIME_FACTOR := $(FACTOR)
@@ -67,11 +71,26 @@ bench: packages ## measure the tools against their budgets of time and memory
 	$(CARGO) build --release
 	$(CARGO) run --release --quiet -p xsplice-tests --bin bench
 	$(CARGO) bench --quiet -p xsplice-tests --bench phases
-#	PLACE OF THE KERNEL'S FIGURES: $(CARGO) run --release -p xsplice-tests --bin bench-kernel --
+	$(CARGO) run --release --quiet -p xsplice-tests --bin bench-kernel
+
+FUZZ := --seconds $$(($(MINUTES) * 60)) --runs $(RUNS) --seed $(SEED)
 
 .PHONY: fuzz
-fuzz: packages ## mutate objects and payloads for MINUTES each
-	$(CARGO) run --release -p xsplice-tests --bin fuzz -- all $$(($(MINUTES) * 60))
+fuzz: packages ## mutate objects, extracts, bases and payloads, and print counts and findings
+	$(CARGO) run --profile fuzz -p xsplice-tests --bin fuzz -- $(FUZZ)
+
+.PHONY: coverage
+coverage: packages ## the same, and print which lines the mutations reach, by file
+	@tests/ensure-packages.sh llvm-profdata-19=llvm-19 llvm-cov-19=llvm-19
+	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/tests/instrumented-rustc.sh \
+		$(CARGO) build --profile fuzz -p xsplice-tests --bin fuzz
+	rm -rf out/coverage && mkdir -p out/coverage
+	cp target/fuzz/fuzz out/coverage/fuzz
+	LLVM_PROFILE_FILE=out/coverage/%p.profraw out/coverage/fuzz $(FUZZ)
+	llvm-profdata-19 merge -sparse out/coverage/*.profraw -o out/coverage/fuzz.profdata
+	llvm-cov-19 report out/coverage/fuzz -instr-profile=out/coverage/fuzz.profdata \
+		-ignore-filename-regex='/(registry|rustc|tests)/' -show-region-summary=false \
+		-show-branch-summary=false | tee out/coverage/report.txt
 
 .PHONY: kernel-many
 kernel-many: packages ## boot 16 and 64 CPUs, and patch a thousand times at 4

@@ -1,22 +1,30 @@
 //! Feeds mutated files to the readers of every room and looks for what must never come: a panic,
-//! a run that takes too long.
+//! a run that takes too long, a run that takes more memory than a small multiple of its input.
 //!
 //! Each target starts from the committed cases. A finding names the target, the case, the seed
-//! and the mutations; [`replay`] runs one seed again.
+//! and the mutations, and holds the files themselves: [`kept`] stores them, and a test feeds all
+//! stored ones again.
 
-use std::cell::Cell;
-use std::panic::{self, AssertUnwindSafe};
-use std::sync::Once;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use xsplice_abi::profile;
-use xsplice_diff::{Options, diff_objects, extract, originals, take_whole};
-use xsplice_link::verify::{Against, NamedFile, verify};
-use xsplice_link::{Base, LinkOptions, inspect, link};
+use xsplice_abi::signature::{ALGORITHM_RSA, HASH_SHA256, ID_TYPE_X509, MAGIC, Trailer};
+use xsplice_diff::{Options, diff_objects, extract};
+use xsplice_link::sign::Signer;
+use xsplice_link::{Base, LinkOptions, link};
+use zerocopy::IntoBytes;
+use zerocopy::byteorder::big_endian::U32;
 
 use crate::case::{self, BASE, Case, Side};
 use crate::mutate::{Choices, Mutation, mutate};
+
+pub mod feed;
+pub mod guard;
+pub mod kept;
+
+use feed::feed;
+use guard::{Fault, Guard, Spent};
 
 /// What gets the mutated file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,22 +33,31 @@ pub enum Target {
     Patched,
     /// The differ, the original object mutated.
     Original,
+    /// The differ, both objects mutated.
+    Both,
+    /// The differ, the objects of two cases, the patched one mutated.
+    Crossed,
     /// The linker, the extract mutated.
     Extract,
     /// The linker, the base mutated.
     Base,
     /// `inspect`, `verify` and the loader's rules, the payload mutated.
     Payload,
+    /// The same with a signature behind the payload.
+    Signed,
 }
 
 impl Target {
     /// All.
-    pub const ALL: [Target; 5] = [
+    pub const ALL: [Target; 8] = [
         Target::Patched,
         Target::Original,
+        Target::Both,
+        Target::Crossed,
         Target::Extract,
         Target::Base,
         Target::Payload,
+        Target::Signed,
     ];
 
     /// Its name on a command line.
@@ -49,9 +66,12 @@ impl Target {
         match self {
             Target::Patched => "patched",
             Target::Original => "original",
+            Target::Both => "both",
+            Target::Crossed => "crossed",
             Target::Extract => "extract",
             Target::Base => "base",
             Target::Payload => "payload",
+            Target::Signed => "signed",
         }
     }
 }
@@ -62,8 +82,50 @@ pub struct Seed {
     name: String,
     original: Vec<u8>,
     patched: Vec<u8>,
-    /// Base, extract and payload, when the case comes that far.
-    linked: Option<(Vec<u8>, Vec<u8>, Vec<u8>)>,
+    /// When the case comes that far.
+    linked: Option<Linked>,
+}
+
+#[derive(Clone, Debug)]
+struct Linked {
+    base: Vec<u8>,
+    extract: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+/// The files of one run, mutated; those that the target does not look at are empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Input {
+    /// The original object.
+    pub original: Vec<u8>,
+    /// The patched object.
+    pub patched: Vec<u8>,
+    /// The base image.
+    pub base: Vec<u8>,
+    /// The extract.
+    pub extract: Vec<u8>,
+    /// The payload.
+    pub payload: Vec<u8>,
+    /// A payload that nothing was done to, to be stacked with the other.
+    pub sound: Vec<u8>,
+}
+
+impl Input {
+    /// Size of all files together, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        [
+            &self.original,
+            &self.patched,
+            &self.base,
+            &self.extract,
+            &self.payload,
+            &self.sound,
+        ]
+        .iter()
+        .map(|file| file.len())
+        .sum()
+    }
 }
 
 /// A fault that a mutation brought to light.
@@ -78,11 +140,41 @@ pub struct Finding {
     /// What they did.
     pub mutations: Vec<Mutation>,
     /// What happened.
-    pub fault: String,
+    pub fault: Fault,
+    /// The files that made it happen.
+    pub input: Input,
 }
 
-/// Longest that one run may take. The files have a few kilobytes.
-const RUN_LIMIT: Duration = Duration::from_secs(2);
+/// When to stop; whichever comes first.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    /// After this time.
+    pub time: Duration,
+    /// After this many runs.
+    pub runs: u64,
+}
+
+/// What all runs gave.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// How many there were, by target in the order of the targets given.
+    pub runs: Vec<u64>,
+    /// What they found, each place once.
+    pub findings: Vec<Finding>,
+    /// The run that took the most memory for a byte of its input: its target, seed and what it
+    /// took.
+    pub greediest: Option<(Target, u64, Spent)>,
+    /// The run that took the most time.
+    pub slowest: Option<(Target, u64, Spent)>,
+}
+
+impl Outcome {
+    /// Runs of all targets.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.runs.iter().sum()
+    }
+}
 
 /// The committed cases of one object, as far as the tools take them.
 ///
@@ -119,7 +211,11 @@ fn seed(case: &Case) -> Result<Option<Seed>> {
         let payload = link(&parsed, &[extract::read(&extract).ok()?], &options)
             .ok()?
             .bytes;
-        Some((base, extract, payload))
+        Some(Linked {
+            base,
+            extract,
+            payload,
+        })
     });
     Ok(Some(Seed {
         name: case.name.clone(),
@@ -129,8 +225,48 @@ fn seed(case: &Case) -> Result<Option<Seed>> {
     }))
 }
 
-/// Mutates and runs for `time`, beginning with `first_seed`; returns how many runs there were and
-/// what they found.
+/// The certificate whose key id the signatures of the target [`Target::Signed`] carry.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn signer() -> Result<Signer> {
+    let path = kept::folder().join("signer.pem");
+    let pem = std::fs::read(&path).with_context(|| format!("{}: not read", path.display()))?;
+    Ok(Signer::from_certificate("signer.pem", &pem)?)
+}
+
+/// Key id of `signer.pem`.
+const KEY_ID: [u8; 20] = [
+    0x33, 0x2a, 0xd6, 0x03, 0x59, 0x11, 0x21, 0xf5, 0x6d, 0x36, 0x89, 0xb5, 0x7d, 0xff, 0x90, 0x9a,
+    0x15, 0x8e, 0x1d, 0x8d,
+];
+
+/// A payload with a signature behind it that is well-formed and of no worth.
+fn signed(payload: &[u8]) -> Vec<u8> {
+    const NAME: &[u8] = b"CN=Signer of mutated payloads";
+    const SIGNATURE: [u8; 256] = [0x5a; 256];
+    let length = |bytes: &[u8]| u8::try_from(bytes.len()).expect("it has less than 256 bytes");
+    let trailer = Trailer {
+        algorithm: ALGORITHM_RSA,
+        hash: HASH_SHA256,
+        id_type: ID_TYPE_X509,
+        signer_bytes: length(NAME),
+        key_id_bytes: length(&KEY_ID),
+        pad: [0; 3],
+        signature_bytes: U32::new(256),
+    };
+    [
+        payload,
+        NAME,
+        &KEY_ID,
+        &SIGNATURE,
+        trailer.as_bytes(),
+        MAGIC,
+    ]
+    .concat()
+}
+
+/// Mutates and runs up to `limit`, beginning with `first_seed`.
 ///
 /// # Errors
 /// When there is nothing to start from.
@@ -138,160 +274,109 @@ pub fn run(
     targets: &[Target],
     seeds: &[Seed],
     first_seed: u64,
-    time: Duration,
-) -> Result<(u64, Vec<Finding>)> {
-    seeds.first().context("no seed to start from")?;
+    limit: Limit,
+    guard: &Guard,
+) -> Result<Outcome> {
+    ensure!(!seeds.is_empty(), "no seed to start from");
+    let signer = signer()?;
     let began = Instant::now();
-    let mut runs = 0;
-    let mut findings: Vec<Finding> = Vec::new();
+    let mut outcome = Outcome {
+        runs: vec![0; targets.len()],
+        ..Outcome::default()
+    };
     for number in first_seed.. {
-        if began.elapsed() > time {
+        if began.elapsed() > limit.time || outcome.total() >= limit.runs {
             break;
         }
-        for target in targets {
+        for (index, target) in targets.iter().enumerate() {
             let mut choices = Choices::new(number);
-            let seed = &seeds[choices.below(seeds.len())];
-            let Some((mutations, outcome)) = replay(*target, seed, &mut choices) else {
+            let Some((case, mutations, input)) = prepare(*target, seeds, &mut choices) else {
                 continue;
             };
-            runs += 1;
-            if let Err(fault) = outcome {
+            outcome.runs[index] += 1;
+            let about = || format!("{} of case {case}, seed {number}", target.name());
+            let verdict = guard.watch(&about, &input, || feed(*target, &input, &signer));
+            match verdict {
+                Ok(spent) => {
+                    let record = (*target, number, spent);
+                    if outcome
+                        .greediest
+                        .is_none_or(|(_, _, most)| spent.share() > most.share())
+                    {
+                        outcome.greediest = Some(record);
+                    }
+                    if outcome
+                        .slowest
+                        .is_none_or(|(_, _, most)| spent.time > most.time)
+                    {
+                        outcome.slowest = Some(record);
+                    }
+                }
                 // One finding a place is enough.
-                if !findings.iter().any(|known| known.fault == fault) {
-                    findings.push(Finding {
+                Err(fault) if !outcome.findings.iter().any(|one| one.fault.is_like(&fault)) => {
+                    outcome.findings.push(Finding {
                         target: *target,
-                        case: seed.name.clone(),
+                        case: case.to_owned(),
                         seed: number,
                         mutations,
                         fault,
+                        input,
                     });
                 }
+                Err(_) => {}
             }
         }
     }
-    Ok((runs, findings))
+    Ok(outcome)
 }
 
-/// One run; `None` when `seed` has no file for `target`.
-pub fn replay(
+/// The files of one run and what was done to them; `None` when the chosen case has no file for
+/// `target`.
+pub fn prepare<'seeds>(
     target: Target,
-    seed: &Seed,
+    seeds: &'seeds [Seed],
     choices: &mut Choices,
-) -> Option<(Vec<Mutation>, Result<(), String>)> {
-    let mut file = match target {
-        Target::Patched => seed.patched.clone(),
-        Target::Original => seed.original.clone(),
-        Target::Base => seed.linked.as_ref()?.0.clone(),
-        Target::Extract => seed.linked.as_ref()?.1.clone(),
-        Target::Payload => seed.linked.as_ref()?.2.clone(),
-    };
-    let mutations = mutate(&mut file, choices);
-    let outcome = guarded(|| feed(target, seed, &file));
-    Some((mutations, outcome))
-}
-
-/// Whatever the rooms answer is fine, as long as they answer.
-fn feed(target: Target, seed: &Seed, file: &[u8]) {
-    let options = Options::default();
-    match target {
-        Target::Patched => {
-            if let Ok(diff) = diff_objects("fuzz.o", &seed.original, file, &options) {
-                through_a_file(&diff);
+) -> Option<(&'seeds str, Vec<Mutation>, Input)> {
+    let seed = &seeds[choices.below(seeds.len())];
+    let mut input = Input::default();
+    let spoiled = match target {
+        Target::Patched | Target::Original | Target::Both | Target::Crossed => {
+            input.original.clone_from(&seed.original);
+            input.patched.clone_from(&seed.patched);
+            match target {
+                Target::Original => &mut input.original,
+                Target::Both => {
+                    mutate(&mut input.original, choices);
+                    &mut input.patched
+                }
+                Target::Crossed => {
+                    let other = &seeds[choices.below(seeds.len())];
+                    input.patched.clone_from(&other.patched);
+                    &mut input.patched
+                }
+                _ => &mut input.patched,
             }
-            if let Ok(diff) = take_whole("fuzz.o", file, &options) {
-                through_a_file(&diff);
-            }
-        }
-        Target::Original => {
-            if let Ok(diff) = diff_objects("fuzz.o", file, &seed.patched, &options) {
-                through_a_file(&diff);
-            }
-            let _ = originals("fuzz.o", file);
         }
         Target::Extract | Target::Base => {
-            let Some((base, extract, _)) = &seed.linked else {
-                return;
-            };
-            let (base, extract) = match target {
-                Target::Base => (file, extract.as_slice()),
-                _ => (base.as_slice(), file),
-            };
-            let Ok(extract) = extract::read(extract) else {
-                return;
-            };
-            let Ok(base) = Base::parse(BASE, base) else {
-                return;
-            };
-            for profile in profile::ALL {
-                let _ = link(
-                    &base,
-                    std::slice::from_ref(&extract),
-                    &LinkOptions::new("fuzz", profile),
-                );
+            let linked = seed.linked.as_ref()?;
+            input.base.clone_from(&linked.base);
+            input.extract.clone_from(&linked.extract);
+            match target {
+                Target::Base => &mut input.base,
+                _ => &mut input.extract,
             }
         }
-        Target::Payload => {
-            let Some((base, _, good)) = &seed.linked else {
-                return;
+        Target::Payload | Target::Signed => {
+            let linked = seed.linked.as_ref()?;
+            input.base.clone_from(&linked.base);
+            input.sound.clone_from(&linked.payload);
+            input.payload = match target {
+                Target::Signed => signed(&linked.payload),
+                _ => linked.payload.clone(),
             };
-            let _ = inspect::inspect("fuzz", file);
-            let Ok(base) = Base::parse(BASE, base) else {
-                return;
-            };
-            let (subject, below) = (
-                NamedFile {
-                    path: "fuzz",
-                    bytes: file,
-                },
-                NamedFile {
-                    path: "below",
-                    bytes: good,
-                },
-            );
-            for (payload, stack) in [(subject, &[][..]), (subject, &[below]), (below, &[subject])] {
-                let _ = verify(
-                    payload,
-                    Against {
-                        base: &base,
-                        stack,
-                        deny: &[],
-                        signer: None,
-                    },
-                );
-            }
+            &mut input.payload
         }
-    }
-}
-
-/// Serialises the report and takes the extract through its file form.
-fn through_a_file(diff: &xsplice_diff::ObjectDiff<'_>) {
-    serde_json::to_string(diff).expect("a report can always be written");
-    if let Some(found) = &diff.extract {
-        let file = extract::write(found);
-        extract::read(&file).expect("what was written can be read");
-    }
-}
-
-thread_local! {
-    static PLACE: Cell<Option<String>> = const { Cell::new(None) };
-}
-
-/// Runs `act`; a panic or a run that takes too long is a fault.
-fn guarded(act: impl FnOnce()) -> Result<(), String> {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        panic::set_hook(Box::new(|info| {
-            let place = info.location().map_or("?".to_owned(), ToString::to_string);
-            PLACE.set(Some(format!("panic at {place}")));
-        }));
-    });
-    let began = Instant::now();
-    let outcome = panic::catch_unwind(AssertUnwindSafe(act));
-    if outcome.is_err() {
-        return Err(PLACE.take().unwrap_or_else(|| "panic".to_owned()));
-    }
-    if began.elapsed() > RUN_LIMIT {
-        return Err(format!("took more than {RUN_LIMIT:?}"));
-    }
-    Ok(())
+    };
+    let mutations = mutate(spoiled, choices);
+    Some((&seed.name, mutations, input))
 }

@@ -2,7 +2,7 @@
 //! the patched code *does*, for changes that nobody thought of when writing a case.
 //!
 //! A program is two files of functions `int fN(int, int)` that call functions of lower rank, and
-//! use file-scope variables, constant tables, strings, switches, static locals, constants of
+//! use file-scope variables, arrays with pointers to their ends, constant tables, strings, switches, static locals, constants of
 //! floating point and function pointers. Everything terminates and nothing depends on addresses
 //! or line numbers, so that two builds can be compared call by call.
 
@@ -18,6 +18,8 @@ pub struct Program {
     tables: Vec<Table>,
     /// The order of functions in the text.
     order: Vec<usize>,
+    /// The order of variables in the text.
+    variable_order: Vec<usize>,
     /// Blank lines at the top.
     blank: usize,
 }
@@ -42,7 +44,7 @@ enum Inlining {
     Free,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Variable {
     file: usize,
     initial: i32,
@@ -66,6 +68,12 @@ enum Statement {
     Text(String),
     Switch([i32; 6]),
     Branch(i32, i32, usize),
+    /// Adds up the array beside a variable, up to a pointer to its end.
+    Sum(usize),
+    /// Reads that array by an index that counts from one.
+    FromOne(usize),
+    /// Writes to that array.
+    Fill(usize, i32),
     StaticLocal(i32, i32),
     SameNameLocals(i32, i32),
     Floating(i32),
@@ -100,8 +108,10 @@ impl Program {
                 })
                 .collect(),
             order: Vec::new(),
+            variable_order: Vec::new(),
             blank: 0,
         };
+        program.variable_order = (0..program.variables.len()).collect();
         for _ in 0..4 + choices.below(8) {
             program.add_function(choices);
         }
@@ -145,7 +155,11 @@ impl Program {
                 self.functions[new]
                     .body
                     .retain(|statement| match statement {
-                        Statement::Store(at, _) | Statement::Load(at) => visible(*at, &variables),
+                        Statement::Store(at, _)
+                        | Statement::Load(at)
+                        | Statement::Sum(at)
+                        | Statement::FromOne(at)
+                        | Statement::Fill(at, _) => visible(*at, &variables),
                         Statement::Constant(at, _) | Statement::Pointers(at) => {
                             visible(*at, &tables)
                         }
@@ -166,6 +180,8 @@ impl Program {
                     },
                 });
                 let new = self.variables.len() - 1;
+                let place = choices.below(self.variable_order.len() + 1);
+                self.variable_order.insert(place, new);
                 self.functions[at]
                     .body
                     .push(Statement::Store(new, small(choices)));
@@ -206,11 +222,14 @@ impl Program {
                 );
             }
         }
-        for (index, variable) in self.variables.iter().enumerate() {
-            if variable.file == file {
+        for index in &self.variable_order {
+            let Variable { file: own, initial } = self.variables[*index];
+            if own == file {
                 write(
                     &mut out,
-                    &format!("static int v{index} = {};", variable.initial),
+                    &format!(
+                        "static int v{index} = {initial}, a{index}[6] = {{ {initial}, {initial} }};"
+                    ),
                 );
             }
         }
@@ -305,7 +324,16 @@ impl Program {
             })
             .collect();
         let value = small(choices);
-        match choices.below(15) {
+        match choices.below(19) {
+            15 if !variables.is_empty() => {
+                Statement::Sum(variables[choices.below(variables.len())])
+            }
+            16 if !variables.is_empty() => {
+                Statement::FromOne(variables[choices.below(variables.len())])
+            }
+            17 if !variables.is_empty() => {
+                Statement::Fill(variables[choices.below(variables.len())], value)
+            }
             0 | 1 if !callees.is_empty() => {
                 Statement::Call(callees[choices.below(callees.len())], value)
             }
@@ -360,6 +388,15 @@ impl Program {
                 }
                 Statement::Store(at, value) => writeln!(out, "\tv{at} += r + {value}; r ^= v{at};"),
                 Statement::Load(at) => writeln!(out, "\tr -= v{at};"),
+                Statement::Sum(at) => writeln!(
+                    out,
+                    "\tfor (int *p = a{at}; p != a{at} + 6; p++) r = r * 3 + *p;"
+                ),
+                Statement::FromOne(at) => writeln!(
+                    out,
+                    "\t{{ long k = (b & 3) + 1; asm volatile(\"\" : \"+r\"(k)); r ^= a{at}[k - 1]; }}"
+                ),
+                Statement::Fill(at, value) => writeln!(out, "\ta{at}[b & 3] += r ^ {value};"),
                 Statement::Constant(at, entry) => writeln!(out, "\tr += t{at}[(a + {entry}) & 3];"),
                 Statement::Pointers(at) => writeln!(out, "\tr += p{at}[b & 3][0];"),
                 Statement::Text(text) => writeln!(out, "\tr += \"{text}\"[b & 3];"),
@@ -416,6 +453,7 @@ fn tweak(statement: &mut Statement, choices: &mut Choices) {
         Statement::Arithmetic(_, old)
         | Statement::Call(_, old)
         | Statement::Store(_, old)
+        | Statement::Fill(_, old)
         | Statement::Branch(_, old, _)
         | Statement::StaticLocal(_, old)
         | Statement::SameNameLocals(_, old)
@@ -425,7 +463,8 @@ fn tweak(statement: &mut Statement, choices: &mut Choices) {
         Statement::Text(text) => *text = (0..text.len()).map(|_| letter(choices)).collect(),
         Statement::Switch(values) => values[choices.below(6)] = value,
         Statement::Indirect(first, second) => std::mem::swap(first, second),
-        Statement::Load(_) | Statement::Pointers(_) => {}
+        Statement::Load(_) | Statement::Pointers(_) | Statement::Sum(_) | Statement::FromOne(_) => {
+        }
     }
 }
 

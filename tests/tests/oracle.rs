@@ -16,7 +16,7 @@ use xsplice_tests::mutate::Choices;
 use xsplice_tests::operator::{Act, act, upload};
 use xsplice_tests::programs::{FILES, Program};
 
-const LINES: [&str; 10] = [
+const LINES: [&str; 14] = [
     "gcc -O2 -fpie -ffunction-sections -fdata-sections -fcf-protection=none",
     "gcc -O2 -fpic -fvisibility=hidden -ffunction-sections -fdata-sections -fcf-protection=full",
     "gcc -O2 -fpie",
@@ -27,6 +27,11 @@ const LINES: [&str; 10] = [
     "clang -O2 -fpie -ffunction-sections -fdata-sections",
     "clang -O1 -fpic -fvisibility=hidden",
     "clang -O3 -fpic -g",
+    // Variables that share a section, in the order of the text.
+    "gcc -O1 -fpie -fno-toplevel-reorder",
+    "gcc -Os -fpie -fno-toplevel-reorder -g",
+    "gcc -O2 -fpic -fno-toplevel-reorder -fvisibility=hidden -fno-plt",
+    "gcc -O2 -fpie -fpatchable-function-entry=5 -fno-common -fno-jump-tables",
 ];
 
 /// What came out of one seed.

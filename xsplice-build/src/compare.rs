@@ -1,8 +1,13 @@
 //! Runs the differ over every pair of objects, on all cores.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
 use rayon::prelude::*;
 use xsplice_diff::report::Verdict;
-use xsplice_diff::{DiffError, ObjectDiff, Options, diff_objects, take_whole};
+use xsplice_diff::{
+    DiffError, ObjectDiff, Options, diff_objects, drop_whole, take_whole, weak_names,
+};
 
 use crate::inputs::{Bytes, Input};
 use crate::merged::Merged;
@@ -23,7 +28,61 @@ pub struct Comparison<'data> {
     pub added: Vec<String>,
 }
 
-impl Comparison<'_> {
+impl<'data> Comparison<'data> {
+    /// Compares those objects again that give other objects a name, take one from them, or make
+    /// one weak, if an object of the original tree has a weak symbol of that name.
+    ///
+    /// # Errors
+    ///
+    /// As for [`compare`].
+    pub fn settle_names(
+        &mut self,
+        inputs: &'data [Input],
+        merged: &Merged,
+        options: &Options,
+    ) -> Result<(), Vec<DiffError>> {
+        let unsettled: BTreeSet<&str> = self
+            .diffs
+            .iter()
+            .flat_map(|diff| &diff.unsettled_names)
+            .map(String::as_str)
+            .collect();
+        if unsettled.is_empty() {
+            return Ok(());
+        }
+        let weak = weak_symbols(inputs, merged, &unsettled);
+        let concerned = |diff: &ObjectDiff<'_>| {
+            let mut names = diff.unsettled_names.iter();
+            names.any(|name| weak.contains_key(name))
+        };
+        let again: BTreeSet<String> = self
+            .diffs
+            .iter()
+            .filter(|diff| concerned(diff))
+            .map(|diff| diff.object.clone())
+            .collect();
+        let options = Options {
+            weak_elsewhere: Arc::new(weak),
+            ..options.clone()
+        };
+        let mut errors = Vec::new();
+        for input in inputs.iter().filter(|input| again.contains(&input.name)) {
+            let Some(diff) = self.diffs.iter_mut().find(|diff| diff.object == input.name) else {
+                continue;
+            };
+            match compare_one(input, &options) {
+                Ok(Outcome::Diff(new) | Outcome::Removed(new)) => *diff = *new,
+                Ok(Outcome::Equal) => {}
+                Err(error) => errors.push(error),
+            }
+        }
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(errors)
+        }
+    }
+
     /// Leaves out merged objects that say nothing that their parts do not say.
     pub fn drop_covered(&mut self, merged: &Merged) {
         let covered = merged.covered(&self.diffs);
@@ -34,7 +93,8 @@ impl Comparison<'_> {
 /// What became of one pair.
 enum Outcome<'data> {
     Equal,
-    Removed,
+    /// What it takes away.
+    Removed(Box<ObjectDiff<'data>>),
     Diff(Box<ObjectDiff<'data>>),
 }
 
@@ -65,7 +125,12 @@ pub fn compare<'data>(
         }
         match outcome {
             Ok(Outcome::Equal) => comparison.equal += 1,
-            Ok(Outcome::Removed) => comparison.removed.push(input.name.clone()),
+            Ok(Outcome::Removed(diff)) => {
+                comparison.removed.push(input.name.clone());
+                if !diff.refusals.is_empty() || !diff.unsettled_names.is_empty() {
+                    comparison.diffs.push(*diff);
+                }
+            }
             Ok(Outcome::Diff(diff)) => {
                 if diff.verdict() == Verdict::Unchanged {
                     comparison.unchanged += 1;
@@ -89,7 +154,38 @@ fn compare_one<'data>(input: &'data Input, options: &Options) -> Result<Outcome<
         }
         Bytes::Both { original, patched } => diff_objects(&input.name, original, patched, options)?,
         Bytes::Added { patched } => take_whole(&input.name, patched, options)?,
-        Bytes::Removed { .. } => return Ok(Outcome::Removed),
+        Bytes::Removed { original } => {
+            // One that cannot be read was no part of the base.
+            let diff = drop_whole(&input.name, original, options)
+                .unwrap_or_else(|_| ObjectDiff::unchanged(&input.name));
+            return Ok(Outcome::Removed(Box::new(diff)));
+        }
     };
     Ok(Outcome::Diff(Box::new(diff)))
+}
+
+/// Which of `names` are weak symbols of which objects of the original tree. Merged objects say
+/// nothing that their parts do not say.
+fn weak_symbols(
+    inputs: &[Input],
+    merged: &Merged,
+    names: &BTreeSet<&str>,
+) -> BTreeMap<String, Vec<String>> {
+    let found: Vec<(&str, Vec<String>)> = inputs
+        .par_iter()
+        .filter(|input| !merged.parts.contains_key(&input.name))
+        .filter_map(|input| {
+            // An object that cannot be read is equal in both trees, and not part of the base.
+            let all = weak_names(&input.name, input.original()?).ok()?;
+            let own = all.into_iter().filter(|name| names.contains(name));
+            Some((input.name.as_str(), own.map(str::to_owned).collect()))
+        })
+        .collect();
+    let mut weak: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (object, own) in found {
+        for name in own {
+            weak.entry(name).or_default().push(object.to_owned());
+        }
+    }
+    weak
 }

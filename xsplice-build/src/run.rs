@@ -107,12 +107,16 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
     let options = Options {
         abi,
         accept: arguments.accept.clone(),
+        ..Options::default()
     };
     let progress = Progress::start("comparing", inputs.len(), visibility(arguments));
     let mut comparison =
         compare(&inputs, &options, &progress).map_err(|errors| list_errors(arguments, errors))?;
     drop(progress);
     let merged = merged::find(&inputs);
+    comparison
+        .settle_names(&inputs, &merged, &options)
+        .map_err(|errors| list_errors(arguments, errors))?;
     comparison.drop_covered(&merged);
     let layouts = layouts::settle(&mut comparison.diffs, &inputs, &merged);
     xsplice_diff::toolchain::judge(&mut comparison.diffs);

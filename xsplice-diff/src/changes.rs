@@ -3,18 +3,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::build::Build;
 use crate::build_stamp;
 use crate::compare::Comparer;
+use crate::constructors::only_called_at_start;
 use crate::correlate::is_content;
 use crate::items::{ItemId, ItemKind};
+use crate::kept_place;
 use crate::line_numbers::{self, Difference, LineTables};
+use crate::loose::{self, is_padding};
 use crate::names;
-use crate::object::SymbolPlace;
 use crate::refuse::{Place, Verdicts};
 use crate::report::{Ignored, Reason, RefusalCode};
 use crate::section_class::SectionClass;
 use crate::special_entries::SpecialEntries;
+use crate::walked;
 
 /// What the comparison found.
 #[derive(Debug, Default)]
@@ -57,7 +59,10 @@ pub fn find_changes(
             continue;
         };
         match kind {
-            ItemKind::Function if names::is_padding(patched.name(item)) => {}
+            ItemKind::Function
+                if names::is_padding(patched.name(item))
+                    && is_padding(patched, item)
+                    && is_padding(comparer.original, twin) => {}
             ItemKind::Function if names::is_type_hash(patched.name(item)) => {
                 if !comparer.differences(twin, item).is_empty() {
                     verdicts.refuse(
@@ -125,6 +130,13 @@ pub fn find_changes(
             });
         }
     }
+    if !changes.functions.is_empty() {
+        for item in only_called_at_start(patched) {
+            if let Some(reasons) = changes.functions.remove(&item) {
+                at_boot.insert(item, reasons);
+            }
+        }
+    }
     for (item, reasons) in at_boot {
         verdicts.refuse_acceptable(
             RefusalCode::ChangedInit,
@@ -133,7 +145,9 @@ pub fn find_changes(
         );
     }
     removed_items(object, comparer, &mut changes, verdicts);
-    loose_sections(comparer, verdicts);
+    loose::check(comparer, verdicts);
+    walked::check(comparer, verdicts);
+    kept_place::check(comparer, verdicts);
     if let Some(Reason::SpecialEntryDiffers { section, detail }) =
         comparer.entries_differ(&original_entries.unowned, &patched_entries.unowned)
     {
@@ -146,7 +160,7 @@ pub fn find_changes(
             ),
         );
     }
-    common_symbols(comparer, verdicts);
+    loose::common_symbols(comparer, verdicts);
     changes
 }
 
@@ -435,98 +449,5 @@ fn removed_items(
             name: original.shown(item),
             why: why.to_owned(),
         });
-    }
-}
-
-/// Read-only contents that nothing in the object refers to and no symbol stands for: somebody
-/// finds them by their section.
-fn loose_sections(comparer: &mut Comparer<'_, '_>, verdicts: &mut Verdicts) {
-    let loose = |build: &Build<'_>, users: &crate::users::Users| {
-        let mut by_name: BTreeMap<String, Vec<ItemId>> = BTreeMap::new();
-        for item in build.items.ids() {
-            if build.items.item(item).kind == ItemKind::Gap
-                && build.items.class(item) == SectionClass::Rodata
-                && users.is_unused(item)
-                && !is_padding(build, item)
-            {
-                let name = build.section_name(item).to_owned();
-                by_name.entry(name).or_default().push(item);
-            }
-        }
-        by_name
-    };
-    let old = loose(comparer.original, comparer.original_users);
-    let new = loose(comparer.patched, comparer.patched_users);
-    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    for name in names {
-        let before = old.get(name).map_or(&[][..], Vec::as_slice);
-        let after = new.get(name).map_or(&[][..], Vec::as_slice);
-        let same = before.len() == after.len()
-            && before
-                .iter()
-                .zip(after)
-                .all(|(o, p)| comparer.content_difference(*o, *p).is_none());
-        if !same {
-            verdicts.refuse_acceptable(
-                RefusalCode::ChangedSection,
-                Place::section(name),
-                "read-only contents that no symbol stands for changed; give them a symbol with \
-                 a size, or change them from a hook",
-            );
-        }
-    }
-}
-
-/// Whether an item is what assemblers and linkers fill gaps with: zeros, and in code NOPs and
-/// breakpoints.
-fn is_padding(build: &Build<'_>, item: ItemId) -> bool {
-    let bytes = build.bytes(item);
-    if !build.relocation_range(item).is_empty() {
-        return false;
-    }
-    if bytes.iter().all(|byte| *byte == 0) {
-        return true;
-    }
-    let section = build.object.section(build.items.item(item).section);
-    if !section.is_executable() {
-        return false;
-    }
-    let mut decoder = iced_x86::Decoder::new(64, bytes, iced_x86::DecoderOptions::NONE);
-    let mut instruction = iced_x86::Instruction::default();
-    while decoder.can_decode() {
-        decoder.decode_out(&mut instruction);
-        let filler = matches!(
-            instruction.mnemonic(),
-            iced_x86::Mnemonic::Nop | iced_x86::Mnemonic::Int3
-        );
-        // gas pads long gaps with `xchg %ax,%ax` and `data16 cs nopw`; both decode as NOPs.
-        if !filler {
-            return false;
-        }
-    }
-    true
-}
-
-/// Common symbols get their room from the linker, which has long given it.
-fn common_symbols(comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
-    let commons = |build: &Build<'_>| -> BTreeMap<String, u64> {
-        build
-            .object
-            .symbols
-            .iter()
-            .filter(|symbol| symbol.place == SymbolPlace::Common)
-            .map(|symbol| (symbol.name.to_owned(), symbol.size))
-            .collect()
-    };
-    let old = commons(comparer.original);
-    for (name, size) in commons(comparer.patched) {
-        if old.get(&name) != Some(&size) {
-            verdicts.refuse_acceptable(
-                RefusalCode::CommonSymbol,
-                Place::symbol(&name),
-                "a common symbol is new or has another size; compile both trees with \
-                 -fno-common",
-            );
-        }
     }
 }

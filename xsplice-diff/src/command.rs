@@ -113,6 +113,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     let options = Options {
         abi,
         accept: arguments.accept.clone(),
+        ..Options::default()
     };
     let original = read(&arguments.original)?;
     let patched = read(&arguments.patched)?;

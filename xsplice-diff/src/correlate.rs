@@ -11,6 +11,7 @@ use crate::build::Build;
 use crate::items::{ItemId, ItemKind};
 use crate::names;
 use crate::object::{Symbol, SymbolId, SymbolPlace};
+use crate::section_class::SectionClass;
 
 mod groups;
 mod static_locals;
@@ -90,9 +91,7 @@ pub fn is_content(build: &Build<'_>, item: ItemId) -> bool {
     let class = build.items.class(item);
     match build.items.item(item).kind {
         ItemKind::Content => true,
-        ItemKind::Gap => {
-            class.is_constant() || class == crate::section_class::SectionClass::SpecialCode
-        }
+        ItemKind::Gap => class.is_constant() || class == SectionClass::SpecialCode,
         ItemKind::Datum => {
             class.is_constant()
                 && build
@@ -177,6 +176,21 @@ fn compatible(original: &Build<'_>, o: ItemId, patched: &Build<'_>, p: ItemId) -
     is_code(original.items.item(o).kind) == is_code(patched.items.item(p).kind)
 }
 
+/// What the base had for its boot alone is gone: its twin, if that one stays, is new.
+fn part_from_boot(original: &Build<'_>, patched: &Build<'_>, correlation: &mut Correlation) {
+    for p in patched.items.ids() {
+        let Some(o) = correlation.original(p) else {
+            continue;
+        };
+        if original.items.class(o) == SectionClass::Init
+            && patched.items.class(p) != SectionClass::Init
+        {
+            correlation.to_original[p.index()] = None;
+            correlation.to_patched[o.index()] = None;
+        }
+    }
+}
+
 /// Whether the compiler made the name up, so that it proves nothing.
 fn is_made_up(build: &Build<'_>, item: ItemId, symbol: &Symbol<'_>) -> bool {
     if !symbol.is_local() && !names::is_clone(symbol.name) {
@@ -229,6 +243,7 @@ pub fn correlate(original: &Build<'_>, patched: &Build<'_>) -> Correlation {
     groups::pair_cold_parts(original, patched, &mut correlation);
     groups::pair_gaps(original, patched, &mut correlation);
     static_locals::pair(original, patched, &mut correlation);
+    part_from_boot(original, patched, &mut correlation);
     correlation
 }
 

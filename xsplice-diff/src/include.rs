@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use object::elf;
 
+use crate::boundary;
 use crate::build::Build;
 use crate::changes::Changes;
 use crate::compare::{Comparer, shown_target};
@@ -338,8 +339,12 @@ impl Includer<'_, '_, '_> {
                 if !self.inclusion.holds(wanted) {
                     self.admit(wanted, item);
                 }
+                self.check_boundary(item, index);
             }
-            Destination::Base(twin) => self.check_base(item, relocation, target, twin),
+            Destination::Base(twin) => {
+                self.check_base(item, relocation, target, twin);
+                self.check_boundary(item, index);
+            }
             Destination::Symbol => self.check_symbol(item, relocation),
             Destination::Unnamed => {
                 let what = format!(
@@ -417,6 +422,15 @@ impl Includer<'_, '_, '_> {
         }
     }
 
+    /// A reference by the symbol of a section may mean either of two neighbours.
+    fn check_boundary(&mut self, item: ItemId, index: usize) {
+        let Some(problem) = boundary::ambiguous(self.comparer, item, index) else {
+            return;
+        };
+        let relocation = self.comparer.patched.object.relocations[index];
+        self.refuse_at(RefusalCode::AmbiguousTarget, item, &relocation, &problem);
+    }
+
     fn check_symbol(&mut self, item: ItemId, relocation: &Relocation) {
         let symbol = self.comparer.patched.object.symbol(relocation.symbol);
         if symbol.kind == elf::STT_TLS.0 {
@@ -468,6 +482,17 @@ fn check_functions(comparer: &Comparer<'_, '_>, changes: &Changes, verdicts: &mu
                      change its callers instead",
                     bytes.len()
                 ),
+            );
+        }
+        if original
+            .symbol(twin)
+            .is_some_and(|symbol| symbol.kind == elf::STT_GNU_IFUNC.0)
+        {
+            verdicts.refuse(
+                RefusalCode::SymbolKindChanged,
+                Place::of(original, twin),
+                "the function that changed chose another one at boot, and the choice stands; \
+                 change the functions that it chooses from",
             );
         }
         entry_labels(original, &labels, twin, verdicts);

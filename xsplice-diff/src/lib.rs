@@ -4,14 +4,17 @@
 //! decide what must travel and what must be refused, carve the [`extract`] for the linker.
 #![forbid(unsafe_code)]
 
+pub mod boundary;
 pub mod build;
 pub mod build_stamp;
 pub mod carve;
 pub mod changes;
 pub mod command;
 pub mod compare;
+pub mod constructors;
 pub mod correlate;
 pub mod debug_sections;
+pub mod definitions;
 pub mod disassembly;
 pub mod error;
 pub mod explain;
@@ -19,11 +22,13 @@ pub mod extract;
 pub mod fall_through;
 pub mod include;
 pub mod items;
+pub mod kept_place;
 pub mod kind_changes;
 pub mod layouts;
 pub mod line_numbers;
 pub mod line_table;
 pub mod log_call;
+pub mod loose;
 pub mod loose_entries;
 pub mod names;
 pub mod object;
@@ -46,6 +51,7 @@ pub mod text;
 pub mod toolchain;
 pub mod types;
 pub mod users;
+pub mod walked;
 mod wording;
 
 pub use error::{DiffError, ExtractError};
@@ -118,6 +124,36 @@ pub fn take_whole<'data>(
     Ok(diff)
 }
 
+/// Looks at an object that only the original tree has: what it takes away from tables and from
+/// other objects.
+///
+/// # Errors
+///
+/// When it is not a well-formed x86-64 object.
+pub fn drop_whole(
+    name: &str,
+    original: &[u8],
+    options: &Options,
+) -> Result<ObjectDiff<'static>, DiffError> {
+    let original = Build::new(name, original, options.abi).map_err(DiffError::in_original)?;
+    let diff = diff_builds(name, &original, &Build::empty(name), options);
+    Ok(ObjectDiff {
+        refusals: diff.refusals,
+        accepted: diff.accepted,
+        unsettled_names: diff.unsettled_names,
+        ..ObjectDiff::unchanged(name)
+    })
+}
+
+/// The weak symbols of an object that other objects see, defined or not, in order.
+///
+/// # Errors
+///
+/// When it is not a well-formed x86-64 object.
+pub fn weak_names<'data>(name: &str, object: &'data [u8]) -> Result<Vec<&'data str>, DiffError> {
+    Ok(definitions::weak_names(&ElfObject::parse(name, object)?))
+}
+
 /// Every function of one original object, for proving that the base was linked from it.
 ///
 /// # Errors
@@ -184,6 +220,8 @@ pub fn diff_builds<'data>(
     if !changes.functions.is_empty() {
         protection::check(original, patched, &mut verdicts);
     }
+    let unsettled_names =
+        definitions::compare(name, &mut comparer, &changes, options, &mut verdicts);
     let inclusion = include(&comparer, &changes, &patched_entries, &mut verdicts);
     loose_entries::check(patched, &patched_entries, &inclusion, &mut verdicts);
     let travels = verdicts.refusals.is_empty() && !inclusion.items.is_empty();
@@ -243,6 +281,7 @@ pub fn diff_builds<'data>(
         special_sections: special_sections(name, patched, &inclusion),
         accepted: verdicts.accepted,
         refusals: verdicts.refusals,
+        unsettled_names,
         extract,
         ..ObjectDiff::unchanged(name)
     };

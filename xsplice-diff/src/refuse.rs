@@ -30,6 +30,7 @@ pub fn acceptable(code: RefusalCode) -> Option<&'static str> {
         RefusalCode::AmbiguousStaticLocal => "static-local",
         RefusalCode::ChangedLayout => "layout",
         RefusalCode::ChangedPrototype => "prototype",
+        RefusalCode::DefinitionChanged => "definition",
         _ => return None,
     })
 }

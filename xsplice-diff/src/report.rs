@@ -33,6 +33,10 @@ pub struct ObjectDiff<'data> {
     /// What the options and the patched object acknowledge, whether it is needed or not.
     #[serde(skip)]
     pub acknowledged: Vec<String>,
+    /// Names that are new to other objects, gone, or weak or not weak any more, in order; whether
+    /// that matters depends on other objects ([`crate::Options::weak_elsewhere`]).
+    #[serde(skip)]
+    pub unsettled_names: Vec<String>,
     /// What the linker needs; `None` when nothing travels or the code was refused. With a refused
     /// layout it is there, for only the whole tree tells whether the layout was acknowledged.
     #[serde(skip)]
@@ -65,6 +69,7 @@ impl ObjectDiff<'_> {
             layouts: Layouts::default(),
             toolchains: None,
             acknowledged: Vec::new(),
+            unsettled_names: Vec::new(),
             extract: None,
         }
     }
@@ -351,6 +356,10 @@ pub enum RefusalCode {
     ChangedPrototype,
     /// The two builds are by different compilers, or with different flags.
     ToolchainDiffers,
+    /// A name that other objects see stands for something else.
+    DefinitionChanged,
+    /// Which of two neighbouring variables something that travels refers to cannot be told.
+    AmbiguousTarget,
     /// The two objects were built for different machines or with different code models.
     ObjectsDiffer,
 }

@@ -175,6 +175,66 @@ fn is_c_identifier(name: &str) -> bool {
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
+/// Whether a section is a note about the image, as opposed to one about the object that holds it.
+#[must_use]
+pub fn is_noted(section: &Section<'_>) -> bool {
+    section.is_allocated()
+        && section.name.starts_with(".note")
+        && !matches!(
+            section.name,
+            ".note.gnu.property" | ".note.gnu.build-id" | ".note.GNU-stack" | ".note.ABI-tag"
+        )
+}
+
+/// Whether a section of this name is where compilers put a variable of this name on their own, or
+/// one of the sections whose variables only the code that names them uses. What is elsewhere may
+/// be an entry of a table that somebody walks.
+#[must_use]
+pub fn is_usual(section: &str, symbol: &str) -> bool {
+    const PREFIXES: [&str; 10] = [
+        ".data",
+        ".bss",
+        ".rodata",
+        ".data.rel",
+        ".data.rel.local",
+        ".data.rel.ro",
+        ".data.rel.ro.local",
+        ".data1",
+        ".rodata1",
+        ".sdata",
+    ];
+    /// Hints of where to place a variable: by use, by alignment, by protection.
+    const HINTS: [&str; 9] = [
+        "read_mostly",
+        "ro_after_init",
+        "page_aligned",
+        "cacheline_aligned",
+        "stack_aligned",
+        "once",
+        "unlikely",
+        "hot",
+        "startup",
+    ];
+    PREFIXES.iter().any(|prefix| {
+        let Some(rest) = section.strip_prefix(prefix) else {
+            return false;
+        };
+        if rest.is_empty() {
+            return true;
+        }
+        let Some(rest) = rest.strip_prefix('.') else {
+            return false;
+        };
+        // Linux writes two dots.
+        let rest = rest.strip_prefix('.').unwrap_or(rest);
+        let is_hint = HINTS.iter().any(|hint| {
+            rest.strip_prefix(hint)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        });
+        rest == symbol || is_hint || rest.starts_with("str") || rest.starts_with("cst")
+    })
+}
+
 fn noise(name: &str) -> Option<&'static str> {
     if name == ".eh_frame" || name == ".sframe" || begins_with(name, ".orc_") {
         Some("unwind information, which payloads do not carry")

@@ -1,49 +1,96 @@
-//! Mutates files for a time and prints what it found: `fuzz [TARGET|all] [SECONDS] [SEED]`.
+//! Mutates files and prints what it found. `make fuzz` and `make coverage` run it.
 //!
-//! Exit status 1 when something was found. `make fuzz` runs it.
+//! Exit status 1 when something was found; its files are kept under `--keep`.
+#![forbid(unsafe_code)]
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use xsplice_tests::fuzz::{self, Target};
+use anyhow::Result;
+use clap::Parser;
+use peak_alloc::PeakAlloc;
+use xsplice_tests::fuzz::guard::{Guard, Spent};
+use xsplice_tests::fuzz::{self, Limit, Target, kept};
+
+#[global_allocator]
+static MEMORY: PeakAlloc = PeakAlloc;
+
+/// Feeds mutated files to the readers of every room.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// One target; all of them without it
+    #[arg(long)]
+    target: Option<String>,
+    /// Seconds to go on for
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// Runs after which to stop
+    #[arg(long, default_value_t = u64::MAX)]
+    runs: u64,
+    /// Where to begin; a printed seed runs again with --runs 1
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where to keep the files of findings
+    #[arg(long, default_value = "out/fuzz")]
+    keep: PathBuf,
+}
 
 fn main() -> Result<ExitCode> {
-    let mut arguments = std::env::args().skip(1);
-    let target = arguments.next().unwrap_or_else(|| "all".to_owned());
+    let arguments = Arguments::parse();
+    let wanted = arguments.target.as_deref();
     let targets: Vec<Target> = Target::ALL
         .into_iter()
-        .filter(|known| target == "all" || known.name() == target)
+        .filter(|known| wanted.is_none_or(|wanted| wanted == known.name()))
         .collect();
     anyhow::ensure!(
         !targets.is_empty(),
-        "{target}: not one of all, {}",
+        "{}: not one of {}",
+        wanted.unwrap_or_default(),
         Target::ALL.map(Target::name).join(", ")
     );
-    let number = |text: Option<String>, default: u64| -> Result<u64> {
-        text.map_or(Ok(default), |text| {
-            text.parse()
-                .with_context(|| format!("{text}: not a number"))
-        })
-    };
-    let seconds = number(arguments.next(), 60)?;
-    let seed = number(arguments.next(), 1)?;
     let seeds = fuzz::seeds()?;
-    let (runs, findings) = fuzz::run(&targets, &seeds, seed, Duration::from_secs(seconds))?;
+    let guard = Guard::new(arguments.keep.join("hang"));
+    let limit = Limit {
+        time: Duration::from_secs(arguments.seconds),
+        runs: arguments.runs,
+    };
+    let outcome = fuzz::run(&targets, &seeds, arguments.seed, limit, &guard)?;
+    for (target, runs) in targets.iter().zip(&outcome.runs) {
+        println!("{:9} {runs:9} runs", target.name());
+    }
     println!(
-        "{runs} runs over {} cases, {} findings",
+        "{} runs over {} cases, {} findings",
+        outcome.total(),
         seeds.len(),
-        findings.len()
+        outcome.findings.len()
     );
-    for finding in &findings {
+    let told = |what: &str, (target, seed, spent): (Target, u64, Spent)| {
         println!(
-            "{} of case {}, seed {}: {}\n    {:?}",
+            "{what}: {} of seed {seed}: {:?}, {} bytes of memory for {} bytes of input",
+            target.name(),
+            spent.time,
+            spent.memory_bytes,
+            spent.input_bytes
+        );
+    };
+    if let Some(record) = outcome.slowest {
+        told("slowest", record);
+    }
+    if let Some(record) = outcome.greediest {
+        told("greediest", record);
+    }
+    for finding in &outcome.findings {
+        let path = kept::write(&arguments.keep, finding)?;
+        println!(
+            "{} of case {}, seed {}: {}\n    {:?}\n    kept in {}",
             finding.target.name(),
             finding.case,
             finding.seed,
             finding.fault,
-            finding.mutations
+            finding.mutations,
+            path.display()
         );
     }
-    Ok(ExitCode::from(u8::from(!findings.is_empty())))
+    Ok(ExitCode::from(u8::from(!outcome.findings.is_empty())))
 }

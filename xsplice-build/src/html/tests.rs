@@ -116,6 +116,7 @@ fn extract(text: &str) -> Extract<'static> {
 fn diff(text: &str) -> ObjectDiff<'static> {
     let own = || text.to_owned();
     ObjectDiff {
+        unsettled_names: Vec::new(),
         object: own(),
         functions: vec![FunctionChange {
             object: own(),

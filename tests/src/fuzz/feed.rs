@@ -1,0 +1,122 @@
+//! Gives files to the rooms. Whatever the rooms answer is fine, as long as they answer.
+
+use xsplice_abi::profile;
+use xsplice_diff::explain::explain;
+use xsplice_diff::text::{self, Detail};
+use xsplice_diff::{
+    ObjectDiff, Options, diff_objects, extract, originals, ripple, source_files, take_whole,
+};
+use xsplice_link::proof::prove_object;
+use xsplice_link::sign::Signer;
+use xsplice_link::verify::{Against, NamedFile, verify};
+use xsplice_link::{Base, LinkOptions, inspect, link};
+
+use super::{Input, Target};
+use crate::case::BASE;
+
+/// What messages call an object.
+const OBJECT: &str = "fuzz.o";
+
+/// Feeds `input` to everything that `target` stands for.
+pub fn feed(target: Target, input: &Input, signer: &Signer) {
+    match target {
+        Target::Patched | Target::Original | Target::Both | Target::Crossed => {
+            objects(target, input);
+        }
+        Target::Extract | Target::Base => linker(input),
+        Target::Payload | Target::Signed => payload(target, input, signer),
+    }
+}
+
+fn objects(target: Target, input: &Input) {
+    let options = Options::default();
+    if let Ok(diff) = diff_objects(OBJECT, &input.original, &input.patched, &options) {
+        tell(&diff);
+        through_a_file(&diff);
+        let _ = ripple::ripple(std::slice::from_ref(&diff));
+    }
+    let _ = source_files(OBJECT, &input.patched);
+    match target {
+        Target::Original => {
+            let _ = originals(OBJECT, &input.original);
+        }
+        Target::Patched => {
+            if let Ok(diff) = take_whole(OBJECT, &input.patched, &options) {
+                through_a_file(&diff);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Everything that is said about a difference.
+fn tell(diff: &ObjectDiff<'_>) {
+    let mut out = String::new();
+    text::render(diff, Detail::Everything, &mut out);
+    let _ = text::refusals(diff);
+    let _ = explain(diff);
+}
+
+/// Serialises the report and takes the extract through its file form.
+fn through_a_file(diff: &ObjectDiff<'_>) {
+    serde_json::to_string(diff).expect("a report can always be written");
+    if let Some(found) = &diff.extract {
+        let file = extract::write(found);
+        extract::read(&file).expect("what was written can be read");
+    }
+}
+
+fn linker(input: &Input) {
+    let Ok(extract) = extract::read(&input.extract) else {
+        return;
+    };
+    let Ok(base) = Base::parse(BASE, &input.base) else {
+        return;
+    };
+    let items: Vec<_> = extract
+        .records
+        .iter()
+        .map(|record| record.original.clone())
+        .collect();
+    let _ = prove_object(&base, OBJECT, &items);
+    for profile in profile::ALL {
+        let options = LinkOptions::new("fuzz", profile);
+        if let Ok(payload) = link(&base, std::slice::from_ref(&extract), &options) {
+            judge(&base, named("fuzz", &payload.bytes), &[], None);
+        }
+    }
+}
+
+fn payload(target: Target, input: &Input, signer: &Signer) {
+    let _ = inspect::inspect("fuzz", &input.payload);
+    let Ok(base) = Base::parse(BASE, &input.base) else {
+        return;
+    };
+    let (subject, sound) = (named("fuzz", &input.payload), named("sound", &input.sound));
+    if target == Target::Signed {
+        judge(&base, subject, &[], Some(signer));
+        return;
+    }
+    judge(&base, subject, &[], None);
+    judge(&base, subject, &[sound], None);
+    judge(&base, sound, &[subject], None);
+}
+
+fn named<'a>(path: &'a str, bytes: &'a [u8]) -> NamedFile<'a> {
+    NamedFile { path, bytes }
+}
+
+fn judge(
+    base: &Base<'_>,
+    payload: NamedFile<'_>,
+    stack: &[NamedFile<'_>],
+    signer: Option<&Signer>,
+) {
+    let against = Against {
+        base,
+        stack,
+        deny: &[],
+        signer,
+    };
+    let _ = verify(payload, against);
+}

@@ -1,0 +1,150 @@
+//! Contents that no symbol stands for and nothing refers to: loose read-only sections, notes,
+//! padding, and common symbols, which have no contents at all.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::build::Build;
+use crate::compare::Comparer;
+use crate::correlate::is_content;
+use crate::items::ItemId;
+use crate::object::SymbolPlace;
+use crate::refuse::{Place, Verdicts};
+use crate::report::RefusalCode;
+use crate::section_class::{SectionClass, is_noted};
+
+/// Read-only contents that nothing in the object refers to and no symbol stands for: somebody
+/// finds them by their section.
+pub fn check(comparer: &mut Comparer<'_, '_>, verdicts: &mut Verdicts) {
+    notes(comparer, verdicts);
+    let loose = |build: &Build<'_>, users: &crate::users::Users| {
+        let mut by_name: BTreeMap<String, Vec<ItemId>> = BTreeMap::new();
+        for item in build.items.ids() {
+            if is_content(build, item)
+                && build.items.class(item) == SectionClass::Rodata
+                && users.is_unused(item)
+                && !is_padding(build, item)
+            {
+                let name = build.section_name(item).to_owned();
+                by_name.entry(name).or_default().push(item);
+            }
+        }
+        by_name
+    };
+    let old = loose(comparer.original, comparer.original_users);
+    let new = loose(comparer.patched, comparer.patched_users);
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    for name in names {
+        let before = old.get(name).map_or(&[][..], Vec::as_slice);
+        let after = new.get(name).map_or(&[][..], Vec::as_slice);
+        let same = before.len() == after.len()
+            && before
+                .iter()
+                .zip(after)
+                .all(|(o, p)| comparer.content_difference(*o, *p).is_none());
+        if !same {
+            verdicts.refuse_acceptable(
+                RefusalCode::ChangedSection,
+                Place::section(name),
+                "read-only contents that no symbol stands for changed; give them a symbol with \
+                 a size, or change them from a hook",
+            );
+        }
+    }
+}
+
+/// Notes that say something about the image, to whoever starts or inspects it: Xen's own, a
+/// kernel's entry point. Those about one object are noise.
+fn notes(comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
+    let notes = |build: &Build<'_>| {
+        let mut by_name: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+        for (id, section) in build.object.sections() {
+            if !is_noted(section) {
+                continue;
+            }
+            let text = by_name.entry(section.name.to_owned()).or_default();
+            text.extend(section.data);
+            for relocation in build.object.relocations_of(id) {
+                text.extend(relocation.offset.to_le_bytes());
+                text.extend(relocation.addend.to_le_bytes());
+                text.extend(note_target(build, relocation.symbol).bytes());
+            }
+        }
+        by_name
+    };
+    let (old, new) = (notes(comparer.original), notes(comparer.patched));
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    for name in names {
+        if old.get(name) != new.get(name) {
+            verdicts.refuse_acceptable(
+                RefusalCode::ChangedSection,
+                Place::section(name),
+                "a note about the image changed, and the image that runs keeps its own; take \
+                 the change out of the patch",
+            );
+        }
+    }
+}
+
+/// What a person calls the target of a relocation in a note.
+fn note_target(build: &Build<'_>, symbol: crate::object::SymbolId) -> String {
+    let symbol = build.object.symbol(symbol);
+    match symbol.place {
+        SymbolPlace::Section(id) if symbol.is_section() => build.object.section(id).name.to_owned(),
+        _ => symbol.name.to_owned(),
+    }
+}
+
+/// Whether an item is what assemblers and linkers fill gaps with: zeros, and in code NOPs and
+/// breakpoints.
+#[must_use]
+pub fn is_padding(build: &Build<'_>, item: ItemId) -> bool {
+    let bytes = build.bytes(item);
+    if !build.relocation_range(item).is_empty() {
+        return false;
+    }
+    if bytes.iter().all(|byte| *byte == 0) {
+        return true;
+    }
+    let section = build.object.section(build.items.item(item).section);
+    if !section.is_executable() {
+        return false;
+    }
+    let mut decoder = iced_x86::Decoder::new(64, bytes, iced_x86::DecoderOptions::NONE);
+    let mut instruction = iced_x86::Instruction::default();
+    while decoder.can_decode() {
+        decoder.decode_out(&mut instruction);
+        let filler = matches!(
+            instruction.mnemonic(),
+            iced_x86::Mnemonic::Nop | iced_x86::Mnemonic::Int3
+        );
+        // gas pads long gaps with `xchg %ax,%ax` and `data16 cs nopw`; both decode as NOPs.
+        if !filler {
+            return false;
+        }
+    }
+    true
+}
+
+/// Common symbols get their room from the linker, which has long given it.
+pub fn common_symbols(comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
+    let commons = |build: &Build<'_>| -> BTreeMap<String, u64> {
+        build
+            .object
+            .symbols
+            .iter()
+            .filter(|symbol| symbol.place == SymbolPlace::Common)
+            .map(|symbol| (symbol.name.to_owned(), symbol.size))
+            .collect()
+    };
+    let old = commons(comparer.original);
+    for (name, size) in commons(comparer.patched) {
+        if old.get(&name) != Some(&size) {
+            verdicts.refuse_acceptable(
+                RefusalCode::CommonSymbol,
+                Place::symbol(&name),
+                "a common symbol is new or has another size; compile both trees with \
+                 -fno-common",
+            );
+        }
+    }
+}
