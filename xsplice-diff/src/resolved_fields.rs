@@ -63,32 +63,36 @@ fn fields_of(object: &ElfObject<'_>, items: &Items, item: &Item, fields: &mut Ve
     let mut instruction = Instruction::default();
     while decoder.can_decode() {
         decoder.decode_out(&mut instruction);
-        let constants = decoder.get_constant_offsets(&instruction);
         let is_branch = instruction.op_count() > 0
             && matches!(
                 instruction.op0_kind(),
                 OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64
             );
-        let (target, at, bytes) = if is_branch {
-            (
-                instruction.near_branch_target(),
-                constants.immediate_offset(),
-                constants.immediate_size(),
-            )
+        let target = if is_branch {
+            instruction.near_branch_target()
         } else if instruction.is_ip_rel_memory_operand() {
+            instruction.ip_rel_memory_address()
+        } else {
+            continue;
+        };
+        // Nearly all that is left are jumps within the function.
+        let inside = (item.offset..item.end()).contains(&target);
+        if inside || target > object.section(item.section).size {
+            continue;
+        }
+        let constants = decoder.get_constant_offsets(&instruction);
+        let (at, bytes) = if is_branch {
+            (constants.immediate_offset(), constants.immediate_size())
+        } else {
             (
-                instruction.ip_rel_memory_address(),
                 constants.displacement_offset(),
                 constants.displacement_size(),
             )
-        } else {
-            continue;
         };
         let field = instruction.ip() + at as u64;
         while relocated.next_if(|one| one.offset < field).is_some() {}
         let has_relocation = relocated.peek().is_some_and(|one| one.offset == field);
-        let inside = (item.offset..item.end()).contains(&target);
-        if has_relocation || inside || target > object.section(item.section).size {
+        if has_relocation {
             continue;
         }
         fields.extend(resolve(

@@ -224,9 +224,9 @@ impl Bench {
                 build.costs().wall(),
                 Some(BUILD_BUDGET),
             )?,
-            time("xsplice-build, user", build.costs().user(), None)?,
+            time("xsplice-build, user and system", build.costs().cpu(), None)?,
             time("diff part, wall", diff.costs().wall(), Some(DIFF_BUDGET))?,
-            time("diff part, user", diff.costs().user(), None)?,
+            time("diff part, user and system", diff.costs().cpu(), None)?,
             time(
                 "diff part, all objects different, wall",
                 slow.costs().wall(),
@@ -259,7 +259,7 @@ impl Bench {
         let small = many_functions::make(&folder, FUNCTIONS)?;
         let large = many_functions::make(&folder, FUNCTIONS * GROWTH)?;
         let (before, after) = self.grow(self.diff_command(&small), self.diff_command(&large))?;
-        let mut rows = vec![growth_row("xsplice-diff, user", &before, &after)];
+        let mut rows = vec![growth_row("xsplice-diff, user and system", &before, &after)];
         rows.push(Row {
             what: format!("xsplice-diff, user, {} functions", FUNCTIONS * GROWTH),
             measured: Quantity::Time(after.costs().user()),
@@ -297,7 +297,7 @@ impl Bench {
             rows.push(growth_row(&what, &before, &after));
         }
         let headline = format!(
-            "one object that is large in one respect, xsplice-diff, user, median of {}",
+            "one object that is large in one respect, xsplice-diff, user and system, median of {}",
             self.object_rounds
         );
         print!("{}", table(&headline, &rows));
@@ -321,7 +321,7 @@ impl Bench {
             rows.push(growth_row(&what, &before, &after));
         }
         let headline = format!(
-            "a tree of one large object and its base, xsplice-build, user, median of {}",
+            "a tree of one large object and its base, xsplice-build, user and system, median of {}",
             self.object_rounds
         );
         print!("{}", table(&headline, &rows));
@@ -337,7 +337,7 @@ impl Bench {
 }
 
 fn growth_row(what: &str, small: &Measured, large: &Measured) -> Row {
-    let (before, after) = (small.costs().user(), large.costs().user());
+    let (before, after) = (small.costs().cpu(), large.costs().cpu());
     let growth = after.as_secs_f64() / before.as_secs_f64().max(f64::EPSILON);
     Row {
         what: what.to_owned(),

@@ -11,8 +11,11 @@ use wait4::Wait4 as _;
 pub struct Cost {
     /// From before the process began to after it ended.
     pub wall: Duration,
-    /// Time of all its threads outside the kernel.
+    /// Time of all its threads outside the kernel. The kernel samples on which side of it a thread
+    /// is, so that one short run tells little.
     pub user: Duration,
+    /// Time of all its threads on both sides, which the kernel counts exactly.
+    pub cpu: Duration,
     /// Largest resident set. Pages of mapped files count, with as many as were touched.
     pub peak_bytes: u64,
 }
@@ -65,6 +68,7 @@ impl Measured {
         Ok(Cost {
             wall,
             user: used.rusage.utime,
+            cpu: used.rusage.utime + used.rusage.stime,
             peak_bytes: used.rusage.maxrss,
         })
     }
@@ -111,6 +115,12 @@ impl Costs<'_> {
         self.median(|cost| cost.user)
     }
 
+    /// Median of the time on both sides of the kernel.
+    #[must_use]
+    pub fn cpu(self) -> Duration {
+        self.median(|cost| cost.cpu)
+    }
+
     /// The largest of the peaks.
     #[must_use]
     pub fn peak_bytes(self) -> u64 {
@@ -138,6 +148,7 @@ mod tests {
         let costs = [1, 900, 2, 3, 2].map(|ms| Cost {
             wall: Duration::from_millis(ms),
             user: Duration::from_millis(ms),
+            cpu: Duration::from_millis(ms),
             peak_bytes: ms,
         });
         assert_eq!(Costs(&costs).wall(), Duration::from_millis(2));

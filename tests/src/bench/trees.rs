@@ -77,7 +77,8 @@ impl TreePair {
 
     /// Copies both trees to `folder` so that no object is equal to its twin: each of the patched
     /// tree has one byte more behind its last section, which means nothing. An object that cannot
-    /// be skipped must be read and compared.
+    /// be skipped must be read and compared. Objects of another machine, of which Xen's build has
+    /// some, cannot, and stay as they are.
     ///
     /// # Errors
     /// When a file cannot be read or written.
@@ -93,7 +94,11 @@ impl TreePair {
         copy_objects(&self.original, &pair.original)?;
         copy_objects(&self.patched, &pair.patched)?;
         for object in objects(&pair.patched)? {
-            let path = pair.patched.join(object);
+            let path = pair.patched.join(&object);
+            let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
+            if xsplice_diff::source_files(&object, &bytes).is_err() {
+                continue;
+            }
             OpenOptions::new()
                 .append(true)
                 .open(&path)
@@ -158,11 +163,15 @@ fn copy_objects(from: &Path, to: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::PathBuf;
 
     use super::TreePair;
+    use crate::workspace;
 
     #[test]
     fn a_tree_that_is_all_different_has_one_byte_more_in_every_patched_object_alone() {
+        let object = workspace().join("fixtures/cases/string-only/original/f.o");
+        let object = fs::read(object).expect("an object of the cases");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let pair = TreePair {
             name: "small".to_owned(),
@@ -171,18 +180,21 @@ mod tests {
         };
         for tree in [&pair.original, &pair.patched] {
             fs::create_dir_all(tree.join("sub")).expect("a folder");
-            fs::write(tree.join("sub/x.o"), b"xyz").expect("a file");
+            fs::write(tree.join("sub/x.o"), &object).expect("a file");
+            fs::write(tree.join("foreign.o"), b"xyz").expect("a file");
             fs::write(tree.join("notes.txt"), b"n").expect("a file");
         }
         let other = pair
             .all_different(&folder.path().join("c"))
             .expect("the copy");
-        let read = |path: std::path::PathBuf| fs::read(path).expect("a copied object");
-        assert_eq!(read(other.original.join("sub/x.o")), b"xyz");
-        assert_eq!(read(other.patched.join("sub/x.o")), b"xyz\0");
+        let length = |path: PathBuf| path.metadata().expect("a copied object").len();
+        let bytes = u64::try_from(object.len()).expect("a small file");
+        assert_eq!(length(other.original.join("sub/x.o")), bytes);
+        assert_eq!(length(other.patched.join("sub/x.o")), bytes + 1);
+        assert_eq!(length(other.patched.join("foreign.o")), 3);
         assert!(!other.patched.join("notes.txt").exists());
         let extent = other.extent().expect("the extent");
-        assert_eq!((extent.objects, extent.bytes), (1, 7));
+        assert_eq!((extent.objects, extent.bytes), (2, 2 * bytes + 7));
     }
 
     #[test]
