@@ -350,13 +350,14 @@ pub fn judge(diffs: &mut [ObjectDiff<'_>]) {
         if let Some(extract) = &mut diff.extract {
             extract.accepted.retain(|what| !is_toolchain(what));
         }
-        if let Some(toolchains) = &diff.toolchains
-            && !toolchains.differences.is_empty()
-        {
-            groups
-                .entry(toolchains.differences.clone())
-                .or_default()
-                .push(index);
+        // A lost protection is not for the author to accept; crate::protection refuses it.
+        let differences = diff.toolchains.iter().flat_map(|both| &both.differences);
+        let differences: Vec<Difference> = differences
+            .filter(|difference| difference.kind != DifferenceKind::Protection)
+            .cloned()
+            .collect();
+        if !differences.is_empty() {
+            groups.entry(differences).or_default().push(index);
         }
     }
     for (differences, indices) in groups {
