@@ -119,16 +119,20 @@ fn decide(diffs: &mut [ObjectDiff<'_>], change: &LayoutChange) {
         problem(change)
     );
     if is_accepted {
-        if let Some(extract) = &mut diff.extract {
-            extract.accepted.push(wanted.clone());
-        }
         diff.accepted.push(Accepted {
             object: diff.object.clone(),
-            what: wanted,
+            what: wanted.clone(),
             symbol: None,
             code,
             message,
         });
+        // Each object that has the type says so, as it would say when it is compared alone.
+        let concerned = diffs
+            .iter_mut()
+            .filter(|diff| change.objects.contains(&diff.object));
+        for extract in concerned.filter_map(|diff| diff.extract.as_mut()) {
+            extract.accepted.push(wanted.clone());
+        }
     } else {
         diff.refusals.push(Refusal {
             code,
