@@ -334,6 +334,34 @@ fn a_tree_that_was_not_built_again_is_noticed() {
 }
 
 #[test]
+fn a_path_that_two_sources_end_in_is_refused_and_a_whole_one_is_followed() {
+    let trees = Trees::new("-g");
+    let twice = MAKEFILE.replace("core/g.o", "core/g.o alt/g.o");
+    fs::write(trees.path("a/Makefile"), twice).expect("a file");
+    fs::create_dir_all(trees.path("a/alt")).expect("a folder");
+    fs::write(
+        trees.path("a/alt/g.c"),
+        "int alt(int x) { return x * 9; }\n",
+    )
+    .expect("a file");
+    trees.make("a");
+    let edits = [("core/g.c", ": 5;", ": 6;")];
+    let (status, report) = trees.edit(&edits, Build::Again, &[]);
+    assert_eq!(
+        (status, fates(&report)),
+        (0, vec!["payload other".to_owned()])
+    );
+
+    let patch = fs::read_to_string(trees.path("fix.patch")).expect("the patch");
+    let short = patch
+        .replace("a/core/g.c", "a/g.c")
+        .replace("b/core/g.c", "b/g.c");
+    fs::write(trees.path("fix.patch"), short).expect("a file");
+    let (status, report) = trees.tool(&[]);
+    assert_eq!((status, codes(&report)), (2, vec!["hunk-ambiguous"]));
+}
+
+#[test]
 fn a_file_that_is_in_no_object_is_refused_and_documentation_is_not() {
     let trees = Trees::new("-g");
     let edits = [

@@ -191,8 +191,8 @@ fn moved(
     Some(format!(
         "this name stands for {} now, and for {} in the base, where other objects keep finding it; \
          give what is new another name and change its users",
-        shown(patched, is),
-        shown(original, was)
+        shown(patched, new, is),
+        shown(original, old, was)
     ))
 }
 
@@ -232,10 +232,22 @@ fn same_place(
     at == new_at || ends || is_entry
 }
 
-fn shown(build: &Build<'_>, meaning: Meaning) -> String {
+/// What a symbol stands for, by another name than its own.
+fn shown(build: &Build<'_>, id: SymbolId, meaning: Meaning) -> String {
+    let own = build.object.symbol(id).name;
+    let item_name = |item| {
+        let named = |(index, symbol): (u32, &Symbol<'_>)| {
+            let is_other = symbol.name != own && !symbol.name.is_empty() && !symbol.is_section();
+            is_other && self::meaning(build, SymbolId(index)) == Meaning::Item(item, 0)
+        };
+        let mut symbols = (0..).zip(&build.object.symbols);
+        symbols
+            .find(|(index, symbol)| named((*index, symbol)))
+            .map_or_else(|| build.shown(item), |(_, symbol)| symbol.name.to_owned())
+    };
     match meaning {
-        Meaning::Item(item, 0) => build.shown(item),
-        Meaning::Item(item, at) => format!("{}+{at:#x}", build.shown(item)),
+        Meaning::Item(item, 0) => item_name(item),
+        Meaning::Item(item, at) => format!("{}+{at:#x}", item_name(item)),
         Meaning::Absolute(value) => format!("the number {value:#x}"),
         Meaning::Common => "common data".to_owned(),
         Meaning::Elsewhere => "something that is not loaded".to_owned(),

@@ -519,7 +519,9 @@ fn an_entry_of_a_linker_set_is_refused_and_the_same_elsewhere_is_new_data() {
     for (section, codes) in [
         (".initcall1.init", vec![RefusalCode::ChangedLinkerSet]),
         ("my_calls", vec![RefusalCode::ChangedLinkerSet]),
-        (".data.one", vec![]),
+        // The name of a section for this variable alone; any other may be that of a table.
+        (".data.two", vec![]),
+        (".data.calls", vec![RefusalCode::ChangedLinkerSet]),
     ] {
         let before = compile("gcc", KERNEL, &source(section, ""));
         let after = compile("gcc", KERNEL, &source(section, &new_entry(section)));
