@@ -34,7 +34,7 @@ pub fn settle(
             })
             .collect();
         changes.extend(elsewhere.into_iter().flatten());
-        changes = layouts::merge_all(changes);
+        changes = layouts::merge_all(&changes);
     }
     let seen = match inputs {
         [_] => Seen::OneObject,

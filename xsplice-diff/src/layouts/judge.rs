@@ -20,15 +20,14 @@ pub enum Seen {
 /// The changes of several objects, each once, in order of name.
 #[must_use]
 pub fn merge(diffs: &[ObjectDiff<'_>]) -> Vec<LayoutChange> {
-    let changes = diffs.iter().flat_map(|diff| &diff.layouts.changes);
-    merge_all(changes.cloned().collect())
+    merge_all(diffs.iter().flat_map(|diff| &diff.layouts.changes))
 }
 
 /// Makes one of those changes that are the same in several objects.
 #[must_use]
-pub fn merge_all(changes: Vec<LayoutChange>) -> Vec<LayoutChange> {
+pub fn merge_all<'a>(changes: impl IntoIterator<Item = &'a LayoutChange>) -> Vec<LayoutChange> {
     let mut merged: BTreeMap<LayoutChange, LayoutChange> = BTreeMap::new();
-    for change in &changes {
+    for change in changes {
         // What makes two changes the same is all but where they were found.
         let key = LayoutChange {
             objects: if change.is_shared {
