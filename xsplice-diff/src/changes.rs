@@ -23,6 +23,9 @@ use crate::walked;
 pub struct Changes {
     /// Functions to replace, by their items of the patched object.
     pub functions: BTreeMap<ItemId, Vec<Reason>>,
+    /// Where each of them differs first: in itself, or in an out-of-line part. Offsets are in
+    /// bytes from the start of that item.
+    pub first: BTreeMap<ItemId, (ItemId, u64)>,
     /// Constants of the patched object that differ and travel as copies.
     pub constants: BTreeSet<ItemId>,
     /// What does not matter.
@@ -42,6 +45,7 @@ pub fn find_changes(
     let mut at_boot: BTreeMap<ItemId, Vec<Reason>> = BTreeMap::new();
     let mut lines = Lines { tables: None };
     let mut noise = Vec::new();
+    let mut labels: BTreeMap<ItemId, Vec<Option<Reason>>> = BTreeMap::new();
     for item in patched.items.ids() {
         let kind = patched.items.item(item).kind;
         let class = patched.items.class(item);
@@ -76,16 +80,18 @@ pub fn find_changes(
             ItemKind::Function => {
                 let mut reasons = comparer.differences(twin, item);
                 let root = comparer.correlation.patched_root(item);
+                let mut label = None;
                 if matches!(reasons.as_slice(), [Reason::BytesDiffer { .. }, ..]) {
                     match lines.judge(comparer, twin, item, verdicts) {
                         Judgement::Noise(why) => {
                             noise.push((item, root, why));
                             reasons.clear();
                         }
-                        Judgement::Label(label) => reasons.push(label),
+                        Judgement::Label(one) => label = Some(one),
                         Judgement::Nothing => {}
                     }
                 }
+                let offset = first_offset(&reasons);
                 if root == item && reasons.is_empty() {
                     reasons.extend(comparer.entry_differences(
                         twin,
@@ -95,9 +101,15 @@ pub fn find_changes(
                     ));
                 } else if root != item && !reasons.is_empty() {
                     let name = patched.shown(item);
-                    reasons.insert(0, Reason::ColdPartDiffers { name });
+                    reasons = vec![Reason::ColdPartDiffers { name, reasons }];
                 }
                 if !reasons.is_empty() {
+                    labels.entry(root).or_default().push(label);
+                    if root == item {
+                        changes.first.insert(root, (item, offset));
+                    } else {
+                        changes.first.entry(root).or_insert((item, offset));
+                    }
                     let changed = if class == SectionClass::Init {
                         &mut at_boot
                     } else {
@@ -118,7 +130,10 @@ pub fn find_changes(
         }
     }
     lost_parts(comparer, &mut changes);
-    for reasons in changes.functions.values_mut() {
+    for (root, reasons) in &mut changes.functions {
+        // What is the function's own comes before what is its parts'.
+        reasons.sort_by_key(|reason| matches!(reason, Reason::ColdPartDiffers { .. }));
+        reasons.extend(labels.remove(root).and_then(label_of_all));
         reasons.extend(build_stamp::label(reasons));
     }
     for (item, root, why) in noise {
@@ -214,6 +229,15 @@ impl Lines {
             Difference::LooksLikeLineNumbers(_) | Difference::Other => Judgement::Nothing,
         }
     }
+}
+
+/// A label speaks of a whole function: every part of it that differs must have it.
+fn label_of_all(labels: Vec<Option<Reason>>) -> Option<Reason> {
+    let mut labels = labels.into_iter();
+    let first = labels.next()??;
+    labels
+        .all(|label| label.as_ref() == Some(&first))
+        .then_some(first)
 }
 
 /// Where the first of some differences lies, in bytes from the start of the function.
@@ -386,7 +410,10 @@ fn lost_parts(comparer: &Comparer<'_, '_>, changes: &mut Changes) {
                     .functions
                     .entry(root)
                     .or_default()
-                    .push(Reason::ColdPartDiffers { name });
+                    .push(Reason::ColdPartDiffers {
+                        name,
+                        reasons: Vec::new(),
+                    });
             }
         }
     }

@@ -361,8 +361,9 @@ fn functions(
         .iter()
         .map(|(item, reasons)| {
             let mut function = of(*item, reasons.clone());
-            let place = patched.items.item(*item);
-            let at = place.offset.saturating_add(changes::first_offset(reasons));
+            let (part, offset) = changes.first.get(item).copied().unwrap_or((*item, 0));
+            let place = patched.items.item(part);
+            let at = place.offset.saturating_add(offset);
             function.source = table
                 .as_ref()
                 .and_then(|table| table.source(place.section, at));

@@ -236,6 +236,9 @@ pub enum Reason {
     ColdPartDiffers {
         /// Name of the part.
         name: String,
+        /// What differs in it; offsets are from the start of the part. Empty for a part that came
+        /// or went.
+        reasons: Vec<Reason>,
     },
     /// Entries of a special section that belong to the function differ.
     SpecialEntryDiffers {

@@ -26,7 +26,13 @@ impl fmt::Display for Reason {
                     "the constant {name} at +{offset:#x} differs from +{at:#x} on"
                 )
             }
-            Reason::ColdPartDiffers { name } => write!(out, "its part {name} differs"),
+            Reason::ColdPartDiffers { name, reasons } => {
+                write!(out, "its part {name} differs")?;
+                for (index, reason) in reasons.iter().enumerate() {
+                    write!(out, "{}{reason}", if index == 0 { ": " } else { "; " })?;
+                }
+                Ok(())
+            }
             Reason::SpecialEntryDiffers { section, detail } => {
                 write!(out, "its entries of {section} differ: {detail}")
             }
@@ -40,7 +46,7 @@ impl fmt::Display for Reason {
             Reason::LooksLikeBuildStamp => out
                 .write_str("looks like a date, time or build number that every build writes anew"),
             Reason::LayoutOnly { types } if types.is_empty() => {
-                out.write_str("only displacements differ: the layout of a structure changed")
+                out.write_str("only displacements differ: other members are used, or the layout of a structure changed")
             }
             Reason::LayoutOnly { types } => {
                 write!(

@@ -207,8 +207,8 @@ fn labels(lines: &mut Vec<String>, functions: &[Function<'_>]) {
     match layout.count() {
         0 => {}
         number => lines.push(format!(
-            "the layout of a structure changed under <strong>{}</strong>: objects in the old layout \
-             exist, and functions that were not rebuilt use it",
+            "<strong>{}</strong> differ in displacements alone, as when the layout of a structure \
+             changes: see whether one did, for objects in the old layout exist",
             count(number, "function")
         )),
     }
