@@ -13,6 +13,7 @@ pub mod compare;
 pub mod constructors;
 pub mod correlate;
 pub mod definitions;
+pub mod described_size;
 pub mod disassembly;
 pub mod error;
 pub mod explain;
