@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use xsplice_abi::Profile;
 
-use crate::error::DiffError;
+use crate::described_size;
+use crate::error::{DiffError, Side};
 use crate::items::{ItemId, Items};
 use crate::object::{ElfObject, Relocation, SectionId, Symbol};
 use crate::relocation::{Target, resolve};
@@ -44,6 +45,11 @@ impl<'data> Build<'data> {
         if !fields.is_empty() {
             build.add_relocations(&fields);
         }
+        described_size::check(&build).map_err(|problem| DiffError {
+            object: name.to_owned(),
+            problem,
+            side: Side::Patched,
+        })?;
         Ok(build)
     }
 

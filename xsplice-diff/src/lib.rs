@@ -15,6 +15,7 @@ pub mod constructors;
 pub mod correlate;
 pub mod debug_sections;
 pub mod definitions;
+pub mod described_size;
 pub mod disassembly;
 pub mod error;
 pub mod explain;

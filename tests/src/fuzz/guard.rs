@@ -19,8 +19,9 @@ pub const TIME_MAX: Duration = Duration::from_secs(2);
 /// Wall time after which a run counts as one that never ends, and the process ends instead.
 const HANG: Duration = Duration::from_secs(120);
 
-/// Bytes that a run may take whatever its input: tables that do not depend on it.
-pub const MEMORY_CONSTANT_BYTES: usize = 256 << 10;
+/// Bytes that a run may take whatever its input: tables that do not depend on it, and functions
+/// that share constants, up to what `described_size` lets through.
+pub const MEMORY_CONSTANT_BYTES: usize = 4 << 20;
 /// Times its input that a run may take beyond that.
 pub const MEMORY_FACTOR: usize = 64;
 

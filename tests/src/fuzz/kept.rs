@@ -46,7 +46,7 @@ pub fn all() -> Result<Vec<Kept>> {
 
 fn read(path: &Path) -> Result<Kept> {
     let about = fs::read_to_string(path.join(ABOUT))?;
-    let word = about.split_whitespace().next().unwrap_or_default();
+    let word = about.split(':').next().unwrap_or_default();
     let Some(target) = Target::ALL.into_iter().find(|known| known.name() == word) else {
         bail!("{ABOUT} begins with {word:?}, which is no target");
     };
