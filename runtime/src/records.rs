@@ -6,7 +6,7 @@ use core::ops::Range;
 
 use xsplice_abi::Profile;
 use xsplice_abi::limits::EXPECT_BYTES_MAX;
-use xsplice_abi::profile::{Expectations, Tail, Words, ZeroNewAddr, ZeroOldAddr};
+use xsplice_abi::profile::{Expectations, NewSize, Tail, Words, ZeroNewAddr, ZeroOldAddr};
 use xsplice_abi::record::{
     ExpectEntry, LivepatchExpect, LivepatchRecord, RecordHead, WordRecord, offset,
 };
@@ -207,7 +207,9 @@ fn record<'image>(
             }
             Replacement::Nops(length)
         }
-        (address, _) if image.is_code(address, new_bytes.into()) => Replacement::Jump(address),
+        (address, _) if image.is_code(address, code_bytes(profile, new_bytes)) => {
+            Replacement::Jump(address)
+        }
         (address, _) => return Err(Fault::RecordNew { address }),
     };
     let old_address = match (head.old_addr.get(), profile.zero_old_addr) {
@@ -233,6 +235,14 @@ fn record<'image>(
         expectation: Expectation::NONE,
     };
     Ok((record, in_record))
+}
+
+/// How many bytes from `new_addr` on the loader looks at.
+fn code_bytes(profile: &Profile, new_bytes: u32) -> u64 {
+    match profile.new_size {
+        NewSize::InCode => new_bytes.into(),
+        NewSize::Unread => 1,
+    }
 }
 
 fn tail_of(profile: &Profile, raw: &[u8], tail: &[u8]) -> Result<Expectation, Fault> {

@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rayon::prelude::*;
+use xsplice_diff::report::RefusalCode;
+use xsplice_diff::special_sections::is_special_code;
 use xsplice_diff::{ObjectDiff, source_files};
 
 use crate::inputs::{Bytes, Input};
@@ -73,7 +75,10 @@ impl Merged {
 }
 
 /// Whether nothing is lost without `merged`: a part is refused, which ends the run anyway, or
-/// each of its functions and data has one of its name in `parts` and nothing in it is refused.
+/// each of its functions and data has one of its name in `parts`, and nothing in it is refused
+/// but for what merging alone causes. There, code that special sections own (`.fixup`) stands
+/// behind the labels of other parts, and is taken for theirs; in the parts it was compared entry
+/// by entry, with the functions that own it.
 fn says_nothing_new(merged: &ObjectDiff<'_>, parts: &[&ObjectDiff<'_>]) -> bool {
     if parts.iter().any(|part| !part.refusals.is_empty()) {
         return true;
@@ -88,7 +93,11 @@ fn says_nothing_new(merged: &ObjectDiff<'_>, parts: &[&ObjectDiff<'_>]) -> bool 
         .flat_map(|part| &part.data)
         .map(|datum| datum.name.as_str())
         .collect();
-    merged.refusals.is_empty()
+    let has_own_refusal = merged.refusals.iter().any(|refusal| {
+        let section = refusal.section.as_deref().unwrap_or_default();
+        refusal.code != RefusalCode::ChangedAssembly || !is_special_code(section)
+    });
+    !has_own_refusal
         && merged
             .functions
             .iter()

@@ -27,6 +27,15 @@ pub enum ZeroNewAddr {
     Nop,
 }
 
+/// What the loader asks of `new_size` when there is a new function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewSize {
+    /// So many bytes from `new_addr` on lie in the payload's code.
+    InCode,
+    /// Nothing; Xen only reads it of records that make NOPs.
+    Unread,
+}
+
 /// What a zero in `old_addr` means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ZeroOldAddr {
@@ -86,6 +95,8 @@ pub struct Profile {
     pub tail: Tail,
     /// Meaning of `new_addr` 0.
     pub zero_new_addr: ZeroNewAddr,
+    /// What `new_size` must be.
+    pub new_size: NewSize,
     /// Meaning of `old_addr` 0.
     pub zero_old_addr: ZeroOldAddr,
     /// Where expectations go.
@@ -132,6 +143,7 @@ pub const XSPLICE: Profile = Profile {
     record_structure: "xsplice_patch_func",
     tail: Tail::Zero,
     zero_new_addr: ZeroNewAddr::Refused,
+    new_size: NewSize::InCode,
     zero_old_addr: ZeroOldAddr::Refused,
     expectations: Expectations::OwnSection,
     base_note: BaseNote::Mandatory,
@@ -150,6 +162,7 @@ pub const XSPLICE_V1: Profile = Profile {
     record_structure: "xsplice_patch_func",
     tail: Tail::Version(XSPLICE_V1_VERSION),
     zero_new_addr: ZeroNewAddr::Refused,
+    new_size: NewSize::InCode,
     zero_old_addr: ZeroOldAddr::LookUp,
     expectations: Expectations::None,
     base_note: BaseNote::Absent,
@@ -168,6 +181,7 @@ pub const LIVEPATCH: Profile = Profile {
     record_structure: "livepatch_func",
     tail: Tail::VersionAndExpect(LIVEPATCH_VERSION),
     zero_new_addr: ZeroNewAddr::Nop,
+    new_size: NewSize::Unread,
     zero_old_addr: ZeroOldAddr::LookUp,
     expectations: Expectations::InRecord,
     base_note: BaseNote::Mandatory,

@@ -2,7 +2,7 @@
 
 use xsplice_abi::errno::Errno;
 use xsplice_abi::limits::EXPECT_BYTES_MAX;
-use xsplice_abi::profile::{Expectations, Tail, ZeroOldAddr};
+use xsplice_abi::profile::{Expectations, NewSize, Tail, ZeroOldAddr};
 use xsplice_abi::record::{ExpectEntry, offset};
 use xsplice_abi::section;
 use xsplice_link::verify::CheckKind::{
@@ -123,7 +123,10 @@ pub(super) const RECORDS: &[Break] = &[
     ),
     broken(
         "a new size beyond the code",
-        |e| record(e, offset::NEW_SIZE, &[0xff; 3]),
+        |e| {
+            (e.profile.new_size == NewSize::InCode).then_some(())?;
+            record(e, offset::NEW_SIZE, &[0xff; 3])
+        },
         RecordCode,
         INVAL,
     ),

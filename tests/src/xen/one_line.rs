@@ -55,12 +55,12 @@ const LINES: [OneLine; 10] = [
     OneLine {
         about: "a clone that the compiler made",
         object: "common/xenoprof.o",
-        functions: &["alloc_xenoprof_struct.constprop.0 (bytes-differ)"],
+        functions: &["alloc_xenoprof_struct.constprop.0 (bytes-differ, size-differs)"],
     },
     OneLine {
         about: "a bug that becomes a warning, in what was inlined",
         object: "common/tasklet.o",
-        functions: &["migrate_tasklets_from_cpu (bytes-differ)"],
+        functions: &["migrate_tasklets_from_cpu (bytes-differ, size-differs)"],
     },
     OneLine {
         about: "a callback of the 32-bit interface",
@@ -75,7 +75,7 @@ const LINES: [OneLine; 10] = [
     OneLine {
         about: "a driver's callback",
         object: "drivers/char/ns16550.o",
-        functions: &["ns16550_tx_ready (bytes-differ)"],
+        functions: &["ns16550_tx_ready (bytes-differ, size-differs)"],
     },
 ];
 

@@ -163,9 +163,9 @@ fn a_change_in_the_cold_part_alone_replaces_the_function() {
     assert_eq!(refused(&diff), []);
     assert_eq!(changed(&diff), ["f"]);
     assert!(
-        reasons(&diff, "f")
-            .iter()
-            .any(|reason| matches!(reason, Reason::ColdPartDiffers { name, .. } if name == "f.cold"))
+        reasons(&diff, "f").iter().any(
+            |reason| matches!(reason, Reason::ColdPartDiffers { name, .. } if name == "f.cold")
+        )
     );
     let extract = diff.extract.as_ref().expect("f travels");
     assert_eq!(extract.records.len(), 1, "the cold part needs no record");
