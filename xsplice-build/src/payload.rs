@@ -92,9 +92,16 @@ pub fn failures(verification: &Verification, options: &LinkOptions) -> Vec<Refus
         CheckKind::Depends => matches!(options.stacks_on, StacksOn::Id(_)),
         _ => false,
     };
+    // The loader stops at the first of these, so that it tells nothing beyond.
+    let is_met_first = |check: CheckKind| {
+        check == CheckKind::TrialLoad
+            && verification
+                .failures()
+                .any(|failed| is_asked_for(failed.check))
+    };
     let failures = verification
         .failures()
-        .filter(|check| !is_asked_for(check.check));
+        .filter(|check| !is_asked_for(check.check) && !is_met_first(check.check));
     let refusals = failures.map(|check| {
         let message = format!(
             "{}: {}; the loader would not take the payload, so it is not written: change the fix, \
