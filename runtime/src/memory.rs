@@ -6,6 +6,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
+use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
@@ -73,6 +74,8 @@ struct Segment {
 
 struct State {
     segments: Vec<Segment>,
+    /// Parts of the image that are zeros; what is touched of them becomes a segment.
+    zeros: Vec<Range<u64>>,
     events: Vec<Event>,
     interrupts: Interrupts,
     online: u16,
@@ -107,6 +110,7 @@ impl MemoryPlatform {
             window,
             state: Mutex::new(State {
                 segments: Vec::new(),
+                zeros: Vec::new(),
                 events: Vec::new(),
                 interrupts: Interrupts::On,
                 online: 1,
@@ -127,6 +131,12 @@ impl MemoryPlatform {
             region: None,
             is_mapped: true,
         });
+    }
+
+    /// Adds a piece of the image that is zeros. It takes memory where it is touched alone, for a
+    /// file may promise any size.
+    pub fn map_zeros(&self, addresses: Range<u64>) {
+        self.state.lock().zeros.push(addresses);
     }
 
     /// Decides what hooks do and return; without it they do nothing and return 0.
@@ -186,6 +196,31 @@ impl MemoryPlatform {
 
 impl State {
     fn bytes_mut(&mut self, address: u64, count: usize) -> Option<&mut [u8]> {
+        if self.mapped(address, count).is_none() {
+            self.touch_zeros(address, count)?;
+        }
+        self.mapped(address, count)
+    }
+
+    /// Makes a segment of the zeros around `address`.
+    fn touch_zeros(&mut self, address: u64, count: usize) -> Option<()> {
+        let end = address.checked_add(u64::try_from(count).ok()?)?;
+        let is_around = |zeros: &&Range<u64>| zeros.start <= address && end <= zeros.end;
+        let zeros = self.zeros.iter().find(is_around)?;
+        let start = zeros.start.max(address & !(PAGE_BYTES - 1));
+        let page_end = end.checked_next_multiple_of(PAGE_BYTES);
+        let end = page_end.map_or(zeros.end, |end| end.min(zeros.end));
+        let bytes = usize::try_from(end - start).ok()?;
+        self.segments.push(Segment {
+            address: start,
+            bytes: vec![0; bytes],
+            region: None,
+            is_mapped: true,
+        });
+        Some(())
+    }
+
+    fn mapped(&mut self, address: u64, count: usize) -> Option<&mut [u8]> {
         self.segments
             .iter_mut()
             .filter(|segment| segment.is_mapped)

@@ -173,12 +173,10 @@ fn attempt(
     let base = against.base;
     let platform = MemoryPlatform::new(window);
     for section in base.sections() {
-        let bytes = usize::try_from(section.range.end - section.range.start);
-        match bytes {
-            Ok(bytes) if section.data.is_empty() => {
-                platform.map(section.range.start, &vec![0; bytes]);
-            }
-            _ => platform.map(section.range.start, section.data),
+        if section.data.is_empty() {
+            platform.map_zeros(section.range.clone());
+        } else {
+            platform.map(section.range.start, section.data);
         }
     }
     let symbols = Symbols::from_elf(base.file_bytes())
