@@ -75,6 +75,9 @@ const IMPATIENT: KernelTimeout = KernelTimeout { ns: 1_000_000_000 };
 const DELAY_MS: u64 = 60_000;
 /// How long a CPU is slow that nobody can release meanwhile: less than the kernel waits.
 const SHORT_DELAY_MS: u64 = 200;
+/// How long a CPU stays away so that another one comes first and is the master. With two CPUs the
+/// one that is not asked for the action would else nearly always come first.
+const HEAD_START_MS: u64 = 100;
 /// How often a check waits for the delayed CPU to be a follower, and not the master.
 const ATTEMPTS: u32 = 50;
 
@@ -83,6 +86,12 @@ fn is_delayed(kernel: &Kernel, cpu: u32) -> Result<bool> {
     let counters = kernel.cpus()?;
     let counters = counters.get(cpu as usize).context("no such CPU")?;
     Ok(*counters.get("delayed").context("delayed")? == 1)
+}
+
+/// Keeps the CPU away for a moment, so that it is a follower of the next action.
+fn let_others_come_first(kernel: &Kernel, cpu: u32) -> Result<()> {
+    kernel.test(&format!("hang {cpu} {HEAD_START_MS}"))?;
+    until("away", || is_delayed(kernel, cpu))
 }
 
 fn until(what: &str, mut reached: impl FnMut() -> Result<bool>) -> Result<()> {
@@ -151,6 +160,7 @@ fn late_to_stop(bench: &mut Bench, cpus: u32) -> Result<()> {
     for _ in 0..ATTEMPTS {
         let mut watch = Watch::start(bench, cpus)?;
         kernel.test(&format!("slow-stop {slow} {DELAY_MS}"))?;
+        let_others_come_first(&kernel, slow)?;
         let answer = impatient(&kernel, &hot, ActionKind::Apply)?;
         if !is_delayed(&kernel, slow)? {
             // It came first and was the master, or not all came in time: once more.
@@ -196,6 +206,7 @@ fn slow_to_leave(bench: &mut Bench, cpus: u32) -> Result<()> {
     for _ in 0..ATTEMPTS {
         let mut watch = Watch::start(bench, cpus)?;
         kernel.test(&format!("slow-leave {slow} {DELAY_MS}"))?;
+        let_others_come_first(&kernel, slow)?;
         hot.act(&kernel, ActionKind::Apply)?;
         if !is_delayed(&kernel, slow)? {
             // It came first and was the master, which nobody waits for like this: once more.
