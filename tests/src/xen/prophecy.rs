@@ -1,8 +1,8 @@
 //! What `xsplice-link verify` foretells of a payload, action by action, so that it can be held
 //! against what the hypervisor then does.
 //!
-//! Verify prints one verdict a check. The hypervisor asks some of them when a payload is uploaded
-//! and the others when it is applied, and `--nodeps` leaves one out: this file says which.
+//! Verify tells what its loader returns to UPLOAD and to APPLY, and one verdict a check. `--nodeps`
+//! leaves one check out: what comes out then is told by the others.
 
 use std::path::Path;
 
@@ -19,14 +19,22 @@ const EOPNOTSUPP: i32 = 95;
 
 /// The check that `xen-livepatch apply --nodeps` leaves out.
 const DEPENDS: &str = "depends";
-/// The checks that Xen makes when a payload is applied; all others it makes at upload.
-const AT_APPLY: [&str; 2] = [DEPENDS, "expectations"];
+/// What the loader says of the whole, which stops at the first of the others.
+const TRIAL_LOAD: &str = "trial-load";
 
 /// The JSON report of `xsplice-link verify`, as far as it is used.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Prophecy {
     checks: Vec<Check>,
+    loader: Loader,
     outlook: Option<Outlook>,
+}
+
+/// The error numbers that the loader itself returns.
+#[derive(Debug, Clone, Deserialize)]
+struct Loader {
+    upload: Option<i32>,
+    apply: Option<i32>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -67,40 +75,47 @@ pub fn foretell(tools: &Tools, base: &Path, stack: &[&Path], payload: &Path) -> 
 }
 
 impl Prophecy {
-    fn of(&self, asked: impl Fn(&str) -> bool) -> Foretold {
-        let failed: Vec<&Check> = self
-            .checks
+    /// The failed checks that are asked; what has no error number is wrong and nothing that a
+    /// loader would notice.
+    fn failed(&self, asked: impl Fn(&str) -> bool) -> Vec<&Check> {
+        self.checks
             .iter()
-            // What has no error number is wrong and nothing that a loader would notice.
             .filter(|check| check.verdict == "fail" && check.errno.is_some())
             .filter(|check| asked(&check.check))
-            .collect();
-        if failed.is_empty() {
-            return Foretold::Takes;
-        }
-        Foretold::Refuses {
-            why: failed
-                .iter()
-                .map(|check| format!("{}: {}", check.check, check.message))
-                .collect::<Vec<_>>()
-                .join(" / "),
-            errnos: failed.iter().filter_map(|check| check.errno).collect(),
+            .collect()
+    }
+
+    /// What the loader answers, with the reasons of the checks.
+    fn answer(&self, errno: Option<i32>) -> Foretold {
+        match errno {
+            None => Foretold::Takes,
+            Some(errno) => Foretold::Refuses {
+                why: said(&self.failed(|_| true)),
+                errnos: vec![errno],
+            },
         }
     }
 
     /// Of its upload.
     pub fn upload(&self) -> Foretold {
-        self.of(|check| !AT_APPLY.contains(&check))
+        self.answer(self.loader.upload)
     }
 
     /// Of applying it for the first time.
     pub fn apply(&self) -> Foretold {
-        self.of(|_| true)
+        self.answer(self.loader.upload.or(self.loader.apply))
     }
 
-    /// Of applying it with `--nodeps`.
+    /// Of applying it with `--nodeps`, which the loader was not asked.
     pub fn apply_nodeps(&self) -> Foretold {
-        self.of(|check| check != DEPENDS)
+        let failed = self.failed(|check| ![DEPENDS, TRIAL_LOAD].contains(&check));
+        if failed.is_empty() {
+            return Foretold::Takes;
+        }
+        Foretold::Refuses {
+            why: said(&failed),
+            errnos: failed.iter().filter_map(|check| check.errno).collect(),
+        }
     }
 
     /// Of applying it again after a revert, without a new upload.
@@ -135,13 +150,22 @@ impl Prophecy {
     }
 }
 
+fn said(failed: &[&Check]) -> String {
+    let lines: Vec<String> = failed
+        .iter()
+        .map(|check| format!("{}: {}", check.check, check.message))
+        .collect();
+    lines.join(" / ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::{EINVAL, Foretold, Prophecy};
 
     fn prophecy(checks: &str, writable: &str) -> Prophecy {
+        let apply = if checks.is_empty() { "null" } else { "22" };
         let text = format!(
-            r#"{{"payload":"p","checks":[{checks}],
+            r#"{{"payload":"p","checks":[{checks}],"loader":{{"upload":null,"apply":{apply}}},
                 "outlook":{{"writable":[{writable}],"vetoing_hooks":[],"state":[],"escapes":[]}}}}"#
         );
         serde_json::from_str(&text).expect("a report of verify")

@@ -41,6 +41,9 @@ fn orphans(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
         return 0;
     };
     let mut named = BTreeSet::new();
+    // An alternative of nothing has its label where the code before it ends, and keeps that code
+    // in the section although it does not use it.
+    let mut ends = BTreeSet::new();
     let mut count = 0;
     for (table, start) in entries(subject, ALTINSTRUCTIONS) {
         count += 1;
@@ -51,12 +54,26 @@ fn orphans(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
             && section == id
         {
             named.extend(offset..offset.saturating_add(length.into()));
+            if length == 0 {
+                ends.insert(offset);
+            }
         }
     }
-    let orphan = (0..)
-        .zip(replacement.data)
-        .find(|(offset, byte)| **byte != PADDING && !named.contains(offset));
-    if let Some((offset, _)) = orphan {
+    let is_orphan = |offset: u64, byte: u8| byte != PADDING && !named.contains(&offset);
+    let mut begins = None;
+    let mut orphan = None;
+    for (offset, byte) in (0..).zip(replacement.data.iter().copied().chain([PADDING])) {
+        match begins {
+            _ if ends.contains(&offset) => begins = is_orphan(offset, byte).then_some(offset),
+            None if is_orphan(offset, byte) => begins = Some(offset),
+            Some(start) if !is_orphan(offset, byte) => {
+                orphan = orphan.or(Some(start));
+                begins = None;
+            }
+            _ => {}
+        }
+    }
+    if let Some(offset) = orphan {
         lines.fail_unseen(format!(
             "{ALTINSTR_REPLACEMENT}+{offset:#x}: no entry of {ALTINSTRUCTIONS} names this \
              replacement code"
