@@ -41,9 +41,9 @@ fn orphans(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
         return 0;
     };
     let mut named = BTreeSet::new();
-    // An alternative of nothing has its label where the code before it ends, and keeps that code
-    // in the section although it does not use it.
-    let mut ends = BTreeSet::new();
+    // An alternative of nothing has its label between the code of others, and keeps what stands
+    // beside it in the section although it does not use it.
+    let mut empty = BTreeSet::new();
     let mut count = 0;
     for (table, start) in entries(subject, ALTINSTRUCTIONS) {
         count += 1;
@@ -55,22 +55,23 @@ fn orphans(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
         {
             named.extend(offset..offset.saturating_add(length.into()));
             if length == 0 {
-                ends.insert(offset);
+                empty.insert(offset);
             }
         }
     }
     let is_orphan = |offset: u64, byte: u8| byte != PADDING && !named.contains(&offset);
-    let mut begins = None;
+    let mut begins: Option<u64> = None;
     let mut orphan = None;
     for (offset, byte) in (0..).zip(replacement.data.iter().copied().chain([PADDING])) {
-        match begins {
-            _ if ends.contains(&offset) => begins = is_orphan(offset, byte).then_some(offset),
-            None if is_orphan(offset, byte) => begins = Some(offset),
-            Some(start) if !is_orphan(offset, byte) => {
-                orphan = orphan.or(Some(start));
-                begins = None;
-            }
-            _ => {}
+        if let Some(start) = begins
+            && (empty.contains(&offset) || !is_orphan(offset, byte))
+        {
+            let is_kept = empty.contains(&start) || empty.contains(&offset);
+            orphan = orphan.or((!is_kept).then_some(start));
+            begins = None;
+        }
+        if begins.is_none() && is_orphan(offset, byte) {
+            begins = Some(offset);
         }
     }
     if let Some(offset) = orphan {
