@@ -1,9 +1,10 @@
 //! How large the description of an object's functions gets, before it is made.
 //!
 //! A function is described with the constants that it refers to, and those with the constants that
-//! they refer to, each time anew: a reader of the description needs no object. A table of pointers
-//! to itself would be described as often as it has entries, to the power of the depth. Compilers
-//! write nothing of the kind; a file of a few kilobytes that does must not fill the memory.
+//! they refer to: a reader of the description needs no object. A table that many functions use is
+//! described once for all of them. But a table of pointers to itself would be walked as often as it
+//! has entries, to the power of the depth. Compilers write nothing of the kind; a file of a few
+//! kilobytes that does must not fill the memory. So what constants find in constants is counted.
 
 use std::collections::HashMap;
 
@@ -83,15 +84,20 @@ fn size(
     if let Some(size) = known.get(&(item, depth)) {
         return *size;
     }
+    /// A constant that a constant of a function refers to.
+    const NESTED_DEPTH: usize = 2;
+    let is_nested = depth >= NESTED_DEPTH;
     let mut total = Size::default();
     for (_, target) in build.relocations(item) {
-        total.references = total.references.saturating_add(1);
+        total.references = total.references.saturating_add(u64::from(is_nested));
         let content = target
             .item()
             .filter(|content| is_content(build, *content) && depth < CONTENT_DEPTH_MAX);
         if let Some(content) = content {
-            let bytes = build.bytes(content).len() as u64;
-            total.content_bytes = total.content_bytes.saturating_add(bytes);
+            if is_nested {
+                let bytes = build.bytes(content).len() as u64;
+                total.content_bytes = total.content_bytes.saturating_add(bytes);
+            }
             // Most are strings.
             if !build.relocation_range(content).is_empty() {
                 total.add(size(build, content, depth + 1, known));
