@@ -122,7 +122,7 @@ impl<'data> Names<'data> {
     fn new(build: &Build<'data>) -> Names<'data> {
         let mut names = Names {
             by_key: HashMap::with_capacity(build.object.symbols.len()),
-            only_file: build.object.only_file().is_some(),
+            only_file: build.object.only_file.is_some(),
         };
         for (symbol, item) in starts(build) {
             names

@@ -20,7 +20,7 @@ pub fn check_function(comparer: &Comparer<'_, '_>, twin: ItemId, verdicts: &mut 
     let original = comparer.original;
     let from_assembler = original
         .symbol(twin)
-        .and_then(|symbol| symbol.file.or(original.object.only_file()))
+        .and_then(|symbol| symbol.file.or(original.object.only_file))
         .is_none_or(|file| {
             [".S", ".s", ".asm", ".o"]
                 .iter()

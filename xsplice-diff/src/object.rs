@@ -41,6 +41,8 @@ pub struct ElfObject<'data> {
     pub symbols: Vec<Symbol<'data>>,
     /// Relocations of allocated sections, by section and offset.
     pub relocations: Vec<Relocation>,
+    /// Name of the source file when the object has exactly one.
+    pub only_file: Option<&'data str>,
     debug: Vec<(SectionId, &'data [Rela])>,
 }
 
@@ -200,6 +202,7 @@ impl<'data> ElfObject<'data> {
             sections: Vec::new(),
             symbols: Vec::new(),
             relocations: Vec::new(),
+            only_file: None,
             debug: Vec::new(),
         }
     }
@@ -244,18 +247,16 @@ impl<'data> ElfObject<'data> {
             .filter(move |(section, _)| *section == id)
             .flat_map(|(_, entries)| entries.iter().map(relocation))
     }
+}
 
-    /// Name of the source file when the object has exactly one.
-    #[must_use]
-    pub fn only_file(&self) -> Option<&'data str> {
-        let mut files = self
-            .symbols
-            .iter()
-            .filter(|symbol| symbol.kind == elf::STT_FILE.0)
-            .map(|symbol| symbol.name);
-        let first = files.next()?;
-        files.all(|other| other == first).then_some(first)
-    }
+/// Name of the source file when there is exactly one.
+fn only_file<'data>(symbols: &[Symbol<'data>]) -> Option<&'data str> {
+    let mut files = symbols
+        .iter()
+        .filter(|symbol| symbol.kind == elf::STT_FILE.0)
+        .map(|symbol| symbol.name);
+    let first = files.next()?;
+    files.all(|other| other == first).then_some(first)
 }
 
 /// Names of the source files of the object in `bytes`, in order, each once. Reads its symbols and
@@ -391,6 +392,7 @@ fn parse<'data>(name: &str, bytes: &'data [u8]) -> Result<ElfObject<'data>, Obje
     let mut object = ElfObject {
         name: name.to_owned(),
         sections,
+        only_file: only_file(&symbols),
         symbols,
         relocations: Vec::new(),
         debug: Vec::new(),

@@ -75,6 +75,39 @@ impl TreePair {
         (pair.base().is_file() && pair.patched.is_dir()).then_some(pair)
     }
 
+    /// Copies the base and what the compiler wrote to `folder`, as the budgets speak of it. Xen's
+    /// build leaves each object in its tree once more, merged with others, up to three times.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub fn compiled_alone(&self, folder: &Path) -> Result<TreePair> {
+        let pair = TreePair {
+            name: format!("{}, compiled objects", self.name),
+            original: folder.join("original"),
+            patched: folder.join("patched"),
+        };
+        if folder.exists() {
+            fs::remove_dir_all(folder).with_context(|| folder.display().to_string())?;
+        }
+        for (from, to) in [
+            (&self.original, &pair.original),
+            (&self.patched, &pair.patched),
+        ] {
+            copy_objects(from, to)?;
+            for object in objects(to)? {
+                let path = to.join(&object);
+                let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
+                let is_merged = xsplice_diff::source_files(&object, &bytes)
+                    .is_ok_and(|sources| sources.len() > 1);
+                if is_merged {
+                    fs::remove_file(&path).with_context(|| path.display().to_string())?;
+                }
+            }
+        }
+        fs::copy(self.base(), pair.base()).with_context(|| pair.base().display().to_string())?;
+        Ok(pair)
+    }
+
     /// Copies both trees to `folder` so that no object is equal to its twin: each of the patched
     /// tree has one byte more behind its last section, which means nothing. An object that cannot
     /// be skipped must be read and compared. Objects of another machine, of which Xen's build has
