@@ -123,10 +123,14 @@ pub struct ProofSummary {
     pub objects: usize,
     /// Their functions whose bytes the base holds.
     pub proven: usize,
+    /// Their constants of a name that the base holds as they were compiled.
+    pub constants: usize,
     /// Their functions that the base has no symbol of.
     pub absent: usize,
     /// Their functions that the base holds otherwise, each with the first difference.
     pub failed: Vec<String>,
+    /// Their constants that the base holds otherwise, each with the first difference.
+    pub failed_constants: Vec<String>,
     /// Objects in place of which others were linked that define the same names.
     pub superseded: Vec<String>,
     /// Objects that have functions, none of which is in the base.

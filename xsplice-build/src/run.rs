@@ -12,6 +12,7 @@ use xsplice_link::link::Payload;
 use xsplice_link::mapped::MappedFile;
 use xsplice_link::options::BaseProof;
 use xsplice_link::output::write_file;
+use xsplice_link::proof::ItemFailure;
 use xsplice_link::verify::Verification;
 use xsplice_link::{Base, LinkError, Refusal, RefusalCode, inspect, link};
 
@@ -308,6 +309,7 @@ fn prove_tree(
     } = prove(base, inputs, merged, &progress);
     drop(progress);
     let (proven, failed) = (count(tree.proven), tree.failed.len());
+    let constants = count(tree.proven_constants);
     let (objects, superseded) = (count(tree.objects), tree.superseded.len());
     let is_enough = |part: usize, rest: usize| part * 100 >= (part + rest) * PERCENT_NEEDED;
     if objects == 0 || !is_enough(objects, superseded) || !is_enough(proven, failed) {
@@ -325,14 +327,19 @@ fn prove_tree(
             .refusals
             .push((&Refusal::new(RefusalCode::ProofFailed, &original, message)).into());
     }
-    let failed = tree.failed.iter();
+    let sentences = |failed: &[(String, ItemFailure)]| {
+        let sentence = |(object, item): &(String, ItemFailure)| {
+            format!("{object} ({}): {}", item.name, item.message)
+        };
+        failed.iter().map(sentence).collect()
+    };
     let summary = ProofSummary {
         objects,
         proven,
+        constants,
         absent: tree.absent.len(),
-        failed: failed
-            .map(|(object, item)| format!("{object}: {}", item.message))
-            .collect(),
+        failed: sentences(&tree.failed),
+        failed_constants: sentences(&tree.failed_constants),
         superseded: tree.superseded,
         unlinked: tree.unlinked,
         foreign,

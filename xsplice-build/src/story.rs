@@ -245,24 +245,33 @@ pub fn refusals(refusals: &[RefusalEntry]) -> String {
 pub fn proof(proof: &ProofSummary, base: &str, detail: Detail) -> String {
     const SHOWN: usize = 3;
     let mut text = String::from("\n");
-    let functions = count(proof.proven, "function");
+    let mut items = count(proof.proven, "function");
+    if proof.constants != 0 {
+        let _ = write!(items, " and {}", count(proof.constants, "constant"));
+    }
     let objects = count(proof.objects, "object");
     let _ = writeln!(
         text,
-        "proof: {base} holds {functions} of {objects} as they were compiled"
+        "proof: {base} holds {items} of {objects} as they were compiled"
     );
-    if !proof.failed.is_empty() {
-        let differ = count(proof.failed.len(), "function");
+    for (what, failed) in [
+        ("function", &proof.failed),
+        ("constant", &proof.failed_constants),
+    ] {
+        if failed.is_empty() {
+            continue;
+        }
+        let differ = count(failed.len(), what);
         let _ = writeln!(
             text,
             "  {BAD}{differ} otherwise{BAD:#}; is this the tree that the image was linked from?"
         );
         let shown = if detail >= Detail::Verbose {
-            proof.failed.len()
+            failed.len()
         } else {
             SHOWN
         };
-        for failure in proof.failed.iter().take(shown) {
+        for failure in failed.iter().take(shown) {
             let _ = writeln!(text, "    {failure}");
         }
     }

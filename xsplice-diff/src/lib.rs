@@ -59,6 +59,7 @@ pub use error::{DiffError, ExtractError};
 pub use extract::{Extract, OriginalItem};
 pub use object::source_files;
 pub use options::Options;
+pub use originals::Originals;
 pub use report::{ObjectDiff, Verdict};
 
 use build::Build;
@@ -155,18 +156,16 @@ pub fn weak_names<'data>(name: &str, object: &'data [u8]) -> Result<Vec<&'data s
     Ok(definitions::weak_names(&ElfObject::parse(name, object)?))
 }
 
-/// Every function of one original object, for proving that the base was linked from it.
+/// Every function and constant of one original object, for proving that the base was linked from
+/// it.
 ///
 /// # Errors
 ///
 /// When it is not a well-formed x86-64 object.
-pub fn originals<'data>(
-    name: &str,
-    original: &'data [u8],
-) -> Result<Vec<OriginalItem<'data>>, DiffError> {
+pub fn originals<'data>(name: &str, original: &'data [u8]) -> Result<Originals<'data>, DiffError> {
     let build = Build::new(name, original, &xsplice_abi::profile::XSPLICE)?;
     let entries = SpecialEntries::new(&build, |item| item);
-    Ok(originals::functions(&build, &entries, |item| item))
+    Ok(Originals::new(&build, &entries, |item| item))
 }
 
 /// What an object was compiled by.

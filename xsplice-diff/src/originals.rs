@@ -22,23 +22,41 @@ pub fn file_of(symbol: &Symbol<'_>) -> Option<String> {
     symbol.file.filter(|_| symbol.is_local()).map(str::to_owned)
 }
 
-/// Every function of a build.
-#[must_use]
-pub fn functions<'data>(
-    build: &Build<'data>,
-    entries: &SpecialEntries,
-    root: impl Fn(ItemId) -> ItemId,
-) -> Vec<OriginalItem<'data>> {
-    let mut describer = Describer::new(build, entries);
-    build
-        .items
-        .ids()
-        .filter(|item| {
-            build.items.item(*item).kind == ItemKind::Function
-                && !matches!(build.items.class(*item), SectionClass::SpecialCode)
-        })
-        .map(|item| describer.describe(item, root(item)))
-        .collect()
+/// What the base must hold of one original object.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Originals<'data> {
+    /// Every function.
+    pub functions: Vec<OriginalItem<'data>>,
+    /// Every read-only object that has a name of the author's: functions refer to it by that name,
+    /// so that a change of what it holds does not show in them.
+    pub constants: Vec<OriginalItem<'data>>,
+}
+
+impl<'data> Originals<'data> {
+    /// Describes a build.
+    #[must_use]
+    pub fn new(
+        build: &Build<'data>,
+        entries: &SpecialEntries,
+        root: impl Fn(ItemId) -> ItemId,
+    ) -> Originals<'data> {
+        let mut describer = Describer::new(build, entries);
+        let mut originals = Originals::default();
+        for item in build.items.ids() {
+            let class = build.items.class(item);
+            let to = match build.items.item(item).kind {
+                ItemKind::Function if class != SectionClass::SpecialCode => {
+                    &mut originals.functions
+                }
+                ItemKind::Datum if class == SectionClass::Rodata && !is_content(build, item) => {
+                    &mut originals.constants
+                }
+                _ => continue,
+            };
+            to.push(describer.describe(item, root(item)));
+        }
+        originals
+    }
 }
 
 /// The range of `item` that an entry lets the boot patch.

@@ -6,6 +6,16 @@ use xsplice_link::verify::Verdict;
 
 use super::text::{Text, count, size};
 use super::{Page, layouts};
+use crate::report::ProofSummary;
+
+/// What the base holds of the original tree, counted.
+pub fn items(proof: &ProofSummary) -> String {
+    let functions = count(proof.proven, "function");
+    match proof.constants {
+        0 => functions,
+        constants => format!("{functions} and {}", count(constants, "constant")),
+    }
+}
 
 pub fn chapter(page: &Page<'_>) -> String {
     let Some(linked) = page.linked else {
@@ -54,13 +64,14 @@ pub fn identities(page: &Page<'_>) -> String {
             "Of the original tree",
             format!(
                 "{} of {} are in the base byte for byte, {} are not in it",
-                count(proof.proven, "function"),
+                items(proof),
                 count(proof.objects, "linked object"),
                 count(proof.absent, "function")
             ),
         ));
         for (name, list) in [
             ("In the base otherwise", &proof.failed),
+            ("Constants in it otherwise", &proof.failed_constants),
             ("Others linked instead", &proof.superseded),
             ("Not linked", &proof.unlinked),
             ("Not compared", &proof.foreign),

@@ -285,8 +285,10 @@ fn page(text: &str, diffs: &[ObjectDiff<'static>]) -> String {
     report.proof = Some(ProofSummary {
         objects: 1,
         proven: 1,
+        constants: 1,
         absent: 0,
         failed: own(),
+        failed_constants: own(),
         superseded: own(),
         unlinked: own(),
         foreign: own(),

@@ -8,7 +8,7 @@ use xsplice_link::verify::Verdict;
 
 use super::changes::Function;
 use super::text::{Text, count, grouped, size_u64};
-use super::{Outcome, Page, layouts};
+use super::{Outcome, Page, checks, layouts};
 
 /// How many names a line of a card shows before it says "and N more".
 const NAMES_SHOWN_MAX: usize = 4;
@@ -132,7 +132,7 @@ fn proven(page: &Page<'_>) -> Vec<String> {
     if let Some(proof) = &page.report.proof {
         lines.push(format!(
             "{} of the original tree are in the base",
-            count(proof.proven, "function")
+            checks::items(proof)
         ));
     }
     lines.extend(super::hunks::verdicts(page).0);
@@ -162,16 +162,21 @@ fn watch(page: &Page<'_>, functions: &[Function<'_>]) -> Vec<String> {
         ));
     }
     lines.extend(super::hunks::verdicts(page).1);
-    let otherwise = page
-        .report
-        .proof
-        .as_ref()
-        .map_or(0, |proof| proof.failed.len());
-    if otherwise > 0 {
+    let proof = page.report.proof.as_ref();
+    for (otherwise, what) in [
+        (proof.map_or(0, |proof| proof.failed.len()), "function"),
+        (
+            proof.map_or(0, |proof| proof.failed_constants.len()),
+            "constant",
+        ),
+    ] {
+        if otherwise == 0 {
+            continue;
+        }
         lines.push(format!(
             "<strong>{}</strong> of the original tree are in the base otherwise than compiled: is \
              this the tree that it was linked from?",
-            count(otherwise, "function")
+            count(otherwise, what)
         ));
     }
     layouts::watch(&mut lines, page);

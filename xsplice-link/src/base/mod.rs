@@ -9,6 +9,7 @@ mod names;
 mod sites;
 mod toolchain;
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use object::LittleEndian;
@@ -119,6 +120,9 @@ pub struct Base<'data> {
     names: names::NameIndex<'data>,
     /// Every symbol, by address, then table order.
     by_address: Vec<SymbolId>,
+    /// Words of a relocatable image that its boot code fills: address, and what it holds where the
+    /// image runs as linked.
+    relocated: HashMap<u64, u64>,
     build_id: BuildId,
     sites: Vec<PatchSite>,
 }
@@ -179,6 +183,7 @@ impl<'data> Base<'data> {
             symbols,
             names,
             by_address,
+            relocated: relocated_words(&table, data),
             build_id,
             sites: Vec::new(),
         };
@@ -307,6 +312,13 @@ impl<'data> Base<'data> {
             .get(..usize::try_from(size_bytes).ok()?)
     }
 
+    /// What the boot code of a relocatable image writes to the word at `address` where the image
+    /// runs as linked; the file may hold anything there.
+    #[must_use]
+    pub fn relocated_at(&self, address: u64) -> Option<u64> {
+        self.relocated.get(&address).copied()
+    }
+
     /// The 8-byte word at `address`, as linked.
     #[must_use]
     pub fn word_at(&self, address: u64) -> Option<u64> {
@@ -340,6 +352,25 @@ fn compiler<'data>(table: &Sections<'data>, data: &'data [u8]) -> Option<&'data 
         .split(|&byte| byte == 0)
         .find(|text| !text.is_empty())?;
     std::str::from_utf8(first).ok()
+}
+
+/// `R_X86_64_RELATIVE` of the dynamic relocations; no image that is linked to its place has any.
+fn relocated_words(table: &Sections<'_>, data: &[u8]) -> HashMap<u64, u64> {
+    let mut words = HashMap::new();
+    for header in table.iter() {
+        let is_dynamic = header.sh_flags(LE).0 & elf::SHF_ALLOC.0 != 0;
+        // What cannot be read proves nothing wrong; it merely is not known.
+        let Some((entries, _)) = header.rela(LE, data).ok().flatten().filter(|_| is_dynamic) else {
+            continue;
+        };
+        for entry in entries {
+            if entry.r_type(LE, false) == elf::R_X86_64_RELATIVE {
+                let value = entry.r_addend.get(LE).cast_unsigned();
+                words.insert(entry.r_offset.get(LE), value);
+            }
+        }
+    }
+    words
 }
 
 fn allocated_sections<'data>(

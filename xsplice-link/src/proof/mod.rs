@@ -44,6 +44,8 @@ pub struct Prover<'base, 'data> {
     base: &'base Base<'data>,
     /// Section of the object → address that it must have been placed at.
     placed: HashMap<String, u64>,
+    /// Sections whose place the item at hand was the first to tell.
+    learned: Vec<String>,
     /// Content that was proven, with what was allowed within it.
     contents: HashMap<Content, Deviations>,
     /// What was allowed so far.
@@ -91,6 +93,7 @@ impl<'base, 'data> Prover<'base, 'data> {
         Prover {
             base,
             placed: HashMap::new(),
+            learned: Vec::new(),
             contents: HashMap::new(),
             deviations: Deviations::default(),
         }
@@ -108,8 +111,13 @@ impl<'base, 'data> Prover<'base, 'data> {
         let before = self.deviations;
         let result = self.compare(&item.bytes, &item.relocations, address);
         if result.is_err() {
+            // Nothing that was seen in the wrong place says where sections went.
             self.deviations = before;
+            for section in self.learned.drain(..) {
+                self.placed.remove(&section);
+            }
         }
+        self.learned.clear();
         result
     }
 
@@ -282,7 +290,14 @@ impl<'base, 'data> Prover<'base, 'data> {
     /// Every reference into a section must agree on where the section went.
     fn check_place(&mut self, section: &str, offset: u64, found: u64) -> Result<(), FailureKind> {
         let start = found.wrapping_sub(offset);
-        let known = *self.placed.entry(section.to_owned()).or_insert(start);
+        let known = match self.placed.get(section) {
+            Some(known) => *known,
+            None => {
+                self.placed.insert(section.to_owned(), start);
+                self.learned.push(section.to_owned());
+                return Ok(());
+            }
+        };
         if known == start {
             return Ok(());
         }
@@ -361,7 +376,7 @@ fn decode(
     let relative = |value: Option<u64>| value.map(|value| value.wrapping_add(place));
     let (value, size) = match elf::RelocationType(relocation.kind) {
         elf::R_X86_64_NONE => return Ok(None),
-        elf::R_X86_64_64 => (unsigned(8), 8),
+        elf::R_X86_64_64 => (base.relocated_at(place).or_else(|| unsigned(8)), 8),
         elf::R_X86_64_PC64 => (relative(unsigned(8)), 8),
         elf::R_X86_64_PC32 | elf::R_X86_64_PLT32 => (relative(signed(4)), 4),
         elf::R_X86_64_32 => (unsigned(4), 4),

@@ -59,7 +59,9 @@ pub(super) fn decode(
             .wrapping_add_signed(field)
             .wrapping_add_signed(addend.wrapping_neg());
         return Some(Relaxed {
-            target: base.word_at(slot_at)?,
+            target: base
+                .relocated_at(slot_at)
+                .or_else(|| base.word_at(slot_at))?,
             start: offset,
             end,
         });

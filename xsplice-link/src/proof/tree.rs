@@ -1,22 +1,27 @@
 //! The proof over everything that was linked: one changed function may match by chance, a whole
 //! tree does not. A stale or foreign tree shows as functions that differ or are not there.
 
-use xsplice_diff::OriginalItem;
+use object::elf;
+use xsplice_diff::{OriginalItem, Originals};
 
 use super::{Deviations, FailureKind, ProofFailure, Prover};
-use crate::base::{Base, BaseSymbol, Lookup, QualifiedName};
+use crate::base::{Base, BaseSymbol, Lookup, QualifiedName, Scope};
 
 /// What became of the items of one object.
 #[derive(Clone, Debug, Default)]
 pub struct ObjectProof {
     /// The object.
     pub object: String,
-    /// Items that the base holds as the object does.
+    /// Functions that the base holds as the object does.
     pub proven: u64,
-    /// Items of which the base has no symbol.
+    /// Constants that the base holds as the object does.
+    pub proven_constants: u64,
+    /// Functions of which the base has no symbol.
     pub absent: Vec<String>,
-    /// Items that differ.
+    /// Functions that differ.
     pub failed: Vec<ItemFailure>,
+    /// Constants that differ.
+    pub failed_constants: Vec<ItemFailure>,
     /// What the linker changed and was followed.
     pub deviations: Deviations,
 }
@@ -33,63 +38,94 @@ pub struct ItemFailure {
 }
 
 impl ObjectProof {
-    /// Whether the base has any symbol that this object defines.
+    /// Whether the base has any function that this object defines; of an object without functions,
+    /// any constant.
     #[must_use]
     pub fn is_named_in_base(&self) -> bool {
-        self.proven != 0 || !self.failed.is_empty()
+        let has_functions = !self.failed.is_empty() || !self.absent.is_empty();
+        let has_constants = self.proven_constants != 0 || !self.failed_constants.is_empty();
+        self.proven != 0 || !self.failed.is_empty() || (!has_functions && has_constants)
     }
 
-    /// Whether the base has every one of its symbols from elsewhere, as of a library's member that
-    /// another object stood in for: all are global, and none is the same.
+    /// Whether the base has its functions from elsewhere, as of a library's member that another
+    /// object stood in for: all that differ are global, and no function is the same. An object
+    /// without functions, as a table that a later step of the build fills, is judged by its
+    /// constants, of which some may be the same by chance.
     #[must_use]
     pub fn is_superseded(&self) -> bool {
-        self.proven == 0 && self.failed.iter().all(|item| !item.name.contains('#'))
+        let mut failed = self.failed.iter().chain(&self.failed_constants).peekable();
+        self.proven == 0 && failed.peek().is_some() && failed.all(|item| !item.name.contains('#'))
     }
 }
 
 /// Proves the items of one object. Of several base symbols of one name, any may be it.
 #[must_use]
-pub fn prove_object(base: &Base<'_>, object: &str, items: &[OriginalItem<'_>]) -> ObjectProof {
+pub fn prove_object(base: &Base<'_>, object: &str, originals: &Originals<'_>) -> ObjectProof {
     let mut prover = Prover::new(base);
     let mut proof = ObjectProof {
         object: object.to_owned(),
         ..ObjectProof::default()
     };
-    for item in items {
-        let name = QualifiedName {
-            file: item.file.as_deref(),
-            name: &item.name,
-        };
-        let candidates = match base.lookup(name) {
-            Lookup::Found(symbol) => vec![symbol],
-            Lookup::Ambiguous(symbols) => symbols,
-            Lookup::Absent => {
-                proof.absent.push(name.to_string());
-                continue;
-            }
-        };
-        let mut first_failure = None;
-        let is_proven =
-            candidates
-                .into_iter()
-                .any(|symbol| match prove_symbol(&mut prover, item, symbol) {
-                    Ok(()) => true,
-                    Err(failure) => {
-                        first_failure.get_or_insert(failure);
-                        false
-                    }
-                });
-        match first_failure {
-            Some(failure) if !is_proven => proof.failed.push(ItemFailure {
-                name: name.to_string(),
-                message: failure.explain(base, item, None),
-                failure,
-            }),
-            _ => proof.proven += 1,
+    for item in &originals.functions {
+        match prove_item(&mut prover, item) {
+            ItemProof::Proven => proof.proven += 1,
+            ItemProof::Absent(name) => proof.absent.push(name),
+            ItemProof::Failed(failure) => proof.failed.push(failure),
+        }
+    }
+    for item in &originals.constants {
+        match prove_item(&mut prover, item) {
+            ItemProof::Proven => proof.proven_constants += 1,
+            // The base may name only what something refers to.
+            ItemProof::Absent(_) => {}
+            ItemProof::Failed(failure) => proof.failed_constants.push(failure),
         }
     }
     proof.deviations = prover.deviations;
     proof
+}
+
+/// What became of one item.
+enum ItemProof {
+    Proven,
+    Absent(String),
+    Failed(ItemFailure),
+}
+
+fn prove_item<'base>(prover: &mut Prover<'base, '_>, item: &'base OriginalItem<'_>) -> ItemProof {
+    let base = prover.base;
+    let name = QualifiedName {
+        file: item.file.as_deref(),
+        name: &item.name,
+    };
+    let candidates = match base.lookup(name) {
+        Lookup::Found(symbol) => vec![symbol],
+        Lookup::Ambiguous(symbols) => symbols,
+        Lookup::Absent => return ItemProof::Absent(name.to_string()),
+    };
+    // A weak definition gives way to a strong one of another object: then the base has none of it.
+    let is_overridden =
+        |symbol: &BaseSymbol<'_>| item.binding == elf::STB_WEAK.0 && symbol.scope == Scope::Global;
+    if candidates.iter().all(|symbol| is_overridden(symbol)) {
+        return ItemProof::Absent(name.to_string());
+    }
+    let mut first_failure = None;
+    for symbol in candidates {
+        match prove_symbol(prover, item, symbol) {
+            Ok(()) => return ItemProof::Proven,
+            Err(failure) => {
+                first_failure.get_or_insert(failure);
+            }
+        }
+    }
+    match first_failure {
+        Some(failure) => ItemProof::Failed(ItemFailure {
+            name: name.to_string(),
+            message: failure.explain(base, item, None),
+            failure,
+        }),
+        None => ItemProof::Absent(name.to_string()),
+    }
 }
 
 fn prove_symbol<'base>(
@@ -116,12 +152,16 @@ fn prove_symbol<'base>(
 pub struct TreeProof {
     /// Objects that are linked into the base.
     pub objects: u64,
-    /// Their items that the base holds.
+    /// Their functions that the base holds.
     pub proven: u64,
-    /// Their items that the base does not have, as `object: name`.
+    /// Their constants that the base holds.
+    pub proven_constants: u64,
+    /// Their functions that the base does not have, as `object: name`.
     pub absent: Vec<String>,
-    /// Items that differ, with their object.
+    /// Functions that differ, with their object.
     pub failed: Vec<(String, ItemFailure)>,
+    /// Constants that differ, with their object.
+    pub failed_constants: Vec<(String, ItemFailure)>,
     /// Objects none of whose items the base has.
     pub unlinked: Vec<String>,
     /// Objects that either are not linked either, because others define the same globals, or are
@@ -147,11 +187,14 @@ impl TreeProof {
         }
         self.objects += 1;
         self.proven += object.proven;
+        self.proven_constants += object.proven_constants;
         let name = object.object;
         self.absent
             .extend(object.absent.iter().map(|item| format!("{name}: {item}")));
-        self.failed
-            .extend(object.failed.into_iter().map(|item| (name.clone(), item)));
+        let of_object = |item| (name.clone(), item);
+        self.failed.extend(object.failed.into_iter().map(of_object));
+        self.failed_constants
+            .extend(object.failed_constants.into_iter().map(of_object));
     }
 
     /// The share of items that were proven, in whole percent, rounded down; 100 for none.

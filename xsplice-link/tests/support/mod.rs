@@ -10,7 +10,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 use xsplice_abi::Profile;
-use xsplice_diff::{Extract, OriginalItem, Verdict};
+use xsplice_diff::{Extract, Originals, Verdict};
 use xsplice_link::{Base, LinkError, LinkOptions, Payload};
 
 /// Where the test bases are linked to: the top 2 GiB, as a kernel.
@@ -228,8 +228,8 @@ impl Fix {
         xsplice_link::link(&self.base(), &self.extracts(options.abi), options)
     }
 
-    /// Every function of every original object.
-    pub fn originals(&self) -> Vec<(&str, Vec<OriginalItem<'_>>)> {
+    /// Every function and constant of every original object.
+    pub fn originals(&self) -> Vec<(&str, Originals<'_>)> {
         self.original
             .objects
             .iter()
