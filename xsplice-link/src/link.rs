@@ -336,6 +336,16 @@ fn old_function<'base, 'data>(
             ),
         ));
     }
+    if record.binding == elf::STB_WEAK.0 && old.scope == Scope::Global {
+        return Err(refused(
+            RefusalCode::RecordMismatch,
+            format!(
+                "is weak in the object and gave way to the definition of another object in {}: \
+                 this one does not run; patch the one that does, or leave this change out",
+                base.path()
+            ),
+        ));
+    }
     if old.kind == SymbolKind::Data {
         return Err(refused(
             RefusalCode::RecordMismatch,

@@ -4,7 +4,8 @@ use xsplice_abi::profile;
 use xsplice_diff::explain::explain;
 use xsplice_diff::text::{self, Detail};
 use xsplice_diff::{
-    ObjectDiff, Options, diff_objects, extract, originals, ripple, source_files, take_whole,
+    ObjectDiff, Options, Originals, diff_objects, extract, originals, ripple, source_files,
+    take_whole,
 };
 use xsplice_link::proof::prove_object;
 use xsplice_link::sign::Signer;
@@ -73,11 +74,15 @@ fn linker(input: &Input) {
     let Ok(base) = Base::parse(BASE, &input.base) else {
         return;
     };
-    let items: Vec<_> = extract
+    let functions = extract
         .records
         .iter()
         .map(|record| record.original.clone())
         .collect();
+    let items = Originals {
+        functions,
+        constants: Vec::new(),
+    };
     let _ = prove_object(&base, OBJECT, &items);
     for profile in profile::ALL {
         let options = LinkOptions::new("fuzz", profile);
