@@ -92,10 +92,6 @@ coverage: packages ## the same, and print which lines the mutations reach, by fi
 		-ignore-filename-regex='/(registry|rustc|tests)/' -show-region-summary=false \
 		-show-branch-summary=false | tee out/coverage/report.txt
 
-.PHONY: model
-model: ## search the rendezvous of three CPUs with three actions and of four with two
-	XSPLICE_MODEL=full $(CARGO) test -p xsplice-runtime --test rendezvous_model -- larger --nocapture
-
 .PHONY: kernel-many
 kernel-many: packages ## boot 16 and 64 CPUs, and patch a thousand times at 4
 	XSPLICE_KERNEL_MANY=1 $(CARGO) test -p xsplice-tests --test booted_kernel
