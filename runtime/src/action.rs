@@ -296,18 +296,38 @@ fn replace(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, id:
     result
 }
 
-/// Applies again what a failed REPLACE has reverted, the oldest first.
+/// Puts back what a failed REPLACE has reverted, the oldest first.
 fn restore(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, before: usize) {
     while stack.applied.len() < before {
         let Some(id) = stack.reverted.pop() else {
             break;
         };
-        if apply(platform, quiesced, stack, id) != 0 {
-            // Its own hook refuses now what it did before: the jumps alone are put back.
-            put_in_place(platform, quiesced, stack, id);
-        }
+        put_back(platform, quiesced, stack, id);
     }
     stack.reverted.clear();
+}
+
+/// Puts one payload back: the jumps that stood, and no other. Its hooks are called as by an apply;
+/// one that refuses now what it did before cannot keep the old state from being restored.
+fn put_back(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, id: PayloadId) {
+    let Some(payload) = stack.get_mut(id) else {
+        return;
+    };
+    let hook = hooks::call_single(platform, payload, HookKind::Apply, payload.rc);
+    let text = OpenText::new(platform, quiesced);
+    for patch in &mut payload.patches {
+        patch.put_back(&text);
+    }
+    for word in &mut payload.words {
+        word.put_back(&text);
+    }
+    drop(text);
+    match hook {
+        Some(result) => payload.rc = result,
+        None => hooks::call_all(platform, payload, HookKind::Load),
+    }
+    payload.state = PayloadState::Applied;
+    stack.applied.push(id);
 }
 
 fn apply(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, id: PayloadId) -> i32 {
@@ -338,14 +358,6 @@ fn write(platform: &impl Platform, quiesced: &Quiesced, payload: &mut Payload) {
     }
     for word in &mut payload.words {
         word.apply(&text);
-    }
-}
-
-fn put_in_place(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, id: PayloadId) {
-    if let Some(payload) = stack.get_mut(id) {
-        write(platform, quiesced, payload);
-        payload.state = PayloadState::Applied;
-        stack.applied.push(id);
     }
 }
 

@@ -446,6 +446,16 @@ impl Decoder {
         }
     }
 
+    /// A decoder that may have come in the middle of a frame: what stands before the first zero byte
+    /// is nobody's.
+    #[must_use]
+    pub const fn in_the_middle() -> Decoder {
+        Decoder {
+            held: Vec::new(),
+            state: DecoderState::Dropping,
+        }
+    }
+
     /// Takes bytes off the front of `input` up to the end of the next frame and returns that frame,
     /// or why it was not one; `None` when `input` is used up before. Call it until then. After an
     /// error the decoder is ready for the next frame. Zero bytes in a row are nothing.

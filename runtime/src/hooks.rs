@@ -1,5 +1,6 @@
 //! Calls the hooks of a payload, each at the moment and with the argument that its kind promises.
 
+use xsplice_abi::errno::Errno;
 use xsplice_abi::hook::{HookArgument, HookKind};
 
 use crate::platform::Platform;
@@ -19,7 +20,11 @@ pub fn argument(payload: &Payload, rc: i32) -> HookArgument {
     }
 }
 
-/// Calls the one hook of a kind, if there is one; its result.
+/// Calls the one hook of a kind, if there is one; 0, or the negated error number of its refusal.
+///
+/// Two answers cannot be passed on as they are. -EAGAIN is what GET and LIST say of an action that
+/// is in progress: whoever waits for this one would wait for ever. And a number that is no error
+/// would be taken for success.
 pub fn call_single(
     platform: &impl Platform,
     payload: &Payload,
@@ -27,7 +32,13 @@ pub fn call_single(
     rc: i32,
 ) -> Option<i32> {
     let address = payload.hooks.single(kind)?;
-    Some(platform.call_hook(address, Some(&argument(payload, rc))))
+    let answer = platform.call_hook(address, Some(&argument(payload, rc)));
+    Some(match Errno::from_return(answer) {
+        None if answer == 0 => 0,
+        None => Errno::EINVAL.negated(),
+        Some(Errno::EAGAIN) => Errno::EBUSY.negated(),
+        Some(errno) => errno.negated(),
+    })
 }
 
 /// Calls all load or unload hooks in order.

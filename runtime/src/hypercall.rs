@@ -248,7 +248,6 @@ impl<P: Platform> Runtime<'_, P> {
                 kind.name()
             ),
         );
-        // A hook that refuses with a number that is no error still refuses.
         Err(Errno::from_return(answer).unwrap_or(Errno::EINVAL))
     }
 

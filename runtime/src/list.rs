@@ -20,7 +20,7 @@ struct Array {
 
 impl Array {
     fn new(area: &[u8], handle: u64, bytes: u64) -> Result<Array, Errno> {
-        buffer(area, handle, bytes)?;
+        buffer(area, handle, bytes).map_err(|_| Errno::EINVAL)?;
         Ok(Array {
             next: handle,
             end: handle.saturating_add(bytes),
@@ -56,8 +56,9 @@ fn total(payloads: &[Payload], part: impl Fn(&Payload) -> &[u8]) -> U32 {
 /// Fills the caller's arrays; returns how many entries were filled.
 ///
 /// # Errors
-/// -E2BIG for too large a batch, -EINVAL for a padding or an index that is out of range, -EFAULT
-/// for arrays outside the area, -ENOBUFS when names or metadata do not fit.
+/// -E2BIG for too large a batch; -EINVAL for a padding, an index that is out of range and arrays
+/// outside the area; -ENOBUFS when names or metadata do not fit. An empty list has no index that is
+/// out of range, as in Xen (`livepatch_list`).
 pub fn list(stack: &Stack, list: &mut List, area: &mut [u8]) -> Result<i32, Errno> {
     let wanted = list.nr.get();
     if wanted > LIST_ENTRIES_MAX {
@@ -68,7 +69,7 @@ pub fn list(stack: &Stack, list: &mut List, area: &mut [u8]) -> Result<i32, Errn
     }
     let count = u32::try_from(stack.payloads.len()).unwrap_or(u32::MAX);
     let first = list.idx.get();
-    if first > 0 && first >= count {
+    if count > 0 && first >= count {
         return Err(Errno::EINVAL);
     }
     let mut filled = 0_u32;

@@ -40,6 +40,9 @@ pub struct Patch {
     pub expectation: Expectation,
     /// Whether it is in the running image.
     pub applied: Applied,
+    /// Whether it was when the action was prepared that reverts it: what a REPLACE that a hook stops
+    /// has to put back.
+    before: Applied,
     /// First bytes of the old function as they were when the action was prepared.
     seen: [u8; WINDOW_BYTES],
     /// How many bytes of `seen` matter.
@@ -70,6 +73,7 @@ impl Patch {
             new_bytes: record.new_bytes,
             expectation: record.expectation,
             applied: Applied::No,
+            before: Applied::No,
             seen: [0; WINDOW_BYTES],
             window: 0,
             site: None,
@@ -170,6 +174,7 @@ impl Patch {
         self.seen = self
             .read_window(platform, window)
             .ok_or(Fault::RecordOld { address })?;
+        self.before = self.applied;
         if self.applied == Applied::No {
             return Ok(());
         }
@@ -203,6 +208,13 @@ impl Patch {
         }
     }
 
+    /// Inside the zone: writes the jump again if this action has taken it away.
+    pub fn put_back(&mut self, text: &OpenText<'_, impl Platform>) {
+        if self.before == Applied::Yes {
+            self.apply(text);
+        }
+    }
+
     /// Inside the zone: writes back what was there.
     #[inline]
     pub fn revert(&mut self, text: &OpenText<'_, impl Platform>) {
@@ -226,6 +238,8 @@ pub struct WordPatch {
     pub value: u64,
     /// Whether it is applied.
     pub applied: Applied,
+    /// Whether it was when the action was prepared.
+    before: Applied,
     /// What it held when the action was prepared.
     seen: u64,
 }
@@ -240,6 +254,7 @@ impl WordPatch {
             expected: word.expected,
             value: word.value,
             applied: Applied::No,
+            before: Applied::No,
             seen: word.expected,
         }
     }
@@ -267,6 +282,7 @@ impl WordPatch {
     ) -> Result<(), Fault> {
         let now = self.read(platform)?;
         self.seen = now;
+        self.before = self.applied;
         let holds = overlay.word(self.address, depth).unwrap_or(now);
         let wanted = match self.applied {
             Applied::Yes => self.value,
@@ -289,6 +305,13 @@ impl WordPatch {
     pub fn apply(&mut self, text: &OpenText<'_, impl Platform>) {
         text.write_word(self.address, self.value);
         self.applied = Applied::Yes;
+    }
+
+    /// Inside the zone: writes the value again if this action has taken it away.
+    pub fn put_back(&mut self, text: &OpenText<'_, impl Platform>) {
+        if self.before == Applied::Yes {
+            self.apply(text);
+        }
     }
 
     /// Inside the zone: writes back what was there.

@@ -282,6 +282,70 @@ fn a_replace_that_a_hook_stops_leaves_the_old_state() {
 }
 
 #[test]
+fn a_failed_replace_writes_no_jump_that_did_not_stand_before() {
+    let system = runtime();
+    let mut standing_in = Maker::new(1);
+    standing_in.functions.insert("stands_in", vec![0xc3; 16]);
+    standing_in.hooks.push(("apply", vec!["stands_in"]));
+    assert_eq!(system.upload("one", &standing_in.write()), 0);
+    assert_eq!(
+        system.upload("two", &Maker::new(2).stacked_on(1).write()),
+        0
+    );
+    assert_eq!(system.upload("three", &hooked(3, &["apply"]).write()), 0);
+    assert_eq!(system.act("one", ACTION_APPLY), 0);
+    assert_eq!(jump_at(&system, TEXT), None, "its hook stands in");
+    for stands_in in [0, -22] {
+        let answers = [("stands_in", stands_in), ("apply", -22)];
+        let calls = answering(&system, Box::leak(Box::new(answers)));
+        let before = system.platform().snapshot();
+        assert_eq!(system.act("three", ACTION_REPLACE), -22);
+        assert_eq!(names(&calls), ["apply", "stands_in"]);
+        assert_eq!(system.platform().snapshot(), before, "{stands_in}");
+        assert_eq!(system.get("one"), Ok((STATE_APPLIED, stands_in)));
+    }
+    // What does stand is put back beside it.
+    assert_eq!(system.act("two", ACTION_APPLY), 0);
+    let _calls = answering(&system, &[("stands_in", -22), ("apply", -22)]);
+    let before = system.platform().snapshot();
+    assert_ne!(jump_at(&system, TEXT), None);
+    assert_eq!(system.act("three", ACTION_REPLACE), -22);
+    assert_eq!(system.platform().snapshot(), before);
+}
+
+#[test]
+fn no_answer_of_a_hook_is_taken_for_success_or_for_an_action_that_goes_on() {
+    for (kind, action) in [
+        (HookKind::PreApply, ACTION_APPLY),
+        (HookKind::Apply, ACTION_APPLY),
+        (HookKind::PreRevert, ACTION_REVERT),
+        (HookKind::Revert, ACTION_REVERT),
+    ] {
+        for (answer, told) in [
+            (Errno::EAGAIN.negated(), Errno::EBUSY.negated()),
+            (5, Errno::EINVAL.negated()),
+            (i32::MIN, Errno::EINVAL.negated()),
+        ] {
+            let system = runtime();
+            system.upload("one", &hooked(1, &[kind.name()]).write());
+            if action == ACTION_REVERT {
+                assert_eq!(system.act("one", ACTION_APPLY), 0);
+            }
+            let answers = [(kind.name(), answer)];
+            let _calls = answering(&system, Box::leak(Box::new(answers)));
+            let what = format!("{} answers {answer}", kind.name());
+            assert_eq!(system.act("one", action), told, "{what}");
+            let (state, rc) = system.get("one").unwrap();
+            assert_eq!(rc, told, "{what}");
+            assert_eq!(state == STATE_APPLIED, action == ACTION_REVERT, "{what}");
+            // Nothing is in progress: what the payload can do, it still does.
+            let _calls = answering(&system, &[]);
+            assert_eq!(system.act("one", action), 0, "{what}");
+        }
+    }
+}
+
+#[test]
 fn a_hook_that_fails_changes_no_byte_whatever_its_kind() {
     let failing = |kind: HookKind, action: u32| {
         let system = runtime();

@@ -75,6 +75,10 @@ errno! {
 }
 
 impl Errno {
+    /// The largest that a call may return: addresses and errors share one register in some calls,
+    /// and errors have its last 4,095 values (Xen and Linux, `MAX_ERRNO`).
+    pub const MAX: Errno = Errno(4095);
+
     /// The positive value.
     #[must_use]
     pub const fn code(self) -> i32 {
@@ -87,13 +91,16 @@ impl Errno {
         -self.0
     }
 
-    /// Reads a hypercall's return value: `None` when it reports success (zero or more).
+    /// Reads a hypercall's return value: `None` when it reports success (zero or more). What is
+    /// below zero and no error number is still no success: [`Errno::EINVAL`].
     #[must_use]
     pub const fn from_return(value: i32) -> Option<Errno> {
-        if value < 0 {
-            Some(Errno(value.wrapping_neg()))
-        } else {
+        if value >= 0 {
             None
+        } else if value >= -Errno::MAX.0 {
+            Some(Errno(-value))
+        } else {
+            Some(Errno::EINVAL)
         }
     }
 }

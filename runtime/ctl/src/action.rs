@@ -54,6 +54,24 @@ pub enum Outcome {
     AlreadyThere,
 }
 
+impl Outcome {
+    /// For people.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Outcome::Completed => "completed",
+            Outcome::AlreadyThere => "nothing to do",
+        }
+    }
+
+    /// For programs.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Outcome::Completed => "completed",
+            Outcome::AlreadyThere => "nothing-to-do",
+        }
+    }
+}
+
 /// Carries out `plan` on the payload `name`.
 ///
 /// # Errors

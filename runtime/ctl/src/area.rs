@@ -31,6 +31,11 @@ impl Area {
         }
     }
 
+    /// Most bytes that lie outside the buffers when there are so many.
+    pub(crate) const fn unused_bytes(buffers: usize) -> usize {
+        ALIGNMENT * (buffers + 1)
+    }
+
     /// A buffer that holds `content`.
     pub(crate) fn holding(&mut self, content: &[u8]) -> Buffer {
         let offset = self.next();

@@ -127,6 +127,20 @@ pub enum CtlError {
         /// What it is.
         state: State,
     },
+    /// Another payload has the name.
+    #[error(
+        "{name}: another payload of this name is loaded already: its build-id is {loaded}, that of \
+         the file is {given}; unload it first, or load this one under another name: {}",
+        Errno::EEXIST
+    )]
+    OtherThere {
+        /// The payload's name.
+        name: String,
+        /// The build-id of the one that is loaded.
+        loaded: String,
+        /// The build-id of the one in the file.
+        given: String,
+    },
     /// The list changed under every attempt to read it.
     #[error(
         "the list changed {restarts} times while it was read: {}",
@@ -222,6 +236,7 @@ impl CtlError {
             CtlError::Refused { errno, .. } | CtlError::Call { errno, .. } => Some(*errno),
             CtlError::InProgress { .. } | CtlError::ListChanging { .. } => Some(Errno::EBUSY),
             CtlError::StillInProgress { .. } => Some(Errno::EAGAIN),
+            CtlError::OtherThere { .. } => Some(Errno::EEXIST),
             CtlError::LoadFailed { apply, .. } => apply.errno(),
             _ => None,
         }

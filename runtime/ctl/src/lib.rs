@@ -12,6 +12,7 @@ mod area;
 pub mod arguments;
 pub mod calls;
 pub mod error;
+mod identity;
 pub mod list;
 mod load;
 mod report;

@@ -2,12 +2,13 @@
 //!
 //! The kernel stamps the list with a version. The rules are those of the 2016 library: a version
 //! that differs from the first page's starts the listing again, more than three times is `-EBUSY`; a
-//! batch that is too big is halved. A page that fails because the list shrank or grew under it is
+//! batch that is too big is halved, and so is one whose names and metadata exceed a frame. A page that fails because the list shrank or grew under it is
 //! such a change too, so the version is looked at before the error is believed.
 
 use xsplice_abi::Errno;
+use xsplice_abi::channel::AREA_BYTES_MAX;
 use xsplice_abi::hypercall::{List, OP_LIST, Operation, Status as WireStatus};
-use xsplice_abi::limits::LIST_ENTRIES_MAX;
+use xsplice_abi::limits::{LIST_ENTRIES_MAX, NAME_BYTES_MAX};
 use zerocopy::FromBytes;
 use zerocopy::byteorder::little_endian::U32;
 
@@ -64,9 +65,14 @@ fn attempt(transport: &mut dyn Transport, batch: &mut u32) -> Result<Option<Vec<
     let mut done = 0;
     while done < sizes.count {
         let asked = (*batch).min(sizes.count - done);
-        let page = match page(transport, &sizes, done, asked)? {
+        let rooms = Rooms::new(&sizes, asked)?;
+        let page = match page(transport, &rooms, done, asked)? {
             Ok(page) => page,
             Err(Errno::E2BIG) if asked > 1 => {
+                *batch = asked / 2;
+                continue;
+            }
+            Err(Errno::ENOBUFS) if asked > 1 && rooms.fit == Fit::OneFrame => {
                 *batch = asked / 2;
                 continue;
             }
@@ -118,27 +124,68 @@ struct Page {
     entries: Vec<Entry>,
 }
 
+/// What the rooms of a page were made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fit {
+    /// All names and metadata there are.
+    Everything,
+    /// As much as one frame holds.
+    OneFrame,
+}
+
+/// How much room a page has for names and metadata, in bytes.
+struct Rooms {
+    names_bytes: usize,
+    metadata_bytes: usize,
+    fit: Fit,
+}
+
+impl Rooms {
+    /// For one entry, a frame always has room: it holds a payload of the largest size.
+    fn new(sizes: &Sizes, asked: u32) -> Result<Rooms, CtlError> {
+        let asked = in_memory(asked)?;
+        let entry_bytes = size_of::<WireStatus>() + 2 * size_of::<U32>();
+        let fixed = asked * entry_bytes + Area::unused_bytes(Buffers::COUNT);
+        let all_names = in_memory(sizes.names_bytes)?;
+        let names_bytes = all_names.min(asked * NAME_BYTES_MAX);
+        let left = AREA_BYTES_MAX.saturating_sub(fixed + names_bytes);
+        let all_metadata = usize::try_from(sizes.metadata_bytes).unwrap_or(usize::MAX);
+        let metadata_bytes = all_metadata.min(left);
+        let fit = if (names_bytes, metadata_bytes) == (all_names, all_metadata) {
+            Fit::Everything
+        } else {
+            Fit::OneFrame
+        };
+        Ok(Rooms {
+            names_bytes,
+            metadata_bytes,
+            fit,
+        })
+    }
+}
+
 /// Asks for `asked` entries from number `first` on. The inner error is the kernel's.
 fn page(
     transport: &mut dyn Transport,
-    sizes: &Sizes,
+    rooms: &Rooms,
     first: u32,
     asked: u32,
 ) -> Result<Result<Page, Errno>, CtlError> {
     let count = in_memory(asked)?;
+    let in_32_bits = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
     let mut area = Area::new();
     let buffers = Buffers {
         statuses: area.room(count * size_of::<WireStatus>()),
         name_lengths: area.room(count * size_of::<U32>()),
         metadata_lengths: area.room(count * size_of::<U32>()),
-        names: area.room(in_memory(sizes.names_bytes)?),
-        metadata: area.room(in_memory(sizes.metadata_bytes)?),
+        names: area.room(rooms.names_bytes),
+        metadata: area.room(rooms.metadata_bytes),
     };
     let argument = List {
         idx: U32::new(first),
         nr: U32::new(asked),
-        name_total_size: U32::new(sizes.names_bytes),
-        metadata_total_size: U32::new(sizes.metadata_bytes),
+        name_total_size: U32::new(in_32_bits(rooms.names_bytes)),
+        metadata_total_size: U32::new(in_32_bits(rooms.metadata_bytes)),
         status_handle: buffers.statuses.handle(),
         name_handle: buffers.names.handle(),
         len_handle: buffers.name_lengths.handle(),
@@ -176,6 +223,8 @@ struct Buffers {
 }
 
 impl Buffers {
+    const COUNT: usize = 5;
+
     fn entries(&self, area: &[u8], filled: usize) -> Result<Vec<Entry>, CtlError> {
         let mut statuses = array::<WireStatus>(self.statuses.of(area)?)?.iter();
         let mut names = Pieces::new(self.name_lengths.of(area)?, self.names.of(area)?)?;
@@ -239,10 +288,9 @@ fn text(bytes: Option<&[u8]>) -> String {
 
 /// A size from the kernel; the frame's limit refuses what is too much.
 fn in_memory(size: u32) -> Result<usize, CtlError> {
-    let limit = xsplice_abi::channel::AREA_BYTES_MAX;
     usize::try_from(size)
         .ok()
-        .filter(|size| *size <= limit)
+        .filter(|size| *size <= AREA_BYTES_MAX)
         .ok_or(CtlError::Nonsense {
             what: "the list is larger than a frame",
         })

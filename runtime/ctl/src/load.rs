@@ -8,6 +8,7 @@ use xsplice_abi::channel::AREA_BYTES_MAX;
 use crate::action::{Goal, Outcome, Plan, perform};
 use crate::calls::{ActionKind, Dependencies, PayloadName, get, upload};
 use crate::error::{Aftermath, CtlError};
+use crate::identity::assert_same;
 use crate::transport::Transport;
 
 /// The payload's name: the file's without its folder and its last extension.
@@ -43,8 +44,17 @@ pub(crate) fn read_payload(path: &Path) -> Result<Vec<u8>, CtlError> {
 pub(crate) enum Uploaded {
     /// They did.
     Now,
-    /// One of that name was there, and that was enough.
+    /// It was there already, under that name.
     Before,
+}
+
+impl From<Uploaded> for Outcome {
+    fn from(uploaded: Uploaded) -> Outcome {
+        match uploaded {
+            Uploaded::Now => Outcome::Completed,
+            Uploaded::Before => Outcome::AlreadyThere,
+        }
+    }
 }
 
 /// Uploads, unless `goal` is met by what is there.
@@ -55,6 +65,7 @@ pub(crate) fn upload_for(
     goal: Goal,
 ) -> Result<Uploaded, CtlError> {
     if goal == Goal::BeThere && get(transport, name)?.is_some() {
+        assert_same(transport, name, payload)?;
         return Ok(Uploaded::Before);
     }
     upload(transport, name, payload)?;

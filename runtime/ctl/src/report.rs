@@ -148,13 +148,9 @@ impl Report<'_> {
 
     /// Says how what [`Report::begin`] announced went. JSON is one object a command, so a step that
     /// others follow stays silent there.
-    pub(crate) fn end_step<T>(&mut self, result: &Result<T, CtlError>) -> Result<(), CtlError> {
+    pub(crate) fn end_step(&mut self, result: Result<Outcome, &CtlError>) -> Result<(), CtlError> {
         if self.format == Format::Text {
-            let word = if result.is_ok() {
-                "completed"
-            } else {
-                "failed"
-            };
+            let word = result.map_or("failed", Outcome::word);
             writeln!(self.out, "{word}")?;
         }
         Ok(())
@@ -167,20 +163,13 @@ impl Report<'_> {
         command: &str,
         result: &Result<Outcome, CtlError>,
     ) -> Result<(), CtlError> {
-        let Ok(outcome) = result else {
-            return self.end_step(result);
-        };
-        let (word, key) = match outcome {
-            Outcome::Completed => ("completed", "completed"),
-            Outcome::AlreadyThere => ("nothing to do", "nothing-to-do"),
-        };
-        match self.format {
-            Format::Text => Ok(writeln!(self.out, "{word}")?),
-            Format::Json => self.json(&StepJson {
+        match (result, self.format) {
+            (Ok(outcome), Format::Json) => self.json(&StepJson {
                 name,
                 command,
-                result: key,
+                result: outcome.key(),
             }),
+            _ => self.end_step(result.as_ref().copied()),
         }
     }
 

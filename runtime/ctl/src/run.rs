@@ -53,10 +53,7 @@ fn connect_and_run(
             let (name, payload) = (PayloadName::new(name)?, read_payload(file)?);
             let transport = &mut SocketTransport::connect(socket, wait)?;
             let result = upload_step(transport, report, &name, file, &payload, goal.into());
-            let result = result.map(|uploaded| match uploaded {
-                Uploaded::Now => Outcome::Completed,
-                Uploaded::Before => Outcome::AlreadyThere,
-            });
+            let result = result.map(Outcome::from);
             report.end(name.as_str(), "upload", &result)?;
             result.map(drop)
         }
@@ -69,7 +66,7 @@ fn connect_and_run(
             let transport = &mut SocketTransport::connect(socket, wait)?;
             let plan = apply_plan(ActionKind::Apply, apply, wait);
             let uploaded = upload_step(transport, report, &name, file, &payload, plan.goal);
-            report.end_step(&uploaded)?;
+            report.end_step(uploaded.as_ref().map(|uploaded| (*uploaded).into()))?;
             let uploaded = uploaded?;
             report.begin("Performing apply")?;
             let result = apply_or_unload(transport, &name, &plan, uploaded);

@@ -192,6 +192,66 @@ fn replace_reverts_what_is_in_effect() {
 }
 
 #[test]
+fn load_if_needed_takes_what_is_there_when_it_is_the_same_payload() {
+    let machine = Machine::boot();
+    let first = machine.file("first", &Maker::new(1));
+    let stacked = machine.file("stacked", &Maker::new(3).stacked_on(1));
+    machine.done(&format!("upload stacked {stacked}"));
+    // What was there before is not taken out when its apply fails.
+    machine.refused(&format!("load {stacked} --if-needed"), Errno::EINVAL, 1);
+    machine.assert_states(&[("stacked", "CHECKED")]);
+    machine.done(&format!("load {first} --if-needed"));
+    machine.refused(&format!("load {first}"), Errno::EEXIST, 1);
+    let said = machine.done(&format!("load {stacked} --if-needed"));
+    assert!(
+        said.ends_with("as stacked: nothing to do\nPerforming apply: completed\n"),
+        "{said}"
+    );
+    let again = machine.done(&format!("load {first} --if-needed"));
+    assert!(
+        again.ends_with("as first: nothing to do\nPerforming apply: nothing to do\n"),
+        "{again}"
+    );
+    let again = machine.done(&format!("upload first {first} --if-needed"));
+    assert!(again.ends_with("as first: nothing to do\n"), "{again}");
+}
+
+#[test]
+fn metadata_that_exceed_a_frame_together_are_listed_all_the_same() {
+    let machine = Machine::boot();
+    let mut names = Vec::new();
+    for number in 1..=3 {
+        let mut payload = Maker::new(number);
+        let text = format!("abi=xsplice\0note={}\0", "x".repeat(1_200_000));
+        payload.metadata = Some(text.into_bytes());
+        let name = format!("large{number}");
+        let file = machine.file(&name, &payload);
+        machine.done(&format!("upload {name} {file}"));
+        names.push(name);
+    }
+    let states: Vec<String> = machine.states().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(states, names);
+}
+
+#[test]
+fn another_payload_of_the_same_name_is_not_what_is_needed() {
+    let machine = Machine::boot();
+    let first = machine.file("first", &Maker::new(1));
+    let other = machine.file("other", &Maker::new(2));
+    machine.done(&format!("load {first} --name fix"));
+    let before = machine.runtime.platform().snapshot();
+    for line in [
+        format!("load {other} --name fix --if-needed"),
+        format!("upload fix {other} --if-needed"),
+    ] {
+        let said = machine.refused(&line, Errno::EEXIST, 1);
+        assert!(said.contains("another payload of this name"), "{said}");
+    }
+    assert_eq!(machine.runtime.platform().snapshot(), before);
+    machine.assert_states(&[("fix", "APPLIED")]);
+}
+
+#[test]
 fn what_the_loader_refuses_is_not_left_behind_by_load() {
     let machine = Machine::boot();
     let first = machine.file("first", &Maker::new(1));

@@ -415,31 +415,6 @@ fn replace_has_nothing_to_do_only_where_it_is_alone_in_effect() {
 }
 
 #[test]
-fn load_if_needed_applies_what_is_there_and_does_not_unload_it_on_failure() {
-    let (server, scripted) = kernel(Script {
-        payloads: vec![payload("fix", STATE_CHECKED)],
-        apply_ends: Errno::EBUSY.negated(),
-        ..Script::default()
-    });
-    let file = server.file("fix.xsplice", b"payload");
-    let path = file.to_str().unwrap();
-    let there = server.ctl(&["load", path]);
-    assert_eq!(there.status, Some(1));
-    assert!(
-        there.err.contains("fix: upload failed: -EEXIST (-17: "),
-        "{}",
-        there.err
-    );
-    let busy = server.ctl(&["load", path, "--if-needed"]);
-    assert_eq!(busy.status, Some(2));
-    assert_eq!(scripted.0.lock().unwrap().payloads.len(), 1);
-    scripted.0.lock().unwrap().apply_ends = 0;
-    assert_eq!(server.ctl(&["load", path, "--if-needed"]).status, Some(0));
-    let again = server.ctl(&["load", path, "--if-needed"]);
-    assert!(again.out.ends_with("Performing apply: nothing to do\n"));
-}
-
-#[test]
 fn busy_at_once_and_unknown_payloads_are_told_apart_by_exit_status() {
     let (server, _) = kernel(Script {
         payloads: vec![payload("a", STATE_CHECKED)],

@@ -174,6 +174,21 @@ fn a_lost_end_loses_both_frames_and_no_more() {
 }
 
 #[test]
+fn what_another_has_begun_is_not_ended_by_whoever_comes_next() {
+    let wire = sample().encode().unwrap();
+    for cut in 0..wire.len() {
+        let mut decoder = Decoder::in_the_middle();
+        // The rest of the other's frame, then one of ours behind the byte that every stream begins
+        // with.
+        let stream = [&wire[cut..wire.len() - 1], &[0], &wire].concat();
+        let mut input = stream.as_slice();
+        let frame = decoder.next(&mut input);
+        assert_eq!(frame, Some(Ok(sample())), "cut at {cut}");
+        assert_eq!(decoder.next(&mut input), None);
+    }
+}
+
+#[test]
 fn garbage_between_frames_is_reported_once_and_skipped() {
     let wire = sample().encode().unwrap();
     let mut stream = vec![0, 0, 0];

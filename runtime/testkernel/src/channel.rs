@@ -37,7 +37,7 @@ impl Port {
     fn new(privilege: Privilege) -> Port {
         Port {
             privilege,
-            decoder: Decoder::new(),
+            decoder: Decoder::in_the_middle(),
             input: Vec::new(),
             taken: 0,
             dropped: 0,
@@ -92,7 +92,9 @@ impl Channel {
         }
     }
 
-    /// A connection that comes or goes leaves nothing of the one before.
+    /// A connection that comes or goes leaves nothing of the one before: what was taken in is
+    /// forgotten, and what the device still holds of it ends at the zero byte that every connection
+    /// begins with.
     fn poll_control(&mut self) {
         while let Some(index) = self.serial.poll_control() {
             if let Some(port) = self.ports.get_mut(index) {
