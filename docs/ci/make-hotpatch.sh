@@ -55,6 +55,9 @@ while [ $# -gt 0 ]; do
     *) die "$1: not known; options of xsplice-build go behind --" ;;
     esac
 done
+for command in xsplice-build xsplice-link patch sha256sum; do
+    command -v "$command" > /dev/null || die "$command: not found; is it installed, and in PATH?"
+done
 for needed in source patch orig base build out; do
     [ -n "${!needed}" ] || die "--$needed is missing"
 done

@@ -68,6 +68,28 @@ fn every_c_example_compiles_without_a_warning_and_leaves_its_marks() {
 }
 
 #[test]
+fn no_document_has_a_place_that_was_never_filled() {
+    let root = workspace();
+    let mut documents = vec![root.join("README.md"), root.join("DESIGN.md")];
+    for entry in fs::read_dir(root.join("docs")).unwrap() {
+        documents.push(entry.unwrap().path());
+    }
+    documents.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    assert!(documents.len() >= 10, "{documents:?}");
+    for path in documents {
+        let text = fs::read_to_string(&path).unwrap();
+        for line in text.lines() {
+            let is_open = line.starts_with("@@") && line.ends_with("@@") && !line.contains(' ');
+            let is_open = is_open
+                || ["TODO", "FIXME", "XXX"]
+                    .iter()
+                    .any(|word| line.contains(word));
+            assert!(!is_open, "{}: {line}", path.display());
+        }
+    }
+}
+
+#[test]
 fn every_patch_shown_is_one_that_is_applied_to_a_real_xen() {
     let folder = workspace().join("fixtures/xen/changes");
     let applied: Vec<String> = fs::read_dir(folder)
