@@ -6,12 +6,13 @@
 
 use std::fmt::Write;
 
-use xsplice_diff::report::Status;
+use xsplice_diff::html::Findings;
+use xsplice_diff::html::changes::Function;
+use xsplice_diff::html::text::{Text, size_u64};
 use xsplice_link::base::BaseSection;
+use xsplice_link::record::RecordPlan;
 
 use super::Page;
-use super::changes::Function;
-use super::text::{Text, size_u64};
 
 /// Width of the drawing, in its own units.
 const WIDTH: f64 = 1000.0;
@@ -21,6 +22,9 @@ const WIDTH_MIN: f64 = 6.0;
 const MARK_WIDTH: f64 = 3.0;
 /// Space between two sections.
 const GAP: f64 = 1.0;
+
+/// A replaced function, at its address in the base.
+type Landing<'a> = (u64, &'a Function<'a>);
 
 /// A piece of a strip.
 struct Segment<'a> {
@@ -34,12 +38,18 @@ struct Segment<'a> {
     width: f64,
 }
 
-pub fn chapter(page: &Page<'_>, functions: &[Function<'_>]) -> String {
+pub fn chapter(page: &Page<'_>, findings: &Findings<'_>, plans: &[Option<&RecordPlan>]) -> String {
     let Some(linked) = page.linked else {
         return String::new();
     };
     let base = spread(linked.base.sections().iter().map(base_piece).collect());
-    let payload = spread(payload_pieces(page, functions));
+    let payload = spread(payload_pieces(page, &findings.functions));
+    let landings: Vec<Landing<'_>> = findings
+        .functions
+        .iter()
+        .zip(plans)
+        .filter_map(|(function, plan)| Some(((*plan)?.old_addr, function)))
+        .collect();
     let mut out = String::from(
         "<figure class=\"map\"><figcaption>Base image, by address</figcaption>\
          <svg viewBox=\"0 0 1000 200\" preserveAspectRatio=\"none\" role=\"img\" \
@@ -47,13 +57,13 @@ pub fn chapter(page: &Page<'_>, functions: &[Function<'_>]) -> String {
     );
     strip(&mut out, &base, 0.0);
     strip(&mut out, &payload, 156.0);
-    for function in functions {
-        link(&mut out, function, &base, &payload);
+    for landing in &landings {
+        link(&mut out, *landing, &base, &payload);
     }
     out.push_str("</svg><figcaption>Payload, enlarged: the loader places it within 2 GiB of the base</figcaption>");
     legend(&mut out, &base, &payload);
     out.push_str("</figure>");
-    addresses(&mut out, functions, linked.base.sections());
+    addresses(&mut out, landings, linked.base.sections());
     out
 }
 
@@ -149,11 +159,11 @@ fn strip(out: &mut String, segments: &[Segment<'_>], y: f64) {
 }
 
 /// From a replaced function in the base to its new code.
-fn link(out: &mut String, function: &Function<'_>, base: &[Segment<'_>], payload: &[Segment<'_>]) {
-    let Some(plan) = function.plan else { return };
+fn link(out: &mut String, landing: Landing<'_>, base: &[Segment<'_>], payload: &[Segment<'_>]) {
+    let (old_addr, function) = landing;
     let Some(home) = base
         .iter()
-        .find(|segment| plan.old_addr.wrapping_sub(segment.start) < segment.bytes)
+        .find(|segment| old_addr.wrapping_sub(segment.start) < segment.bytes)
     else {
         return;
     };
@@ -163,7 +173,7 @@ fn link(out: &mut String, function: &Function<'_>, base: &[Segment<'_>], payload
     else {
         return;
     };
-    let share = weight(plan.old_addr - home.start) / weight(home.bytes);
+    let share = weight(old_addr - home.start) / weight(home.bytes);
     let from = (home.x + home.width * share).min(WIDTH - MARK_WIDTH);
     let middle = from + MARK_WIDTH / 2.0;
     let to = new.x + new.width / 2.0;
@@ -173,7 +183,7 @@ fn link(out: &mut String, function: &Function<'_>, base: &[Segment<'_>], payload
          <rect class=\"mark\" x=\"{from:.2}\" y=\"0\" width=\"{MARK_WIDTH}\" height=\"44\"/></a>",
         function.anchor,
         Text(&function.change.name),
-        plan.old_addr
+        old_addr
     );
 }
 
@@ -199,12 +209,7 @@ fn legend(out: &mut String, base: &[Segment<'_>], payload: &[Segment<'_>]) {
 }
 
 /// The same as the picture, for those who cannot see it.
-fn addresses(out: &mut String, functions: &[Function<'_>], sections: &[BaseSection<'_>]) {
-    let mut replaced: Vec<(u64, &Function<'_>)> = functions
-        .iter()
-        .filter(|function| function.change.status == Status::Changed)
-        .filter_map(|function| Some((function.plan?.old_addr, function)))
-        .collect();
+fn addresses(out: &mut String, mut replaced: Vec<Landing<'_>>, sections: &[BaseSection<'_>]) {
     replaced.sort_by_key(|(address, _)| *address);
     if replaced.is_empty() {
         return;

@@ -1,0 +1,59 @@
+//! Who refers to the functions that travel, in the whole tree.
+//!
+//! Reads every object, those that are equal in both trees too, so it is asked for only when the
+//! answer is shown.
+
+use anyhow::{Context, Result};
+use rayon::prelude::*;
+use xsplice_abi::Profile;
+use xsplice_diff::ObjectDiff;
+use xsplice_diff::html::Callers;
+use xsplice_diff::referrers::Sought;
+
+use crate::inputs::Input;
+use crate::merged::Merged;
+
+/// Looks through the patched tree, and through what only the original tree has, for that runs on.
+/// Merged objects say nothing that their parts do not say.
+///
+/// # Errors
+///
+/// An object that holds functions that travel and cannot be read again.
+pub fn find(
+    diffs: &[ObjectDiff<'_>],
+    inputs: &[Input],
+    merged: &Merged,
+    abi: &Profile,
+) -> Result<Callers> {
+    let mut sought = Sought::new(diffs);
+    if diffs.iter().all(|diff| diff.functions.is_empty()) {
+        return Ok(Callers::default());
+    }
+    for input in inputs {
+        if let Some(patched) = input.patched() {
+            sought
+                .add_names(&input.name, patched, abi)
+                .context("the patched object was readable before")?;
+        }
+    }
+    let found: Vec<_> = inputs
+        .par_iter()
+        .filter(|input| !merged.parts.contains_key(&input.name) || sought.is_held_by(&input.name))
+        .filter_map(|input| {
+            let bytes = input.patched().or_else(|| input.original())?;
+            // What is no object of ours calls nothing of ours.
+            sought.look(&input.name, bytes, abi).ok()
+        })
+        .collect();
+    let from = match inputs {
+        [_] => "the relocations of the patched object; other objects were not looked at".to_owned(),
+        _ => format!(
+            "the relocations of {} objects of the patched tree",
+            found.len()
+        ),
+    };
+    Ok(Callers {
+        of: sought.gather(found),
+        from,
+    })
+}
