@@ -3,11 +3,14 @@
 //! Reads every object, those that are equal in both trees too, so it is asked for only when the
 //! answer is shown.
 
+use std::fmt::Write;
+
 use anyhow::{Context, Result};
 use rayon::prelude::*;
 use xsplice_abi::Profile;
 use xsplice_diff::ObjectDiff;
 use xsplice_diff::html::Callers;
+use xsplice_diff::html::text::count;
 use xsplice_diff::referrers::Sought;
 
 use crate::inputs::Input;
@@ -42,18 +45,32 @@ pub fn find(
         .filter_map(|input| {
             let bytes = input.patched().or_else(|| input.original())?;
             // What is no object of ours calls nothing of ours.
-            sought.look(&input.name, bytes, abi).ok()
+            let found = sought.look(&input.name, bytes, abi).ok()?;
+            Some((input.patched().is_some(), found))
         })
         .collect();
-    let from = match inputs {
-        [_] => "the relocations of the patched object; other objects were not looked at".to_owned(),
-        _ => format!(
-            "the relocations of {} objects of the patched tree",
-            found.len()
-        ),
-    };
+    let patched = found.iter().filter(|(is_patched, _)| *is_patched).count();
+    let from = from(inputs.len(), patched, found.len() - patched);
+    let found = found.into_iter().map(|(_, found)| found);
     Ok(Callers {
         of: sought.gather(found),
         from,
     })
+}
+
+/// What was looked at, of so many inputs.
+fn from(inputs: usize, patched: usize, only_original: usize) -> String {
+    if inputs == 1 {
+        return "the relocations of the patched object; other objects were not looked at"
+            .to_owned();
+    }
+    let objects = count(patched, "object");
+    let mut text = format!("the relocations of {objects} of the patched tree");
+    if only_original > 0 {
+        let _ = write!(
+            text,
+            " and of {only_original} that only the original tree has"
+        );
+    }
+    text
 }

@@ -27,18 +27,9 @@ pub fn chapter(page: &Page<'_>) -> String {
     });
     format!(
         "<p>Each line that the patch changes was followed through the line tables of the objects. \
-         {}</p>{}",
-        summary(hunks),
+         {}.</p>{}",
+        crate::story::fates(hunks),
         table(&["Hunk", "Fate", "Where", "How that is known"], rows)
-    )
-}
-
-/// `3 hunks: 2 in payload, 1 no code.`
-fn summary(hunks: &[HunkReport]) -> String {
-    format!(
-        "{}: {}.",
-        count(hunks.len(), "hunk"),
-        crate::story::fates(hunks)
     )
 }
 

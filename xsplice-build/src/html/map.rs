@@ -4,11 +4,13 @@
 //! The strips are drawn without a common scale (a payload is a thousandth of its base), and
 //! carry no text, so that the picture can be squeezed to any width; the legend is HTML.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use xsplice_diff::html::Findings;
 use xsplice_diff::html::changes::Function;
-use xsplice_diff::html::text::{Text, size_u64};
+use xsplice_diff::html::evidence::table;
+use xsplice_diff::html::text::{Text, code, count, size_u64};
 use xsplice_link::base::BaseSection;
 use xsplice_link::record::RecordPlan;
 
@@ -57,8 +59,14 @@ pub fn chapter(page: &Page<'_>, findings: &Findings<'_>, plans: &[Option<&Record
     );
     strip(&mut out, &base, 0.0);
     strip(&mut out, &payload, 156.0);
-    for landing in &landings {
-        link(&mut out, *landing, &base, &payload);
+    let targets: HashMap<&str, &Segment<'_>> = payload
+        .iter()
+        .filter_map(|segment| Some((segment.anchor?, segment)))
+        .collect();
+    for (old_addr, function) in &landings {
+        if let Some(new) = targets.get(function.anchor.as_str()) {
+            link(&mut out, (*old_addr, function), &base, new);
+        }
     }
     out.push_str("</svg><figcaption>Payload, enlarged: the loader places it within 2 GiB of the base</figcaption>");
     legend(&mut out, &base, &payload);
@@ -159,17 +167,11 @@ fn strip(out: &mut String, segments: &[Segment<'_>], y: f64) {
 }
 
 /// From a replaced function in the base to its new code.
-fn link(out: &mut String, landing: Landing<'_>, base: &[Segment<'_>], payload: &[Segment<'_>]) {
+fn link(out: &mut String, landing: Landing<'_>, base: &[Segment<'_>], new: &Segment<'_>) {
     let (old_addr, function) = landing;
     let Some(home) = base
         .iter()
         .find(|segment| old_addr.wrapping_sub(segment.start) < segment.bytes)
-    else {
-        return;
-    };
-    let Some(new) = payload
-        .iter()
-        .find(|segment| segment.anchor == Some(function.anchor.as_str()))
     else {
         return;
     };
@@ -214,26 +216,27 @@ fn addresses(out: &mut String, mut replaced: Vec<Landing<'_>>, sections: &[BaseS
     if replaced.is_empty() {
         return;
     }
-    out.push_str(
-        "<table><thead><tr><th scope=\"col\">Address</th><th scope=\"col\">Function</th>\
-         <th scope=\"col\">Section</th></tr></thead><tbody>",
-    );
-    for (address, function) in replaced {
+    let rows = replaced.iter().map(|(address, function)| {
         let section = sections
             .iter()
-            .find(|section| section.range.contains(&address))
+            .find(|section| section.range.contains(address))
             .map_or("", |section| section.name);
-        let _ = write!(
-            out,
-            "<tr><td data-heading=\"Address\"><code>{address:#x}</code></td>\
-             <td data-heading=\"Function\"><a href=\"#{}\"><code>{}</code></a></td>\
-             <td data-heading=\"Section\"><code>{}</code></td></tr>",
-            function.anchor,
-            Text(&function.change.name),
-            Text(section)
-        );
-    }
-    out.push_str("</tbody></table>");
+        vec![
+            format!("<code>{address:#x}</code>"),
+            format!(
+                "<a href=\"#{}\"><code>{}</code></a>",
+                function.anchor,
+                Text(&function.change.name)
+            ),
+            code(section),
+        ]
+    });
+    let _ = write!(
+        out,
+        "<details><summary>Addresses of {}</summary>{}</details>",
+        count(replaced.len(), "replaced function"),
+        table(&["Address", "Function", "Section"], rows)
+    );
 }
 
 #[cfg(test)]

@@ -37,9 +37,9 @@ fn changes(page: &Page<'_>, findings: &Findings<'_>) -> Vec<String> {
     cards::changes(&mut lines, findings, replaced);
     let inputs = &page.report.inputs;
     lines.push(format!(
-        "of {}, {} are equal byte for byte",
-        count(inputs.objects, "object"),
-        grouped(inputs.equal)
+        "objects that are equal byte for byte: {} of {}",
+        grouped(inputs.equal),
+        grouped(inputs.objects)
     ));
     lines
 }

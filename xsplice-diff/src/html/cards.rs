@@ -62,12 +62,15 @@ pub fn changes(lines: &mut Vec<String>, findings: &Findings<'_>, replaced: &str)
     let new: u64 = of(Status::Changed).map(|change| change.new_size).sum();
     match of(Status::Changed).count() {
         0 => {}
-        number => lines.push(format!(
-            "<strong>{}</strong> {replaced}: {} become {}",
-            count(number, "function"),
-            size_u64(old),
-            size_u64(new)
-        )),
+        number => {
+            let sizes = if old == new {
+                format!("{}, as before", size_u64(new))
+            } else {
+                format!("{} become {}", size_u64(old), size_u64(new))
+            };
+            let functions = count(number, "function");
+            lines.push(format!("<strong>{functions}</strong> {replaced}: {sizes}"));
+        }
     }
     match of(Status::New).count() {
         0 => {}

@@ -87,8 +87,7 @@ fn both(out: &mut String, old: &[Line], new: &[Line], rows: &[Row]) {
         .count();
     let _ = write!(
         out,
-        "<p class=\"caption\">{} of {} differ. Addresses that the linker fills in are shown as what \
-         they refer to; jumps inside the function as +offset.</p>\
+        "<p class=\"caption\">{} of {} differ</p>\
          <div class=\"code\"><div class=\"row head\"><div>original</div><div>patched</div></div>",
         differing,
         count(rows.len(), "row")

@@ -26,7 +26,9 @@ pub fn chapter(findings: &Findings<'_>) -> String {
     }
     let places = Places::new(&findings.functions);
     let mut out = format!(
-        "<p class=\"caption\">Who calls a function, or holds its address, is read from {}. A call \
+        "<p class=\"caption\">In the code, addresses that the linker fills in are shown as what they \
+         refer to, and jumps inside a function as +offset.</p>\
+         <p class=\"caption\">Who calls a function, or holds its address, is read from {}. A call \
          through a pointer shows as an address that is held.</p>",
         Text(findings.callers_from)
     );
@@ -234,8 +236,10 @@ pub fn kinds(findings: &Findings<'_>) -> String {
     out
 }
 
-/// What the new code calls, out-of-line parts included; calls that came or went are marked.
+/// What the new code calls, out-of-line parts included; calls that came or went are marked. That
+/// it jumps into its own parts is no call.
 fn calls(function: &Function<'_>, places: &Places<'_>) -> Option<String> {
+    let is_own = |name: &&str| function.parts.iter().any(|part| part.name == *name);
     let new = called(
         function
             .new
@@ -248,7 +252,7 @@ fn calls(function: &Function<'_>, places: &Places<'_>) -> Option<String> {
         .chain(function.parts.iter().map(|part| &part.old));
     let old = function.old.is_some().then(|| called(old));
     let mut out = Vec::new();
-    for name in &new {
+    for name in new.iter().filter(|name| !is_own(name)) {
         let html = linked(name, places.seen_from(&function.change.object, name));
         let is_added = old.as_ref().is_some_and(|old| !old.contains(name));
         out.push(if is_added {
@@ -257,7 +261,8 @@ fn calls(function: &Function<'_>, places: &Places<'_>) -> Option<String> {
             html
         });
     }
-    for name in old.iter().flatten().filter(|name| !new.contains(*name)) {
+    let gone = old.iter().flatten().filter(|name| !new.contains(*name));
+    for name in gone.filter(|name| !is_own(name)) {
         out.push(format!("<del><code>{}</code></del>", Text(name)));
     }
     (!out.is_empty()).then(|| out.join(", "))

@@ -29,7 +29,11 @@ pub fn chapter(findings: &Findings<'_>) -> String {
             Text(&change.said)
         );
         if let (Some(old), Some(new)) = (change.old_size, change.new_size) {
-            let _ = write!(out, "<p>{old} bytes become {new}.</p>");
+            let _ = if old == new {
+                write!(out, "<p>{new} bytes, as before.</p>")
+            } else {
+                write!(out, "<p>{old} bytes become {new}.</p>")
+            };
         }
         out.push_str(&table(
             &["Name", "Before", "After"],
@@ -118,6 +122,7 @@ fn users(change: &LayoutChange) -> String {
     };
     let mut out = match change.users.len() {
         0 => format!("<p>No {what} uses it as it was"),
+        1 => format!("<p><strong>1 {what}</strong> uses it as it was"),
         number => format!(
             "<p><strong>{}</strong> use it as it was",
             count(number, what)
@@ -171,8 +176,8 @@ pub fn proven(lines: &mut Vec<String>, findings: &Findings<'_>) {
         .sum();
     if compared > 0 && findings.layouts.iter().all(|change| !change.breaks) {
         lines.push(format!(
-            "<strong>{}</strong> that the changed functions can reach are the same to old code and \
-             to new, by the debug information of both builds",
+            "<strong>{}</strong> that the changed functions can reach are the same in both builds, \
+             by their debug information",
             count(compared, "type layout or prototype")
                 .replace("layout or prototypes", "layouts and prototypes")
         ));
@@ -183,8 +188,7 @@ pub fn proven(lines: &mut Vec<String>, findings: &Findings<'_>) {
         && toolchains.differences.is_empty()
     {
         lines.push(
-            "both builds are by the same compiler, with the same flags as far as they are recorded"
-                .to_owned(),
+            "both builds have the same compiler and flags, as far as these are recorded".to_owned(),
         );
     }
 }
@@ -196,13 +200,17 @@ pub fn watch(lines: &mut Vec<String>, findings: &Findings<'_>) {
         .iter()
         .filter(|change| change.breaks)
         .count();
-    if breaking > 0 {
-        lines.push(format!(
-            "<a href=\"#layouts\"><strong>{}</strong></a> that changed functions use differ: \
-             objects in the old layout exist",
-            count(breaking, "type or prototype")
-                .replace("type or prototypes", "types or prototypes")
-        ));
+    match breaking {
+        0 => {}
+        1 => lines.push(
+            "<a href=\"#layouts\"><strong>1 type or prototype</strong></a> that changed functions \
+             use differs: objects in the old layout exist"
+                .to_owned(),
+        ),
+        number => lines.push(format!(
+            "<a href=\"#layouts\"><strong>{number} types or prototypes</strong></a> that changed \
+             functions use differ: objects in the old layout exist"
+        )),
     }
     let not_compared = findings
         .diffs
