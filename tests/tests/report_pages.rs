@@ -26,7 +26,7 @@ use xsplice_build::report::{
     BaseInput, Inputs, PayloadSummary, ProofSummary, RefusalEntry, Report,
 };
 use xsplice_diff::html::{Callers, Findings, RefusalText, object, word};
-use xsplice_diff::referrers::{How, Referrer};
+use xsplice_diff::referrers::{How, Referrer, When};
 
 /// What a hostile object could call its symbols.
 const HOSTILE: &str = "</code><script>alert(1)</script>\"' onload=x {{body}} <!-- \u{202e}";
@@ -200,6 +200,7 @@ fn callers(text: &str, of: usize) -> Callers {
         object: object.to_owned(),
         name,
         how,
+        when: When::Always,
     };
     let mut referrers = vec![
         referrer(text, text.to_owned(), How::Calls),
@@ -207,6 +208,13 @@ fn callers(text: &str, of: usize) -> Callers {
         referrer("other.o", text.to_owned(), How::TakesAddress),
     ];
     referrers.extend((0..20).map(|i| referrer("other.o", format!("{text}{i}"), How::Calls)));
+    referrers.insert(
+        0,
+        Referrer {
+            when: When::AtBoot,
+            ..referrer("early.o", text.to_owned(), How::TakesAddress)
+        },
+    );
     Callers {
         of: vec![referrers; of],
         from: text.to_owned(),
@@ -526,7 +534,11 @@ fn callers_are_links_where_they_are_on_the_page_and_are_not_listed_without_end()
         );
         assert!(callers.contains("<code>tame3</code> of <code>other.o</code>"));
         assert!(callers.ends_with(" and 9 more</dd>"), "{callers}");
-        assert!(rest.contains("<dt>Address taken by</dt><dd><code>tame</code> of"));
+        // What only ran at boot comes last.
+        assert!(rest.contains(
+            "<dt>Address taken by</dt><dd><code>tame</code> of <code>other.o</code>, \
+             <code>tame</code> of <code>early.o</code> (at boot)</dd>"
+        ));
         assert!(rest.contains("<dt>Address is in</dt>"));
     }
 }

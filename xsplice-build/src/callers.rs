@@ -3,6 +3,7 @@
 //! Reads every object, those that are equal in both trees too, so it is asked for only when the
 //! answer is shown.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use anyhow::{Context, Result};
@@ -15,9 +16,11 @@ use xsplice_diff::referrers::Sought;
 
 use crate::inputs::Input;
 use crate::merged::Merged;
+use crate::report::ProofSummary;
 
 /// Looks through the patched tree, and through what only the original tree has, for that runs on.
-/// Merged objects say nothing that their parts do not say.
+/// Merged objects say nothing that their parts do not say, and what is not linked into the base
+/// calls nothing: build trees hold objects twice, as they were compiled and as they were linked.
 ///
 /// # Errors
 ///
@@ -26,6 +29,7 @@ pub fn find(
     diffs: &[ObjectDiff<'_>],
     inputs: &[Input],
     merged: &Merged,
+    proof: Option<&ProofSummary>,
     abi: &Profile,
 ) -> Result<Callers> {
     let mut sought = Sought::new(diffs);
@@ -39,9 +43,15 @@ pub fn find(
                 .context("the patched object was readable before")?;
         }
     }
+    let not_linked: HashSet<&str> = proof
+        .iter()
+        .flat_map(|proof| proof.superseded.iter().chain(&proof.unlinked))
+        .map(String::as_str)
+        .collect();
+    let is_spare = |name: &str| merged.parts.contains_key(name) || not_linked.contains(name);
     let found: Vec<_> = inputs
         .par_iter()
-        .filter(|input| !merged.parts.contains_key(&input.name) || sought.is_held_by(&input.name))
+        .filter(|input| !is_spare(&input.name) || sought.is_held_by(&input.name))
         .filter_map(|input| {
             let bytes = input.patched().or_else(|| input.original())?;
             // What is no object of ours calls nothing of ours.

@@ -205,7 +205,8 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
         report.write(path)?;
     }
     if let Some(path) = &arguments.html {
-        let callers = callers::find(&comparison.diffs, &inputs, &merged, abi)?;
+        let proof = report.proof.as_ref();
+        let callers = callers::find(&comparison.diffs, &inputs, &merged, proof, abi)?;
         let linked = base.as_ref().zip(made.as_ref());
         let page = html_page(&name, abi, &report, &comparison.diffs, &callers, linked)?;
         write_file(path, page.as_bytes())?;

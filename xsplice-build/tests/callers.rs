@@ -9,8 +9,10 @@ use xsplice_abi::profile;
 use xsplice_build::compare::compare;
 use xsplice_build::pair::pair;
 use xsplice_build::progress::{Progress, Visibility};
+use xsplice_build::report::ProofSummary;
 use xsplice_build::{callers, inputs, merged};
 use xsplice_diff::Options;
+use xsplice_diff::html::Callers;
 use xsplice_diff::referrers::How;
 
 fn compile(path: &Path, source: &str) {
@@ -65,21 +67,44 @@ fn callers_in_equal_objects_and_in_those_that_are_gone_are_found() {
     assert_eq!(changed.len(), 1, "the premise: {changed:?}");
 
     let merged = merged::find(&inputs);
-    let callers = callers::find(&comparison.diffs, &inputs, &merged, &profile::XSPLICE)
-        .expect("the objects were readable");
-    let found: Vec<_> = callers.of[0]
-        .iter()
-        .map(|one| (one.object.as_str(), one.name.as_str(), one.how))
-        .collect();
-    assert_eq!(
-        found,
-        [
-            ("d.o", "gone_table", How::Holds),
-            ("sub/b.o", "equal_caller", How::Calls),
-        ]
-    );
+    let find = |proof: Option<&ProofSummary>| {
+        callers::find(
+            &comparison.diffs,
+            &inputs,
+            &merged,
+            proof,
+            &profile::XSPLICE,
+        )
+        .expect("the objects were readable")
+    };
+    let shown = |callers: &Callers| -> Vec<(String, String, How)> {
+        let all = callers.of[0].iter();
+        all.map(|one| (one.object.clone(), one.name.clone(), one.how))
+            .collect()
+    };
+    let caller = ("sub/b.o".to_owned(), "equal_caller".to_owned(), How::Calls);
+    let holder = ("d.o".to_owned(), "gone_table".to_owned(), How::Holds);
+    let callers = find(None);
+    assert_eq!(shown(&callers), [holder, caller.clone()]);
     assert_eq!(
         callers.from,
         "the relocations of 3 objects of the patched tree and of 1 that only the original tree has"
+    );
+
+    // What the base was not linked from calls nothing.
+    let proof = ProofSummary {
+        objects: 3,
+        proven: 3,
+        absent: 0,
+        failed: Vec::new(),
+        superseded: vec!["d.o".to_owned()],
+        unlinked: vec!["c.o".to_owned()],
+        foreign: Vec::new(),
+    };
+    let callers = find(Some(&proof));
+    assert_eq!(shown(&callers), [caller]);
+    assert_eq!(
+        callers.from,
+        "the relocations of 2 objects of the patched tree"
     );
 }

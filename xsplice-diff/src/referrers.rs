@@ -31,6 +31,15 @@ pub enum How {
     Holds,
 }
 
+/// When a referrer is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum When {
+    /// As long as the base runs.
+    Always,
+    /// Until the boot is over.
+    AtBoot,
+}
+
 /// Something that refers to a function.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Referrer {
@@ -40,6 +49,8 @@ pub struct Referrer {
     pub name: String,
     /// What it does.
     pub how: How,
+    /// When it can.
+    pub when: When,
 }
 
 /// The functions whose referrers are looked for.
@@ -191,6 +202,10 @@ impl<'a> Sought<'a> {
                     object: object.to_owned(),
                     name: name(&build, source),
                     how,
+                    when: match build.items.class(source) {
+                        SectionClass::Init => When::AtBoot,
+                        _ => When::Always,
+                    },
                 };
                 found.0.insert((*index, referrer));
             }

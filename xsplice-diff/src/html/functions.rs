@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use crate::code_page;
 use crate::disassembly::Code;
-use crate::referrers::{How, Referrer};
+use crate::referrers::{How, Referrer, When};
 use crate::report::{Reason, Status};
 
 use super::changes::Function;
@@ -176,7 +176,8 @@ fn reasons(out: &mut String, reasons: &[Reason]) {
     out.push_str("</ol>");
 }
 
-/// Those that refer to a function in one way; what is on the page comes first.
+/// Those that refer to a function in one way; what is on the page comes first, what only ran at
+/// boot last.
 fn referrers(function: &Function<'_>, how: How, places: &Places<'_>) -> Option<String> {
     let place = |one: &Referrer| match places.seen_from(&one.object, &one.name) {
         Some(place) if place.change.object == one.object => Some(place),
@@ -184,7 +185,7 @@ fn referrers(function: &Function<'_>, how: How, places: &Places<'_>) -> Option<S
     };
     let all = function.referrers.iter().filter(|one| one.how == how);
     let mut all: Vec<_> = all.map(|one| (place(one), one)).collect();
-    all.sort_by_key(|(place, _)| place.is_none());
+    all.sort_by_key(|(place, one)| (place.is_none(), one.when));
     let mut shown: Vec<String> = Vec::new();
     for (place, one) in all.iter().take(REFERRERS_SHOWN_MAX) {
         let mut html = linked(&one.name, *place);
@@ -192,6 +193,9 @@ fn referrers(function: &Function<'_>, how: How, places: &Places<'_>) -> Option<S
             let _ = write!(html, " of <code>{}</code>", Text(&one.object));
         } else if place.is_some_and(|place| place.anchor == function.anchor) {
             html.push_str(" itself");
+        }
+        if one.when == When::AtBoot {
+            html.push_str(" (at boot)");
         }
         shown.push(html);
     }
