@@ -112,6 +112,12 @@ install: build ## put the commands, their manual pages and completions below PRE
 	install -m 755 $(COMMANDS:%=target/release/%) $(DESTDIR)$(PREFIX)/bin
 	target/release/xsplice-manual $(DESTDIR)$(PREFIX)
 
+# Each picture is to be looked at before it is committed.
+.PHONY: pictures
+pictures: test-packages ## make the pictures of the report in docs/images anew
+	$(CARGO) build --release
+	docs/images/refresh.sh target/release out/pictures
+
 .PHONY: lint
 lint: ## formatting and lints, warnings are errors
 	$(CARGO) fmt --all --check

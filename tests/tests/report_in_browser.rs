@@ -1,4 +1,4 @@
-//! Opens the HTML report in a real browser, at the width of a desk and of a phone.
+//! Opens both HTML reports, of two trees and of one object, in a real browser, at the width of a desk and of a phone.
 //!
 //! Needs Chromium (or Chrome); without it the test says so and passes, because the report's own
 //! tests already hold what can be held without one. `XSPLICE_BROWSER` names another program.
@@ -104,6 +104,14 @@ fn report(root: &Path, name: &str, patched: &str, status: i32) -> String {
     fs::read_to_string(root.join("page.html")).expect("the page is UTF-8")
 }
 
+/// The page of `xsplice-diff` on the objects that [`report`] compiled; `status` is how it must end.
+fn object_report(root: &Path, patched: &str, status: i32) -> String {
+    let arguments = ["--html", "object.html", "original/f.o", patched];
+    let run = tools::run("xsplice-diff", arguments, root).expect("it runs");
+    assert_eq!(run.status, Some(status), "{}{}", run.stdout, run.stderr);
+    fs::read_to_string(root.join("object.html")).expect("the page is UTF-8")
+}
+
 /// Lets the browser measure the pages; `pages` are (name, page).
 fn measure(browser: &str, root: &Path, pages: &[(&str, String)]) -> Vec<Measured> {
     let mut frames = String::new();
@@ -189,21 +197,43 @@ fn the_report_fits_a_desk_and_a_phone_its_links_work_and_names_cannot_attack() {
             report(&folder.path().join("refused"), LONG, &refused, 2),
         ),
     ];
-    assert!(
-        pages[2].1.contains("&lt;script&gt;top.attacked"),
-        "the attack reaches the page"
-    );
+    let of_object = |name: &'static str, from: &str, patched: &str, status: i32| {
+        let page = object_report(&folder.path().join(from), patched, status);
+        (name, page)
+    };
+    let (same, other) = ("original/f.o", "patched/f.o");
+    let pages = [
+        &pages[..],
+        &[
+            of_object("object", "made", other, 0),
+            of_object("object long", "long", other, 0),
+            of_object("object hostile", "hostile", other, 0),
+            of_object("object refused", "refused", other, 2),
+            of_object("object unchanged", "made", same, 3),
+        ],
+    ]
+    .concat();
+    for (name, page) in pages.iter().filter(|(name, _)| name.contains("hostile")) {
+        assert!(
+            page.contains("&lt;script&gt;top.attacked"),
+            "the attack reaches the page {name}"
+        );
+    }
 
     let measured = measure(&browser, folder.path(), &pages);
     assert_eq!(measured.len(), pages.len() * WIDTHS.len());
     for one in &measured {
         assert!(WIDTHS.contains(&one.width), "{one:?}");
         assert!(one.scroll <= one.width && one.wide.is_empty(), "{one:?}");
-        assert!(one.dead.is_empty() && one.links > 5, "{one:?}");
-        assert!(one.headings > 4, "{one:?}");
+        assert!(one.dead.is_empty(), "{one:?}");
         assert!(one.foreign == 0 && !one.attacked, "{one:?}");
-        if one.page != "refused" {
-            assert!(one.rows > 4 && one.marks == 1, "{one:?}");
-        }
+        let has_functions = !one.page.contains("unchanged");
+        assert_eq!(one.links > 5, has_functions, "{one:?}");
+        assert_eq!(one.headings > 4, has_functions, "{one:?}");
+        let shows_code = has_functions && !one.page.contains("refused");
+        assert_eq!(one.rows > 4, shows_code, "{one:?}");
+        // Where the patch lands is a picture of the page of two trees.
+        let lands = shows_code && !one.page.contains("object");
+        assert_eq!(one.marks == 1, lands, "{one:?}");
     }
 }

@@ -1,38 +1,32 @@
 //! The report that a hotpatch is signed off by: one self-contained HTML page.
 //!
-//! It asks nothing of the network and runs no scripts (its own content policy forbids both), so
-//! that it can be mailed, archived and read in ten years. Names of symbols, sections and files
-//! come from objects that need not be friendly: everything goes through [`text::Text`].
-//!
-//! What it says is what the [`Report`] says; this module decides only the order, which is that
+//! Its frame, and what the comparison alone can tell, are the differ's ([`xsplice_diff::html`]);
+//! what only a whole build knows is added here: where it lands, the patch's hunks, the checks of
+//! the payload, the identities of all that went in. This module decides the order, which is that
 //! of a reviewer's questions: what changes, what was proven, what must I look at myself.
 
-mod changes;
 mod checks;
-mod code;
-mod evidence;
-mod functions;
 mod hunks;
-mod layouts;
-mod manual;
 mod map;
-mod text;
 mod verdicts;
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use xsplice_abi::Profile;
 use xsplice_diff::ObjectDiff;
-use xsplice_link::inspect::Inspection;
+use xsplice_diff::html::changes::Function;
+use xsplice_diff::html::evidence::{self, Hook};
+use xsplice_diff::html::text::{Text, count, size};
+use xsplice_diff::html::{
+    Callers, Chapter, Findings, Maker, Masthead, RefusalText, Tone, document, functions, layouts,
+};
+use xsplice_link::inspect::{HookLine, Inspection};
+use xsplice_link::record::RecordPlan;
 use xsplice_link::verify::Verification;
 use xsplice_link::{Base, Payload};
 
 use crate::report::Report;
-use changes::{Function, functions_of};
-use text::{Text, count};
-
-const TEMPLATE: &str = include_str!("html/page.html");
-const STYLE: &str = include_str!("html/style.css");
 
 /// Everything that the page is made from.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +39,8 @@ pub struct Page<'a> {
     pub report: &'a Report<'a>,
     /// The comparisons, with their extracts: the code is shown from these.
     pub diffs: &'a [ObjectDiff<'a>],
+    /// Who refers to the functions of the comparisons.
+    pub callers: &'a Callers,
     /// The image and what was linked against it; `None` when nothing was.
     pub linked: Option<Linked<'a>>,
 }
@@ -84,138 +80,127 @@ impl Page<'_> {
     }
 }
 
-/// A chapter of the page: where its link leads, and what it is called.
-struct Chapter {
-    anchor: &'static str,
-    title: &'static str,
-    body: String,
-}
-
 /// The whole page.
 #[must_use]
 pub fn render(page: &Page<'_>) -> String {
-    let functions = functions_of(page);
-    let chapters: Vec<Chapter> = [
-        ("verdicts", "Verdicts", verdicts::chapter(page, &functions)),
-        ("refusals", "Refusals", evidence::refusals(page)),
-        ("map", "Where it lands", map::chapter(page, &functions)),
-        ("functions", "Functions", functions::chapter(&functions)),
-        ("hunks", "Hunks of the patch", hunks::chapter(page)),
-        ("layouts", "Layouts", layouts::chapter(page)),
-        ("data", "Data", evidence::data(page)),
-        ("special", "Special sections", evidence::special(page)),
-        ("hooks", "Hooks", evidence::hooks(page)),
-        ("accepted", "Accepted differences", evidence::accepted(page)),
-        ("ignored", "Ignored differences", evidence::ignored(page)),
-        ("checks", "Checks of the payload", checks::chapter(page)),
-        (
+    let report = page.report;
+    let refusals = report.refusals.iter().map(|refusal| RefusalText {
+        code: refusal.code.as_str().unwrap_or_default().to_owned(),
+        message: refusal.to_string(),
+    });
+    let mut findings = Findings::new(page.diffs, report.layouts, refusals.collect(), page.callers);
+    let plans = plans(page, &findings);
+    for (function, plan) in findings.functions.iter_mut().zip(&plans) {
+        let Some(plan) = plan else { continue };
+        let expected = match plan.expect.len() {
+            0 => "nothing: the loader does not look at the old bytes".to_owned(),
+            length => format!("its first {length} bytes, as the base has them"),
+        };
+        let address = format!("<code>{:#x}</code>", plan.old_addr);
+        function.facts = vec![("Replaces", address), ("Loader expects", expected)];
+    }
+    let hooks = hooks(page);
+    let chapters = vec![
+        Chapter::new("verdicts", "Verdicts", verdicts::chapter(page, &findings)),
+        Chapter::new("refusals", "Refusals", evidence::refusals(&findings)),
+        Chapter::new(
+            "map",
+            "Where it lands",
+            map::chapter(page, &findings, &plans),
+        ),
+        Chapter::new(
+            functions::ANCHOR,
+            "Functions",
+            functions::chapter(&findings),
+        ),
+        Chapter::new("hunks", "Hunks of the patch", hunks::chapter(page)),
+        Chapter::new("layouts", "Layouts", layouts::chapter(&findings)),
+        Chapter::new("data", "Data", evidence::data(&findings)),
+        Chapter::new("special", "Special sections", evidence::special(&findings)),
+        Chapter::new("hooks", "Hooks", evidence::hooks(&hooks)),
+        Chapter::new(
+            "accepted",
+            "Accepted differences",
+            evidence::accepted(&findings),
+        ),
+        Chapter::new(
+            "ignored",
+            "Ignored differences",
+            evidence::ignored(&findings),
+        ),
+        Chapter::new("checks", "Checks of the payload", checks::chapter(page)),
+        Chapter::new(
             "kinds",
             "What the reasons mean",
-            functions::kinds(&functions),
+            functions::kinds(&findings),
         ),
-        ("inputs", "Inputs and identities", checks::identities(page)),
-    ]
-    .into_iter()
-    .filter(|(_, _, body)| !body.is_empty())
-    .map(|(anchor, title, body)| Chapter {
-        anchor,
-        title,
-        body,
-    })
-    .collect();
-    fill(&[
-        ("title", &Text(page.name).to_string()),
-        ("style", STYLE),
-        ("masthead", &masthead(page)),
-        ("navigation", &navigation(&chapters, &functions)),
-        ("body", &body(&chapters)),
-        ("tool", page.report.tool),
-        ("version", page.report.version),
-    ])
-}
-
-/// Fills the template in one pass: what is put in is not looked at again, so that no name can
-/// pull another part of the page in.
-fn fill(values: &[(&str, &str)]) -> String {
-    let mut out = String::new();
-    let mut rest = TEMPLATE;
-    while let Some((before, after)) = rest.split_once("{{") {
-        out.push_str(before);
-        let (name, after) = after
-            .split_once("}}")
-            .expect("the template closes what it opens");
-        let value = values.iter().find(|(key, _)| *key == name);
-        out.push_str(value.expect("every place of the template has a value").1);
-        rest = after;
-    }
-    out.push_str(rest);
-    out
-}
-
-fn masthead(page: &Page<'_>) -> String {
-    let (class, word) = match page.outcome() {
-        Outcome::Made => ("good", "Payload made"),
-        Outcome::Refused => ("bad", "Refused"),
-        Outcome::NoChange => ("plain", "No functional change"),
+        Chapter::new(
+            "inputs",
+            "Inputs and identities",
+            checks::identities(page, &findings),
+        ),
+    ];
+    let maker = Maker {
+        tool: report.tool,
+        version: report.version,
     };
-    let mut out = String::new();
-    let _ = write!(
-        out,
-        "<p class=\"kicker\">Live patch · {} ABI</p>\n<h1>{}</h1>\n\
-         <p class=\"status\"><span class=\"pill {class}\">{word}</span>",
-        Text(page.abi.name),
-        Text(page.name)
-    );
+    document(maker, &masthead(page), &findings.functions, chapters)
+}
+
+/// For each function where it lands; `None` for a new one, and when nothing was linked.
+fn plans<'a>(page: &Page<'a>, findings: &Findings<'_>) -> Vec<Option<&'a RecordPlan>> {
+    let records: &'a [RecordPlan] = match page.linked {
+        Some(linked) => &linked.payload.records,
+        None => &[],
+    };
+    // The base qualifies locals by their file: `file#name`.
+    let bare = |plan: &'a RecordPlan| plan.name.rsplit('#').next().unwrap_or(&plan.name);
+    let mut by_name: HashMap<(&str, &str), &RecordPlan> = HashMap::new();
+    for plan in records {
+        by_name.insert((&plan.object, bare(plan)), plan);
+    }
+    let plan = |function: &Function<'_>| {
+        let record = function.record?;
+        let key = (function.change.object.as_str(), record.name.as_str());
+        by_name.get(&key).copied()
+    };
+    findings.functions.iter().map(plan).collect()
+}
+
+/// The hooks of the payload, as its reader found them.
+fn hooks(page: &Page<'_>) -> Vec<Hook> {
+    let hooks = page
+        .linked
+        .iter()
+        .flat_map(|linked| &linked.inspection.hooks);
+    let of = |hook: &HookLine| Hook {
+        kind: hook.kind.to_owned(),
+        functions: hook.functions.clone(),
+    };
+    hooks.map(of).collect()
+}
+
+fn masthead<'a>(page: &'a Page<'_>) -> Masthead<'a> {
+    let (tone, outcome) = match page.outcome() {
+        Outcome::Made => (Tone::Good, "Payload made"),
+        Outcome::Refused => (Tone::Bad, "Refused"),
+        Outcome::NoChange => (Tone::Plain, "No functional change"),
+    };
+    let mut beside = String::new();
     if let Some(payload) = &page.report.payload {
         let _ = write!(
-            out,
+            beside,
             " <span>{} in {}</span> <code class=\"id\">{}</code>",
             count(payload.functions, "replaced function"),
-            text::size(payload.size),
+            size(payload.size),
             Text(&payload.build_id)
         );
     }
-    out.push_str("</p>");
-    out
-}
-
-fn navigation(chapters: &[Chapter], functions: &[Function<'_>]) -> String {
-    let mut out = String::from("<ul>");
-    for chapter in chapters {
-        let _ = write!(
-            out,
-            "<li><a href=\"#{}\">{}</a>",
-            chapter.anchor, chapter.title
-        );
-        if chapter.anchor == "functions" {
-            out.push_str("<ul>");
-            for function in functions {
-                let _ = write!(
-                    out,
-                    "<li><a href=\"#{}\">{}</a></li>",
-                    function.anchor,
-                    Text(&function.change.name)
-                );
-            }
-            out.push_str("</ul>");
-        }
-        out.push_str("</li>");
+    Masthead {
+        kicker: format!("Live patch · {} ABI", page.abi.name),
+        title: page.name,
+        tone,
+        outcome,
+        beside,
     }
-    out.push_str("</ul>");
-    out
 }
-
-fn body(chapters: &[Chapter]) -> String {
-    let mut out = String::new();
-    for chapter in chapters {
-        let _ = write!(
-            out,
-            "<section id=\"{0}\" aria-labelledby=\"{0}-title\">\n<h2 id=\"{0}-title\">{1}</h2>\n{2}\n</section>\n",
-            chapter.anchor, chapter.title, chapter.body
-        );
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests;

@@ -84,4 +84,13 @@ impl Input {
             Bytes::Added { .. } => None,
         }
     }
+
+    /// The patched object, where there is one.
+    #[must_use]
+    pub fn patched(&self) -> Option<&[u8]> {
+        match &self.bytes {
+            Bytes::Both { patched, .. } | Bytes::Added { patched } => Some(patched),
+            Bytes::Removed { .. } => None,
+        }
+    }
 }

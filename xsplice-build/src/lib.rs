@@ -8,7 +8,7 @@
 pub mod arguments;
 pub mod base;
 pub mod budget;
-pub mod code_page;
+pub mod callers;
 pub mod compare;
 pub mod dependencies;
 pub mod html;

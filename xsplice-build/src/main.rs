@@ -4,7 +4,8 @@
 use std::process::ExitCode;
 
 use xsplice_build::arguments::Request;
-use xsplice_build::{ExitStatus, code_page, run};
+use xsplice_build::{ExitStatus, run};
+use xsplice_diff::code_page;
 use xsplice_diff::terminal::{complain, print};
 
 fn main() -> ExitCode {

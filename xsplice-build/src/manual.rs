@@ -53,7 +53,8 @@ pub fn write(prefix: &Path) -> Result<Vec<PathBuf>> {
         create(&pages)?;
         let mut built = command.clone().disable_help_subcommand(true);
         built.build();
-        write_pages(&built, &name, &pages, &mut written)?;
+        let source = format!("{name} {}", built.get_version().unwrap_or_default());
+        write_pages(&built, &name, &source, &pages, &mut written)?;
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let folder = prefix.join(completions_folder(shell));
             create(&folder)?;
@@ -72,24 +73,37 @@ fn create(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot make", folder.display()))
 }
 
-/// The page of a command, and those of its subcommands as `COMMAND-SUBCOMMAND`.
+/// An empty argument. Without its quotes it would be none, and what follows it would take its
+/// place.
+const NO_DATE: &str = "\"\"";
+
+/// The page of a command, and those of its subcommands as `COMMAND-SUBCOMMAND`; `source` is the
+/// version that all of them are of. They have no date, for the same sources make the same bytes.
 fn write_pages(
     command: &Command,
     name: &str,
+    source: &str,
     folder: &Path,
     written: &mut Vec<PathBuf>,
 ) -> Result<()> {
     let path = folder.join(format!("{name}.1"));
     let mut page = Vec::new();
     clap_mangen::Man::new(command.clone())
+        .title(name)
+        .date(NO_DATE)
+        .source(source)
         .manual("xsplice")
         .render(&mut page)
         .with_context(|| format!("the manual page of {name}"))?;
+    // An empty line between two breaks is a space; formatters complain about the longer way.
+    let page = String::from_utf8(page)
+        .with_context(|| format!("the manual page of {name}"))?
+        .replace("\n.br\n\n.br\n", "\n.sp\n");
     std::fs::write(&path, page).with_context(|| format!("{}: cannot write", path.display()))?;
     written.push(path);
     for subcommand in command.get_subcommands().filter(|one| !one.is_hide_set()) {
         let name = format!("{name}-{}", subcommand.get_name());
-        write_pages(subcommand, &name, folder, written)?;
+        write_pages(subcommand, &name, source, folder, written)?;
     }
     Ok(())
 }
@@ -148,7 +162,11 @@ mod tests {
             }
         }
         assert!(read("share/man/man1/xsplice-build.1").contains("\\-\\-explain\\-code"));
-        assert!(read("share/man/man1/xsplice-link-verify.1").contains("\\-\\-base"));
+        let verify = read("share/man/man1/xsplice-link-verify.1");
+        assert!(verify.contains("\\-\\-base"));
+        let version = env!("CARGO_PKG_VERSION");
+        let title = format!(".TH xsplice-link-verify 1 \"\" \"xsplice-link {version}\" xsplice\n");
+        assert!(verify.contains(&title), "{verify}");
         assert!(read("share/bash-completion/completions/xsplice-build").contains("--explain-code"));
     }
 

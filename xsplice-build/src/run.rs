@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use xsplice_abi::Profile;
 use xsplice_diff::explain::explain;
+use xsplice_diff::html::Callers;
 use xsplice_diff::{Extract, ObjectDiff, Options, Verdict};
 use xsplice_link::link::Payload;
 use xsplice_link::mapped::MappedFile;
@@ -29,7 +30,7 @@ use crate::proof::{Proof, prove};
 use crate::report::{BaseInput, Inputs, ProofSummary, RefusalEntry, Report};
 use crate::voice::{complain, detail, tell, visibility};
 use crate::{
-    base, budget, dependencies, layouts, merged, name, patch_file, payload, source, story,
+    base, budget, callers, dependencies, layouts, merged, name, patch_file, payload, source, story,
 };
 
 /// What the command's exit status says.
@@ -205,14 +206,10 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
         report.write(path)?;
     }
     if let Some(path) = &arguments.html {
-        let page = html_page(
-            &name,
-            abi,
-            &report,
-            &comparison.diffs,
-            base.as_ref(),
-            made.as_ref(),
-        )?;
+        let proof = report.proof.as_ref();
+        let callers = callers::find(&comparison.diffs, &inputs, &merged, proof, abi)?;
+        let linked = base.as_ref().zip(made.as_ref());
+        let page = html_page(&name, abi, &report, &comparison.diffs, &callers, linked)?;
         write_file(path, page.as_bytes())?;
     }
     Ok(status)
@@ -242,28 +239,27 @@ fn html_page(
     abi: &'static Profile,
     report: &Report<'_>,
     diffs: &[ObjectDiff<'_>],
-    base: Option<&Base<'_>>,
-    made: Option<&Made>,
+    callers: &Callers,
+    linked: Option<(&Base<'_>, &Made)>,
 ) -> Result<String> {
-    let inspection = match made {
-        Some(made) => Some(inspect::inspect(&made.path, &made.payload.bytes)?),
+    let inspection = match linked {
+        Some((_, made)) => Some(inspect::inspect(&made.path, &made.payload.bytes)?),
         None => None,
     };
-    let linked = match (base, made, &inspection) {
-        (Some(base), Some(made), Some(inspection)) => Some(Linked {
-            base,
-            payload: &made.payload,
-            inspection,
-            verification: &made.verification,
-            proof: made.proof,
-        }),
-        _ => None,
-    };
+    let linked = linked.zip(inspection.as_ref());
+    let linked = linked.map(|((base, made), inspection)| Linked {
+        base,
+        payload: &made.payload,
+        inspection,
+        verification: &made.verification,
+        proof: made.proof,
+    });
     Ok(html::render(&Page {
         name,
         abi,
         report,
         diffs,
+        callers,
         linked,
     }))
 }

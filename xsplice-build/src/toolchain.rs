@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 use xsplice_diff::ObjectDiff;
-use xsplice_diff::toolchain::{Difference, Toolchain};
+use xsplice_diff::toolchain::{Difference, Toolchain, Toolchains};
 use xsplice_link::Base;
 use xsplice_link::base::BaseToolchain;
 
@@ -30,15 +30,17 @@ impl Fingerprint {
     /// Of everything that travels.
     #[must_use]
     pub fn new(diffs: &[ObjectDiff<'_>]) -> Fingerprint {
-        let mut all = Fingerprint::default();
-        for both in diffs.iter().filter_map(|diff| diff.toolchains.as_ref()) {
-            all.original.merge(&both.original);
-            all.patched.merge(&both.patched);
-            all.differences.extend(both.differences.iter().cloned());
+        let Toolchains {
+            original,
+            patched,
+            differences,
+        } = Toolchains::of_all(diffs);
+        Fingerprint {
+            original,
+            patched,
+            differences,
+            ..Fingerprint::default()
         }
-        all.differences.sort();
-        all.differences.dedup();
-        all
     }
 
     /// Holds the base against the original objects.

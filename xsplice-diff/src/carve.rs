@@ -18,8 +18,18 @@ use crate::object::{self as model, SectionId, SymbolId, SymbolPlace};
 use crate::options::Options;
 use crate::originals::{Describer, file_of};
 use crate::refuse::Verdicts;
+use crate::report::Part;
 use crate::special_entries::SpecialEntries;
 use crate::toolchain::Toolchain;
+
+/// What was cut out.
+#[derive(Debug)]
+pub struct Carved<'data> {
+    /// What the linker needs.
+    pub extract: Extract<'data>,
+    /// Out-of-line parts of the replaced functions, by function and name.
+    pub parts: Vec<Part<'data>>,
+}
 
 /// Cuts out what travels. Nothing may have been refused.
 #[must_use]
@@ -31,10 +41,11 @@ pub fn carve<'data>(
     original_entries: &SpecialEntries,
     verdicts: &Verdicts,
     options: &Options,
-) -> Extract<'data> {
+) -> Carved<'data> {
     let mut carver = Carver {
         comparer,
         changes,
+        parts: Vec::new(),
         extract: Extract {
             object: object.to_owned(),
             abi: options.abi,
@@ -60,8 +71,11 @@ pub fn carve<'data>(
         carver.relocate(SectionIndex(index), *item, &owners);
     }
     carver.entries(inclusion);
-    carver.records(original_entries);
-    carver.extract
+    carver.records(original_entries, inclusion);
+    Carved {
+        extract: carver.extract,
+        parts: carver.parts,
+    }
 }
 
 /// The function that each travelling content belongs to: the first that refers to it.
@@ -110,10 +124,14 @@ fn owners(
     owners
 }
 
+/// An out-of-line part in the original and in the patched object.
+type PartPair = (Option<ItemId>, Option<ItemId>);
+
 struct Carver<'c, 'a, 'data> {
     comparer: &'c Comparer<'a, 'data>,
     changes: &'c Changes,
     extract: Extract<'data>,
+    parts: Vec<Part<'data>>,
     travelling: BTreeMap<ItemId, SymbolIndex>,
     base: BTreeMap<ItemId, SymbolIndex>,
     outside: BTreeMap<SymbolId, SymbolIndex>,
@@ -334,10 +352,11 @@ impl<'data> Carver<'_, '_, 'data> {
         Some(relocation)
     }
 
-    fn records(&mut self, original_entries: &SpecialEntries) {
+    fn records(&mut self, original_entries: &SpecialEntries, inclusion: &Inclusion) {
         let original = self.comparer.original;
         let correlation = self.comparer.correlation;
         let mut describer = Describer::new(original, original_entries);
+        let parts = self.out_of_line_parts(inclusion);
         for root in self.changes.functions.keys() {
             let (Some(twin), Some(symbol)) =
                 (correlation.original(*root), self.travelling.get(root))
@@ -355,10 +374,46 @@ impl<'data> Carver<'_, '_, 'data> {
                 address_taken: self.comparer.original_users.is_address_taken(twin),
                 original: describer.describe(twin, correlation.original_root(twin)),
             });
+            for &(old, new) in parts.get(root).into_iter().flatten() {
+                let named = new
+                    .map(|item| self.comparer.patched.shown(item))
+                    .or_else(|| old.map(|item| original.shown(item)));
+                self.parts.push(Part {
+                    record: self.extract.records[self.extract.records.len() - 1].symbol,
+                    name: named.unwrap_or_default(),
+                    original: old.map(|item| describer.describe(item, twin)),
+                    patched: new.and_then(|item| self.travelling.get(&item).copied()),
+                });
+            }
         }
         self.extract
             .records
             .sort_by(|a, b| (&a.file, &a.name).cmp(&(&b.file, &b.name)));
+    }
+
+    /// The out-of-line parts of every replaced function: in the original, in the patched object.
+    /// One that came or went is in one of them alone.
+    fn out_of_line_parts(&self, inclusion: &Inclusion) -> BTreeMap<ItemId, Vec<PartPair>> {
+        let correlation = self.comparer.correlation;
+        let mut parts: BTreeMap<ItemId, Vec<PartPair>> = BTreeMap::new();
+        for item in inclusion.items.keys() {
+            let root = correlation.patched_root(*item);
+            if root != *item && self.changes.functions.contains_key(&root) {
+                let pair = (correlation.original(*item), Some(*item));
+                parts.entry(root).or_default().push(pair);
+            }
+        }
+        for item in self.comparer.original.items.ids() {
+            let root = correlation.original_root(item);
+            if root != item
+                && correlation.patched(item).is_none()
+                && let Some(root) = correlation.patched(root)
+                && self.changes.functions.contains_key(&root)
+            {
+                parts.entry(root).or_default().push((Some(item), None));
+            }
+        }
+        parts
     }
 }
 

@@ -12,9 +12,11 @@ use xsplice_abi::Profile;
 use crate::build_stamp::build_stamps;
 use crate::error::Side;
 use crate::extract::write_diff;
+use crate::html::{self, Callers, Findings, RefusalText};
 use crate::layouts;
 use crate::options::Options;
 use crate::output::write_file;
+use crate::referrers::Sought;
 use crate::report::{ObjectDiff, Verdict};
 use crate::ripple::ripple;
 use crate::terminal::{complain, print, print_whole};
@@ -44,6 +46,9 @@ struct Arguments {
     /// Write the report as JSON here, `-` for standard output.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the report as one self-contained HTML page.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Show for each function why it changed: chain of reasons, source line, disassembly.
     #[arg(long)]
     explain: bool,
@@ -162,6 +167,10 @@ fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
         }
         None => print(&human).context(NO_OUTPUT)?,
     }
+    if let Some(path) = &arguments.html {
+        let page = page(arguments, abi, &diff, &original, &patched)?;
+        write(path, page.as_bytes())?;
+    }
     if !refusals.is_empty() {
         complain(&refusals).context(NO_OUTPUT)?;
     }
@@ -179,6 +188,42 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     write_file(path, bytes).with_context(|| format!("{}: cannot be written", path.display()))
+}
+
+/// The report as one page.
+fn page(
+    arguments: &Arguments,
+    abi: &'static Profile,
+    diff: &ObjectDiff<'_>,
+    original: &[u8],
+    patched: &[u8],
+) -> anyhow::Result<String> {
+    let diffs = std::slice::from_ref(diff);
+    let mut sought = Sought::new(diffs);
+    sought.add_names(&diff.object, patched, abi)?;
+    let found = sought.look(&diff.object, patched, abi)?;
+    let callers = Callers {
+        of: sought.gather([found]),
+        from: "the relocations of the patched object; other objects were not looked at".to_owned(),
+    };
+    let refusals = diff.refusals.iter().map(|refusal| RefusalText {
+        code: html::word(refusal.code),
+        message: refusal.message.clone(),
+    });
+    let layouts = layouts::merge(diffs);
+    Ok(html::object::render(&html::object::Page {
+        abi,
+        diff,
+        findings: Findings::new(diffs, &layouts, refusals.collect(), &callers),
+        original: html::object::File {
+            path: &arguments.original.display().to_string(),
+            bytes: original,
+        },
+        patched: html::object::File {
+            path: &arguments.patched.display().to_string(),
+            bytes: patched,
+        },
+    }))
 }
 
 fn json_report(arguments: &Arguments, diff: &ObjectDiff<'_>) -> anyhow::Result<String> {

@@ -15,8 +15,6 @@ use iced_x86::{
 use object::elf;
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
-use crate::extract::{Extract, OriginalItem, OriginalTarget, Place, Record, SymbolIndex};
-
 /// Longest listing, old and new together, that is laid side by side; in instructions. Longer ones
 /// nobody reads, and aligning them takes time in the square of what differs.
 pub const SIDE_BY_SIDE_MAX: usize = 20_000;
@@ -46,11 +44,36 @@ pub struct Field {
     pub addend: i64,
 }
 
-impl Field {
-    /// Whether compilers and assemblers use this type of relocation for calls and far jumps alone.
-    #[must_use]
-    pub fn is_call(&self) -> bool {
-        elf::RelocationType(self.kind) == elf::R_X86_64_PLT32
+impl Code<'_> {
+    /// The fields that are operands of near calls and jumps.
+    pub fn calls(&self) -> impl Iterator<Item = &Field> {
+        self.fields.iter().filter(|field| self.is_call(field))
+    }
+
+    fn is_call(&self, field: &Field) -> bool {
+        let is_relative = matches!(
+            elf::RelocationType(field.kind),
+            elf::R_X86_64_PC32 | elf::R_X86_64_PLT32
+        );
+        let before = usize::try_from(field.offset)
+            .ok()
+            .and_then(|at| self.bytes.get(..at));
+        is_relative && before.is_some_and(ends_in_branch)
+    }
+}
+
+/// Whether code ends in the opcode of a near call or jump, so that its operand is next.
+#[must_use]
+pub fn ends_in_branch(code: &[u8]) -> bool {
+    const CALL: u8 = 0xe8;
+    const JUMP: u8 = 0xe9;
+    const TWO_BYTES: u8 = 0x0f;
+    /// Conditional jumps are `0f 80` to `0f 8f`.
+    const CONDITIONAL: u8 = 0x80;
+    match code {
+        [.., CALL | JUMP] => true,
+        [.., TWO_BYTES, condition] => condition & 0xf0 == CONDITIONAL,
+        _ => false,
     }
 }
 
@@ -258,104 +281,6 @@ fn mark_diverted_jumps(old: &[Line], new: &[Line], rows: &mut [Row]) {
     }
 }
 
-/// The original code of a function that is replaced.
-#[must_use]
-pub fn original_code<'item>(item: &'item OriginalItem<'_>) -> Code<'item> {
-    let fields = item.relocations.iter().map(|relocation| Field {
-        offset: relocation.offset,
-        kind: relocation.kind,
-        target: original_target(&relocation.target),
-        addend: relocation.addend,
-    });
-    Code {
-        bytes: &item.bytes,
-        fields: fields.collect(),
-    }
-}
-
-fn original_target(target: &OriginalTarget<'_>) -> String {
-    match target {
-        OriginalTarget::Symbol { name, .. } => name.clone(),
-        OriginalTarget::Content { bytes, .. } => content(bytes),
-        OriginalTarget::SectionOffset {
-            section,
-            offset,
-            near,
-        } => match near {
-            Some((name, _, 0)) => name.clone(),
-            Some((name, _, distance)) => format!("{name}+{distance:#x}"),
-            None => format!("{section}+{offset:#x}"),
-        },
-        OriginalTarget::Absolute(number) => format!("{number:#x}"),
-    }
-}
-
-/// The new code of a replaced function; `None` when the record contradicts the extract.
-#[must_use]
-pub fn patched_code<'extract>(
-    extract: &'extract Extract<'_>,
-    record: &Record<'_>,
-) -> Option<Code<'extract>> {
-    symbol_code(extract, record.symbol, record.new_size)
-}
-
-/// The code of a function that is new; `None` when the extract holds no such function.
-#[must_use]
-pub fn new_code<'extract>(extract: &'extract Extract<'_>, name: &str) -> Option<Code<'extract>> {
-    let (index, symbol) = extract.symbols.iter().enumerate().find(|(_, symbol)| {
-        symbol.name == name
-            && symbol.kind == elf::STT_FUNC.0
-            && matches!(symbol.place, Place::Section { .. })
-    })?;
-    symbol_code(extract, SymbolIndex(index), symbol.size)
-}
-
-fn symbol_code<'extract>(
-    extract: &'extract Extract<'_>,
-    symbol: SymbolIndex,
-    size: u64,
-) -> Option<Code<'extract>> {
-    let Place::Section { section, value } = extract.symbols.get(symbol.0)?.place else {
-        return None;
-    };
-    let section = extract.sections.get(section.0)?;
-    let end = value.checked_add(size)?;
-    let range = usize::try_from(value).ok()?..usize::try_from(end).ok()?;
-    let bytes = section.data.get(range)?;
-    let fields = section
-        .relocations
-        .iter()
-        .filter(|relocation| (value..end).contains(&relocation.offset))
-        .map(|relocation| Field {
-            offset: relocation.offset - value,
-            kind: relocation.kind,
-            target: travelling_target(extract, relocation.symbol),
-            addend: relocation.addend,
-        });
-    Some(Code {
-        bytes,
-        fields: fields.collect(),
-    })
-}
-
-fn travelling_target(extract: &Extract<'_>, index: SymbolIndex) -> String {
-    let Some(symbol) = extract.symbols.get(index.0) else {
-        return "?".to_owned();
-    };
-    if !symbol.name.is_empty() {
-        return symbol.name.clone();
-    }
-    match symbol.place {
-        Place::Section { section, value } => extract
-            .sections
-            .get(section.0)
-            .and_then(|section| section.data.get(usize::try_from(value).ok()?..))
-            .map_or_else(|| "?".to_owned(), content),
-        Place::Absolute(number) => format!("{number:#x}"),
-        Place::Base | Place::Undefined => "?".to_owned(),
-    }
-}
-
 /// A string with its quotes, or the first bytes of a constant.
 #[must_use]
 pub fn content(bytes: &[u8]) -> String {
@@ -486,6 +411,27 @@ mod tests {
         assert_eq!(content(b"no\tway\n\0"), "\"no\\tway\\n\"");
         assert_eq!(content(&[1, 0, 2]), "{01 00 02}");
         assert_eq!(content(&[]), "{}");
+    }
+
+    #[test]
+    fn calls_and_jumps_are_told_by_their_opcode_and_loads_and_numbers_are_not_taken_for_them() {
+        // call; jmp; jne; mov 0(%rip), %eax; sub $0, %eax
+        let bytes = [
+            0xe8, 0, 0, 0, 0, 0xe9, 0, 0, 0, 0, 0x0f, 0x85, 0, 0, 0, 0, 0x8b, 0x05, 0, 0, 0, 0,
+            0x81, 0xe8, 0, 0, 0, 0,
+        ];
+        let code = code(
+            &bytes,
+            &[
+                (1, elf::R_X86_64_PC32.0, "called", -4),
+                (6, elf::R_X86_64_PLT32.0, "jumped", -4),
+                (12, elf::R_X86_64_PC32.0, "branched", -4),
+                (18, elf::R_X86_64_PC32.0, "loaded", -4),
+                (24, elf::R_X86_64_32S.0, "taken", 0),
+            ],
+        );
+        let calls: Vec<&str> = code.calls().map(|field| field.target.as_str()).collect();
+        assert_eq!(calls, ["called", "jumped", "branched"]);
     }
 
     #[test]

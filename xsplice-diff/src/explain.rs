@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use crate::disassembly::{Line, Row, listing, original_code, patched_code, side_by_side};
-use crate::extract::{Extract, Record};
-use crate::report::{FunctionChange, ObjectDiff, Reason, Status};
+use crate::disassembly::{Code, Line, Row, listing, side_by_side};
+use crate::function_code::Codes;
+use crate::report::{FunctionChange, ObjectDiff, Reason};
 
 /// Instructions shown around a difference.
 const CONTEXT: usize = 2;
@@ -23,12 +23,7 @@ pub fn explain(diff: &ObjectDiff<'_>) -> String {
         .iter()
         .map(|function| (function.name.as_str(), function))
         .collect();
-    let records: HashMap<&str, &Record<'_>> = diff
-        .extract
-        .iter()
-        .flat_map(|extract| &extract.records)
-        .map(|record| (record.name.as_str(), record))
-        .collect();
+    let codes = Codes::new(diff);
     for function in &diff.functions {
         line(&mut out, format_args!("\n{}:", function.name));
         if let Some(source) = &function.source {
@@ -41,11 +36,18 @@ pub fn explain(diff: &ObjectDiff<'_>) -> String {
             line(&mut out, format_args!("    {reason}"));
         }
         chain(function, &by_name, &mut out);
-        if function.status == Status::Changed
-            && let Some(extract) = &diff.extract
-            && let Some(record) = records.get(function.name.as_str())
+        if let Some(found) = codes.as_ref().map(|codes| codes.of(function))
+            && let (Some(old), Some(new)) = (&found.old, &found.new)
         {
-            code(extract, record, &mut out);
+            code(old, new, &mut out);
+            for part in &found.parts {
+                let mut shown = String::new();
+                code(&part.old, &part.new, &mut shown);
+                if !shown.is_empty() {
+                    line(&mut out, format_args!("    {}:", part.name));
+                    out.push_str(&shown);
+                }
+            }
         }
     }
     out
@@ -74,12 +76,8 @@ fn chain(function: &FunctionChange, by_name: &HashMap<&str, &FunctionChange>, ou
 }
 
 /// The two builds of a function side by side, the parts that are the same left out.
-fn code(extract: &Extract<'_>, record: &Record<'_>, out: &mut String) {
-    let Some(new_code) = patched_code(extract, record) else {
-        return;
-    };
-    let old = listing(&original_code(&record.original));
-    let new = listing(&new_code);
+fn code(old: &Code<'_>, new: &Code<'_>, out: &mut String) {
+    let (old, new) = (listing(old), listing(new));
     let Some(rows) = side_by_side(&old, &new) else {
         line(out, format_args!("    (too long to lay side by side)"));
         return;

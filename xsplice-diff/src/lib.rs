@@ -9,6 +9,7 @@ pub mod build;
 pub mod build_stamp;
 pub mod carve;
 pub mod changes;
+pub mod code_page;
 pub mod command;
 pub mod compare;
 pub mod constructors;
@@ -21,6 +22,8 @@ pub mod error;
 pub mod explain;
 pub mod extract;
 pub mod fall_through;
+pub mod function_code;
+pub mod html;
 pub mod include;
 pub mod items;
 pub mod kept_place;
@@ -37,6 +40,7 @@ pub mod options;
 pub mod originals;
 pub mod output;
 pub mod protection;
+pub mod referrers;
 pub mod refuse;
 pub mod relocation;
 pub mod report;
@@ -63,7 +67,7 @@ pub use originals::Originals;
 pub use report::{ObjectDiff, Verdict};
 
 use build::Build;
-use carve::carve;
+use carve::{Carved, carve};
 use changes::find_changes;
 use compare::Comparer;
 use correlate::correlate;
@@ -225,7 +229,7 @@ pub fn diff_builds<'data>(
     let inclusion = include(&comparer, &changes, &patched_entries, &mut verdicts);
     loose_entries::check(patched, &patched_entries, &inclusion, &mut verdicts);
     let travels = verdicts.refusals.is_empty() && !inclusion.items.is_empty();
-    let extract = travels.then(|| {
+    let carved = travels.then(|| {
         carve(
             name,
             &comparer,
@@ -266,6 +270,10 @@ pub fn diff_builds<'data>(
             Toolchain::of(&patched.object, new_types.as_ref()),
         )
     });
+    let (extract, parts) = match carved {
+        Some(Carved { extract, parts }) => (Some(extract), parts),
+        None => (None, Vec::new()),
+    };
     let extract = extract.map(|extract| Extract {
         compiled_by: toolchains
             .as_ref()
@@ -283,6 +291,7 @@ pub fn diff_builds<'data>(
         refusals: verdicts.refusals,
         unsettled_names,
         extract,
+        parts,
         ..ObjectDiff::unchanged(name)
     };
     diff.ignored.clone_from(&changes.ignored);

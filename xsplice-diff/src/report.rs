@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::extract::Extract;
+use crate::extract::{Extract, OriginalItem, SymbolIndex};
 use crate::layouts::Layouts;
 use crate::toolchain::Toolchains;
 
@@ -41,6 +41,23 @@ pub struct ObjectDiff<'data> {
     /// layout it is there, for only the whole tree tells whether the layout was acknowledged.
     #[serde(skip)]
     pub extract: Option<Extract<'data>>,
+    /// Out-of-line parts of the replaced functions, for listings; empty without an extract.
+    #[serde(skip)]
+    pub parts: Vec<Part<'data>>,
+}
+
+/// An out-of-line part (`f.cold`) of a replaced function. The linker needs no more of it than the
+/// extract holds; people want to see what it was, too.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part<'data> {
+    /// The new code of the function that it is a part of, as its record names it.
+    pub record: SymbolIndex,
+    /// Its name in the patched object, or in the original where it went.
+    pub name: String,
+    /// As it was; `None` for one that came.
+    pub original: Option<OriginalItem<'data>>,
+    /// As it is; `None` for one that went.
+    pub patched: Option<SymbolIndex>,
 }
 
 /// What the diff amounts to; the command's exit status follows from it.
@@ -71,6 +88,7 @@ impl ObjectDiff<'_> {
             acknowledged: Vec::new(),
             unsettled_names: Vec::new(),
             extract: None,
+            parts: Vec::new(),
         }
     }
 

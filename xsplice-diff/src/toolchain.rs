@@ -306,6 +306,20 @@ impl Toolchains {
             patched,
         }
     }
+
+    /// Of everything that travels.
+    #[must_use]
+    pub fn of_all(diffs: &[ObjectDiff<'_>]) -> Toolchains {
+        let mut all = Toolchains::default();
+        for both in diffs.iter().filter_map(|diff| diff.toolchains.as_ref()) {
+            all.original.merge(&both.original);
+            all.patched.merge(&both.patched);
+            all.differences.extend(both.differences.iter().cloned());
+        }
+        all.differences.sort();
+        all.differences.dedup();
+        all
+    }
 }
 
 impl std::fmt::Display for Difference {

@@ -2,6 +2,7 @@
 //! functions have their address taken, who reaches into the middle of whom.
 
 use crate::build::Build;
+use crate::disassembly::ends_in_branch;
 use crate::items::{ItemId, ItemKind};
 use crate::object::{Relocation, SectionId};
 use crate::section_class::SectionClass;
@@ -129,9 +130,5 @@ pub fn is_call(build: &Build<'_>, source: ItemId, relocation: &Relocation) -> bo
     let Ok(at) = usize::try_from(relocation.offset) else {
         return false;
     };
-    match section.data.get(..at) {
-        Some([.., 0xe8 | 0xe9]) => true,
-        Some([.., 0x0f, condition]) => condition & 0xf0 == 0x80,
-        _ => false,
-    }
+    section.data.get(..at).is_some_and(ends_in_branch)
 }

@@ -2,10 +2,12 @@
 
 use std::fmt::Write;
 
+use xsplice_diff::html::evidence::facts;
+use xsplice_diff::html::text::{Text, code, count, size};
+use xsplice_diff::html::{Findings, layouts};
 use xsplice_link::verify::Verdict;
 
-use super::text::{Text, count, size};
-use super::{Page, layouts};
+use super::Page;
 use crate::report::ProofSummary;
 
 /// What the base holds of the original tree, counted.
@@ -41,7 +43,7 @@ pub fn chapter(page: &Page<'_>) -> String {
     out
 }
 
-pub fn identities(page: &Page<'_>) -> String {
+pub fn identities(page: &Page<'_>, findings: &Findings<'_>) -> String {
     let inputs = &page.report.inputs;
     let mut rows: Vec<(&str, String)> = vec![
         ("Original", code(&inputs.original)),
@@ -63,7 +65,7 @@ pub fn identities(page: &Page<'_>) -> String {
         rows.push((
             "Of the original tree",
             format!(
-                "{} of {} are in the base byte for byte, {} are not in it",
+                "in the base byte for byte: {} of {}; not in it: {}",
                 items(proof),
                 count(proof.objects, "linked object"),
                 count(proof.absent, "function")
@@ -91,7 +93,16 @@ pub fn identities(page: &Page<'_>) -> String {
         rows.push(("Depends on", code(&payload.depends)));
         rows.push(("SHA-1 of the file", code(&payload.sha1)));
     }
-    layouts::toolchains(&mut rows, page);
+    layouts::toolchains(&mut rows, findings);
+    if let Some(base) = &page.report.toolchain.base {
+        if !base.compiled_by.is_unknown() {
+            let said = Text(&base.compiled_by.said()).to_string();
+            rows.push(("Base compiled by", said));
+        }
+        if let Some(linker) = &base.linker {
+            rows.push(("Base linked by", Text(linker).to_string()));
+        }
+    }
     if let Some(linked) = page.linked {
         rows.push((
             "Looked up by the loader",
@@ -101,11 +112,7 @@ pub fn identities(page: &Page<'_>) -> String {
             rows.push(("In .modinfo", code(&format!("{key}={value}"))));
         }
     }
-    let mut out = String::from("<dl class=\"facts\">");
-    for (name, value) in rows {
-        let _ = write!(out, "<div><dt>{name}</dt><dd>{value}</dd></div>");
-    }
-    out.push_str("</dl>");
+    let mut out = facts(&rows);
     if let Some(payload) = &page.report.payload {
         let path = Text(&payload.path);
         let _ = write!(
@@ -123,8 +130,4 @@ fn undefined(names: &[String]) -> String {
     }
     let all: Vec<String> = names.iter().map(|name| code(name)).collect();
     all.join(" ")
-}
-
-fn code(text: &str) -> String {
-    format!("<code>{}</code>", Text(text))
 }

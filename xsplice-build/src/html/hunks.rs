@@ -1,58 +1,35 @@
 //! Every hunk's fate, as a reviewer holds the patch against the payload.
 
-use std::fmt::Write;
+use xsplice_diff::html::evidence::table;
+use xsplice_diff::html::text::{Text, count};
 
 use super::Page;
-use super::text::{Text, count};
 use crate::hunks::{Fate, HunkReport};
 
 pub fn chapter(page: &Page<'_>) -> String {
     let Some(hunks) = &page.report.hunks else {
         return String::new();
     };
-    let mut out = format!(
-        "<p>Each line that the patch changes was followed through the line tables of the objects. \
-         {}</p><table><thead><tr>",
-        summary(hunks)
-    );
-    const HEADINGS: [&str; 4] = ["Hunk", "Fate", "Where", "How that is known"];
-    for heading in HEADINGS {
-        let _ = write!(out, "<th scope=\"col\">{heading}</th>");
-    }
-    out.push_str("</tr></thead><tbody>");
-    for hunk in hunks {
-        let mut places = String::new();
-        for item in &hunk.functions {
-            let gap = if places.is_empty() { "" } else { ", " };
-            let _ = write!(
-                places,
-                "{gap}<code>{}</code> of <code>{}</code>",
+    let rows = hunks.iter().map(|hunk| {
+        let places = hunk.functions.iter().map(|item| {
+            format!(
+                "<code>{}</code> of <code>{}</code>",
                 Text(&item.name),
                 Text(&item.object)
-            );
-        }
-        let cells = [
+            )
+        });
+        vec![
             format!("<code>{}:{}</code>", Text(&hunk.file), hunk.new_start),
             hunk.fate.word().to_owned(),
-            places,
+            places.collect::<Vec<_>>().join(", "),
             Text(&hunk.why).to_string(),
-        ];
-        out.push_str("<tr>");
-        for (cell, heading) in cells.iter().zip(HEADINGS) {
-            let _ = write!(out, "<td data-heading=\"{heading}\">{cell}</td>");
-        }
-        out.push_str("</tr>");
-    }
-    out.push_str("</tbody></table>");
-    out
-}
-
-/// `3 hunks: 2 in payload, 1 no code.`
-fn summary(hunks: &[HunkReport]) -> String {
+        ]
+    });
     format!(
-        "{}: {}.",
-        count(hunks.len(), "hunk"),
-        crate::story::fates(hunks)
+        "<p>Each line that the patch changes was followed through the line tables of the objects. \
+         {}.</p>{}",
+        crate::story::fates(hunks),
+        table(&["Hunk", "Fate", "Where", "How that is known"], rows)
     )
 }
 

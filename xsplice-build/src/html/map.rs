@@ -4,14 +4,17 @@
 //! The strips are drawn without a common scale (a payload is a thousandth of its base), and
 //! carry no text, so that the picture can be squeezed to any width; the legend is HTML.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
-use xsplice_diff::report::Status;
+use xsplice_diff::html::Findings;
+use xsplice_diff::html::changes::Function;
+use xsplice_diff::html::evidence::table;
+use xsplice_diff::html::text::{Text, code, count, size_u64};
 use xsplice_link::base::BaseSection;
+use xsplice_link::record::RecordPlan;
 
 use super::Page;
-use super::changes::Function;
-use super::text::{Text, size_u64};
 
 /// Width of the drawing, in its own units.
 const WIDTH: f64 = 1000.0;
@@ -21,6 +24,9 @@ const WIDTH_MIN: f64 = 6.0;
 const MARK_WIDTH: f64 = 3.0;
 /// Space between two sections.
 const GAP: f64 = 1.0;
+
+/// A replaced function, at its address in the base.
+type Landing<'a> = (u64, &'a Function<'a>);
 
 /// A piece of a strip.
 struct Segment<'a> {
@@ -34,12 +40,18 @@ struct Segment<'a> {
     width: f64,
 }
 
-pub fn chapter(page: &Page<'_>, functions: &[Function<'_>]) -> String {
+pub fn chapter(page: &Page<'_>, findings: &Findings<'_>, plans: &[Option<&RecordPlan>]) -> String {
     let Some(linked) = page.linked else {
         return String::new();
     };
     let base = spread(linked.base.sections().iter().map(base_piece).collect());
-    let payload = spread(payload_pieces(page, functions));
+    let payload = spread(payload_pieces(page, &findings.functions));
+    let landings: Vec<Landing<'_>> = findings
+        .functions
+        .iter()
+        .zip(plans)
+        .filter_map(|(function, plan)| Some(((*plan)?.old_addr, function)))
+        .collect();
     let mut out = String::from(
         "<figure class=\"map\"><figcaption>Base image, by address</figcaption>\
          <svg viewBox=\"0 0 1000 200\" preserveAspectRatio=\"none\" role=\"img\" \
@@ -47,13 +59,19 @@ pub fn chapter(page: &Page<'_>, functions: &[Function<'_>]) -> String {
     );
     strip(&mut out, &base, 0.0);
     strip(&mut out, &payload, 156.0);
-    for function in functions {
-        link(&mut out, function, &base, &payload);
+    let targets: HashMap<&str, &Segment<'_>> = payload
+        .iter()
+        .filter_map(|segment| Some((segment.anchor?, segment)))
+        .collect();
+    for (old_addr, function) in &landings {
+        if let Some(new) = targets.get(function.anchor.as_str()) {
+            link(&mut out, (*old_addr, function), &base, new);
+        }
     }
     out.push_str("</svg><figcaption>Payload, enlarged: the loader places it within 2 GiB of the base</figcaption>");
     legend(&mut out, &base, &payload);
     out.push_str("</figure>");
-    addresses(&mut out, functions, linked.base.sections());
+    addresses(&mut out, landings, linked.base.sections());
     out
 }
 
@@ -149,21 +167,15 @@ fn strip(out: &mut String, segments: &[Segment<'_>], y: f64) {
 }
 
 /// From a replaced function in the base to its new code.
-fn link(out: &mut String, function: &Function<'_>, base: &[Segment<'_>], payload: &[Segment<'_>]) {
-    let Some(plan) = function.plan else { return };
+fn link(out: &mut String, landing: Landing<'_>, base: &[Segment<'_>], new: &Segment<'_>) {
+    let (old_addr, function) = landing;
     let Some(home) = base
         .iter()
-        .find(|segment| plan.old_addr.wrapping_sub(segment.start) < segment.bytes)
+        .find(|segment| old_addr.wrapping_sub(segment.start) < segment.bytes)
     else {
         return;
     };
-    let Some(new) = payload
-        .iter()
-        .find(|segment| segment.anchor == Some(function.anchor.as_str()))
-    else {
-        return;
-    };
-    let share = weight(plan.old_addr - home.start) / weight(home.bytes);
+    let share = weight(old_addr - home.start) / weight(home.bytes);
     let from = (home.x + home.width * share).min(WIDTH - MARK_WIDTH);
     let middle = from + MARK_WIDTH / 2.0;
     let to = new.x + new.width / 2.0;
@@ -173,7 +185,7 @@ fn link(out: &mut String, function: &Function<'_>, base: &[Segment<'_>], payload
          <rect class=\"mark\" x=\"{from:.2}\" y=\"0\" width=\"{MARK_WIDTH}\" height=\"44\"/></a>",
         function.anchor,
         Text(&function.change.name),
-        plan.old_addr
+        old_addr
     );
 }
 
@@ -199,36 +211,32 @@ fn legend(out: &mut String, base: &[Segment<'_>], payload: &[Segment<'_>]) {
 }
 
 /// The same as the picture, for those who cannot see it.
-fn addresses(out: &mut String, functions: &[Function<'_>], sections: &[BaseSection<'_>]) {
-    let mut replaced: Vec<(u64, &Function<'_>)> = functions
-        .iter()
-        .filter(|function| function.change.status == Status::Changed)
-        .filter_map(|function| Some((function.plan?.old_addr, function)))
-        .collect();
+fn addresses(out: &mut String, mut replaced: Vec<Landing<'_>>, sections: &[BaseSection<'_>]) {
     replaced.sort_by_key(|(address, _)| *address);
     if replaced.is_empty() {
         return;
     }
-    out.push_str(
-        "<table><thead><tr><th scope=\"col\">Address</th><th scope=\"col\">Function</th>\
-         <th scope=\"col\">Section</th></tr></thead><tbody>",
-    );
-    for (address, function) in replaced {
+    let rows = replaced.iter().map(|(address, function)| {
         let section = sections
             .iter()
-            .find(|section| section.range.contains(&address))
+            .find(|section| section.range.contains(address))
             .map_or("", |section| section.name);
-        let _ = write!(
-            out,
-            "<tr><td data-heading=\"Address\"><code>{address:#x}</code></td>\
-             <td data-heading=\"Function\"><a href=\"#{}\"><code>{}</code></a></td>\
-             <td data-heading=\"Section\"><code>{}</code></td></tr>",
-            function.anchor,
-            Text(&function.change.name),
-            Text(section)
-        );
-    }
-    out.push_str("</tbody></table>");
+        vec![
+            format!("<code>{address:#x}</code>"),
+            format!(
+                "<a href=\"#{}\"><code>{}</code></a>",
+                function.anchor,
+                Text(&function.change.name)
+            ),
+            code(section),
+        ]
+    });
+    let _ = write!(
+        out,
+        "<details><summary>Addresses of {}</summary>{}</details>",
+        count(replaced.len(), "replaced function"),
+        table(&["Address", "Function", "Section"], rows)
+    );
 }
 
 #[cfg(test)]

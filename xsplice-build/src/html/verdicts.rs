@@ -1,20 +1,14 @@
 //! The top of the page: what changes, what was proven, what to watch.
 
-use std::fmt::Write;
-
-use xsplice_diff::report::{Reason, Status};
+use xsplice_diff::html::Findings;
+use xsplice_diff::html::cards::{self, Cards, names};
+use xsplice_diff::html::text::{Text, count, grouped};
 use xsplice_link::options::BaseProof;
 use xsplice_link::verify::Verdict;
 
-use super::changes::Function;
-use super::text::{Text, count, grouped, size_u64};
-use super::{Outcome, Page, checks, layouts};
+use super::{Outcome, Page, checks};
 
-/// How many names a line of a card shows before it says "and N more".
-const NAMES_SHOWN_MAX: usize = 4;
-
-pub fn chapter(page: &Page<'_>, functions: &[Function<'_>]) -> String {
-    let mut out = String::new();
+pub fn chapter(page: &Page<'_>, findings: &Findings<'_>) -> String {
     let lead = match page.outcome() {
         Outcome::Made => {
             "Read “What to watch” with care: it holds what no tool can decide for you."
@@ -26,88 +20,31 @@ pub fn chapter(page: &Page<'_>, functions: &[Function<'_>]) -> String {
             "Both trees do the same. Nothing was linked, and there is nothing to apply."
         }
     };
-    let _ = write!(out, "<p class=\"lead\">{lead}</p>\n<div class=\"cards\">");
-    card(
-        &mut out,
-        "change",
-        "What changes",
-        &changes(page, functions),
-    );
-    card(&mut out, "proof", "What was proven", &proven(page));
-    card(&mut out, "watch", "What to watch", &watch(page, functions));
-    out.push_str("</div>");
-    out
+    let cards = Cards {
+        changes: changes(page, findings),
+        proven: proven(page, findings),
+        watch: watch(page, findings),
+    };
+    cards.chapter(lead)
 }
 
-/// One card; its lines are HTML.
-fn card(out: &mut String, class: &str, title: &str, lines: &[String]) {
-    let _ = write!(out, "<div class=\"card {class}\"><h3>{title}</h3>");
-    if lines.is_empty() {
-        out.push_str("<p class=\"none\">Nothing.</p>");
-    } else {
-        out.push_str("<ul>");
-        for line in lines {
-            let _ = write!(out, "<li>{line}</li>");
-        }
-        out.push_str("</ul>");
-    }
-    out.push_str("</div>");
-}
-
-fn changes(page: &Page<'_>, functions: &[Function<'_>]) -> Vec<String> {
+fn changes(page: &Page<'_>, findings: &Findings<'_>) -> Vec<String> {
     let mut lines = Vec::new();
-    let of = |status: Status| functions.iter().filter(move |f| f.change.status == status);
-    let old: u64 = of(Status::Changed).map(|f| f.change.old_size).sum();
-    let new: u64 = of(Status::Changed).map(|f| f.change.new_size).sum();
     let replaced = match page.outcome() {
         Outcome::Refused => "would be replaced",
         Outcome::Made | Outcome::NoChange => "replaced",
     };
-    match of(Status::Changed).count() {
-        0 => {}
-        number => lines.push(format!(
-            "<strong>{}</strong> {replaced}: {} become {}",
-            count(number, "function"),
-            size_u64(old),
-            size_u64(new)
-        )),
-    }
-    match of(Status::New).count() {
-        0 => {}
-        number => lines.push(format!(
-            "<strong>{}</strong> added: {}",
-            count(number, "function"),
-            names(of(Status::New).map(|f| f.change.name.as_str()))
-        )),
-    }
-    if !page.report.data.is_empty() {
-        lines.push(format!(
-            "<strong>{}</strong>: {}",
-            count(page.report.data.len(), "datum").replace("datums", "data"),
-            names(page.report.data.iter().map(|data| data.name.as_str()))
-        ));
-    }
-    let entries: u64 = page.report.special_sections.iter().map(|s| s.entries).sum();
-    if entries > 0 {
-        lines.push(format!(
-            "<a href=\"#special\">{}</a> of special sections travel along",
-            if entries == 1 {
-                "1 entry".to_owned()
-            } else {
-                format!("{entries} entries")
-            }
-        ));
-    }
+    cards::changes(&mut lines, findings, replaced);
     let inputs = &page.report.inputs;
     lines.push(format!(
-        "of {}, {} are equal byte for byte",
-        count(inputs.objects, "object"),
-        grouped(inputs.equal)
+        "objects that are equal byte for byte: {} of {}",
+        grouped(inputs.equal),
+        grouped(inputs.objects)
     ));
     lines
 }
 
-fn proven(page: &Page<'_>) -> Vec<String> {
+fn proven(page: &Page<'_>, findings: &Findings<'_>) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(linked) = page.linked {
         if linked.proof == BaseProof::Required && !linked.payload.records.is_empty() {
@@ -136,31 +73,13 @@ fn proven(page: &Page<'_>) -> Vec<String> {
         ));
     }
     lines.extend(super::hunks::verdicts(page).0);
-    layouts::proven(&mut lines, page);
-    if !page.report.ignored.is_empty() {
-        lines.push(format!(
-            "<a href=\"#ignored\">{}</a> shown not to matter",
-            count(page.report.ignored.len(), "difference")
-        ));
-    }
+    cards::proven(&mut lines, findings);
     lines
 }
 
-fn watch(page: &Page<'_>, functions: &[Function<'_>]) -> Vec<String> {
+fn watch(page: &Page<'_>, findings: &Findings<'_>) -> Vec<String> {
     let mut lines = Vec::new();
-    if !page.report.refusals.is_empty() {
-        lines.push(format!(
-            "<a href=\"#refusals\"><strong>{}</strong></a> stand in the way",
-            count(page.report.refusals.len(), "refusal")
-        ));
-    }
-    if !page.report.accepted.is_empty() {
-        lines.push(format!(
-            "<a href=\"#accepted\"><strong>{}</strong></a> would have been refused and was \
-             acknowledged by hand",
-            count(page.report.accepted.len(), "difference")
-        ));
-    }
+    cards::watch_first(&mut lines, findings);
     lines.extend(super::hunks::verdicts(page).1);
     let proof = page.report.proof.as_ref();
     for (otherwise, what) in [
@@ -179,8 +98,14 @@ fn watch(page: &Page<'_>, functions: &[Function<'_>]) -> Vec<String> {
             count(otherwise, what)
         ));
     }
-    layouts::watch(&mut lines, page);
-    labels(&mut lines, functions);
+    cards::watch(&mut lines, findings);
+    let not_in_base = &page.report.toolchain.not_in_base;
+    if !not_in_base.is_empty() {
+        lines.push(format!(
+            "the original objects were compiled by what the base does not have: {}",
+            Text(&not_in_base.join(", "))
+        ));
+    }
     linked(&mut lines, page);
     for (names_of, what) in [
         (
@@ -197,42 +122,6 @@ fn watch(page: &Page<'_>, functions: &[Function<'_>]) -> Vec<String> {
         }
     }
     lines
-}
-
-/// What the differ said of functions beside its reasons.
-fn labels(lines: &mut Vec<String>, functions: &[Function<'_>]) {
-    let labelled = |is: fn(&Reason) -> bool| {
-        functions
-            .iter()
-            .filter(move |f| f.change.reasons.iter().any(is))
-    };
-    // With debug information the types themselves are named.
-    let layout =
-        labelled(|reason| matches!(reason, Reason::LayoutOnly { types } if types.is_empty()));
-    match layout.count() {
-        0 => {}
-        number => lines.push(format!(
-            "<strong>{}</strong> differ in displacements alone, as when the layout of a structure \
-             changes: see whether one did, for objects in the old layout exist",
-            count(number, "function")
-        )),
-    }
-    let noise: Vec<_> = labelled(|reason| matches!(reason, Reason::LooksLikeLineNumbers)).collect();
-    if !noise.is_empty() {
-        lines.push(format!(
-            "{} may differ in line numbers alone, which needs <code>-g</code> to prove: {}",
-            count(noise.len(), "function"),
-            names(noise.iter().map(|f| f.change.name.as_str()))
-        ));
-    }
-    let stamps: Vec<_> = labelled(|reason| matches!(reason, Reason::LooksLikeBuildStamp)).collect();
-    if !stamps.is_empty() {
-        lines.push(format!(
-            "{} may differ in a date, time or build number alone, which every build writes anew: {}",
-            count(stamps.len(), "function"),
-            names(stamps.iter().map(|f| f.change.name.as_str()))
-        ));
-    }
 }
 
 /// What the linker and its checks leave to a person.
@@ -297,18 +186,4 @@ fn linked(lines: &mut Vec<String>, page: &Page<'_>) {
             Text(&escape.function)
         ));
     }
-}
-
-/// The first few names, and how many more there are.
-fn names<'a>(all: impl Iterator<Item = &'a str>) -> String {
-    let all: Vec<&str> = all.collect();
-    let mut out = String::new();
-    for (index, name) in all.iter().take(NAMES_SHOWN_MAX).enumerate() {
-        let gap = if index == 0 { "" } else { ", " };
-        let _ = write!(out, "{gap}<code>{}</code>", Text(name));
-    }
-    if all.len() > NAMES_SHOWN_MAX {
-        let _ = write!(out, " and {} more", all.len() - NAMES_SHOWN_MAX);
-    }
-    out
 }

@@ -35,13 +35,21 @@ fn is_misleading(character: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
+/// A name, a path or a value, in the type of code.
+#[must_use]
+pub fn code(text: &str) -> String {
+    format!("<code>{}</code>", Text(text))
+}
+
 /// `1 function`, `2 functions`.
+#[must_use]
 pub fn count(number: usize, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {what}{plural}", grouped(number))
 }
 
 /// Bytes as people say them: exact below 1 KiB, else with one decimal and the exact number.
+#[must_use]
 pub fn size(bytes: usize) -> String {
     const UNITS: [&str; 3] = ["KiB", "MiB", "GiB"];
     if bytes < 1024 {
@@ -57,11 +65,13 @@ pub fn size(bytes: usize) -> String {
 }
 
 /// The same for a number of a file.
+#[must_use]
 pub fn size_u64(bytes: u64) -> String {
     size(usize::try_from(bytes).unwrap_or(usize::MAX))
 }
 
 /// With a comma before every third digit.
+#[must_use]
 pub fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);

@@ -3,23 +3,27 @@
 
 use std::fmt::Write;
 
-use xsplice_diff::report::Status;
+use xsplice_abi::section;
 
-use super::text::Text;
-use super::{Page, manual};
 use crate::code_page;
+use crate::extract::{Extract, Section};
+use crate::report::Status;
 
-pub fn refusals(page: &Page<'_>) -> String {
+use super::text::{Text, code};
+use super::{Findings, manual, word};
+
+/// Everything that stands in the way, each with the page of the manual.
+#[must_use]
+pub fn refusals(findings: &Findings<'_>) -> String {
     let mut out = String::new();
-    for refusal in &page.report.refusals {
-        let code = refusal.code.as_str().unwrap_or_default();
+    for refusal in &findings.refusals {
         let _ = write!(
             out,
             "<article class=\"refusal\"><h3><code>{}</code></h3><p class=\"message\">{}</p>",
-            Text(code),
-            Text(&refusal.to_string())
+            Text(&refusal.code),
+            Text(&refusal.message)
         );
-        if let Ok(page) = code_page::find(code) {
+        if let Ok(page) = code_page::find(&refusal.code) {
             let _ = write!(
                 out,
                 "<details><summary>What this means, and the ways out</summary>{}</details>",
@@ -32,6 +36,7 @@ pub fn refusals(page: &Page<'_>) -> String {
 }
 
 /// A table: headings, then rows of cells that are HTML. Nothing for no rows.
+#[must_use]
 pub fn table(headings: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let mut rows = rows.peekable();
     if rows.peek().is_none() {
@@ -53,12 +58,21 @@ pub fn table(headings: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Stri
     out
 }
 
-fn code(text: &str) -> String {
-    format!("<code>{}</code>", Text(text))
+/// Names with what there is to say of each, as HTML.
+#[must_use]
+pub fn facts(rows: &[(&str, String)]) -> String {
+    let mut out = String::from("<dl class=\"facts\">");
+    for (name, html) in rows {
+        let _ = write!(out, "<div><dt>{name}</dt><dd>{html}</dd></div>");
+    }
+    out.push_str("</dl>");
+    out
 }
 
-pub fn data(page: &Page<'_>) -> String {
-    let rows = page.report.data.iter().map(|data| {
+/// Data that travels.
+#[must_use]
+pub fn data(findings: &Findings<'_>) -> String {
+    let rows = findings.data().map(|data| {
         let status = match data.status {
             Status::Changed => "changed",
             Status::New => "new",
@@ -73,8 +87,10 @@ pub fn data(page: &Page<'_>) -> String {
     table(&["Name", "Status", "Section", "Object"], rows)
 }
 
-pub fn special(page: &Page<'_>) -> String {
-    let rows = page.report.special_sections.iter().map(|special| {
+/// Entries of special sections that travel.
+#[must_use]
+pub fn special(findings: &Findings<'_>) -> String {
+    let rows = findings.special_sections().map(|special| {
         vec![
             code(&special.section),
             special.entries.to_string(),
@@ -90,15 +106,48 @@ pub fn special(page: &Page<'_>) -> String {
     )
 }
 
-pub fn hooks(page: &Page<'_>) -> String {
-    let Some(linked) = page.linked else {
-        return String::new();
+/// A hook of a payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// Its kind, as in the section's name.
+    pub kind: String,
+    /// What is called.
+    pub functions: Vec<String>,
+}
+
+/// The hooks of an extract, in the order of its sections.
+#[must_use]
+pub fn hooks_of(extract: &Extract<'_>) -> Vec<Hook> {
+    let kind = |section: &Section<'_>| {
+        let name = section.name.strip_prefix(extract.abi.prefix)?;
+        name.strip_prefix(section::HOOKS).map(str::to_owned)
     };
-    let rows = linked.inspection.hooks.iter().map(|hook| {
+    let functions = |section: &Section<'_>| {
+        let symbols = section.relocations.iter().map(|one| one.symbol.0);
+        symbols
+            .filter_map(|symbol| Some(extract.symbols.get(symbol)?.name.clone()))
+            .collect()
+    };
+    extract
+        .sections
+        .iter()
+        .filter_map(|section| {
+            Some(Hook {
+                kind: kind(section)?,
+                functions: functions(section),
+            })
+        })
+        .collect()
+}
+
+/// Hooks, and when they run.
+#[must_use]
+pub fn hooks(hooks: &[Hook]) -> String {
+    let rows = hooks.iter().map(|hook| {
         let functions: Vec<String> = hook.functions.iter().map(|name| code(name)).collect();
         vec![
-            code(hook.kind),
-            when(hook.kind).to_owned(),
+            code(&hook.kind),
+            when(&hook.kind).to_owned(),
             functions.join(" "),
         ]
     });
@@ -118,12 +167,13 @@ fn when(kind: &str) -> &'static str {
     }
 }
 
-pub fn accepted(page: &Page<'_>) -> String {
-    let rows = page.report.accepted.iter().map(|accepted| {
-        let refusal = serde_json::to_value(accepted.code).unwrap_or_default();
+/// Differences that the author acknowledged.
+#[must_use]
+pub fn accepted(findings: &Findings<'_>) -> String {
+    let rows = findings.accepted().map(|accepted| {
         vec![
             code(&accepted.what),
-            code(refusal.as_str().unwrap_or_default()),
+            code(&word(accepted.code)),
             Text(&accepted.message).to_string(),
         ]
     });
@@ -136,8 +186,10 @@ pub fn accepted(page: &Page<'_>) -> String {
     )
 }
 
-pub fn ignored(page: &Page<'_>) -> String {
-    let rows = page.report.ignored.iter().map(|ignored| {
+/// Differences that do not matter.
+#[must_use]
+pub fn ignored(findings: &Findings<'_>) -> String {
+    let rows = findings.ignored().map(|ignored| {
         vec![
             code(&ignored.name),
             Text(&ignored.why).to_string(),

@@ -1,8 +1,9 @@
-//! The code of a function: old and new side by side, or the new code alone.
+//! The code of a function and of its out-of-line parts: old and new side by side, or the new code
+//! alone.
 
 use std::fmt::Write;
 
-use xsplice_diff::disassembly::{Line, Row, listing, side_by_side};
+use crate::disassembly::{Code, Line, Row, listing, side_by_side};
 
 use super::changes::Function;
 use super::text::{Text, count};
@@ -17,20 +18,46 @@ const NEW_SHOWN_MAX: usize = 24;
 
 pub fn comparison(out: &mut String, function: &Function<'_>) {
     let Some(new) = &function.new else { return };
-    let new = listing(new);
     match &function.old {
         Some(old) => {
-            let old = listing(old);
             out.push_str("<h4>Code</h4>");
-            match side_by_side(&old, &new) {
-                Some(rows) => both(out, &old, &new, &rows),
-                None => out.push_str(
-                    "<p>Too long to lay side by side; use <code>objdump -dr</code> on both \
-                     objects.</p>",
-                ),
-            }
+            facing(out, old, new);
         }
-        None => alone(out, &new),
+        None => alone(out, &listing(new)),
+    }
+    for part in &function.parts {
+        let (old, new) = (listing(&part.old), listing(&part.new));
+        let rows = side_by_side(&old, &new);
+        let is_alike = |rows: &Vec<Row>| rows.iter().all(|row| matches!(row, Row::Same(..)));
+        if rows.as_ref().is_some_and(is_alike) {
+            continue;
+        }
+        let what = match (old.is_empty(), new.is_empty()) {
+            (true, _) => ", which is new",
+            (_, true) => ", which is gone",
+            _ => "",
+        };
+        let _ = write!(
+            out,
+            "<h4>Out of line: <code>{}</code>{what}</h4>",
+            Text(part.name)
+        );
+        lines_facing(out, &old, &new, rows.as_deref());
+    }
+}
+
+fn facing(out: &mut String, old: &Code<'_>, new: &Code<'_>) {
+    let (old, new) = (listing(old), listing(new));
+    let rows = side_by_side(&old, &new);
+    lines_facing(out, &old, &new, rows.as_deref());
+}
+
+fn lines_facing(out: &mut String, old: &[Line], new: &[Line], rows: Option<&[Row]>) {
+    match rows {
+        Some(rows) => both(out, old, new, rows),
+        None => out.push_str(
+            "<p>Too long to lay side by side; use <code>objdump -dr</code> on both objects.</p>",
+        ),
     }
 }
 
@@ -60,8 +87,7 @@ fn both(out: &mut String, old: &[Line], new: &[Line], rows: &[Row]) {
         .count();
     let _ = write!(
         out,
-        "<p class=\"caption\">{} of {} differ. Addresses that the linker fills in are shown as what \
-         they refer to; jumps inside the function as +offset.</p>\
+        "<p class=\"caption\">{} of {} differ</p>\
          <div class=\"code\"><div class=\"row head\"><div>original</div><div>patched</div></div>",
         differing,
         count(rows.len(), "row")
@@ -136,7 +162,7 @@ fn cell(out: &mut String, side: &str, line: Option<&Line>) {
 
 #[cfg(test)]
 mod tests {
-    use xsplice_diff::disassembly::Row;
+    use crate::disassembly::Row;
 
     use super::shown;
 

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::text::Text;
 
 /// A page of the manual as HTML: paragraphs, lists, examples and code, which is all they use.
+#[must_use]
 pub fn html(markdown: &str) -> String {
     let mut out = String::new();
     for block in markdown.split("\n\n") {

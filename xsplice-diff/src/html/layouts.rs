@@ -3,18 +3,20 @@
 
 use std::fmt::Write;
 
-use xsplice_diff::layouts::{ChangedKind, FieldChange, Held, LayoutChange, Slot};
+use crate::layouts::{ChangedKind, FieldChange, Held, LayoutChange, Slot, User};
 
-use super::Page;
+use super::Findings;
 use super::evidence::table;
 use super::text::{Text, count};
 
 /// As many users are named before the list folds.
 const USERS_SHOWN_MAX: usize = 12;
 
-pub fn chapter(page: &Page<'_>) -> String {
+/// Each layout that changed.
+#[must_use]
+pub fn chapter(findings: &Findings<'_>) -> String {
     let mut out = String::new();
-    for change in page.report.layouts {
+    for change in findings.layouts {
         let (class, word) = if change.breaks {
             ("bad", "not interchangeable")
         } else {
@@ -27,7 +29,11 @@ pub fn chapter(page: &Page<'_>) -> String {
             Text(&change.said)
         );
         if let (Some(old), Some(new)) = (change.old_size, change.new_size) {
-            let _ = write!(out, "<p>{old} bytes become {new}.</p>");
+            let _ = if old == new {
+                write!(out, "<p>{new} bytes, as before.</p>")
+            } else {
+                write!(out, "<p>{old} bytes become {new}.</p>")
+            };
         }
         out.push_str(&table(
             &["Name", "Before", "After"],
@@ -116,6 +122,7 @@ fn users(change: &LayoutChange) -> String {
     };
     let mut out = match change.users.len() {
         0 => format!("<p>No {what} uses it as it was"),
+        1 => format!("<p><strong>1 {what}</strong> uses it as it was"),
         number => format!(
             "<p><strong>{}</strong> use it as it was",
             count(number, what)
@@ -129,7 +136,7 @@ fn users(change: &LayoutChange) -> String {
         );
     }
     out.push_str(".</p>");
-    let item = |out: &mut String, user: &xsplice_diff::layouts::User| {
+    let item = |out: &mut String, user: &User| {
         let _ = write!(
             out,
             "<li><code>{}</code> of <code>{}</code></li>",
@@ -160,82 +167,78 @@ fn users(change: &LayoutChange) -> String {
     out
 }
 
-/// What to read beside what changes: layouts that were compared, and those that were not.
-pub fn proven(lines: &mut Vec<String>, page: &Page<'_>) {
-    let report = page.report;
-    if report.layouts_compared > 0 && report.layouts.iter().all(|change| !change.breaks) {
+/// What was compared and is the same, for the card of what was proven.
+pub fn proven(lines: &mut Vec<String>, findings: &Findings<'_>) {
+    let compared: usize = findings
+        .diffs
+        .iter()
+        .map(|diff| diff.layouts.compared)
+        .sum();
+    if compared > 0 && findings.layouts.iter().all(|change| !change.breaks) {
         lines.push(format!(
-            "<strong>{}</strong> that the changed functions can reach are the same to old code and \
-             to new, by the debug information of both builds",
-            count(report.layouts_compared, "type layout or prototype")
+            "<strong>{}</strong> that the changed functions can reach are the same in both builds, \
+             by their debug information",
+            count(compared, "type layout or prototype")
                 .replace("layout or prototypes", "layouts and prototypes")
         ));
     }
-    let toolchain = &report.toolchain;
-    if !toolchain.original.is_unknown()
-        && !toolchain.patched.is_unknown()
-        && toolchain.differences.is_empty()
+    let toolchains = &findings.toolchains;
+    if !toolchains.original.is_unknown()
+        && !toolchains.patched.is_unknown()
+        && toolchains.differences.is_empty()
     {
         lines.push(
-            "both builds are by the same compiler, with the same flags as far as they are recorded"
-                .to_owned(),
+            "both builds have the same compiler and flags, as far as these are recorded".to_owned(),
         );
     }
 }
 
 /// What was not compared, or is not what it should be.
-pub fn watch(lines: &mut Vec<String>, page: &Page<'_>) {
-    let report = page.report;
-    let breaking = report.layouts.iter().filter(|change| change.breaks).count();
-    if breaking > 0 {
-        lines.push(format!(
-            "<a href=\"#layouts\"><strong>{}</strong></a> that changed functions use differ: \
-             objects in the old layout exist",
-            count(breaking, "type or prototype")
-                .replace("type or prototypes", "types or prototypes")
-        ));
+pub fn watch(lines: &mut Vec<String>, findings: &Findings<'_>) {
+    let breaking = findings
+        .layouts
+        .iter()
+        .filter(|change| change.breaks)
+        .count();
+    match breaking {
+        0 => {}
+        1 => lines.push(
+            "<a href=\"#layouts\"><strong>1 type or prototype</strong></a> that changed functions \
+             use differs: objects in the old layout exist"
+                .to_owned(),
+        ),
+        number => lines.push(format!(
+            "<a href=\"#layouts\"><strong>{number} types or prototypes</strong></a> that changed \
+             functions use differ: objects in the old layout exist"
+        )),
     }
-    if !report.layouts_not_compared.is_empty() {
-        lines.push(format!(
+    let not_compared = findings
+        .diffs
+        .iter()
+        .filter(|diff| diff.layouts.not_compared.is_some());
+    match not_compared.count() {
+        0 => {}
+        number => lines.push(format!(
             "layouts were not compared in {}, for want of debug information (<code>-g</code>)",
-            count(report.layouts_not_compared.len(), "object")
-        ));
+            count(number, "object")
+        )),
     }
-    let toolchain = &report.toolchain;
-    for difference in &toolchain.differences {
+    for difference in &findings.toolchains.differences {
         lines.push(format!(
             "the two builds are by different toolchains: {}",
             Text(&difference.to_string())
         ));
     }
-    if !toolchain.not_in_base.is_empty() {
-        lines.push(format!(
-            "the original objects were compiled by what the base does not have: {}",
-            Text(&toolchain.not_in_base.join(", "))
-        ));
-    }
 }
 
 /// What was compiled by what, for the identities at the end.
-pub fn toolchains(rows: &mut Vec<(&'static str, String)>, page: &Page<'_>) {
-    let toolchain = &page.report.toolchain;
+pub fn toolchains(rows: &mut Vec<(&'static str, String)>, findings: &Findings<'_>) {
     for (name, one) in [
-        ("Original compiled by", &toolchain.original),
-        ("Patched compiled by", &toolchain.patched),
+        ("Original compiled by", &findings.toolchains.original),
+        ("Patched compiled by", &findings.toolchains.patched),
     ] {
         if !one.is_unknown() {
             rows.push((name, Text(&one.said()).to_string()));
-        }
-    }
-    if let Some(base) = &toolchain.base {
-        if !base.compiled_by.is_unknown() {
-            rows.push((
-                "Base compiled by",
-                Text(&base.compiled_by.said()).to_string(),
-            ));
-        }
-        if let Some(linker) = &base.linker {
-            rows.push(("Base linked by", Text(linker).to_string()));
         }
     }
 }

@@ -1,3 +1,6 @@
+//! Both report pages, of two trees and of one object, hold what they are given: names stay text,
+//! links lead somewhere, nothing is fetched or run, and every chapter shows what it is for.
+
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
@@ -11,15 +14,19 @@ use xsplice_diff::layouts::{
     Shape, Slot, User,
 };
 use xsplice_diff::report::{
-    Accepted, DataChange, FunctionChange, Ignored, ObjectDiff, Reason, Refusal, RefusalCode,
+    Accepted, DataChange, FunctionChange, Ignored, ObjectDiff, Part, Reason, Refusal, RefusalCode,
     SourceLine, SpecialSection, Status,
 };
 
 use xsplice_diff::toolchain::{Toolchain, Toolchains};
 
-use super::{Page, render};
-use crate::hunks::{Fate, HunkItem, HunkReport};
-use crate::report::{BaseInput, Inputs, PayloadSummary, ProofSummary, RefusalEntry, Report};
+use xsplice_build::html::{Page, render};
+use xsplice_build::hunks::{Fate, HunkItem, HunkReport};
+use xsplice_build::report::{
+    BaseInput, Inputs, PayloadSummary, ProofSummary, RefusalEntry, Report,
+};
+use xsplice_diff::html::{Callers, Findings, RefusalText, object, word};
+use xsplice_diff::referrers::{How, Referrer, When};
 
 /// What a hostile object could call its symbols.
 const HOSTILE: &str = "</code><script>alert(1)</script>\"' onload=x {{body}} <!-- \u{202e}";
@@ -46,7 +53,7 @@ fn extract(text: &str) -> Extract<'static> {
     let code = Cow::Borrowed(&[0xe8, 0, 0, 0, 0, 0xc3][..]);
     let symbol = |kind, place| Symbol {
         name: text.to_owned(),
-        file: Some(text.to_owned()),
+        file: Some(format!("{text}.c")),
         binding: 1,
         kind,
         size: 6,
@@ -177,7 +184,40 @@ fn diff(text: &str) -> ObjectDiff<'static> {
         },
         toolchains: Some(toolchains(text)),
         acknowledged: Vec::new(),
+        parts: vec![Part {
+            record: SymbolIndex(0),
+            name: format!("{text}.cold"),
+            original: None,
+            patched: Some(SymbolIndex(0)),
+        }],
         extract: Some(extract(text)),
+    }
+}
+
+/// What refers to the function: itself, code of another object, data.
+fn callers(text: &str, of: usize) -> Callers {
+    let referrer = |object: &str, name: String, how| Referrer {
+        object: object.to_owned(),
+        name,
+        how,
+        when: When::Always,
+    };
+    let mut referrers = vec![
+        referrer(text, text.to_owned(), How::Calls),
+        referrer(text, text.to_owned(), How::Holds),
+        referrer("other.o", text.to_owned(), How::TakesAddress),
+    ];
+    referrers.extend((0..20).map(|i| referrer("other.o", format!("{text}{i}"), How::Calls)));
+    referrers.insert(
+        0,
+        Referrer {
+            when: When::AtBoot,
+            ..referrer("early.o", text.to_owned(), How::TakesAddress)
+        },
+    );
+    Callers {
+        of: vec![referrers; of],
+        from: text.to_owned(),
     }
 }
 
@@ -306,7 +346,28 @@ fn page(text: &str, diffs: &[ObjectDiff<'static>]) -> String {
         abi: &profile::XSPLICE,
         report: &report,
         diffs,
+        callers: &callers(text, diffs.len()),
         linked: None,
+    })
+}
+
+/// The page of one object.
+fn object_page(text: &str, diff: &ObjectDiff<'static>) -> String {
+    let file = object::File {
+        path: text,
+        bytes: text.as_bytes(),
+    };
+    let refusals = diff.refusals.iter().map(|refusal| RefusalText {
+        code: word(refusal.code),
+        message: refusal.message.clone(),
+    });
+    let diffs = std::slice::from_ref(diff);
+    object::render(&object::Page {
+        abi: &profile::XSPLICE,
+        diff,
+        findings: Findings::new(diffs, &layouts(text), refusals.collect(), &callers(text, 1)),
+        original: file,
+        patched: file,
     })
 }
 
@@ -326,8 +387,17 @@ fn tags(html: &str) -> Vec<&str> {
 
 #[test]
 fn hostile_names_stay_text() {
-    let hostile = page(HOSTILE, &[diff(HOSTILE)]);
-    let tame = page("tame", &[diff("tame")]);
+    hold_apart(
+        &page(HOSTILE, &[diff(HOSTILE)]),
+        &page("tame", &[diff("tame")]),
+    );
+    hold_apart(
+        &object_page(HOSTILE, &diff(HOSTILE)),
+        &object_page("tame", &diff("tame")),
+    );
+}
+
+fn hold_apart(hostile: &str, tame: &str) {
     assert!(
         hostile.contains("&lt;script&gt;"),
         "the names are on the page"
@@ -341,7 +411,7 @@ fn hostile_names_stay_text() {
         "nothing turns the text around"
     );
     // The same page with tame names has the same tags with the same attributes, one by one.
-    assert_eq!(tags(&hostile), tags(&tame));
+    assert_eq!(tags(hostile), tags(tame));
 }
 
 #[test]
@@ -357,33 +427,53 @@ fn a_hostile_refusal_stays_text() {
             offset: Some(8),
             message: text.to_owned(),
         });
-        page(text, &[diff])
+        [object_page(text, &diff), page(text, &[diff])]
     };
-    let hostile = refused(HOSTILE);
-    assert!(hostile.contains("Ways out"), "the manual's page is at hand");
-    assert_eq!(tags(&hostile), tags(&refused("tame")));
+    for (hostile, tame) in refused(HOSTILE).iter().zip(&refused("tame")) {
+        assert!(hostile.contains("Ways out"), "the manual's page is at hand");
+        assert!(hostile.contains("pill bad\">Refused"));
+        assert_eq!(tags(hostile), tags(tame));
+    }
+}
+
+/// The page of two trees, and that of one object.
+fn both() -> [String; 2] {
+    [
+        page("tame", &[diff("tame")]),
+        object_page("tame", &diff("tame")),
+    ]
 }
 
 #[test]
 fn the_page_asks_nothing_of_the_network_and_runs_nothing() {
-    let html = page("tame", &[diff("tame")]);
-    for forbidden in [
-        "<script",
-        "src=",
-        "http://",
-        "https://",
-        "url(",
-        "@import",
-        "javascript:",
-    ] {
-        assert!(!html.contains(forbidden), "{forbidden}");
+    for html in both() {
+        for forbidden in [
+            "<script",
+            "src=",
+            "http://",
+            "https://",
+            "url(",
+            "@import",
+            "javascript:",
+        ] {
+            assert!(!html.contains(forbidden), "{forbidden}");
+        }
+        assert!(html.contains("default-src 'none'"));
     }
-    assert!(html.contains("default-src 'none'"));
 }
 
 #[test]
 fn every_link_leads_somewhere_and_no_place_has_two_names() {
-    let html = page("tame", &[diff("tame"), diff("other")]);
+    let pages = [
+        page("tame", &[diff("tame"), diff("other")]),
+        object_page("tame", &diff("tame")),
+    ];
+    for html in &pages {
+        all_links_lead_somewhere(html);
+    }
+}
+
+fn all_links_lead_somewhere(html: &str) {
     let after = |key: &str| -> Vec<String> {
         html.split(key)
             .skip(1)
@@ -402,19 +492,66 @@ fn every_link_leads_somewhere_and_no_place_has_two_names() {
 
 #[test]
 fn code_is_compared_with_the_names_of_what_it_calls() {
-    let html = page("tame", &[diff("tame")]);
-    assert!(
-        html.contains("<del><code>was_called</code></del>"),
-        "{html}"
-    );
-    assert!(html.contains("1 of 2 rows differ"), "{html}");
+    for html in both() {
+        assert!(
+            html.contains("<del><code>was_called</code></del>"),
+            "{html}"
+        );
+        assert!(html.contains("1 of 2 rows differ"), "{html}");
+    }
+}
+
+#[test]
+fn an_out_of_line_part_is_shown_below_its_function_and_an_equal_one_is_not() {
+    for html in both() {
+        assert!(
+            html.contains("Out of line: <code>tame.cold</code>, which is new</h4>"),
+            "{html}"
+        );
+    }
+    let mut same = diff("tame");
+    same.parts[0].original = same.extract.as_ref().map(|extract| OriginalItem {
+        relocations: vec![OriginalRelocation {
+            offset: 1,
+            kind: 4,
+            addend: -4,
+            target: OriginalTarget::Symbol {
+                name: "tame".to_owned(),
+                file: None,
+            },
+        }],
+        ..extract.records[0].original.clone()
+    });
+    assert!(!object_page("tame", &same).contains("Out of line"));
+}
+
+#[test]
+fn callers_are_links_where_they_are_on_the_page_and_are_not_listed_without_end() {
+    for html in both() {
+        let (_, rest) = html.split_once("<dt>Called by</dt>").expect("callers");
+        let (callers, rest) = rest.split_once("</div>").expect("an end");
+        assert!(
+            callers.starts_with("<dd><a href=\"#function-1\"><code>tame</code></a> itself, "),
+            "{callers}"
+        );
+        assert!(callers.contains("<code>tame3</code> of <code>other.o</code>"));
+        assert!(callers.ends_with(" and 9 more</dd>"), "{callers}");
+        // What only ran at boot comes last.
+        assert!(rest.contains(
+            "<dt>Address taken by</dt><dd><code>tame</code> of <code>other.o</code>, \
+             <code>tame</code> of <code>early.o</code> (at boot)</dd>"
+        ));
+        assert!(rest.contains("<dt>Address is in</dt>"));
+    }
 }
 
 #[test]
 fn without_a_change_the_page_says_so() {
-    let html = page("tame", &[]);
-    assert!(html.contains("No functional change"));
-    assert!(!html.contains("id=\"functions\""));
+    let unchanged = ObjectDiff::unchanged("tame");
+    for html in [page("tame", &[]), object_page("tame", &unchanged)] {
+        assert!(html.contains("No functional change"));
+        assert!(!html.contains("id=\"functions\""));
+    }
 }
 
 #[test]
@@ -428,6 +565,7 @@ fn a_patch_gets_its_chapter_and_no_patch_gets_none() {
         abi: &profile::XSPLICE,
         report: &report,
         diffs: &diffs,
+        callers: &Callers::default(),
         linked: None,
     });
     assert!(!without.contains("id=\"hunks\""));
@@ -435,7 +573,7 @@ fn a_patch_gets_its_chapter_and_no_patch_gets_none() {
 
 #[test]
 fn a_changed_layout_shows_its_members_and_who_uses_it() {
-    let html = page("tame", &[diff("tame")]);
+    let [html, _] = both();
     assert!(html.contains("8 bytes become 16"), "{html}");
     assert!(
         html.contains("<td data-heading=\"After\">+0x8 bit 3, 3 bits"),
