@@ -26,8 +26,13 @@ pub const FRAME_BYTES_MAX: usize = HEADER_BYTES + OPERATION_BYTES + AREA_BYTES_M
 /// Largest frame on the wire without the zero byte that ends it, in bytes.
 pub const ENCODED_BYTES_MAX: usize = max_encoding_length(FRAME_BYTES_MAX);
 
-/// What ends a frame, and what a sender starts a connection with.
+/// What ends a frame.
 pub const DELIMITER: u8 = 0;
+
+/// What every connection begins with. A frame of an earlier connection that lacks nothing but its end
+/// is spoiled by the first byte, the longest block that COBS has and nothing in it, before the
+/// second could end it.
+pub const PREAMBLE: [u8; 2] = [0xff, DELIMITER];
 
 static CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 

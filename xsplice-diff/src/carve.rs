@@ -172,7 +172,7 @@ impl<'data> Carver<'_, '_, 'data> {
         let symbol = match patched.symbol(item) {
             Some(symbol) => Symbol {
                 name: symbol.name.to_owned(),
-                file: file_of(symbol),
+                file: file_of(patched, symbol),
                 binding: symbol.binding,
                 kind: symbol.kind,
                 size: place.size,
@@ -250,7 +250,7 @@ impl<'data> Carver<'_, '_, 'data> {
         let symbol = original.symbol(twin);
         let index = self.symbol(Symbol {
             name: original.name(twin).to_owned(),
-            file: symbol.and_then(file_of),
+            file: symbol.and_then(|symbol| file_of(original, symbol)),
             binding: symbol.map_or(elf::STB_LOCAL.0, |symbol| symbol.binding),
             kind: symbol.map_or(elf::STT_NOTYPE.0, |symbol| symbol.kind),
             size: original.items.item(twin).size,
@@ -366,7 +366,7 @@ impl<'data> Carver<'_, '_, 'data> {
             let old = original.symbol(twin);
             self.extract.records.push(Record {
                 name: original.name(twin).to_owned(),
-                file: old.and_then(file_of),
+                file: old.and_then(|old| file_of(original, old)),
                 binding: old.map_or(elf::STB_LOCAL.0, |symbol| symbol.binding),
                 symbol: *symbol,
                 old_size: original.items.item(twin).size,

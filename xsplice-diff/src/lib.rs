@@ -350,7 +350,9 @@ fn functions(
         FunctionChange {
             object: object.to_owned(),
             name: patched.name(item).to_owned(),
-            file: patched.symbol(item).and_then(originals::file_of),
+            file: patched
+                .symbol(item)
+                .and_then(|symbol| originals::file_of(patched, symbol)),
             status: if twin.is_some() {
                 Status::Changed
             } else {

@@ -16,10 +16,13 @@ use crate::section_class::SectionClass;
 use crate::special_entries::{Entry, SpecialEntries};
 use xsplice_abi::section::{ALT_CALL_SITES, ALTINSTRUCTIONS};
 
-/// The `STT_FILE` symbol that qualifies a local.
+/// The `STT_FILE` name that qualifies a local in the image. Assembler code often has no such symbol;
+/// then GNU ld writes one with the object's file name without its folder.
 #[must_use]
-pub fn file_of(symbol: &Symbol<'_>) -> Option<String> {
-    symbol.file.filter(|_| symbol.is_local()).map(str::to_owned)
+pub fn file_of(build: &Build<'_>, symbol: &Symbol<'_>) -> Option<String> {
+    let object = build.object.name.rsplit('/').next();
+    let file = symbol.file.or(object).filter(|_| symbol.is_local());
+    file.map(str::to_owned)
 }
 
 /// What the base must hold of one original object.
@@ -114,7 +117,7 @@ impl<'b, 'data> Describer<'b, 'data> {
         patched_at_boot.dedup();
         OriginalItem {
             name: build.name(item).to_owned(),
-            file: symbol.and_then(file_of),
+            file: symbol.and_then(|symbol| file_of(build, symbol)),
             binding: symbol.map_or(0, |symbol| symbol.binding),
             section_name: build.section_name(item).to_owned(),
             section_offset: place.offset,
@@ -173,7 +176,7 @@ impl<'b, 'data> Describer<'b, 'data> {
                 let target = match build.symbol(item) {
                     Some(symbol) => OriginalTarget::Symbol {
                         name: symbol.name.to_owned(),
-                        file: file_of(symbol),
+                        file: file_of(build, symbol),
                     },
                     None => place(build, item),
                 };
@@ -214,7 +217,7 @@ fn place<'data>(build: &Build<'_>, item: ItemId) -> OriginalTarget<'data> {
         .map(|(offset, symbol)| {
             (
                 symbol.name.to_owned(),
-                file_of(symbol),
+                file_of(build, symbol),
                 place.offset - offset,
             )
         });

@@ -15,6 +15,7 @@ use crate::error::DiffError;
 use crate::items::{ItemId, ItemKind};
 use crate::names;
 use crate::object::{ElfObject, Relocation, SymbolId, SymbolPlace};
+use crate::originals::file_of;
 use crate::relocation::Target;
 use crate::report::ObjectDiff;
 use crate::section_class::SectionClass;
@@ -145,12 +146,10 @@ impl<'a> Sought<'a> {
             if !matches!(kind, ItemKind::Function | ItemKind::Label) {
                 continue;
             }
-            let file = build
-                .symbol(item)
-                .filter(|symbol| symbol.is_local())
-                .and_then(|symbol| symbol.file);
+            let symbol = build.symbol(item);
+            let file = symbol.and_then(|symbol| file_of(build, symbol));
             let named = own.get(build.name(item)).into_iter().flatten();
-            let found = named.copied().find(|one| one.file == file);
+            let found = named.copied().find(|one| one.file == file.as_deref());
             held.extend(found.map(|one| (item, one.index)));
         }
         held

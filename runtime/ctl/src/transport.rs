@@ -1,7 +1,7 @@
 //! Carries one call to the kernel and its answer back.
 //!
 //! A console has no connections: what a tool that was killed had asked may still be answered when
-//! the next one listens. So the stream starts with a zero byte, which ends whatever was cut short,
+//! the next one listens. So the stream starts with bytes that spoil and end whatever was cut short,
 //! and only the answer with our own sequence number is ours.
 
 use std::io::{self, Read, Write};
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use xsplice_abi::hypercall::Operation;
-use xsplice_runtime::channel::{DELIMITER, Decoder, Frame, FrameKind};
+use xsplice_runtime::channel::{Decoder, Frame, FrameKind, PREAMBLE};
 
 use crate::error::CtlError;
 
@@ -53,7 +53,7 @@ impl SocketTransport {
         stream
             .set_write_timeout(Some(answer_limit))
             .map_err(connect_error)?;
-        stream.write_all(&[DELIMITER]).map_err(CtlError::Channel)?;
+        stream.write_all(&PREAMBLE).map_err(CtlError::Channel)?;
         Ok(SocketTransport {
             stream,
             decoder: Decoder::new(),

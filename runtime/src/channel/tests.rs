@@ -1,4 +1,4 @@
-use super::{Decoder, ENCODED_BYTES_MAX, Frame, FrameError, FrameKind};
+use super::{Decoder, ENCODED_BYTES_MAX, Frame, FrameError, FrameKind, PREAMBLE};
 use alloc::vec;
 use alloc::vec::Vec;
 use xsplice_abi::channel::{AREA_BYTES_MAX, CALL_DUMP, CALL_INFO, CALL_SYSCTL, CALL_TEST};
@@ -176,16 +176,24 @@ fn a_lost_end_loses_both_frames_and_no_more() {
 #[test]
 fn what_another_has_begun_is_not_ended_by_whoever_comes_next() {
     let wire = sample().encode().unwrap();
+    // A part of the other's frame, up to all but its end.
     for cut in 0..wire.len() {
+        let stream = [&PREAMBLE, &wire[..cut], &PREAMBLE, &wire].concat();
         let mut decoder = Decoder::in_the_middle();
-        // The rest of the other's frame, then one of ours behind the byte that every stream begins
-        // with.
-        let stream = [&wire[cut..wire.len() - 1], &[0], &wire].concat();
         let mut input = stream.as_slice();
-        let frame = decoder.next(&mut input);
-        assert_eq!(frame, Some(Ok(sample())), "cut at {cut}");
-        assert_eq!(decoder.next(&mut input), None);
+        let frames = core::iter::from_fn(|| decoder.next(&mut input));
+        let good: Vec<Frame> = frames.filter_map(Result::ok).collect();
+        assert_eq!(good, [sample()], "cut at {cut}");
     }
+}
+
+#[test]
+fn a_new_connection_drops_nothing_of_its_own_and_says_nothing() {
+    let stream = [PREAMBLE.as_slice(), &sample().encode().unwrap()].concat();
+    let mut decoder = Decoder::in_the_middle();
+    let mut input = stream.as_slice();
+    assert_eq!(decoder.next(&mut input), Some(Ok(sample())));
+    assert_eq!(decoder.next(&mut input), None);
 }
 
 #[test]

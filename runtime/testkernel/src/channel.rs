@@ -93,8 +93,8 @@ impl Channel {
     }
 
     /// A connection that comes or goes leaves nothing of the one before: what was taken in is
-    /// forgotten, and what the device still holds of it ends at the zero byte that every connection
-    /// begins with.
+    /// forgotten, and what the device still holds of it is spoiled by what every connection begins
+    /// with.
     fn poll_control(&mut self) {
         while let Some(index) = self.serial.poll_control() {
             if let Some(port) = self.ports.get_mut(index) {

@@ -13,7 +13,7 @@ use xsplice_abi::hypercall::{
     Name, OP_ACTION, OP_GET, OP_LIST, OP_UPLOAD, Operation, Upload,
 };
 use xsplice_ctl::calls::{ActionKind, State};
-use xsplice_runtime::channel::Frame;
+use xsplice_runtime::channel::{Frame, PREAMBLE};
 use xsplice_tests::kernel::{CPU_TIMEOUT, Kernel};
 use xsplice_tests::limit::scaled;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
@@ -83,6 +83,13 @@ fn wire(name: &str, payload: &[u8]) -> Result<Vec<u8>> {
     let (operation, area) = upload(name, payload);
     let length = area.len();
     Ok(Frame::sysctl(1, operation, area, length)?.encode()?)
+}
+
+/// A new connection, which begins as each does.
+fn connect(kernel: &Kernel) -> Result<UnixStream> {
+    let mut stream = UnixStream::connect(&kernel.socket)?;
+    stream.write_all(&PREAMBLE)?;
+    Ok(stream)
 }
 
 /// Nothing is loaded, nothing has changed, and a good payload works.
@@ -210,9 +217,9 @@ fn flipped(bench: &mut Bench, cpus: u32) -> Result<()> {
 fn cut(bench: &mut Bench, cpus: u32) -> Result<()> {
     let (kernel, hello) = (bench.kernel(cpus)?, bench.payload(&HELLO)?);
     let wire = wire(hello.name, &hello.bytes)?;
-    // Without its last zero byte alone it is whole: the next connection begins with one.
-    for part in [1, 40, wire.len() / 2, wire.len() - 2] {
-        let mut stream = UnixStream::connect(&kernel.socket)?;
+    // Without its last zero byte alone it is whole, and the next connection begins with another.
+    for part in [1, 40, wire.len() / 2, wire.len() - 2, wire.len() - 1] {
+        let mut stream = connect(&kernel)?;
         stream.write_all(&wire[..part])?;
         drop(stream);
         let entries = kernel.list()?;
@@ -229,7 +236,7 @@ fn cut(bench: &mut Bench, cpus: u32) -> Result<()> {
 fn send_and_die(kernel: &Kernel, operation: Operation, area: Vec<u8>) -> Result<()> {
     let length = area.len();
     let wire = Frame::sysctl(1, operation, area, length)?.encode()?;
-    let mut stream = UnixStream::connect(&kernel.socket)?;
+    let mut stream = connect(kernel)?;
     stream.write_all(&wire)?;
     // Until the kernel has read it, the host's end may not close: QEMU would drop what it holds.
     stream.set_read_timeout(Some(scaled(CPU_LIMIT)?))?;
@@ -300,7 +307,7 @@ fn flipped_frame(bench: &mut Bench, cpus: u32) -> Result<()> {
     for at in (0..wire.len() - 1).step_by(wire.len() / 40) {
         let mut damaged = wire.clone();
         damaged[at] ^= 0x10;
-        let mut stream = UnixStream::connect(&kernel.socket)?;
+        let mut stream = connect(&kernel)?;
         stream.write_all(&damaged)?;
         drop(stream);
         let entries = kernel.list()?;
