@@ -1,23 +1,62 @@
 //! Brings the files of both trees into memory, once each.
 
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use rayon::prelude::*;
 use xsplice_link::mapped::MappedFile;
 
 use crate::pair::Pair;
 
+/// An object's bytes: a file, or a member of an archive.
+#[derive(Clone, Debug)]
+pub struct ObjectBytes {
+    file: Arc<MappedFile>,
+    range: Range<usize>,
+}
+
+impl ObjectBytes {
+    /// The whole of a file.
+    #[must_use]
+    pub fn whole(file: MappedFile) -> ObjectBytes {
+        ObjectBytes {
+            range: 0..file.len(),
+            file: Arc::new(file),
+        }
+    }
+
+    /// A part of these bytes, which must be within them.
+    #[must_use]
+    pub fn part(&self, range: Range<usize>) -> ObjectBytes {
+        let start = self.range.start;
+        ObjectBytes {
+            file: Arc::clone(&self.file),
+            range: start + range.start..start + range.end,
+        }
+    }
+}
+
+impl Deref for ObjectBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.file[self.range.clone()]
+    }
+}
+
 /// The bytes of one [`Pair`].
 #[derive(Debug)]
 pub enum Bytes {
     /// Both trees have it.
     Both {
-        original: MappedFile,
-        patched: MappedFile,
+        original: ObjectBytes,
+        patched: ObjectBytes,
     },
     /// Only the patched tree has it.
-    Added { patched: MappedFile },
+    Added { patched: ObjectBytes },
     /// Only the original tree has it.
-    Removed { original: MappedFile },
+    Removed { original: ObjectBytes },
 }
 
 /// An object with its bytes.
@@ -46,7 +85,9 @@ impl Input {
     /// A file that cannot be opened or mapped.
     pub fn open(pair: Pair) -> Result<Input> {
         let map = |path: &std::path::Path| {
-            MappedFile::open(path).with_context(|| "every object of both trees must be readable")
+            MappedFile::open(path)
+                .map(ObjectBytes::whole)
+                .with_context(|| "every object of both trees must be readable")
         };
         let (name, bytes) = match pair {
             Pair::Both {

@@ -5,6 +5,7 @@
 //! which order.
 #![forbid(unsafe_code)]
 
+pub mod archives;
 pub mod arguments;
 pub mod base;
 pub mod budget;

@@ -4,6 +4,7 @@
 //! object: what an object holds is the differ's business.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -44,6 +45,8 @@ pub struct Pairs {
     pub pairs: Vec<Pair>,
     /// Objects that `--ignore-object` left out.
     pub ignored: Vec<Pair>,
+    /// Archives, but those that were left out: what they hold may lie beside them, or not.
+    pub archives: Vec<Pair>,
     /// Files of the original tree that are no objects, in order of path: the base may be among
     /// them. Opening each takes longer than all the rest, so that is left to whoever needs one.
     pub others: Vec<PathBuf>,
@@ -104,26 +107,45 @@ fn pair_files(original: &Path, patched: &Path) -> Pairs {
     Pairs {
         pairs: vec![pair],
         ignored: Vec::new(),
+        archives: Vec::new(),
         others: Vec::new(),
     }
 }
 
 fn pair_trees(original: &Path, patched: &Path, ignore: &GlobSet) -> Result<Pairs> {
     let (originals, patcheds) = rayon::join(|| read_tree(original), || read_tree(patched));
-    let (originals, mut patcheds) = (originals?, patcheds?);
+    let (originals, patcheds) = (originals?, patcheds?);
     for (tree, files) in [(original, &originals), (patched, &patcheds)] {
-        if files.objects.is_empty() {
+        if files.objects.is_empty() && files.archives.is_empty() {
             bail!(
-                "{}: no object files (*.o) in this folder; give the folder the build put its \
+                "{}: no object files (*.o, *.a) in this folder; give the folder the build put its \
                  objects into",
                 tree.display()
             );
         }
     }
 
+    let (ignored, pairs): (Vec<_>, Vec<_>) = by_name(originals.objects, patcheds.objects)
+        .into_iter()
+        .partition(|pair| ignore.is_match(pair.name()));
+    let mut archives = by_name(originals.archives, patcheds.archives);
+    archives.retain(|pair| !ignore.is_match(pair.name()));
+    Ok(Pairs {
+        pairs,
+        ignored,
+        archives,
+        others: originals.others,
+    })
+}
+
+/// Pairs files of one name, in order of name.
+fn by_name(
+    originals: BTreeMap<String, PathBuf>,
+    mut patcheds: BTreeMap<String, PathBuf>,
+) -> Vec<Pair> {
     let mut pairs = Vec::new();
-    for (name, original) in originals.objects {
-        pairs.push(match patcheds.objects.remove(&name) {
+    for (name, original) in originals {
+        pairs.push(match patcheds.remove(&name) {
             Some(patched) => Pair::Both {
                 name,
                 original,
@@ -132,30 +154,24 @@ fn pair_trees(original: &Path, patched: &Path, ignore: &GlobSet) -> Result<Pairs
             None => Pair::Removed { name, original },
         });
     }
-    let added = patcheds.objects.into_iter();
+    let added = patcheds.into_iter();
     pairs.extend(added.map(|(name, patched)| Pair::Added { name, patched }));
     pairs.sort_by(|a, b| a.name().cmp(b.name()));
-
-    let (ignored, pairs): (Vec<_>, Vec<_>) = pairs
-        .into_iter()
-        .partition(|pair| ignore.is_match(pair.name()));
-    Ok(Pairs {
-        pairs,
-        ignored,
-        others: originals.others,
-    })
+    pairs
 }
 
+#[derive(Default)]
 struct TreeFiles {
     objects: BTreeMap<String, PathBuf>,
+    archives: BTreeMap<String, PathBuf>,
     others: Vec<PathBuf>,
 }
 
+/// How the names of objects end.
+const OBJECT_EXTENSIONS: [&str; 3] = ["o", "obj", "os"];
+
 fn read_tree(root: &Path) -> Result<TreeFiles> {
-    let mut files = TreeFiles {
-        objects: BTreeMap::new(),
-        others: Vec::new(),
-    };
+    let mut files = TreeFiles::default();
     for entry in WalkDir::new(root).follow_links(true) {
         let entry = match entry {
             Ok(entry) => entry,
@@ -169,14 +185,17 @@ fn read_tree(root: &Path) -> Result<TreeFiles> {
             continue;
         }
         let path = entry.path();
-        if path.extension().is_some_and(|extension| extension == "o") {
-            let relative = path.strip_prefix(root).unwrap_or(path);
-            files
-                .objects
-                .insert(relative.to_string_lossy().into_owned(), path.to_path_buf());
-        } else {
-            files.others.push(path.to_path_buf());
-        }
+        let extension = path.extension().and_then(OsStr::to_str);
+        let of_kind = match extension {
+            Some(extension) if OBJECT_EXTENSIONS.contains(&extension) => &mut files.objects,
+            Some("a") => &mut files.archives,
+            _ => {
+                files.others.push(path.to_path_buf());
+                continue;
+            }
+        };
+        let relative = path.strip_prefix(root).unwrap_or(path);
+        of_kind.insert(relative.to_string_lossy().into_owned(), path.to_path_buf());
     }
     files.others.sort_unstable();
     Ok(files)

@@ -30,7 +30,8 @@ use crate::proof::{Proof, prove};
 use crate::report::{BaseInput, Inputs, ProofSummary, RefusalEntry, Report};
 use crate::voice::{complain, detail, tell, visibility};
 use crate::{
-    base, budget, callers, dependencies, layouts, merged, name, patch_file, payload, source, story,
+    archives, base, budget, callers, dependencies, layouts, merged, name, patch_file, payload,
+    source, story,
 };
 
 /// What the command's exit status says.
@@ -98,13 +99,16 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
     let Pairs {
         pairs,
         ignored,
+        archives,
         others,
     } = pair(
         &arguments.orig,
         &arguments.patched,
         &arguments.ignore_object,
     )?;
-    let inputs = inputs::open_all(pairs)?;
+    let mut inputs = inputs::open_all(pairs)?;
+    archives::add_members(&mut inputs, archives, &ignored)?;
+    let inputs = inputs;
 
     let options = Options {
         abi,

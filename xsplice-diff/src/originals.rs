@@ -20,7 +20,13 @@ use xsplice_abi::section::{ALT_CALL_SITES, ALTINSTRUCTIONS};
 /// then GNU ld writes one with the object's file name without its folder.
 #[must_use]
 pub fn file_of(build: &Build<'_>, symbol: &Symbol<'_>) -> Option<String> {
-    let object = build.object.name.rsplit('/').next();
+    let object = build.object.name.rsplit('/').next().map(|name| {
+        // `lib.a(member.o)`, or `lib.a(member.o:2)` for the second of that name.
+        let member = name
+            .split_once('(')
+            .and_then(|(_, rest)| rest.strip_suffix(')'));
+        member.map_or(name, |member| member.split(':').next().unwrap_or(member))
+    });
     let file = symbol.file.or(object).filter(|_| symbol.is_local());
     file.map(str::to_owned)
 }
