@@ -244,7 +244,62 @@ fn a_header_of_macros_is_known_by_the_dependency_lists() {
     let trees = Trees::new("-g");
     let edits = [("include/limits.h", "LIMIT 4", "LIMIT 5")];
     let (status, report) = trees.edit(&edits, Build::Again, &[]);
-    assert_eq!((status, fates(&report)), (0, vec!["no-code".to_owned()]));
+    let fate = |fate: &str| vec![fate.to_owned()];
+    assert_eq!((status, fates(&report)), (0, fate("not-provable")));
+
+    let comment = [("include/limits.h", "LIMIT 4", "LIMIT 4 // bytes")];
+    let (status, report) = trees.edit(&comment, Build::Again, &[]);
+    assert_eq!((status, fates(&report)), (3, fate("no-code")));
+}
+
+#[test]
+fn a_macro_that_no_object_was_built_with_is_noticed() {
+    for (file, old, new) in [
+        ("include/limits.h", "LIMIT 4", "LIMIT 5"),
+        (
+            "include/inline.h",
+            "static inline",
+            "#define UNUSED 1\nstatic inline",
+        ),
+        (
+            "core/g.c",
+            "int counter = 1;",
+            "#define UNUSED\nint counter = 1;",
+        ),
+    ] {
+        let trees = Trees::new("-g");
+        let (status, report) = trees.edit(&[(file, old, new)], Build::Forgotten, &[]);
+        assert_eq!(
+            (status, codes(&report)),
+            (2, vec!["hunk-not-built"]),
+            "{file}"
+        );
+    }
+}
+
+#[test]
+fn a_statement_that_the_configuration_leaves_out_is_not_in_the_payload() {
+    const LEFT_OUT: &str = "    sum += climb(x);\n#ifdef CONFIG_FOO\n    sum &= 0xff;\n#endif\n";
+    let trees = Trees::new("-g");
+    let path = trees.path("a/core/f.c");
+    let with = F.replace("    sum += climb(x);\n", LEFT_OUT);
+    fs::write(&path, with).expect("a source");
+    trees.make("a");
+    let left_out = ("core/f.c", "sum &= 0xff;", "sum &= 0xfff;");
+    let (status, report) = trees.edit(&[left_out], Build::Again, &[]);
+    assert_eq!((status, codes(&report)), (2, vec!["hunk-not-in-payload"]));
+    let elsewhere = ("core/f.c", "other(x) + 40", "other(x) + 40 + x");
+    let (status, report) = trees.edit(&[left_out, elsewhere], Build::Again, &[]);
+    assert_eq!(status, 2);
+    assert!(
+        fates(&report).contains(&"refused f".to_owned()),
+        "{report:#}"
+    );
+
+    // What stands beside it and is compiled, is.
+    let compiled = ("core/f.c", "sum += climb(x);", "sum += climb(x) + 1;");
+    let (status, report) = trees.edit(&[compiled], Build::Again, &[]);
+    assert_eq!((status, fates(&report)), (0, vec!["payload f".to_owned()]));
 }
 
 #[test]

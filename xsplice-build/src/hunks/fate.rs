@@ -1,13 +1,18 @@
 //! Decides the fate of one hunk from what the objects say about its lines.
 
+use std::collections::HashSet;
+
 use xsplice_diff::source_lines::{Declaration, DeclarationKind};
 
 use super::evidence::{Source, Sources};
 use super::outcome::{Outcome, is_code};
 use super::paths::{is_documentation, matching};
-use super::wording::changes_comments_alone;
+use super::wording::{changes_comments_alone, is_statement};
 use super::{Fate, HunkItem, HunkRefusal, Outcomes, Trees};
 use crate::patch_file::{ChangedLine, FileChange, Hunk, Side};
+
+/// Said of a hunk without any code.
+const COMMENTS_ALONE: &str = "comments and blanks alone";
 
 /// How many names a sentence gives before it counts the others.
 const NAMES_SHOWN_MAX: usize = 3;
@@ -55,7 +60,7 @@ pub fn decide(
         return Verdict::refused(HunkRefusal::HunkAmbiguous, why);
     }
     if sources.found.is_empty() {
-        return without_source(file, sources, trees);
+        return without_source(file, hunk, sources, outcomes, trees);
     }
     if let Some(stale) = stale_object(hunk, sources, outcomes) {
         let why = format!(
@@ -73,7 +78,13 @@ pub fn decide(
 }
 
 /// A file that no object names.
-fn without_source(file: &FileChange, sources: &Sources<'_>, trees: &Trees<'_>) -> Verdict {
+fn without_source(
+    file: &FileChange,
+    hunk: &Hunk,
+    sources: &Sources<'_>,
+    outcomes: &Outcomes<'_>,
+    trees: &Trees<'_>,
+) -> Verdict {
     let name = file.shown();
     if is_documentation(name) {
         return Verdict::plain(
@@ -92,10 +103,22 @@ fn without_source(file: &FileChange, sources: &Sources<'_>, trees: &Trees<'_>) -
         .dependencies
         .iter()
         .any(|path| matching(name, path).is_some());
+    if is_included && changes_comments_alone(hunk) {
+        return Verdict::plain(Fate::NoCode, COMMENTS_ALONE.to_owned());
+    }
+    if is_included && outcomes.are_all_unchanged() {
+        return Verdict::refused(
+            HunkRefusal::HunkNotBuilt,
+            "the build reads this file, and no object changed: nothing uses what the hunk changes, \
+             or the patched tree was not built with this patch"
+                .to_owned(),
+        );
+    }
     if is_included {
         return Verdict::plain(
-            Fate::NoCode,
-            "the build reads this file, and no code or data comes from it: macros or types alone"
+            Fate::NotProvable,
+            "the build reads this file, and no code or data comes from it: what uses its macros and \
+             types is not told by line tables"
                 .to_owned(),
         );
     }
@@ -138,6 +161,8 @@ struct LineFate {
     own: Vec<(HunkItem, Outcome)>,
     /// The function or datum in whose text it stands, where nothing came from the line itself.
     around: Vec<(HunkItem, Outcome)>,
+    /// The functions with code both above it and on it or below it, where it may be a statement.
+    within: Vec<(HunkItem, Outcome)>,
     number: u64,
     side: Side,
 }
@@ -146,6 +171,7 @@ fn line_fate(line: &ChangedLine, sources: &Sources<'_>, outcomes: &Outcomes<'_>)
     let mut fate = LineFate {
         own: Vec::new(),
         around: Vec::new(),
+        within: Vec::new(),
         number: line.number,
         side: line.side,
     };
@@ -178,6 +204,9 @@ fn line_fate(line: &ChangedLine, sources: &Sources<'_>, outcomes: &Outcomes<'_>)
             .map(|row| row.item.as_str())
             .chain(enclosing(source, line.number));
         fate.around.extend(around.map(outcome));
+        if is_statement(&line.text) {
+            fate.within.extend(within(source, line.number).map(outcome));
+        }
     }
     fate
 }
@@ -187,6 +216,30 @@ fn is_datum(declared: &Declaration) -> bool {
         declared.kind,
         DeclarationKind::Datum | DeclarationKind::LocalDatum
     )
+}
+
+/// The functions between whose lines of code a line stands.
+fn within(source: &Source, line: u64) -> impl Iterator<Item = &str> {
+    let start = source
+        .file
+        .declarations
+        .iter()
+        .filter(|declared| declared.kind == DeclarationKind::Function)
+        .map(|declared| declared.line)
+        .rfind(|declared| *declared <= line)
+        .unwrap_or(u64::MAX);
+    let rows = || source.file.code.iter().filter(move |row| is_code(row));
+    let above: HashSet<&str> = rows()
+        .filter(|row| (start..=line).contains(&row.line))
+        .map(|row| row.item.as_str())
+        .collect();
+    let mut names: Vec<&str> = rows()
+        .filter(|row| row.line >= line && above.contains(row.item.as_str()))
+        .map(|row| row.item.as_str())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names.into_iter()
 }
 
 /// The function or datum in whose text a line stands: the last that is declared above it. A
@@ -223,6 +276,7 @@ fn combine(
 ) -> Verdict {
     let mut led: Vec<(HunkItem, Outcome)> = Vec::new();
     let mut lost: Vec<&LineFate> = Vec::new();
+    let mut silent: Vec<&LineFate> = Vec::new();
     let mut same: Vec<HunkItem> = Vec::new();
     let mut not_built: Option<String> = None;
     let comments_alone = changes_comments_alone(hunk);
@@ -248,7 +302,11 @@ fn combine(
         } else if !line.own.is_empty() {
             lost.push(line);
         } else {
-            led.extend(positive(&line.around));
+            let around = positive(&line.around);
+            if around.is_empty() && !line.within.is_empty() && positive(&line.within).is_empty() {
+                silent.push(line);
+            }
+            led.extend(around);
         }
     }
     same.sort();
@@ -282,7 +340,30 @@ fn combine(
             ..Verdict::refused(HunkRefusal::HunkNotInPayload, why)
         };
     }
+    if !comments_alone && let Some(line) = silent.first() {
+        return Verdict {
+            items: line.within.iter().map(|(item, _)| item.clone()).collect(),
+            ..Verdict::refused(HunkRefusal::HunkNotInPayload, became_nothing(line, file))
+        };
+    }
     tell(led, &same, sources, comments_alone, file, outcomes)
+}
+
+/// A statement without code, inside a function that is the same.
+fn became_nothing(line: &LineFate, file: &FileChange) -> String {
+    let mut names: Vec<&str> = line
+        .within
+        .iter()
+        .map(|(item, _)| item.name.as_str())
+        .collect();
+    names.dedup();
+    format!(
+        "line {} of {} stands in {}, which is the same in both builds, and became no code; does the \
+         configuration leave it out?",
+        line.number,
+        file.shown(),
+        list(&names, ", ")
+    )
 }
 
 /// A hunk of which every line led somewhere, or became nothing.
@@ -319,8 +400,24 @@ fn tell(
             .flat_map(|object| outcomes.functions_of(object))
             .collect();
         users.dedup();
+        if !comments_alone && objects.iter().all(|object| outcomes.is_unchanged(object)) {
+            let why = format!(
+                "{}: compiled from this file, and did not change; nothing there uses what the hunk \
+                 changes, or the patched tree was not built with this patch",
+                list(&objects, ", ")
+            );
+            return Verdict::refused(HunkRefusal::HunkNotBuilt, why);
+        }
+        if !comments_alone && is_header {
+            let why = format!(
+                "no code comes from these lines themselves, and line tables do not tell what uses \
+                 them; changed in objects that read the file: {}",
+                list(&users, ", ")
+            );
+            return Verdict::plain(Fate::NotProvable, why);
+        }
         let why = if comments_alone {
-            "comments and blanks alone".to_owned()
+            COMMENTS_ALONE.to_owned()
         } else {
             let told = format!(
                 "no code on these lines, by the line tables of {}",

@@ -67,6 +67,25 @@ impl<'a> Outcomes<'a> {
             })
     }
 
+    /// Whether nothing that matters differs in an object: at most debug information.
+    #[must_use]
+    pub fn is_unchanged(&self, object: &str) -> bool {
+        self.is_equal(object)
+            || self.diffs.get(object).is_some_and(|diff| {
+                diff.functions.is_empty()
+                    && diff.data.is_empty()
+                    && diff.ignored.is_empty()
+                    && diff.accepted.is_empty()
+                    && diff.refusals.is_empty()
+            })
+    }
+
+    /// Whether that holds for every object.
+    #[must_use]
+    pub fn are_all_unchanged(&self) -> bool {
+        self.inputs.keys().all(|object| self.is_unchanged(object))
+    }
+
     /// Names of the functions of `object` that are in the payload.
     pub fn functions_of(&self, object: &str) -> impl Iterator<Item = &'a str> {
         let diff = self.diffs.get(object).copied();

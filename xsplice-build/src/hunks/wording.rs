@@ -11,6 +11,20 @@ pub fn changes_comments_alone(hunk: &Hunk) -> bool {
     words(hunk, Side::Old) == words(hunk, Side::New)
 }
 
+/// Whether a line may be a statement or a part of one: no directive, and more than brackets, blanks
+/// and what looks like a line of a comment.
+#[must_use]
+pub fn is_statement(line: &str) -> bool {
+    const BRACKETS: &[char] = &['{', '}', '(', ')', ';', ',', ' '];
+    let code = without_comment(line);
+    let code = code.trim();
+    let looks_like_comment = code == "*"
+        || ["* ", "*/", "/*"]
+            .iter()
+            .any(|start| code.starts_with(start));
+    !code.trim_matches(BRACKETS).is_empty() && !code.starts_with('#') && !looks_like_comment
+}
+
 fn words(hunk: &Hunk, side: Side) -> Vec<String> {
     hunk.changes
         .iter()
@@ -68,7 +82,7 @@ fn without_comment(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::without_comment;
+    use super::{is_statement, without_comment};
 
     #[test]
     fn comments_go_and_code_stays() {
@@ -79,6 +93,32 @@ mod tests {
                 .collect::<Vec<_>>(),
             ["a", "b"]
         );
+    }
+
+    #[test]
+    fn statements_are_told_from_what_carries_no_code() {
+        for line in [
+            "    r &= 0xff;",
+            "} else {",
+            "*p = 1;",
+            "f(\"/*\");",
+            "int x;",
+        ] {
+            assert!(is_statement(line), "{line}");
+        }
+        for line in [
+            "",
+            "  }",
+            "});",
+            "#endif",
+            " * text",
+            " */",
+            "/* x",
+            "// x",
+            "/* x */ }",
+        ] {
+            assert!(!is_statement(line), "{line}");
+        }
     }
 
     #[test]
