@@ -17,6 +17,7 @@ use crate::items::{Item, ItemId, ItemKind, Items};
 use crate::object::{ElfObject, Relocation, SectionId, SymbolId};
 use crate::relocation::Target;
 use crate::section_class::SectionClass;
+use crate::special_sections::runs_in_place;
 
 /// A field that the assembler filled, in terms of the relocation that it stands for.
 #[derive(Clone, Copy, Debug)]
@@ -61,8 +62,13 @@ pub fn find(object: &ElfObject<'_>, items: &Items) -> Vec<ResolvedField> {
 fn fields_of(object: &ElfObject<'_>, items: &Items, item: &Item, fields: &mut Vec<ResolvedField>) {
     let size = object.section(item.section).size;
     let own = item.offset..item.end();
+    // A replacement that jumps to its own end goes on behind the place that it is copied to.
+    let is_copied = items.class_of(item.section) == SectionClass::SpecialCode
+        && !runs_in_place(object.section(item.section).name);
+    let own_end = item.end();
     // Nearly all are jumps within the function.
-    let leaves = |target: u64| !own.contains(&target) && target <= size;
+    let leaves =
+        |target: u64| !own.contains(&target) && target <= size && !(is_copied && target == own_end);
     walk(object, item.section, own.clone(), leaves, |_, field| {
         fields.extend(field.and_then(|field| resolve(items, item.section, &field)));
     });

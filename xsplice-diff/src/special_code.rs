@@ -121,7 +121,8 @@ pub fn check(
             RefusalCode::ChangedAssembly,
             place,
             "code changed that no symbol stands for, and that no table entry or function of this \
-             object leads to; give it a symbol with .type and .size in both trees",
+             object leads to; give it a symbol with .type and .size in both trees, or deal with the \
+             change in a hook",
         );
     }
 }

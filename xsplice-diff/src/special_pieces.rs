@@ -158,8 +158,12 @@ fn blocks(
     let is_inside = |target: u64| target < section.size;
     let mut jumps = Vec::new();
     let mut steps = Vec::new();
+    let is_copied = !runs_in_place(section.name);
     for (start, end) in starts.iter().copied().zip(ends) {
-        walk(object, id, start..end, is_inside, |instruction, field| {
+        // A replacement is copied as a whole: a jump to its end leads behind the place it is for.
+        let leads =
+            |target: u64| is_inside(target) && !(is_copied && (start..=end).contains(&target));
+        walk(object, id, start..end, leads, |instruction, field| {
             jumps.extend(field.map(|field| (instruction.ip(), field.target)));
             steps.push((instruction.ip(), Step::new(instruction)));
         });
@@ -184,8 +188,12 @@ fn blocks(
     for (from, target) in jumps {
         let (from, target) = (at(&blocks, from), at(&blocks, target));
         blocks[from].leads_to.push(target);
+        if is_copied {
+            // It would be no part of a copy: it never is of the same piece.
+            reach(&mut blocks[target], Reach::Several);
+        }
     }
-    if runs_in_place(section.name) {
+    if !is_copied {
         let mut steps = steps.as_slice();
         for index in 1..blocks.len() {
             let start = blocks[index].start;
