@@ -5,6 +5,7 @@ use crate::compare::Comparer;
 use crate::correlate::is_content;
 use crate::items::ItemId;
 use crate::report::Reason;
+use crate::special_code::is_piece;
 use crate::special_entries::{Entry, SpecialEntries};
 use crate::special_sections::Line;
 
@@ -118,7 +119,8 @@ impl<'data> Comparer<'_, 'data> {
                         let ends = (original.targets[old].item(), patched.targets[new].item());
                         let size = |build: &Build<'_>, item| build.items.item(item).size;
                         let is_itself = matches!(ends, (Some(o), Some(p))
-                            if size(original, o) != size(patched, p)
+                            if !is_piece(patched, p)
+                                || size(original, o) != size(patched, p)
                                 || self.first_byte_difference(o, p).is_some());
                         if is_itself {
                             format!("refers to code at {name} that differs")
