@@ -365,15 +365,19 @@ impl Includer<'_, '_, '_> {
             let within_family = target
                 .item()
                 .is_some_and(|wanted| comparer.correlation.patched_root(wanted) == source);
+            let distance = if within_family {
+                " at the same distance"
+            } else {
+                ""
+            };
+            let remedy = if is_piece(patched, item) {
+                "give what it leads to no symbol, so that it travels too"
+            } else {
+                "build both trees with -ffunction-sections"
+            };
             let what = format!(
-                "a short jump leads to {}, which does not travel along{}; build both trees with \
-                 -ffunction-sections",
-                shown_target(patched, target),
-                if within_family {
-                    " at the same distance"
-                } else {
-                    ""
-                }
+                "a short jump leads to {}, which does not travel along{distance}; {remedy}",
+                shown_target(patched, target)
             );
             self.refuse_at(RefusalCode::ShortJump, item, relocation, &what);
             return;
