@@ -70,7 +70,6 @@ pub fn all() -> impl Iterator<Item = &'static Break> {
 }
 
 /// Every break that a loader takes.
-#[must_use]
-pub fn unseen() -> &'static [Unseen] {
-    patches::UNSEEN
+pub fn unseen() -> impl Iterator<Item = &'static Unseen> {
+    [patches::UNSEEN, contents::UNSEEN].into_iter().flatten()
 }

@@ -297,6 +297,16 @@ impl Edit {
         Some(i64::from_le_bytes(bytes))
     }
 
+    /// The section and the offset that a relocation leads to, if the payload has it.
+    #[must_use]
+    pub fn leads_to(&self, place: Place) -> Option<(usize, usize)> {
+        let at = self.entry(place) + rela::SYMBOL;
+        let symbol = u32::from_le_bytes(self.bytes.get(at..at + 4)?.try_into().ok()?);
+        let symbol = self.symbols.get(usize::try_from(symbol).ok()?)?;
+        let value = symbol.value.checked_add_signed(self.addend(place)?)?;
+        Some((symbol.section, usize::try_from(value).ok()?))
+    }
+
     fn entry(&self, place: Place) -> usize {
         self.sections[place.table].offset + place.index * ENTRY_BYTES
     }

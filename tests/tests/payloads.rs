@@ -56,7 +56,7 @@ fn main() -> Result<()> {
             .map_err(|_| anyhow::anyhow!("a case panicked"))?;
         let all = breaks::all().map(|one| one.name);
         let unused: Vec<_> = all
-            .chain(breaks::unseen().iter().map(|one| one.name))
+            .chain(breaks::unseen().map(|one| one.name))
             .filter(|name| !used.contains(name))
             .collect();
         ensure!(unused.is_empty(), "no case has a place for {unused:?}");

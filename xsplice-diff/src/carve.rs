@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use object::elf;
 
@@ -18,7 +19,9 @@ use crate::object::{self as model, SectionId, SymbolId, SymbolPlace};
 use crate::options::Options;
 use crate::originals::{Describer, file_of};
 use crate::refuse::Verdicts;
+use crate::relocation::is_known;
 use crate::report::Part;
+use crate::special_code::{Spans, is_piece};
 use crate::special_entries::SpecialEntries;
 use crate::toolchain::Toolchain;
 
@@ -63,12 +66,22 @@ pub fn carve<'data>(
         base: BTreeMap::new(),
         outside: BTreeMap::new(),
     };
+    let spans = Spans::new(&inclusion.bound);
+    let mut begun: BTreeMap<ItemId, Piece> = BTreeMap::new();
     for item in inclusion.items.keys() {
-        carver.piece(*item);
+        let span = spans
+            .of(*item)
+            .filter(|_| is_piece(comparer.patched, *item));
+        let piece = match span {
+            None => carver.piece(*item),
+            Some(span) => *begun
+                .entry(*span.start())
+                .or_insert_with(|| carver.span(&span, inclusion)),
+        };
+        carver.travelling.insert(*item, piece);
     }
-    let owners = owners(comparer, changes, inclusion);
-    for (index, item) in inclusion.items.keys().enumerate() {
-        carver.relocate(SectionIndex(index), *item, &owners);
+    for item in inclusion.items.keys() {
+        carver.relocate(*item, inclusion);
     }
     carver.entries(inclusion);
     carver.records(original_entries, inclusion);
@@ -78,50 +91,15 @@ pub fn carve<'data>(
     }
 }
 
-/// The function that each travelling content belongs to: the first that refers to it.
-fn owners(
-    comparer: &Comparer<'_, '_>,
-    changes: &Changes,
-    inclusion: &Inclusion,
-) -> BTreeMap<ItemId, ItemId> {
-    let patched = comparer.patched;
-    let mut owners = BTreeMap::new();
-    let mut open: Vec<(ItemId, ItemId)> = inclusion
-        .items
-        .keys()
-        .filter(|item| patched.items.item(**item).kind == ItemKind::Function)
-        .map(|item| (*item, comparer.correlation.patched_root(*item)))
-        .collect();
-    for entry in &inclusion.entries {
-        let root = entry
-            .relocation_range(patched)
-            .filter_map(|index| patched.targets[index].item())
-            .find(|item| patched.items.item(*item).kind == ItemKind::Function)
-            .map(|item| comparer.correlation.patched_root(item));
-        let targets = entry
-            .relocation_range(patched)
-            .filter_map(|index| patched.targets[index].item());
-        open.extend(targets.filter_map(|item| Some((item, root?))));
-    }
-    open.reverse();
-    while let Some((item, root)) = open.pop() {
-        let is_function = patched.items.item(item).kind == ItemKind::Function;
-        let belongs = is_function
-            || crate::correlate::is_content(patched, item)
-            || changes.constants.contains(&item);
-        if !belongs || owners.contains_key(&item) {
-            continue;
-        }
-        owners.insert(item, root);
-        for index in patched.relocation_range(item) {
-            if let Some(next) = patched.targets[index].item()
-                && patched.items.item(next).kind != ItemKind::Function
-            {
-                open.push((next, root));
-            }
-        }
-    }
-    owners
+/// Where an item that travels is in the extract.
+#[derive(Clone, Copy)]
+struct Piece {
+    section: SectionIndex,
+    /// What of the object's section that one begins with, as an offset in bytes.
+    start: u64,
+    symbol: SymbolIndex,
+    /// What the symbol stands for, likewise.
+    origin: u64,
 }
 
 /// An out-of-line part in the original and in the patched object.
@@ -132,7 +110,7 @@ struct Carver<'c, 'a, 'data> {
     changes: &'c Changes,
     extract: Extract<'data>,
     parts: Vec<Part<'data>>,
-    travelling: BTreeMap<ItemId, SymbolIndex>,
+    travelling: BTreeMap<ItemId, Piece>,
     base: BTreeMap<ItemId, SymbolIndex>,
     outside: BTreeMap<SymbolId, SymbolIndex>,
 }
@@ -144,7 +122,7 @@ impl<'data> Carver<'_, '_, 'data> {
     }
 
     /// Cuts out one item, with what stands before it and is read relative to it.
-    fn piece(&mut self, item: ItemId) {
+    fn piece(&mut self, item: ItemId) -> Piece {
         let patched = self.comparer.patched;
         let place = patched.items.item(item);
         let header = patched.object.section(place.section);
@@ -187,24 +165,85 @@ impl<'data> Carver<'_, '_, 'data> {
                 place: at,
             },
         };
-        let index = self.symbol(symbol);
-        self.travelling.insert(item, index);
+        Piece {
+            section,
+            start,
+            symbol: self.symbol(symbol),
+            origin: place.offset,
+        }
     }
 
-    fn relocate(&mut self, section: SectionIndex, item: ItemId, owners: &BTreeMap<ItemId, ItemId>) {
+    /// Cuts out pieces of special code that keep their distance. What lies between them and does
+    /// not travel leaves a hole that nothing runs through.
+    fn span(&mut self, span: &RangeInclusive<ItemId>, inclusion: &Inclusion) -> Piece {
+        const TRAP: u8 = 0xcc;
         let patched = self.comparer.patched;
-        let source = owners.get(&item).copied();
+        let (first, last) = (
+            patched.items.item(*span.start()),
+            patched.items.item(*span.end()),
+        );
+        let header = patched.object.section(first.section);
+        let start = first.offset;
+        let mut data = bytes(header, start, last.end()).to_vec();
+        for item in (span.start().0..=span.end().0).map(ItemId) {
+            let place = patched.items.item(item);
+            let hole = usize::try_from(place.offset - start)
+                .ok()
+                .zip(usize::try_from(place.end() - start).ok())
+                .filter(|_| !inclusion.holds(item) || !is_piece(patched, item))
+                .and_then(|(from, to)| data.get_mut(from..to));
+            if let Some(hole) = hole {
+                hole.fill(TRAP);
+            }
+        }
+        self.extract.sections.push(Section {
+            name: header.name.to_owned(),
+            kind: header.kind,
+            flags: flags(header),
+            alignment: alignment(header, start),
+            entry_size: header.entry_size,
+            size: last.end() - start,
+            data: Cow::Owned(data),
+            relocations: Vec::new(),
+        });
+        let section = SectionIndex(self.extract.sections.len() - 1);
+        let symbol = self.symbol(Symbol {
+            name: String::new(),
+            file: None,
+            binding: elf::STB_LOCAL.0,
+            kind: elf::STT_SECTION.0,
+            size: 0,
+            place: Place::Section { section, value: 0 },
+        });
+        Piece {
+            section,
+            start,
+            symbol,
+            origin: start,
+        }
+    }
+
+    fn relocate(&mut self, item: ItemId, inclusion: &Inclusion) {
+        let patched = self.comparer.patched;
+        let Some(piece) = self.travelling.get(&item).copied() else {
+            return;
+        };
+        let source = Some(inclusion.source(self.comparer, item));
         let place = patched.items.item(item);
-        let start = lead(patched, item);
         let range = patched
             .object
-            .relocation_range(place.section, start..place.end());
-        let mut relocations = Vec::with_capacity(range.len());
+            .relocation_range(place.section, lead(patched, item)..place.end());
         for index in range {
-            let offset = patched.object.relocations[index].offset - start;
-            relocations.extend(self.relocation(index, item, source, offset));
+            let relocation = &patched.object.relocations[index];
+            // Both ends of a short jump keep their distance: it stays as it is.
+            if patched.is_filled(place.section, relocation.offset) && !is_known(relocation.kind) {
+                continue;
+            }
+            let offset = relocation.offset - piece.start;
+            let relocation = self.relocation(index, item, source, offset);
+            let section = &mut self.extract.sections[piece.section.0];
+            section.relocations.extend(relocation);
         }
-        self.extract.sections[section.0].relocations = relocations;
     }
 
     /// The relocation `index` of the patched object, for a field at `offset` of a piece.
@@ -220,16 +259,22 @@ impl<'data> Carver<'_, '_, 'data> {
         let target = patched.targets[index];
         let symbol = patched.object.symbol(relocation.symbol);
         let is_call = crate::users::is_call(patched, item, relocation);
-        let from_start = |item: ItemId| {
+        let counted_from = |start: u64| {
             // Line numbers stay in the addend; only what it counts from changes.
             let value = i64::try_from(symbol.value).unwrap_or(0);
-            let start = i64::try_from(patched.items.item(item).offset).unwrap_or(0);
+            let start = i64::try_from(start).unwrap_or(0);
             relocation.addend.wrapping_add(value).wrapping_sub(start)
         };
         let (symbol, addend) =
             match destination(self.comparer, self.changes, source, is_call, target) {
-                Destination::Travels(item) => (*self.travelling.get(&item)?, from_start(item)),
-                Destination::Base(twin) => (self.base(twin), from_start(target.item()?)),
+                Destination::Travels(item) => {
+                    let piece = self.travelling.get(&item)?;
+                    (piece.symbol, counted_from(piece.origin))
+                }
+                Destination::Base(twin) => {
+                    let start = patched.items.item(target.item()?).offset;
+                    (self.base(twin), counted_from(start))
+                }
                 Destination::Symbol => (self.outside(relocation.symbol), relocation.addend),
                 Destination::Unnamed => return None,
             };
@@ -345,8 +390,9 @@ impl<'data> Carver<'_, '_, 'data> {
         if let Some(item) = own {
             let raw = &patched.object.relocations[index];
             let value = i64::try_from(patched.object.symbol(raw.symbol).value).unwrap_or(0);
-            let start = i64::try_from(patched.items.item(item).offset).unwrap_or(0);
-            relocation.symbol = *self.travelling.get(&item)?;
+            let piece = self.travelling.get(&item)?;
+            let start = i64::try_from(piece.origin).unwrap_or(0);
+            relocation.symbol = piece.symbol;
             relocation.addend = raw.addend.wrapping_add(value).wrapping_sub(start);
         }
         Some(relocation)
@@ -358,7 +404,7 @@ impl<'data> Carver<'_, '_, 'data> {
         let mut describer = Describer::new(original, original_entries);
         let parts = self.out_of_line_parts(inclusion);
         for root in self.changes.functions.keys() {
-            let (Some(twin), Some(symbol)) =
+            let (Some(twin), Some(piece)) =
                 (correlation.original(*root), self.travelling.get(root))
             else {
                 continue;
@@ -368,7 +414,7 @@ impl<'data> Carver<'_, '_, 'data> {
                 name: original.name(twin).to_owned(),
                 file: old.and_then(|old| file_of(original, old)),
                 binding: old.map_or(elf::STB_LOCAL.0, |symbol| symbol.binding),
-                symbol: *symbol,
+                symbol: piece.symbol,
                 old_size: original.items.item(twin).size,
                 new_size: self.comparer.patched.items.item(*root).size,
                 address_taken: self.comparer.original_users.is_address_taken(twin),
@@ -382,7 +428,7 @@ impl<'data> Carver<'_, '_, 'data> {
                     record: self.extract.records[self.extract.records.len() - 1].symbol,
                     name: named.unwrap_or_default(),
                     original: old.map(|item| describer.describe(item, twin)),
-                    patched: new.and_then(|item| self.travelling.get(&item).copied()),
+                    patched: new.and_then(|item| Some(self.travelling.get(&item)?.symbol)),
                 });
             }
         }

@@ -13,8 +13,7 @@ use crate::items::{ItemId, ItemKind};
 use crate::object::{Relocation, SymbolId, SymbolPlace};
 use crate::relocation::{Target, comparable, kind_name};
 use crate::report::Reason;
-use crate::special_entries::{Entry, SpecialEntries};
-use crate::special_sections::Line;
+use crate::special_entries::SpecialEntries;
 use crate::strings::shown;
 use crate::users::Users;
 
@@ -37,6 +36,8 @@ pub struct Comparer<'a, 'data> {
     pub original_users: &'a Users,
     /// Who uses what in the patched object.
     pub patched_users: &'a Users,
+    /// Special-section entries of the original and of the patched object.
+    pub(crate) entries: (&'a SpecialEntries, &'a SpecialEntries),
     contents: HashMap<(ItemId, ItemId), Option<u64>>,
     open: Vec<(ItemId, ItemId)>,
     /// Pairs that were found equal while outer ones were open, and may rest on those being equal.
@@ -52,6 +53,7 @@ impl<'a, 'data> Comparer<'a, 'data> {
         correlation: &'a Correlation,
         original_users: &'a Users,
         patched_users: &'a Users,
+        entries: (&'a SpecialEntries, &'a SpecialEntries),
     ) -> Self {
         Comparer {
             original,
@@ -59,6 +61,7 @@ impl<'a, 'data> Comparer<'a, 'data> {
             correlation,
             original_users,
             patched_users,
+            entries,
             contents: HashMap::new(),
             open: Vec::new(),
             provisional: HashSet::new(),
@@ -113,7 +116,7 @@ impl<'a, 'data> Comparer<'a, 'data> {
 
     /// Where the bytes of two items differ first; fields that the assembler filled are left to
     /// the comparison of what they point at.
-    fn first_byte_difference(&self, o: ItemId, p: ItemId) -> Option<u64> {
+    pub(crate) fn first_byte_difference(&self, o: ItemId, p: ItemId) -> Option<u64> {
         let (old, new) = (self.original.bytes(o), self.patched.bytes(p));
         let mut at = first_difference(old, new)?;
         let old_start = self.original.items.item(o).offset;
@@ -194,7 +197,7 @@ impl<'a, 'data> Comparer<'a, 'data> {
     }
 
     /// What differs between two relocations (by their indices) of fields at `offset`.
-    fn relocation_difference(
+    pub(crate) fn relocation_difference(
         &mut self,
         before: usize,
         after: usize,
@@ -398,7 +401,7 @@ impl<'a, 'data> Comparer<'a, 'data> {
                 return Some(first_difference(old, new).unwrap_or(shorter as u64));
             }
         }
-        if let Some(at) = first_difference(old, new) {
+        if let Some(at) = self.first_byte_difference(o, p) {
             return Some(at);
         }
         let before = original.relocation_range(o);
@@ -413,105 +416,7 @@ impl<'a, 'data> Comparer<'a, 'data> {
                 return Some(at);
             }
         }
-        None
-    }
-
-    /// What differs between the special-section entries of twins, if anything does.
-    pub fn entry_differences(
-        &mut self,
-        o: ItemId,
-        old: &SpecialEntries,
-        p: ItemId,
-        new: &SpecialEntries,
-    ) -> Option<Reason> {
-        self.entries_differ(old.of(o), new.of(p))
-    }
-
-    /// What differs between two lists of entries, if anything does.
-    pub fn entries_differ(&mut self, old: &[Entry], new: &[Entry]) -> Option<Reason> {
-        let section =
-            |build: &Build<'data>, entry: &Entry| build.object.section(entry.section).name;
-        let differs = |name: &str, detail: String| Reason::SpecialEntryDiffers {
-            section: name.to_owned(),
-            detail,
-        };
-        for (before, after) in old.iter().zip(new) {
-            let name = section(self.patched, after);
-            if section(self.original, before) != name {
-                return Some(differs(name, "an entry was added or removed".to_owned()));
-            }
-            if let Some(detail) = self.entry_difference(before, after) {
-                return Some(differs(name, detail));
-            }
-        }
-        if old.len() == new.len() {
-            return None;
-        }
-        let name = match (old.get(new.len()), new.get(old.len())) {
-            (Some(entry), _) => section(self.original, entry),
-            (_, Some(entry)) => section(self.patched, entry),
-            (None, None) => "",
-        };
-        Some(differs(
-            name,
-            format!("{} entries before, {} now", old.len(), new.len()),
-        ))
-    }
-
-    fn entry_difference(&mut self, before: &Entry, after: &Entry) -> Option<String> {
-        let (original, patched) = (self.original, self.patched);
-        let line = match after.table.line {
-            Line::Word { at } if after.size > at + 2 => at..at + 2,
-            _ => 0..0,
-        };
-        let old = before.bytes(original);
-        let new = after.bytes(patched);
-        if old.len() != new.len() {
-            return Some(format!(
-                "an entry has {} bytes, had {}",
-                new.len(),
-                old.len()
-            ));
-        }
-        let at = (0_u64..)
-            .zip(old.iter().zip(new))
-            .find(|(at, (old, new))| old != new && !line.contains(at));
-        if let Some((at, _)) = at {
-            return Some(format!(
-                "the entry at +{:#x} differs at byte {at}",
-                after.offset
-            ));
-        }
-        let old = before.relocation_range(original);
-        let new = after.relocation_range(patched);
-        if old.len() != new.len() {
-            return Some(format!(
-                "the entry at +{:#x} has other fields",
-                after.offset
-            ));
-        }
-        for (old, new) in old.zip(new) {
-            let at = patched.object.relocations[new].offset - after.offset;
-            let other = original.object.relocations[old].offset - before.offset;
-            if at != other {
-                return Some(format!(
-                    "the entry at +{:#x} has other fields",
-                    after.offset
-                ));
-            }
-            if let Some(reason) = self.relocation_difference(old, new, at) {
-                let what = match reason {
-                    Reason::StringDiffers { old, new, .. } => format!("says {new:?}, said {old:?}"),
-                    Reason::TargetDiffers { old, new, .. } => format!("points to {new}, was {old}"),
-                    Reason::ConstantDiffers { name, .. } => {
-                        format!("refers to code at {name} that differs")
-                    }
-                    _ => "differs".to_owned(),
-                };
-                return Some(format!("the entry at +{:#x} {what}", after.offset));
-            }
-        }
-        None
+        self.differs_behind(o, p).then_some(new_item.size)
     }
 }
 

@@ -10,9 +10,7 @@ use crate::names;
 use crate::object::SectionId;
 use crate::refuse::{Place, Verdicts};
 use crate::report::RefusalCode;
-
-/// The section of code that exception tables lead to; each piece of it ends with a jump back.
-const FIXUP: &str = ".fixup";
+use crate::special_sections::runs_in_place;
 
 /// Assembler code may run on into what stands behind it. Code without a FILE symbol is taken for
 /// assembler code: gas writes none on its own.
@@ -42,11 +40,11 @@ pub fn check_function(comparer: &Comparer<'_, '_>, twin: ItemId, verdicts: &mut 
     }
 }
 
-/// Pieces of fixup code that travel. One may run on into the next when that travels right behind
-/// it: pieces keep their order, and nothing comes between those that need no alignment.
-pub fn check_fixups(patched: &Build<'_>, inclusion: &Inclusion, verdicts: &mut Verdicts) {
+/// Pieces of special code that travel. One may run on into the next when that travels right behind
+/// it, at its distance.
+pub fn check_pieces(patched: &Build<'_>, inclusion: &Inclusion, verdicts: &mut Verdicts) {
     for item in inclusion.items.keys() {
-        if patched.section_name(*item) != FIXUP {
+        if !runs_in_place(patched.section_name(*item)) {
             continue;
         }
         let Some(last) = running_on(patched, *item) else {
@@ -56,8 +54,8 @@ pub fn check_fixups(patched: &Build<'_>, inclusion: &Inclusion, verdicts: &mut V
             patched.items.item(*item).section,
             patched.items.item(*item).end(),
         );
-        let joined = patched.object.section(section).alignment <= 1
-            && next(patched, section, end).is_some_and(|next| inclusion.holds(next));
+        let joined =
+            next(patched, section, end).is_some_and(|next| inclusion.keep_distance(*item, next));
         if !joined {
             verdicts.refuse(
                 RefusalCode::FallsThrough,

@@ -13,14 +13,16 @@ use crate::changes::Changes;
 use crate::compare::{Comparer, shown_target};
 use crate::correlate::is_content;
 use crate::fall_through;
-use crate::items::{Item, ItemId, ItemKind};
-use crate::object::{Relocation, SectionId, SymbolId, SymbolPlace, field_bytes};
+use crate::items::{ItemId, ItemKind};
+use crate::object::{Relocation, SymbolPlace, field_bytes};
 use crate::refuse::{Place, Verdicts};
 use crate::relocation::{Target, is_known, kind_name};
+use crate::replaceable;
 use crate::report::{Reason, RefusalCode};
 use crate::section_class::SectionClass;
+use crate::special_code::is_piece;
 use crate::special_entries::{Entry, SpecialEntries};
-use crate::special_sections::Travel;
+use crate::special_sections::{Travel, runs_in_place};
 
 /// What travels of the patched object.
 #[derive(Debug, Default)]
@@ -29,6 +31,10 @@ pub struct Inclusion {
     pub items: BTreeMap<ItemId, Option<Reason>>,
     /// Special-section entries of included functions.
     pub entries: Vec<Entry>,
+    /// The function that content without identity belongs to, for its references back.
+    pub owners: BTreeMap<ItemId, ItemId>,
+    /// Items of special code that must stay as far apart as they are.
+    pub bound: BTreeSet<(ItemId, ItemId)>,
 }
 
 impl Inclusion {
@@ -36,6 +42,19 @@ impl Inclusion {
     #[must_use]
     pub fn holds(&self, item: ItemId) -> bool {
         self.items.contains_key(&item)
+    }
+
+    /// The function for which something that travels refers to others; itself if it is none's.
+    #[must_use]
+    pub fn source(&self, comparer: &Comparer<'_, '_>, item: ItemId) -> ItemId {
+        let owner = self.owners.get(&item).copied();
+        owner.unwrap_or_else(|| comparer.correlation.patched_root(item))
+    }
+
+    /// Whether two pieces of special code travel as far apart as they are.
+    #[must_use]
+    pub fn keep_distance(&self, one: ItemId, other: ItemId) -> bool {
+        self.bound.contains(&(one, other))
     }
 }
 
@@ -107,7 +126,6 @@ pub fn include(
         verdicts,
         inclusion: Inclusion::default(),
         queue: VecDeque::new(),
-        owners: BTreeMap::new(),
         parts: parts(&comparer.correlation.patched_parent),
         ambiguous: comparer
             .correlation
@@ -121,9 +139,10 @@ pub fn include(
     while let Some(item) = includer.queue.pop_front() {
         includer.follow(item);
     }
+    includer.bind_neighbours();
     let inclusion = includer.inclusion;
-    fall_through::check_fixups(comparer.patched, &inclusion, verdicts);
-    check_functions(comparer, changes, verdicts);
+    fall_through::check_pieces(comparer.patched, &inclusion, verdicts);
+    replaceable::check(comparer, changes, verdicts);
     inclusion
 }
 
@@ -145,8 +164,6 @@ struct Includer<'c, 'a, 'data> {
     verdicts: &'c mut Verdicts,
     inclusion: Inclusion,
     queue: VecDeque<ItemId>,
-    /// The function that content without identity belongs to, for its references back.
-    owners: BTreeMap<ItemId, ItemId>,
     /// The out-of-line parts of each function.
     parts: BTreeMap<ItemId, Vec<ItemId>>,
     /// Variables of which it cannot be told whether they are new, with their candidates.
@@ -259,7 +276,7 @@ impl Includer<'_, '_, '_> {
         let comparer = self.comparer;
         let patched = comparer.patched;
         let root = comparer.correlation.patched_root(item);
-        let source = self.owners.get(&item).copied().unwrap_or(root);
+        let source = self.inclusion.source(comparer, item);
         let end = patched.items.item(item).end();
         for index in patched.relocation_range(item) {
             self.follow_reference(item, source, index, end);
@@ -268,7 +285,8 @@ impl Includer<'_, '_, '_> {
             return;
         }
         let entries = self.patched_entries;
-        for entry in entries.of(item) {
+        self.follow_on(item, source);
+        for entry in entries.of(item).iter().chain(entries.about(item)) {
             if entry.table.travel == Travel::Never {
                 continue;
             }
@@ -282,6 +300,31 @@ impl Includer<'_, '_, '_> {
         for part in self.parts.get(&item).cloned().unwrap_or_default() {
             self.add(part, None);
         }
+    }
+
+    /// Takes along what a piece of special code runs on into, unless that begins a piece of its own.
+    fn follow_on(&mut self, item: ItemId, source: ItemId) {
+        let (patched, entries) = (self.comparer.patched, self.patched_entries);
+        let Some(next) = entries.runs_into(patched, item) else {
+            return;
+        };
+        if is_piece(patched, next) && !entries.is_entered(next) {
+            self.inclusion.owners.entry(next).or_insert(source);
+            self.add(next, None);
+        }
+    }
+
+    /// Pieces of special code that run on into each other stay neighbours.
+    fn bind_neighbours(&mut self) {
+        let (patched, entries) = (self.comparer.patched, self.patched_entries);
+        let inclusion = &self.inclusion;
+        let neighbours: Vec<(ItemId, ItemId)> = inclusion
+            .items
+            .keys()
+            .filter_map(|item| Some((*item, entries.runs_into(patched, *item)?)))
+            .filter(|(_, next)| is_piece(patched, *next) && inclusion.holds(*next))
+            .collect();
+        self.inclusion.bound.extend(neighbours);
     }
 
     /// Follows one reference of something that ends at `end` in its section.
@@ -304,24 +347,42 @@ impl Includer<'_, '_, '_> {
             );
             return;
         }
-        if !is_known(relocation.kind) && patched.is_filled(section, relocation.offset) {
+        let is_short = !is_known(relocation.kind) && patched.is_filled(section, relocation.offset);
+        let piece = target.item().filter(|wanted| is_piece(patched, *wanted));
+        let is_copied = is_piece(patched, item) && !runs_in_place(patched.section_name(item));
+        if is_copied && patched.is_filled(section, relocation.offset) {
+            let what = format!(
+                "replacement code leads to {} without a relocation, and is copied to another \
+                 place; give what it leads to a global symbol in a section of functions",
+                shown_target(patched, target)
+            );
+            self.refuse_at(RefusalCode::UnnamedTarget, item, relocation, &what);
+            return;
+        }
+        if let Some(wanted) = piece.filter(|_| is_short && is_piece(patched, item)) {
+            self.inclusion.bound.insert((item, wanted));
+        } else if is_short {
             let within_family = target
                 .item()
                 .is_some_and(|wanted| comparer.correlation.patched_root(wanted) == source);
+            let distance = if within_family {
+                " at the same distance"
+            } else {
+                ""
+            };
+            let remedy = if is_piece(patched, item) {
+                "give what it leads to no symbol, so that it travels too"
+            } else {
+                "build both trees with -ffunction-sections"
+            };
             let what = format!(
-                "a short jump leads to {}, which does not travel along{}; build both trees with \
-                 -ffunction-sections",
-                shown_target(patched, target),
-                if within_family {
-                    " at the same distance"
-                } else {
-                    ""
-                }
+                "a short jump leads to {}, which does not travel along{distance}; {remedy}",
+                shown_target(patched, target)
             );
             self.refuse_at(RefusalCode::ShortJump, item, relocation, &what);
             return;
         }
-        if !is_known(relocation.kind) {
+        if !is_known(relocation.kind) && !is_short {
             let what = format!(
                 "{} is a relocation that no payload can carry; build without thread-local \
                  storage, dynamic linking and large code models",
@@ -334,7 +395,7 @@ impl Includer<'_, '_, '_> {
         match destination(comparer, self.changes, Some(source), is_call, target) {
             Destination::Travels(wanted) => {
                 if is_content(patched, wanted) || self.changes.constants.contains(&wanted) {
-                    self.owners.entry(wanted).or_insert(source);
+                    self.inclusion.owners.entry(wanted).or_insert(source);
                 }
                 if !self.inclusion.holds(wanted) {
                     self.admit(wanted, item);
@@ -456,125 +517,5 @@ impl Includer<'_, '_, '_> {
         let mut place = Place::of(patched, item);
         place.offset = Some(relocation.offset);
         self.verdicts.refuse(code, place, what);
-    }
-}
-
-/// Refuses functions whose start cannot be replaced by a jump.
-fn check_functions(comparer: &Comparer<'_, '_>, changes: &Changes, verdicts: &mut Verdicts) {
-    let original = comparer.original;
-    let labels = if changes.functions.is_empty() {
-        GlobalLabels(Vec::new())
-    } else {
-        GlobalLabels::new(original)
-    };
-    for root in changes.functions.keys() {
-        let Some(twin) = comparer.correlation.original(*root) else {
-            continue;
-        };
-        let bytes = original.bytes(twin);
-        let needed = xsplice_abi::trampoline::size_needed(bytes);
-        if bytes.len() < needed {
-            verdicts.refuse(
-                RefusalCode::FunctionTooSmall,
-                Place::of(original, twin),
-                &format!(
-                    "the function has {} bytes, and the jump to its replacement takes {needed}; \
-                     change its callers instead",
-                    bytes.len()
-                ),
-            );
-        }
-        if original
-            .symbol(twin)
-            .is_some_and(|symbol| symbol.kind == elf::STT_GNU_IFUNC.0)
-        {
-            verdicts.refuse(
-                RefusalCode::SymbolKindChanged,
-                Place::of(original, twin),
-                "the function that changed chose another one at boot, and the choice stands; \
-                 change the functions that it chooses from",
-            );
-        }
-        entry_labels(original, &labels, twin, verdicts);
-        fall_through::check_function(comparer, twin, verdicts);
-    }
-    for reference in &comparer.original_users.interior {
-        let root = comparer.correlation.original_root(reference.function);
-        let replaced = comparer
-            .correlation
-            .patched(root)
-            .is_some_and(|root| changes.functions.contains_key(&root));
-        let referrer = comparer.correlation.original_root(reference.from);
-        let stays = !comparer
-            .correlation
-            .patched(referrer)
-            .is_some_and(|referrer| changes.functions.contains_key(&referrer));
-        if replaced && stays {
-            let mut place = Place::of(original, reference.from);
-            place.offset = Some(reference.offset);
-            verdicts.refuse(
-                RefusalCode::InteriorReference,
-                place,
-                &format!(
-                    "refers to {}+{:#x}, inside a function that is replaced; what the base holds \
-                     there will no longer run: refer to the function's start",
-                    original.shown(reference.function),
-                    reference.at
-                ),
-            );
-        }
-    }
-}
-
-/// Global labels of one build, by section and offset.
-struct GlobalLabels(Vec<(SectionId, u64, SymbolId)>);
-
-impl GlobalLabels {
-    fn new(build: &Build<'_>) -> GlobalLabels {
-        let mut labels: Vec<_> = (0..)
-            .map(SymbolId)
-            .zip(&build.object.symbols)
-            .filter(|(_, symbol)| !symbol.is_local())
-            .filter_map(|(id, symbol)| match symbol.place {
-                SymbolPlace::Section(section) => Some((section, symbol.value, id)),
-                _ => None,
-            })
-            .collect();
-        labels.sort_unstable();
-        GlobalLabels(labels)
-    }
-
-    /// Labels behind the start of an item and before its end.
-    fn inside(&self, item: &Item) -> &[(SectionId, u64, SymbolId)] {
-        let place = |label: &(SectionId, u64, SymbolId)| (label.0, label.1);
-        let from = self
-            .0
-            .partition_point(|label| place(label) <= (item.section, item.offset));
-        let to = self
-            .0
-            .partition_point(|label| place(label) < (item.section, item.end()));
-        self.0.get(from..to).unwrap_or_default()
-    }
-}
-
-/// Other objects may enter a function by a global label in its interior.
-fn entry_labels(
-    original: &Build<'_>,
-    labels: &GlobalLabels,
-    twin: ItemId,
-    verdicts: &mut Verdicts,
-) {
-    for (_, value, symbol) in labels.inside(original.items.item(twin)) {
-        let mut place = Place::of(original, twin);
-        place.offset = Some(*value);
-        verdicts.refuse(
-            RefusalCode::InteriorEntry,
-            place,
-            &format!(
-                "the changed function has the entry label {} in its interior, which would still \
-                 lead to the old code; make it a function of its own",
-                original.object.symbol(*symbol).name
-            ),
-        );
     }
 }

@@ -13,6 +13,7 @@ use xsplice_abi::Profile;
 
 use crate::object::{ElfObject, SectionId, Symbol, SymbolId, SymbolPlace};
 use crate::section_class::{SectionClass, classify};
+use crate::special_pieces;
 use crate::strings;
 
 /// Index of an item of one object.
@@ -95,6 +96,7 @@ struct Extent {
 
 /// A reference into a section by its section symbol: the target, and which extent or gap it
 /// comes from.
+#[derive(Clone, Copy)]
 pub(crate) struct GapReference {
     /// Target section.
     pub section: SectionId,
@@ -114,7 +116,8 @@ impl Items {
             .map(|section| classify(section, abi))
             .collect();
         let extents = Extents::new(object, &classes);
-        let cuts = crate::relocation::gap_references(object, &classes, &extents);
+        let references = crate::relocation::gap_references(object, &classes, &extents);
+        let cuts = special_pieces::cut(object, &classes, &extents, references);
         let mut items = Items {
             all: Vec::with_capacity(extents.all.len() + extents.all.len() / 2),
             classes,
@@ -465,11 +468,24 @@ impl Extents {
 
     /// Where the extent that holds `offset` begins, else 0.
     pub(crate) fn start_of(&self, section: SectionId, offset: u64) -> u64 {
+        self.holding(section, offset)
+            .map_or(0, |extent| extent.start)
+    }
+
+    /// The extent that holds `offset`.
+    pub(crate) fn holding(&self, section: SectionId, offset: u64) -> Option<Range<u64>> {
         let own = self.of(section);
         let behind = own.partition_point(|extent| extent.offset <= offset);
         own[..behind]
             .last()
             .filter(|extent| offset < extent.end)
-            .map_or(0, |extent| extent.offset)
+            .map(|extent| extent.offset..extent.end)
+    }
+
+    /// The extents of a section, by offset.
+    pub(crate) fn ranges(&self, section: SectionId) -> impl Iterator<Item = Range<u64>> {
+        self.of(section)
+            .iter()
+            .map(|extent| extent.offset..extent.end)
     }
 }

@@ -18,6 +18,7 @@ pub mod debug_sections;
 pub mod definitions;
 pub mod described_size;
 pub mod disassembly;
+mod entry_differences;
 pub mod error;
 pub mod explain;
 pub mod extract;
@@ -43,12 +44,15 @@ pub mod protection;
 pub mod referrers;
 pub mod refuse;
 pub mod relocation;
+pub mod replaceable;
 pub mod report;
 pub mod resolved_fields;
 pub mod ripple;
 pub mod section_class;
 pub mod source_lines;
+pub mod special_code;
 pub mod special_entries;
+mod special_pieces;
 pub mod special_sections;
 pub mod strings;
 pub mod terminal;
@@ -211,10 +215,17 @@ pub fn diff_builds<'data>(
         &correlation,
         &original_users,
         &patched_users,
+        (&original_entries, &patched_entries),
     );
     let mut verdicts = Verdicts::new(name, patched, options);
     let changes = find_changes(
         name,
+        &mut comparer,
+        &original_entries,
+        &patched_entries,
+        &mut verdicts,
+    );
+    special_code::check(
         &mut comparer,
         &original_entries,
         &patched_entries,

@@ -290,8 +290,11 @@ pub(crate) fn gap_references(
             {
                 let from = table
                     .as_ref()
-                    .and_then(|table| table.owner(object, extents, source, relocation))
-                    .unwrap_or((source, start));
+                    .and_then(|table| table.owner(object, classes, extents, source, relocation))
+                    .unwrap_or_else(|| match table {
+                        Some(_) => (source, start),
+                        None => referrer(classes, extents, source, relocation.offset),
+                    });
                 references.push(GapReference {
                     section: target,
                     offset,
@@ -303,6 +306,21 @@ pub(crate) fn gap_references(
     references.sort_unstable_by_key(|one| (one.section, one.offset, one.from));
     references.dedup_by_key(|one| (one.section, one.offset, one.from));
     references
+}
+
+/// What is equal for all references of one function: where it begins. In special code that no
+/// symbol stands for it is not known yet what belongs together, and the place stands for itself.
+fn referrer(
+    classes: &[SectionClass],
+    extents: &Extents,
+    section: SectionId,
+    offset: u64,
+) -> (SectionId, u64) {
+    let is_special = classes[section.0 as usize] == SectionClass::SpecialCode;
+    if is_special && extents.holding(section, offset).is_none() {
+        return (section, offset);
+    }
+    (section, extents.start_of(section, offset))
 }
 
 /// How the fields of a special section are to be read.
@@ -327,6 +345,7 @@ impl TableFields {
     fn owner(
         &self,
         object: &ElfObject<'_>,
+        classes: &[SectionClass],
         extents: &Extents,
         source: SectionId,
         relocation: &Relocation,
@@ -343,7 +362,7 @@ impl TableFields {
             .saturating_add(self.addend(owner))
             .saturating_add(i64::from(self.bias(owner)));
         let offset = u64::try_from(at).ok()?;
-        Some((section, extents.start_of(section, offset)))
+        Some(referrer(classes, extents, section, offset))
     }
 
     /// The addend without the line number in it.

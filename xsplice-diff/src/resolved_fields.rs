@@ -4,6 +4,11 @@
 //! distance is known. But neighbours move between two builds, and do not travel, so such a field
 //! is treated as if it had a relocation. Without this, every function behind an inserted byte
 //! would differ, and a copied one would call into nowhere.
+//!
+//! The same goes for the code beside the functions (`.fixup`): a piece of it that jumps to a tail
+//! that others share has no relocation for it either.
+
+use std::ops::Range;
 
 use iced_x86::{Decoder, DecoderOptions, Instruction, OpKind};
 use object::elf;
@@ -12,6 +17,7 @@ use crate::items::{Item, ItemId, ItemKind, Items};
 use crate::object::{ElfObject, Relocation, SectionId, SymbolId};
 use crate::relocation::Target;
 use crate::section_class::SectionClass;
+use crate::special_sections::runs_in_place;
 
 /// A field that the assembler filled, in terms of the relocation that it stands for.
 #[derive(Clone, Copy, Debug)]
@@ -26,22 +32,26 @@ pub struct ResolvedField {
     pub target: Target,
 }
 
-/// Fields that lead out of their function, by section and offset.
+/// Fields that lead out of their function or piece, by section and offset.
 #[must_use]
 pub fn find(object: &ElfObject<'_>, items: &Items) -> Vec<ResolvedField> {
     let mut fields = Vec::new();
     for (id, section) in object.sections() {
+        let class = items.class_of(id);
+        let is_special = class == SectionClass::SpecialCode;
         let is_code = section.is_executable()
-            && matches!(
-                items.class_of(id),
-                SectionClass::Code | SectionClass::Init | SectionClass::LinkerSet
-            );
+            && (is_special
+                || matches!(
+                    class,
+                    SectionClass::Code | SectionClass::Init | SectionClass::LinkerSet
+                ));
         if !is_code || items.of_section(id).nth(1).is_none() {
             continue;
         }
         for item in items.of_section(id) {
             let place = items.item(item);
-            if matches!(place.kind, ItemKind::Function | ItemKind::Label) {
+            let is_named = matches!(place.kind, ItemKind::Function | ItemKind::Label);
+            if is_named || is_special {
                 fields_of(object, items, place, &mut fields);
             }
         }
@@ -50,16 +60,54 @@ pub fn find(object: &ElfObject<'_>, items: &Items) -> Vec<ResolvedField> {
 }
 
 fn fields_of(object: &ElfObject<'_>, items: &Items, item: &Item, fields: &mut Vec<ResolvedField>) {
-    let data = object.section(item.section).data;
-    let range = usize::try_from(item.offset)
+    let size = object.section(item.section).size;
+    let own = item.offset..item.end();
+    // A replacement that jumps to its own end goes on behind the place that it is copied to.
+    let is_copied = items.class_of(item.section) == SectionClass::SpecialCode
+        && !runs_in_place(object.section(item.section).name);
+    let own_end = item.end();
+    // Nearly all are jumps within the function.
+    let leaves =
+        |target: u64| !own.contains(&target) && target <= size && !(is_copied && target == own_end);
+    walk(object, item.section, own.clone(), leaves, |_, field| {
+        fields.extend(field.and_then(|field| resolve(items, item.section, &field)));
+    });
+}
+
+/// A field without a relocation that holds the distance to another place.
+pub(crate) struct Field {
+    /// Offset in the section, in bytes.
+    offset: u64,
+    /// Of the field.
+    bytes: u64,
+    /// Where the distance counts from: the end of the instruction.
+    next: u64,
+    /// Where it leads, as an offset in the section.
+    pub target: u64,
+    /// Whether the instruction goes there, as opposed to taking the address.
+    is_branch: bool,
+}
+
+/// Decodes a range of a section, and shows every instruction with its field that leads to a place
+/// that is `wanted`, if it has one and the assembler filled it.
+pub(crate) fn walk(
+    object: &ElfObject<'_>,
+    section: SectionId,
+    range: Range<u64>,
+    wanted: impl Fn(u64) -> bool,
+    mut each: impl FnMut(&Instruction, Option<Field>),
+) {
+    let data = object.section(section).data;
+    let code = usize::try_from(range.start)
         .ok()
-        .zip(usize::try_from(item.end()).ok());
-    let Some(code) = range.and_then(|(from, to)| data.get(from..to)) else {
+        .zip(usize::try_from(range.end).ok())
+        .and_then(|(from, to)| data.get(from..to));
+    let Some(code) = code else {
         return;
     };
-    let relocated = object.relocation_range(item.section, item.offset..item.end());
+    let relocated = object.relocation_range(section, range.clone());
     let mut relocated = object.relocations[relocated].iter().peekable();
-    let mut decoder = Decoder::with_ip(64, code, item.offset, DecoderOptions::NONE);
+    let mut decoder = Decoder::with_ip(64, code, range.start, DecoderOptions::NONE);
     let mut instruction = Instruction::default();
     while decoder.can_decode() {
         decoder.decode_out(&mut instruction);
@@ -69,17 +117,16 @@ fn fields_of(object: &ElfObject<'_>, items: &Items, item: &Item, fields: &mut Ve
                 OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64
             );
         let target = if is_branch {
-            instruction.near_branch_target()
-        } else if instruction.is_ip_rel_memory_operand() {
-            instruction.ip_rel_memory_address()
+            Some(instruction.near_branch_target())
         } else {
+            instruction
+                .is_ip_rel_memory_operand()
+                .then(|| instruction.ip_rel_memory_address())
+        };
+        let Some(target) = target.filter(|target| wanted(*target)) else {
+            each(&instruction, None);
             continue;
         };
-        // Nearly all that is left are jumps within the function.
-        let inside = (item.offset..item.end()).contains(&target);
-        if inside || target > object.section(item.section).size {
-            continue;
-        }
         let constants = decoder.get_constant_offsets(&instruction);
         let (at, bytes) = if is_branch {
             (constants.immediate_offset(), constants.immediate_size())
@@ -89,50 +136,40 @@ fn fields_of(object: &ElfObject<'_>, items: &Items, item: &Item, fields: &mut Ve
                 constants.displacement_size(),
             )
         };
-        let field = instruction.ip() + at as u64;
-        while relocated.next_if(|one| one.offset < field).is_some() {}
-        let has_relocation = relocated.peek().is_some_and(|one| one.offset == field);
-        if has_relocation {
-            continue;
-        }
-        fields.extend(resolve(
-            items,
-            item.section,
-            (field, bytes as u64),
-            instruction.next_ip(),
+        let offset = instruction.ip() + at as u64;
+        while relocated.next_if(|one| one.offset < offset).is_some() {}
+        let has_relocation = relocated.peek().is_some_and(|one| one.offset == offset);
+        let field = (!has_relocation).then(|| Field {
+            offset,
+            bytes: bytes as u64,
+            next: instruction.next_ip(),
             target,
             is_branch,
-        ));
+        });
+        each(&instruction, field);
     }
 }
 
-fn resolve(
-    items: &Items,
-    section: SectionId,
-    (field, bytes): (u64, u64),
-    next: u64,
-    target: u64,
-    is_branch: bool,
-) -> Option<ResolvedField> {
-    let kind = match (bytes, is_branch) {
+fn resolve(items: &Items, section: SectionId, field: &Field) -> Option<ResolvedField> {
+    let kind = match (field.bytes, field.is_branch) {
         (4, true) => elf::R_X86_64_PLT32,
         (4, false) => elf::R_X86_64_PC32,
         (2, _) => elf::R_X86_64_PC16,
         (1, _) => elf::R_X86_64_PC8,
         _ => return None,
     };
-    let item: ItemId = items.at(section, target)?;
+    let item: ItemId = items.at(section, field.target)?;
     let place = items.item(item);
-    let bias = i32::try_from(next.checked_sub(field)?).ok()?;
-    let distance = i64::try_from(target).ok()? - i64::from(bias);
+    let bias = i32::try_from(field.next.checked_sub(field.offset)?).ok()?;
+    let distance = i64::try_from(field.target).ok()? - i64::from(bias);
     let start = i64::try_from(place.offset).ok()?;
     // A symbol counts from where it stands; without one, the section's start does.
     let counted_from = place.symbol.map_or(0, |_| start);
     Some(ResolvedField {
         section,
-        bytes,
+        bytes: field.bytes,
         relocation: Relocation {
-            offset: field,
+            offset: field.offset,
             addend: distance - counted_from,
             symbol: place.symbol.unwrap_or(SymbolId(0)),
             kind: kind.0,

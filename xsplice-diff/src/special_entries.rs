@@ -1,11 +1,12 @@
 //! The entries of the special sections of one build, each with the function that owns it.
 
-use foldhash::{HashMap, HashMapExt as _};
+use foldhash::{HashMap, HashMapExt as _, HashSet};
 
 use crate::build::Build;
 use crate::items::{ItemId, ItemKind};
 use crate::object::SectionId;
 use crate::section_class::SectionClass;
+use crate::special_code::{is_piece, reached, runs_into};
 use crate::special_sections::{Table, entry_bytes};
 
 /// An entry.
@@ -26,8 +27,15 @@ pub struct Entry {
 pub struct SpecialEntries {
     /// By the function that owns them, in table order.
     by_owner: HashMap<ItemId, Vec<Entry>>,
+    /// By the piece of special code that they are about, in table order: code that a function's
+    /// entries lead to may have entries itself.
+    by_piece: HashMap<ItemId, Vec<Entry>>,
     /// Those that name no function; whole tables that cannot be cut into entries.
     pub unowned: Vec<Entry>,
+    /// Pieces of special code that an entry, or a function, leads to the start of.
+    entered: HashSet<ItemId>,
+    /// Pieces of special code that are reached from those that are entered.
+    reached: HashSet<ItemId>,
 }
 
 impl SpecialEntries {
@@ -35,8 +43,7 @@ impl SpecialEntries {
     #[must_use]
     pub fn new(build: &Build<'_>, root: impl Fn(ItemId) -> ItemId) -> SpecialEntries {
         let mut entries = SpecialEntries::default();
-        let mut in_special_code = Vec::new();
-        let mut owner_of_code: HashMap<ItemId, ItemId> = HashMap::new();
+        let mut about_pieces: Vec<(ItemId, Entry)> = Vec::new();
         for (section, header) in build.object.sections() {
             let SectionClass::Special(table) = build.items.class_of(section) else {
                 continue;
@@ -64,31 +71,85 @@ impl SpecialEntries {
                 match owner.map(|item| (item, build.items.item(item).kind)) {
                     Some((item, ItemKind::Function | ItemKind::Label)) => {
                         let owner = root(item);
-                        for code in special_code(build, &entry) {
-                            owner_of_code.entry(code).or_insert(owner);
-                        }
+                        entries.entered.extend(entered_by(build, &entry));
                         entries.by_owner.entry(owner).or_default().push(entry);
                     }
-                    Some((item, _)) if build.items.class(item) == SectionClass::SpecialCode => {
-                        in_special_code.push((entry, item));
+                    Some((item, _)) if is_piece(build, item) => about_pieces.push((item, entry)),
+                    _ => {
+                        entries.entered.extend(entered_by(build, &entry));
+                        entries.unowned.push(entry);
                     }
-                    _ => entries.unowned.push(entry),
                 }
             }
         }
-        for (entry, item) in in_special_code {
-            match owner_of_code.get(&item) {
-                Some(owner) => entries.by_owner.entry(*owner).or_default().push(entry),
-                None => entries.unowned.push(entry),
-            }
+        if build.items.classes.contains(&SectionClass::SpecialCode) {
+            entries.reach(build, &about_pieces);
         }
         entries
+    }
+
+    /// Finds what is reached of the special code, and parts the entries that are about it.
+    fn reach(&mut self, build: &Build<'_>, about_pieces: &[(ItemId, Entry)]) {
+        build.each_reference(|source, _, target| {
+            let is_code = matches!(
+                build.items.item(source).kind,
+                ItemKind::Function | ItemKind::Label
+            );
+            let piece = target
+                .item()
+                .filter(|item| is_code && is_piece(build, *item));
+            self.entered.extend(piece);
+        });
+        let mut of_piece: HashMap<ItemId, Vec<Entry>> = HashMap::new();
+        for (piece, entry) in about_pieces {
+            of_piece.entry(*piece).or_default().push(*entry);
+        }
+        let first: Vec<ItemId> = self.entered.iter().copied().collect();
+        for (_, entry) in about_pieces {
+            self.entered.extend(entered_by(build, entry));
+        }
+        let is_entered = |item| self.entered.contains(&item);
+        self.reached = reached(build, first, is_entered, |piece, open| {
+            let own = of_piece.get(&piece).into_iter().flatten();
+            open.extend(own.flat_map(|entry| entered_by(build, entry)));
+        });
+        for (piece, entry) in about_pieces {
+            if self.reached.contains(piece) {
+                self.by_piece.entry(*piece).or_default().push(*entry);
+            } else {
+                self.unowned.push(*entry);
+            }
+        }
     }
 
     /// The entries that belong to a function, in table order.
     #[must_use]
     pub fn of(&self, owner: ItemId) -> &[Entry] {
         self.by_owner.get(&owner).map_or(&[], Vec::as_slice)
+    }
+
+    /// The entries about a piece of special code that somebody reaches, in table order.
+    #[must_use]
+    pub fn about(&self, piece: ItemId) -> &[Entry] {
+        self.by_piece.get(&piece).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether an entry or a function leads to the start of a piece of special code.
+    #[must_use]
+    pub fn is_entered(&self, piece: ItemId) -> bool {
+        self.entered.contains(&piece)
+    }
+
+    /// Whether a piece of special code is reached from an entry or a function.
+    #[must_use]
+    pub fn is_reached(&self, piece: ItemId) -> bool {
+        self.reached.contains(&piece)
+    }
+
+    /// What a piece of special code runs on into.
+    #[must_use]
+    pub fn runs_into(&self, build: &Build<'_>, piece: ItemId) -> Option<ItemId> {
+        runs_into(build, piece, |next| self.is_entered(next))
     }
 }
 
@@ -122,9 +183,12 @@ fn owner(build: &Build<'_>, entry: &Entry) -> Option<ItemId> {
     build.targets[index].item()
 }
 
-fn special_code(build: &Build<'_>, entry: &Entry) -> impl Iterator<Item = ItemId> {
+/// The pieces of special code that an entry leads to.
+fn entered_by(build: &Build<'_>, entry: &Entry) -> impl Iterator<Item = ItemId> {
+    let owner = entry.offset.saturating_add(entry.table.owner);
     entry
         .relocation_range(build)
+        .filter(move |index| build.object.relocations[*index].offset != owner)
         .filter_map(|index| build.targets[index].item())
-        .filter(|item| build.items.class(*item) == SectionClass::SpecialCode)
+        .filter(|item| is_piece(build, *item))
 }

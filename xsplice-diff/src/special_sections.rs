@@ -131,6 +131,13 @@ pub fn is_special_code(name: &str) -> bool {
     matches!(name, ".fixup" | ".altinstr_replacement" | ".altinstr_aux")
 }
 
+/// Whether the code of such a section runs where it stands. Replacements are copied to the place
+/// that they replace, each by itself.
+#[must_use]
+pub fn runs_in_place(name: &str) -> bool {
+    matches!(name, ".fixup" | ".altinstr_aux")
+}
+
 /// Size of an entry of a special section in bytes, so that entries tile it: from `sh_entsize`,
 /// from the spacing of the relocations, or from the table. `None`: no size does.
 #[must_use]

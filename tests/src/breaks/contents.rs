@@ -1,10 +1,12 @@
 //! Breaks of hooks and special sections.
 
 use xsplice_abi::errno::Errno;
-use xsplice_abi::section::{ALT_CALL_SITES, ALTINSTRUCTIONS, BUG_FRAMES, EX_TABLE};
-use xsplice_link::verify::CheckKind::{Hooks, LoaderRules, Tables, TrialLoad};
+use xsplice_abi::section::{
+    ALT_CALL_SITES, ALTINSTR_REPLACEMENT, ALTINSTRUCTIONS, BUG_FRAMES, EX_TABLE,
+};
+use xsplice_link::verify::CheckKind::{Branches, Hooks, LoaderRules, Sites, Tables, TrialLoad};
 
-use super::{Break, broken};
+use super::{Break, Unseen, broken};
 use crate::edit::{Edit, header, rela};
 
 const INVAL: Errno = Errno::EINVAL;
@@ -15,6 +17,11 @@ const POINTER_BYTES: u8 = 8;
 const FAR: [u8; 3] = [0, 0, 1];
 /// Offset of the length of the replacement in an entry of `.altinstructions`.
 const REPLACEMENT_BYTES_AT: usize = 11;
+
+/// `jmp` to 126 bytes before itself.
+const SHORT_JUMP_FAR_BACK: [u8; 2] = [0xeb, 0x80];
+/// What an alternative of nothing leaves for the boot code to fill.
+const NOPS: [[u8; 3]; 2] = [[0x90, 0x90, 0x90], [0x0f, 0x1f, 0x00]];
 
 /// The first hook section.
 fn hook(e: &Edit) -> Option<usize> {
@@ -180,4 +187,36 @@ pub(super) const TABLES: &[Break] = &[
         TrialLoad,
         INVAL,
     ),
+];
+
+pub(super) const UNSEEN: &[Unseen] = &[
+    Unseen {
+        name: "a jump out of its section",
+        change: |e| {
+            // A place of these would not be what it is for.
+            let is_free =
+                e.section(ALT_CALL_SITES).is_none() && e.section(ALTINSTRUCTIONS).is_none();
+            is_free.then_some(())?;
+            let code = e.code()?;
+            let is_number = |at| e.relocation_at(code, at).is_none();
+            is_number(0).then_some(())?;
+            is_number(1).then_some(())?;
+            e.put_content(code, 0, &SHORT_JUMP_FAR_BACK)
+        },
+        check: Branches,
+    },
+    Unseen {
+        name: "an alternative without its entry",
+        change: |e| {
+            let table = e.section(ALTINSTRUCTIONS)?;
+            let (code, at) = e.leads_to(e.relocation_at(table, 0)?)?;
+            let place = e.content(code)?.get(at..)?;
+            NOPS.iter()
+                .any(|nops| place.starts_with(nops))
+                .then_some(())?;
+            e.rename(ALTINSTRUCTIONS, &ALTINSTRUCTIONS.to_uppercase())?;
+            e.rename(ALTINSTR_REPLACEMENT, &ALTINSTR_REPLACEMENT.to_uppercase())
+        },
+        check: Sites,
+    },
 ];

@@ -4,7 +4,9 @@
 //! rules run on it; then everything that only the base can tell is checked: names, addresses,
 //! sizes, bytes. One line a check, with the error number that the loader would return.
 
+mod branches;
 mod identity;
+mod lost_sites;
 mod outlook;
 mod records;
 mod sites;
@@ -66,6 +68,8 @@ pub enum CheckKind {
     NameClashes,
     /// Each relocation fits wherever the loader may place the payload.
     Relocations,
+    /// What has no relocation and counts from its own place leads to its own section.
+    Branches,
     /// Hooks are functions of the payload, as many as allowed.
     Hooks,
     /// Table entries lie in the payload.
@@ -220,6 +224,7 @@ pub fn verify(payload: NamedFile<'_>, against: Against<'_>) -> Result<Verificati
             identity::check(&subject, &mut checks);
             records::check(&subject, &mut checks);
             symbols::check(&subject, &mut checks);
+            branches::check(&subject, &mut checks);
             tables::check(&subject, &mut checks);
             sites::check(&subject, &mut checks);
             Some(Outlook::new(&subject))
@@ -349,6 +354,7 @@ impl CheckKind {
             CheckKind::UndefinedSymbols => "undefined-symbols",
             CheckKind::NameClashes => "name-clashes",
             CheckKind::Relocations => "relocations",
+            CheckKind::Branches => "branches",
             CheckKind::Hooks => "hooks",
             CheckKind::Tables => "tables",
             CheckKind::Sites => "sites",

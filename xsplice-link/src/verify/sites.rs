@@ -1,8 +1,8 @@
 //! Places that the boot code would rewrite: each must have its table entry, or the payload's copy
 //! of the code stays as it was compiled while the base's is rewritten.
 //!
-//! A lost entry shows in two ways. Replacement code that no entry names has lost its alternative.
-//! And a call through a pointer that the base reaches by alternative calls alone is one that has
+//! A lost entry shows in three ways. Replacement code that no entry names has lost its alternative.
+//! So have NOPs that the base's function has for one (`lost_sites.rs`). And a call through a pointer that the base reaches by alternative calls alone is one that has
 //! lost its entry: what the boot code does with such a pointer afterwards is the base's affair.
 
 use std::collections::{BTreeSet, HashSet};
@@ -11,6 +11,7 @@ use object::elf;
 use xsplice_abi::section::{ALT_CALL_SITES, ALTINSTR_REPLACEMENT, ALTINSTRUCTIONS};
 use xsplice_runtime::view::{Place, SectionId, Symbol};
 
+use super::lost_sites;
 use super::tables::points_at;
 use super::{Check, CheckKind, Lines, Subject};
 use crate::base::{Base, Lookup, QualifiedName};
@@ -27,10 +28,15 @@ pub(super) fn check(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
     let mut lines = Lines::new(checks, CheckKind::Sites);
     let replacements = orphans(subject, &mut lines);
     let calls = calls(subject, &mut lines);
-    if replacements + calls != 0 {
-        lines.pass(format!(
-            "{replacements} alternatives and {calls} alternative calls have their entries"
-        ));
+    let fewer = lost_sites::check(subject, &mut lines);
+    if replacements + calls + fewer.len() != 0 {
+        let mut message =
+            format!("{replacements} alternatives and {calls} alternative calls have their entries");
+        for one in fewer {
+            message.push_str("; ");
+            message.push_str(&one);
+        }
+        lines.pass(message);
     }
 }
 
@@ -96,7 +102,7 @@ pub(super) fn replacement_bytes(
 }
 
 /// Tables of this name and the offset of each whole entry.
-fn entries<'a>(
+pub(super) fn entries<'a>(
     subject: &'a Subject<'_, '_, '_>,
     name: &'static str,
 ) -> impl Iterator<Item = (&'a TableFacts<'a>, u64)> {
