@@ -12,7 +12,7 @@ use object::elf;
 use xsplice_abi::Profile;
 
 use crate::object::{ElfObject, SectionId, Symbol, SymbolId, SymbolPlace};
-use crate::section_class::{SectionClass, classify};
+use crate::section_class::{SectionClass, classify_all};
 use crate::strings;
 
 /// Index of an item of one object.
@@ -108,11 +108,7 @@ impl Items {
     /// Cuts `object` into items.
     #[must_use]
     pub fn new(object: &ElfObject<'_>, abi: &Profile) -> Items {
-        let classes: Vec<SectionClass> = object
-            .sections
-            .iter()
-            .map(|section| classify(section, abi))
-            .collect();
+        let classes = classify_all(object, abi);
         let extents = Extents::new(object, &classes);
         let cuts = crate::relocation::gap_references(object, &classes, &extents);
         let mut items = Items {

@@ -220,7 +220,8 @@ fn labels(lines: &mut Vec<String>, functions: &[Function<'_>]) {
     let noise: Vec<_> = labelled(|reason| matches!(reason, Reason::LooksLikeLineNumbers)).collect();
     if !noise.is_empty() {
         lines.push(format!(
-            "{} may differ in line numbers alone, which needs <code>-g</code> to prove: {}",
+            "{} may differ in line numbers alone, which needs <code>-g</code> and a function that is \
+             known to report to prove: {}",
             count(noise.len(), "function"),
             names(noise.iter().map(|f| f.change.name.as_str()))
         ));

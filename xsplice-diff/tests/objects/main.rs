@@ -5,5 +5,6 @@ mod compiler;
 mod layouts;
 mod lines;
 mod mutation;
+mod sections;
 mod special;
 mod traps;
