@@ -101,3 +101,18 @@ impl Below {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::build_id::BuildId;
+
+    #[test]
+    fn an_id_is_read_with_and_without_the_prefix_of_linkers() {
+        let id = BuildId::from_argument("abcd").expect("two bytes");
+        assert_eq!(BuildId::from_argument("0xABcd").expect("two bytes"), id);
+        for text in ["0x", "0xabc", "0x0xab"] {
+            let error = BuildId::from_argument(text).expect_err("is no id");
+            assert!(error.to_string().contains("two digits a byte"), "{error}");
+        }
+    }
+}
