@@ -31,8 +31,8 @@ pub struct Description {
     /// Whether FILE symbols carry the directory, as Xen's build makes them.
     #[serde(default)]
     pub file_symbols: FileSymbols,
-    /// The case for which the opposite comes out: a case that shows that something is refused,
-    /// or is no change, has one.
+    /// The case for which the opposite comes out, or something else: every case has one, or is
+    /// one, and a case that shows that something is refused, or is no change, has one of its own.
     #[serde(default)]
     pub twin: Option<String>,
     /// Flags of the linker that makes the base; absent when the case ends at the differ.
@@ -54,22 +54,24 @@ pub struct Description {
     /// text of its line table.
     pub premise: BTreeMap<String, Vec<String>>,
     /// Other compiler lines for which the same must come out, apart from the premise: whole
-    /// lines, or the name of a set of them (see [`lines`]).
+    /// lines, or the name of a set of them, and flags that each gets besides (see [`lines`]).
     #[serde(default)]
     pub matrix: Vec<String>,
 }
 
-/// The compiler lines that a word of a matrix stands for.
+/// The compiler lines that an entry of a matrix stands for: itself, or those of the set that its
+/// first word names, each with the flags behind it.
 ///
 /// # Errors
 /// When a set has no such name.
-pub fn lines(word: &str) -> Result<Vec<String>> {
+pub fn lines(entry: &str) -> Result<Vec<String>> {
     const SECTIONS: &str = "-ffunction-sections -fdata-sections";
     const PIC: &str = "-fpic -fvisibility=hidden -mno-red-zone";
     const KERNEL: &str = "-mcmodel=kernel -fno-pic -fno-pie -mno-red-zone";
-    let Some(set) = word.strip_prefix('@') else {
-        return Ok(vec![word.to_owned()]);
+    let Some(set) = entry.strip_prefix('@') else {
+        return Ok(vec![entry.to_owned()]);
     };
+    let (set, flags) = set.split_once(' ').unwrap_or((set, ""));
     let mut lines = Vec::new();
     for compiler in ["gcc", "clang"] {
         let optimised = [
@@ -87,11 +89,23 @@ pub fn lines(word: &str) -> Result<Vec<String>> {
             format!("{compiler} -O2 {PIC} {SECTIONS} -g"),
             format!("{compiler} -O2 {KERNEL} -gdwarf-4"),
         ];
+        // Another level, another model of addresses, another compiler: few lines that differ much.
+        let spread = match compiler {
+            "gcc" => [&optimised[1], &optimised[3]],
+            _ => [&optimised[0], &plain[1]],
+        };
         match set {
             "any" => lines.extend(optimised.into_iter().chain(plain)),
+            "spread" => lines.extend(spread.into_iter().cloned()),
             "optimised" => lines.extend(optimised),
             "debug" => lines.extend(debug),
-            _ => bail!("{word}: no such set of compiler lines"),
+            _ => bail!("{entry}: no such set of compiler lines"),
+        }
+    }
+    if !flags.is_empty() {
+        for line in &mut lines {
+            line.push(' ');
+            line.push_str(flags);
         }
     }
     Ok(lines)
@@ -109,7 +123,7 @@ pub enum FileSymbols {
 }
 
 /// The claim in a form that can be checked. What is absent is not claimed.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {
     /// Exit status.

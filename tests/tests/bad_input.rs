@@ -142,7 +142,7 @@ fn an_object_for_another_machine_is_named() {
 
 #[test]
 fn an_object_of_32_bits_is_named() {
-    spoiled("patched/f.o", &["64"], |folder| {
+    spoiled("patched/f.o", &["64", "--ignore-object"], |folder| {
         fs::write(folder.join("f.c"), "int f(int x) { return x; }\n").unwrap();
         compiler::compile(
             folder,
@@ -152,6 +152,61 @@ fn an_object_of_32_bits_is_named() {
         )
         .unwrap();
     });
+}
+
+/// Puts an object of 32 bits into each of the two trees, compiled from these sources.
+fn with_start_objects(folder: &Path, original: &str, patched: &str) {
+    for (side, source) in [("original", original), ("patched", patched)] {
+        fs::write(folder.join("start.c"), source).unwrap();
+        let object = folder.join(side).join("start.o");
+        compiler::compile(folder, "start.c", &object, "gcc -m32 -O2 -fno-pic").unwrap();
+    }
+}
+
+#[test]
+fn an_object_of_32_bits_that_differs_is_refused_beside_the_others() {
+    let scratch = good();
+    with_start_objects(
+        scratch.path(),
+        "int start(int x) { return x + 1; }\n",
+        "int start(int x) { return x + 3; }\n",
+    );
+    let before = listing(scratch.path());
+    let run = build_with(scratch.path(), &["--json", "-"]);
+    assert_eq!(run.status, Some(2), "{run:?}");
+    let report: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let refusals = report["refusals"].as_array().unwrap();
+    assert_eq!(refusals.len(), 1, "{run:?}");
+    assert_eq!(refusals[0]["code"], "foreign-object");
+    assert_eq!(refusals[0]["object"], "start.o");
+    assert!(run.stderr.contains("--ignore-object 'start.o'"), "{run:?}");
+    // The function that changed besides is told all the same.
+    assert_eq!(report["functions"].as_array().unwrap().len(), 1, "{run:?}");
+    assert_eq!(listing(scratch.path()), before);
+}
+
+#[test]
+fn an_object_of_32_bits_that_is_left_out_or_the_same_is_in_nobodys_way() {
+    let source = "int start(int x) { return x + 1; }\n";
+    let scratch = good();
+    with_start_objects(scratch.path(), source, source);
+    assert_eq!(build(scratch.path()).status, Some(0));
+
+    let scratch = good();
+    with_start_objects(scratch.path(), source, &source.replace('1', "3"));
+    let run = build_with(scratch.path(), &["--ignore-object", "start.o"]);
+    assert_eq!(run.status, Some(0), "{run:?}");
+}
+
+#[test]
+fn an_object_of_32_bits_that_is_new_is_refused() {
+    let source = "int start(int x) { return x + 1; }\n";
+    let scratch = good();
+    with_start_objects(scratch.path(), source, source);
+    fs::remove_file(scratch.path().join("original/start.o")).unwrap();
+    let run = build(scratch.path());
+    assert_eq!(run.status, Some(2), "{run:?}");
+    assert!(run.stderr.contains("[foreign-object]"), "{run:?}");
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use xsplice_diff::report::Verdict;
 use xsplice_diff::{
-    DiffError, ObjectDiff, Options, diff_objects, drop_whole, take_whole, weak_names,
+    DiffError, ObjectDiff, Options, diff_objects, drop_whole, refuse_foreign, take_whole,
+    weak_names,
 };
 
 use crate::inputs::{Bytes, Input};
@@ -147,7 +148,27 @@ pub fn compare<'data>(
     }
 }
 
+/// An object that is not for x86-64 stands in the way as a refusal, beside all others.
 fn compare_one<'data>(input: &'data Input, options: &Options) -> Result<Outcome<'data>, DiffError> {
+    compare_readable(input, options).or_else(|error| {
+        let foreign = match &input.bytes {
+            _ if !error.is_foreign() => None,
+            Bytes::Both { original, patched } => {
+                refuse_foreign(&input.name, Some(original), patched)
+            }
+            Bytes::Added { patched } => refuse_foreign(&input.name, None, patched),
+            Bytes::Removed { .. } => None,
+        };
+        foreign
+            .map(|diff| Outcome::Diff(Box::new(diff)))
+            .ok_or(error)
+    })
+}
+
+fn compare_readable<'data>(
+    input: &'data Input,
+    options: &Options,
+) -> Result<Outcome<'data>, DiffError> {
     let diff = match &input.bytes {
         Bytes::Both { original, patched } if original[..] == patched[..] => {
             return Ok(Outcome::Equal);

@@ -201,7 +201,7 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
     } else {
         tell(
             arguments,
-            "no functional change: there is nothing to patch\n",
+            &story::no_change(&report, &comparison.diffs, detail(arguments)),
         );
         ExitStatus::NoChange
     };
@@ -518,8 +518,13 @@ fn list_errors(arguments: &Arguments, errors: Vec<xsplice_diff::DiffError>) -> a
             } else {
                 tree.clone()
             };
+            let ignore = if error.is_foreign() {
+                format!(", or leave it out with --ignore-object '{}'", error.object)
+            } else {
+                String::new()
+            };
             error.object = path.display().to_string();
-            error.to_string()
+            format!("{error}{ignore}")
         })
         .collect();
     anyhow::anyhow!(lines.join("\nxsplice-build: "))

@@ -106,14 +106,40 @@ fn object(text: &mut String, diff: &ObjectDiff<'_>, detail: Detail) {
         let _ = writeln!(text, "  accepted {}: {}", accepted.what, accepted.message);
     }
     if detail >= Detail::Verbose {
-        for ignored in &diff.ignored {
-            let _ = writeln!(
-                text,
-                "  {DIM}ignored  {}: {}{DIM:#}",
-                ignored.name, ignored.why
-            );
+        ignored_in(text, diff);
+    }
+}
+
+fn ignored_in(text: &mut String, diff: &ObjectDiff<'_>) {
+    for ignored in &diff.ignored {
+        let _ = writeln!(
+            text,
+            "  {DIM}ignored  {}: {}{DIM:#}",
+            ignored.name, ignored.why
+        );
+    }
+}
+
+/// That nothing changed, and every difference that was taken for nothing: whoever expected a
+/// change looks for it there.
+#[must_use]
+pub fn no_change(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Detail) -> String {
+    let mut text = String::new();
+    // With more detail they were listed before.
+    if detail < Detail::Verbose {
+        for name in &report.inputs.ignored_objects {
+            let _ = writeln!(text, "  {name}: left out (--ignore-object)");
+        }
+        for diff in diffs.iter().filter(|diff| !diff.ignored.is_empty()) {
+            let _ = writeln!(text, "\n{BOLD}{}{BOLD:#}", diff.object);
+            ignored_in(&mut text, diff);
+        }
+        if !text.is_empty() {
+            text.push('\n');
         }
     }
+    text.push_str("no functional change: there is nothing to patch\n");
+    text
 }
 
 fn function_line(text: &mut String, function: &FunctionChange) {

@@ -7,10 +7,11 @@ use crate::build_stamp;
 use crate::compare::Comparer;
 use crate::constructors::only_called_at_start;
 use crate::correlate::is_content;
+use crate::filler::{self, is_padding};
 use crate::items::{ItemId, ItemKind};
 use crate::kept_place;
 use crate::line_numbers::{self, Difference, LineTables};
-use crate::loose::{self, is_padding};
+use crate::loose;
 use crate::names;
 use crate::refuse::{Place, Verdicts};
 use crate::report::{Ignored, Reason, RefusalCode};
@@ -213,7 +214,9 @@ impl Lines {
                 "differs in line numbers alone; the line tables of both objects prove every one"
                     .to_owned(),
             ),
-            Difference::ProvenLineNumbers => Judgement::Nothing,
+            Difference::LineNumbersOrValues if relocations_agree() => {
+                Judgement::Label(Reason::LooksLikeLineNumbers)
+            }
             Difference::LooksLikeLineNumbers(shifts) if relocations_agree() => {
                 if verdicts.accepts_line_numbers(patched.name(p)) {
                     let shifts: Vec<String> = shifts.iter().map(ToString::to_string).collect();
@@ -226,7 +229,10 @@ impl Lines {
                 }
             }
             Difference::Displacements => Judgement::Label(Reason::LayoutOnly { types: Vec::new() }),
-            Difference::LooksLikeLineNumbers(_) | Difference::Other => Judgement::Nothing,
+            Difference::ProvenLineNumbers
+            | Difference::LooksLikeLineNumbers(_)
+            | Difference::LineNumbersOrValues
+            | Difference::Other => Judgement::Nothing,
         }
     }
 }
@@ -260,7 +266,7 @@ pub fn first_offset(reasons: &[Reason]) -> u64 {
 fn new_item(comparer: &Comparer<'_, '_>, item: ItemId, verdicts: &mut Verdicts) {
     let patched = comparer.patched;
     let kind = patched.items.item(item).kind;
-    if kind == ItemKind::Gap && is_padding(patched, item) {
+    if filler::is_left_by_alignment(patched, item) {
         return;
     }
     let (code, problem) = match patched.items.class(item) {
@@ -278,7 +284,7 @@ fn new_item(comparer: &Comparer<'_, '_>, item: ItemId, verdicts: &mut Verdicts) 
             RefusalCode::ThreadLocal,
             "thread-local storage cannot be added to a running image; use an ordinary variable",
         ),
-        SectionClass::Code | SectionClass::Data if kind == ItemKind::Gap => (
+        SectionClass::Code | SectionClass::Data | SectionClass::Bss if kind == ItemKind::Gap => (
             RefusalCode::ChangedSection,
             "contents that no symbol stands for are new; give them a symbol with a size",
         ),
@@ -338,7 +344,9 @@ fn datum(
     let resized = reasons
         .iter()
         .any(|reason| matches!(reason, Reason::SizeDiffers { .. }));
-    if kind == ItemKind::Gap && is_padding(patched, item) && is_padding(comparer.original, twin) {
+    let is_room =
+        kind == ItemKind::Gap && is_padding(patched, item) && is_padding(comparer.original, twin);
+    if is_room && filler::is_same_room(comparer, twin, item) {
         return;
     }
     let (code, problem) = match patched.items.class(item) {
@@ -363,6 +371,11 @@ fn datum(
             RefusalCode::ChangedAssembly,
             "code that no symbol stands for changed; give it a symbol with .type and .size in \
              both trees",
+        ),
+        _ if is_room => (
+            RefusalCode::ChangedSection,
+            "room that no symbol stands for has another size, and the base keeps what it has; \
+             leave it, and give the new room a name and a size of its own",
         ),
         _ if kind == ItemKind::Gap => (
             RefusalCode::ChangedSection,
@@ -433,7 +446,7 @@ fn removed_items(
         }
         let kind = original.items.item(item).kind;
         let class = original.items.class(item);
-        if kind == ItemKind::Gap && is_padding(original, item) {
+        if filler::is_left_by_alignment(original, item) {
             continue;
         }
         let why = match (class, kind) {
@@ -446,7 +459,7 @@ fn removed_items(
                 );
                 continue;
             }
-            (_, ItemKind::Gap) => {
+            (_, ItemKind::Gap) if !is_padding(original, item) => {
                 if matches!(class, SectionClass::Code | SectionClass::Data) {
                     verdicts.refuse_acceptable(
                         RefusalCode::ChangedSection,

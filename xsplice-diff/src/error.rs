@@ -25,6 +25,16 @@ pub enum Side {
 }
 
 impl DiffError {
+    /// Whether the file is a whole object, and one that is not for x86-64: trees hold such for
+    /// code that starts a machine.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        matches!(
+            self.problem,
+            ObjectProblem::WrongClass | ObjectProblem::WrongMachine(_)
+        )
+    }
+
     /// The same error, of the original.
     #[must_use]
     pub fn in_original(self) -> DiffError {

@@ -12,7 +12,7 @@ use object::elf;
 use xsplice_abi::Profile;
 
 use crate::object::{ElfObject, SectionId, Symbol, SymbolId, SymbolPlace};
-use crate::section_class::{SectionClass, classify};
+use crate::section_class::{SectionClass, classify_all};
 use crate::special_pieces;
 use crate::strings;
 
@@ -110,11 +110,7 @@ impl Items {
     /// Cuts `object` into items.
     #[must_use]
     pub fn new(object: &ElfObject<'_>, abi: &Profile) -> Items {
-        let classes: Vec<SectionClass> = object
-            .sections
-            .iter()
-            .map(|section| classify(section, abi))
-            .collect();
+        let classes = classify_all(object, abi);
         let extents = Extents::new(object, &classes);
         let references = crate::relocation::gap_references(object, &classes, &extents);
         let cuts = special_pieces::cut(object, &classes, &extents, references);

@@ -23,6 +23,7 @@ pub mod error;
 pub mod explain;
 pub mod extract;
 pub mod fall_through;
+pub mod filler;
 pub mod function_code;
 pub mod html;
 pub mod include;
@@ -80,7 +81,9 @@ use items::{ItemId, ItemKind};
 use layouts::Seen;
 use object::ElfObject;
 use refuse::Verdicts;
-use report::{DataChange, FunctionChange, Ignored, Reason, SpecialSection, Status};
+use report::{
+    DataChange, FunctionChange, Ignored, Reason, Refusal, RefusalCode, SpecialSection, Status,
+};
 use special_entries::SpecialEntries;
 use toolchain::{Toolchain, Toolchains};
 use types::read::TypeSections;
@@ -151,6 +154,42 @@ pub fn drop_whole(
         refusals: diff.refusals,
         accepted: diff.accepted,
         unsettled_names: diff.unsettled_names,
+        ..ObjectDiff::unchanged(name)
+    })
+}
+
+/// Refuses an object that differs between the trees and is not for x86-64 in either: what its
+/// change means cannot be told. `None`: it is one for x86-64, or is damaged, in a tree that has it.
+#[must_use]
+pub fn refuse_foreign(
+    name: &str,
+    original: Option<&[u8]>,
+    patched: &[u8],
+) -> Option<ObjectDiff<'static>> {
+    let is_foreign =
+        |bytes| ElfObject::parse(name, bytes).is_err_and(|error: DiffError| error.is_foreign());
+    if !is_foreign(patched) || !original.is_none_or(is_foreign) {
+        return None;
+    }
+    let what = if original.is_some() {
+        "differs between the trees"
+    } else {
+        "is new"
+    };
+    let message = format!(
+        "{name}: {what}, and is not for x86-64, so that nothing can tell what its change means; \
+         if the running system does without the change, leave the object out with \
+         --ignore-object '{name}'"
+    );
+    Some(ObjectDiff {
+        refusals: vec![Refusal {
+            code: RefusalCode::ForeignObject,
+            object: name.to_owned(),
+            section: None,
+            symbol: None,
+            offset: None,
+            message,
+        }],
         ..ObjectDiff::unchanged(name)
     })
 }

@@ -21,6 +21,9 @@ pub enum Difference {
     ProvenLineNumbers,
     /// Immediates that look like line numbers, not all of them proven; all of them.
     LooksLikeLineNumbers(Vec<Shift>),
+    /// Immediates that are the numbers of their lines, given to functions of which nobody knows
+    /// that they report: `set_limit("queue", 4)` on line 4.
+    LineNumbersOrValues,
     /// Displacements of memory operands.
     Displacements,
     /// Anything else.
@@ -132,7 +135,13 @@ pub fn classify(
     let same_length = old.len() == new.len();
     match (both_ended, shifts.len(), displacements) {
         (false, _, _) => Difference::Other,
-        (true, lines @ 1.., 0) if same_length && proven == lines => Difference::ProvenLineNumbers,
+        (true, lines @ 1.., 0) if same_length && proven == lines => {
+            if all_report {
+                Difference::ProvenLineNumbers
+            } else {
+                Difference::LineNumbersOrValues
+            }
+        }
         (true, 1.., 0) if same_length && shift_is_one && all_report => {
             Difference::LooksLikeLineNumbers(shifts)
         }

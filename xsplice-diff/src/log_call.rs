@@ -61,7 +61,8 @@ const TEXT_BYTES_MAX: usize = 4096;
 /// How sure it is that a call takes line numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Likeness {
-    /// It is given some text beside the number: enough when line tables name that line.
+    /// It is given some text beside the number, which is no more than a hint: so is a function
+    /// that sets a limit by its name.
     GivenText,
     /// Its name says so, or a source file's name stands before the number.
     Reports,

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::build::Build;
 use crate::compare::Comparer;
 use crate::correlate::is_content;
+use crate::filler::is_filler;
 use crate::items::ItemId;
 use crate::object::SymbolPlace;
 use crate::refuse::{Place, Verdicts};
@@ -22,7 +23,7 @@ pub fn check(comparer: &mut Comparer<'_, '_>, verdicts: &mut Verdicts) {
             if is_content(build, item)
                 && build.items.class(item) == SectionClass::Rodata
                 && users.is_unused(item)
-                && !is_padding(build, item)
+                && !is_filler(build, item)
             {
                 let name = build.section_name(item).to_owned();
                 by_name.entry(name).or_default().push(item);
@@ -94,56 +95,48 @@ fn note_target(build: &Build<'_>, symbol: crate::object::SymbolId) -> String {
     }
 }
 
-/// Whether an item is what assemblers and linkers fill gaps with: zeros, and in code NOPs and
-/// breakpoints.
-#[must_use]
-pub fn is_padding(build: &Build<'_>, item: ItemId) -> bool {
-    let bytes = build.bytes(item);
-    if !build.relocation_range(item).is_empty() {
-        return false;
-    }
-    if bytes.iter().all(|byte| *byte == 0) {
-        return true;
-    }
-    let section = build.object.section(build.items.item(item).section);
-    if !section.is_executable() {
-        return false;
-    }
-    let mut decoder = iced_x86::Decoder::new(64, bytes, iced_x86::DecoderOptions::NONE);
-    let mut instruction = iced_x86::Instruction::default();
-    while decoder.can_decode() {
-        decoder.decode_out(&mut instruction);
-        let filler = matches!(
-            instruction.mnemonic(),
-            iced_x86::Mnemonic::Nop | iced_x86::Mnemonic::Int3
-        );
-        // gas pads long gaps with `xchg %ax,%ax` and `data16 cs nopw`; both decode as NOPs.
-        if !filler {
-            return false;
-        }
-    }
-    true
-}
-
-/// Common symbols get their room from the linker, which has long given it.
+/// Common symbols get their room from the linker, which has long given it: no more of it than it
+/// was asked for, and on an address no more even than that.
 pub fn common_symbols(comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
-    let commons = |build: &Build<'_>| -> BTreeMap<String, u64> {
+    /// Size and alignment in bytes.
+    struct Asked {
+        size: u64,
+        alignment: u64,
+    }
+    let commons = |build: &Build<'_>| -> BTreeMap<String, Asked> {
         build
             .object
             .symbols
             .iter()
             .filter(|symbol| symbol.place == SymbolPlace::Common)
-            .map(|symbol| (symbol.name.to_owned(), symbol.size))
+            .map(|symbol| {
+                let asked = Asked {
+                    size: symbol.size,
+                    alignment: symbol.value,
+                };
+                (symbol.name.to_owned(), asked)
+            })
             .collect()
     };
     let old = commons(comparer.original);
-    for (name, size) in commons(comparer.patched) {
-        if old.get(&name) != Some(&size) {
+    for (name, new) in commons(comparer.patched) {
+        let old = old.get(&name);
+        if old.is_none_or(|old| old.size != new.size) {
             verdicts.refuse_acceptable(
                 RefusalCode::CommonSymbol,
                 Place::symbol(&name),
                 "a common symbol is new or has another size; compile both trees with \
                  -fno-common",
+            );
+        } else if let Some(old) = old.filter(|old| old.alignment < new.alignment) {
+            verdicts.refuse_acceptable(
+                RefusalCode::CommonSymbol,
+                Place::symbol(&name),
+                &format!(
+                    "a common symbol asks for an alignment of {} bytes now, and the base gave it \
+                     {}; give what needs the alignment another name",
+                    new.alignment, old.alignment
+                ),
             );
         }
     }

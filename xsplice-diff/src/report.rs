@@ -383,4 +383,6 @@ pub enum RefusalCode {
     AmbiguousTarget,
     /// The two objects were built for different machines or with different code models.
     ObjectsDiffer,
+    /// An object that is not for x86-64 differs between the trees.
+    ForeignObject,
 }

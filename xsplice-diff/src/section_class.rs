@@ -1,9 +1,11 @@
 //! What a section is for, decided by its name and flags. Everything else asks here, so that a
 //! section that nobody has thought of has one fallback: ordinary data whose changes are refused.
 
+use std::collections::BTreeSet;
+
 use xsplice_abi::{Profile, section};
 
-use crate::object::Section;
+use crate::object::{ElfObject, Section, Symbol, SymbolPlace};
 use crate::special_sections::{self, Table};
 
 /// What a section is for.
@@ -82,9 +84,10 @@ const LINKER_SETS: [&str; 29] = [
     ".builtin_fw",
 ];
 
-const INIT: [&str; 8] = [
+const INIT: [&str; 9] = [
     ".init",
     ".exit",
+    ".exitcall",
     ".cpuinit",
     ".meminit",
     ".devinit",
@@ -93,6 +96,9 @@ const INIT: [&str; 8] = [
     ".ref",
 ];
 
+/// What the linker scripts of Xen and Linux throw away, with all that is called so and more.
+const DISCARDED: &str = ".discard";
+
 const PER_CPU: [&str; 4] = [
     ".data.percpu",
     ".bss.percpu",
@@ -100,9 +106,46 @@ const PER_CPU: [&str; 4] = [
     ".bss..percpu",
 ];
 
-/// What the section is for under `abi`.
+/// What each section of an object is for under `abi`. One of a name that linkers discard is
+/// ordinary data or code when something refers to it: a linker that discarded it would stop.
 #[must_use]
-pub fn classify(section: &Section<'_>, abi: &Profile) -> SectionClass {
+pub fn classify_all(object: &ElfObject<'_>, abi: &Profile) -> Vec<SectionClass> {
+    let mut classes: Vec<SectionClass> = object
+        .sections
+        .iter()
+        .map(|section| classify(section, abi))
+        .collect();
+    let is_doubtful =
+        |section: &Section<'_>| section.is_allocated() && is_or_below(section.name, DISCARDED);
+    if !object.sections.iter().any(is_doubtful) {
+        return classes;
+    }
+    let doubtful = |symbol: &Symbol<'_>| match symbol.place {
+        SymbolPlace::Section(id) => is_doubtful(object.section(id)).then_some(id),
+        _ => None,
+    };
+    let mut live = BTreeSet::new();
+    for (id, section) in object.sections() {
+        let is_loaded = !matches!(classes[id.0 as usize], SectionClass::Ignored(_));
+        if !is_loaded && !is_doubtful(section) {
+            continue;
+        }
+        let targets = object
+            .relocations_of(id)
+            .iter()
+            .filter_map(|relocation| doubtful(object.symbol(relocation.symbol)));
+        live.extend(targets.filter(|target| *target != id));
+    }
+    let globals = object.symbols.iter().filter(|symbol| !symbol.is_local());
+    live.extend(globals.filter_map(doubtful));
+    for id in live {
+        classes[id.0 as usize] = classify_loaded(object.section(id), abi);
+    }
+    classes
+}
+
+/// What the section is for under `abi`, by itself.
+fn classify(section: &Section<'_>, abi: &Profile) -> SectionClass {
     let name = section.name;
     if !section.is_allocated() {
         return SectionClass::Ignored(if name.starts_with(".debug") || name == ".gdb_index" {
@@ -114,9 +157,15 @@ pub fn classify(section: &Section<'_>, abi: &Profile) -> SectionClass {
     if section.is_thread_local() {
         return SectionClass::ThreadLocal;
     }
-    if let Some(why) = noise(name) {
+    if let Some(why) = noise(section) {
         return SectionClass::Ignored(why);
     }
+    classify_loaded(section, abi)
+}
+
+/// The same, for a section that is part of the image.
+fn classify_loaded(section: &Section<'_>, abi: &Profile) -> SectionClass {
+    let name = section.name;
     if let Some(class) = hook(name, abi) {
         return class;
     }
@@ -126,20 +175,20 @@ pub fn classify(section: &Section<'_>, abi: &Profile) -> SectionClass {
     if special_sections::is_special_code(name) {
         return SectionClass::SpecialCode;
     }
-    let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| begins_with(name, prefix));
+    let is_below = |names: &[&str]| names.iter().any(|one| is_or_below(name, one));
     if section.is_mergeable() && !section.is_writable() && section.relocations.is_empty() {
         SectionClass::Content
-    } else if starts(&PER_CPU) {
+    } else if is_below(&PER_CPU) {
         SectionClass::PerCpu
     } else if LINKER_SETS.iter().any(|set| is_in_set(name, set)) || is_c_identifier(name) {
         SectionClass::LinkerSet
-    } else if starts(&INIT) {
+    } else if is_below(&INIT) {
         SectionClass::Init
     } else if section.is_executable() {
         SectionClass::Code
     } else if section.is_nobits() {
         SectionClass::Bss
-    } else if section.is_writable() && !name.starts_with(".data.rel.ro") {
+    } else if section.is_writable() && !is_or_below(name, ".data.rel.ro") {
         SectionClass::Data
     } else {
         SectionClass::Rodata
@@ -154,6 +203,15 @@ pub fn begins_with(name: &str, prefix: &str) -> bool {
     let facing = prefix.len().checked_sub(1);
     let may = facing.is_none_or(|at| name.as_bytes().get(at) == last);
     may && name.starts_with(prefix)
+}
+
+/// Whether a section is called `whole`, or so and more behind a dot: `.note.Xen` belongs to
+/// `.note`, and `.notebook` does not.
+fn is_or_below(name: &str, whole: &str) -> bool {
+    begins_with(name, whole)
+        && name
+            .strip_prefix(whole)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// Whether a section belongs to a set: `.data.vpci` and `.data.vpci.7` do to `.data.vpci`, and
@@ -178,12 +236,16 @@ fn is_c_identifier(name: &str) -> bool {
 /// Whether a section is a note about the image, as opposed to one about the object that holds it.
 #[must_use]
 pub fn is_noted(section: &Section<'_>) -> bool {
-    section.is_allocated()
-        && section.name.starts_with(".note")
+    is_note(section)
         && !matches!(
             section.name,
             ".note.gnu.property" | ".note.gnu.build-id" | ".note.GNU-stack" | ".note.ABI-tag"
         )
+}
+
+/// Notes are loaded to be read: what can be written is a variable of that name.
+fn is_note(section: &Section<'_>) -> bool {
+    section.is_allocated() && !section.is_writable() && is_or_below(section.name, ".note")
 }
 
 /// Whether a section of this name is where compilers put a variable of this name on their own, or
@@ -231,17 +293,34 @@ pub fn is_usual(section: &str, symbol: &str) -> bool {
             rest.strip_prefix(hint)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         });
-        rest == symbol || is_hint || rest.starts_with("str") || rest.starts_with("cst")
+        // Strings and constants that are merged: `.rodata.str1.8`, `.rodata.cst16`.
+        let is_merged = ["str", "cst"].iter().any(|kind| {
+            rest.strip_prefix(kind)
+                .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        });
+        rest == symbol || is_hint || is_merged
     })
 }
 
-fn noise(name: &str) -> Option<&'static str> {
-    if name == ".eh_frame" || name == ".sframe" || begins_with(name, ".orc_") {
-        Some("unwind information, which payloads do not carry")
-    } else if begins_with(name, ".note") {
-        Some("a note")
-    } else if begins_with(name, ".discard") {
+/// What a loaded section is that plays no part in what runs. Nobody writes to such: a writable one
+/// holds variables, whatever its name.
+fn noise(section: &Section<'_>) -> Option<&'static str> {
+    /// Tables of Linux's unwinder.
+    const ORC: [&str; 4] = [
+        ".orc_unwind",
+        ".orc_unwind_ip",
+        ".orc_lookup",
+        ".orc_header",
+    ];
+    let name = section.name;
+    if is_or_below(name, DISCARDED) {
         Some("discarded by the linker")
+    } else if section.is_writable() || section.is_executable() {
+        None
+    } else if name == ".eh_frame" || name == ".sframe" || ORC.contains(&name) {
+        Some("unwind information, which payloads do not carry")
+    } else if is_note(section) {
+        Some("a note")
     } else if name == ".modinfo" || name == ".comment" || name == ".llvm_addrsig" {
         Some("not loaded")
     } else {

@@ -13,8 +13,8 @@ use iced_x86::{Decoder, DecoderOptions, Instruction};
 
 use crate::build::Build;
 use crate::compare::Comparer;
+use crate::filler::is_padding;
 use crate::items::{ItemId, ItemKind};
-use crate::loose::is_padding;
 use crate::refuse::{Place, Verdicts};
 use crate::report::RefusalCode;
 use crate::section_class::SectionClass;

@@ -11,7 +11,7 @@ use crate::section_class::begins_with;
 /// A kind of special section.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Table {
-    /// Its name, or the start of it.
+    /// Its name.
     pub name: Name,
     /// Size of an entry in bytes where neither `sh_entsize` nor the spacing of the owner fields
     /// tells; 0: the section is one entry.
@@ -34,8 +34,8 @@ pub struct Table {
 pub enum Name {
     /// By its whole name.
     Exact(&'static str),
-    /// By the start of its name.
-    Prefix(&'static str),
+    /// By the start of its name, with a number behind it.
+    Numbered(&'static str),
 }
 
 /// How line numbers are hidden in an entry.
@@ -92,7 +92,7 @@ pub static TABLES: [Table; 19] = [
     Table {
         line: Line::TopBits,
         origin: Origin::Entry,
-        ..table(Name::Prefix(".bug_frames."), 8, 2)
+        ..table(Name::Numbered(".bug_frames."), 8, 2)
     },
     table(Name::Exact(".ex_table"), 8, 2),
     table(Name::Exact(".ex_table.pre"), 8, 2),
@@ -121,7 +121,12 @@ pub static TABLES: [Table; 19] = [
 pub fn table_for(name: &str) -> Option<&'static Table> {
     TABLES.iter().find(|table| match table.name {
         Name::Exact(exact) => name == exact,
-        Name::Prefix(prefix) => begins_with(name, prefix),
+        Name::Numbered(prefix) => {
+            begins_with(name, prefix)
+                && name.strip_prefix(prefix).is_some_and(|rest| {
+                    !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit())
+                })
+        }
     })
 }
 

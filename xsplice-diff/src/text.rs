@@ -50,7 +50,8 @@ pub fn render(diff: &ObjectDiff<'_>, detail: Detail, out: &mut String) {
             format_args!("accepted ({}): {}", accepted.what, accepted.message),
         );
     }
-    if detail == Detail::Everything {
+    // Whoever expected a change looks for it among what was ignored.
+    if detail == Detail::Everything || diff.verdict() == Verdict::Unchanged {
         for ignored in &diff.ignored {
             line(
                 out,

@@ -40,9 +40,9 @@ impl fmt::Display for Reason {
             Reason::NewGlobal => out.write_str("new, and other objects may refer to it"),
             Reason::NewObject => out.write_str("the whole object is new"),
             Reason::Hook { section } => write!(out, "{section} refers to it"),
-            Reason::LooksLikeLineNumbers => out.write_str(
-                "looks like line numbers only, but without debug information that is not proven",
-            ),
+            Reason::LooksLikeLineNumbers => {
+                out.write_str("looks like line numbers only, but that is not proven")
+            },
             Reason::LooksLikeBuildStamp => out
                 .write_str("looks like a date, time or build number that every build writes anew"),
             Reason::LayoutOnly { types } if types.is_empty() => {

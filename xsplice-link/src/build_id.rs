@@ -6,7 +6,7 @@ use object::LittleEndian;
 use object::elf::{self, FileHeader64};
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
 use xsplice_abi::note;
-use zerocopy::IntoBytes as _;
+use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use crate::error::LinkError;
 
@@ -45,7 +45,8 @@ impl BuildId {
     ///
     /// # Errors
     /// [`LinkError::NotElf`] or [`LinkError::Malformed`] for a file that cannot be read,
-    /// [`LinkError::NoBuildId`] for one without an id.
+    /// [`LinkError::NoBuildId`] for one without an id, [`LinkError::BuildIdLength`] for one with
+    /// an id that is too long.
     pub fn of_image(path: &str, data: &[u8]) -> Result<BuildId, LinkError> {
         let malformed = |source| LinkError::Malformed {
             path: path.to_owned(),
@@ -65,12 +66,14 @@ impl BuildId {
         }
         let sections = header.sections(LE, data).map_err(malformed)?;
         let mut other = None;
+        let mut unusable = None;
         for section in sections.iter() {
             if section.sh_type(LE) != elf::SHT_NOTE {
                 continue;
             }
             let bytes = section.data(LE, data).map_err(malformed)?;
             let Some(id) = find_build_id(bytes) else {
+                unusable = unusable.or_else(|| unusable_length(bytes));
                 continue;
             };
             let name = sections.section_name(LE, section).map_err(malformed)?;
@@ -84,14 +87,17 @@ impl BuildId {
                 if segment.p_type(LE) == elf::PT_NOTE {
                     let bytes = segment.data(LE, data).unwrap_or_default();
                     other = other.or_else(|| find_build_id(bytes));
+                    unusable = unusable.or_else(|| unusable_length(bytes));
                 }
             }
         }
-        other
-            .map(|id| BuildId(id.to_vec()))
-            .ok_or_else(|| LinkError::NoBuildId {
-                path: path.to_owned(),
-            })
+        other.map(|id| BuildId(id.to_vec())).ok_or_else(|| {
+            let path = path.to_owned();
+            match unusable {
+                Some(id_bytes) => LinkError::BuildIdLength { path, id_bytes },
+                None => LinkError::NoBuildId { path },
+            }
+        })
     }
 
     /// The raw bytes.
@@ -125,27 +131,46 @@ impl fmt::Debug for BuildId {
 }
 
 /// The id in the first GNU build-id note of a note section.
-fn find_build_id(mut notes: &[u8]) -> Option<&[u8]> {
-    loop {
-        if let Some(id) = note::build_id(notes) {
-            return Some(id);
-        }
-        let word = |at: usize| {
-            let bytes = notes.get(at..at + 4)?.try_into().ok()?;
-            usize::try_from(u32::from_le_bytes(bytes)).ok()
-        };
-        let name_bytes = word(0)?.checked_next_multiple_of(4)?;
-        let description_bytes = word(4)?.checked_next_multiple_of(4)?;
-        let next = 12usize
-            .checked_add(name_bytes)?
-            .checked_add(description_bytes)?;
-        notes = notes.get(next..)?;
-    }
+fn find_build_id(notes: &[u8]) -> Option<&[u8]> {
+    each_note(notes).find_map(note::build_id)
+}
+
+/// The length in bytes of the id in the first note that is a GNU build-id by its owner and kind,
+/// and none by its length.
+fn unusable_length(notes: &[u8]) -> Option<u32> {
+    each_note(notes).find_map(|one| {
+        let (header, _) = note::Header::read_from_prefix(one).ok()?;
+        let is_build_id = header.kind.get() == note::TYPE_BUILD_ID
+            && header.name_bytes.get() == 4
+            && header.owner == note::OWNER_GNU;
+        let id_bytes = header.description_bytes.get();
+        let is_usable =
+            usize::try_from(id_bytes).is_ok_and(|it| note::Header::build_id(it).is_some());
+        (is_build_id && !is_usable).then_some(id_bytes)
+    })
+}
+
+/// What is left of a note section from each of its notes on.
+fn each_note(notes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::successors(Some(notes), |notes| behind_first(notes))
+}
+
+fn behind_first(notes: &[u8]) -> Option<&[u8]> {
+    let word = |at: usize| {
+        let bytes = notes.get(at..at + 4)?.try_into().ok()?;
+        usize::try_from(u32::from_le_bytes(bytes)).ok()
+    };
+    let name_bytes = word(0)?.checked_next_multiple_of(4)?;
+    let description_bytes = word(4)?.checked_next_multiple_of(4)?;
+    let next = 12usize
+        .checked_add(name_bytes)?
+        .checked_add(description_bytes)?;
+    notes.get(next..)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{BuildId, find_build_id};
+    use super::{BuildId, find_build_id, unusable_length};
 
     #[test]
     fn hexadecimal_of_either_case_is_read_and_printed_in_lower_case() {
@@ -180,5 +205,19 @@ mod tests {
             assert_eq!(note.len() % 4, 0);
             assert_eq!(find_build_id(&note), Some(id.as_bytes()));
         }
+    }
+
+    #[test]
+    fn an_id_that_is_too_long_is_told_from_none() {
+        let mut note = vec![4, 0, 0, 0, 65, 0, 0, 0, 3, 0, 0, 0];
+        note.extend_from_slice(b"GNU\0");
+        note.extend_from_slice(&[7; 68]);
+        assert_eq!(find_build_id(&note), None);
+        assert_eq!(unusable_length(&note), Some(65));
+        // Another kind of note, and an id of a legal length.
+        note[8] = 5;
+        assert_eq!(unusable_length(&note), None);
+        let id = BuildId::new(&[7; 64]).expect("a legal length");
+        assert_eq!(unusable_length(&id.to_note()), None);
     }
 }

@@ -60,7 +60,8 @@ pub enum Rank {
     Zero,
 }
 
-/// Prefixes of sections that a linked image keeps no room for and a payload no use.
+/// Prefixes of sections that a linked image keeps no room for and a payload no use. What can be
+/// written or run is no such section, whatever its name.
 const DROPPED: [&str; 6] = [
     ".eh_frame",
     ".note.",
@@ -75,7 +76,9 @@ const DROPPED: [&str; 6] = [
 pub fn classify(piece: &Section<'_>, abi: &'static Profile) -> Fate {
     let name = piece.name.as_str();
     let has = |flag: elf::SectionFlags| piece.flags & flag.0 != 0;
-    if !has(elf::SHF_ALLOC) || DROPPED.iter().any(|prefix| name.starts_with(prefix)) {
+    let is_live = has(elf::SHF_WRITE) || has(elf::SHF_EXECINSTR);
+    let is_dropped = !is_live && DROPPED.iter().any(|prefix| name.starts_with(prefix));
+    if !has(elf::SHF_ALLOC) || is_dropped {
         return Fate::Dropped;
     }
     if let Some(own) = name.strip_prefix(abi.prefix) {
@@ -332,6 +335,11 @@ mod tests {
             );
         }
         assert_eq!(classify(&piece(".rodata", 1, 0), &XSPLICE), Fate::Dropped);
+        // A variable is never left out in silence, whatever its section is called.
+        for name in [".discardable", ".discard.state", ".commentary"] {
+            let fate = classify(&piece(name, 1, WA), &XSPLICE);
+            assert_eq!(refusal(&fate), Some(RefusalCode::ForeignSection), "{name}");
+        }
     }
 
     #[test]

@@ -10,6 +10,12 @@ use crate::mapped::MappedFile;
 use crate::options::{Below, StacksOn};
 use crate::read;
 
+/// The id that digits say, with or without the `0x` that linkers ask for.
+fn from_digits(text: &str) -> Option<BuildId> {
+    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    BuildId::from_hex(digits.unwrap_or(text))
+}
+
 impl BuildId {
     /// Reads an option's value: hexadecimal digits, or a file that carries a build-id. A file
     /// whose name looks like an id is given as `./NAME`.
@@ -17,7 +23,7 @@ impl BuildId {
     /// # Errors
     /// [`LinkError::NoSuchId`] when it is neither; [`LinkError`] when the file cannot be read.
     pub fn from_argument(text: &str) -> Result<BuildId, LinkError> {
-        if let Some(id) = BuildId::from_hex(text) {
+        if let Some(id) = from_digits(text) {
             return Ok(id);
         }
         let path = Path::new(text);
@@ -41,7 +47,7 @@ impl StacksOn {
         if id == *base.build_id() {
             return Ok(StacksOn::Base);
         }
-        if BuildId::from_hex(text).is_some() {
+        if from_digits(text).is_some() {
             return Ok(StacksOn::Id(id));
         }
         let file = MappedFile::open(Path::new(text))?;
@@ -93,5 +99,20 @@ impl Below {
             replaced,
             exports,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::build_id::BuildId;
+
+    #[test]
+    fn an_id_is_read_with_and_without_the_prefix_of_linkers() {
+        let id = BuildId::from_argument("abcd").expect("two bytes");
+        assert_eq!(BuildId::from_argument("0xABcd").expect("two bytes"), id);
+        for text in ["0x", "0xabc", "0x0xab"] {
+            let error = BuildId::from_argument(text).expect_err("is no id");
+            assert!(error.to_string().contains("two digits a byte"), "{error}");
+        }
     }
 }

@@ -63,6 +63,17 @@ pub enum LinkError {
         /// The file.
         path: String,
     },
+    /// A GNU build-id note with an id of a length that no payload can name.
+    #[error(
+        "{path}: has a build-id of {id_bytes} bytes, and loaders take 1 to 64; link it with \
+         --build-id=sha1"
+    )]
+    BuildIdLength {
+        /// The file.
+        path: String,
+        /// How long its id is.
+        id_bytes: u32,
+    },
     /// A table of the base is not a whole number of entries.
     #[error(
         "{path}: its table {table} of {size_bytes} bytes does not hold entries of {entry_bytes} \
@@ -87,7 +98,9 @@ pub enum LinkError {
         name: String,
     },
     /// An option that should name a build-id.
-    #[error("{text}: is neither a build-id in hexadecimal nor a file")]
+    #[error(
+        "{text}: is neither a build-id (1 to 64 bytes in hexadecimal, two digits a byte) nor a file"
+    )]
     NoSuchId {
         /// What was given.
         text: String,

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 
 use object::elf;
 use xsplice_abi::Profile;
-use xsplice_abi::relocation::{ABS64, PC32};
+use xsplice_abi::relocation::{ABS32S, ABS64, PC32};
 use xsplice_diff::extract::{self, Extract};
 
 use crate::error::{Refusal, RefusalCode};
 use crate::got::{self, Access};
-use crate::layout::{Content, Layout, Memory, OutSection, OutSymbol, Relocation, Section};
+use crate::layout::{Content, Layout, Memory, OutSection, OutSymbol, Place, Relocation, Section};
 use crate::merge::{Placement, Spot};
 use crate::resolve::{Reach, Resolver};
 
@@ -113,6 +113,19 @@ fn carry(
         ));
     }
     let target = resolver.target(extract_index, relocation.symbol, layout)?;
+    let is_own = matches!(layout.symbols[target.symbol.0].place, Place::Section(..));
+    if kind == ABS32S.number && is_own && !resolver.is_base_in_top_window() {
+        return Err(refused(
+            RefusalCode::UnknownRelocation,
+            format!(
+                "{} of an address in the payload, which 32 bits cannot hold so far from {}; compile \
+                 position-independent code (-fpic or -fpie), or link the image at the top of the \
+                 address space, for which -mcmodel=kernel is",
+                type_name(kind),
+                resolver.base_path()
+            ),
+        ));
+    }
     let offset = start + relocation.offset;
     if !is_got {
         layout.sections[out.0].relocations.push(Relocation {
@@ -203,7 +216,7 @@ impl Slots {
             kind: crate::layout::Kind::Section,
             visibility: crate::layout::Visibility::Private,
             size_bytes: 0,
-            place: crate::layout::Place::Section(slots, 0),
+            place: Place::Section(slots, 0),
         });
         for used in self.uses {
             let slot = i64::try_from(offsets[&used.target]).expect("slots are counted in usize");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Correlation, is_content, starts};
 use crate::build::Build;
+use crate::filler::is_filler;
 use crate::items::{ItemId, ItemKind};
 use crate::names;
 
@@ -197,9 +198,17 @@ pub(super) fn pair_cold_parts(
     }
 }
 
-/// What no symbol stands for, and is no content: by section, and in order within it.
+/// Why a gap is there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Left {
+    ByAlignment,
+    OnPurpose,
+}
+
+/// What no symbol stands for, and is no content: by section, and in order within it. What
+/// alignment leaves comes and goes, so that it has an order of its own.
 pub(super) fn pair_gaps(original: &Build<'_>, patched: &Build<'_>, correlation: &mut Correlation) {
-    let mut groups: BTreeMap<(&str, usize), Group> = BTreeMap::new();
+    let mut groups: BTreeMap<(&str, usize, Left), Group> = BTreeMap::new();
     for (build, is_original) in [(original, true), (patched, false)] {
         let mut occurrences: BTreeMap<&str, usize> = BTreeMap::new();
         for (section, header) in build.object.sections() {
@@ -211,13 +220,20 @@ pub(super) fn pair_gaps(original: &Build<'_>, patched: &Build<'_>, correlation: 
                 continue;
             }
             let occurrence = occurrences.entry(header.name).or_insert(0);
-            let group = groups.entry((header.name, *occurrence)).or_default();
-            *occurrence += 1;
-            if is_original {
-                group.original = gaps;
-            } else {
-                group.patched = gaps;
+            for gap in gaps {
+                let left = if is_filler(build, gap) {
+                    Left::ByAlignment
+                } else {
+                    Left::OnPurpose
+                };
+                let group = groups.entry((header.name, *occurrence, left)).or_default();
+                if is_original {
+                    group.original.push(gap);
+                } else {
+                    group.patched.push(gap);
+                }
             }
+            *occurrence += 1;
         }
     }
     for mut group in groups.into_values() {

@@ -170,7 +170,8 @@ fn labels(lines: &mut Vec<String>, findings: &Findings<'_>) {
     let noise = labelled(|reason| matches!(reason, Reason::LooksLikeLineNumbers));
     if !noise.is_empty() {
         lines.push(format!(
-            "{} may differ in line numbers alone, which needs <code>-g</code> to prove: {}",
+            "{} may differ in line numbers alone, which needs <code>-g</code> and a function that is \
+             known to report to prove: {}",
             count(noise.len(), "function"),
             names(noise.iter().copied())
         ));

@@ -6,5 +6,6 @@ mod layouts;
 mod lines;
 mod mutation;
 mod reading;
+mod sections;
 mod special;
 mod traps;
