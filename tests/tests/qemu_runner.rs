@@ -56,7 +56,7 @@ fn a_kernel_that_is_done_says_so_and_has_counted_no_wrong_result() {
 fn a_kernel_that_should_trust_what_is_no_certificate_does_not_boot() {
     let folder = tempfile::tempdir().unwrap();
     let certificate = folder.path().join("cert.pem");
-    std::fs::write(&certificate, "-----BEGIN CERTIFICATE-----\n").unwrap();
+    fs::write(&certificate, "-----BEGIN CERTIFICATE-----\n").unwrap();
     let mut machine = machine(&folder, "exit_after_ms=500", Duration::from_secs(60));
     machine.certificate = Some(certificate);
     let mut running = machine.boot().unwrap();

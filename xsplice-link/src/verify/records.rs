@@ -9,6 +9,7 @@ use xsplice_abi::errno::Errno;
 use xsplice_abi::limits::EXPECT_BYTES_MAX;
 use xsplice_abi::profile::{ZeroNewAddr, ZeroOldAddr};
 use xsplice_abi::trampoline;
+use xsplice_runtime::deny::Named;
 use xsplice_runtime::view::Section;
 
 use super::{Check, CheckKind, Lines, Subject};
@@ -393,8 +394,9 @@ fn denied(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
         let overlaps = |range: &Range<u64>| start < range.end && range.start < end;
         if denied.iter().any(overlaps) {
             let name = record.name.unwrap_or("?");
-            let place = match subject.base.describe(start) {
-                Some((found, 0)) if found.qualified().to_string() == name => String::new(),
+            // The address too where the name is another function's.
+            let place = match subject.base.named(name) {
+                Named::Once { address, .. } if address == start => String::new(),
                 _ => format!(" (at {start:#x})"),
             };
             lines.fail(
