@@ -484,7 +484,7 @@ fn two_cpus_and_an_action_after_one_that_may_be_late_with_two_preemptions() {
     Scene::new(2, 2).late_at(2).bounded(2).search();
 }
 
-/// One preemption more is hours.
+/// With one preemption more it goes on for more than five minutes.
 #[test]
 fn three_cpus_and_one_action_that_switch_where_they_wait() {
     Scene::new(3, 1).bounded(0).search();
