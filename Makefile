@@ -1,5 +1,6 @@
 # Options: make TARGET OPTION=value
 #   CPUS      virtual CPUs of the demo kernel
+#   CERT      certificate of whoever must have signed payloads, for `make kernel`
 #   PREFIX    where `make install` puts the commands
 #   FACTOR    multiplies every time limit of the runs in QEMU and every time budget of `make bench`,
 #             for slow machines
@@ -9,6 +10,7 @@
 CPUS    ?= 4
 PREFIX  ?= /usr/local
 FACTOR  ?= 1
+CERT    ?=
 MINUTES ?= 10
 RUNS    ?= 2000000
 SEED    ?= 1
@@ -49,7 +51,8 @@ demo: packages ## build a kernel twice, make payloads, patch the running kernel 
 .PHONY: kernel
 kernel: packages ## boot the example kernel and leave it running
 	$(CARGO) build --release
-	$(CARGO) run --release --quiet -p xsplice-tests --bin demo -- --cpus $(CPUS) --keep-running
+	$(CARGO) run --release --quiet -p xsplice-tests --bin demo -- --cpus $(CPUS) --keep-running \
+		$(if $(CERT),--cert $(CERT))
 
 .PHONY: test
 test: test-packages ## run all tests

@@ -15,6 +15,7 @@ pub mod action;
 pub mod channel;
 pub mod check;
 pub mod cpu;
+pub mod deny;
 pub mod directory;
 mod dump;
 pub mod elf;
@@ -39,6 +40,8 @@ pub mod special;
 pub mod stack;
 pub mod symbols;
 pub mod trampoline;
+#[cfg(feature = "rsa")]
+pub mod trusted_key;
 pub mod view;
 
 pub use runtime::{Base, Bug, Policy, Privilege, Runtime, SetupError};

@@ -80,7 +80,7 @@ pub struct Surroundings<'a, 'base, P> {
     pub platform: &'a P,
     /// What runs.
     pub base: &'a Base<'base>,
-    /// Addresses of functions that may not be replaced.
+    /// Addresses of text that may not be replaced.
     pub denied: &'a [Range<u64>],
     /// Who knows the trusted keys.
     pub verifier: Option<&'base dyn Verifier>,

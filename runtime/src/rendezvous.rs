@@ -140,7 +140,7 @@ impl Rendezvous {
     }
 
     fn has_joined(&self, cpu: CpuId, generation: Generation) -> bool {
-        self.words.load(Cell::Joined(cpu), Ordering::Acquire) == u64::from(generation)
+        self.words.load(Cell::Joined(cpu), Ordering::Relaxed) == u64::from(generation)
     }
 
     fn why_busy(&self) -> Busy {
@@ -155,7 +155,7 @@ impl Rendezvous {
         }
         let mut inside = CpuSet::EMPTY;
         for cpu in Rendezvous::all() {
-            let gone = self.words.load(Cell::Gone(cpu), Ordering::Acquire);
+            let gone = self.words.load(Cell::Gone(cpu), Ordering::Relaxed);
             if self.has_joined(cpu, join.generation) && gone != u64::from(join.generation) {
                 inside.insert(cpu);
             }
@@ -193,7 +193,7 @@ impl Rendezvous {
     pub fn inside(&self, generation: Generation, online: &CpuSet) -> CpuSet {
         let mut inside = CpuSet::EMPTY;
         for cpu in online.iter() {
-            let gone = self.words.load(Cell::Gone(cpu), Ordering::Acquire);
+            let gone = self.words.load(Cell::Gone(cpu), Ordering::Relaxed);
             if self.has_joined(cpu, generation) && gone != u64::from(generation) {
                 inside.insert(cpu);
             }

@@ -14,6 +14,7 @@ use xsplice_abi::limits::TIMEOUT_DEFAULT_NS;
 
 use crate::action;
 use crate::cpu::{CpuId, CpuSet};
+use crate::deny::{Denied, DenyError};
 use crate::directory::Directory;
 use crate::hooks;
 use crate::load::Surroundings;
@@ -24,7 +25,7 @@ use crate::rendezvous::{Busy, Claim, Quiesced, Rendezvous};
 use crate::shadow::Shadows;
 use crate::signature::Verifier;
 use crate::stack::{Stack, Work};
-use crate::symbols::{Lookup, Symbols};
+use crate::symbols::Symbols;
 
 /// What the runtime has to know of the image that runs.
 #[derive(Debug)]
@@ -40,10 +41,9 @@ pub struct Base<'base> {
 /// What the operator of this kernel decides.
 #[derive(Clone, Copy, Default)]
 pub struct Policy<'base> {
-    /// Functions of the base, as its symbol table names them (locals `file#name`), that no
-    /// payload may replace: those that never return, the NMI and machine-check paths, the
-    /// patcher.
-    pub deny: &'base [&'base str],
+    /// Text of the base that no payload may replace: functions that never return, the NMI and
+    /// machine-check paths, the patcher. [`crate::deny::parse`] reads a list of it.
+    pub deny: &'base [Denied<'base>],
     /// With a verifier, every payload must carry a signature that it accepts.
     pub verifier: Option<&'base dyn Verifier>,
 }
@@ -69,18 +69,9 @@ pub enum Privilege {
 /// Why a runtime could not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SetupError<'base> {
-    /// A name of the deny list is no function of the base, so it would protect nothing.
-    #[error("{name} of the deny list is not in the base's symbol table; name it as the base does")]
-    DenyUnknown {
-        /// The name.
-        name: &'base str,
-    },
-    /// A name of the deny list stands for several addresses.
-    #[error("{name} of the deny list stands for several addresses; qualify it as file#name")]
-    DenyAmbiguous {
-        /// The name.
-        name: &'base str,
-    },
+    /// A line of the deny list would protect nothing.
+    #[error(transparent)]
+    Deny(DenyError<'base>),
     /// Memory for the runtime's own tables could not be had.
     #[error("out of memory")]
     OutOfMemory,
@@ -139,16 +130,9 @@ impl<'base, P: Platform> Runtime<'base, P> {
         denied
             .try_reserve_exact(policy.deny.len())
             .map_err(|_| SetupError::OutOfMemory)?;
-        for name in policy.deny {
-            match base.symbols.lookup(name) {
-                // A function of unknown size is denied at its first byte.
-                Lookup::Found(symbol) => {
-                    let end = symbol.address.saturating_add(symbol.size.max(1));
-                    denied.push(symbol.address..end);
-                }
-                Lookup::Ambiguous(..) => return Err(SetupError::DenyAmbiguous { name }),
-                Lookup::Missing => return Err(SetupError::DenyUnknown { name }),
-            }
+        for line in policy.deny {
+            let addresses = line.addresses(|name| base.symbols.named(name));
+            denied.push(addresses.map_err(SetupError::Deny)?);
         }
         Ok(Runtime {
             platform,

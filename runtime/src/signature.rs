@@ -1,7 +1,7 @@
 //! Finds the signature that may follow a payload, and asks the configured [`Verifier`] about it.
 //!
-//! The library knows the layout only; the mathematics stays with whoever configures a trusted
-//! key, so that no cryptography is linked into a kernel that wants none.
+//! The layout is all that is known here; the mathematics is in `trusted_key`, behind a feature, so
+//! that no cryptography is linked into a kernel that wants none.
 
 use thiserror::Error;
 use xsplice_abi::errno::Errno;

@@ -9,6 +9,7 @@ use core::fmt;
 
 use thiserror::Error;
 
+use crate::deny::Named;
 use crate::elf::{self, ElfError};
 use crate::view::{Place, STB_LOCAL, STT_FILE, STT_FUNC, STT_SECTION};
 
@@ -168,6 +169,15 @@ impl<'base> Symbols<'base> {
             }
         }
         found.map_or(Lookup::Missing, Lookup::Found)
+    }
+
+    /// The same for a deny list.
+    pub(crate) fn named(&self, name: &str) -> Named {
+        match self.lookup(name) {
+            Lookup::Found(BaseSymbol { address, size, .. }) => Named::Once { address, size },
+            Lookup::Ambiguous(..) => Named::Several,
+            Lookup::Missing => Named::Nowhere,
+        }
     }
 
     /// The function that covers `address`: the nearest one at or below it whose size reaches it.

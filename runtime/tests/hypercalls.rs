@@ -8,6 +8,7 @@ use xsplice_abi::hypercall::{
     ACTION_APPLY, Action, Get, List, Name, OP_ACTION, OP_GET, OP_LIST, OP_UPLOAD, Operation,
     Status, Upload,
 };
+use xsplice_runtime::deny::DenyError;
 use xsplice_runtime::signature::{Signature, SignatureError, Verifier};
 use xsplice_runtime::{Policy, Privilege, SetupError};
 use zerocopy::byteorder::little_endian::{I32, U16, U32, U64};
@@ -251,7 +252,7 @@ fn with_a_trusted_key_unsigned_payloads_are_refused() {
 
 #[test]
 fn a_deny_list_that_names_nothing_is_refused() {
-    let setup = |deny: &'static [&'static str]| {
+    let setup = |list: &'static str| {
         let base = xsplice_runtime::Base {
             symbols: support::base_symbols(),
             build_id: &support::BASE_ID,
@@ -261,20 +262,28 @@ fn a_deny_list_that_names_nothing_is_refused() {
             support::platform(),
             base,
             Policy {
-                deny,
+                deny: support::deny(list),
                 verifier: None,
             },
         )
         .map(drop)
     };
-    assert_eq!(setup(&["idle_loop", "a.c#local"]), Ok(()));
+    assert_eq!(setup("idle_loop\na.c#local\nf0 .. f3"), Ok(()));
+    let refused = |list| setup(list).unwrap_err();
+    let (line, name) = (1, "local");
     assert_eq!(
-        setup(&["local"]),
-        Err(SetupError::DenyUnknown { name: "local" })
+        refused("local"),
+        SetupError::Deny(DenyError::Unknown { line, name })
     );
+    let (line, name) = (2, "twice");
     assert_eq!(
-        setup(&["twice"]),
-        Err(SetupError::DenyAmbiguous { name: "twice" })
+        refused("f0\nf0 .. twice"),
+        SetupError::Deny(DenyError::Ambiguous { line, name })
+    );
+    let (line, start, end) = (1, "f1", "f0");
+    assert_eq!(
+        refused("f1 .. f0"),
+        SetupError::Deny(DenyError::Empty { line, start, end })
     );
 }
 

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 
 use support::{
     A, AW, AX, BASE_ID, Caller, DATA, Extra, FUNCTIONS, Maker, R64, Record, TEXT, Target, WINDOW,
-    jump_at, peek, runtime, version_of,
+    deny, jump_at, peek, runtime, runtime_with, version_of,
 };
 use xsplice_abi::Errno;
 use xsplice_abi::hypercall::{ACTION_APPLY, ACTION_REVERT, ACTION_UNLOAD};
 use xsplice_abi::profile::{LIVEPATCH, XSPLICE, XSPLICE_V1};
+use xsplice_runtime::Policy;
 use xsplice_runtime::memory::Event;
 use xsplice_runtime::platform::{Access, Level};
 
@@ -199,6 +200,39 @@ fn records_keep_every_rule() {
     let nameless = record(|r| r.name = "");
     refused(&nameless.write(), E::EINVAL, "no NUL-terminated string");
     taken(&record(|r| r.old = Target::Number(TEXT)));
+}
+
+#[test]
+fn nothing_between_two_symbols_of_the_deny_list_is_replaced() {
+    let runtime = runtime_with(Policy {
+        deny: deny("f1 .. f3\nb.c#local .. table"),
+        verifier: None,
+    });
+    let upload = |address, bytes| {
+        let file = record(|r| {
+            r.old = Target::Number(address);
+            r.old_size = bytes;
+        });
+        let result = runtime.upload("one", &file.write());
+        (result, log_of(&runtime.platform().take_events()))
+    };
+    // The first byte, one in the middle without a symbol, the last ones; a function that begins
+    // before the range and ends in it.
+    for (address, bytes) in [
+        (TEXT + 0x20, 0x20),
+        (TEXT + 0x4b, 5),
+        (TEXT + 0x5b, 5),
+        (TEXT, 0x21),
+        (TEXT + 0x3c0, 0x40),
+    ] {
+        let (result, log) = upload(address, bytes);
+        assert_eq!(result, Errno::EINVAL.negated(), "{address:#x}: {log}");
+        assert!(log.contains("deny list"), "{address:#x}: {log}");
+    }
+    for (address, bytes) in [(TEXT, 0x20), (TEXT + 0x60, 0x40)] {
+        assert_eq!(upload(address, bytes), (0, String::new()), "{address:#x}");
+        assert_eq!(runtime.schedule("one", ACTION_UNLOAD, 0), 0);
+    }
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub struct Demo {
     pub cpus: u32,
     /// How often the hot function is replaced and reverted.
     pub rounds: u32,
+    /// The certificate of whoever must have signed payloads; for a kernel that is left running.
+    pub certificate: Option<PathBuf>,
     /// Where everything goes, from the root of the workspace.
     pub out: PathBuf,
     /// Where the commands are, from there too.
@@ -197,6 +199,7 @@ impl Demo {
             kernel: built.trees.kernel(),
             cpus: self.cpus,
             options: "exit_after_ms=0".to_owned(),
+            certificate: self.certificate.clone(),
             pace: Pace::Free,
             limit,
             folder: self.out.clone(),

@@ -110,6 +110,7 @@ impl Booted {
             kernel: many.kernel(),
             cpus,
             options: "exit_after_ms=0".to_owned(),
+            certificate: None,
             pace,
             limit: MACHINE_LIMIT,
             folder: many.folder().join(format!("machine{cpus}-{pace:?}")),

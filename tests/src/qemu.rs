@@ -44,6 +44,9 @@ pub struct Machine {
     pub cpus: u32,
     /// Options for the kernel; see runtime/testkernel/README.md.
     pub options: String,
+    /// The certificate, in PEM form, of whoever must have signed payloads; `None`: signatures are
+    /// not looked at.
+    pub certificate: Option<PathBuf>,
     /// How its time passes.
     pub pace: Pace,
     /// The whole run is killed after this, times the machine's factor.
@@ -118,6 +121,14 @@ impl Machine {
                 word("shift=0,sleep=off"),
             ],
         });
+        if let Some(certificate) = &self.certificate {
+            arguments.push(word("-fw_cfg"));
+            arguments.push(with_path(
+                "name=opt/xsplice/certificate,file=",
+                certificate,
+                "",
+            ));
+        }
         let socket = |id: &str, path: &Path| {
             with_path(
                 &format!("socket,id={id},path="),

@@ -8,7 +8,7 @@ mod booted;
 
 use anyhow::{Context, Result};
 use booted::bench::{Bench, CheckFunction};
-use booted::{actions, attacks, code, contents, rounds, stops, uploads};
+use booted::{actions, attacks, code, contents, denied, rounds, signatures, stops, uploads};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::env;
 use std::sync::{Arc, Mutex};
@@ -48,6 +48,7 @@ fn plan() -> Vec<(u32, Vec<&'static Check>)> {
         actions::CHECKS,
         contents::CHECKS,
         uploads::CHECKS,
+        denied::CHECKS,
         code::CHECKS,
         attacks::CHECKS,
         stops::SHORT,
@@ -65,7 +66,15 @@ fn plan() -> Vec<(u32, Vec<&'static Check>)> {
     } else {
         vec![
             // What ends the run of a kernel once, and last.
-            (2, short.iter().copied().chain(code::FAULTS).collect()),
+            (
+                2,
+                short
+                    .iter()
+                    .copied()
+                    .chain(signatures::CHECKS)
+                    .chain(code::FAULTS)
+                    .collect(),
+            ),
             (4, short.into_iter().chain(rounds::MEDIUM).collect()),
         ]
     }

@@ -33,6 +33,7 @@ fn machine(folder: &tempfile::TempDir, options: &str, limit: Duration) -> Machin
         kernel: kernel(),
         cpus: 2,
         options: options.to_owned(),
+        certificate: None,
         pace: Pace::Free,
         limit,
         folder: folder.path().to_owned(),
@@ -48,6 +49,22 @@ fn a_kernel_that_is_done_says_so_and_has_counted_no_wrong_result() {
     assert_eq!(running.wait().unwrap(), End::Done, "{}", running.log_tail());
     let log = running.log().unwrap();
     assert!(log.contains("wrong=0"), "{log}");
+}
+
+/// It must not fall back to trusting everybody.
+#[test]
+fn a_kernel_that_should_trust_what_is_no_certificate_does_not_boot() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificate = folder.path().join("cert.pem");
+    fs::write(&certificate, "-----BEGIN CERTIFICATE-----\n").unwrap();
+    let mut machine = machine(&folder, "exit_after_ms=500", Duration::from_secs(60));
+    machine.certificate = Some(certificate);
+    let mut running = machine.boot().unwrap();
+    let end = running.wait().unwrap();
+    assert_eq!(end, End::CannotBoot, "{}", running.log_tail());
+    let log = running.log().unwrap();
+    let says = "cannot boot: the certificate is no X.509 certificate in PEM form";
+    assert!(log.contains(says), "{log}");
 }
 
 #[test]

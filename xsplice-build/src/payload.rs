@@ -54,8 +54,12 @@ pub fn verify(
     payload: &Payload,
 ) -> Result<Verification> {
     let path = path.display().to_string();
-    let deny = match &arguments.deny {
-        Some(file) => deny_list(&MappedFile::open(file)?),
+    let list = match &arguments.deny {
+        Some(file) => Some((file.display().to_string(), MappedFile::open(file)?)),
+        None => None,
+    };
+    let deny = match &list {
+        Some((path, bytes)) => deny_list(NamedFile { path, bytes })?,
         None => Vec::new(),
     };
     // A payload that stacks on others does not tell what those are, so it cannot stand for the

@@ -121,6 +121,14 @@ pub enum LinkError {
         /// What is wrong with it.
         source: crate::read::ReadError,
     },
+    /// A deny list with a line that is none.
+    #[error("{path}:{source}")]
+    DenyList {
+        /// The file.
+        path: String,
+        /// The line, and what is wrong with it.
+        source: xsplice_runtime::deny::ListError,
+    },
     /// The ELF writer failed.
     #[error("the payload cannot be laid out: {0}")]
     Layout(#[from] object::write::Error),

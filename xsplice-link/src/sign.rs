@@ -1,20 +1,16 @@
 //! The signature trailer of kernel modules behind a payload: writing it and checking it.
 //!
 //! RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017 §8.2) over the whole unsigned file, so that
-//! `openssl dgst -sha256 -verify` says the same. The key id is the certificate's subject key
-//! identifier, or, where it has none, the SHA-1 of its public key (RFC 5280 §4.2.1.2).
+//! `openssl dgst -sha256 -verify` says the same. Checking is the runtime's own code.
 
-use rsa::pkcs1v15::{Signature, SigningKey, VerifyingKey};
+use rsa::pkcs1v15::SigningKey;
 use rsa::pkcs8::DecodePrivateKey as _;
-use rsa::signature::{SignatureEncoding as _, Signer as _, Verifier as _};
+use rsa::signature::{SignatureEncoding as _, Signer as _};
 use rsa::{RsaPrivateKey, RsaPublicKey};
-use sha1::{Digest as _, Sha1};
 use sha2::Sha256;
-use x509_cert::Certificate;
-use x509_cert::der::{DecodePem as _, Encode as _};
-use x509_cert::ext::pkix::SubjectKeyIdentifier;
 use xsplice_abi::signature::{ALGORITHM_RSA, HASH_SHA256, ID_TYPE_X509, MAGIC, Trailer};
 use xsplice_runtime::signature::{self, SignatureError, Verifier};
+use xsplice_runtime::trusted_key::{KeyError, TrustedKey};
 use zerocopy::IntoBytes as _;
 use zerocopy::byteorder::big_endian::U32;
 
@@ -29,19 +25,13 @@ pub enum SignError {
         /// What the reader said.
         source: rsa::pkcs8::Error,
     },
-    /// The certificate is none.
-    #[error("{path}: is no X.509 certificate in PEM form: {source}")]
+    /// The certificate is none, or not one of an RSA key.
+    #[error("{path}: {source}")]
     Certificate {
         /// The file.
         path: String,
-        /// What the reader said.
-        source: x509_cert::der::Error,
-    },
-    /// The certificate's key is not RSA.
-    #[error("{path}: its key is no RSA key; signatures are RSA with SHA-256")]
-    NotRsa {
-        /// The file.
-        path: String,
+        /// What is wrong with it.
+        source: KeyError,
     },
     /// The certificate belongs to another key.
     #[error("the certificate {certificate} is not that of the key {key}")]
@@ -79,49 +69,26 @@ pub enum SignError {
 #[derive(Debug)]
 pub struct Signer {
     path: String,
-    public: RsaPublicKey,
-    /// Subject, as text.
-    name: String,
-    key_id: Vec<u8>,
+    key: TrustedKey,
 }
 
 impl Signer {
     /// Reads a certificate in PEM form; `path` is what messages call it.
     ///
     /// # Errors
-    /// [`SignError::Certificate`] or [`SignError::NotRsa`].
+    /// [`SignError::Certificate`].
     pub fn from_certificate(path: &str, pem: &[u8]) -> Result<Signer, SignError> {
-        let failed = |source| SignError::Certificate {
-            path: path.to_owned(),
-            source,
-        };
-        let certificate = Certificate::from_pem(pem).map_err(failed)?;
-        let inner = certificate.tbs_certificate();
-        let info = inner.subject_public_key_info();
-        let der = info.to_der().map_err(failed)?;
-        let public = <RsaPublicKey as rsa::pkcs8::DecodePublicKey>::from_public_key_der(&der)
-            .map_err(|_| SignError::NotRsa {
-                path: path.to_owned(),
-            })?;
-        let key_id = match inner
-            .get_extension::<SubjectKeyIdentifier>()
-            .map_err(failed)?
-        {
-            Some((_, id)) => id.0.as_bytes().to_vec(),
-            None => Sha1::digest(info.subject_public_key.raw_bytes()).to_vec(),
-        };
-        Ok(Signer {
-            path: path.to_owned(),
-            public,
-            name: inner.subject().to_string(),
-            key_id,
-        })
+        let path = path.to_owned();
+        match TrustedKey::from_certificate(pem) {
+            Ok(key) => Ok(Signer { path, key }),
+            Err(source) => Err(SignError::Certificate { path, source }),
+        }
     }
 
     /// The subject, as text.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        self.key.name()
     }
 }
 
@@ -131,13 +98,7 @@ impl Verifier for Signer {
         signature: &signature::Signature<'_>,
         content: &[u8],
     ) -> Result<(), SignatureError> {
-        if signature.key_id != self.key_id {
-            return Err(SignatureError::UnknownKey);
-        }
-        let bytes = Signature::try_from(signature.bytes).map_err(|_| SignatureError::Mismatch)?;
-        VerifyingKey::<Sha256>::new(self.public.clone())
-            .verify(content, &bytes)
-            .map_err(|_| SignatureError::Mismatch)
+        self.key.verify(signature, content)
     }
 }
 
@@ -169,7 +130,7 @@ pub fn sign(
         path: key.path.to_owned(),
         source,
     })?;
-    if RsaPublicKey::from(&private) != signer.public {
+    if RsaPublicKey::from(&private) != *signer.key.public() {
         return Err(SignError::KeyOfOther {
             key: key.path.to_owned(),
             certificate: signer.path.clone(),
@@ -188,13 +149,13 @@ pub fn sign(
             what,
         })
     };
-    let name = signer.name.as_bytes();
+    let name = signer.name().as_bytes();
     let trailer = Trailer {
         algorithm: ALGORITHM_RSA,
         hash: HASH_SHA256,
         id_type: ID_TYPE_X509,
         signer_bytes: length(name, "subject")?,
-        key_id_bytes: length(&signer.key_id, "key id")?,
+        key_id_bytes: length(signer.key.key_id(), "key id")?,
         pad: [0; 3],
         signature_bytes: U32::new(
             u32::try_from(signature.len()).expect("no RSA signature has 2^32 bytes"),
@@ -203,7 +164,7 @@ pub fn sign(
     Ok([
         payload,
         name,
-        &signer.key_id,
+        signer.key.key_id(),
         &signature,
         trailer.as_bytes(),
         MAGIC,

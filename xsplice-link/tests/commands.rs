@@ -133,6 +133,17 @@ fn a_failed_verification_is_status_2_and_names_the_check() {
         "{}",
         text(&denied.stdout)
     );
+    std::fs::write(directory.join("deny"), "# a range\nfirst ..\n").unwrap();
+    let unread = xsplice_link(
+        directory,
+        &["verify", "--base", "image", "--deny", "deny", "fix"],
+    );
+    assert_eq!(unread.status.code(), Some(1));
+    assert!(
+        text(&unread.stderr).contains("deny:2: is neither a function nor START .. END"),
+        "{}",
+        text(&unread.stderr)
+    );
 }
 
 #[test]

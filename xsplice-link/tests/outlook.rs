@@ -7,20 +7,25 @@ use support::hand::{self, RETURN_ONE};
 use xsplice_abi::errno::Errno;
 use xsplice_abi::profile::XSPLICE;
 use xsplice_diff::extract::SectionIndex;
-use xsplice_link::verify::{Against, CheckKind, NamedFile, verify};
+use xsplice_link::verify::{Against, CheckKind, NamedFile, deny_list, verify};
 use xsplice_link::{Base, LinkOptions, link};
+use xsplice_runtime::deny::Named;
 
 #[test]
 fn a_function_of_the_deny_list_is_named() {
     let image = image();
     let base = Base::parse("image", &image).unwrap();
     let whole = payload(&base, &XSPLICE);
-    let deny = |name: &str| {
+    let deny = |list: &str| {
         let file = NamedFile {
             path: "payload",
             bytes: &whole,
         };
-        let deny = [name.to_owned()];
+        let list = NamedFile {
+            path: "deny",
+            bytes: list.as_bytes(),
+        };
+        let deny = deny_list(list).unwrap();
         let against = Against {
             base: &base,
             stack: &[],
@@ -39,6 +44,45 @@ fn a_function_of_the_deny_list_is_named() {
     let failed: Vec<_> = report.failures().map(|check| check.check).collect();
     assert_eq!(failed, [CheckKind::RecordDenied]);
     assert!(report.loader.is_taken(), "{report}");
+}
+
+#[test]
+fn what_lies_between_two_symbols_of_the_deny_list_is_named() {
+    let image = image();
+    let base = Base::parse("image", &image).unwrap();
+    // Its records are of `helper` and `first`.
+    let whole = payload(&base, &XSPLICE);
+    let address = |name| match base.named(name) {
+        Named::Once { address, .. } => address,
+        other => panic!("{name}: {other:?}"),
+    };
+    let order = ["a.c#helper", "first", "second", "counter"].map(address);
+    assert!(order.is_sorted(), "the premise: {order:x?}");
+    let denied = |list: &str| -> Vec<String> {
+        let file = |bytes| NamedFile {
+            path: "file",
+            bytes,
+        };
+        let deny = deny_list(file(list.as_bytes())).unwrap();
+        let against = Against {
+            base: &base,
+            stack: &[],
+            deny: &deny,
+            signer: None,
+        };
+        let report = verify(file(&whole), against).unwrap();
+        assert_eq!(report.passed(), report.loader.is_taken(), "{report}");
+        let failures = report.failures();
+        let denied = failures.filter(|check| check.check == CheckKind::RecordDenied);
+        denied
+            .map(|check| check.message.split_once(' ').unwrap().0.to_owned())
+            .collect()
+    };
+    assert_eq!(denied("first .. second"), ["first"]);
+    let mut both = denied("a.c#helper .. second");
+    both.sort();
+    assert_eq!(both, ["a.c#helper", "first"]);
+    assert_eq!(denied("second .. counter"), Vec::<String>::new());
 }
 
 #[test]

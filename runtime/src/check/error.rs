@@ -203,7 +203,7 @@ faults! {
     RecordNopOutside = EINVAL, "more NOPs than the old function has bytes";
     /// Two records write the same bytes.
     RecordOverlap = EINVAL, "two records patch the same bytes";
-    /// A function of the deny list.
+    /// Text of the deny list.
     RecordDenied = EINVAL, "the function is on the deny list: a CPU may be inside it while text is written";
 
     // Expectations and words.

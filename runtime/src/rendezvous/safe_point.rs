@@ -251,7 +251,8 @@ impl SafePoint {
             },
             Step::NoteJoined(joined) => {
                 let generation = joined.generation;
-                memory.store(Cell::Joined(cpu), generation.into(), Ordering::Release);
+                // Relaxed: a note that names the late; nothing is reached through it.
+                memory.store(Cell::Joined(cpu), generation.into(), Ordering::Relaxed);
                 match joined.role {
                     Role::Master => Step::Kick { generation },
                     Role::Follower | Role::LateUnmasker => Step::AwaitReady { generation },
@@ -462,7 +463,8 @@ fn leave<G: Guards>(at: Step, memory: &impl Memory, effects: &mut impl Effects) 
             })
         }
         Step::NoteGone(joined) => {
-            memory.store(Cell::Gone(cpu), joined.generation.into(), Ordering::Release);
+            // Relaxed, as the note of who joined.
+            memory.store(Cell::Gone(cpu), joined.generation.into(), Ordering::Relaxed);
             Step::CountAll(joined)
         }
         Step::CountAll(joined) => Step::ReadLeft {

@@ -20,6 +20,7 @@ mod delays;
 mod exit;
 mod exports;
 mod features;
+mod fw_cfg;
 mod gates;
 mod heap;
 mod image;
@@ -58,6 +59,9 @@ global_asm!(include_str!("asm/memory.S"), options(att_syntax));
 /// Size of the heap in bytes: an upload of the largest payload is there as a frame, as the
 /// caller's area and as the loader's copy at once, on both ports.
 const HEAP_BYTES: u64 = 64 << 20;
+/// Who must have signed payloads: `-fw_cfg name=opt/xsplice/certificate,file=CERT.pem`. Without it
+/// signatures are not looked at.
+const CERTIFICATE: &str = "opt/xsplice/certificate";
 /// 2 MiB: the pool is cut out of the direct map, which consists of such pages.
 const POOL_ALIGN: u64 = 2 << 20;
 
@@ -102,7 +106,9 @@ extern "C" fn kernel_main(start_info: u32) -> ! {
         clock::tsc_hz() / 1_000_000,
         info.module.map_or(0, <[u8]>::len)
     );
-    if let Err(error) = platform::set_up(info.module) {
+    let certificate = fw_cfg::file(CERTIFICATE)
+        .unwrap_or_else(|error| stop(&format_args!("{CERTIFICATE}: {error}")));
+    if let Err(error) = platform::set_up(info.module, certificate.as_deref()) {
         stop(&error);
     }
     match (Serial::find(), platform::runtime()) {

@@ -1,6 +1,6 @@
 //! This machine as the runtime sees it.
 
-use alloc::vec::Vec;
+use alloc::boxed::Box;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,11 +9,14 @@ use x86_64::instructions::{hlt, interrupts};
 use x86_64::registers::control::{Cr0, Cr0Flags};
 use xsplice_abi::hook::HookArgument;
 use xsplice_runtime::cpu::{CpuId, CpuSet};
+use xsplice_runtime::deny;
 use xsplice_runtime::platform::{
     Access, Interrupts, Level, MemoryFault, Platform, Region, RegionsExhausted,
 };
 use xsplice_runtime::rendezvous::Quiesced;
+use xsplice_runtime::signature::Verifier;
 use xsplice_runtime::symbols::{Symbols, SymbolsError};
+use xsplice_runtime::trusted_key::{KeyError, TrustedKey};
 use xsplice_runtime::{Base, Policy, Runtime};
 
 use crate::debugcon::log;
@@ -23,8 +26,8 @@ use crate::{apic, clock, cpu, delays, features, image, nmi, pages, tlb, words};
 /// The test kernel's runtime.
 pub type KernelRuntime = Runtime<'static, Machine>;
 
-/// Functions that no payload may replace, one a line; a line that starts with `#` is a comment.
-const DENY: &str = include_str!("../../../fixtures/target/deny.list");
+/// What no payload may replace.
+const DENY: &[u8] = include_bytes!("../../../fixtures/target/deny.list");
 
 static RUNTIME: Once<KernelRuntime> = Once::new();
 
@@ -40,13 +43,20 @@ pub enum SetupError {
     /// Its symbols cannot be read.
     #[error("{0}")]
     Symbols(SymbolsError),
+    /// What should be trusted is no certificate.
+    #[error("the certificate {0}")]
+    Certificate(KeyError),
+    /// The deny list that was compiled in is none.
+    #[error("fixtures/target/deny.list:{0}")]
+    DenyList(deny::ListError),
     /// The runtime does not start.
     #[error("{0}")]
     Runtime(xsplice_runtime::SetupError<'static>),
 }
 
-/// Makes the runtime. `module` is the kernel's own ELF file.
-pub fn set_up(module: Option<&'static [u8]>) -> Result<(), SetupError> {
+/// Makes the runtime. `module` is the kernel's own ELF file; `certificate`, in PEM form, is whose
+/// signature every payload must carry.
+pub fn set_up(module: Option<&'static [u8]>, certificate: Option<&[u8]>) -> Result<(), SetupError> {
     let module = module.ok_or(SetupError::NoModule)?;
     let note = image::bytes(image::build_id_note());
     if !module.windows(note.len()).any(|window| window == note) {
@@ -57,18 +67,20 @@ pub fn set_up(module: Option<&'static [u8]>) -> Result<(), SetupError> {
         build_id: image::build_id(),
         text: image::text(),
     };
-    let deny: Vec<&str> = DENY
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .collect();
+    let deny = deny::parse(DENY).map_err(SetupError::DenyList)?;
     let policy = Policy {
         deny: deny.leak(),
-        verifier: None,
+        verifier: certificate.map(trust).transpose()?,
     };
     let runtime = Runtime::new(Machine, base, policy).map_err(SetupError::Runtime)?;
     RUNTIME.call_once(|| runtime);
     Ok(())
+}
+
+fn trust(certificate: &[u8]) -> Result<&'static dyn Verifier, SetupError> {
+    let key = TrustedKey::from_certificate(certificate).map_err(SetupError::Certificate)?;
+    log!("payloads must be signed by {}", key.name());
+    Ok(Box::leak(Box::new(key)))
 }
 
 /// The runtime; `None` before [`set_up`].

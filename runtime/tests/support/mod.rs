@@ -11,6 +11,7 @@ use object::{
 use xsplice_abi::hypercall::{Action, Get, Name, OP_ACTION, OP_GET, OP_UPLOAD, Operation, Upload};
 use xsplice_abi::profile::{BaseNote, Profile, Tail, XSPLICE};
 use xsplice_runtime::cpu::CpuId;
+use xsplice_runtime::deny::Denied;
 use xsplice_runtime::memory::MemoryPlatform;
 use xsplice_runtime::platform::Platform;
 use xsplice_runtime::symbols::{BaseSymbol, SymbolKind as BaseKind, Symbols};
@@ -77,9 +78,16 @@ pub fn platform() -> MemoryPlatform {
 
 pub fn runtime() -> Runtime<'static, MemoryPlatform> {
     runtime_with(Policy {
-        deny: &["idle_loop"],
+        deny: deny("idle_loop"),
         verifier: None,
     })
+}
+
+/// A deny list that lives as long as the tests.
+pub fn deny(list: &'static str) -> &'static [Denied<'static>] {
+    xsplice_runtime::deny::parse(list.as_bytes())
+        .expect("a sound list")
+        .leak()
 }
 
 pub fn runtime_with(policy: Policy<'static>) -> Runtime<'static, MemoryPlatform> {

@@ -22,6 +22,9 @@ struct Arguments {
     /// Only boot the kernel, and leave it running with the payloads beside it
     #[arg(long)]
     keep_running: bool,
+    /// Have the kernel take only what the holder of this certificate signed
+    #[arg(long, value_name = "PEM", requires = "keep_running")]
+    cert: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -40,6 +43,14 @@ fn show(arguments: &Arguments) -> Result<()> {
     let own = env::current_exe()?;
     let folder = own.parent().context("a program lies in a folder")?;
     let root = workspace();
+    // Before the folder is changed: it is relative to where the command was typed.
+    let certificate = match &arguments.cert {
+        Some(path) => Some(
+            path.canonicalize()
+                .with_context(|| path.display().to_string())?,
+        ),
+        None => None,
+    };
     env::set_current_dir(&root)?;
     let out = if arguments.keep_running {
         "out/kernel"
@@ -49,6 +60,7 @@ fn show(arguments: &Arguments) -> Result<()> {
     let demo = Demo {
         cpus: arguments.cpus,
         rounds: arguments.rounds,
+        certificate,
         out: PathBuf::from(out),
         tools: folder.strip_prefix(&root).unwrap_or(folder).to_owned(),
     };

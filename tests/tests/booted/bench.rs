@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
 use xsplice_abi::Errno;
@@ -122,26 +122,49 @@ impl Bench {
             None => true,
         };
         if ended {
-            let built = self.built()?;
-            let machine = Machine {
-                kernel: built.trees.kernel(),
-                cpus,
-                options: "exit_after_ms=0".to_owned(),
-                pace: Pace::Free,
-                limit: MACHINE_LIMIT,
-                folder: built.folder.path().join(format!("machine{cpus}")),
-            };
-            self.machines.insert(cpus, machine.boot()?);
+            self.boot(cpus, None)?;
         }
         let running = self.machines.get(&cpus).context("just booted")?;
-        let kernel = Kernel {
+        Ok(Kernel {
             socket: running.machine().control_path(),
+        })
+    }
+
+    /// A fresh machine with `cpus` CPUs in place of the one that runs, which trusts the holder of a
+    /// certificate alone.
+    pub fn kernel_that_trusts(&mut self, cpus: u32, certificate: &Path) -> Result<Kernel> {
+        self.stop(cpus);
+        self.boot(cpus, Some(certificate.to_owned()))?;
+        self.kernel(cpus)
+    }
+
+    /// Ends the machine with `cpus` CPUs.
+    pub fn stop(&mut self, cpus: u32) {
+        self.machines.remove(&cpus);
+    }
+
+    fn boot(&mut self, cpus: u32, certificate: Option<PathBuf>) -> Result<()> {
+        let built = self.built()?;
+        let machine = Machine {
+            kernel: built.trees.kernel(),
+            cpus,
+            options: "exit_after_ms=0".to_owned(),
+            certificate,
+            pace: Pace::Free,
+            limit: MACHINE_LIMIT,
+            folder: built.folder.path().join(format!("machine{cpus}")),
         };
-        if ended {
-            let up = |info: &BTreeMap<_, _>| number(info, "cpus").ok() == Some(u64::from(cpus));
-            kernel.wait_until("boot", CPU_LIMIT, up)?;
-        }
-        Ok(kernel)
+        let kernel = Kernel {
+            socket: machine.control_path(),
+        };
+        self.machines.insert(cpus, machine.boot()?);
+        let up = |info: &BTreeMap<_, _>| number(info, "cpus").ok() == Some(u64::from(cpus));
+        kernel.wait_until("boot", CPU_LIMIT, up)
+    }
+
+    /// The kernel's ELF file.
+    pub fn image(&mut self) -> Result<Vec<u8>> {
+        Ok(fs::read(self.built()?.trees.kernel())?)
     }
 
     /// The same machine, by its unprivileged port.

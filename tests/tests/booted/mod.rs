@@ -5,6 +5,8 @@ pub mod attacks;
 pub mod bench;
 pub mod code;
 pub mod contents;
+pub mod denied;
 pub mod rounds;
+pub mod signatures;
 pub mod stops;
 pub mod uploads;

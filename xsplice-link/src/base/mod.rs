@@ -16,6 +16,8 @@ use object::LittleEndian;
 use object::elf::{self, FileHeader64};
 use object::read::elf::{FileHeader as _, SectionHeader as _, SectionTable, Sym as _};
 
+use xsplice_runtime::deny::Named;
+
 use crate::build_id::BuildId;
 use crate::error::LinkError;
 pub use names::{Lookup, QualifiedName, SymbolId};
@@ -259,6 +261,19 @@ impl<'data> Base<'data> {
     #[must_use]
     pub fn lookup(&self, name: QualifiedName<'_>) -> Lookup<'_, 'data> {
         self.names.lookup(&self.symbols, name)
+    }
+
+    /// What `name`, `file#name` for a local, stands for in a deny list.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Named {
+        match self.lookup(QualifiedName::parse(name)) {
+            Lookup::Found(symbol) => Named::Once {
+                address: symbol.address,
+                size: symbol.size_bytes,
+            },
+            Lookup::Ambiguous(_) => Named::Several,
+            Lookup::Absent => Named::Nowhere,
+        }
     }
 
     /// The symbols that stand exactly at `address`, in symbol-table order.

@@ -21,8 +21,12 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<ExitStatus, LinkError> 
         .iter()
         .map(|(path, bytes)| NamedFile { path, bytes })
         .collect();
-    let deny = match &arguments.deny {
-        Some(path) => deny_list(&MappedFile::open(path)?),
+    let list = match &arguments.deny {
+        Some(path) => Some((path.display().to_string(), MappedFile::open(path)?)),
+        None => None,
+    };
+    let deny = match &list {
+        Some((path, bytes)) => deny_list(NamedFile { path, bytes })?,
         None => Vec::new(),
     };
     let signer = match &arguments.cert {

@@ -18,6 +18,7 @@ use std::fmt;
 
 use serde::Serialize;
 use xsplice_abi::errno::Errno;
+use xsplice_runtime::deny::{self, Denied};
 use xsplice_runtime::{check, elf, signature};
 
 use crate::base::Base;
@@ -58,7 +59,7 @@ pub enum CheckKind {
     RecordReach,
     /// No two jumps overlap, in the payload or with the stack.
     RecordOverlap,
-    /// No function of the deny list.
+    /// Nothing of the deny list.
     RecordDenied,
     /// The base starts with what the payload expects.
     Expectations,
@@ -135,8 +136,8 @@ pub struct Against<'a> {
     pub base: &'a Base<'a>,
     /// Payloads below, the lowest first.
     pub stack: &'a [NamedFile<'a>],
-    /// Functions that may not be replaced, named as the base names them.
-    pub deny: &'a [String],
+    /// Text of the base that may not be replaced.
+    pub deny: &'a [Denied<'a>],
     /// Who must have signed the payload; `None` asks for no signature.
     pub signer: Option<&'a Signer>,
 }
@@ -244,15 +245,16 @@ pub fn verify(payload: NamedFile<'_>, against: Against<'_>) -> Result<Verificati
     })
 }
 
-/// Reads a deny list: one name a line; `#` at the start of a line begins a comment.
-#[must_use]
-pub fn deny_list(text: &[u8]) -> Vec<String> {
-    String::from_utf8_lossy(text)
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(str::to_owned)
-        .collect()
+/// Reads a deny list: a function or a range `START .. END` a line; `#` at the start of a line
+/// begins a comment.
+///
+/// # Errors
+/// [`LinkError::DenyList`] with the line that is neither.
+pub fn deny_list(list: NamedFile<'_>) -> Result<Vec<Denied<'_>>, LinkError> {
+    deny::parse(list.bytes).map_err(|source| LinkError::DenyList {
+        path: list.path.to_owned(),
+        source,
+    })
 }
 
 /// Everything that the checks look at.
@@ -262,7 +264,7 @@ struct Subject<'a, 'view, 'data> {
     base: &'a Base<'a>,
     stack: &'a [Facts<'a, 'a>],
     stack_files: &'a [NamedFile<'a>],
-    deny: &'a [String],
+    deny: &'a [Denied<'a>],
 }
 
 /// The certificate as the loader's trusted key.

@@ -9,6 +9,7 @@ use xsplice_abi::errno::Errno;
 use xsplice_abi::limits::EXPECT_BYTES_MAX;
 use xsplice_abi::profile::{ZeroNewAddr, ZeroOldAddr};
 use xsplice_abi::trampoline;
+use xsplice_runtime::deny::Named;
 use xsplice_runtime::view::Section;
 
 use super::{Check, CheckKind, Lines, Subject};
@@ -31,7 +32,7 @@ pub(super) fn check(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
     code(subject, checks);
     reach(subject, &placed, checks);
     overlap(subject, &placed, checks);
-    denied(subject, &placed, checks);
+    denied(subject, checks);
     expectations(subject, &placed, checks);
 }
 
@@ -375,33 +376,41 @@ fn replaced_below<'a>(subject: &Subject<'a, '_, '_>) -> Vec<(Range<u64>, &'a str
     all
 }
 
-fn denied(subject: &Subject<'_, '_, '_>, placed: &[Placed<'_, '_>], checks: &mut Vec<Check>) {
+/// Looks at where each record writes, whatever its name says.
+fn denied(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
     let mut lines = Lines::new(checks, CheckKind::RecordDenied);
-    for one in placed {
-        if subject.deny.iter().any(|denied| denied == one.name) {
+    let mut denied = Vec::new();
+    for line in subject.deny {
+        match line.addresses(|name| subject.base.named(name)) {
+            Ok(addresses) => denied.push(addresses),
+            Err(error) => lines.fail_unseen(format!("{}: {error}", subject.base.path())),
+        }
+    }
+    for record in &subject.facts.records {
+        let Some(start) = subject.facts.old_address(record, subject.base) else {
+            continue;
+        };
+        let end = start.saturating_add(record.old_size.into());
+        let overlaps = |range: &Range<u64>| start < range.end && range.start < end;
+        if denied.iter().any(overlaps) {
+            let name = record.name.unwrap_or("?");
+            // The address too where the name is another function's.
+            let place = match subject.base.named(name) {
+                Named::Once { address, .. } if address == start => String::new(),
+                _ => format!(" (at {start:#x})"),
+            };
             lines.fail(
                 Errno::EINVAL,
                 format!(
-                    "{} is on the deny list: a CPU may be inside it while text is written",
-                    one.name
+                    "{name}{place} is on the deny list: a CPU may be inside it while text is written"
                 ),
             );
         }
     }
-    for name in subject.deny {
-        if !matches!(
-            subject.base.lookup(QualifiedName::parse(name)),
-            Lookup::Found(_)
-        ) {
-            lines.fail_unseen(format!(
-                "the deny list names {name}, which is no one function of {}",
-                subject.base.path()
-            ));
-        }
-    }
     lines.pass(match subject.deny.len() {
         0 => "no deny list was given".to_owned(),
-        count => format!("none of the {count} functions of the deny list"),
+        1 => "nothing that the line of the deny list names".to_owned(),
+        count => format!("nothing that the {count} lines of the deny list name"),
     });
 }
 

@@ -14,10 +14,11 @@ use xsplice_abi::hypercall::{
 use xsplice_abi::limits::{PAGE_BYTES, PAYLOAD_BYTES_MAX};
 use xsplice_abi::profile;
 use xsplice_runtime::cpu::CpuId;
+use xsplice_runtime::deny::Denied;
 use xsplice_runtime::memory::{Event, MemoryPlatform};
 use xsplice_runtime::place::{self, ACCESSES};
 use xsplice_runtime::platform::Level;
-use xsplice_runtime::symbols::{Lookup, Symbols};
+use xsplice_runtime::symbols::Symbols;
 use xsplice_runtime::{Policy, Privilege, Runtime, elf, signature};
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 
@@ -181,12 +182,13 @@ fn attempt(
     }
     let symbols = Symbols::from_elf(base.file_bytes())
         .map_err(|error| format!("the loader cannot read {}: {error}", base.path()))?;
-    // Names that the base does not have are told by the check of the deny list.
-    let deny: Vec<&str> = against
+    // Lines that name nothing of the base are told by the check of the deny list.
+    let names_something = |line: &&Denied<'_>| line.addresses(|name| base.named(name)).is_ok();
+    let deny: Vec<_> = against
         .deny
         .iter()
-        .map(String::as_str)
-        .filter(|name| matches!(symbols.lookup(name), Lookup::Found(_)))
+        .filter(names_something)
+        .copied()
         .collect();
     let running = xsplice_runtime::Base {
         symbols,
