@@ -89,7 +89,7 @@ coverage: packages ## the same, and print which lines the mutations reach, by fi
 		$(CARGO) build --profile fuzz -p xsplice-tests --bin fuzz
 	rm -rf out/coverage && mkdir -p out/coverage
 	cp target/fuzz/fuzz out/coverage/fuzz
-	LLVM_PROFILE_FILE=out/coverage/%p.profraw out/coverage/fuzz $(FUZZ)
+	-LLVM_PROFILE_FILE=out/coverage/%p.profraw out/coverage/fuzz $(FUZZ)
 	llvm-profdata-19 merge -sparse out/coverage/*.profraw -o out/coverage/fuzz.profdata
 	llvm-cov-19 report out/coverage/fuzz -instr-profile=out/coverage/fuzz.profdata \
 		-ignore-filename-regex='/(registry|rustc|tests)/' -show-region-summary=false \

@@ -73,3 +73,43 @@ fn payloads_stack_on_payloads_that_are_stacked_themselves() {
     assert_eq!(verify(&folder, &wrong_order).status, Some(2));
     assert!(fs::exists(folder.path().join("c.xsplice")).unwrap());
 }
+
+#[test]
+fn a_payload_for_another_image_is_nothing_to_stack_on() {
+    let (folder, other) = (scratch(), tempfile::tempdir().unwrap());
+    let path = workspace().join("fixtures/cases/string-only");
+    let case = Case::read(&path).unwrap();
+    case.lay_out(other.path()).unwrap();
+    assert_eq!(build(&other, "below.xsplice", &[]).status, Some(0));
+    let below = other.path().join("below.xsplice");
+    let run = build(
+        &folder,
+        "out.xsplice",
+        &["--depends", below.to_str().unwrap()],
+    );
+    assert_eq!(run.status, Some(1), "{run:?}");
+    assert!(run.stderr.contains("was made for the image"), "{run:?}");
+    assert!(!fs::exists(folder.path().join("out.xsplice")).unwrap());
+}
+
+#[test]
+fn a_function_that_a_payload_below_replaces_too_is_named() {
+    let folder = scratch();
+    let below = build(&folder, "below.xsplice", &["--name", "below"]);
+    assert_eq!(below.status, Some(0), "{below:?}");
+    assert!(!below.stdout.contains("must carry"), "{below:?}");
+    let run = build(&folder, "out.xsplice", &["--depends", "below.xsplice"]);
+    assert_eq!(run.status, Some(0), "{run:?}");
+    let told = "below: below.xsplice replaces f too; this payload's code of it must carry that fix";
+    assert!(run.stdout.contains(told), "{run:?}");
+    // The command that it gives to check it is right.
+    let check = run
+        .stdout
+        .lines()
+        .find_map(|line| line.strip_prefix("check it: xsplice-link verify "));
+    let arguments: Vec<&str> = check.expect("a command").split(' ').collect();
+    let verify = ["verify"].iter().chain(&arguments);
+    let run = tools::run("xsplice-link", verify, folder.path()).unwrap();
+    assert_eq!(run.status, Some(0), "{run:?}");
+    assert!(run.stdout.contains(told), "{run:?}");
+}

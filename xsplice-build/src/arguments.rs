@@ -89,7 +89,7 @@ pub struct Arguments {
     pub patch: Option<PathBuf>,
 
     /// Accept what would be refused, such as `data:NAME`, `line-numbers` or `hunk:FILE:LINE`
-    #[arg(long, value_name = "WHAT")]
+    #[arg(long, value_name = "WHAT", value_parser = xsplice_diff::refuse::acknowledgement)]
     pub accept: Vec<String>,
 
     /// Leave out objects whose path matches

@@ -32,11 +32,12 @@ pub fn options(
     if arguments.no_base_proof {
         options.proof = BaseProof::Skipped;
     }
-    if let Some(text) = &arguments.depends {
-        options.stacks_on = StacksOn::from_argument(text, base).context("--depends")?;
-    }
     if let Some(text) = &arguments.xen_depends {
         options.base_id = Some(BuildId::from_argument(text).context("--xen-depends")?);
+    }
+    if let Some(text) = &arguments.depends {
+        let made_for = options.base_id.as_ref().unwrap_or(base.build_id());
+        options.stacks_on = StacksOn::from_argument(text, base, made_for).context("--depends")?;
     }
     Ok(options)
 }
@@ -120,6 +121,15 @@ pub fn failures(verification: &Verification, options: &LinkOptions) -> Vec<Refus
         ))
     });
     refusals.collect()
+}
+
+/// What `verify` takes besides the payload.
+#[must_use]
+pub fn against(arguments: &Arguments, base: &Base<'_>, options: &LinkOptions) -> String {
+    match (&options.stacks_on, &arguments.depends) {
+        (StacksOn::Payload(_), Some(below)) => format!("--base {} --stack {below}", base.path()),
+        _ => format!("--base {}", base.path()),
+    }
 }
 
 /// Where the payload goes.

@@ -463,7 +463,7 @@ impl LinkJob<'_> {
                 &story::payload(
                     &summary,
                     verification.outlook.as_ref(),
-                    self.base.path(),
+                    &payload::against(self.arguments, self.base, &options),
                     dry_run,
                 ),
             );

@@ -30,7 +30,7 @@ use make::Build;
 const TREE: &str = "tree";
 const ORIGINAL: &str = "original";
 const PATCHED: &str = "patched";
-const FINGERPRINT: &str = "original.fingerprint";
+pub(crate) const FINGERPRINT: &str = "original.fingerprint";
 const LOCK: &str = "lock";
 
 /// What to build, and from what.
@@ -72,10 +72,11 @@ impl Request {
             );
         }
         let work = arguments.work.clone();
+        let work = work.unwrap_or_else(|| PathBuf::from(format!("{name}.work")));
         Ok(Some(Request {
             source: absolute(source)?,
             command: command.clone(),
-            work: work.unwrap_or_else(|| PathBuf::from(format!("{name}.work"))),
+            work,
             original: arguments.given_orig.clone(),
         }))
     }
@@ -157,6 +158,7 @@ pub fn build(
         );
     }
     apply::shift(patch, &offsets);
+    apply::strip(patch, level);
     Ok(Built {
         original,
         patched: request.work.join(PATCHED),
@@ -203,11 +205,12 @@ impl Work {
                     request.work.join(ORIGINAL).display()
                 ));
             } else {
-                // The proof of what it is goes first: without it, it is nothing.
-                let _ = fs::remove_file(self.path(FINGERPRINT));
-                remove(&original)?;
                 copy_tree(&request.source, &tree, &self.folder, &self.interrupt)?;
                 build(ORIGINAL).run(&self.interrupt, visibility, tell)?;
+                // A build that fails leaves the last one as it is. Now its proof of what it is goes
+                // first: without it, it is nothing.
+                let _ = fs::remove_file(self.path(FINGERPRINT));
+                remove(&original)?;
                 rename(&tree, &original)?;
                 fs::write(self.path(FINGERPRINT), fingerprint.text())
                     .context("the work folder is not writable")?;

@@ -312,12 +312,12 @@ pub fn proof(proof: &ProofSummary, base: &str, detail: Detail) -> String {
     text
 }
 
-/// The payload, and what to do with it.
+/// The payload, and what to do with it; `against` is what `verify` takes besides.
 #[must_use]
 pub fn payload(
     payload: &PayloadSummary,
     outlook: Option<&Outlook>,
-    base: &str,
+    against: &str,
     dry_run: bool,
 ) -> String {
     let PayloadSummary {
@@ -341,7 +341,7 @@ pub fn payload(
         let _ = write!(
             text,
             "\nread it:  xsplice-link inspect {path}\n\
-             check it: xsplice-link verify --base {base} {path}\n"
+             check it: xsplice-link verify {against} {path}\n"
         );
     }
     text

@@ -247,9 +247,20 @@ fn a_header_of_macros_is_known_by_the_dependency_lists() {
     let fate = |fate: &str| vec![fate.to_owned()];
     assert_eq!((status, fates(&report)), (0, fate("not-provable")));
 
-    let comment = [("include/limits.h", "LIMIT 4", "LIMIT 4 // bytes")];
-    let (status, report) = trees.edit(&comment, Build::Again, &[]);
-    assert_eq!((status, fates(&report)), (3, fate("no-code")));
+    for comment in [
+        " // bytes",
+        " /* bytes,\n * not bits */",
+        "\n/*\n * a\n * b\n */",
+    ] {
+        let comment = format!("LIMIT 4{comment}");
+        let edits = [("include/limits.h", "LIMIT 4", comment.as_str())];
+        let (status, report) = trees.edit(&edits, Build::Again, &[]);
+        assert_eq!((status, fates(&report)), (3, fate("no-code")), "{comment}");
+    }
+    // Code behind the comment is code.
+    let edits = [("include/limits.h", "LIMIT 4", "LIMIT 4 /* a\n b */ + 0")];
+    let (status, report) = trees.edit(&edits, Build::Forgotten, &[]);
+    assert_eq!((status, codes(&report)), (2, vec!["hunk-not-built"]));
 }
 
 #[test]
@@ -322,6 +333,24 @@ fn data_leads_to_the_differs_refusal_and_to_what_was_accepted() {
     assert_eq!(
         (status, fates(&report)),
         (0, vec!["payload table".to_owned()])
+    );
+}
+
+#[test]
+fn hooks_and_acknowledgements_in_the_source_are_followed_too() {
+    let trees = Trees::new("-g");
+    let header = concat!(env!("CARGO_MANIFEST_DIR"), "/../runtime/include/xsplice.h");
+    let hooked = format!(
+        "#include \"{header}\"\nint counter = 2;\nXSPLICE_ACCEPT(data, counter);\n\
+         static void raise(void)\n{{\n    counter = 2;\n}}\nXSPLICE_LOAD_HOOK(raise);"
+    );
+    let edits = [("core/g.c", "int counter = 1;", hooked.as_str())];
+    let (status, report) = trees.edit(&edits, Build::Again, &[]);
+    assert_eq!((status, codes(&report)), (0, vec![]), "{report:#}");
+    let fates = fates(&report);
+    assert!(
+        fates[0].starts_with("payload ") && fates[0].contains("raise"),
+        "{fates:?}"
     );
 }
 

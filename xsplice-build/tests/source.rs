@@ -304,6 +304,10 @@ fn a_work_folder_inside_the_source_is_not_copied_into_itself() {
     let told = place.run("make", &["--work", "src/work"]);
     assert!(told.out.contains("used again"), "{}", told.out);
     assert!(!place.path("src/work/original/work").exists());
+    // Nor is it into that of another run.
+    let told = place.run("make", &["--work", "src/other"]);
+    assert_eq!(told.status, Some(0), "{}{}", told.out, told.err);
+    assert!(!place.path("src/other/original/work").exists());
 }
 
 /// Waits until `condition` holds.
@@ -345,4 +349,33 @@ fn an_interruption_ends_the_build_and_sweeps_up() {
     wait_for("the build's processes end", || !is_alive(&sleeper));
     assert!(!place.path("fix.work/tree").exists());
     assert!(!place.path("fix.work/original").exists());
+}
+
+#[test]
+fn a_patch_with_another_depth_of_folders_is_followed_to_the_file_it_changed() {
+    let place = Place::new();
+    place.write(
+        "fix.patch",
+        &PATCH.replace("core/f.c", "linux/src/core/f.c"),
+    );
+    let told = place.run("make", &[]);
+    assert_eq!(told.status, Some(0), "{}{}", told.out, told.err);
+    assert!(
+        told.out.contains("in payload  core/f.c:7  f"),
+        "{}",
+        told.out
+    );
+}
+
+#[test]
+fn a_build_that_fails_leaves_the_image_that_a_payload_was_made_for() {
+    let place = Place::new();
+    assert_eq!(place.run("make", &[]).status, Some(0));
+    let image = fs::read(place.path("fix.work/original/image")).expect("the base");
+    assert_eq!(place.run("no-such-command", &[]).status, Some(1));
+    let kept = fs::read(place.path("fix.work/original/image")).expect("the base");
+    assert!(kept == image, "the base is another");
+    let told = place.run("make", &[]);
+    assert_eq!(told.status, Some(0), "{}{}", told.out, told.err);
+    assert!(told.out.contains("used again"), "{}", told.out);
 }

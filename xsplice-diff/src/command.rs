@@ -38,7 +38,7 @@ struct Arguments {
     #[arg(long, value_name = "ABI", default_value = "xsplice")]
     abi: String,
     /// Acknowledge a refusal: WHAT:NAME, such as data:limit or init:setup; or line-numbers.
-    #[arg(long, value_name = "WHAT")]
+    #[arg(long, value_name = "WHAT", value_parser = crate::refuse::acknowledgement)]
     accept: Vec<String>,
     /// Write the extract here.
     #[arg(short, long, value_name = "EXTRACT")]

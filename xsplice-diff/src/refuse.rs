@@ -3,6 +3,7 @@
 //! An acknowledgement is `WHAT:NAME`, from `--accept` or from the patched source itself
 //! (`xsplice.h`); `WHAT` is a word for a kind of refusal, `NAME` the symbol or the section.
 
+use thiserror::Error;
 use xsplice_abi::section::ACCEPT;
 
 use crate::build::Build;
@@ -33,6 +34,56 @@ pub fn acceptable(code: RefusalCode) -> Option<&'static str> {
         RefusalCode::DefinitionChanged => "definition",
         _ => return None,
     })
+}
+
+/// What may be acknowledged as a whole, too, and not by name alone.
+const WHOLE: [&str; 2] = [LINE_NUMBERS, crate::toolchain::TOOLCHAIN];
+/// What is acknowledged by name: the words of [`acceptable`], and the hunks of `xsplice-build`.
+const BY_NAME: [&str; 14] = [
+    "data",
+    "bss",
+    "rodata",
+    "init",
+    "per-cpu",
+    "linker-set",
+    "section",
+    "assembly",
+    "common",
+    "static-local",
+    "layout",
+    "prototype",
+    "definition",
+    "hunk",
+];
+
+/// A value of `--accept` that can never match anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum AcceptError {
+    /// No such word in front.
+    #[error(
+        "nothing is acknowledged by that word; it is WHAT:NAME with one of {}, or {}",
+        BY_NAME.join(", "),
+        WHOLE.join(" or ")
+    )]
+    Unknown,
+    /// A word that needs a name.
+    #[error("say which, as in WHAT:NAME; the refusal names it")]
+    NoName,
+}
+
+/// Reads a value of `--accept`.
+///
+/// # Errors
+///
+/// [`AcceptError`]. Whether the name is that of anything is not looked at.
+pub fn acknowledgement(text: &str) -> Result<String, AcceptError> {
+    let (what, name) = text.split_once(':').unwrap_or((text, ""));
+    match (WHOLE.contains(&what), BY_NAME.contains(&what)) {
+        (true, _) => Ok(text.to_owned()),
+        (_, true) if name.is_empty() => Err(AcceptError::NoName),
+        (_, true) => Ok(text.to_owned()),
+        _ => Err(AcceptError::Unknown),
+    }
 }
 
 /// Refusals and acknowledgements of one object.
@@ -210,5 +261,38 @@ impl Verdicts {
             message.push_str(&format!(" ({symbol})"));
         }
         format!("{message}: {problem}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AcceptError, acknowledgement};
+
+    #[test]
+    fn a_word_that_acknowledges_nothing_is_an_error() {
+        for sound in [
+            "data:x",
+            "layout:a:b",
+            "hunk:f.c:3",
+            "line-numbers",
+            "line-numbers:f",
+            "toolchain",
+        ] {
+            assert_eq!(acknowledgement(sound).as_deref(), Ok(sound));
+        }
+        for unknown in ["nosuch", "dta:x", "", ":x"] {
+            assert_eq!(
+                acknowledgement(unknown),
+                Err(AcceptError::Unknown),
+                "{unknown}"
+            );
+        }
+        for nameless in ["data", "data:", "hunk"] {
+            assert_eq!(
+                acknowledgement(nameless),
+                Err(AcceptError::NoName),
+                "{nameless}"
+            );
+        }
     }
 }

@@ -5,13 +5,14 @@
 //! table says which code a line became, the declarations in the debug information say which
 //! datum a line declares and in whose body a line without code stands.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gimli::{
     AttributeValue, DwTag, Dwarf, DwarfSections, EndianSlice, LittleEndian, Operation, UnitRef,
 };
 use object::elf;
 use xsplice_abi::profile;
+use xsplice_abi::section::{ACCEPT, HOOKS};
 
 use crate::build::Build;
 use crate::debug_sections::{DebugSections, place};
@@ -156,6 +157,41 @@ pub fn defined_names(name: &str, bytes: &[u8]) -> Result<BTreeSet<String>, DiffE
     let build = Build::new(name, bytes, &profile::XSPLICE)?;
     let names = build.items.ids().map(|item| build.name(item).to_owned());
     Ok(names.filter(|name| !name.is_empty()).collect())
+}
+
+/// What a macro of `xsplice.h` leaves in an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// A pointer to a hook.
+    Hook,
+    /// An acknowledgement.
+    Acknowledgement,
+}
+
+/// Names of the data that the author's macros leave in an object: pointers to hooks, which make
+/// the payload's table of them, and acknowledgements, which are read and stay behind.
+///
+/// # Errors
+///
+/// When it is not a well-formed x86-64 object.
+pub fn marks(name: &str, bytes: &[u8]) -> Result<BTreeMap<String, Mark>, DiffError> {
+    let build = Build::new(name, bytes, &profile::XSPLICE)?;
+    let kind = |section: &str| {
+        let prefixes = profile::ALL.into_iter().map(|profile| profile.prefix);
+        let rest = prefixes
+            .filter_map(|prefix| section.strip_prefix(prefix))
+            .next()?;
+        if rest.starts_with(HOOKS) {
+            Some(Mark::Hook)
+        } else {
+            rest.starts_with(ACCEPT).then_some(Mark::Acknowledgement)
+        }
+    };
+    let marked = build.items.ids().filter_map(|item| {
+        let mark = kind(build.section_name(item))?;
+        Some((build.name(item).to_owned(), mark))
+    });
+    Ok(marked.collect())
 }
 
 fn information(object: &ElfObject<'_>) -> LineInformation {

@@ -38,11 +38,16 @@ impl BuildId {
 
 impl StacksOn {
     /// Reads the value of `--depends`. A payload tells what it replaces and exports; the base's
-    /// own id means the base.
+    /// own id means the base. `made_for` is the id of the image that both run on.
     ///
     /// # Errors
-    /// As [`BuildId::from_argument`].
-    pub fn from_argument(text: &str, base: &Base<'_>) -> Result<StacksOn, LinkError> {
+    /// As [`BuildId::from_argument`]; [`LinkError::OtherBase`] for a payload that runs on another
+    /// image.
+    pub fn from_argument(
+        text: &str,
+        base: &Base<'_>,
+        made_for: &BuildId,
+    ) -> Result<StacksOn, LinkError> {
         let id = BuildId::from_argument(text)?;
         if id == *base.build_id() {
             return Ok(StacksOn::Base);
@@ -51,7 +56,7 @@ impl StacksOn {
             return Ok(StacksOn::Id(id));
         }
         let file = MappedFile::open(Path::new(text))?;
-        match Below::of_payload(text, &file, base)? {
+        match Below::of_payload(text, &file, base, made_for)? {
             Some(below) => Ok(StacksOn::Payload(below)),
             None => Ok(StacksOn::Id(id)),
         }
@@ -63,11 +68,13 @@ impl Below {
     /// (another image) or stacks on a further payload, of which it tells nothing.
     ///
     /// # Errors
-    /// [`LinkError::Payload`] when it cannot be read.
+    /// [`LinkError::Payload`] when it cannot be read, [`LinkError::OtherBase`] when it is for another
+    /// image than `made_for`.
     pub fn of_payload(
         path: &str,
         file: &[u8],
         base: &Base<'_>,
+        made_for: &BuildId,
     ) -> Result<Option<Below>, LinkError> {
         let view = read::read(file).map_err(|source| LinkError::Payload {
             path: path.to_owned(),
@@ -78,6 +85,13 @@ impl Below {
         let Some(build_id) = facts.build_id.clone().filter(|_| is_payload) else {
             return Ok(None);
         };
+        if let Some(other) = facts.base_id.as_ref().filter(|id| *id != made_for) {
+            return Err(LinkError::OtherBase {
+                path: path.to_owned(),
+                other: other.clone(),
+                made_for: made_for.clone(),
+            });
+        }
         if facts.depends.as_ref() != Some(base.build_id()) {
             return Ok(None);
         }

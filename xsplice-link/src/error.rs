@@ -1,6 +1,7 @@
 //! What can go wrong, split in two: an input that cannot be read (exit status 1), and a payload
 //! that must not be made (exit status 2), for which every reason is collected.
 
+use crate::build_id::BuildId;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -104,6 +105,19 @@ pub enum LinkError {
     NoSuchId {
         /// What was given.
         text: String,
+    },
+    /// A payload to stack on that is for another image.
+    #[error(
+        "{path}: was made for the image {other}, and this payload is for {made_for}; nothing can stack \
+         on it there. Make both for the image that runs: --orig and --base of the same build"
+    )]
+    OtherBase {
+        /// The payload below.
+        path: String,
+        /// Build-id of its image.
+        other: BuildId,
+        /// Build-id of ours.
+        made_for: BuildId,
     },
     /// An extract that cannot be read.
     #[error("{path}: {source}")]

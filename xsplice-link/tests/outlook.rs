@@ -117,7 +117,8 @@ fn a_payload_below_that_still_runs_its_own_code_of_a_function_is_an_escape() {
         let mut extract = hand::replacing(&base, "first", RETURN_ONE, &XSPLICE);
         extract.object = "b.o".to_owned();
         let mut options = LinkOptions::new("above", &XSPLICE);
-        let known = xsplice_link::options::Below::of_payload("below", &below.bytes, &base);
+        let known =
+            xsplice_link::options::Below::of_payload("below", &below.bytes, &base, base.build_id());
         options.stacks_on = xsplice_link::options::StacksOn::Payload(known.unwrap().unwrap());
         let above = link(&base, &[extract], &options).unwrap();
         let stack = [NamedFile {

@@ -283,7 +283,7 @@ fn exports_keep_their_name_and_are_found_by_a_payload_above() {
     let fresh = hand::undefined(&mut above, "fresh");
     hand::relocate(&mut above, SectionIndex(0), 1, 4, fresh, -4);
     let mut options = LinkOptions::new("above", &XSPLICE);
-    let known = Below::of_payload("below", &below.bytes, &base)
+    let known = Below::of_payload("below", &below.bytes, &base, base.build_id())
         .unwrap()
         .unwrap();
     options.stacks_on = StacksOn::Payload(known);

@@ -2,6 +2,8 @@
 
 use xsplice_abi::profile;
 use xsplice_diff::explain::explain;
+use xsplice_diff::referrers::Sought;
+use xsplice_diff::source_lines::{defined_names, source_lines};
 use xsplice_diff::text::{self, Detail};
 use xsplice_diff::{
     ObjectDiff, Options, Originals, diff_objects, extract, originals, ripple, source_files,
@@ -34,9 +36,13 @@ fn objects(target: Target, input: &Input) {
     if let Ok(diff) = diff_objects(OBJECT, &input.original, &input.patched, &options) {
         tell(&diff);
         through_a_file(&diff);
-        let _ = ripple::ripple(std::slice::from_ref(&diff));
+        let diffs = std::slice::from_ref(&diff);
+        let _ = ripple::ripple(diffs);
+        callers(diffs, input);
     }
     let _ = source_files(OBJECT, &input.patched);
+    let _ = source_lines(OBJECT, &input.patched, |_| true);
+    let _ = defined_names(OBJECT, &input.patched);
     match target {
         Target::Original => {
             let _ = originals(OBJECT, &input.original);
@@ -47,6 +53,18 @@ fn objects(target: Target, input: &Input) {
             }
         }
         _ => {}
+    }
+}
+
+/// Who refers to what differs.
+fn callers(diffs: &[ObjectDiff<'_>], input: &Input) {
+    let mut sought = Sought::new(diffs);
+    if sought
+        .add_names(OBJECT, &input.patched, &profile::XSPLICE)
+        .is_ok()
+        && let Ok(found) = sought.look(OBJECT, &input.patched, &profile::XSPLICE)
+    {
+        let _ = sought.gather([found]);
     }
 }
 
@@ -93,7 +111,9 @@ fn linker(input: &Input) {
 }
 
 fn payload(target: Target, input: &Input, signer: &Signer) {
-    let _ = inspect::inspect("fuzz", &input.payload);
+    if let Ok(inspection) = inspect::inspect("fuzz", &input.payload) {
+        let _ = inspection.to_string();
+    }
     let Ok(base) = Base::parse(BASE, &input.base) else {
         return;
     };

@@ -178,6 +178,14 @@ fn linked(lines: &mut Vec<String>, page: &Page<'_>) {
             names(outlook.state.iter().map(String::as_str))
         ));
     }
+    for overridden in &outlook.overridden {
+        lines.push(format!(
+            "<code>{}</code> replaces <code>{}</code> too: the code of it here must carry that fix as \
+             well",
+            Text(&overridden.payload),
+            Text(&overridden.function)
+        ));
+    }
     for escape in &outlook.escapes {
         lines.push(format!(
             "<code>{}</code> of {} still runs the older code of <code>{}</code>",

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use xsplice_diff::names::{clone_family, cold_parent};
 use xsplice_diff::report::Reason;
-use xsplice_diff::source_lines::defined_names;
+use xsplice_diff::source_lines::{Mark, defined_names, marks};
 use xsplice_diff::{ObjectDiff, source_lines};
 
 use super::Trees;
@@ -119,9 +119,22 @@ impl<'a> Outcomes<'a> {
             {
                 Outcome::Removed
             }
+            Some(Bytes::Both { patched, .. } | Bytes::Added { patched })
+                if said == Outcome::Same && side == Side::New && !self.is_equal(object) =>
+            {
+                mark(object, patched, name).unwrap_or(said)
+            }
             _ => said,
         }
     }
+}
+
+/// What a datum is that a macro of `xsplice.h` has left.
+fn mark(object: &str, bytes: &[u8], name: &str) -> Option<Outcome> {
+    Some(match marks(object, bytes).ok()?.get(name)? {
+        Mark::Hook => Outcome::Payload,
+        Mark::Acknowledgement => Outcome::Accepted("an acknowledgement itself".to_owned()),
+    })
 }
 
 fn is_defined(object: &str, bytes: &[u8], name: &str) -> bool {

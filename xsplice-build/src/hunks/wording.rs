@@ -3,7 +3,7 @@
 //! Only what can be told without the rest of the file is: a line with a quotation mark beside a
 //! comment, or with the end of a comment that began before it, counts as code.
 
-use crate::patch_file::{Hunk, Side};
+use crate::patch_file::{ChangedLine, Hunk, Side};
 
 /// Whether both sides of a hunk are the same once comments and blanks are taken out of each.
 #[must_use]
@@ -26,19 +26,52 @@ pub fn is_statement(line: &str) -> bool {
 }
 
 fn words(hunk: &Hunk, side: Side) -> Vec<String> {
-    hunk.changes
+    let lines: Vec<&ChangedLine> = hunk
+        .changes
         .iter()
         .filter(|line| line.side == side)
-        .flat_map(|line| {
-            let code = without_comment(&line.text);
-            let mut words: Vec<String> = code.split_whitespace().map(str::to_owned).collect();
-            // The preprocessor cares where its lines end.
-            if code.trim_start().starts_with('#') {
-                words.push("\n".to_owned());
-            }
-            words
-        })
-        .collect()
+        .collect();
+    let mut words = Vec::new();
+    let mut at = 0;
+    while let Some(line) = lines.get(at) {
+        at += 1;
+        if let Some((before, length)) = long_comment(&lines[at - 1..]) {
+            push_words(before, &mut words);
+            at += length - 1;
+            continue;
+        }
+        push_words(&without_comment(&line.text), &mut words);
+    }
+    words
+}
+
+fn push_words(code: &str, words: &mut Vec<String>) {
+    words.extend(code.split_whitespace().map(str::to_owned));
+    // The preprocessor cares where its lines end.
+    if code.trim_start().starts_with('#') {
+        words.push("\n".to_owned());
+    }
+}
+
+/// A comment that begins in the first line and ends some lines below, all of them changed and
+/// without a gap, with nothing behind it: what stands before it, and how many lines it has.
+fn long_comment<'line>(lines: &[&'line ChangedLine]) -> Option<(&'line str, usize)> {
+    let first = lines.first()?;
+    let (before, inside) = first.text.split_once("/*")?;
+    if before.contains(['"', '\'', '\\']) || before.contains("//") || inside.contains("*/") {
+        return None;
+    }
+    let mut number = first.number;
+    for (count, line) in lines.iter().enumerate().skip(1) {
+        number += 1;
+        if line.number != number || line.text.contains("/*") {
+            return None;
+        }
+        if let Some((_, behind)) = line.text.split_once("*/") {
+            return behind.trim().is_empty().then_some((before, count + 1));
+        }
+    }
+    None
 }
 
 /// The line without a comment that begins in it, where that is certain.

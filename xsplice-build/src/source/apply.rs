@@ -65,6 +65,19 @@ fn may_make(file: &FileChange) -> bool {
     hunk.old_lines == 0 && hunk.old_start == 1
 }
 
+/// Names the files of a patch as the source does: what was cut off to apply it is no folder there.
+pub fn strip(patch: &mut PatchFile, level: usize) {
+    let named = |path: &mut Option<String>| {
+        if let Some(name) = path.as_deref().and_then(|path| cut(path, level)) {
+            *path = Some(name.to_owned());
+        }
+    };
+    for file in &mut patch.files {
+        named(&mut file.old);
+        named(&mut file.new);
+    }
+}
+
 /// A path without its first names.
 fn cut(path: &str, names: usize) -> Option<&str> {
     (0..names).try_fold(path, |path, _| path.split_once('/').map(|(_, rest)| rest))

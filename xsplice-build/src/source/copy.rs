@@ -7,14 +7,15 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use walkdir::{DirEntry, WalkDir};
 
+use super::FINGERPRINT;
 use super::interrupt::Interrupt;
 
 /// What version control keeps beside the source. Builds that ask it for their version would see
 /// the patched tree as a modified one, and differ by that alone.
 const LEFT_OUT: [&str; 3] = [".git", ".hg", ".svn"];
 
-/// Entries of a tree in order of name; without what version control keeps, and without
-/// `except`.
+/// Entries of a tree in order of name; without what version control keeps, without `except`, and
+/// without the work folders of other runs.
 pub fn entries<'a>(
     root: &Path,
     except: &'a Path,
@@ -25,7 +26,8 @@ pub fn entries<'a>(
         .filter_entry(move |entry| {
             entry.depth() == 0
                 || !(LEFT_OUT.iter().any(|name| entry.file_name() == *name)
-                    || entry.path() == except)
+                    || entry.path() == except
+                    || entry.path().join(FINGERPRINT).exists())
         })
 }
 

@@ -127,11 +127,12 @@ fn options(arguments: &LinkArguments, base: &Base<'_>) -> Result<LinkOptions, Li
     if arguments.no_base_proof {
         options.proof = BaseProof::Skipped;
     }
-    if let Some(text) = &arguments.depends {
-        options.stacks_on = StacksOn::from_argument(text, base)?;
-    }
     if let Some(text) = &arguments.xen_depends {
         options.base_id = Some(BuildId::from_argument(text)?);
+    }
+    if let Some(text) = &arguments.depends {
+        let made_for = options.base_id.as_ref().unwrap_or(base.build_id());
+        options.stacks_on = StacksOn::from_argument(text, base, made_for)?;
     }
     options.exports.clone_from(&arguments.exports);
     Ok(options)

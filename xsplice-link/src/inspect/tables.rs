@@ -76,7 +76,7 @@ impl Reader<'_, '_, '_> {
             let entry = *self.field(section, start + at)?;
             let unused = i64::BITS - DISPLACEMENT_BITS;
             let displacement = (entry.addend << unused) >> unused;
-            let line = (entry.addend - displacement) >> DISPLACEMENT_BITS;
+            let line = entry.addend.wrapping_sub(displacement) >> DISPLACEMENT_BITS;
             let addend = displacement - i64::try_from(at).unwrap_or(0);
             Some((Relocation { addend, ..entry }, line))
         };

@@ -21,8 +21,21 @@ pub struct Outlook {
     pub vetoing_hooks: Vec<&'static str>,
     /// Data that is lost when the payload is replaced or unloaded.
     pub state: Vec<String>,
+    /// Functions that a payload below replaces too: what it fixes there is gone while this one is
+    /// applied, unless this one's code fixes it as well.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub overridden: Vec<Overridden>,
     /// Places in payloads below that still run older code of a function replaced here.
     pub escapes: Vec<Escape>,
+}
+
+/// A function of a payload below that is replaced again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Overridden {
+    /// The payload below.
+    pub payload: String,
+    /// The function.
+    pub function: String,
 }
 
 /// A call or pointer of a payload below that does not pass through the base's function.
@@ -38,6 +51,7 @@ pub struct Escape {
 
 impl Outlook {
     pub(super) fn new(subject: &Subject<'_, '_, '_>) -> Outlook {
+        let (overridden, escapes) = replaced_again(subject);
         let facts = subject.facts;
         let is_writable = |id: SectionId| {
             facts.view.section(id).is_some_and(|section| {
@@ -65,27 +79,31 @@ impl Outlook {
                 .filter(|symbol| matches!(symbol.place, Place::Section(id) if is_writable(id)))
                 .map(|symbol| symbol.name.to_owned())
                 .collect(),
-            escapes: escapes(subject),
+            overridden,
+            escapes,
         }
     }
 }
 
-/// Looks for references of a payload below to its own new code of a function that is replaced
-/// again here.
-fn escapes(subject: &Subject<'_, '_, '_>) -> Vec<Escape> {
+/// Functions of payloads below that are replaced again here, and the references of those payloads
+/// to their own new code of them.
+fn replaced_again(subject: &Subject<'_, '_, '_>) -> (Vec<Overridden>, Vec<Escape>) {
     let ours: HashSet<u64> = subject
         .facts
         .records
         .iter()
         .filter_map(|record| subject.facts.old_address(record, subject.base))
         .collect();
-    let mut escapes = Vec::new();
+    let (mut overridden, mut escapes) = (Vec::new(), Vec::new());
     for (below, file) in subject.stack.iter().zip(subject.stack_files) {
         for record in &below.records {
             let again = below
                 .old_address(record, subject.base)
                 .is_some_and(|address| ours.contains(&address));
             if again {
+                let payload = file.path.to_owned();
+                let function = record.name.unwrap_or("?").to_owned();
+                overridden.push(Overridden { payload, function });
                 references(below, record, |place| {
                     escapes.push(Escape {
                         payload: file.path.to_owned(),
@@ -96,7 +114,7 @@ fn escapes(subject: &Subject<'_, '_, '_>) -> Vec<Escape> {
             }
         }
     }
-    escapes
+    (overridden, escapes)
 }
 
 /// Calls `found` for every reference to the new code of `record` but the record's own and those
@@ -156,6 +174,13 @@ impl fmt::Display for Outlook {
         }
         if !self.state.is_empty() {
             writeln!(out, "replace: loses {}", self.state.join(", "))?;
+        }
+        for Overridden { payload, function } in &self.overridden {
+            writeln!(
+                out,
+                "below: {payload} replaces {function} too; this payload's code of it must carry that \
+                 fix as well"
+            )?;
         }
         for escape in &self.escapes {
             writeln!(
