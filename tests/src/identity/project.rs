@@ -69,10 +69,28 @@ const XEN: Project = Project {
         // objects that the image is linked from hold the same functions.
         date("build/common/version.o"),
         time("build/common/version.o"),
+        stamped(
+            "build/common/version.o",
+            "looks-like-build-stamp xen_compile_date",
+        ),
+        stamped(
+            "build/common/version.o",
+            "looks-like-build-stamp xen_compile_time",
+        ),
         date("build/common/built_in.o"),
         time("build/common/built_in.o"),
+        stamped(
+            "build/common/built_in.o",
+            "looks-like-build-stamp xen_compile_date",
+        ),
+        stamped(
+            "build/common/built_in.o",
+            "looks-like-build-stamp xen_compile_time",
+        ),
         date("build/prelink.o"),
         time("build/prelink.o"),
+        stamped("build/prelink.o", "looks-like-build-stamp xen_compile_date"),
+        stamped("build/prelink.o", "looks-like-build-stamp xen_compile_time"),
     ],
 };
 
@@ -89,6 +107,15 @@ const fn time(object: &'static str) -> Known {
         object,
         says: "string-differs xen_compile_time",
         because: "the time of the build",
+    }
+}
+
+/// The label that such a function gets.
+const fn stamped(object: &'static str, says: &'static str) -> Known {
+    Known {
+        object,
+        says,
+        because: "and is known as one that every build writes anew",
     }
 }
 
