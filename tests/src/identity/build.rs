@@ -17,6 +17,8 @@ use crate::xen::process::{run_logged, run_quiet};
 /// be put in the place of the other inside an object.
 pub const PLACES: [&str; 2] = ["first", "other"];
 
+/// What builds call objects; `.lo` are those for shared use.
+const ENDS: [&str; 2] = [".o", ".lo"];
 /// Start of an ELF file, its class and byte order (64 bits, little-endian).
 const ELF_64_LITTLE: &[u8] = b"\x7fELF\x02\x01";
 /// Where the kind of an ELF file is written, and the kind of an object.
@@ -189,7 +191,7 @@ impl Builder {
         let tree = self.tree(project, place);
         let mut objects = Vec::new();
         for path in case::files(&tree)? {
-            if path.ends_with(".o") && is_object(&tree.join(&path))? {
+            if ENDS.iter().any(|end| path.ends_with(end)) && is_object(&tree.join(&path))? {
                 objects.push(path);
             }
         }
