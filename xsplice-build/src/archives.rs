@@ -34,11 +34,9 @@ pub fn add_members(inputs: &mut Vec<Input>, archives: Vec<Pair>, ignored: &[Pair
         known.entry(lengths(input)).or_default().push(input);
     }
     members.retain(|member| {
-        let alike = known.get(&lengths(member)).into_iter().flatten();
-        let is_same = |input: &&Input| {
-            (input.original(), input.patched()) == (member.original(), member.patched())
-        };
-        !alike.copied().any(|input| is_same(&input))
+        let bytes = (member.original(), member.patched());
+        let mut alike = known.get(&lengths(member)).into_iter().flatten();
+        !alike.any(|input| (input.original(), input.patched()) == bytes)
     });
     inputs.extend(members);
     inputs.sort_by(|a, b| a.name.cmp(&b.name));

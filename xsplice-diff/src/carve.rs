@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 use object::elf;
 
@@ -121,6 +121,26 @@ impl<'data> Carver<'_, '_, 'data> {
         SymbolIndex(self.extract.symbols.len() - 1)
     }
 
+    /// Adds the piece `range` of a section of the object.
+    fn section(
+        &mut self,
+        header: &model::Section<'data>,
+        range: Range<u64>,
+        data: Cow<'data, [u8]>,
+    ) -> SectionIndex {
+        self.extract.sections.push(Section {
+            name: header.name.to_owned(),
+            kind: header.kind,
+            flags: flags(header),
+            alignment: alignment(header, range.start),
+            entry_size: header.entry_size,
+            size: range.end - range.start,
+            data,
+            relocations: Vec::new(),
+        });
+        SectionIndex(self.extract.sections.len() - 1)
+    }
+
     /// Cuts out one item, with what stands before it and is read relative to it.
     fn piece(&mut self, item: ItemId) -> Piece {
         let patched = self.comparer.patched;
@@ -132,17 +152,7 @@ impl<'data> Carver<'_, '_, 'data> {
         } else {
             bytes(header, start, place.end())
         };
-        self.extract.sections.push(Section {
-            name: header.name.to_owned(),
-            kind: header.kind,
-            flags: flags(header),
-            alignment: alignment(header, start),
-            entry_size: header.entry_size,
-            size: place.end() - start,
-            data: Cow::Borrowed(data),
-            relocations: Vec::new(),
-        });
-        let section = SectionIndex(self.extract.sections.len() - 1);
+        let section = self.section(header, start..place.end(), Cow::Borrowed(data));
         let at = Place::Section {
             section,
             value: place.offset - start,
@@ -156,14 +166,7 @@ impl<'data> Carver<'_, '_, 'data> {
                 size: place.size,
                 place: at,
             },
-            None => Symbol {
-                name: String::new(),
-                file: None,
-                binding: elf::STB_LOCAL.0,
-                kind: elf::STT_SECTION.0,
-                size: 0,
-                place: at,
-            },
+            None => section_symbol(at),
         };
         Piece {
             section,
@@ -196,25 +199,8 @@ impl<'data> Carver<'_, '_, 'data> {
                 hole.fill(TRAP);
             }
         }
-        self.extract.sections.push(Section {
-            name: header.name.to_owned(),
-            kind: header.kind,
-            flags: flags(header),
-            alignment: alignment(header, start),
-            entry_size: header.entry_size,
-            size: last.end() - start,
-            data: Cow::Owned(data),
-            relocations: Vec::new(),
-        });
-        let section = SectionIndex(self.extract.sections.len() - 1);
-        let symbol = self.symbol(Symbol {
-            name: String::new(),
-            file: None,
-            binding: elf::STB_LOCAL.0,
-            kind: elf::STT_SECTION.0,
-            size: 0,
-            place: Place::Section { section, value: 0 },
-        });
+        let section = self.section(header, start..last.end(), Cow::Owned(data));
+        let symbol = self.symbol(section_symbol(Place::Section { section, value: 0 }));
         Piece {
             section,
             start,
@@ -460,6 +446,18 @@ impl<'data> Carver<'_, '_, 'data> {
             }
         }
         parts
+    }
+}
+
+/// The symbol of what has none of its own.
+fn section_symbol(place: Place) -> Symbol {
+    Symbol {
+        name: String::new(),
+        file: None,
+        binding: elf::STB_LOCAL.0,
+        kind: elf::STT_SECTION.0,
+        size: 0,
+        place,
     }
 }
 

@@ -50,6 +50,7 @@ pub mod report;
 pub mod resolved_fields;
 pub mod ripple;
 pub mod section_class;
+mod source_files;
 pub mod source_lines;
 pub mod special_code;
 pub mod special_entries;
@@ -66,10 +67,10 @@ mod wording;
 
 pub use error::{DiffError, ExtractError};
 pub use extract::{Extract, OriginalItem};
-pub use object::source_files;
 pub use options::Options;
 pub use originals::Originals;
 pub use report::{ObjectDiff, Verdict};
+pub use source_files::source_files;
 
 use build::Build;
 use carve::{Carved, carve};

@@ -5,7 +5,6 @@
 //! array in section order, sorted by offset, for allocated sections alone: those of debug
 //! information are read where somebody asks for them ([`ElfObject::debug_relocations`]).
 
-use std::collections::HashSet;
 use std::ops::Range;
 
 use object::LittleEndian;
@@ -28,7 +27,7 @@ const NAME_BYTES_MAX: usize = 16 * 1024;
 
 type Header = elf::FileHeader64<LittleEndian>;
 type Rela = elf::Rela64<LittleEndian>;
-const ENDIAN: LittleEndian = LittleEndian;
+pub(crate) const ENDIAN: LittleEndian = LittleEndian;
 
 /// An object file.
 #[derive(Debug)]
@@ -259,43 +258,6 @@ fn only_file<'data>(symbols: &[Symbol<'data>]) -> Option<&'data str> {
     files.all(|other| other == first).then_some(first)
 }
 
-/// Names of the source files of the object in `bytes`, in order, each once. Reads its symbols and
-/// nothing else: who asks wants to know of every object of a tree which ones belong together.
-///
-/// # Errors
-///
-/// When its header or its symbols are not those of an x86-64 relocatable object.
-pub fn source_files<'data>(name: &str, bytes: &'data [u8]) -> Result<Vec<&'data str>, DiffError> {
-    read_source_files(bytes).map_err(|problem| DiffError {
-        object: name.to_owned(),
-        problem,
-        side: Side::Patched,
-    })
-}
-
-fn read_source_files(bytes: &[u8]) -> Result<Vec<&str>, ObjectProblem> {
-    let fail = || malformed(Part::SymbolTable);
-    let table = check_header(bytes)?
-        .sections(ENDIAN, bytes)
-        .map_err(malformed(Part::SectionHeaders))?;
-    let symbols = table
-        .symbols(ENDIAN, bytes, elf::SHT_SYMTAB)
-        .map_err(fail())?;
-    let mut seen = HashSet::new();
-    let mut files = Vec::new();
-    for symbol in symbols.iter().filter(|one| one.st_type() == elf::STT_FILE) {
-        let name = symbols.symbol_name(ENDIAN, symbol);
-        let name = text(
-            name.map_err(malformed(Part::SymbolNames))?,
-            Part::SymbolNames,
-        )?;
-        if seen.insert(name) {
-            files.push(name);
-        }
-    }
-    Ok(files)
-}
-
 fn relocation(raw: &Rela) -> Relocation {
     Relocation {
         offset: raw.r_offset.get(ENDIAN),
@@ -305,7 +267,7 @@ fn relocation(raw: &Rela) -> Relocation {
     }
 }
 
-fn malformed(part: Part) -> impl Fn(object::read::Error) -> ObjectProblem {
+pub(crate) fn malformed(part: Part) -> impl Fn(object::read::Error) -> ObjectProblem {
     move |error| ObjectProblem::Malformed {
         part,
         detail: error.to_string(),
@@ -319,7 +281,7 @@ fn damaged(part: Part, detail: &str) -> ObjectProblem {
     }
 }
 
-fn text(bytes: &[u8], part: Part) -> Result<&str, ObjectProblem> {
+pub(crate) fn text(bytes: &[u8], part: Part) -> Result<&str, ObjectProblem> {
     if bytes.len() > NAME_BYTES_MAX {
         return Err(damaged(part, "a name is longer than 16 KiB"));
     }
@@ -401,7 +363,7 @@ fn parse<'data>(name: &str, bytes: &'data [u8]) -> Result<ElfObject<'data>, Obje
     Ok(object)
 }
 
-fn check_header(bytes: &[u8]) -> Result<&Header, ObjectProblem> {
+pub(crate) fn check_header(bytes: &[u8]) -> Result<&Header, ObjectProblem> {
     let ident = bytes.get(..16).ok_or(ObjectProblem::NotElf)?;
     if ident[..4] != elf::ELFMAG {
         if ident.starts_with(b"BC\xc0\xde") {

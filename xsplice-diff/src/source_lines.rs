@@ -148,50 +148,56 @@ pub fn source_lines(
     Ok(lines)
 }
 
+/// What a macro of `xsplice.h` leaves in an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// A pointer to a hook; the payload's table is made of them.
+    Hook,
+    /// An acknowledgement; it is read and stays behind.
+    Acknowledgement,
+}
+
+/// The functions and data that an object defines.
+#[derive(Clone, Debug, Default)]
+pub struct Defined {
+    /// The names of all.
+    pub names: BTreeSet<String>,
+    /// Those that the author's macros have left.
+    pub marks: BTreeMap<String, Mark>,
+}
+
 /// Names of the functions and data that an object defines.
 ///
 /// # Errors
 ///
 /// When it is not a well-formed x86-64 object.
-pub fn defined_names(name: &str, bytes: &[u8]) -> Result<BTreeSet<String>, DiffError> {
+pub fn defined(name: &str, bytes: &[u8]) -> Result<Defined, DiffError> {
     let build = Build::new(name, bytes, &profile::XSPLICE)?;
-    let names = build.items.ids().map(|item| build.name(item).to_owned());
-    Ok(names.filter(|name| !name.is_empty()).collect())
-}
-
-/// What a macro of `xsplice.h` leaves in an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
-    /// A pointer to a hook.
-    Hook,
-    /// An acknowledgement.
-    Acknowledgement,
-}
-
-/// Names of the data that the author's macros leave in an object: pointers to hooks, which make
-/// the payload's table of them, and acknowledgements, which are read and stay behind.
-///
-/// # Errors
-///
-/// When it is not a well-formed x86-64 object.
-pub fn marks(name: &str, bytes: &[u8]) -> Result<BTreeMap<String, Mark>, DiffError> {
-    let build = Build::new(name, bytes, &profile::XSPLICE)?;
-    let kind = |section: &str| {
-        let prefixes = profile::ALL.into_iter().map(|profile| profile.prefix);
-        let rest = prefixes
-            .filter_map(|prefix| section.strip_prefix(prefix))
-            .next()?;
-        if rest.starts_with(HOOKS) {
-            Some(Mark::Hook)
-        } else {
-            rest.starts_with(ACCEPT).then_some(Mark::Acknowledgement)
+    let mut defined = Defined::default();
+    for item in build
+        .items
+        .ids()
+        .filter(|item| !build.name(*item).is_empty())
+    {
+        let name = build.name(item);
+        defined.names.insert(name.to_owned());
+        if let Some(mark) = mark(build.section_name(item)) {
+            defined.marks.insert(name.to_owned(), mark);
         }
-    };
-    let marked = build.items.ids().filter_map(|item| {
-        let mark = kind(build.section_name(item))?;
-        Some((build.name(item).to_owned(), mark))
-    });
-    Ok(marked.collect())
+    }
+    Ok(defined)
+}
+
+fn mark(section: &str) -> Option<Mark> {
+    let prefixes = profile::ALL.into_iter().map(|profile| profile.prefix);
+    let rest = prefixes
+        .filter_map(|prefix| section.strip_prefix(prefix))
+        .next()?;
+    if rest.starts_with(HOOKS) {
+        Some(Mark::Hook)
+    } else {
+        rest.starts_with(ACCEPT).then_some(Mark::Acknowledgement)
+    }
 }
 
 fn information(object: &ElfObject<'_>) -> LineInformation {

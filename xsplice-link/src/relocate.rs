@@ -114,7 +114,7 @@ fn carry(
     }
     let target = resolver.target(extract_index, relocation.symbol, layout)?;
     let is_own = matches!(layout.symbols[target.symbol.0].place, Place::Section(..));
-    if kind == ABS32S.number && is_own && !resolver.is_base_in_top_window() {
+    if kind == ABS32S.number && is_own && !resolver.base().is_in_top_window() {
         return Err(refused(
             RefusalCode::UnknownRelocation,
             format!(
@@ -122,7 +122,7 @@ fn carry(
                  position-independent code (-fpic or -fpie), or link the image at the top of the \
                  address space, for which -mcmodel=kernel is",
                 type_name(kind),
-                resolver.base_path()
+                resolver.base().path()
             ),
         ));
     }

@@ -18,9 +18,6 @@ use crate::layout::{Kind, Layout, OutSection, OutSymbol, Place, Symbol, Visibili
 use crate::merge::{Placement, Spot};
 use crate::options::{LinkOptions, References, StacksOn};
 
-/// From here on an address is a sign-extended number of 32 bits.
-const TOP_WINDOW_START: u64 = 0xffff_ffff_8000_0000;
-
 /// A relocation's target: a symbol of the payload and what to add to the addend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -386,18 +383,10 @@ impl<'link, 'data> Resolver<'link, 'data> {
         Ok(target)
     }
 
-    /// Whether the base lies in the top 2 GiB, which 32 sign-extended bits address; its loader
-    /// puts payloads there, too.
+    /// The image that names are resolved in.
     #[must_use]
-    pub fn is_base_in_top_window(&self) -> bool {
-        let first = self.base.sections().first();
-        first.is_some_and(|section| section.range.start >= TOP_WINDOW_START)
-    }
-
-    /// The base as messages name it.
-    #[must_use]
-    pub fn base_path(&self) -> &'link str {
-        self.base.path()
+    pub fn base(&self) -> &'link Base<'data> {
+        self.base
     }
 
     fn is_exported_below(&self, name: QualifiedName<'_>) -> bool {

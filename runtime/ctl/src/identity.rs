@@ -3,13 +3,12 @@
 //! No payload call tells the id of what is loaded, so it is read from the text that the console
 //! key prints.
 
-use std::fmt::Write;
-
 use xsplice_abi::Errno;
 use xsplice_abi::channel::CALL_DUMP;
 use xsplice_abi::note::build_id;
 use xsplice_abi::section::BUILD_ID;
 use xsplice_runtime::elf;
+use xsplice_runtime::stack::BuildId;
 
 use crate::calls::PayloadName;
 use crate::error::{CtlError, Request};
@@ -53,11 +52,7 @@ fn loaded_id(dump: &str, name: &str) -> Option<String> {
 fn file_id(file: &[u8]) -> Option<String> {
     let (_, sections) = elf::sections(file).ok()?;
     let note = sections.iter().find(|section| section.name == BUILD_ID)?;
-    let mut text = String::new();
-    for byte in build_id(note.data)? {
-        write!(text, "{byte:02x}").ok()?;
-    }
-    Some(text)
+    Some(BuildId::new(build_id(note.data)?).to_string())
 }
 
 #[cfg(test)]

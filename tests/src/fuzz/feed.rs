@@ -3,7 +3,7 @@
 use xsplice_abi::profile;
 use xsplice_diff::explain::explain;
 use xsplice_diff::referrers::Sought;
-use xsplice_diff::source_lines::{defined_names, source_lines};
+use xsplice_diff::source_lines::{defined, source_lines};
 use xsplice_diff::text::{self, Detail};
 use xsplice_diff::{
     ObjectDiff, Options, Originals, diff_objects, extract, originals, ripple, source_files,
@@ -42,7 +42,7 @@ fn objects(target: Target, input: &Input) {
     }
     let _ = source_files(OBJECT, &input.patched);
     let _ = source_lines(OBJECT, &input.patched, |_| true);
-    let _ = defined_names(OBJECT, &input.patched);
+    let _ = defined(OBJECT, &input.patched);
     match target {
         Target::Original => {
             let _ = originals(OBJECT, &input.original);

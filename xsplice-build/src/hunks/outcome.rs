@@ -1,10 +1,12 @@
 //! What became of a function or datum of an object, by what the differ says.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use xsplice_diff::names::{clone_family, cold_parent};
 use xsplice_diff::report::Reason;
-use xsplice_diff::source_lines::{Mark, defined_names, marks};
+use xsplice_diff::source_lines::{Defined, Mark, defined};
 use xsplice_diff::{ObjectDiff, source_lines};
 
 use super::Trees;
@@ -34,6 +36,8 @@ pub struct Outcomes<'a> {
     diffs: HashMap<&'a str, &'a ObjectDiff<'a>>,
     inputs: HashMap<&'a str, &'a Input>,
     left_out: HashSet<&'a str>,
+    /// What patched objects define, of those that were asked about.
+    patched: RefCell<HashMap<String, Rc<Defined>>>,
 }
 
 impl<'a> Outcomes<'a> {
@@ -53,6 +57,7 @@ impl<'a> Outcomes<'a> {
                 .iter()
                 .map(|input| input.name.as_str())
                 .collect(),
+            patched: RefCell::default(),
         }
     }
 
@@ -110,36 +115,37 @@ impl<'a> Outcomes<'a> {
             .diffs
             .get(object)
             .map_or(Outcome::Same, |diff| said_by(diff, name));
-        match bytes {
-            Some(Bytes::Both { patched, .. })
-                if said == Outcome::Same
-                    && side == Side::Old
-                    && !self.is_equal(object)
-                    && !is_defined(object, patched, name) =>
-            {
-                Outcome::Removed
+        if said != Outcome::Same || self.is_equal(object) {
+            return said;
+        }
+        match (bytes, side) {
+            (Some(Bytes::Both { patched, .. }), Side::Old) => {
+                let names = &self.defined(object, patched).names;
+                if names.iter().any(|known| is_same(known, name)) {
+                    Outcome::Same
+                } else {
+                    Outcome::Removed
+                }
             }
-            Some(Bytes::Both { patched, .. } | Bytes::Added { patched })
-                if said == Outcome::Same && side == Side::New && !self.is_equal(object) =>
-            {
-                mark(object, patched, name).unwrap_or(said)
+            (Some(Bytes::Both { patched, .. } | Bytes::Added { patched }), Side::New) => {
+                match self.defined(object, patched).marks.get(name) {
+                    Some(Mark::Hook) => Outcome::Payload,
+                    Some(Mark::Acknowledgement) => {
+                        Outcome::Accepted("an acknowledgement itself".to_owned())
+                    }
+                    None => Outcome::Same,
+                }
             }
-            _ => said,
+            _ => Outcome::Same,
         }
     }
-}
 
-/// What a datum is that a macro of `xsplice.h` has left.
-fn mark(object: &str, bytes: &[u8], name: &str) -> Option<Outcome> {
-    Some(match marks(object, bytes).ok()?.get(name)? {
-        Mark::Hook => Outcome::Payload,
-        Mark::Acknowledgement => Outcome::Accepted("an acknowledgement itself".to_owned()),
-    })
-}
-
-fn is_defined(object: &str, bytes: &[u8], name: &str) -> bool {
-    let names: BTreeSet<String> = defined_names(object, bytes).unwrap_or_default();
-    names.iter().any(|known| is_same(known, name))
+    /// What a patched object defines; nothing for one that cannot be read.
+    fn defined(&self, object: &str, patched: &[u8]) -> Rc<Defined> {
+        let mut known = self.patched.borrow_mut();
+        let read = || Rc::new(defined(object, patched).unwrap_or_default());
+        Rc::clone(known.entry(object.to_owned()).or_insert_with(read))
+    }
 }
 
 /// Whether two names stand for one function: parts and numbered clones of it are.

@@ -99,6 +99,9 @@ impl BaseSection<'_> {
     }
 }
 
+/// Where addresses start that 32 sign-extended bits can hold, for images linked up there.
+pub const TOP_WINDOW_START: u64 = 0xffff_ffff_8000_0000;
+
 /// Whether the image runs at the addresses that it was linked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ImagePlacement {
@@ -245,6 +248,13 @@ impl<'data> Base<'data> {
         &self.build_id
     }
 
+    /// Whether the image lies in the top 2 GiB: its loader puts payloads there, too.
+    #[must_use]
+    pub fn is_in_top_window(&self) -> bool {
+        let first = self.sections.first();
+        first.is_some_and(|section| section.range.start >= TOP_WINDOW_START)
+    }
+
     /// Allocated sections, by address.
     #[must_use]
     pub fn sections(&self) -> &[BaseSection<'data>] {
@@ -327,11 +337,12 @@ impl<'data> Base<'data> {
             .get(..usize::try_from(size_bytes).ok()?)
     }
 
-    /// What the boot code of a relocatable image writes to the word at `address` where the image
-    /// runs as linked; the file may hold anything there.
+    /// The 8-byte word at `address` as code reads it where the image runs as linked: what the boot
+    /// code of a relocatable image writes there, for the file may hold anything; else as linked.
     #[must_use]
-    pub fn relocated_at(&self, address: u64) -> Option<u64> {
-        self.relocated.get(&address).copied()
+    pub fn running_word_at(&self, address: u64) -> Option<u64> {
+        let relocated = self.relocated.get(&address).copied();
+        relocated.or_else(|| self.word_at(address))
     }
 
     /// The 8-byte word at `address`, as linked.

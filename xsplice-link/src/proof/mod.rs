@@ -376,7 +376,7 @@ fn decode(
     let relative = |value: Option<u64>| value.map(|value| value.wrapping_add(place));
     let (value, size) = match elf::RelocationType(relocation.kind) {
         elf::R_X86_64_NONE => return Ok(None),
-        elf::R_X86_64_64 => (base.relocated_at(place).or_else(|| unsigned(8)), 8),
+        elf::R_X86_64_64 => (base.running_word_at(place), 8),
         elf::R_X86_64_PC64 => (relative(unsigned(8)), 8),
         elf::R_X86_64_PC32 | elf::R_X86_64_PLT32 => (relative(signed(4)), 4),
         elf::R_X86_64_32 => (unsigned(4), 4),

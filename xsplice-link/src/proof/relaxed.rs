@@ -59,9 +59,7 @@ pub(super) fn decode(
             .wrapping_add_signed(field)
             .wrapping_add_signed(addend.wrapping_neg());
         return Some(Relaxed {
-            target: base
-                .relocated_at(slot_at)
-                .or_else(|| base.word_at(slot_at))?,
+            target: base.running_word_at(slot_at)?,
             start: offset,
             end,
         });

@@ -23,11 +23,8 @@ use xsplice_runtime::{Policy, Privilege, Runtime, elf, signature};
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 
 use super::{Against, Check, CheckKind, Lines, NamedFile, records};
-use crate::base::Base;
+use crate::base::{Base, TOP_WINDOW_START};
 use crate::sign;
-
-/// Where addresses start that 32 sign-extended bits can hold, for images linked up there.
-const TOP_WINDOW_START: u64 = 0xffff_ffff_8000_0000;
 
 /// How often the one CPU passes its safe point before an action counts as stuck.
 const PASSES_MAX: u32 = 1000;
@@ -133,7 +130,7 @@ fn window(base: &Base<'_>) -> Range<u64> {
     let low = image.end.saturating_sub(bytes).max(PAGE_BYTES);
     let high = image.start.saturating_add(bytes);
     // An image in the top 2 GiB is addressed by 32 sign-extended bits, so its loader stays there.
-    let low = if image.start >= TOP_WINDOW_START {
+    let low = if base.is_in_top_window() {
         low.max(TOP_WINDOW_START)
     } else {
         low
