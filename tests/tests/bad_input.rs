@@ -394,3 +394,14 @@ fn the_linker_alone_names_the_file_at_fault() {
     assert_ne!(run.status, Some(0), "an object is no payload: {run:?}");
     assert!(!run.stderr.contains("panicked"), "{run:?}");
 }
+
+#[test]
+fn an_image_or_an_object_is_no_payload_to_look_into_or_to_sign() {
+    let scratch = good();
+    for file in [BASE, "original/f.o"] {
+        let before = listing(scratch.path());
+        let run = tools::run("xsplice-link", ["inspect", file], scratch.path()).unwrap();
+        let words = ["no section of a payload"];
+        refused_to_run(&run, file, &words, scratch.path(), &before);
+    }
+}

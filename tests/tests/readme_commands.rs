@@ -1,6 +1,7 @@
 //! Commands of the README that are no transcripts, run as they stand there.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
@@ -21,50 +22,64 @@ fn block_with(text: &str) -> String {
     block
 }
 
-fn run(command: &mut Command) -> String {
-    let run = limited(command).unwrap();
-    assert_eq!(run.status, Some(0), "{command:?}\n{}", run.stderr);
-    run.stdout
+/// Runs `script` in `folder` as a shell would that has the commands in its path.
+fn shell(script: &str, folder: &Path) -> (Option<i32>, String) {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let path = format!("{}:{path}", tools::folder().display());
+    let mut command = Command::new("sh");
+    command.args(["-e", "-c", script]).env("PATH", path);
+    let run = limited(command.current_dir(folder)).unwrap();
+    (run.status, format!("{}{}", run.stdout, run.stderr))
 }
 
-/// A key, its certificate, and `fix.signed.xsplice`, signed as the README says.
-fn signed() -> TempDir {
+fn run(script: &str, folder: &Path) -> String {
+    let (status, said) = shell(script, folder);
+    assert_eq!(status, Some(0), "{script}\n{said}");
+    said
+}
+
+/// A folder that holds what the repository holds once the first transcript of the README has run.
+fn after_the_transcript() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    run(Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes"])
-        .args(["-subj", "/CN=the builder"])
-        .args(["-keyout", "key.pem", "-out", "cert.pem"])
-        .current_dir(folder.path()));
-    let case = workspace().join("fixtures/cases/string-only");
-    run(Command::new(tools::folder().join("xsplice-build"))
-        .arg("--orig")
-        .arg(case.join("original"))
-        .arg("--patched")
-        .arg(case.join("patched"))
-        .arg("--base")
-        .arg(case.join("base"))
-        .args(["-o", "fix.xsplice"])
-        .current_dir(folder.path()));
-    run(Command::new(tools::folder().join("xsplice-link"))
-        .args(["sign", "--key", "key.pem", "--cert", "cert.pem"])
-        .args(["-o", "fix.signed.xsplice", "fix.xsplice"])
-        .current_dir(folder.path()));
+    symlink(workspace().join("fixtures"), folder.path().join("fixtures")).unwrap();
+    fs::create_dir(folder.path().join("target")).unwrap();
+    let readme = fs::read_to_string(workspace().join("README.md")).unwrap();
+    let built = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("$ "))
+        .find(|line| line.starts_with("xsplice-build"));
+    run(built.expect("a transcript"), folder.path());
     folder
 }
 
-fn shell(script: &str, folder: &Path) -> (Option<i32>, String) {
-    let run = limited(Command::new("sh").args(["-c", script]).current_dir(folder)).unwrap();
-    (run.status, run.stdout)
+/// Which payload and base the blocks of the README are about.
+const NAMED: &str = "payload=target/";
+
+#[test]
+fn a_payload_is_checked_with_the_tools_of_binutils() {
+    let folder = after_the_transcript();
+    let said = run(&block_with(NAMED), folder.path());
+    // The ids of the transcript, the old name, and the place of the new code.
+    for what in [
+        "e6adfca9c6b35c15922326aea0889a9bbad7d044",
+        "Hex dump of section '.xsplice.funcs'",
+        "R_X86_64_64",
+        "<version-fix:f>:",
+        "4365e838692a67a95f477f974979a3f9c989dda5",
+    ] {
+        assert!(said.contains(what), "{what}\n{said}");
+    }
 }
 
 #[test]
 fn openssl_alone_checks_a_signature_and_sees_one_changed_bit() {
-    let folder = signed();
+    let folder = after_the_transcript();
+    let signing = block_with("openssl req");
+    run(&(block_with(NAMED) + "\n" + &signing), folder.path());
     let script = block_with("openssl dgst");
-    let (status, said) = shell(&script, folder.path());
-    assert_eq!((status, said.trim()), (Some(0), "Verified OK"));
+    assert!(run(&script, folder.path()).contains("Verified OK"));
     let content = fs::read(folder.path().join("content")).unwrap();
-    let unsigned = fs::read(folder.path().join("fix.xsplice")).unwrap();
+    let unsigned = fs::read(folder.path().join("target/version-fix.xsplice")).unwrap();
     assert_eq!(content, unsigned, "what was signed is the payload");
 
     let path = folder.path().join("fix.signed.xsplice");

@@ -45,6 +45,7 @@ fn inputs(text: &str) -> Inputs {
         removed: vec![text.to_owned()],
         ignored_objects: vec![text.to_owned()],
         merged_objects: vec![text.to_owned()],
+        stacks_on: None,
     }
 }
 

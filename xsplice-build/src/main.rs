@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use xsplice_build::arguments::Request;
 use xsplice_build::{ExitStatus, run};
 use xsplice_diff::code_page;
-use xsplice_diff::terminal::{complain, print};
+use xsplice_diff::terminal::{complain, print, with_causes};
 
 fn main() -> ExitCode {
     let request = match Request::parse(std::env::args_os()) {
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         Ok(status) => status.into(),
         Err(error) => {
             // Nowhere is left to say that this could not be said.
-            let _ = complain(&format!("xsplice-build: {error:#}\n"));
+            let _ = complain(&format!("xsplice-build: {}\n", with_causes(error.as_ref())));
             ExitStatus::CouldNotRun.into()
         }
     }

@@ -14,6 +14,34 @@ use xsplice_link::{Base, BuildId, LinkOptions, Refusal, RefusalCode};
 use crate::arguments::Arguments;
 use crate::report::{PayloadSummary, RefusalEntry};
 
+/// Reads what the options name, to say before two builds rather than after them that it cannot
+/// serve. Paths below `work` are left for later: the builds may make them.
+///
+/// # Errors
+///
+/// A base, deny list or build-id that cannot be read.
+pub fn check_options(arguments: &Arguments, work: &Path) -> Result<()> {
+    let is_here = |path: &Path| !path.starts_with(work);
+    for (option, text) in [
+        ("--depends", &arguments.depends),
+        ("--xen-depends", &arguments.xen_depends),
+    ] {
+        if let Some(text) = text.as_deref().filter(|text| is_here(Path::new(text))) {
+            BuildId::from_argument(text).context(option)?;
+        }
+    }
+    if let Some(path) = arguments.base.as_deref().filter(|path| is_here(path)) {
+        Base::parse(&path.display().to_string(), &MappedFile::open(path)?)?;
+    }
+    if let Some(path) = &arguments.deny {
+        deny_list(NamedFile {
+            path: &path.display().to_string(),
+            bytes: &MappedFile::open(path)?,
+        })?;
+    }
+    Ok(())
+}
+
 /// Link options from the command line.
 ///
 /// # Errors

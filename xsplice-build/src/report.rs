@@ -88,6 +88,9 @@ pub struct Inputs {
     pub ignored_objects: Vec<String>,
     /// Objects that were merged from others (`ld -r`), which were compared themselves.
     pub merged_objects: Vec<String>,
+    /// `--depends` as given; absent without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stacks_on: Option<String>,
 }
 
 /// The base image.

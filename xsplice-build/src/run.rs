@@ -91,6 +91,7 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
     let built;
     let arguments = match (&mut patch, source::Request::of(arguments, &name)?) {
         (Some(patch), Some(request)) => {
+            payload::check_options(arguments, &request.work)?;
             built = source::arguments_for(arguments, &request, patch)?;
             &built
         }
@@ -501,6 +502,7 @@ fn describe(
         removed: comparison.removed.clone(),
         ignored_objects: ignored,
         merged_objects: merged.parts.keys().cloned().collect(),
+        stacks_on: arguments.depends.clone(),
     }
 }
 

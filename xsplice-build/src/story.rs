@@ -45,6 +45,11 @@ pub fn changes(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Detail) ->
             let _ = write!(text, ", {} {what}", names.len());
         }
     }
+    let matters = |diff: &&ObjectDiff<'_>| !is_quiet(diff);
+    let alike = differ.saturating_sub(diffs.iter().filter(matters).count());
+    if alike != 0 {
+        let _ = write!(text, ", {alike} of them in nothing that matters");
+    }
     text.push('\n');
     for name in &inputs.removed {
         let _ = writeln!(
@@ -72,8 +77,13 @@ pub fn changes(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Detail) ->
     text
 }
 
+/// Whether there is nothing to tell of an object but what was proven noise.
+fn is_quiet(diff: &ObjectDiff<'_>) -> bool {
+    diff.verdict() == Verdict::Unchanged && diff.accepted.is_empty()
+}
+
 fn object(text: &mut String, diff: &ObjectDiff<'_>, detail: Detail) {
-    let quiet = diff.verdict() == Verdict::Unchanged && diff.accepted.is_empty();
+    let quiet = is_quiet(diff);
     if quiet && detail < Detail::Verbose {
         return;
     }
@@ -139,7 +149,27 @@ pub fn no_change(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Detail) 
         }
     }
     text.push_str("no functional change: there is nothing to patch\n");
+    if !report.accepted.is_empty() {
+        let _ = writeln!(
+            text,
+            "what was accepted is set by no hook, so no payload carries it and the running system \
+             stays as it is there: {}",
+            accepted(report)
+        );
+    }
     text
+}
+
+/// What was acknowledged, each word once.
+fn accepted(report: &Report<'_>) -> String {
+    let mut all: Vec<&str> = report
+        .accepted
+        .iter()
+        .map(|one| one.what.as_str())
+        .collect();
+    all.sort_unstable();
+    all.dedup();
+    all.join(", ")
 }
 
 fn function_line(text: &mut String, function: &FunctionChange) {

@@ -233,6 +233,24 @@ fn a_patch_that_does_not_fit_is_told_before_anything_is_built() {
 }
 
 #[test]
+fn an_option_that_names_what_is_no_payload_is_told_before_anything_is_built() {
+    let place = Place::new();
+    place.write("note.txt", "no ELF file");
+    for (option, file) in [
+        ("--depends", "gone.xsplice"),
+        ("--depends", "note.txt"),
+        ("--xen-depends", "note.txt"),
+        ("--base", "note.txt"),
+        ("--deny", "gone.list"),
+    ] {
+        let told = place.run("touch built", &[option, file]);
+        assert_eq!(told.status, Some(1), "{}", told.err);
+        assert!(told.err.contains(file), "{}", told.err);
+        assert!(!place.path("fix.work").exists(), "{option} {file}");
+    }
+}
+
+#[test]
 fn a_patch_that_fits_elsewhere_is_followed_to_where_it_was_put_in() {
     let place = Place::new();
     place.write("src/core/f.c", &format!("/* new */\n/* lines */\n{SOURCE}"));

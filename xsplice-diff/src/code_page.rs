@@ -16,6 +16,8 @@ const LITERAL: Style = AnsiColor::Cyan.on_default();
 
 /// How far a misspelt code may be from one that exists to be offered instead, in single edits.
 const TYPO_DISTANCE_MAX: usize = 3;
+/// Of a short word, no more than one letter in so many may be wrong.
+const LETTERS_A_TYPO: usize = 3;
 
 /// Which of the two documents a page is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +49,8 @@ pub struct UnknownCode {
 
 fn suggestion(near: Option<&str>) -> String {
     match near {
-        Some(near) => format!("; did you mean {near}?"),
-        None => "; `--explain-code list` names them all".to_owned(),
+        Some(near) => format!("; did you mean {near}? --explain-code list names them all"),
+        None => "; --explain-code list names them all".to_owned(),
     }
 }
 
@@ -92,7 +94,7 @@ fn nearest(wanted: &str) -> Option<&'static str> {
     pages()
         .map(|page| (distance(wanted, page.code), page.code))
         .min()
-        .filter(|(distance, _)| *distance <= TYPO_DISTANCE_MAX)
+        .filter(|(distance, _)| *distance <= TYPO_DISTANCE_MAX.min(wanted.len() / LETTERS_A_TYPO))
         .map(|(_, code)| code)
 }
 
@@ -183,9 +185,12 @@ mod tests {
     #[test]
     fn a_misspelt_code_gets_a_suggestion_and_nonsense_gets_none() {
         let error = explain("chnged-data").expect_err("misspelt").to_string();
-        assert!(error.ends_with("did you mean changed-data?"), "{error}");
-        let error = explain("zzzzzzzzzzzz").expect_err("nonsense").to_string();
-        assert!(error.contains("--explain-code list"), "{error}");
+        assert!(error.contains("did you mean changed-data?"), "{error}");
+        for nonsense in ["zzzzzzzzzzzz", "foo"] {
+            let error = explain(nonsense).expect_err("nonsense").to_string();
+            assert!(!error.contains("did you mean"), "{error}");
+            assert!(error.contains("--explain-code list"), "{error}");
+        }
     }
 
     #[test]

@@ -19,47 +19,76 @@ use crate::output::write_file;
 use crate::referrers::Sought;
 use crate::report::{ObjectDiff, Verdict};
 use crate::ripple::ripple;
-use crate::terminal::{complain, print, print_whole};
+use crate::terminal::{complain, print, print_whole, with_causes};
 use crate::text::{self, Detail};
 use crate::{diff_objects, explain};
 
 /// What is wrong when nothing can be said.
 const NO_OUTPUT: &str = "the result cannot be printed";
 
-/// Compare two builds of one object and extract what changed.
+/// Compares two builds of one object, and extracts what changed.
 ///
-/// Exit status: 0 something changed or is new, and can travel; 1 could not run; 2 refused; 3 no
-/// functional change. A new function that nothing in this object uses is 0 here, for another
-/// object may use it; xsplice-build, which sees them all, then says 3.
+/// Each function that differs is named with the reasons for it. With -o, what changed is written
+/// as an ELF file for `xsplice-link link`: the new code and all that it needs, and the original
+/// code, to be found again in the image that runs. `xsplice-build` does this for whole trees.
 #[derive(Debug, Parser)]
-#[command(name = "xsplice-diff", version)]
+#[command(name = "xsplice-diff", version, max_term_width = 100)]
+#[command(after_help = AFTER_HELP, after_long_help = AFTER_LONG_HELP)]
 struct Arguments {
-    /// ABI of the payload that the extract is for.
+    /// Which loader the payload is for that the extract goes into
+    ///
+    /// xsplice: the bundled runtime. xsplice-v1: the design as merged into Xen in 2016. livepatch:
+    /// Xen 4.17 to today.
     #[arg(long, value_name = "ABI", default_value = "xsplice")]
     abi: String,
-    /// Acknowledge a refusal: WHAT:NAME, such as data:limit or init:setup; or line-numbers.
+    /// Accept what would be refused: WHAT:NAME, such as `data:limit`, or `line-numbers`
+    ///
+    /// Say it of what you have dealt with: by a hook, a shadow variable, or because it was done
+    /// when the system booted. It is recorded in the extract. Each refusal says the words that
+    /// accept it.
     #[arg(long, value_name = "WHAT", value_parser = crate::refuse::acknowledgement)]
     accept: Vec<String>,
-    /// Write the extract here.
+    /// Write the extract here
+    ///
+    /// Nothing is written when nothing changed or anything is refused.
     #[arg(short, long, value_name = "EXTRACT")]
     output: Option<PathBuf>,
-    /// Write the report as JSON here, `-` for standard output.
-    #[arg(long, value_name = "FILE")]
+    /// Write the report as JSON; `-` is standard output
+    #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
-    /// Write the report as one self-contained HTML page.
+    /// Write the report as one self-contained HTML page
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Show for each function why it changed: chain of reasons, source line, disassembly.
+    /// Show for each function why it changed: chain of reasons, source line, disassembly
     #[arg(long)]
     explain: bool,
-    /// Also list what was ignored.
+    /// Also list what was ignored
     #[arg(short, long)]
     verbose: bool,
-    /// The object as shipped.
+    /// The object as shipped
     original: PathBuf,
-    /// The object with the change.
+    /// The object with the change
     patched: PathBuf,
 }
+
+const AFTER_HELP: &str = "\
+Exit status: 0 something changed and can travel; 1 could not run; 2 refused; 3 no functional \
+change.";
+
+const AFTER_LONG_HELP: &str = "\
+Examples:
+  xsplice-diff --explain old/f.o new/f.o
+          Why each function differs, with the code of both.
+  xsplice-diff -o f.extract old/f.o new/f.o
+  xsplice-link link --base xen-syms -o fix.xsplice f.extract
+          A payload by hand.
+
+Exit status:
+  0  something changed or is new, and can travel. A new function that nothing in this object uses
+     is 0 here, for another object may use it; xsplice-build, which sees them all, then says 3
+  1  could not run
+  2  refused: every reason is listed
+  3  no functional change";
 
 /// The command line, for manual pages and completions.
 #[must_use]
@@ -87,7 +116,7 @@ pub fn main() -> ExitCode {
         Ok(verdict) => ExitCode::from(status(verdict)),
         Err(error) => {
             // Nowhere is left to say that this could not be said.
-            let _ = complain(&format!("xsplice-diff: {error:#}\n"));
+            let _ = complain(&format!("xsplice-diff: {}\n", with_causes(error.as_ref())));
             ExitCode::from(1)
         }
     }

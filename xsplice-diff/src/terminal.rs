@@ -5,7 +5,9 @@
 //! out whole. A reader that went away, such as `head`, is no fault.
 
 use std::borrow::Cow;
+use std::error::Error;
 use std::io::{self, Write};
+use std::iter::successors;
 
 use terminal_size::{Width, terminal_size_of};
 use textwrap::{Options, WordSplitter};
@@ -43,6 +45,20 @@ pub fn print_whole(text: &str) -> io::Result<()> {
 pub fn complain(text: &str) -> io::Result<()> {
     let columns = terminal_size_of(io::stderr()).map(|(Width(columns), _)| columns);
     send(&fit(text, columns), &mut anstream::stderr().lock())
+}
+
+/// An error and its causes, each said once: one that quotes its cause is not followed by it.
+#[must_use]
+pub fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    for cause in successors(error.source(), |&cause| cause.source()) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 fn send(text: &str, out: &mut impl Write) -> io::Result<()> {
@@ -87,7 +103,26 @@ fn fit(text: &str, columns: Option<u16>) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::fit;
+    use super::{fit, with_causes};
+
+    #[test]
+    fn a_cause_that_is_quoted_is_not_said_again() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{path}: cannot be read: {source}")]
+        struct Quoting {
+            path: &'static str,
+            source: std::io::Error,
+        }
+        let quoting = Quoting {
+            path: "a.o",
+            source: std::io::Error::other("gone"),
+        };
+        let error = anyhow::Error::from(quoting).context("--deny");
+        assert_eq!(
+            with_causes(error.as_ref()),
+            "--deny: a.o: cannot be read: gone"
+        );
+    }
 
     #[test]
     fn a_long_line_goes_on_indented_and_short_ones_stay() {

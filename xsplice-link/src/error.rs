@@ -128,7 +128,7 @@ pub enum LinkError {
         source: xsplice_diff::ExtractError,
     },
     /// A payload that cannot be read.
-    #[error("{path}: is no payload that can be read: {source}")]
+    #[error("{path}: cannot be read as a payload: {source}")]
     Payload {
         /// The file.
         path: String,

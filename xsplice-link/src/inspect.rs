@@ -165,9 +165,9 @@ pub struct SectionLine {
 /// Inspects a payload; `path` is what messages call it.
 ///
 /// # Errors
-/// [`LinkError::Payload`] when it is no ELF file that can be read.
+/// [`LinkError::Payload`] when it is no payload that can be read.
 pub fn inspect(path: &str, file: &[u8]) -> Result<Inspection, LinkError> {
-    let view = read::read(file).map_err(|source| LinkError::Payload {
+    let view = read::payload(file).map_err(|source| LinkError::Payload {
         path: path.to_owned(),
         source,
     })?;

@@ -10,6 +10,7 @@ use goblin::elf::section_header::{
     SHT_NOBITS, SHT_NULL, SHT_REL, SHT_RELA, SHT_SYMTAB, SectionHeader,
 };
 use goblin::elf::sym::Sym;
+use xsplice_abi::profile;
 use xsplice_runtime::view::{
     Header, Place, Relocation, RelocationForm, Relocations, Section, SectionId, Symbol, SymbolId,
     View,
@@ -49,6 +50,9 @@ pub enum ReadError {
         /// Index of the symbol.
         symbol: usize,
     },
+    /// An ELF file of another purpose.
+    #[error("it has no section of a payload (.xsplice.* or .livepatch.*)")]
+    NotAPayload,
     /// An index that the format has no room for.
     #[error("section {section}: an index does not fit 32 bits")]
     Index {
@@ -68,6 +72,20 @@ const SHN_LORESERVE: usize = 0xff00;
 const ENTRY_BYTES: u64 = 24;
 /// Longest run of section headers that is read; a loader takes fewer than 1024.
 const HEADERS_MAX: usize = 1 << 16;
+
+/// Reads a payload as [`read`] does.
+///
+/// # Errors
+/// As [`read`]; [`ReadError::NotAPayload`] for an ELF file without any section of a payload.
+pub fn payload(file: &[u8]) -> Result<View<'_>, ReadError> {
+    let view = read(file)?;
+    let is_ours = |name: &str| profile::ALL.iter().any(|abi| name.starts_with(abi.prefix));
+    if view.sections.iter().any(|section| is_ours(section.name)) {
+        Ok(view)
+    } else {
+        Err(ReadError::NotAPayload)
+    }
+}
 
 /// Reads all headers, symbols and relocations.
 ///

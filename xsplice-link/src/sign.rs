@@ -4,7 +4,7 @@
 //! `openssl dgst -sha256 -verify` says the same. Checking is the runtime's own code.
 
 use rsa::pkcs1v15::SigningKey;
-use rsa::pkcs8::DecodePrivateKey as _;
+use rsa::pkcs8::{self, DecodePrivateKey as _, spki};
 use rsa::signature::{SignatureEncoding as _, Signer as _};
 use rsa::{RsaPrivateKey, RsaPublicKey};
 use sha2::Sha256;
@@ -23,7 +23,13 @@ pub enum SignError {
         /// The file.
         path: String,
         /// What the reader said.
-        source: rsa::pkcs8::Error,
+        source: pkcs8::Error,
+    },
+    /// The key is of another algorithm, such as EC.
+    #[error("{path}: is a key of another algorithm than RSA; payloads are signed with RSA keys")]
+    OtherAlgorithm {
+        /// The file.
+        path: String,
     },
     /// The certificate is none, or not one of an RSA key.
     #[error("{path}: {source}")]
@@ -126,9 +132,14 @@ pub fn sign(
             path: path.to_owned(),
         });
     }
-    let private = RsaPrivateKey::from_pkcs8_pem(key.pem).map_err(|source| SignError::Key {
-        path: key.path.to_owned(),
-        source,
+    let private = RsaPrivateKey::from_pkcs8_pem(key.pem).map_err(|source| {
+        let path = key.path.to_owned();
+        match source {
+            pkcs8::Error::PublicKey(spki::Error::OidUnknown { .. }) => {
+                SignError::OtherAlgorithm { path }
+            }
+            source => SignError::Key { path, source },
+        }
     })?;
     if RsaPublicKey::from(&private) != *signer.key.public() {
         return Err(SignError::KeyOfOther {

@@ -156,7 +156,7 @@ fn what_cannot_run_is_status_1_and_names_the_file() {
         b"not an ELF file, but long enough to look",
     )
     .unwrap();
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 9] = [
         (&["link"], "--base"),
         (
             &["link", "--base", "none", "-o", "x", "a.extract"],
@@ -184,7 +184,8 @@ fn what_cannot_run_is_status_1_and_names_the_file() {
             ],
             "xyz: is neither",
         ),
-        (&["inspect", "text"], "text: is no payload"),
+        (&["inspect", "text"], "text: cannot be read as a payload"),
+        (&["inspect", "image"], "image: cannot be read as a payload"),
         (
             &[
                 "link",

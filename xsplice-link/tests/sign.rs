@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use xsplice_abi::errno::Errno;
 use xsplice_abi::profile::XSPLICE;
 use xsplice_link::sign::{KeyFile, SignError, Signer, content, sign};
-use xsplice_link::verify::{Against, CheckKind, NamedFile, verify};
+use xsplice_link::verify::{Against, CheckKind, NamedFile, Verdict, verify};
 use xsplice_link::{Base, LinkOptions, link};
 
 /// A key and its certificate, made by openssl.
@@ -76,7 +76,7 @@ fn a_signed_payload_passes_with_its_certificate_and_fails_with_another_or_a_chan
     let signed = ours.sign(&payload).unwrap();
     assert_eq!(content(&signed), payload);
     let (ours, other) = (ours.signer(), other.signer());
-    let failures = |bytes: &[u8], signer| -> Vec<(CheckKind, Option<i32>)> {
+    let report = |bytes: &[u8], signer| {
         let file = NamedFile {
             path: "payload",
             bytes,
@@ -85,9 +85,26 @@ fn a_signed_payload_passes_with_its_certificate_and_fails_with_another_or_a_chan
             base: &base,
             stack: &[],
             deny: &[],
-            signer: Some(signer),
+            signer,
         };
-        let report = verify(file, against).unwrap();
+        verify(file, against).unwrap()
+    };
+    // Without a certificate nothing is judged, and whose signature it claims to be is told.
+    let unasked = |bytes: &[u8]| {
+        let report = report(bytes, None);
+        let line = report.checks.last().unwrap();
+        assert_eq!(
+            (line.check, line.verdict),
+            (CheckKind::Signature, Verdict::NotAsked)
+        );
+        assert!(report.passed());
+        line.message.clone()
+    };
+    assert_eq!(unasked(&payload), "not signed");
+    assert!(unasked(&signed).contains("CN=the builder"));
+
+    let failures = |bytes: &[u8], signer| -> Vec<(CheckKind, Option<i32>)> {
+        let report = report(bytes, Some(signer));
         report
             .failures()
             .map(|check| (check.check, check.errno))
@@ -175,4 +192,16 @@ fn a_key_of_another_certificate_and_a_second_signature_are_refused() {
     assert!(matches!(unread, Err(SignError::Key { .. })));
     let none = Signer::from_certificate("cert.pem", b"nothing");
     assert!(matches!(none, Err(SignError::Certificate { .. })));
+}
+
+#[test]
+fn a_key_of_another_algorithm_is_called_that() {
+    let mut identity = Identity::new("the builder");
+    run(Command::new("openssl")
+        .args(["genpkey", "-algorithm", "EC", "-pkeyopt"])
+        .args(["ec_paramgen_curve:P-256", "-out", "ec.pem"])
+        .current_dir(identity.directory.path()));
+    identity.key = std::fs::read_to_string(identity.directory.path().join("ec.pem")).unwrap();
+    let error = identity.sign(b"any bytes at all").unwrap_err();
+    assert!(matches!(error, SignError::OtherAlgorithm { .. }), "{error}");
 }

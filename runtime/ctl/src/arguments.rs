@@ -7,17 +7,22 @@ use std::time::Duration;
 use crate::calls::KernelTimeout;
 
 /// Talks to the live-patch runtime of a kernel.
+///
+/// A payload is uploaded, which checks it, and then applied: all CPUs stop for a moment, and jumps
+/// to its functions are written. It stays until it is reverted or replaced, and in memory until it
+/// is unloaded.
 #[derive(Debug, Parser)]
 #[command(
     name = "xsplice-ctl",
     version,
     infer_subcommands = true,
     arg_required_else_help = false,
+    max_term_width = 100,
     after_help = "Commands may be shortened as long as one alone fits: `xsplice-ctl rev NAME`.\n\
                   Exit status: 0 done; 1 failed; 2 busy, try again (-EBUSY, -EAGAIN)."
 )]
 pub struct Arguments {
-    /// Socket of the kernel's control channel
+    /// Socket of the kernel's control channel; `make kernel` prints it
     #[arg(long, global = true, value_name = "PATH", env = "XSPLICE_SOCKET")]
     pub socket: Option<PathBuf>,
 
@@ -39,7 +44,7 @@ pub struct Arguments {
 pub enum Command {
     /// Show what kernel runs
     Info,
-    /// Show the payloads
+    /// Show the payloads and their states, in the order they were uploaded
     List {
         /// With what their .modinfo says
         #[arg(long)]
@@ -51,6 +56,8 @@ pub enum Command {
         name: String,
     },
     /// Give the kernel a payload, which checks it and keeps it out of effect
+    ///
+    /// The state is CHECKED then. What the kernel refuses, `xsplice-link verify` would have said.
     Upload {
         /// Its name from now on, up to 127 bytes
         name: String,
@@ -60,6 +67,8 @@ pub enum Command {
         goal: GoalOption,
     },
     /// Upload and apply; on failure, unload
+    ///
+    /// The payload's name is the file's without its last extension.
     Load {
         /// The payload
         file: PathBuf,
@@ -70,6 +79,8 @@ pub enum Command {
         apply: ApplyOptions,
     },
     /// Ask whether apply would work now
+    ///
+    /// Changes nothing and stops no CPU.
     Check {
         /// The payload
         name: String,
@@ -77,6 +88,9 @@ pub enum Command {
         dependencies: DependencyOption,
     },
     /// Put a payload into effect
+    ///
+    /// All CPUs stop while its jumps are written. When they do not come together in time nothing
+    /// is written, and the exit status is 2: try again.
     Apply {
         /// The payload
         name: String,
@@ -84,6 +98,8 @@ pub enum Command {
         apply: ApplyOptions,
     },
     /// Take the payload on top of the stack out of effect
+    ///
+    /// The old code is put back as it was. Payloads below stay in effect.
     Revert {
         /// The payload
         name: String,
@@ -102,6 +118,8 @@ pub enum Command {
         goal: GoalOption,
     },
     /// Make the kernel forget a payload that is not in effect
+    ///
+    /// What it keeps in data of its own is lost.
     Unload {
         /// The payload
         name: String,

@@ -31,6 +31,7 @@ pub fn chapter(page: &Page<'_>) -> String {
         let (class, word) = match check.verdict {
             Verdict::Pass => ("good", "passed"),
             Verdict::Fail => ("bad", "failed"),
+            Verdict::NotAsked => ("plain", "not asked"),
         };
         let _ = write!(
             out,

@@ -16,8 +16,12 @@ pub fn chapter(page: &Page<'_>, findings: &Findings<'_>) -> String {
         Outcome::Refused => {
             "No payload was made. Every reason is listed below, each with its ways out."
         }
-        Outcome::NoChange => {
+        Outcome::NoChange if page.report.accepted.is_empty() => {
             "Both trees do the same. Nothing was linked, and there is nothing to apply."
+        }
+        Outcome::NoChange => {
+            "What differs was acknowledged by hand, and no hook sets it. Nothing was linked, and the \
+             running system stays as it is."
         }
     };
     let cards = Cards {
@@ -36,6 +40,18 @@ fn changes(page: &Page<'_>, findings: &Findings<'_>) -> Vec<String> {
     };
     cards::changes(&mut lines, findings, replaced);
     let inputs = &page.report.inputs;
+    if let (Some(payload), Some(base)) = (&page.report.payload, &inputs.base)
+        && payload.depends != base.build_id
+    {
+        lines.push(format!(
+            "it stacks on <code class=\"id\">{}</code>{}, which must be applied before it",
+            Text(&payload.depends),
+            match &inputs.stacks_on {
+                Some(given) if *given != payload.depends => format!(" ({})", Text(given)),
+                _ => String::new(),
+            }
+        ));
+    }
     lines.push(format!(
         "objects that are equal byte for byte: {} of {}",
         grouped(inputs.equal),
@@ -54,17 +70,22 @@ fn proven(page: &Page<'_>, findings: &Findings<'_>) -> Vec<String> {
                 count(linked.payload.records.len(), "replaced function")
             ));
         }
-        let checks = &linked.verification.checks;
-        let passed = checks
-            .iter()
-            .filter(|check| check.verdict == Verdict::Pass)
-            .count();
+        let of = |verdict: Verdict| {
+            let checks = linked.verification.checks.iter();
+            checks.filter(|check| check.verdict == verdict).count()
+        };
+        let passed = of(Verdict::Pass);
         lines.push(format!(
-            "<a href=\"#checks\">{} of {} checks</a> of the finished payload passed, the loader's own \
-             rules among them",
-            passed,
-            checks.len()
+            "<a href=\"#checks\">{passed} of {} checks</a> of the finished payload passed, the \
+             loader's own rules among them",
+            passed + of(Verdict::Fail)
         ));
+        let outlook = linked.verification.outlook.as_ref();
+        if outlook.is_some_and(|one| one.writable.is_empty() && one.vetoing_hooks.is_empty()) {
+            lines.push(
+                "once reverted it may be applied again, and it can take part in REPLACE".to_owned(),
+            );
+        }
     }
     if let Some(proof) = &page.report.proof {
         lines.push(format!(
@@ -155,11 +176,6 @@ fn linked(lines: &mut Vec<String>, page: &Page<'_>) {
     let Some(outlook) = &linked.verification.outlook else {
         return;
     };
-    if outlook.writable.is_empty() && outlook.vetoing_hooks.is_empty() {
-        lines.push(
-            "once reverted it may be applied again, and it can take part in REPLACE".to_owned(),
-        );
-    }
     if !outlook.writable.is_empty() {
         lines.push(
             "it brings writable data: once reverted, upload it anew before it is applied again"

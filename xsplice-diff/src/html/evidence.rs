@@ -26,7 +26,7 @@ pub fn refusals(findings: &Findings<'_>) -> String {
         if let Ok(page) = code_page::find(&refusal.code) {
             let _ = write!(
                 out,
-                "<details><summary>What this means, and the ways out</summary>{}</details>",
+                "<details open><summary>What this means, and the ways out</summary>{}</details>",
                 manual::html(page.text)
             );
         }

@@ -26,8 +26,10 @@ pub fn chapter(findings: &Findings<'_>) -> String {
     }
     let places = Places::new(&findings.functions);
     let mut out = format!(
-        "<p class=\"caption\">In the code, addresses that the linker fills in are shown as what they \
-         refer to, and jumps inside a function as +offset.</p>\
+        "<p class=\"caption\">Code is in AT&amp;T syntax, each instruction with its offset in the \
+         function in hexadecimal; what differs is marked. Addresses that the linker fills in are \
+         shown as what they refer to (<code>@GOT</code>: through the global offset table), and jumps \
+         inside a function as +offset.</p>\
          <p class=\"caption\">Who calls a function, or holds its address, is read from {}. A call \
          through a pointer shows as an address that is held.</p>",
         Text(findings.callers_from)

@@ -11,7 +11,7 @@ pub(super) fn run(arguments: &SignArguments) -> Result<ExitStatus, LinkError> {
     let payload = MappedFile::open(&arguments.payload)?;
     let path = arguments.payload.display().to_string();
     // A signature says "this is a payload"; nothing else is signed.
-    read::read(&payload).map_err(|source| LinkError::Payload {
+    read::payload(&payload).map_err(|source| LinkError::Payload {
         path: path.clone(),
         source,
     })?;

@@ -46,7 +46,7 @@ pub(super) fn check(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
         }
     }
     lines.pass(format!(
-        "{count} jumps and addresses without a relocation stay in their sections"
+        "each jump and address without a relocation stays in its section ({count})"
     ));
 }
 

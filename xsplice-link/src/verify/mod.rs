@@ -89,6 +89,8 @@ pub enum Verdict {
     Pass,
     /// The loader would refuse, or the payload would not do what it means to.
     Fail,
+    /// Not checked, for nothing was given to check it against.
+    NotAsked,
 }
 
 /// One line of the report.
@@ -180,12 +182,21 @@ impl<'report> Lines<'report> {
     }
 
     fn pass(self, message: impl Into<String>) {
+        self.close(Verdict::Pass, message.into());
+    }
+
+    /// That nothing was given to check this against.
+    fn not_asked(self, message: impl Into<String>) {
+        self.close(Verdict::NotAsked, message.into());
+    }
+
+    fn close(self, verdict: Verdict, message: String) {
         if !self.failed {
             self.checks.push(Check {
                 check: self.kind,
-                verdict: Verdict::Pass,
+                verdict,
                 errno: None,
-                message: message.into(),
+                message,
             });
         }
     }
@@ -206,7 +217,7 @@ pub fn verify(payload: NamedFile<'_>, against: Against<'_>) -> Result<Verificati
                 .stack
                 .iter()
                 .map(|below| {
-                    read::read(below.bytes).map_err(|source| LinkError::Payload {
+                    read::payload(below.bytes).map_err(|source| LinkError::Payload {
                         path: below.path.to_owned(),
                         source,
                     })
@@ -278,8 +289,15 @@ fn signed(payload: NamedFile<'_>, signer: Option<&Signer>, checks: &mut Vec<Chec
     if let Err(error) = signature::accept(payload.bytes, verifier(signer)) {
         lines.fail(error.errno(), error.to_string());
     }
-    if let Some(signer) = signer {
-        lines.pass(format!("signed by {}", signer.name()));
+    match signer {
+        Some(signer) => lines.pass(format!("signed by {}", signer.name())),
+        None => lines.not_asked(match signature::split(payload.bytes) {
+            Ok((_, Some(signature))) => format!(
+                "says that {} signed it; only --cert can tell",
+                String::from_utf8_lossy(signature.signer)
+            ),
+            _ => "not signed".to_owned(),
+        }),
     }
 }
 
@@ -370,6 +388,7 @@ impl fmt::Display for Check {
         let verdict = match self.verdict {
             Verdict::Pass => "ok  ",
             Verdict::Fail => "FAIL",
+            Verdict::NotAsked => "--  ",
         };
         write!(out, "{verdict} {:<18} {}", self.check.name(), self.message)?;
         if let Some(code) = self.errno

@@ -163,17 +163,23 @@ impl fmt::Display for Outlook {
                 self.writable.join(", ")
             )?;
         }
-        if self.vetoing_hooks.is_empty() {
-            writeln!(out, "replace: possible")?;
-        } else {
-            writeln!(
+        let state = self.state.join(", ");
+        match (self.vetoing_hooks.is_empty(), state.is_empty()) {
+            (true, true) => writeln!(out, "replace: possible")?,
+            (true, false) => writeln!(
                 out,
-                "replace: not possible, for it has hooks that may veto ({})",
-                self.vetoing_hooks.join(", ")
-            )?;
-        }
-        if !self.state.is_empty() {
-            writeln!(out, "replace: loses {}", self.state.join(", "))?;
+                "replace: possible, but what it keeps is lost then, as it is on unload ({state})"
+            )?,
+            (false, is_stateless) => {
+                writeln!(
+                    out,
+                    "replace: not possible, for it has hooks that may veto ({})",
+                    self.vetoing_hooks.join(", ")
+                )?;
+                if !is_stateless {
+                    writeln!(out, "unload: what it keeps is lost ({state})")?;
+                }
+            }
         }
         for Overridden { payload, function } in &self.overridden {
             writeln!(

@@ -66,7 +66,7 @@ fn targets<'a, 'data>(
         }
     }
     lines.pass(format!(
-        "{} names and addresses are one function each",
+        "each name and address is one function ({})",
         subject.facts.records.len()
     ));
     placed
@@ -407,8 +407,10 @@ fn denied(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
             );
         }
     }
+    if subject.deny.is_empty() {
+        return lines.not_asked("no deny list was given (--deny)");
+    }
     lines.pass(match subject.deny.len() {
-        0 => "no deny list was given".to_owned(),
         1 => "nothing that the line of the deny list names".to_owned(),
         count => format!("nothing that the {count} lines of the deny list name"),
     });
@@ -460,7 +462,9 @@ fn expectations(subject: &Subject<'_, '_, '_>, placed: &[Placed<'_, '_>], checks
             );
         }
     }
-    lines.pass(format!("{count} expectations hold"));
+    lines.pass(format!(
+        "the base starts with what each record expects ({count})"
+    ));
 }
 
 /// Whether a section is code of the payload.

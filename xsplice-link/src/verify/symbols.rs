@@ -69,7 +69,7 @@ fn undefined(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
             ),
         }
     }
-    lines.pass(format!("{count} undefined symbols have one address each"));
+    lines.pass(format!("each has one address ({count})"));
 }
 
 /// Symbols that are new to the loader: all but those at a record's new function.
@@ -115,7 +115,7 @@ fn clashes(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
             );
         }
     }
-    lines.pass(format!("{} new names clash with nothing", own.len()));
+    lines.pass(format!("no new name clashes ({})", own.len()));
 }
 
 fn relocations(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
@@ -161,7 +161,7 @@ fn relocations(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
         }
     }
     lines.pass(format!(
-        "{count} relocations fit wherever the payload is placed"
+        "each fits wherever the payload is placed ({count})"
     ));
 }
 

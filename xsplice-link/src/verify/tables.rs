@@ -60,7 +60,7 @@ fn hooks(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
             }
         }
     }
-    lines.pass(format!("{count} hooks are functions of the payload"));
+    lines.pass(format!("each is a function of the payload ({count})"));
 }
 
 fn tables(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
@@ -96,7 +96,7 @@ fn tables(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
             }
         }
     }
-    lines.pass(format!("{count} table entries concern the payload's code"));
+    lines.pass(format!("each entry concerns the payload's code ({count})"));
 }
 
 /// Fields of an entry that must point at the payload's code: offset in the entry, and the section
