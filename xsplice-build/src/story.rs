@@ -45,8 +45,13 @@ pub fn changes(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Detail) ->
             let _ = write!(text, ", {} {what}", names.len());
         }
     }
-    let matters = |diff: &&ObjectDiff<'_>| !is_quiet(diff);
-    let alike = differ.saturating_sub(diffs.iter().filter(matters).count());
+    let in_both = |diff: &ObjectDiff<'_>| {
+        !inputs.added.contains(&diff.object) && !inputs.removed.contains(&diff.object)
+    };
+    let alike = diffs
+        .iter()
+        .filter(|diff| is_quiet(diff) && in_both(diff))
+        .count();
     if alike != 0 {
         let _ = write!(text, ", {alike} of them in nothing that matters");
     }
