@@ -405,3 +405,25 @@ fn an_image_or_an_object_is_no_payload_to_look_into_or_to_sign() {
         refused_to_run(&run, file, &words, scratch.path(), &before);
     }
 }
+
+#[test]
+fn with_an_output_that_cannot_be_written_there_is_none_of_the_others() {
+    let scratch = good();
+    let before = listing(scratch.path());
+    for further in [["--html", "gone/x.html"], ["--json", "gone/x.json"]] {
+        let run = build_with(scratch.path(), &further);
+        let words = ["there is no folder gone"];
+        refused_to_run(&run, further[1], &words, scratch.path(), &before);
+    }
+    let objects = [
+        "original/f.o",
+        "patched/f.o",
+        "-o",
+        "f.extract",
+        "--json",
+        "gone/x",
+    ];
+    let run = tools::run("xsplice-diff", objects, scratch.path()).unwrap();
+    let words = ["there is no folder gone"];
+    refused_to_run(&run, "gone/x", &words, scratch.path(), &before);
+}

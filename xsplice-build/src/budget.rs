@@ -6,6 +6,7 @@ use xsplice_link::{Refusal, RefusalCode};
 
 use crate::arguments::Arguments;
 use crate::report::{RefusalEntry, Report};
+use crate::story::count;
 
 /// What of the report is over the limits of the command line.
 #[must_use]
@@ -25,8 +26,9 @@ pub fn exceeded(arguments: &Arguments, report: &Report<'_>) -> Vec<RefusalEntry>
         && replaced > limit
     {
         all.push(format!(
-            "{replaced} functions would be replaced, and --max-functions allows {limit}; split \
-             the fix, find out which functions change needlessly (--explain), or raise the limit"
+            "{} would be replaced, and --max-functions allows {limit}; split \
+             the fix, find out which functions change needlessly (--explain), or raise the limit",
+            count(replaced, "function")
         ));
     }
     if let Some(limit) = arguments.max_bytes

@@ -125,12 +125,13 @@ pub fn failures(verification: &Verification, options: &LinkOptions) -> Vec<Refus
         CheckKind::Depends => matches!(options.stacks_on, StacksOn::Id(_)),
         _ => false,
     };
-    // The loader stops at the first of these, so that it tells nothing beyond.
+    // The loader stops at the first of these, so that it tells nothing beyond. Of the deny list it
+    // says the same as the check of its own, with less.
     let is_met_first = |check: CheckKind| {
         check == CheckKind::TrialLoad
             && verification
                 .failures()
-                .any(|failed| is_asked_for(failed.check))
+                .any(|failed| is_asked_for(failed.check) || failed.check == CheckKind::RecordDenied)
     };
     let failures = verification
         .failures()

@@ -12,7 +12,7 @@ use xsplice_diff::{Extract, ObjectDiff, Options, Verdict};
 use xsplice_link::link::Payload;
 use xsplice_link::mapped::MappedFile;
 use xsplice_link::options::BaseProof;
-use xsplice_link::output::write_file;
+use xsplice_link::output::{check_writable, write_file};
 use xsplice_link::proof::ItemFailure;
 use xsplice_link::verify::Verification;
 use xsplice_link::{Base, LinkError, Refusal, RefusalCode, inspect, link};
@@ -82,6 +82,14 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
         arguments.patch.as_deref(),
         &arguments.patched,
     )?;
+
+    let payload = payload::output_path(arguments, &name);
+    let outputs = [
+        (!arguments.dry_run).then_some(&payload),
+        arguments.json.as_ref(),
+        arguments.html.as_ref(),
+    ];
+    check_writable(outputs.into_iter().flatten().map(PathBuf::as_path))?;
 
     let mut patch = arguments
         .patch

@@ -393,7 +393,7 @@ pub fn own_base(base: &str) -> String {
 }
 
 /// `1 function`, `2 functions`.
-fn count(number: usize, what: &str) -> String {
+pub(crate) fn count(number: usize, what: &str) -> String {
     if number == 1 {
         format!("1 {what}")
     } else {

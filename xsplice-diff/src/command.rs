@@ -15,7 +15,7 @@ use crate::extract::write_diff;
 use crate::html::{self, Callers, Findings, RefusalText};
 use crate::layouts;
 use crate::options::Options;
-use crate::output::write_file;
+use crate::output::{check_writable, write_file};
 use crate::referrers::Sought;
 use crate::report::{ObjectDiff, Verdict};
 use crate::ripple::ripple;
@@ -149,6 +149,14 @@ fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
         accept: arguments.accept.clone(),
         ..Options::default()
     };
+    let outputs = [&arguments.output, &arguments.json, &arguments.html];
+    for path in outputs
+        .into_iter()
+        .flatten()
+        .filter(|path| path.as_os_str() != "-")
+    {
+        check_writable(path).with_context(|| format!("{}: cannot be written", path.display()))?;
+    }
     let original = read(&arguments.original)?;
     let patched = read(&arguments.patched)?;
     let name = arguments

@@ -14,6 +14,17 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), LinkError> {
     xsplice_diff::output::write_file(path, bytes).map_err(|source| failed(path, source))
 }
 
+/// Makes sure that each of `paths` can be written later; `-` is standard output and always can.
+///
+/// # Errors
+/// [`LinkError::Write`] of the first that cannot.
+pub fn check_writable<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<(), LinkError> {
+    let mut files = paths.into_iter().filter(|path| path.as_os_str() != "-");
+    files.try_for_each(|path| {
+        xsplice_diff::output::check_writable(path).map_err(|source| failed(path, source))
+    })
+}
+
 /// Writes `value` as JSON to `target`, where `-` is standard output.
 ///
 /// # Errors

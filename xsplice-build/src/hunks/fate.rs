@@ -402,8 +402,9 @@ fn tell(
         users.dedup();
         if !comments_alone && objects.iter().all(|object| outcomes.is_unchanged(object)) {
             let why = format!(
-                "{}: compiled from this file, and did not change; nothing there uses what the hunk \
-                 changes, or the patched tree was not built with this patch",
+                "{}: compiled from this file, and did not change; the new lines compile to the same \
+                 code, nothing there uses what they change, or the patched tree was not built with \
+                 this patch",
                 list(&objects, ", ")
             );
             return Verdict::refused(HunkRefusal::HunkNotBuilt, why);
@@ -450,10 +451,23 @@ fn tell(
             list(&names, ", ")
         ));
     }
+    // What a payload carries is told as such, and what became of the rest beside it.
+    let (carried, rest): (Vec<_>, Vec<_>) = led
+        .into_iter()
+        .partition(|(_, outcome)| fate != Fate::Payload || *outcome == Outcome::Payload);
+    for (item, outcome) in rest {
+        let what = match outcome {
+            Outcome::Accepted(what) => format!("acknowledged as {what}"),
+            Outcome::Ignored(_) => "ignored".to_owned(),
+            Outcome::Removed => "gone from the patched build".to_owned(),
+            Outcome::Same | Outcome::Payload | Outcome::Refused(_) => continue,
+        };
+        why.push_str(&format!("; {} is {what}", item.name));
+    }
     Verdict {
         fate,
         refusal: None,
-        items: led.into_iter().map(|(item, _)| item).collect(),
+        items: carried.into_iter().map(|(item, _)| item).collect(),
         why,
     }
 }

@@ -176,10 +176,11 @@ pub fn proven(lines: &mut Vec<String>, findings: &Findings<'_>) {
         .sum();
     if compared > 0 && findings.layouts.iter().all(|change| !change.breaks) {
         lines.push(format!(
-            "<strong>{}</strong> that the changed functions can reach are the same in both builds, \
+            "<strong>{}</strong> that the changed functions can reach {} the same in both builds, \
              by their debug information",
             count(compared, "type layout or prototype")
-                .replace("layout or prototypes", "layouts and prototypes")
+                .replace("layout or prototypes", "layouts and prototypes"),
+            if compared == 1 { "is" } else { "are" }
         ));
     }
     let toolchains = &findings.toolchains;

@@ -1,6 +1,6 @@
 //! `xsplice-link link`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -40,6 +40,8 @@ struct Summary {
 }
 
 pub(super) fn run(arguments: &LinkArguments) -> Result<ExitStatus, LinkError> {
+    let outputs = [Some(&arguments.output), arguments.json.as_ref()];
+    output::check_writable(outputs.into_iter().flatten().map(PathBuf::as_path))?;
     let base_file = MappedFile::open(&arguments.base)?;
     let base = Base::parse(&arguments.base.display().to_string(), &base_file)?;
     let files = arguments
