@@ -88,12 +88,20 @@ fn proven(page: &Page<'_>, findings: &Findings<'_>) -> Vec<String> {
         }
     }
     if let Some(proof) = &page.report.proof {
+        let is_one = proof.proven + proof.constants == 1;
         lines.push(format!(
-            "{} of the original tree are in the base",
-            checks::items(proof)
+            "{} of the original tree {} in the base",
+            checks::items(proof),
+            if is_one { "is" } else { "are" }
         ));
     }
     lines.extend(super::hunks::verdicts(page).0);
+    if page.outcome() == Outcome::NoChange && page.report.accepted.is_empty() {
+        lines.push(format!(
+            "no function, datum or table entry differs in what it does, in {}",
+            count(page.report.inputs.objects, "object")
+        ));
+    }
     cards::proven(&mut lines, findings);
     lines
 }
