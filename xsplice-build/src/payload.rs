@@ -21,7 +21,9 @@ use crate::report::{PayloadSummary, RefusalEntry};
 ///
 /// A base, deny list or build-id that cannot be read.
 pub fn check_options(arguments: &Arguments, work: &Path) -> Result<()> {
-    let is_here = |path: &Path| !path.starts_with(work);
+    let full = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let work = full(work);
+    let is_here = |path: &Path| !full(path).starts_with(&work);
     for (option, text) in [
         ("--depends", &arguments.depends),
         ("--xen-depends", &arguments.xen_depends),

@@ -248,6 +248,9 @@ fn an_option_that_names_what_is_no_payload_is_told_before_anything_is_built() {
         assert!(told.err.contains(file), "{}", told.err);
         assert!(!place.path("fix.work").exists(), "{option} {file}");
     }
+    // What the builds themselves make is not there yet.
+    let told = place.run("make", &["--base", "./fix.work/original/image"]);
+    assert_eq!(told.status, Some(0), "{}", told.err);
 }
 
 #[test]

@@ -294,7 +294,7 @@ fn signed(payload: NamedFile<'_>, signer: Option<&Signer>, checks: &mut Vec<Chec
         None => lines.not_asked(match signature::split(payload.bytes) {
             Ok((_, Some(signature))) => format!(
                 "says that {} signed it; only --cert can tell",
-                String::from_utf8_lossy(signature.signer)
+                String::from_utf8_lossy(signature.signer).escape_debug()
             ),
             _ => "not signed".to_owned(),
         }),
