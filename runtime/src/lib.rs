@@ -11,37 +11,14 @@
 
 extern crate alloc;
 
-pub mod action;
+pub mod act;
 pub mod channel;
 pub mod check;
-pub mod cpu;
-pub mod deny;
-pub mod directory;
-mod dump;
-pub mod elf;
-mod hooks;
-mod hypercall;
-mod list;
 pub mod load;
-pub mod memory;
-pub mod milestones;
-pub mod open_text;
-pub mod overlay;
 pub mod patch;
-pub mod place;
 pub mod platform;
-pub mod records;
-pub mod relocate;
+pub mod read;
 pub mod rendezvous;
 mod runtime;
-pub mod shadow;
-pub mod signature;
-pub mod special;
-pub mod stack;
-pub mod symbols;
-pub mod trampoline;
-#[cfg(feature = "rsa")]
-pub mod trusted_key;
-pub mod view;
 
 pub use runtime::{Base, Bug, Policy, Privilege, Runtime, SetupError};

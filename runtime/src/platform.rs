@@ -1,7 +1,7 @@
 //! The one trait through which the runtime reaches hardware.
 //!
 //! Everything privileged or machine-dependent is behind [`Platform`]: the test kernel implements
-//! it with page tables and an APIC, [`crate::memory`] with a vector of bytes, and a test with a
+//! it with page tables and an APIC, [`crate::patch::memory`] with a vector of bytes, and a test with a
 //! recorder that asserts the order of effects. Addresses are virtual addresses of the running
 //! image, as 64-bit numbers: the runtime never dereferences one itself.
 
@@ -11,8 +11,8 @@ use thiserror::Error;
 use xsplice_abi::hook::HookArgument;
 use xsplice_abi::limits::EXPECT_BYTES_MAX;
 
-use crate::cpu::{CpuId, CpuSet};
 use crate::rendezvous::Quiesced;
+use crate::rendezvous::cpu::{CpuId, CpuSet};
 
 /// Whether the CPU takes maskable interrupts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -12,20 +12,20 @@ use xsplice_abi::errno::Errno;
 use xsplice_abi::hook::HookKind;
 use xsplice_abi::limits::TIMEOUT_DEFAULT_NS;
 
-use crate::action;
-use crate::cpu::{CpuId, CpuSet};
-use crate::deny::{Denied, DenyError};
-use crate::directory::Directory;
-use crate::hooks;
+use crate::act::action;
+use crate::act::directory::Directory;
+use crate::act::hooks;
+use crate::act::shadow::Shadows;
+use crate::act::stack::{Stack, Work};
 use crate::load::Surroundings;
-use crate::milestones::{Milestones, Recorder};
 use crate::platform::{Interrupts, Level, Platform};
+use crate::read::deny::{Denied, DenyError};
+use crate::read::signature::Verifier;
+use crate::read::symbols::Symbols;
+use crate::rendezvous::cpu::{CpuId, CpuSet};
+use crate::rendezvous::milestones::{Milestones, Recorder};
 use crate::rendezvous::steps::{Effects, Freezing, Outcome};
 use crate::rendezvous::{Busy, Claim, Quiesced, Rendezvous};
-use crate::shadow::Shadows;
-use crate::signature::Verifier;
-use crate::stack::{Stack, Work};
-use crate::symbols::Symbols;
 
 /// What the runtime has to know of the image that runs.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub struct Base<'base> {
 #[derive(Clone, Copy, Default)]
 pub struct Policy<'base> {
     /// Text of the base that no payload may replace: functions that never return, the NMI and
-    /// machine-check paths, the patcher. [`crate::deny::parse`] reads a list of it.
+    /// machine-check paths, the patcher. [`crate::read::deny::parse`] reads a list of it.
     pub deny: &'base [Denied<'base>],
     /// With a verifier, every payload must carry a signature that it accepts.
     pub verifier: Option<&'base dyn Verifier>,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use xsplice_runtime::symbols::{Lookup, SymbolKind, Symbols, SymbolsError};
+use xsplice_runtime::read::symbols::{Lookup, SymbolKind, Symbols, SymbolsError};
 
 fn run(program: &str, arguments: &[&str], directory: &Path) {
     let status = Command::new(program)

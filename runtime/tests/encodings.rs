@@ -1,8 +1,8 @@
 //! What the runtime writes into text is what a disassembler reads there.
 
 use iced_x86::{Code, Decoder, DecoderOptions, Mnemonic};
-use xsplice_runtime::records::Replacement;
-use xsplice_runtime::trampoline::Trampoline;
+use xsplice_runtime::load::records::Replacement;
+use xsplice_runtime::patch::trampoline::Trampoline;
 
 const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
 

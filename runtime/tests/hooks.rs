@@ -12,8 +12,8 @@ use xsplice_abi::hypercall::{
 };
 use xsplice_abi::profile::XSPLICE_V1;
 use xsplice_runtime::Runtime;
-use xsplice_runtime::cpu::{CpuId, CpuSet};
-use xsplice_runtime::memory::{Event, MemoryPlatform};
+use xsplice_runtime::patch::memory::{Event, MemoryPlatform};
+use xsplice_runtime::rendezvous::cpu::{CpuId, CpuSet};
 
 type System = Runtime<'static, MemoryPlatform>;
 

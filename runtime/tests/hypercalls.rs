@@ -8,9 +8,11 @@ use xsplice_abi::hypercall::{
     ACTION_APPLY, Action, Get, List, Name, OP_ACTION, OP_GET, OP_LIST, OP_UPLOAD, Operation,
     Status, Upload,
 };
-use xsplice_runtime::deny::DenyError;
-use xsplice_runtime::signature::{Signature, SignatureError, Verifier};
-use xsplice_runtime::{Policy, Privilege, SetupError};
+use xsplice_runtime::Policy;
+use xsplice_runtime::Privilege;
+use xsplice_runtime::SetupError;
+use xsplice_runtime::read::deny::DenyError;
+use xsplice_runtime::read::signature::{Signature, SignatureError, Verifier};
 use zerocopy::byteorder::little_endian::{I32, U16, U32, U64};
 
 const EINVAL: i32 = Errno::EINVAL.negated();

@@ -13,7 +13,7 @@ use xsplice_abi::Errno;
 use xsplice_abi::hypercall::{ACTION_APPLY, ACTION_REVERT, ACTION_UNLOAD};
 use xsplice_abi::profile::{LIVEPATCH, XSPLICE, XSPLICE_V1};
 use xsplice_runtime::Policy;
-use xsplice_runtime::memory::Event;
+use xsplice_runtime::patch::memory::Event;
 use xsplice_runtime::platform::{Access, Level};
 
 const NONE: u32 = 0;

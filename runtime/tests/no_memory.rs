@@ -12,13 +12,14 @@ use xsplice_abi::hook::HookArgument;
 use xsplice_abi::hypercall::{
     ACTION_APPLY, ACTION_REPLACE, Action, OP_ACTION, OP_UPLOAD, Operation, Upload,
 };
-use xsplice_runtime::cpu::{CpuId, CpuSet};
-use xsplice_runtime::memory::{Event, MemoryPlatform};
+use xsplice_runtime::Policy;
+use xsplice_runtime::Runtime;
+use xsplice_runtime::patch::memory::{Event, MemoryPlatform};
 use xsplice_runtime::platform::{
     Access, Interrupts, Level, MemoryFault, Platform, Region, RegionsExhausted,
 };
 use xsplice_runtime::rendezvous::Quiesced;
-use xsplice_runtime::{Policy, Runtime};
+use xsplice_runtime::rendezvous::cpu::{CpuId, CpuSet};
 
 std::thread_local! {
     /// Allocations of this thread that still succeed; `None` for all.

@@ -16,8 +16,8 @@ use loom::model::Builder;
 use loom::sync::Arc;
 use loom::sync::atomic::AtomicU64;
 use loom::thread;
-use xsplice_runtime::cpu::{CpuId, CpuSet};
 use xsplice_runtime::rendezvous::Quiesced;
+use xsplice_runtime::rendezvous::cpu::{CpuId, CpuSet};
 use xsplice_runtime::rendezvous::steps::{
     Effects, Freezing, Opening, Outcome, SafePoint, Sound, Standing, Status,
 };

@@ -13,8 +13,8 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use explore::{Model, Report, Steps, explore};
-use xsplice_runtime::cpu::{CpuId, CpuSet};
 use xsplice_runtime::rendezvous::Quiesced;
+use xsplice_runtime::rendezvous::cpu::{CpuId, CpuSet};
 use xsplice_runtime::rendezvous::steps::{
     Effects, Freezing, Guards, Opening, Outcome, SafePoint, Sound, Standing, Status,
 };

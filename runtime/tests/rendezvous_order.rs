@@ -18,13 +18,14 @@ use xsplice_abi::hook::HookArgument;
 use xsplice_abi::hypercall::{
     ACTION_APPLY, ACTION_REVERT, Action, OP_ACTION, Operation, STATE_APPLIED, STATE_CHECKED,
 };
-use xsplice_runtime::cpu::{CpuId, CpuSet};
-use xsplice_runtime::memory::{Event, MemoryPlatform};
+use xsplice_runtime::Policy;
+use xsplice_runtime::Runtime;
+use xsplice_runtime::patch::memory::{Event, MemoryPlatform};
 use xsplice_runtime::platform::{
     Access, Interrupts, Level, MemoryFault, Platform, Region, RegionsExhausted,
 };
 use xsplice_runtime::rendezvous::Quiesced;
-use xsplice_runtime::{Policy, Runtime};
+use xsplice_runtime::rendezvous::cpu::{CpuId, CpuSet};
 use zerocopy::byteorder::little_endian::U32;
 
 const EBUSY: i32 = Errno::EBUSY.negated();

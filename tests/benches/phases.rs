@@ -7,13 +7,18 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use xsplice_abi::profile;
-use xsplice_diff::build::Build;
+use xsplice_diff::Extract;
+use xsplice_diff::Options;
 use xsplice_diff::correlate::correlate;
-use xsplice_diff::object::ElfObject;
-use xsplice_diff::{Extract, Options, diff_builds, originals};
+use xsplice_diff::diff_builds;
+use xsplice_diff::originals;
+use xsplice_diff::read::object::ElfObject;
+use xsplice_diff::read::side::Build;
+use xsplice_link::Base;
+use xsplice_link::LinkOptions;
+use xsplice_link::link;
 use xsplice_link::proof::prove_object;
 use xsplice_link::verify::{Against, NamedFile, verify};
-use xsplice_link::{Base, LinkOptions, link};
 use xsplice_tests::bench::xen_like;
 use xsplice_tests::{case, workspace};
 

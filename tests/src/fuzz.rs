@@ -10,9 +10,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use xsplice_abi::profile;
 use xsplice_abi::signature::{ALGORITHM_RSA, HASH_SHA256, ID_TYPE_X509, MAGIC, Trailer};
-use xsplice_diff::{Options, diff_objects, extract};
+use xsplice_diff::Options;
+use xsplice_diff::diff_objects;
+use xsplice_diff::extract;
+use xsplice_link::Base;
+use xsplice_link::LinkOptions;
+use xsplice_link::link;
 use xsplice_link::sign::Signer;
-use xsplice_link::{Base, LinkOptions, link};
 use zerocopy::IntoBytes;
 use zerocopy::byteorder::big_endian::U32;
 

@@ -19,11 +19,11 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mprotect, munmap};
 use xsplice_abi::hook::HookArgument;
 use xsplice_abi::limits::PAGE_BYTES;
-use xsplice_runtime::cpu::{CpuId, CpuSet};
 use xsplice_runtime::platform::{
     Access, Interrupts, Level, MemoryFault, Platform, Region, RegionsExhausted,
 };
 use xsplice_runtime::rendezvous::Quiesced;
+use xsplice_runtime::rendezvous::cpu::{CpuId, CpuSet};
 
 thread_local! {
     static CPU: Cell<CpuId> = const { Cell::new(CpuId(0)) };

@@ -12,8 +12,10 @@ use goblin::elf::program_header::PT_LOAD;
 use goblin::elf::sym::STB_GLOBAL;
 use tempfile::TempDir;
 use xsplice_abi::{note, section};
-use xsplice_runtime::symbols::Symbols;
-use xsplice_runtime::{Base, Policy, Runtime};
+use xsplice_runtime::Base;
+use xsplice_runtime::Policy;
+use xsplice_runtime::Runtime;
+use xsplice_runtime::read::symbols::Symbols;
 
 use crate::case::BASE;
 use crate::host_platform::HostPlatform;

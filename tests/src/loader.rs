@@ -10,10 +10,12 @@ use goblin::elf::program_header::PT_LOAD;
 use xsplice_abi::errno::Errno;
 use xsplice_abi::limits::PAGE_BYTES;
 use xsplice_abi::{note, section};
-use xsplice_runtime::memory::MemoryPlatform;
-use xsplice_runtime::signature::Verifier;
-use xsplice_runtime::symbols::Symbols;
-use xsplice_runtime::{Base, Policy, Runtime};
+use xsplice_runtime::Base;
+use xsplice_runtime::Policy;
+use xsplice_runtime::Runtime;
+use xsplice_runtime::patch::memory::MemoryPlatform;
+use xsplice_runtime::read::signature::Verifier;
+use xsplice_runtime::read::symbols::Symbols;
 
 use crate::listing;
 use crate::operator::{Act, act, upload};

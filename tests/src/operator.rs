@@ -6,9 +6,10 @@ use xsplice_abi::hypercall::{
     self, ACTION_APPLY, ACTION_CHECK, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD, Action, Get,
     Name, OP_ACTION, OP_GET, OP_UPLOAD, Operation, STATE_APPLIED, STATE_CHECKED, Upload,
 };
-use xsplice_runtime::cpu::CpuId;
+use xsplice_runtime::Privilege;
+use xsplice_runtime::Runtime;
 use xsplice_runtime::platform::Platform;
-use xsplice_runtime::{Privilege, Runtime};
+use xsplice_runtime::rendezvous::cpu::CpuId;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 
 /// What may be done with a payload.

@@ -13,20 +13,20 @@ use xsplice_diff::layouts::{
     ChangedKind, FieldChange, FieldDifference, Held, LayoutChange, Layouts, NotCompared, Reaching,
     Shape, Slot, User,
 };
-use xsplice_diff::report::{
+use xsplice_diff::report::object_diff::{
     Accepted, DataChange, FunctionChange, Ignored, ObjectDiff, Part, Reason, Refusal, RefusalCode,
     SourceLine, SpecialSection, Status,
 };
 
-use xsplice_diff::toolchain::{Toolchain, Toolchains};
+use xsplice_diff::debug_info::toolchain::{Toolchain, Toolchains};
 
-use xsplice_build::html::{Page, render};
 use xsplice_build::hunks::{Fate, HunkItem, HunkReport};
-use xsplice_build::report::{
+use xsplice_build::tell::html::{Page, render};
+use xsplice_build::tell::report::{
     BaseInput, Inputs, PayloadSummary, ProofSummary, RefusalEntry, Report,
 };
 use xsplice_diff::html::{Callers, Findings, RefusalText, object, word};
-use xsplice_diff::referrers::{How, Referrer, When};
+use xsplice_diff::tell::referrers::{How, Referrer, When};
 
 /// What a hostile object could call its symbols.
 const HOSTILE: &str = "</code><script>alert(1)</script>\"' onload=x {{body}} <!-- \u{202e}";

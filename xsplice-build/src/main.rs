@@ -3,10 +3,10 @@
 
 use std::process::ExitCode;
 
-use xsplice_build::arguments::Request;
+use xsplice_build::command::arguments::Request;
 use xsplice_build::{ExitStatus, run};
-use xsplice_diff::code_page;
-use xsplice_diff::terminal::{complain, print, with_causes};
+use xsplice_diff::command::terminal::{complain, print, with_causes};
+use xsplice_diff::tell::code_page;
 
 fn main() -> ExitCode {
     let request = match Request::parse(std::env::args_os()) {

@@ -5,14 +5,18 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use sha1::{Digest, Sha1};
 use xsplice_abi::Profile;
+use xsplice_link::Base;
+use xsplice_link::BuildId;
+use xsplice_link::LinkOptions;
+use xsplice_link::Refusal;
+use xsplice_link::RefusalCode;
 use xsplice_link::link::Payload;
-use xsplice_link::mapped::MappedFile;
 use xsplice_link::options::{BaseProof, References, StacksOn};
+use xsplice_link::read::mapped::MappedFile;
 use xsplice_link::verify::{self, Against, CheckKind, NamedFile, Verification, deny_list};
-use xsplice_link::{Base, BuildId, LinkOptions, Refusal, RefusalCode};
 
-use crate::arguments::Arguments;
-use crate::report::{PayloadSummary, RefusalEntry};
+use crate::command::arguments::Arguments;
+use crate::tell::report::{PayloadSummary, RefusalEntry};
 
 /// Reads what the options name, to say before two builds rather than after them that it cannot
 /// serve. Paths below `work` are left for later: the builds may make them.

@@ -6,33 +6,49 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use xsplice_abi::Profile;
-use xsplice_diff::explain::explain;
+use xsplice_diff::Extract;
+use xsplice_diff::ObjectDiff;
+use xsplice_diff::Options;
+use xsplice_diff::Verdict;
 use xsplice_diff::html::Callers;
-use xsplice_diff::{Extract, ObjectDiff, Options, Verdict};
+use xsplice_diff::tell::explain::explain;
+use xsplice_link::Base;
+use xsplice_link::LinkError;
+use xsplice_link::Refusal;
+use xsplice_link::RefusalCode;
+use xsplice_link::command::output::{check_writable, write_file};
+use xsplice_link::inspect;
+use xsplice_link::link;
 use xsplice_link::link::Payload;
-use xsplice_link::mapped::MappedFile;
 use xsplice_link::options::BaseProof;
-use xsplice_link::output::{check_writable, write_file};
 use xsplice_link::proof::ItemFailure;
+use xsplice_link::read::mapped::MappedFile;
 use xsplice_link::verify::Verification;
-use xsplice_link::{Base, LinkError, Refusal, RefusalCode, inspect, link};
 
-use crate::arguments::Arguments;
+use crate::command::arguments::Arguments;
+use crate::command::progress::Progress;
+use crate::command::voice::{complain, detail, tell, visibility};
+use crate::compare::budget;
+use crate::compare::callers;
+use crate::compare::layouts;
+use crate::compare::merged;
+use crate::compare::merged::Merged;
+use crate::compare::proof::{Proof, prove};
 use crate::compare::{Comparison, compare};
-use crate::html::{self, Linked, Page};
 use crate::hunks::{self, Trees};
+use crate::inputs::archives;
+use crate::inputs::base;
+use crate::inputs::dependencies;
+use crate::inputs::name;
+use crate::inputs::pair::{Pairs, pair};
 use crate::inputs::{self, Input};
-use crate::merged::Merged;
-use crate::pair::{Pairs, pair};
-use crate::patch_file::PatchFile;
-use crate::progress::Progress;
-use crate::proof::{Proof, prove};
-use crate::report::{BaseInput, Inputs, ProofSummary, RefusalEntry, Report};
-use crate::voice::{complain, detail, tell, visibility};
-use crate::{
-    archives, base, budget, callers, dependencies, layouts, merged, name, patch_file, payload,
-    source, story,
-};
+use crate::payload;
+use crate::source;
+use crate::source::patch_file;
+use crate::source::patch_file::PatchFile;
+use crate::tell::html::{self, Linked, Page};
+use crate::tell::report::{BaseInput, Inputs, ProofSummary, RefusalEntry, Report};
+use crate::tell::story;
 
 /// What the command's exit status says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +150,7 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
         .map_err(|errors| list_errors(arguments, errors))?;
     comparison.drop_covered(&merged);
     let layouts = layouts::settle(&mut comparison.diffs, &inputs, &merged);
-    xsplice_diff::toolchain::judge(&mut comparison.diffs);
+    xsplice_diff::debug_info::toolchain::judge(&mut comparison.diffs);
 
     let ignored_names = ignored.iter().map(|pair| pair.name().to_owned()).collect();
     let described = describe(arguments, &inputs, &comparison, ignored_names, &merged);
@@ -520,8 +536,8 @@ fn list_errors(arguments: &Arguments, errors: Vec<xsplice_diff::DiffError>) -> a
         .into_iter()
         .map(|mut error| {
             let tree = match error.side {
-                xsplice_diff::error::Side::Original => &arguments.orig,
-                xsplice_diff::error::Side::Patched => &arguments.patched,
+                xsplice_diff::read::error::Side::Original => &arguments.orig,
+                xsplice_diff::read::error::Side::Patched => &arguments.patched,
             };
             let path = if tree.is_dir() {
                 tree.join(&error.object)

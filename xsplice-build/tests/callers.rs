@@ -6,14 +6,16 @@ use std::path::Path;
 use std::process::Command;
 
 use xsplice_abi::profile;
+use xsplice_build::command::progress::{Progress, Visibility};
+use xsplice_build::compare::callers;
 use xsplice_build::compare::compare;
-use xsplice_build::pair::pair;
-use xsplice_build::progress::{Progress, Visibility};
-use xsplice_build::report::ProofSummary;
-use xsplice_build::{callers, inputs, merged};
+use xsplice_build::compare::merged;
+use xsplice_build::inputs;
+use xsplice_build::inputs::pair::pair;
+use xsplice_build::tell::report::ProofSummary;
 use xsplice_diff::Options;
 use xsplice_diff::html::Callers;
-use xsplice_diff::referrers::How;
+use xsplice_diff::tell::referrers::How;
 
 fn compile(path: &Path, source: &str) {
     fs::create_dir_all(path.parent().expect("in a folder")).expect("a folder");

@@ -1,7 +1,7 @@
 //! What can go wrong, split in two: an input that cannot be read (exit status 1), and a payload
 //! that must not be made (exit status 2), for which every reason is collected.
 
-use crate::build_id::BuildId;
+use crate::write::build_id::BuildId;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -141,7 +141,7 @@ pub enum LinkError {
         /// The file.
         path: String,
         /// The line, and what is wrong with it.
-        source: xsplice_runtime::deny::ListError,
+        source: xsplice_runtime::read::deny::ListError,
     },
     /// The ELF writer failed.
     #[error("the payload cannot be laid out: {0}")]

@@ -5,31 +5,22 @@
 #![deny(unsafe_code)]
 
 pub mod base;
-pub mod build_id;
-pub mod classify;
 pub mod command;
-pub mod depends;
 pub mod error;
-pub mod facts;
-pub mod got;
 pub mod inspect;
 pub mod layout;
 pub mod link;
-pub mod mapped;
 pub mod merge;
 pub mod options;
-pub mod output;
 pub mod proof;
 pub mod read;
-pub mod record;
-pub mod relocate;
 pub mod resolve;
 pub mod sign;
 pub mod verify;
 pub mod write;
 
 pub use base::Base;
-pub use build_id::BuildId;
 pub use error::{LinkError, Refusal, RefusalCode, Refusals};
 pub use link::{Payload, link};
 pub use options::LinkOptions;
+pub use write::build_id::BuildId;

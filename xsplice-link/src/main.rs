@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use xsplice_diff::terminal::complain;
+use xsplice_diff::command::terminal::complain;
 use xsplice_link::command::{Arguments, ExitStatus, run};
 
 fn main() -> ExitCode {

@@ -9,8 +9,8 @@ use rsa::signature::{SignatureEncoding as _, Signer as _};
 use rsa::{RsaPrivateKey, RsaPublicKey};
 use sha2::Sha256;
 use xsplice_abi::signature::{ALGORITHM_RSA, HASH_SHA256, ID_TYPE_X509, MAGIC, Trailer};
-use xsplice_runtime::signature::{self, SignatureError, Verifier};
-use xsplice_runtime::trusted_key::{KeyError, TrustedKey};
+use xsplice_runtime::read::signature::{self, SignatureError, Verifier};
+use xsplice_runtime::read::trusted_key::{KeyError, TrustedKey};
 use zerocopy::IntoBytes as _;
 use zerocopy::byteorder::big_endian::U32;
 

@@ -3,8 +3,9 @@
 mod support;
 
 use support::{KERNEL, Tree};
+use xsplice_link::Base;
+use xsplice_link::LinkError;
 use xsplice_link::base::{Lookup, QualifiedName, Scope, SymbolKind};
-use xsplice_link::{Base, LinkError};
 
 const FIRST: &str = "
     static __attribute__((noinline, noclone)) int twice(int x) { return x * 2 + 1; }

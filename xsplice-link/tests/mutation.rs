@@ -13,9 +13,11 @@ use support::{KERNEL, Tree};
 use xsplice_abi::Profile;
 use xsplice_abi::profile;
 use xsplice_diff::extract::SectionIndex;
+use xsplice_link::Base;
+use xsplice_link::LinkOptions;
 use xsplice_link::inspect::inspect;
+use xsplice_link::link;
 use xsplice_link::verify::{Against, NamedFile, verify};
-use xsplice_link::{Base, LinkOptions, link};
 
 const SECONDS_DEFAULT: u64 = 3;
 /// No payload of a few KiB may keep the tools busy for longer.

@@ -7,9 +7,11 @@ use support::hand::{self, RETURN_ONE};
 use xsplice_abi::errno::Errno;
 use xsplice_abi::profile::XSPLICE;
 use xsplice_diff::extract::SectionIndex;
+use xsplice_link::Base;
+use xsplice_link::LinkOptions;
+use xsplice_link::link;
 use xsplice_link::verify::{Against, CheckKind, NamedFile, deny_list, verify};
-use xsplice_link::{Base, LinkOptions, link};
-use xsplice_runtime::deny::Named;
+use xsplice_runtime::read::deny::Named;
 
 #[test]
 fn a_function_of_the_deny_list_is_named() {

@@ -9,10 +9,13 @@ use xsplice_abi::Profile;
 use xsplice_abi::profile::{self, LIVEPATCH, XSPLICE, XSPLICE_V1};
 use xsplice_diff::Extract;
 use xsplice_diff::extract::SectionIndex;
+use xsplice_link::Base;
+use xsplice_link::BuildId;
+use xsplice_link::LinkOptions;
 use xsplice_link::inspect::inspect;
+use xsplice_link::link;
 use xsplice_link::options::{Below, References, StacksOn};
 use xsplice_link::verify::{Against, NamedFile, Verification, verify};
-use xsplice_link::{Base, BuildId, LinkOptions, link};
 
 const SOURCE: &str = "
     static int state = 7;

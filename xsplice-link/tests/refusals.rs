@@ -8,9 +8,14 @@ use xsplice_abi::Profile;
 use xsplice_abi::profile::{LIVEPATCH, XSPLICE, XSPLICE_V1};
 use xsplice_diff::Extract;
 use xsplice_diff::extract::SectionIndex;
+use xsplice_link::Base;
+use xsplice_link::LinkError;
+use xsplice_link::LinkOptions;
+use xsplice_link::Payload;
+use xsplice_link::RefusalCode;
+use xsplice_link::link;
 use xsplice_link::options::{BaseProof, References};
 use xsplice_link::verify::{Against, NamedFile, verify};
-use xsplice_link::{Base, LinkError, LinkOptions, Payload, RefusalCode, link};
 
 const SOURCE: &str = "
     static int state = 7;

@@ -10,9 +10,11 @@ use support::{KERNEL, Tree, run};
 use tempfile::TempDir;
 use xsplice_abi::errno::Errno;
 use xsplice_abi::profile::XSPLICE;
+use xsplice_link::Base;
+use xsplice_link::LinkOptions;
+use xsplice_link::link;
 use xsplice_link::sign::{KeyFile, SignError, Signer, content, sign};
 use xsplice_link::verify::{Against, CheckKind, NamedFile, Verdict, verify};
-use xsplice_link::{Base, LinkOptions, link};
 
 /// A key and its certificate, made by openssl.
 struct Identity {

@@ -6,10 +6,13 @@ mod support;
 use iced_x86::{Code, Decoder, DecoderOptions, Instruction};
 use support::{ENDBR, Fix, KERNEL, PIC, Tree, readelf};
 use xsplice_abi::profile::{self, LIVEPATCH, XSPLICE};
+use xsplice_link::Base;
+use xsplice_link::LinkError;
+use xsplice_link::LinkOptions;
+use xsplice_link::RefusalCode;
 use xsplice_link::inspect::{Inspection, inspect};
 use xsplice_link::proof::{TreeProof, prove_object};
 use xsplice_link::verify::{Against, NamedFile, Verification, verify};
-use xsplice_link::{Base, LinkError, LinkOptions, RefusalCode};
 
 const COMMON: &str = "
     int counter;

@@ -11,9 +11,10 @@ use support::{Maker, TEXT, jump_at};
 use xsplice_abi::Errno;
 use xsplice_abi::channel::CALL_DUMP;
 use xsplice_abi::hypercall::{OP_GET, Operation};
-use xsplice_runtime::cpu::CpuId;
-use xsplice_runtime::memory::MemoryPlatform;
-use xsplice_runtime::{Privilege, Runtime};
+use xsplice_runtime::Privilege;
+use xsplice_runtime::Runtime;
+use xsplice_runtime::patch::memory::MemoryPlatform;
+use xsplice_runtime::rendezvous::cpu::CpuId;
 
 /// A kernel of one CPU, which goes to its safe point between two calls, at every third look only:
 /// whoever does not wait for an action sees it in progress.

@@ -3,8 +3,8 @@
 use xsplice_abi::limits::SECTIONS_MAX;
 
 use super::{CheckError, Fault};
-use crate::elf::{EM_X86_64, ET_REL};
-use crate::view::{SHT_SYMTAB, View};
+use crate::read::elf::{EM_X86_64, ET_REL};
+use crate::read::view::{SHT_SYMTAB, View};
 
 const IDENT_VERSION: u8 = 6;
 const IDENT_OS_ABI: u8 = 7;

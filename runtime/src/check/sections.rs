@@ -4,7 +4,7 @@ use xsplice_abi::Profile;
 use xsplice_abi::limits::{PAYLOAD_BYTES_MAX, SYMBOL_NAME_BYTES_MAX};
 
 use super::{CheckError, Fault};
-use crate::view::{
+use crate::read::view::{
     Place, RelocationForm, Relocations, SHF_MERGE, SHT_NOBITS, SHT_SYMTAB, STT_SECTION, Section,
     SectionId, Symbol, View,
 };

@@ -12,7 +12,7 @@ use xsplice_abi::section::{
 };
 
 use super::{CheckError, Fault};
-use crate::view::{SHT_NOBITS, Section, View};
+use crate::read::view::{SHT_NOBITS, Section, View};
 
 /// Kinds of bug frames.
 const BUG_FRAME_KINDS: [&str; 4] = ["0", "1", "2", "3"];

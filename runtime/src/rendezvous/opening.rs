@@ -4,7 +4,7 @@ use core::sync::atomic::Ordering;
 
 use super::steps::{Effects, Freezing, Guards, Status, at_stage};
 use super::words::{Cell, Count, Door, Generation, Join, Memory, Stage};
-use crate::cpu::CpuId;
+use crate::rendezvous::cpu::CpuId;
 
 /// Opens an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

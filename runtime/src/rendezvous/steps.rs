@@ -25,7 +25,7 @@ use super::Quiesced;
 pub use super::opening::Opening;
 pub use super::safe_point::{SafePoint, Standing};
 use super::words::{Generation, Phase, Stage};
-use crate::cpu::{CpuId, CpuSet};
+use crate::rendezvous::cpu::{CpuId, CpuSet};
 
 /// What a machine's surroundings do for it.
 pub trait Effects {

@@ -5,7 +5,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::cpu::CpuId;
+use crate::rendezvous::cpu::CpuId;
 
 /// Names one shared word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -212,12 +212,13 @@ struct CpuWords {
 }
 
 impl Words {
-    /// Words of an idle rendezvous of up to [`crate::cpu::CPUS_MAX`] CPUs; `None` without memory.
+    /// Words of an idle rendezvous of up to [`crate::rendezvous::cpu::CPUS_MAX`] CPUs; `None` without memory.
     #[must_use]
     pub fn new() -> Option<Words> {
         let mut cpus = alloc::vec::Vec::new();
-        cpus.try_reserve_exact(crate::cpu::CPUS_MAX).ok()?;
-        cpus.resize_with(crate::cpu::CPUS_MAX, CpuWords::default);
+        cpus.try_reserve_exact(crate::rendezvous::cpu::CPUS_MAX)
+            .ok()?;
+        cpus.resize_with(crate::rendezvous::cpu::CPUS_MAX, CpuWords::default);
         Some(Words {
             busy: AtomicU64::new(0),
             join: AtomicU64::new(0),
@@ -229,7 +230,7 @@ impl Words {
     }
 
     fn cell(&self, cell: Cell) -> &AtomicU64 {
-        let cpu = |cpu: CpuId| &self.cpus[cpu.index() % crate::cpu::CPUS_MAX];
+        let cpu = |cpu: CpuId| &self.cpus[cpu.index() % crate::rendezvous::cpu::CPUS_MAX];
         match cell {
             Cell::Busy => &self.busy,
             Cell::Join => &self.join,

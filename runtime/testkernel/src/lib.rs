@@ -9,47 +9,35 @@
 
 extern crate alloc;
 
-mod apic;
 mod boot;
-mod channel;
-mod clock;
-mod commands;
+pub mod console;
 mod cpu;
-mod debugcon;
-mod delays;
-mod exit;
 mod exports;
-mod features;
-mod fw_cfg;
-mod gates;
-mod heap;
-mod image;
-mod location;
-mod nmi;
-mod options;
-mod pages;
-mod paging;
+pub mod memory;
 mod platform;
-mod serial;
-mod smp;
-mod storm;
-mod tables;
-mod target;
-mod tlb;
-mod trap;
-mod words;
 mod work;
 
 use alloc::vec::Vec;
 use core::arch::global_asm;
 use core::panic::PanicInfo;
 
-use crate::channel::Channel;
-use crate::debugcon::log;
-use crate::exit::{Status, exit};
-use crate::paging::{Frames, PAYLOAD_WINDOW_BYTES};
-use crate::serial::Serial;
-use crate::smp::Stacks;
+use crate::boot::fw_cfg;
+use crate::boot::image;
+use crate::boot::options;
+use crate::boot::tables;
+use crate::cpu::apic;
+use crate::cpu::clock;
+use crate::cpu::smp;
+use crate::memory::heap;
+use crate::memory::pages;
+use crate::memory::paging;
+use crate::work::target;
+use crate::console::channel::Channel;
+use crate::console::debugcon::log;
+use crate::console::exit::{Status, exit};
+use crate::console::serial::Serial;
+use crate::cpu::smp::Stacks;
+use crate::memory::paging::{Frames, PAYLOAD_WINDOW_BYTES};
 
 global_asm!(include_str!("asm/boot.S"), options(att_syntax));
 global_asm!(include_str!("asm/ap.S"), options(att_syntax));

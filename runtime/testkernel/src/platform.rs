@@ -8,20 +8,31 @@ use spin::Once;
 use x86_64::instructions::{hlt, interrupts};
 use x86_64::registers::control::{Cr0, Cr0Flags};
 use xsplice_abi::hook::HookArgument;
-use xsplice_runtime::cpu::{CpuId, CpuSet};
-use xsplice_runtime::deny;
+use xsplice_runtime::Base;
+use xsplice_runtime::Policy;
+use xsplice_runtime::Runtime;
 use xsplice_runtime::platform::{
     Access, Interrupts, Level, MemoryFault, Platform, Region, RegionsExhausted,
 };
+use xsplice_runtime::read::deny;
+use xsplice_runtime::read::signature::Verifier;
+use xsplice_runtime::read::symbols::{Symbols, SymbolsError};
+use xsplice_runtime::read::trusted_key::{KeyError, TrustedKey};
 use xsplice_runtime::rendezvous::Quiesced;
-use xsplice_runtime::signature::Verifier;
-use xsplice_runtime::symbols::{Symbols, SymbolsError};
-use xsplice_runtime::trusted_key::{KeyError, TrustedKey};
-use xsplice_runtime::{Base, Policy, Runtime};
+use xsplice_runtime::rendezvous::cpu::{CpuId, CpuSet};
 
-use crate::debugcon::log;
-use crate::paging::{self, PAGE};
-use crate::{apic, clock, cpu, delays, features, image, nmi, pages, tlb, words};
+use crate::boot::image;
+use crate::console::debugcon::log;
+use crate::cpu;
+use crate::cpu::apic;
+use crate::cpu::clock;
+use crate::cpu::features;
+use crate::cpu::nmi;
+use crate::cpu::tlb;
+use crate::memory::pages;
+use crate::memory::paging::{self, PAGE};
+use crate::memory::words;
+use crate::work::delays;
 
 /// The test kernel's runtime.
 pub type KernelRuntime = Runtime<'static, Machine>;

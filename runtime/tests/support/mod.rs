@@ -10,12 +10,15 @@ use object::{
 };
 use xsplice_abi::hypercall::{Action, Get, Name, OP_ACTION, OP_GET, OP_UPLOAD, Operation, Upload};
 use xsplice_abi::profile::{BaseNote, Profile, Tail, XSPLICE};
-use xsplice_runtime::cpu::CpuId;
-use xsplice_runtime::deny::Denied;
-use xsplice_runtime::memory::MemoryPlatform;
+use xsplice_runtime::Base;
+use xsplice_runtime::Policy;
+use xsplice_runtime::Privilege;
+use xsplice_runtime::Runtime;
+use xsplice_runtime::patch::memory::MemoryPlatform;
 use xsplice_runtime::platform::Platform;
-use xsplice_runtime::symbols::{BaseSymbol, SymbolKind as BaseKind, Symbols};
-use xsplice_runtime::{Base, Policy, Privilege, Runtime};
+use xsplice_runtime::read::deny::Denied;
+use xsplice_runtime::read::symbols::{BaseSymbol, SymbolKind as BaseKind, Symbols};
+use xsplice_runtime::rendezvous::cpu::CpuId;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 
 pub const TEXT: u64 = 0xffff_ffff_8020_0000;
@@ -85,7 +88,7 @@ pub fn runtime() -> Runtime<'static, MemoryPlatform> {
 
 /// A deny list that lives as long as the tests.
 pub fn deny(list: &'static str) -> &'static [Denied<'static>] {
-    xsplice_runtime::deny::parse(list.as_bytes())
+    xsplice_runtime::read::deny::parse(list.as_bytes())
         .expect("a sound list")
         .leak()
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use xsplice_build::command::progress::{Progress, Visibility};
 use xsplice_build::compare::compare;
 use xsplice_build::inputs;
-use xsplice_build::pair::pair;
-use xsplice_build::progress::{Progress, Visibility};
+use xsplice_build::inputs::pair::pair;
 use xsplice_diff::Options;
 
 use super::budget::{Quantity, Row, table};

@@ -1,18 +1,26 @@
 //! Gives files to the rooms. Whatever the rooms answer is fine, as long as they answer.
 
 use xsplice_abi::profile;
-use xsplice_diff::explain::explain;
-use xsplice_diff::referrers::Sought;
-use xsplice_diff::source_lines::{defined, source_lines};
-use xsplice_diff::text::{self, Detail};
-use xsplice_diff::{
-    ObjectDiff, Options, Originals, diff_objects, extract, originals, ripple, source_files,
-    take_whole,
-};
+use xsplice_diff::ObjectDiff;
+use xsplice_diff::Options;
+use xsplice_diff::Originals;
+use xsplice_diff::debug_info::source_lines::{defined, source_lines};
+use xsplice_diff::diff_objects;
+use xsplice_diff::extract;
+use xsplice_diff::originals;
+use xsplice_diff::report::ripple;
+use xsplice_diff::source_files;
+use xsplice_diff::take_whole;
+use xsplice_diff::tell::explain::explain;
+use xsplice_diff::tell::referrers::Sought;
+use xsplice_diff::tell::text::{self, Detail};
+use xsplice_link::Base;
+use xsplice_link::LinkOptions;
+use xsplice_link::inspect;
+use xsplice_link::link;
 use xsplice_link::proof::prove_object;
 use xsplice_link::sign::Signer;
 use xsplice_link::verify::{Against, NamedFile, verify};
-use xsplice_link::{Base, LinkOptions, inspect, link};
 
 use super::{Input, Target};
 use crate::case::BASE;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use xsplice_build::manual;
+use xsplice_build::command::manual;
 
 /// Write man pages and shell completions of all commands below a prefix.
 #[derive(Debug, Parser)]

@@ -1,12 +1,12 @@
 //! Gathers what the objects of both trees say about the files of a patch.
 
 use rayon::prelude::*;
-use xsplice_diff::source_lines::{CompiledFile, LineInformation, source_lines};
+use xsplice_diff::debug_info::source_lines::{CompiledFile, LineInformation, source_lines};
 
 use super::Trees;
 use super::paths::{matching, matching_from};
 use crate::inputs::{Bytes, Input};
-use crate::patch_file::{FileChange, PatchFile, Side};
+use crate::source::patch_file::{FileChange, PatchFile, Side};
 
 /// One object's view of a source file.
 #[derive(Clone, Debug)]

@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 
-use xsplice_diff::source_lines::{Declaration, DeclarationKind};
+use xsplice_diff::debug_info::source_lines::{Declaration, DeclarationKind};
 
 use super::evidence::{Source, Sources};
 use super::outcome::{Outcome, is_code};
 use super::paths::{is_documentation, matching};
 use super::wording::{changes_comments_alone, is_statement};
 use super::{Fate, HunkItem, HunkRefusal, Outcomes, Trees};
-use crate::patch_file::{ChangedLine, FileChange, Hunk, Side};
+use crate::source::patch_file::{ChangedLine, FileChange, Hunk, Side};
 
 /// Said of a hunk without any code.
 const COMMENTS_ALONE: &str = "comments and blanks alone";

@@ -4,14 +4,15 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use xsplice_diff::names::{clone_family, cold_parent};
-use xsplice_diff::report::Reason;
-use xsplice_diff::source_lines::{Defined, Mark, defined};
-use xsplice_diff::{ObjectDiff, source_lines};
+use xsplice_diff::ObjectDiff;
+use xsplice_diff::debug_info::source_lines;
+use xsplice_diff::debug_info::source_lines::{Defined, Mark, defined};
+use xsplice_diff::read::names::{clone_family, cold_parent};
+use xsplice_diff::report::object_diff::Reason;
 
 use super::Trees;
 use crate::inputs::{Bytes, Input};
-use crate::patch_file::Side;
+use crate::source::patch_file::Side;
 
 /// What became of a function or datum.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

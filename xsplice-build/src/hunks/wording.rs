@@ -3,7 +3,7 @@
 //! Only what can be told without the rest of the file is: a line with a quotation mark beside a
 //! comment, or with the end of a comment that began before it, counts as code.
 
-use crate::patch_file::{ChangedLine, Hunk, Side};
+use crate::source::patch_file::{ChangedLine, Hunk, Side};
 
 /// Whether both sides of a hunk are the same once comments and blanks are taken out of each.
 #[must_use]

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::patch_file::{FileChange, PatchFile};
+use crate::source::patch_file::{FileChange, PatchFile};
 
 /// By how many lines a hunk was put in elsewhere: file and hunk by their place in the patch.
 pub type Offsets = Vec<(usize, usize, i64)>;

@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rustix::process::Pid;
 
 use super::interrupt::Interrupt;
-use crate::progress::Visibility;
+use crate::command::progress::Visibility;
 
 /// How many of the last lines a failure shows.
 const LINES_SHOWN: usize = 20;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{Correlation, is_content, starts};
-use crate::build::Build;
-use crate::filler::is_filler;
-use crate::items::{ItemId, ItemKind};
-use crate::names;
+use crate::read::items::{ItemId, ItemKind};
+use crate::read::names;
+use crate::read::padding::is_filler;
+use crate::read::side::Build;
 
 /// Items of one family that have no twin yet.
 #[derive(Default)]

@@ -11,10 +11,10 @@ use foldhash::{HashMap, HashMapExt as _};
 
 use super::groups::{Group, groups};
 use super::{Correlation, is_content};
-use crate::build::Build;
-use crate::items::{ItemId, ItemKind};
-use crate::names;
-use crate::section_class::SectionClass;
+use crate::read::items::{ItemId, ItemKind};
+use crate::read::names;
+use crate::read::section_class::SectionClass;
+use crate::read::side::Build;
 
 /// What tells variables of one name apart.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::toolchain::Toolchain;
+use crate::debug_info::toolchain::Toolchain;
 
 use super::{OriginalItem, Symbol, SymbolIndex};
 

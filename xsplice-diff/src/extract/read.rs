@@ -6,8 +6,8 @@ use xsplice_abi::Profile;
 
 use super::description::{DESCRIPTION, Description, ORIGINALS, RecordDescription, VERSION};
 use super::{Extract, Place, Record, Relocation, Section, SymbolIndex};
-use crate::error::{DiffError, ExtractError, ObjectProblem, Part};
-use crate::object::{ElfObject, SectionId};
+use crate::read::error::{DiffError, ExtractError, ObjectProblem, Part};
+use crate::read::object::{ElfObject, SectionId};
 
 /// Reads what [`write`](super::write()) wrote.
 ///

@@ -8,7 +8,7 @@ use object::write::elf::{FileHeader, Rel, SectionHeader, SectionIndex as ElfSect
 
 use super::description::{DESCRIPTION, Description, ORIGINALS, REPORT, RecordDescription, VERSION};
 use super::{Extract, Place, Symbol};
-use crate::report::{ObjectDiff, Verdict};
+use crate::report::object_diff::{ObjectDiff, Verdict};
 
 /// The ELF form of `extract`; the same extract gives the same bytes.
 #[must_use]

@@ -1,10 +1,10 @@
 //! Brings together what is known of each function.
 
-use crate::disassembly::Code;
 use crate::extract::Record;
-use crate::function_code::{Codes, FunctionCode, PartCode};
-use crate::referrers::Referrer;
-use crate::report::{FunctionChange, ObjectDiff};
+use crate::report::object_diff::{FunctionChange, ObjectDiff};
+use crate::tell::disassembly::Code;
+use crate::tell::function_code::{Codes, FunctionCode, PartCode};
+use crate::tell::referrers::Referrer;
 
 use super::Callers;
 

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use crate::disassembly::{Code, Line, Row, listing, side_by_side};
+use crate::tell::disassembly::{Code, Line, Row, listing, side_by_side};
 
 use super::changes::Function;
 use super::text::{Text, count};
@@ -162,7 +162,7 @@ fn cell(out: &mut String, side: &str, line: Option<&Line>) {
 
 #[cfg(test)]
 mod tests {
-    use crate::disassembly::Row;
+    use crate::tell::disassembly::Row;
 
     use super::shown;
 

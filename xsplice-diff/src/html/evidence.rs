@@ -5,9 +5,9 @@ use std::fmt::Write;
 
 use xsplice_abi::section;
 
-use crate::code_page;
 use crate::extract::{Extract, Section};
-use crate::report::Status;
+use crate::report::object_diff::Status;
+use crate::tell::code_page;
 
 use super::text::{Text, code};
 use super::{Findings, manual, word};

@@ -44,7 +44,7 @@ fn prose(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::html;
-    use crate::code_page;
+    use crate::tell::code_page;
 
     #[test]
     fn a_page_of_the_manual_keeps_its_parts() {

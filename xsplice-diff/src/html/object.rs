@@ -5,7 +5,7 @@ use std::fmt::Write;
 use sha1::{Digest, Sha1};
 use xsplice_abi::Profile;
 
-use crate::report::{ObjectDiff, Verdict};
+use crate::report::object_diff::{ObjectDiff, Verdict};
 
 use super::cards::{self, Cards};
 use super::text::{Text, code, size};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{FieldChange, FieldDifference, LayoutChange, Slot};
-use crate::types::{EntryId, Naming, Passing, TypeKind, TypeName, Types, kind};
+use crate::debug_info::types::{EntryId, Naming, Passing, TypeKind, TypeName, Types, kind};
 
 /// Anonymous structures inside each other are followed this far; deeper is damage.
 const DEPTH_MAX: usize = 16;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use super::wording::problem;
 use super::{ChangedKind, LayoutChange};
-use crate::refuse::acceptable;
-use crate::report::{Accepted, ObjectDiff, Refusal, RefusalCode};
+use crate::report::object_diff::{Accepted, ObjectDiff, Refusal, RefusalCode};
+use crate::verdict::refusals::acceptable;
 
 /// How much of the program was seen when users were looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

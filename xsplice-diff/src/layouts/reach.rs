@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use super::Held;
-use crate::types::{EntryId, SHARED_UNIT, TypeName, Types, is_pointer, kind};
+use crate::debug_info::types::{EntryId, SHARED_UNIT, TypeName, Types, is_pointer, kind};
 
 /// A function to start from.
 pub(super) struct Root {

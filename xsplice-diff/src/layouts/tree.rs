@@ -5,13 +5,13 @@ use std::collections::{BTreeSet, HashSet};
 use super::fields::{differences, shape};
 use super::uses::{self, Edges, Uses};
 use super::{ChangedKind, LayoutChange, Side, Unpaired, User};
-use crate::build::Build;
-use crate::error::DiffError;
-use crate::object::ElfObject;
-use crate::relocation::Target;
-use crate::report::ObjectDiff;
-use crate::types::read::TypeSections;
-use crate::types::{EntryId, Types};
+use crate::debug_info::types::read::TypeSections;
+use crate::debug_info::types::{EntryId, Types};
+use crate::read::error::DiffError;
+use crate::read::object::ElfObject;
+use crate::read::relocation::Target;
+use crate::read::side::Build;
+use crate::report::object_diff::ObjectDiff;
 
 /// Users of one change in one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,7 +170,7 @@ fn callers(object: &str, build: &Build<'_>, name: &str, changed: &HashSet<String
         };
         if build.object.symbol(symbol).name == name && uses::runs(build, source) {
             let user = build.shown(source);
-            if !changed.contains(crate::names::root(&user)) {
+            if !changed.contains(crate::read::names::root(&user)) {
                 users.insert(User {
                     object: object.to_owned(),
                     name: user,

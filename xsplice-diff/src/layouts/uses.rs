@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 
 use super::{Held, Side, User};
-use crate::build::Build;
-use crate::debug_sections;
-use crate::items::{ItemId, ItemKind};
-use crate::section_class::SectionClass;
-use crate::types::{EntryId, Types, is_pointer, is_transparent, kind};
+use crate::debug_info::debug_sections;
+use crate::debug_info::types::{EntryId, Types, is_pointer, is_transparent, kind};
+use crate::read::items::{ItemId, ItemKind};
+use crate::read::section_class::SectionClass;
+use crate::read::side::Build;
 
 /// How a type leads to another.
 #[derive(Clone, Copy, PartialEq, Eq)]

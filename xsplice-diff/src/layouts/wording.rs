@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{ChangedKind, FieldChange, FieldDifference, Held, LayoutChange, NotCompared, Slot};
-use crate::report::ObjectDiff;
+use crate::report::object_diff::ObjectDiff;
 
 /// As many members, users and objects are named one by one.
 const NAMED_MAX: usize = 6;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use xsplice_diff::options::Options;
-use xsplice_diff::report::{ObjectDiff, Reason, RefusalCode, Status, Verdict};
+use xsplice_diff::report::object_diff::{ObjectDiff, Reason, RefusalCode, Status, Verdict};
 
 /// Flags of a hypervisor build: one section an item, no PIC, kernel addresses.
 pub const KERNEL: &[&str] = &[

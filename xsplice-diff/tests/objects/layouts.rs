@@ -1,7 +1,7 @@
 //! Layouts of types: what a changed function can reach, in every form of debug information.
 
 use xsplice_diff::layouts::{ChangedKind, FieldDifference, Held, LayoutChange, NotCompared};
-use xsplice_diff::report::{ObjectDiff, Reason, RefusalCode};
+use xsplice_diff::report::object_diff::{ObjectDiff, Reason, RefusalCode};
 
 use crate::compiler::{KERNEL, changed, compile, compilers, diff, reasons, refused};
 
@@ -155,7 +155,8 @@ fn damaged_debug_information_gets_an_answer() {
     const STRIDE: usize = 7;
     let before = compile("gcc", &with(&["-g"]), &types("", "", "1"));
     let after = compile("gcc", &with(&["-g"]), &types("", "int fresh;", "2"));
-    let object = xsplice_diff::object::ElfObject::parse("case.o", &after).expect("well-formed");
+    let object =
+        xsplice_diff::read::object::ElfObject::parse("case.o", &after).expect("well-formed");
     let mut damaged_sections = 0;
     for (_, section) in object.sections() {
         if !section.name.starts_with(".debug_") {

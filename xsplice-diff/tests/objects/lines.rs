@@ -2,7 +2,7 @@
 
 use crate::compiler::{KERNEL, changed, compile, compilers, diff, diff_with, reasons, refused};
 use xsplice_diff::options::Options;
-use xsplice_diff::report::{Reason, Verdict};
+use xsplice_diff::report::object_diff::{Reason, Verdict};
 
 const SOURCE: &str = r#"
 extern void warn(int, const char *); extern int ext(int);
@@ -225,13 +225,13 @@ fn a_constant_that_equals_its_line_in_both_builds_is_a_change_unless_it_is_repor
             let after = compile(compiler, &flags, &after);
             // The premise: by the line tables alone, the constant could be a line number.
             for (object, line) in [(&before, 3), (&after, 5)] {
-                let build = xsplice_diff::build::Build::new(
+                let build = xsplice_diff::read::side::Build::new(
                     "case.o",
                     object,
                     &xsplice_abi::profile::XSPLICE,
                 )
                 .expect("compilers write well-formed objects");
-                let table = xsplice_diff::line_table::LineTable::new(&build.object)
+                let table = xsplice_diff::debug_info::line_table::LineTable::new(&build.object)
                     .expect("-g writes a line table");
                 let function = build
                     .items
@@ -265,7 +265,7 @@ fn many_functions_of_another_layout_are_a_ripple_and_a_few_are_not() {
         let after = compile("gcc", KERNEL, &source("long fresh;", count));
         let diff = diff(&before, &after);
         assert_eq!(changed(&diff).len(), count);
-        let told = xsplice_diff::ripple::ripple(std::slice::from_ref(&diff));
+        let told = xsplice_diff::report::ripple::ripple(std::slice::from_ref(&diff));
         assert_eq!(told.is_some(), is_ripple, "{told:?}");
         assert!(told.is_none_or(|told| told.starts_with("10 functions in 1 object differ")));
     }

@@ -2,8 +2,8 @@
 
 use crate::compiler::{KERNEL, changed, compile, diff, readelf};
 use xsplice_diff::ObjectDiff;
-use xsplice_diff::explain::explain;
-use xsplice_diff::referrers::{How, Sought};
+use xsplice_diff::tell::explain::explain;
+use xsplice_diff::tell::referrers::{How, Sought};
 
 const ABI: &xsplice_abi::Profile = &xsplice_abi::profile::XSPLICE;
 

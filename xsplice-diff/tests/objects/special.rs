@@ -2,7 +2,7 @@
 
 use crate::compiler::{KERNEL, changed, compile, diff, refused};
 use xsplice_diff::extract::{Extract, Place, Section};
-use xsplice_diff::report::{Reason, Verdict};
+use xsplice_diff::report::object_diff::{Reason, Verdict};
 
 const SOURCE: &str = r#"
 extern int ext(int);

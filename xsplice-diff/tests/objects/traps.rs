@@ -6,7 +6,7 @@ use crate::compiler::{
 };
 use xsplice_diff::extract::Place;
 use xsplice_diff::options::Options;
-use xsplice_diff::report::{Reason, RefusalCode, Verdict};
+use xsplice_diff::report::object_diff::{Reason, RefusalCode, Verdict};
 
 /// Every set of flags that the rules must hold under.
 const FLAG_SETS: &[&[&str]] = &[
@@ -615,7 +615,7 @@ fn bytes_that_are_no_object_are_named_not_compared() {
         let error = xsplice_diff::diff_objects("case.o", &object, bytes, &Options::default())
             .expect_err("that is no object");
         assert!(error.to_string().contains(expected), "{error}");
-        assert_eq!(error.side, xsplice_diff::error::Side::Patched);
+        assert_eq!(error.side, xsplice_diff::read::error::Side::Patched);
     }
 }
 

@@ -16,10 +16,10 @@ use object::LittleEndian;
 use object::elf::{self, FileHeader64};
 use object::read::elf::{FileHeader as _, SectionHeader as _, SectionTable, Sym as _};
 
-use xsplice_runtime::deny::Named;
+use xsplice_runtime::read::deny::Named;
 
-use crate::build_id::BuildId;
 use crate::error::LinkError;
+use crate::write::build_id::BuildId;
 pub use names::{Lookup, QualifiedName, SymbolId};
 pub use sites::PatchSite;
 pub use toolchain::BaseToolchain;

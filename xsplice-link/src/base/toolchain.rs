@@ -3,7 +3,7 @@
 
 use object::read::elf::SectionHeader as _;
 use serde::Serialize;
-use xsplice_diff::toolchain::Toolchain;
+use xsplice_diff::debug_info::toolchain::Toolchain;
 
 use super::dwarf::DebugInfo;
 use super::{LE, Sections};

@@ -1,10 +1,10 @@
 //! `xsplice-link inspect`.
 
 use super::{ExitStatus, InspectArguments};
+use crate::command::output;
 use crate::error::LinkError;
 use crate::inspect::inspect;
-use crate::mapped::MappedFile;
-use crate::output;
+use crate::read::mapped::MappedFile;
 
 pub(super) fn run(arguments: &InspectArguments) -> Result<ExitStatus, LinkError> {
     let file = MappedFile::open(&arguments.payload)?;

@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use super::{ExitStatus, LinkArguments};
 use crate::base::Base;
-use crate::build_id::BuildId;
+use crate::command::output;
 use crate::error::{LinkError, Refusal};
 use crate::link::{Payload, link};
-use crate::mapped::MappedFile;
 use crate::options::{BaseProof, LinkOptions, References, StacksOn};
-use crate::output;
+use crate::read::mapped::MappedFile;
+use crate::write::build_id::BuildId;
 
 /// The JSON report, schema 1 of design.md §3, with the linker's part of it.
 #[derive(Debug, Serialize)]

@@ -1,5 +1,7 @@
 //! The command line of `xsplice-link`.
 
+pub mod output;
+
 mod inspect;
 mod link;
 mod sign;

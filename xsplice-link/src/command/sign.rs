@@ -1,10 +1,10 @@
 //! `xsplice-link sign`.
 
 use super::{ExitStatus, SignArguments};
+use crate::command::output;
 use crate::error::LinkError;
-use crate::mapped::MappedFile;
-use crate::output;
 use crate::read;
+use crate::read::mapped::MappedFile;
 use crate::sign::{KeyFile, Signer, sign};
 
 pub(super) fn run(arguments: &SignArguments) -> Result<ExitStatus, LinkError> {

@@ -2,9 +2,9 @@
 
 use super::{ExitStatus, VerifyArguments};
 use crate::base::Base;
+use crate::command::output;
 use crate::error::LinkError;
-use crate::mapped::MappedFile;
-use crate::output;
+use crate::read::mapped::MappedFile;
 use crate::sign::Signer;
 use crate::verify::{Against, NamedFile, deny_list, verify};
 

@@ -4,11 +4,11 @@
 use iced_x86::{Decoder, DecoderOptions};
 use object::elf;
 use serde::Serialize;
-use xsplice_diff::disassembly::{Code, Field, listing};
-use xsplice_runtime::view::{Relocation, Section, SectionId};
+use xsplice_diff::tell::disassembly::{Code, Field, listing};
+use xsplice_runtime::read::view::{Relocation, Section, SectionId};
 
 use super::places::Places;
-use crate::facts::Facts;
+use crate::read::facts::Facts;
 
 /// Code from one name to the next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

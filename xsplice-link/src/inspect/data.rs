@@ -5,12 +5,12 @@ use serde::Serialize;
 use xsplice_abi::profile::Words;
 use xsplice_abi::record::WordRecord;
 use xsplice_abi::section;
-use xsplice_runtime::view::Section;
+use xsplice_runtime::read::view::Section;
 
 use super::code::{pieces, relocations_of};
 use super::places::Places;
-use crate::facts::Facts;
-use crate::relocate::type_name;
+use crate::layout::relocate::type_name;
+use crate::read::facts::Facts;
 
 /// Data from one name to the next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

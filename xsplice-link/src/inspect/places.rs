@@ -1,10 +1,10 @@
 //! Names places of a payload for people: by the symbol that covers them, else by their section.
 
 use object::elf;
-use xsplice_diff::disassembly::content;
-use xsplice_runtime::view::{Place, Relocation, SectionId};
+use xsplice_diff::tell::disassembly::content;
+use xsplice_runtime::read::view::{Place, Relocation, SectionId};
 
-use crate::facts::Facts;
+use crate::read::facts::Facts;
 
 /// A named range of the payload.
 #[derive(Clone, Copy, Debug)]

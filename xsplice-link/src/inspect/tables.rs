@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 use xsplice_abi::section::{ALTINSTRUCTIONS, BUG_FRAMES, EX_TABLE};
-use xsplice_runtime::view::{Relocation, SectionId};
+use xsplice_runtime::read::view::{Relocation, SectionId};
 
 use super::code::CodeBlock;
 use super::places::Places;
-use crate::facts::{Facts, TableFacts};
+use crate::read::facts::{Facts, TableFacts};
 
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

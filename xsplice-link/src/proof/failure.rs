@@ -3,11 +3,11 @@
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 use xsplice_abi::trampoline::ENDBR64;
 use xsplice_diff::OriginalItem;
-use xsplice_diff::toolchain::Toolchain;
+use xsplice_diff::debug_info::toolchain::Toolchain;
 
 use crate::base::{Base, QualifiedName};
 use crate::error::{Refusal, RefusalCode};
-use crate::relocate::type_name;
+use crate::layout::relocate::type_name;
 
 /// The first place where an original item and the base differ.
 #[derive(Clone, Debug, PartialEq, Eq)]

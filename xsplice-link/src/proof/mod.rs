@@ -15,7 +15,7 @@ use object::elf;
 use xsplice_diff::extract::{OriginalItem, OriginalRelocation, OriginalTarget};
 
 use crate::base::{Base, Lookup, QualifiedName};
-use crate::got;
+use crate::resolve::got;
 pub use failure::{FailureKind, ProofFailure};
 pub use tree::{ItemFailure, ObjectProof, TreeProof, prove_object};
 

@@ -2,7 +2,8 @@
 //! tree does not. A stale or foreign tree shows as functions that differ or are not there.
 
 use object::elf;
-use xsplice_diff::{OriginalItem, Originals};
+use xsplice_diff::OriginalItem;
+use xsplice_diff::Originals;
 
 use super::{Deviations, FailureKind, ProofFailure, Prover};
 use crate::base::{Base, BaseSymbol, Lookup, QualifiedName, Scope};

@@ -5,7 +5,7 @@
 use iced_x86::{Decoder, DecoderOptions, Instruction, OpKind};
 use object::elf;
 use xsplice_abi::section::ALTINSTR_REPLACEMENT;
-use xsplice_runtime::view::{Place, Section, SectionId};
+use xsplice_runtime::read::view::{Place, Section, SectionId};
 
 use super::{Check, CheckKind, Lines, Subject};
 

@@ -10,12 +10,12 @@ use std::ops::Range;
 
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
 use xsplice_abi::section::ALTINSTRUCTIONS;
-use xsplice_runtime::view::SectionId;
+use xsplice_runtime::read::view::SectionId;
 
 use super::sites::entries;
 use super::tables::points_at;
 use super::{Lines, Subject};
-use crate::facts::{RecordFacts, TableFacts, Value};
+use crate::read::facts::{RecordFacts, TableFacts, Value};
 
 /// Compilers put NOPs before what they align, to a multiple of this or of more.
 const ALIGNED_BYTES: u64 = 8;

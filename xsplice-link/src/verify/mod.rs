@@ -18,13 +18,15 @@ use std::fmt;
 
 use serde::Serialize;
 use xsplice_abi::errno::Errno;
-use xsplice_runtime::deny::{self, Denied};
-use xsplice_runtime::{check, elf, signature};
+use xsplice_runtime::check;
+use xsplice_runtime::read::deny::{self, Denied};
+use xsplice_runtime::read::elf;
+use xsplice_runtime::read::signature;
 
 use crate::base::Base;
 use crate::error::LinkError;
-use crate::facts::Facts;
 use crate::read;
+use crate::read::facts::Facts;
 use crate::sign::{self, Signer};
 pub use outlook::{Escape, Outlook};
 pub use trial::Answer;
@@ -305,7 +307,7 @@ fn signed(payload: NamedFile<'_>, signer: Option<&Signer>, checks: &mut Vec<Chec
 fn readable<'data>(
     payload: NamedFile<'data>,
     checks: &mut Vec<Check>,
-) -> Option<xsplice_runtime::view::View<'data>> {
+) -> Option<xsplice_runtime::read::view::View<'data>> {
     let mut lines = Lines::new(checks, CheckKind::Readable);
     let content = sign::content(payload.bytes);
     let own = elf::parse(content);

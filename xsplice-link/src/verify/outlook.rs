@@ -6,10 +6,10 @@ use std::fmt;
 
 use serde::Serialize;
 use xsplice_abi::section;
-use xsplice_runtime::view::{Place, SectionId, Symbol};
+use xsplice_runtime::read::view::{Place, SectionId, Symbol};
 
 use super::Subject;
-use crate::facts::{Facts, RecordFacts, Value};
+use crate::read::facts::{Facts, RecordFacts, Value};
 
 /// The verdicts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -9,12 +9,12 @@ use xsplice_abi::errno::Errno;
 use xsplice_abi::limits::EXPECT_BYTES_MAX;
 use xsplice_abi::profile::{ZeroNewAddr, ZeroOldAddr};
 use xsplice_abi::trampoline;
-use xsplice_runtime::deny::Named;
-use xsplice_runtime::view::Section;
+use xsplice_runtime::read::deny::Named;
+use xsplice_runtime::read::view::Section;
 
 use super::{Check, CheckKind, Lines, Subject};
 use crate::base::{Base, BaseSymbol, Lookup, QualifiedName, SymbolKind};
-use crate::facts::{Facts, RecordFacts, Value};
+use crate::read::facts::{Facts, RecordFacts, Value};
 
 /// A record whose old function was found.
 struct Placed<'a, 'data> {

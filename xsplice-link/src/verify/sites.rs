@@ -9,13 +9,13 @@ use std::collections::{BTreeSet, HashSet};
 
 use object::elf;
 use xsplice_abi::section::{ALT_CALL_SITES, ALTINSTR_REPLACEMENT, ALTINSTRUCTIONS};
-use xsplice_runtime::view::{Place, SectionId, Symbol};
+use xsplice_runtime::read::view::{Place, SectionId, Symbol};
 
 use super::lost_sites;
 use super::tables::points_at;
 use super::{Check, CheckKind, Lines, Subject};
 use crate::base::{Base, Lookup, QualifiedName};
-use crate::facts::TableFacts;
+use crate::read::facts::TableFacts;
 
 /// `call *disp32(%rip)`.
 const INDIRECT_CALL: [u8; 2] = [0xff, 0x15];

@@ -5,12 +5,12 @@ use std::collections::HashSet;
 
 use xsplice_abi::errno::Errno;
 use xsplice_abi::relocation::Field;
-use xsplice_runtime::view::{Place, Section, SectionId, Symbol};
+use xsplice_runtime::read::view::{Place, Section, SectionId, Symbol};
 
 use super::{Check, CheckKind, Lines, Subject};
 use crate::base::{Lookup, QualifiedName};
-use crate::facts::{Facts, Value};
-use crate::relocate::type_name;
+use crate::layout::relocate::type_name;
+use crate::read::facts::{Facts, Value};
 
 /// Addresses that 32 sign-extended bits hold: below this, or from its complement up.
 const SIGNED_32_LIMIT: u64 = 1 << 31;

@@ -3,14 +3,14 @@
 use object::elf;
 use xsplice_abi::errno::Errno;
 use xsplice_abi::section;
-use xsplice_runtime::view::{Place, SectionId};
+use xsplice_runtime::read::view::{Place, SectionId};
 
 use super::records::is_code;
 use super::sites::replacement_bytes;
 use super::{Check, CheckKind, Lines, Subject};
-use crate::classify;
-use crate::facts::{TableFacts, Value};
 use crate::inspect;
+use crate::merge::classify;
+use crate::read::facts::{TableFacts, Value};
 
 pub(super) fn check(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
     hooks(subject, checks);

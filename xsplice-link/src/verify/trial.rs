@@ -13,13 +13,17 @@ use xsplice_abi::hypercall::{
 };
 use xsplice_abi::limits::{PAGE_BYTES, PAYLOAD_BYTES_MAX};
 use xsplice_abi::profile;
-use xsplice_runtime::cpu::CpuId;
-use xsplice_runtime::deny::Denied;
-use xsplice_runtime::memory::{Event, MemoryPlatform};
-use xsplice_runtime::place::{self, ACCESSES};
+use xsplice_runtime::Policy;
+use xsplice_runtime::Privilege;
+use xsplice_runtime::Runtime;
+use xsplice_runtime::load::place::{self, ACCESSES};
+use xsplice_runtime::patch::memory::{Event, MemoryPlatform};
 use xsplice_runtime::platform::Level;
-use xsplice_runtime::symbols::Symbols;
-use xsplice_runtime::{Policy, Privilege, Runtime, elf, signature};
+use xsplice_runtime::read::deny::Denied;
+use xsplice_runtime::read::elf;
+use xsplice_runtime::read::signature;
+use xsplice_runtime::read::symbols::Symbols;
+use xsplice_runtime::rendezvous::cpu::CpuId;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 
 use super::{Against, Check, CheckKind, Lines, NamedFile, records};

@@ -2,8 +2,10 @@
 
 use xsplice_abi::Profile;
 use xsplice_diff::extract::SectionIndex;
+use xsplice_link::Base;
+use xsplice_link::LinkOptions;
+use xsplice_link::link;
 use xsplice_link::verify::{Against, NamedFile, Verification, verify};
-use xsplice_link::{Base, LinkOptions, link};
 
 use super::hand::{self, A, AX, RETURN_ONE, STB_LOCAL, STT_FUNC, STT_OBJECT, WA};
 use super::{KERNEL, Tree};

@@ -10,8 +10,13 @@ use std::process::Command;
 
 use tempfile::TempDir;
 use xsplice_abi::Profile;
-use xsplice_diff::{Extract, Originals, Verdict};
-use xsplice_link::{Base, LinkError, LinkOptions, Payload};
+use xsplice_diff::Extract;
+use xsplice_diff::Originals;
+use xsplice_diff::Verdict;
+use xsplice_link::Base;
+use xsplice_link::LinkError;
+use xsplice_link::LinkOptions;
+use xsplice_link::Payload;
 
 /// Where the test bases are linked to: the top 2 GiB, as a kernel.
 pub const BASE_ADDRESS: &str = "0xffffffff81000000";

@@ -1,0 +1,403 @@
+//! What an action does to the stack: whether it may, what is prepared before the rendezvous, and
+//! what happens inside it.
+
+use core::fmt;
+
+use thiserror::Error;
+use xsplice_abi::errno::Errno;
+use xsplice_abi::hook::HookKind;
+
+use crate::act::hooks;
+use crate::act::stack::{Freshness, OutOfMemory, Payload, PayloadId, PayloadState, Stack, Work};
+use crate::check::Fault;
+use crate::patch::open_text::OpenText;
+use crate::patch::overlay::Overlay;
+use crate::patch::{Applied, Patch, WordPatch};
+use crate::platform::Platform;
+use crate::rendezvous::Quiesced;
+
+/// Whether the dependency must be on top of the stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dependency {
+    /// It must.
+    Checked,
+    /// The operator takes the responsibility (NODEPS).
+    Ignored,
+}
+
+/// Why an action is refused before anything happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ActionError {
+    /// The payload is gone.
+    #[error("no such payload")]
+    Unknown,
+    /// Not in a state that the action starts from.
+    #[error("the payload is {0}; this action does not start from there")]
+    WrongState(StateName),
+    /// Not on top of the stack.
+    #[error("the payload is not on top of the stack; revert those above it first")]
+    NotOnTop,
+    /// Its dependency is not on top of the stack.
+    #[error("made to stack on another build-id than what is on top of the stack")]
+    DependencyNotOnTop,
+    /// REPLACE starts from the bare base, and it was made to stack on something else.
+    #[error("made to stack on another payload; REPLACE leaves the base alone below it")]
+    NotForBase,
+    /// It was applied before and its data may have been written since.
+    #[error("applied before, and its data may have changed since; unload and upload it again")]
+    Used,
+    /// Pre- and post-hooks cannot be combined or rolled back.
+    #[error("REPLACE is not possible with pre- or post-hooks on either side; revert and apply")]
+    VetoingHooks,
+    /// Other payloads refer to it.
+    #[error("another loaded payload refers to it; unload that first")]
+    InUse,
+    /// A function or word is not as it must be.
+    #[error("{}{index} of payload {}: {fault}", kind.name(), payload.0)]
+    Item {
+        /// Function or word.
+        kind: ItemKind,
+        /// Payload that it belongs to.
+        payload: PayloadId,
+        /// Its number there.
+        index: usize,
+        /// What is wrong.
+        fault: Fault,
+    },
+    /// No memory to prepare it.
+    #[error("out of memory")]
+    OutOfMemory,
+}
+
+/// What an [`ActionError::Item`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ItemKind {
+    /// A record.
+    Function,
+    /// An in-place word.
+    Word,
+}
+
+impl ItemKind {
+    const fn name(self) -> &'static str {
+        match self {
+            ItemKind::Function => "record ",
+            ItemKind::Word => "word ",
+        }
+    }
+}
+
+/// A state, for messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateName(pub PayloadState);
+
+impl fmt::Display for StateName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self.0 {
+            PayloadState::Checked => "CHECKED",
+            PayloadState::Applied => "APPLIED",
+        })
+    }
+}
+
+impl From<OutOfMemory> for ActionError {
+    fn from(_: OutOfMemory) -> Self {
+        ActionError::OutOfMemory
+    }
+}
+
+impl ActionError {
+    /// What ACTION returns.
+    #[must_use]
+    pub const fn errno(&self) -> Errno {
+        match self {
+            ActionError::Unknown => Errno::ENOENT,
+            ActionError::WrongState(_)
+            | ActionError::DependencyNotOnTop
+            | ActionError::NotForBase
+            | ActionError::Used => Errno::EINVAL,
+            ActionError::NotOnTop | ActionError::InUse => Errno::EBUSY,
+            ActionError::VetoingHooks => Errno::EOPNOTSUPP,
+            ActionError::Item { fault, .. } => fault.errno(),
+            ActionError::OutOfMemory => Errno::ENOMEM,
+        }
+    }
+}
+
+/// Finds that `work` may be done now.
+///
+/// # Errors
+/// The first rule of the stack that it breaks.
+pub fn conditions(
+    stack: &Stack,
+    base_id: &[u8],
+    work: Work,
+    dependency: Dependency,
+) -> Result<(), ActionError> {
+    let payload = stack.get(work.payload()).ok_or(ActionError::Unknown)?;
+    let starts_from = match work {
+        Work::Revert(_) => PayloadState::Applied,
+        Work::Apply(_) | Work::Replace(_) => PayloadState::Checked,
+    };
+    if payload.state != starts_from {
+        return Err(ActionError::WrongState(StateName(payload.state)));
+    }
+    if let Work::Revert(id) = work {
+        return match stack.applied.last() {
+            Some(top) if *top == id => Ok(()),
+            _ => Err(ActionError::NotOnTop),
+        };
+    }
+    if payload.freshness == Freshness::Used && payload.writable_bytes > 0 {
+        return Err(ActionError::Used);
+    }
+    let depends = payload.depends.as_bytes();
+    match work {
+        Work::Replace(_) => {
+            if depends != base_id {
+                return Err(ActionError::NotForBase);
+            }
+            let mut applied = stack.applied.iter().filter_map(|id| stack.get(*id));
+            if payload.hooks.is_vetoing() || applied.any(|other| other.hooks.is_vetoing()) {
+                return Err(ActionError::VetoingHooks);
+            }
+        }
+        _ => {
+            let below = stack
+                .top()
+                .map_or(base_id, |payload| payload.build_id.as_bytes());
+            if dependency == Dependency::Checked && depends != below {
+                return Err(ActionError::DependencyNotOnTop);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Payloads that `work` reverts, the newest first.
+fn reverted(stack: &Stack, work: Work) -> impl Iterator<Item = PayloadId> + '_ {
+    let count = match work {
+        Work::Apply(_) => 0,
+        Work::Revert(_) => 1,
+        Work::Replace(_) => stack.applied.len(),
+    };
+    stack.applied.iter().rev().take(count).copied()
+}
+
+/// Does everything that can fail: reads what will be written over, compares it with what is
+/// expected, encodes the jumps, and makes room for what will be recorded.
+///
+/// # Errors
+/// A function or word is not as it must be; no memory.
+pub fn prepare(platform: &impl Platform, stack: &mut Stack, work: Work) -> Result<(), ActionError> {
+    stack.applied.try_reserve(1).map_err(|_| OutOfMemory)?;
+    stack.reverted.clear();
+    let on_stack = stack.applied.len();
+    stack
+        .reverted
+        .try_reserve(on_stack)
+        .map_err(|_| OutOfMemory)?;
+    let overlay = Overlay::of(reverted(stack, work).filter_map(|id| stack.get(id)))?;
+    for depth in 0.. {
+        let Some(id) = reverted(stack, work).nth(depth) else {
+            break;
+        };
+        let payload = stack.get_mut(id).ok_or(ActionError::Unknown)?;
+        each(
+            payload,
+            |patch| patch.prepare_revert(platform, &overlay, depth),
+            |word| word.prepare(platform, &overlay, depth),
+        )?;
+    }
+    if let Work::Apply(id) | Work::Replace(id) = work {
+        let payload = stack.get_mut(id).ok_or(ActionError::Unknown)?;
+        each(
+            payload,
+            |patch| patch.prepare(platform, &overlay),
+            |word| word.prepare(platform, &overlay, Overlay::EVERYTHING),
+        )?;
+    }
+    Ok(())
+}
+
+fn each(
+    payload: &mut Payload,
+    mut patch: impl FnMut(&mut Patch) -> Result<(), Fault>,
+    mut word: impl FnMut(&mut WordPatch) -> Result<(), Fault>,
+) -> Result<(), ActionError> {
+    let id = payload.id;
+    let item = |kind, index, fault| ActionError::Item {
+        kind,
+        payload: id,
+        index,
+        fault,
+    };
+    for (index, entry) in payload.patches.iter_mut().enumerate() {
+        patch(entry).map_err(|fault| item(ItemKind::Function, index, fault))?;
+    }
+    for (index, entry) in payload.words.iter_mut().enumerate() {
+        word(entry).map_err(|fault| item(ItemKind::Word, index, fault))?;
+    }
+    Ok(())
+}
+
+/// Carries `work` out: nothing else runs. Returns 0 or a negated error number; then everything is
+/// as it was before.
+pub fn perform(
+    platform: &impl Platform,
+    quiesced: &Quiesced,
+    stack: &mut Stack,
+    work: Work,
+) -> i32 {
+    let is_confirmed = |payload: &Payload| {
+        let patches = payload
+            .patches
+            .iter()
+            .all(|patch| patch.is_confirmed(platform));
+        patches && payload.words.iter().all(|word| word.is_confirmed(platform))
+    };
+    let applied = match work {
+        Work::Apply(id) | Work::Replace(id) => Some(id),
+        // It is the one that is reverted.
+        Work::Revert(_) => None,
+    };
+    let is_as_prepared = reverted(stack, work)
+        .chain(applied)
+        .filter_map(|id| stack.get(id))
+        .all(is_confirmed);
+    if !is_as_prepared {
+        return Errno::EINVAL.negated();
+    }
+    match work {
+        Work::Apply(id) => apply(platform, quiesced, stack, id),
+        Work::Revert(id) => revert(platform, quiesced, stack, id),
+        Work::Replace(id) => replace(platform, quiesced, stack, id),
+    }
+}
+
+fn replace(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, id: PayloadId) -> i32 {
+    let before = stack.applied.len();
+    let mut result = 0;
+    while let Some(top) = stack.applied.last().copied() {
+        result = revert(platform, quiesced, stack, top);
+        if result != 0 {
+            break;
+        }
+    }
+    if result == 0 {
+        result = apply(platform, quiesced, stack, id);
+    }
+    if result != 0 {
+        // A hook refused: the old state is put back.
+        restore(platform, quiesced, stack, before);
+    } else {
+        stack.reverted.clear();
+    }
+    result
+}
+
+/// Puts back what a failed REPLACE has reverted, the oldest first.
+fn restore(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, before: usize) {
+    while stack.applied.len() < before {
+        let Some(id) = stack.reverted.pop() else {
+            break;
+        };
+        put_back(platform, quiesced, stack, id);
+    }
+    stack.reverted.clear();
+}
+
+/// Puts one payload back: the jumps that stood, and no other. Its hooks are called as by an apply;
+/// one that refuses now what it did before cannot keep the old state from being restored.
+fn put_back(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, id: PayloadId) {
+    let Some(payload) = stack.get_mut(id) else {
+        return;
+    };
+    let hook = hooks::call_single(platform, payload, HookKind::Apply, payload.rc);
+    let text = OpenText::new(platform, quiesced);
+    for patch in &mut payload.patches {
+        patch.put_back(&text);
+    }
+    for word in &mut payload.words {
+        word.put_back(&text);
+    }
+    drop(text);
+    match hook {
+        Some(result) => payload.rc = result,
+        None => hooks::call_all(platform, payload, HookKind::Load),
+    }
+    payload.state = PayloadState::Applied;
+    stack.applied.push(id);
+}
+
+fn apply(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, id: PayloadId) -> i32 {
+    let Some(payload) = stack.get_mut(id) else {
+        return Errno::ENOENT.negated();
+    };
+    let result = match hooks::call_single(platform, payload, HookKind::Apply, payload.rc) {
+        Some(result) => result,
+        None => {
+            write(platform, quiesced, payload);
+            hooks::call_all(platform, payload, HookKind::Load);
+            0
+        }
+    };
+    payload.freshness = Freshness::Used;
+    if result == 0 {
+        payload.state = PayloadState::Applied;
+        // Room was made when the action was prepared.
+        stack.applied.push(id);
+    }
+    result
+}
+
+fn write(platform: &impl Platform, quiesced: &Quiesced, payload: &mut Payload) {
+    let text = OpenText::new(platform, quiesced);
+    for patch in &mut payload.patches {
+        patch.apply(&text);
+    }
+    for word in &mut payload.words {
+        word.apply(&text);
+    }
+}
+
+fn revert(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, id: PayloadId) -> i32 {
+    let Some(payload) = stack.get_mut(id) else {
+        return Errno::ENOENT.negated();
+    };
+    let result = match hooks::call_single(platform, payload, HookKind::Revert, payload.rc) {
+        Some(result) => result,
+        None => {
+            hooks::call_all(platform, payload, HookKind::Unload);
+            0
+        }
+    };
+    if result == 0 {
+        // Also after a revert hook: no jump into a payload outlives its being applied.
+        let text = OpenText::new(platform, quiesced);
+        for word in payload.words.iter_mut().rev() {
+            word.revert(&text);
+        }
+        for patch in payload.patches.iter_mut().rev() {
+            patch.revert(&text);
+        }
+        drop(text);
+        payload.state = PayloadState::Checked;
+        stack.applied.pop();
+        if stack.reverted.len() < stack.reverted.capacity() {
+            stack.reverted.push(id);
+        }
+    }
+    result
+}
+
+/// How many of a payload's functions and words are in the running image.
+#[must_use]
+pub fn applied_items(payload: &Payload) -> usize {
+    let patches = payload.patches.iter().map(|patch| patch.applied);
+    let words = payload.words.iter().map(|word| word.applied);
+    patches
+        .chain(words)
+        .filter(|applied| *applied == Applied::Yes)
+        .count()
+}

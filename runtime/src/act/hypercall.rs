@@ -1,0 +1,327 @@
+//! The front door: payload operations, their arguments and error numbers.
+
+use xsplice_abi::errno::Errno;
+use xsplice_abi::hook::HookKind;
+use xsplice_abi::hypercall::{
+    ACTION_APPLY, ACTION_CHECK, ACTION_FLAG_NODEPS, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD,
+    Action, Get, List, Name, OP_ACTION, OP_GET, OP_LIST, OP_UPLOAD, Operation, Status, Upload,
+};
+use xsplice_abi::limits::{NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, TIMEOUT_DEFAULT_NS};
+use zerocopy::byteorder::little_endian::{I32, U16, U32};
+
+use crate::act::action::{self, Dependency};
+use crate::act::hooks;
+use crate::act::list;
+use crate::act::stack::{Payload, PayloadState, Placed, Scheduled, Stack, Work};
+use crate::load;
+use crate::platform::{Interrupts, Level, Platform};
+use crate::rendezvous::Busy;
+use crate::runtime::{Privilege, Runtime};
+
+/// How long the next action at least waits for CPUs that have not left the last one.
+const LEAVE_LIMIT_NS: u64 = 1_000_000_000;
+
+/// The bytes of the caller's memory that a handle and a length name.
+///
+/// # Errors
+/// -EFAULT when any of them lies outside.
+pub(crate) fn buffer(area: &[u8], handle: u64, bytes: u64) -> Result<&[u8], Errno> {
+    let start = usize::try_from(handle).map_err(|_| Errno::EFAULT)?;
+    let bytes = usize::try_from(bytes).map_err(|_| Errno::EFAULT)?;
+    let end = start.checked_add(bytes).ok_or(Errno::EFAULT)?;
+    area.get(start..end).ok_or(Errno::EFAULT)
+}
+
+/// The name in the caller's memory, its NUL included.
+fn name<'area>(name: &Name, area: &'area [u8]) -> Result<&'area [u8], Errno> {
+    let bytes = name.size.get();
+    if name.pad != [U16::ZERO; 3] || bytes < 2 || usize::from(bytes) > NAME_BYTES_MAX {
+        return Err(Errno::EINVAL);
+    }
+    let text = buffer(area, name.name_handle.get(), bytes.into())?;
+    match text.split_last() {
+        Some((0, label)) if !label.contains(&0) && core::str::from_utf8(label).is_ok() => Ok(text),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+impl<P: Platform> Runtime<'_, P> {
+    /// Carries out one payload operation; handles are offsets into `area`, the caller's memory.
+    /// Called at thread level, interrupts on, on any CPU that goes to its safe point afterwards.
+    /// An action is only scheduled here: it happens when all CPUs have come to
+    /// [`Runtime::safe_point`], and its result is then in the payload's status.
+    ///
+    /// Returns 0 or more, or a negated error number.
+    pub fn hypercall(
+        &self,
+        privileged: Privilege,
+        operation: &mut Operation,
+        area: &mut [u8],
+    ) -> i32 {
+        if privileged == Privilege::Unprivileged {
+            return Errno::EPERM.negated();
+        }
+        if operation.pad != U32::ZERO {
+            return Errno::EINVAL.negated();
+        }
+        let result = match operation.cmd.get() {
+            OP_UPLOAD => self.upload(&operation.read(), area).map(|()| 0),
+            OP_GET => self.get(operation.read(), area).map(|get| {
+                operation.write(&get);
+                0
+            }),
+            OP_LIST => {
+                let mut list: List = operation.read();
+                let filled = list::list(&self.stack.lock(), &mut list, area);
+                if filled.is_ok() {
+                    operation.write(&list);
+                }
+                filled
+            }
+            OP_ACTION => self.action(&operation.read(), area).map(|()| 0),
+            _ => Err(Errno::EOPNOTSUPP),
+        };
+        result.unwrap_or_else(Errno::negated)
+    }
+
+    fn upload(&self, upload: &Upload, area: &[u8]) -> Result<(), Errno> {
+        let name = name(&upload.name, area)?;
+        let largest = u64::try_from(PAYLOAD_BYTES_MAX).unwrap_or(u64::MAX);
+        let bytes = upload.size.get();
+        if bytes == 0 || bytes > largest {
+            return Err(Errno::EINVAL);
+        }
+        let file = buffer(area, upload.payload_handle.get(), bytes)?;
+        let mut stack = self.stack.lock();
+        if stack.named(name).is_ok() {
+            return Err(Errno::EEXIST);
+        }
+        self.release_unmapped(&mut stack);
+        let id = stack.new_id();
+        let loaded = load::load(&self.surroundings(), &stack, id, name, file);
+        let (payload, listing) = loaded.map_err(|error| {
+            let label = core::str::from_utf8(name).unwrap_or_default();
+            let label = label.trim_end_matches('\0');
+            self.platform
+                .log(Level::Error, format_args!("{label}: {error}"));
+            error.errno()
+        })?;
+        // Room for all regions once they are unmapped: an unload cannot fail for memory.
+        let regions = stack.mapped_regions() + payload.regions.len();
+        let room = stack.payloads.try_reserve(1).is_ok()
+            && stack.unmapped.try_reserve(regions).is_ok()
+            && self.directory.add(&self.platform, listing).is_ok();
+        if !room {
+            self.give_back(&mut stack, &payload.regions);
+            return Err(Errno::ENOMEM);
+        }
+        stack.payloads.push(payload);
+        stack.version = stack.version.wrapping_add(1);
+        Ok(())
+    }
+
+    fn get(&self, mut get: Get, area: &[u8]) -> Result<Get, Errno> {
+        if get.status != Status::default() {
+            return Err(Errno::EINVAL);
+        }
+        let name = name(&get.name, area)?;
+        let stack = self.stack.lock();
+        let payload = stack.named(name)?;
+        get.status = Status {
+            state: U32::new(payload.state.number()),
+            rc: I32::new(payload.rc),
+        };
+        Ok(get)
+    }
+
+    fn action(&self, action: &Action, area: &[u8]) -> Result<(), Errno> {
+        if action.pad != U32::ZERO {
+            return Err(Errno::EINVAL);
+        }
+        let name = name(&action.name, area)?;
+        let command = action.cmd.get();
+        let takes_flags = matches!(command, ACTION_APPLY | ACTION_CHECK);
+        let dependency = match action.flags.get() {
+            0 => Dependency::Checked,
+            ACTION_FLAG_NODEPS if takes_flags => Dependency::Ignored,
+            _ => return Err(Errno::EINVAL),
+        };
+        let timeout_ns = u64::from(match action.timeout_ns.get() {
+            0 => TIMEOUT_DEFAULT_NS,
+            given => given,
+        });
+        self.await_leaving(timeout_ns);
+        let mut stack = self.stack.lock();
+        let id = stack.named(name)?.id;
+        let work = match command {
+            ACTION_UNLOAD => return self.unload(&mut stack, name),
+            ACTION_CHECK => {
+                if self.rendezvous.is_busy() {
+                    return Err(Errno::EBUSY);
+                }
+                return self.prepare(&mut stack, Work::Apply(id), dependency);
+            }
+            ACTION_REVERT => Work::Revert(id),
+            ACTION_APPLY => Work::Apply(id),
+            ACTION_REPLACE => Work::Replace(id),
+            _ => return Err(Errno::EOPNOTSUPP),
+        };
+        let claim = self.claim().map_err(|busy| self.say_busy(busy))?;
+        let ready = self
+            .prepare(&mut stack, work, dependency)
+            .and_then(|()| self.ask_hook(&mut stack, work));
+        if let Err(errno) = ready {
+            self.abandon(claim);
+            return Err(errno);
+        }
+        let before = stack.get(id).map_or(0, |payload| payload.rc);
+        if let Some(payload) = stack.get_mut(id) {
+            payload.rc = Errno::EAGAIN.negated();
+        }
+        stack.scheduled = Some(Scheduled { work, result: None });
+        self.open(claim, timeout_ns).map_err(|busy| {
+            stack.scheduled = None;
+            if let Some(payload) = stack.get_mut(id) {
+                payload.rc = before;
+            }
+            self.say_busy(busy)
+        })
+    }
+
+    /// The result of an action is known before every CPU has left it, so who asks for the next one
+    /// at once would be refused for moments that nobody can see. Waits those moments out: as long
+    /// as the caller would let CPUs come, or [`LEAVE_LIMIT_NS`]. The stack is not locked
+    /// meanwhile: the master needs it.
+    fn await_leaving(&self, timeout_ns: u64) {
+        let limit = timeout_ns.max(LEAVE_LIMIT_NS);
+        let deadline = self.platform.now_ns().saturating_add(limit);
+        while let Some(Busy::NotLeft(_)) = self.rendezvous.busy() {
+            if self.platform.now_ns() >= deadline {
+                return;
+            }
+            self.platform.relax(Interrupts::On);
+        }
+    }
+
+    fn say_busy(&self, busy: Busy) -> Errno {
+        let log = |text| self.platform.log(Level::Error, text);
+        match busy {
+            Busy::InProgress => log(format_args!("another action is in progress")),
+            Busy::NotLeft(cpus) => log(format_args!("the last action is not left by: {cpus}")),
+            Busy::OnlineChanging => log(format_args!("a CPU is coming or going")),
+        }
+        Errno::EBUSY
+    }
+
+    fn prepare(&self, stack: &mut Stack, work: Work, dependency: Dependency) -> Result<(), Errno> {
+        action::conditions(stack, self.base.build_id, work, dependency)
+            .and_then(|()| action::prepare(&self.platform, stack, work))
+            .map_err(|error| {
+                let label = stack
+                    .get(work.payload())
+                    .map_or("", |payload| payload.label());
+                let verb = work.verb();
+                self.platform
+                    .log(Level::Error, format_args!("{label}: {verb}: {error}"));
+                error.errno()
+            })
+    }
+
+    /// Calls the hook that may veto; its refusal is the payload's result and the call's.
+    fn ask_hook(&self, stack: &mut Stack, work: Work) -> Result<(), Errno> {
+        let kind = match work {
+            Work::Apply(_) => HookKind::PreApply,
+            Work::Revert(_) => HookKind::PreRevert,
+            Work::Replace(_) => return Ok(()),
+        };
+        let payload = stack.get_mut(work.payload()).ok_or(Errno::ENOENT)?;
+        let answer = hooks::call_single(&self.platform, payload, kind, payload.rc).unwrap_or(0);
+        if answer == 0 {
+            return Ok(());
+        }
+        payload.rc = answer;
+        self.platform.log(
+            Level::Error,
+            format_args!(
+                "{}: the {} hook refused with {answer}",
+                payload.label(),
+                kind.name()
+            ),
+        );
+        Err(Errno::from_return(answer).unwrap_or(Errno::EINVAL))
+    }
+
+    fn unload(&self, stack: &mut Stack, name: &[u8]) -> Result<(), Errno> {
+        if self.rendezvous.is_busy() {
+            return Err(Errno::EBUSY);
+        }
+        let payload = stack.named(name)?;
+        let id = payload.id;
+        if payload.state != PayloadState::Checked || action::applied_items(payload) > 0 {
+            return Err(Errno::EINVAL);
+        }
+        let is_used = |other: &Payload| other.uses.contains(&id);
+        if stack.payloads.iter().any(is_used) {
+            let error = action::ActionError::InUse;
+            self.platform.log(
+                Level::Error,
+                format_args!("{}: unload: {error}", payload.label()),
+            );
+            return Err(error.errno());
+        }
+        let index = stack
+            .payloads
+            .iter()
+            .position(|payload| payload.id == id)
+            .ok_or(Errno::ENOENT)?;
+        self.directory.remove(&self.platform, id);
+        let payload = stack.payloads.remove(index);
+        stack.version = stack.version.wrapping_add(1);
+        self.give_back(stack, &payload.regions);
+        Ok(())
+    }
+
+    /// Takes regions out of the page tables, and releases their pages once no TLB knows them.
+    fn give_back(&self, stack: &mut Stack, regions: &[Placed]) {
+        for placed in regions {
+            self.platform.unmap(placed.region);
+        }
+        if self.flush(stack) {
+            for placed in regions {
+                self.platform.release(placed.region);
+            }
+        } else {
+            let room = stack.unmapped.capacity() - stack.unmapped.len();
+            // Room was made when the payload was loaded. Pages without a place in the list would
+            // be lost, never reused too early.
+            let kept = regions.iter().take(room).map(|placed| placed.region);
+            stack.unmapped.extend(kept);
+        }
+    }
+
+    /// Releases the pages of regions that were unmapped earlier, if every CPU flushes its TLB now.
+    fn release_unmapped(&self, stack: &mut Stack) {
+        if !stack.unmapped.is_empty() {
+            self.flush(stack);
+        }
+    }
+
+    /// Has every CPU flush its TLB, and releases what waited for that.
+    fn flush(&self, stack: &mut Stack) -> bool {
+        match self.platform.flush_tlbs() {
+            Ok(()) => {
+                for region in stack.unmapped.drain(..) {
+                    self.platform.release(region);
+                }
+                true
+            }
+            Err(late) => {
+                self.platform.log(
+                    Level::Error,
+                    format_args!("pages are kept: no TLB flush by {late}"),
+                );
+                false
+            }
+        }
+    }
+}

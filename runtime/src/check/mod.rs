@@ -1,0 +1,60 @@
+//! Rules that a payload must keep, as pure functions over its [`View`].
+//!
+//! The loader runs them on upload and `xsplice-link verify` offline, so both say the same with
+//! the same error number. [`payload`] needs the file alone; what depends on addresses is in
+//! [`crate::load::records`], [`crate::load::special`] and [`crate::load::relocate`], which are as pure.
+
+pub mod error;
+pub mod header;
+pub mod sections;
+pub mod special;
+
+pub use error::{CheckError, Fault};
+
+use crate::read::view::View;
+use xsplice_abi::Profile;
+
+/// What the file alone tells.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'data> {
+    /// The ABI it was made for.
+    pub profile: &'static Profile,
+    /// Its build-ids.
+    pub notes: special::Notes<'data>,
+    /// Its `.modinfo`.
+    pub metadata: &'data [u8],
+}
+
+/// Finds that header, sections, symbols, relocations, notes and tables keep every rule that needs
+/// nothing but the file, in the loader's order.
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn payload<'data>(view: &View<'data>) -> Result<Facts<'data>, CheckError<'data>> {
+    header::check(view)?;
+    sections::sections(view)?;
+    let profile = special::profile(view)?;
+    let notes = special::notes(view, profile)?;
+    special::tables(view, profile)?;
+    sections::symbols(view)?;
+    sections::relocations(view, profile)?;
+    Ok(Facts {
+        profile,
+        notes,
+        metadata: special::metadata(view)?,
+    })
+}
+
+/// Finds that the payload was made for the base with this build-id.
+///
+/// A payload of a profile without the base's note is judged by what it stacks on when it is
+/// applied.
+///
+/// # Errors
+/// [`Fault::ForeignBase`].
+pub fn base<'data>(facts: &Facts<'data>, build_id: &[u8]) -> Result<(), CheckError<'data>> {
+    match facts.notes.base {
+        Some(id) if id != build_id => Err(Fault::ForeignBase.of_file()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,374 @@
+//! The records of a payload after relocation: which functions become which, and what they must
+//! look like before.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use xsplice_abi::Profile;
+use xsplice_abi::limits::EXPECT_BYTES_MAX;
+use xsplice_abi::profile::{Expectations, NewSize, Tail, Words, ZeroNewAddr, ZeroOldAddr};
+use xsplice_abi::record::{
+    ExpectEntry, LivepatchExpect, LivepatchRecord, RecordHead, WordRecord, offset,
+};
+use xsplice_abi::section::{EXPECT, FUNCS, WORDS};
+use xsplice_abi::trampoline::{JUMP_BYTES, encode_jump};
+use zerocopy::FromBytes;
+
+use crate::check::{CheckError, Fault};
+use crate::load::place::Image;
+use crate::read::view::{SectionId, View};
+
+/// What takes the old function's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replacement {
+    /// A jump to this address.
+    Jump(u64),
+    /// NOPs up to this offset of the old function.
+    Nops(u8),
+}
+
+/// The bytes that a function must start with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expectation {
+    length: u8,
+    data: [u8; EXPECT_BYTES_MAX],
+}
+
+impl Expectation {
+    /// Expects nothing.
+    pub const NONE: Expectation = Expectation {
+        length: 0,
+        data: [0; EXPECT_BYTES_MAX],
+    };
+
+    /// The bytes; empty when nothing is expected.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.data
+            .get(..usize::from(self.length))
+            .unwrap_or_default()
+    }
+
+    fn new(length: u8, data: [u8; EXPECT_BYTES_MAX]) -> Result<Expectation, Fault> {
+        let rest = data
+            .get(usize::from(length)..)
+            .ok_or(Fault::ExpectLong { bytes: length })?;
+        if rest.iter().any(|byte| *byte != 0) {
+            return Err(Fault::ExpectReserved);
+        }
+        Ok(Expectation { length, data })
+    }
+
+    fn from_record(expect: &LivepatchExpect) -> Result<Expectation, Fault> {
+        if expect.reserved() != 0 || (!expect.is_enabled() && *expect != LivepatchExpect::DISABLED)
+        {
+            return Err(Fault::ExpectReserved);
+        }
+        Expectation::new(expect.length(), expect.data)
+    }
+}
+
+/// One record, its addresses known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'image> {
+    /// The function's name.
+    pub name: &'image str,
+    /// Start of the old function.
+    pub old_address: u64,
+    /// Size of the old function in bytes.
+    pub old_bytes: u32,
+    /// What takes its place.
+    pub replacement: Replacement,
+    /// Size of the new function, or number of NOPs, in bytes.
+    pub new_bytes: u32,
+    /// What it must start with.
+    pub expectation: Expectation,
+}
+
+/// One word of data that is changed in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Word<'image> {
+    /// Name for messages.
+    pub name: &'image str,
+    /// Address, a multiple of 8.
+    pub address: u64,
+    /// What it holds before.
+    pub expected: u64,
+    /// What it holds while the payload is applied.
+    pub value: u64,
+}
+
+fn table<'view, 'data>(
+    view: &'view View<'data>,
+    prefix: &str,
+    suffix: &str,
+) -> Option<(SectionId, &'view crate::read::view::Section<'data>)> {
+    view.named(prefix, suffix)
+        .filter(|(_, section)| section.is_allocated())
+}
+
+/// Reads the records and finds them well-formed; `look_up` finds functions by name for profiles
+/// that allow an old address of 0.
+///
+/// # Errors
+/// The first rule that is broken, at its record.
+pub fn records<'image, 'data>(
+    view: &View<'data>,
+    profile: &Profile,
+    image: &'image Image,
+    mut look_up: impl FnMut(&str) -> Result<u64, Fault>,
+) -> Result<Vec<Record<'image>>, CheckError<'data>> {
+    let mut records = Vec::new();
+    let expectations = expectations(view, profile, image)?;
+    let Some((id, section)) = table(view, profile.prefix, FUNCS) else {
+        return match expectations {
+            Some((name, _)) => Err(Fault::ExpectCount.at(name, 0)),
+            None => Ok(records),
+        };
+    };
+    let bytes = image.section(id, section).unwrap_or_default();
+    let raw_records = bytes.chunks_exact(profile.record_bytes);
+    if let Some((name, entries)) = &expectations
+        && entries.len() != raw_records.len()
+    {
+        return Err(Fault::ExpectCount.at(name, 0));
+    }
+    records
+        .try_reserve_exact(raw_records.len())
+        .map_err(|_| Fault::OutOfMemory.of_file())?;
+    for (index, raw) in raw_records.enumerate() {
+        let at = u64::try_from(index * profile.record_bytes).unwrap_or(u64::MAX);
+        let (mut record, in_record) = record(profile, raw, image, &mut look_up)
+            .map_err(|fault| fault.at(section.name, at))?;
+        record.expectation = match &expectations {
+            None => in_record,
+            Some((name, entries)) => {
+                let entry = entries.get(index).ok_or(Fault::ExpectCount.at(name, 0))?;
+                let at = u64::try_from(index * size_of::<ExpectEntry>()).unwrap_or(u64::MAX);
+                Expectation::new(entry.length, entry.data).map_err(|fault| fault.at(name, at))?
+            }
+        };
+        if u32::from(record.expectation.length) > record.old_bytes {
+            return Err(Fault::ExpectBeyondFunction.at(section.name, at));
+        }
+        records.push(record);
+    }
+    Ok(records)
+}
+
+type Entries<'data, 'image> = Option<(&'data str, &'image [ExpectEntry])>;
+
+fn expectations<'image, 'data>(
+    view: &View<'data>,
+    profile: &Profile,
+    image: &'image Image,
+) -> Result<Entries<'data, 'image>, CheckError<'data>> {
+    if profile.expectations != Expectations::OwnSection {
+        return Ok(None);
+    }
+    let Some((id, section)) = table(view, profile.prefix, EXPECT) else {
+        return Ok(None);
+    };
+    let bytes = image.section(id, section).unwrap_or_default();
+    let entries = <[ExpectEntry]>::ref_from_bytes(bytes)
+        .map_err(|_| Fault::ExpectCount.at(section.name, 0))?;
+    Ok(Some((section.name, entries)))
+}
+
+fn record<'image>(
+    profile: &Profile,
+    raw: &[u8],
+    image: &'image Image,
+    mut look_up: impl FnMut(&str) -> Result<u64, Fault>,
+) -> Result<(Record<'image>, Expectation), Fault> {
+    let (head, tail) = RecordHead::read_from_prefix(raw).map_err(|_| Fault::RecordTail)?;
+    let name = match head.name.get() {
+        0 => return Err(Fault::RecordZero { field: "name" }),
+        address => image.string(address).filter(|name| !name.is_empty()),
+    }
+    .ok_or(Fault::RecordName)?;
+    let in_record = tail_of(profile, raw, tail)?;
+    let old_bytes = head.old_size.get();
+    let new_bytes = head.new_size.get();
+    for (field, value) in [("old_size", old_bytes), ("new_size", new_bytes)] {
+        if value == 0 {
+            return Err(Fault::RecordZero { field });
+        }
+    }
+    let replacement = match (head.new_addr.get(), profile.zero_new_addr) {
+        (0, ZeroNewAddr::Refused) => return Err(Fault::RecordZero { field: "new_addr" }),
+        (0, ZeroNewAddr::Nop) => {
+            let length = u8::try_from(new_bytes)
+                .ok()
+                .filter(|length| usize::from(*length) <= EXPECT_BYTES_MAX)
+                .ok_or(Fault::RecordNopLong { bytes: new_bytes })?;
+            if new_bytes > old_bytes {
+                return Err(Fault::RecordNopOutside);
+            }
+            Replacement::Nops(length)
+        }
+        (address, _) if image.is_code(address, code_bytes(profile, new_bytes)) => {
+            Replacement::Jump(address)
+        }
+        (address, _) => return Err(Fault::RecordNew { address }),
+    };
+    let old_address = match (head.old_addr.get(), profile.zero_old_addr) {
+        (0, ZeroOldAddr::Refused) => return Err(Fault::RecordZero { field: "old_addr" }),
+        (0, ZeroOldAddr::LookUp) => look_up(name)?,
+        (address, _) => address,
+    };
+    if matches!(replacement, Replacement::Jump(_)) {
+        let needed = u8::try_from(JUMP_BYTES).unwrap_or(u8::MAX);
+        if old_bytes < u32::from(needed) {
+            return Err(Fault::RecordTooSmall {
+                bytes: old_bytes,
+                needed,
+            });
+        }
+    }
+    let record = Record {
+        name,
+        old_address,
+        old_bytes,
+        replacement,
+        new_bytes,
+        expectation: Expectation::NONE,
+    };
+    Ok((record, in_record))
+}
+
+/// How many bytes from `new_addr` on the loader looks at.
+fn code_bytes(profile: &Profile, new_bytes: u32) -> u64 {
+    match profile.new_size {
+        NewSize::InCode => new_bytes.into(),
+        NewSize::Unread => 1,
+    }
+}
+
+fn tail_of(profile: &Profile, raw: &[u8], tail: &[u8]) -> Result<Expectation, Fault> {
+    let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+    let version = raw.get(offset::TAIL).copied().unwrap_or(0);
+    let checked = |demanded: u8| {
+        if version == demanded {
+            Ok(())
+        } else {
+            Err(Fault::RecordVersion { version })
+        }
+    };
+    match profile.tail {
+        Tail::Zero if is_zero(tail) => Ok(Expectation::NONE),
+        Tail::Version(demanded) => {
+            checked(demanded)?;
+            if is_zero(tail.get(1..).unwrap_or_default()) {
+                Ok(Expectation::NONE)
+            } else {
+                Err(Fault::RecordTail)
+            }
+        }
+        Tail::VersionAndExpect(demanded) => {
+            checked(demanded)?;
+            let record = LivepatchRecord::read_from_bytes(raw).map_err(|_| Fault::RecordTail)?;
+            if record.pad != [0; 39] {
+                return Err(Fault::RecordTail);
+            }
+            Expectation::from_record(&record.expect)
+        }
+        Tail::Zero => Err(Fault::RecordTail),
+    }
+}
+
+/// Finds that the old functions lie in `text` (or in code that `is_patchable` allows beyond it)
+/// and that jumps reach.
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn targets<'data>(
+    records: &[Record<'_>],
+    section: &'data str,
+    text: &Range<u64>,
+    is_patchable: impl Fn(u64, u64) -> bool,
+) -> Result<(), CheckError<'data>> {
+    for record in records {
+        let address = record.old_address;
+        let end = address.checked_add(record.old_bytes.into());
+        let in_text = end.is_some_and(|end| text.start <= address && end <= text.end);
+        if !in_text && !is_patchable(address, record.old_bytes.into()) {
+            return Err(Fault::RecordOld { address }.at(section, 0));
+        }
+        if let Replacement::Jump(new) = record.replacement {
+            // The jump may stand up to 4 bytes in, after an endbr64; both places must reach.
+            let reaches = encode_jump(address, new).is_some()
+                && encode_jump(address.wrapping_add(4), new).is_some();
+            if !reaches {
+                return Err(Fault::RecordOutOfReach.at(section, 0));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Finds that no two records touch the same function.
+///
+/// # Errors
+/// [`Fault::RecordOverlap`], or no memory to sort.
+pub fn disjoint<'data>(
+    records: &[Record<'_>],
+    section: &'data str,
+) -> Result<(), CheckError<'data>> {
+    let mut ranges = Vec::new();
+    ranges
+        .try_reserve_exact(records.len())
+        .map_err(|_| Fault::OutOfMemory.of_file())?;
+    ranges.extend(records.iter().map(|record| {
+        let end = record.old_address.saturating_add(record.old_bytes.into());
+        (record.old_address, end)
+    }));
+    ranges.sort_unstable();
+    let overlaps = |pair: &[(u64, u64)]| matches!(pair, [(_, end), (start, _)] if start < end);
+    if ranges.windows(2).any(overlaps) {
+        return Err(Fault::RecordOverlap.at(section, 0));
+    }
+    Ok(())
+}
+
+/// Reads the in-place words.
+///
+/// # Errors
+/// The first rule that is broken, at its record.
+pub fn words<'image, 'data>(
+    view: &View<'data>,
+    profile: &Profile,
+    image: &'image Image,
+) -> Result<Vec<Word<'image>>, CheckError<'data>> {
+    let mut words = Vec::new();
+    if profile.words == Words::Unknown {
+        return Ok(words);
+    }
+    let Some((id, section)) = table(view, profile.prefix, WORDS) else {
+        return Ok(words);
+    };
+    let bytes = image.section(id, section).unwrap_or_default();
+    let raw = <[WordRecord]>::ref_from_bytes(bytes)
+        .map_err(|_| Fault::SectionEmpty.at(section.name, 0))?;
+    words
+        .try_reserve_exact(raw.len())
+        .map_err(|_| Fault::OutOfMemory.of_file())?;
+    for (index, raw) in raw.iter().enumerate() {
+        let at = u64::try_from(index * size_of::<WordRecord>()).unwrap_or(u64::MAX);
+        let fault = |fault: Fault| fault.at(section.name, at);
+        let address = raw.address.get();
+        if address == 0 || !address.is_multiple_of(8) {
+            return Err(fault(Fault::WordAddress { address }));
+        }
+        words.push(Word {
+            name: image
+                .string(raw.name.get())
+                .filter(|name| !name.is_empty())
+                .ok_or(fault(Fault::RecordName))?,
+            address,
+            expected: raw.expected.get(),
+            value: raw.value.get(),
+        });
+    }
+    Ok(words)
+}

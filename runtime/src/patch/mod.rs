@@ -1,0 +1,329 @@
+//! One function or word of a payload: what the running image holds there, what is written, and
+//! what undoes it.
+//!
+//! A patch is prepared before the rendezvous, when reading and encoding may still fail, confirmed
+//! inside before the first byte is written, and remembers whether it is applied.
+
+pub mod memory;
+pub mod open_text;
+pub mod overlay;
+pub mod trampoline;
+
+use xsplice_abi::trampoline::size_needed;
+
+use crate::act::stack::Name;
+use crate::check::Fault;
+use crate::load::records::{Expectation, Record, Replacement, Word};
+use crate::patch::open_text::OpenText;
+use crate::patch::overlay::Overlay;
+use crate::patch::trampoline::{Trampoline, WINDOW_BYTES};
+use crate::platform::Platform;
+
+/// Whether a patch is in the running image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+}
+
+/// A function that is replaced.
+#[derive(Clone, Copy, Debug)]
+pub struct Patch {
+    /// Name of the function, in the payload's names.
+    pub name: Name,
+    /// Start of the old function.
+    pub old_address: u64,
+    /// Its size in bytes.
+    pub old_bytes: u32,
+    /// What takes its place.
+    pub replacement: Replacement,
+    /// Size of the new function or number of NOPs, in bytes.
+    pub new_bytes: u32,
+    /// What it must start with.
+    pub expectation: Expectation,
+    /// Whether it is in the running image.
+    pub applied: Applied,
+    /// Whether it was when the action was prepared that reverts it: what a REPLACE that a hook stops
+    /// has to put back.
+    before: Applied,
+    /// First bytes of the old function as they were when the action was prepared.
+    seen: [u8; WINDOW_BYTES],
+    /// How many bytes of `seen` matter.
+    window: usize,
+    /// Where the patch writes, once it is prepared.
+    site: Option<Site>,
+    /// What it writes there, and what was there: as many bytes as the site has.
+    new: [u8; WINDOW_BYTES],
+    undo: [u8; WINDOW_BYTES],
+}
+
+/// Where a patch writes.
+#[derive(Clone, Copy, Debug)]
+struct Site {
+    address: u64,
+    bytes: usize,
+}
+
+impl Patch {
+    /// A patch that is not applied.
+    #[must_use]
+    pub const fn new(record: &Record<'_>, name: Name) -> Patch {
+        Patch {
+            name,
+            old_address: record.old_address,
+            old_bytes: record.old_bytes,
+            replacement: record.replacement,
+            new_bytes: record.new_bytes,
+            expectation: record.expectation,
+            applied: Applied::No,
+            before: Applied::No,
+            seen: [0; WINDOW_BYTES],
+            window: 0,
+            site: None,
+            new: [0; WINDOW_BYTES],
+            undo: [0; WINDOW_BYTES],
+        }
+    }
+
+    /// Where the patch writes: address and bytes, once it is prepared.
+    #[must_use]
+    #[inline]
+    pub fn written(&self) -> Option<(u64, &[u8])> {
+        let site = self.site?;
+        Some((site.address, self.new.get(..site.bytes)?))
+    }
+
+    /// What it wrote over, while it is applied.
+    #[must_use]
+    #[inline]
+    pub fn undo(&self) -> Option<(u64, &[u8])> {
+        let site = self.site.filter(|_| self.applied == Applied::Yes)?;
+        Some((site.address, self.undo.get(..site.bytes)?))
+    }
+
+    /// Reads the first `bytes` bytes of the old function, at most as many as it has.
+    fn read_window(&self, platform: &impl Platform, bytes: usize) -> Option<[u8; WINDOW_BYTES]> {
+        let mut now = [0; WINDOW_BYTES];
+        let window = now.get_mut(..bytes)?;
+        platform.read(self.old_address, window).ok()?;
+        Some(now)
+    }
+
+    /// Largest window that the function's size allows.
+    fn largest_window(&self) -> usize {
+        usize::try_from(self.old_bytes).map_or(WINDOW_BYTES, |bytes| bytes.min(WINDOW_BYTES))
+    }
+
+    /// Prepares to apply: reads the old function as it will be once `overlay` has taken back what
+    /// is above, compares it with the expectation, and encodes the jump.
+    ///
+    /// # Errors
+    /// The function cannot be read or is not what is expected; the jump does not fit or reach.
+    pub fn prepare(&mut self, platform: &impl Platform, overlay: &Overlay) -> Result<(), Fault> {
+        let address = self.old_address;
+        let window = self.largest_window();
+        let seen = self
+            .read_window(platform, window)
+            .ok_or(Fault::RecordOld { address })?;
+        self.seen = seen;
+        let mut code = seen;
+        let code = code.get_mut(..window).unwrap_or_default();
+        overlay.reveal(address, code, Overlay::EVERYTHING);
+        if !code.starts_with(self.expectation.bytes()) {
+            return Err(Fault::ExpectFailed);
+        }
+        if matches!(self.replacement, Replacement::Jump(_)) && code.len() < size_needed(code) {
+            let needed = u8::try_from(size_needed(code)).unwrap_or(u8::MAX);
+            let bytes = self.old_bytes;
+            return Err(Fault::RecordTooSmall { bytes, needed });
+        }
+        let trampoline = Trampoline::new(address, self.old_bytes, code, self.replacement)?;
+        let offset = usize::from(trampoline.offset());
+        let length = trampoline.bytes().len();
+        let site = Site {
+            address: address
+                .checked_add(trampoline.offset().into())
+                .ok_or(Fault::RecordOutOfReach)?,
+            bytes: length,
+        };
+        // What the write will cover is known now, so that nothing is read for it in the zone.
+        let covered = code.get(offset..).unwrap_or_default();
+        (self.new, self.undo) = ([0; WINDOW_BYTES], [0; WINDOW_BYTES]);
+        for (to, from) in self.new.iter_mut().zip(trampoline.bytes()) {
+            *to = *from;
+        }
+        for (to, from) in self.undo.iter_mut().zip(covered).take(length) {
+            *to = *from;
+        }
+        // Nor is more compared there than what is expected or written.
+        self.window = self.expectation.bytes().len().max(offset + length);
+        self.site = Some(site);
+        Ok(())
+    }
+
+    /// Prepares to revert: finds that what the patch wrote is still there, below the `depth`
+    /// payloads above it.
+    ///
+    /// # Errors
+    /// Somebody else has written there.
+    pub fn prepare_revert(
+        &mut self,
+        platform: &impl Platform,
+        overlay: &Overlay,
+        depth: usize,
+    ) -> Result<(), Fault> {
+        let address = self.old_address;
+        let window = self.largest_window();
+        self.seen = self
+            .read_window(platform, window)
+            .ok_or(Fault::RecordOld { address })?;
+        self.before = self.applied;
+        if self.applied == Applied::No {
+            return Ok(());
+        }
+        let (start, bytes) = self.written().ok_or(Fault::ExpectFailed)?;
+        let mut now = self.seen;
+        let now = now.get_mut(..window).unwrap_or_default();
+        overlay.reveal(address, now, depth);
+        let offset = usize::try_from(start - address).unwrap_or(usize::MAX);
+        if now.get(offset..).is_some_and(|now| now.starts_with(bytes)) {
+            Ok(())
+        } else {
+            Err(Fault::ExpectFailed)
+        }
+    }
+
+    /// Inside the zone: whether the image is still as it was when the action was prepared.
+    #[must_use]
+    #[inline]
+    pub fn is_confirmed(&self, platform: &impl Platform) -> bool {
+        self.seen
+            .get(..self.window)
+            .is_some_and(|seen| platform.holds(self.old_address, seen))
+    }
+
+    /// Inside the zone: writes the jump.
+    #[inline]
+    pub fn apply(&mut self, text: &OpenText<'_, impl Platform>) {
+        if let Some((address, bytes)) = self.written() {
+            text.write(address, bytes);
+            self.applied = Applied::Yes;
+        }
+    }
+
+    /// Inside the zone: writes the jump again if this action has taken it away.
+    pub fn put_back(&mut self, text: &OpenText<'_, impl Platform>) {
+        if self.before == Applied::Yes {
+            self.apply(text);
+        }
+    }
+
+    /// Inside the zone: writes back what was there.
+    #[inline]
+    pub fn revert(&mut self, text: &OpenText<'_, impl Platform>) {
+        if let Some((address, bytes)) = self.undo() {
+            text.write(address, bytes);
+            self.applied = Applied::No;
+        }
+    }
+}
+
+/// A word of data that is changed in place.
+#[derive(Clone, Copy, Debug)]
+pub struct WordPatch {
+    /// Name, in the payload's names.
+    pub name: Name,
+    /// Its address.
+    pub address: u64,
+    /// What it holds while the patch is not applied.
+    pub expected: u64,
+    /// What it holds while the patch is applied.
+    pub value: u64,
+    /// Whether it is applied.
+    pub applied: Applied,
+    /// Whether it was when the action was prepared.
+    before: Applied,
+    /// What it held when the action was prepared.
+    seen: u64,
+}
+
+impl WordPatch {
+    /// A patch that is not applied.
+    #[must_use]
+    pub const fn new(word: &Word<'_>, name: Name) -> WordPatch {
+        WordPatch {
+            name,
+            address: word.address,
+            expected: word.expected,
+            value: word.value,
+            applied: Applied::No,
+            before: Applied::No,
+            seen: word.expected,
+        }
+    }
+
+    /// What the word holds in the running image.
+    fn read(&self, platform: &impl Platform) -> Result<u64, Fault> {
+        let mut bytes = [0; 8];
+        let address = self.address;
+        platform
+            .read(address, &mut bytes)
+            .map_err(|_| Fault::WordAddress { address })?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// Finds that the word holds what an apply (or, when it is applied, a revert) expects, once
+    /// the payloads above have been reverted.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn prepare(
+        &mut self,
+        platform: &impl Platform,
+        overlay: &Overlay,
+        depth: usize,
+    ) -> Result<(), Fault> {
+        let now = self.read(platform)?;
+        self.seen = now;
+        self.before = self.applied;
+        let holds = overlay.word(self.address, depth).unwrap_or(now);
+        let wanted = match self.applied {
+            Applied::Yes => self.value,
+            Applied::No => self.expected,
+        };
+        if holds == wanted {
+            Ok(())
+        } else {
+            Err(Fault::WordFailed { holds })
+        }
+    }
+
+    /// Inside the zone: whether the word is still as it was when the action was prepared.
+    #[must_use]
+    pub fn is_confirmed(&self, platform: &impl Platform) -> bool {
+        platform.holds(self.address, &self.seen.to_le_bytes())
+    }
+
+    /// Inside the zone: writes the value.
+    pub fn apply(&mut self, text: &OpenText<'_, impl Platform>) {
+        text.write_word(self.address, self.value);
+        self.applied = Applied::Yes;
+    }
+
+    /// Inside the zone: writes the value again if this action has taken it away.
+    pub fn put_back(&mut self, text: &OpenText<'_, impl Platform>) {
+        if self.before == Applied::Yes {
+            self.apply(text);
+        }
+    }
+
+    /// Inside the zone: writes back what was there.
+    pub fn revert(&mut self, text: &OpenText<'_, impl Platform>) {
+        if self.applied == Applied::Yes {
+            text.write_word(self.address, self.expected);
+            self.applied = Applied::No;
+        }
+    }
+}

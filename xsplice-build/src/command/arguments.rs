@@ -1,0 +1,291 @@
+//! The command line of `xsplice-build`, as the user may write it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{CommandFactory, FromArgMatches, Parser};
+
+/// Turns two builds of a hypervisor or kernel into a payload that patches the running one.
+///
+/// ORIG is the object tree of the very build that was shipped and is running; PATCHED is the same
+/// source with the fix, built in the same folder with the same compiler and flags. Functions that
+/// differ go into the payload, with what they need. Before anything is written, the original
+/// objects are compared with the image that runs, and the finished payload is checked by the
+/// loader's own code. Nothing is written when any difference cannot be carried: every such
+/// difference is listed instead, with what would make it right.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "xsplice-build", version, max_term_width = 100)]
+#[command(after_help = AFTER_HELP, after_long_help = AFTER_LONG_HELP, override_usage = USAGE)]
+pub struct Arguments {
+    /// Objects of the build that runs: a tree, or one object
+    ///
+    /// The very build that was shipped, not a rebuild of it: a rebuild may place or compile things
+    /// otherwise, and the comparison with the base would say so. Objects in archives (.a) count
+    /// where they exist nowhere else.
+    #[arg(id = "orig", long = "orig", value_name = "DIR|FILE", help_heading = TWO_BUILDS)]
+    #[arg(required_unless_present_any = ["explain_code", "src"])]
+    pub given_orig: Option<PathBuf>,
+
+    /// Objects of the patched build: a tree, or one object
+    #[arg(id = "patched", long = "patched", value_name = "DIR|FILE", help_heading = TWO_BUILDS)]
+    #[arg(required_unless_present_any = ["explain_code", "src"], conflicts_with = "src")]
+    pub given_patched: Option<PathBuf>,
+
+    /// The original tree: the given one, or the one that was built
+    #[arg(skip)]
+    pub orig: PathBuf,
+
+    /// The patched tree: the given one, or the one that was built
+    #[arg(skip)]
+    pub patched: PathBuf,
+
+    /// The linked image that runs, with symbols and build-id (such as xen-syms)
+    ///
+    /// Without it, ORIG must hold exactly one such image; several are listed. The payload carries
+    /// its build-id, and a loader takes it on no other.
+    #[arg(long, visible_alias = "xen-syms", value_name = "ELF", help_heading = TWO_BUILDS)]
+    pub base: Option<PathBuf>,
+
+    /// Source of the build that runs; both builds are made from it, in copies
+    ///
+    /// The patch is applied to one of the copies. The folder itself is never written to. With
+    /// --orig, that is the original build and only the patched one is made.
+    #[arg(long, value_name = "DIR", requires = "patch", requires = "make")]
+    #[arg(help_heading = FROM_SOURCE)]
+    pub src: Option<PathBuf>,
+
+    /// The command that builds SRC, such as 'make -j2'; it runs in the copies
+    #[arg(long, value_name = "COMMAND", requires = "src", help_heading = FROM_SOURCE)]
+    pub make: Option<String>,
+
+    /// The source patch: what became of each of its hunks is told and proven
+    ///
+    /// Works with two builds as well. The payload is named after it. A hunk whose code is in
+    /// neither the payload nor accepted is refused; without line tables (-g) nothing can be proven.
+    #[arg(long, value_name = "FIX.patch", help_heading = FROM_SOURCE)]
+    pub patch: Option<PathBuf>,
+
+    /// Where the copies of SRC live [default: NAME.work]
+    ///
+    /// Both trees stay there, and a log of each build. The original one is used again when source,
+    /// command and environment are the same. Keep it as long as the payload's image runs: the next
+    /// fix is made from it.
+    #[arg(long, value_name = "DIR", requires = "src", help_heading = FROM_SOURCE)]
+    pub work: Option<PathBuf>,
+
+    /// Where to write the payload [default: NAME.xsplice]
+    #[arg(short, long, value_name = "FILE", help_heading = PAYLOAD)]
+    pub output: Option<PathBuf>,
+
+    /// Name of the payload [default: from --patch, else from the PATCHED folder]
+    ///
+    /// What operators type and loaders list: 1 to 127 letters, digits, dots, dashes, underscores.
+    #[arg(short, long, help_heading = PAYLOAD)]
+    pub name: Option<String>,
+
+    /// Which loader the payload is for
+    ///
+    /// xsplice: the bundled runtime. xsplice-v1: the design as merged into Xen in 2016. livepatch:
+    /// Xen 4.17 to today.
+    #[arg(long, default_value = "xsplice", value_parser = ["xsplice", "xsplice-v1", "livepatch"])]
+    #[arg(help_heading = PAYLOAD)]
+    pub abi: String,
+
+    /// Build-id of what the payload stacks on: hex, an image or a payload [default: the base]
+    ///
+    /// Name the payload that will be on top when this one is applied. Given as a file, the two are
+    /// checked together, and functions that both replace are pointed out.
+    #[arg(long, value_name = "HEX|ELF", help_heading = PAYLOAD)]
+    pub depends: Option<String>,
+
+    /// Build-id of the base: hex or an image [default: the base]
+    ///
+    /// For an image that was linked from the same objects and has another id, such as xen.efi.
+    #[arg(long, value_name = "HEX|ELF", help_heading = PAYLOAD)]
+    pub xen_depends: Option<String>,
+
+    /// Make references to the base absolute instead of leaving them to the loader
+    ///
+    /// For loaders that cannot look names up. Refused where the base is not the file that boots.
+    #[arg(long, visible_alias = "resolve", help_heading = PAYLOAD)]
+    pub prelink: bool,
+
+    /// Do everything but write the payload
+    #[arg(long, help_heading = RUN)]
+    pub dry_run: bool,
+
+    /// Accept what would be refused, such as `data:NAME`, `line-numbers` or `hunk:FILE:LINE`
+    ///
+    /// Say it of what you have dealt with: by a hook, a shadow variable, or because it was done
+    /// when the system booted. It is recorded in the payload. Each refusal says the words that
+    /// accept it; XSPLICE_ACCEPT of xsplice.h says them in the source, beside the change.
+    #[arg(long, value_name = "WHAT", value_parser = xsplice_diff::verdict::refusals::acknowledgement)]
+    #[arg(help_heading = LIMITS)]
+    pub accept: Vec<String>,
+
+    /// Leave out objects whose path matches
+    ///
+    /// Paths are those below ORIG and PATCHED; quote the pattern: 'tools/**'.
+    #[arg(long, value_name = "GLOB", help_heading = LIMITS)]
+    pub ignore_object: Vec<String>,
+
+    /// Functions that must never be patched, one name a line
+    ///
+    /// Or ranges of text, `START .. END`. For code in which a CPU may be while others stand still.
+    #[arg(long, value_name = "FILE", help_heading = LIMITS)]
+    pub deny: Option<PathBuf>,
+
+    /// Refuse when more functions than this would be replaced
+    ///
+    /// A small fix that replaces many functions has rippled: a header changed, or the flags did.
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
+    pub max_functions: Option<usize>,
+
+    /// Refuse when the functions of the payload hold more bytes than this
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
+    pub max_bytes: Option<u64>,
+
+    /// Do not compare the original objects with the base (recorded in the payload)
+    ///
+    /// Then nothing says that these objects are those of the build that runs.
+    #[arg(long, help_heading = LIMITS)]
+    pub no_base_proof: bool,
+
+    /// Write the report as one self-contained HTML page, to be read and signed off
+    ///
+    /// On a refusal too, and when nothing changed.
+    #[arg(long, value_name = "FILE", help_heading = REPORTS)]
+    pub html: Option<PathBuf>,
+
+    /// Write the report as JSON; `-` is standard output
+    ///
+    /// Schema 1: fields may be added, none changes. With `-`, standard output holds nothing else.
+    #[arg(long, value_name = "FILE|-", help_heading = REPORTS)]
+    pub json: Option<PathBuf>,
+
+    /// Show for every function why it is in the payload, down to the instructions
+    #[arg(long, help_heading = REPORTS)]
+    pub explain: bool,
+
+    /// Explain a code of a refusal or reason and exit; `list` names them all
+    #[arg(long, value_name = "CODE", help_heading = REPORTS)]
+    pub explain_code: Option<String>,
+
+    /// Say more: each object that was looked at, each difference that was ignored
+    #[arg(short, long, conflicts_with = "quiet", help_heading = RUN)]
+    pub verbose: bool,
+
+    /// Say nothing but errors
+    #[arg(short, long, help_heading = RUN)]
+    pub quiet: bool,
+
+    /// Threads to use [default: one a core]
+    ///
+    /// The bytes that come out are the same for any number.
+    #[arg(short, long, value_name = "N", help_heading = RUN)]
+    pub jobs: Option<usize>,
+
+    /// Link a second time in another order and compare the bytes
+    #[arg(long, help_heading = RUN)]
+    pub verify_reproducible: bool,
+}
+
+/// What a command line asks for.
+#[derive(Debug)]
+pub enum Request {
+    /// A payload.
+    Build(Box<Arguments>),
+    /// The page of a code, and nothing else.
+    ExplainCode(String),
+}
+
+impl Request {
+    /// Reads a command line; its first word is the program.
+    ///
+    /// # Errors
+    ///
+    /// clap's: usage, or a request for help.
+    pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request, clap::Error> {
+        let matches = Arguments::command().try_get_matches_from(words)?;
+        // Asked for alone, the arguments of a build are missing, so it is looked at first.
+        match matches.get_one::<String>("explain_code") {
+            Some(code) => Ok(Request::ExplainCode(code.clone())),
+            None => {
+                let mut arguments = Arguments::from_arg_matches(&matches)?;
+                arguments.orig = arguments.given_orig.clone().unwrap_or_default();
+                arguments.patched = arguments.given_patched.clone().unwrap_or_default();
+                Ok(Request::Build(Box::new(arguments)))
+            }
+        }
+    }
+}
+
+const TWO_BUILDS: &str = "Two builds";
+const FROM_SOURCE: &str = "From source and patch";
+const PAYLOAD: &str = "Payload";
+const LIMITS: &str = "What is refused";
+const REPORTS: &str = "Reports";
+const RUN: &str = "How it runs";
+
+const USAGE: &str = "\
+xsplice-build --orig <DIR|FILE> --patched <DIR|FILE> [OPTIONS]
+       xsplice-build --src <DIR> --patch <FIX.patch> --make <COMMAND> [OPTIONS]";
+
+const AFTER_HELP: &str = "\
+Exit status: 0 a payload was made; 1 could not run; 2 refused, every reason is listed; \
+3 no functional change.";
+
+const AFTER_LONG_HELP: &str = "\
+Examples:
+  xsplice-build --orig shipped --patched build --patch fix.patch --html fix.html
+          From two builds; each hunk of the patch is followed, and one page tells all.
+  xsplice-build --orig shipped --patched build --base shipped/xen/xen-syms --abi livepatch
+          For Xen.
+  xsplice-build --src xen --patch fix.patch --make 'make -j2'
+          From a source; both builds are made in copies.
+  xsplice-build --explain-code changed-data
+          What a refusal means, with an example and the ways out.
+
+Exit status:
+  0  a payload was made
+  1  could not run: usage, input that cannot be read, a build that failed
+  2  refused: every reason is listed, and no payload was written
+  3  no functional change";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::{Arguments, Request};
+
+    fn parse(line: &str) -> Result<Request, clap::Error> {
+        Request::parse(line.split(' ').map(Into::into))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_build_needs_both_trees_and_an_explanation_needs_none() {
+        assert!(parse("xsplice-build").is_err());
+        assert!(parse("xsplice-build --orig a").is_err());
+        assert!(matches!(
+            parse("xsplice-build --orig a --patched b"),
+            Ok(Request::Build(_))
+        ));
+        assert!(matches!(
+            parse("xsplice-build --src s --patch p --make make"),
+            Ok(Request::Build(_))
+        ));
+        assert!(parse("xsplice-build --src s --patch p").is_err());
+        assert!(parse("xsplice-build --src s --make make").is_err());
+        assert!(parse("xsplice-build --src s --patch p --make m --patched b").is_err());
+        assert!(parse("xsplice-build --orig a --patched b --work w").is_err());
+        assert!(matches!(
+            parse("xsplice-build --explain-code hook"),
+            Ok(Request::ExplainCode(_))
+        ));
+    }
+}

@@ -1,0 +1,49 @@
+//! Where what is told goes: by `-q`, `-v` and where the JSON report is written to.
+
+use std::path::Path;
+
+use xsplice_diff::command::terminal;
+
+use crate::command::arguments::Arguments;
+use crate::command::progress::Visibility;
+use crate::tell::story::Detail;
+
+/// How much is told.
+#[must_use]
+pub fn detail(arguments: &Arguments) -> Detail {
+    match (arguments.quiet, arguments.verbose) {
+        (true, _) => Detail::Quiet,
+        (false, true) => Detail::Verbose,
+        (false, false) => Detail::Normal,
+    }
+}
+
+/// Whether progress is shown.
+#[must_use]
+pub fn visibility(arguments: &Arguments) -> Visibility {
+    if arguments.quiet {
+        Visibility::Hidden
+    } else {
+        Visibility::Auto
+    }
+}
+
+/// The story goes to standard output, unless that is for the JSON report.
+pub fn tell(arguments: &Arguments, text: &str) {
+    if arguments.quiet {
+        return;
+    }
+    let told = if arguments.json.as_deref() == Some(Path::new("-")) {
+        terminal::complain(text)
+    } else {
+        terminal::print(text)
+    };
+    // The payload matters more than that its story is heard.
+    let _ = told;
+}
+
+/// What is wrong goes to standard error.
+pub fn complain(text: &str) {
+    // Nobody may be listening; the exit status says it too.
+    let _ = terminal::complain(text);
+}

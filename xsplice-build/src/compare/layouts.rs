@@ -1,0 +1,72 @@
+//! Looks for users of changed layouts in all objects of the original tree, and decides about each
+//! type once for the whole tree.
+//!
+//! Nothing is read again unless a layout changed, so that the common case costs nothing.
+
+use std::collections::{HashMap, HashSet};
+
+use rayon::prelude::*;
+use xsplice_diff::ObjectDiff;
+use xsplice_diff::layouts::{self, LayoutChange, Seen};
+use xsplice_diff::report::object_diff::Status;
+
+use crate::compare::merged::Merged;
+use crate::inputs::{Bytes, Input};
+
+/// Completes the layout changes of `diffs` with their users in the tree and decides about them;
+/// returns them, each type once.
+#[must_use]
+pub fn settle(
+    diffs: &mut [ObjectDiff<'_>],
+    inputs: &[Input],
+    merged: &Merged,
+) -> Vec<LayoutChange> {
+    let mut changes = layouts::merge(diffs);
+    if diffs.iter().any(|diff| !diff.layouts.unpaired.is_empty()) {
+        let elsewhere: Vec<_> = inputs
+            .par_iter()
+            .filter(|input| !merged.parts.contains_key(&input.name))
+            .filter_map(|input| match &input.bytes {
+                Bytes::Both { original, patched } if original[..] != patched[..] => {
+                    layouts::changed_elsewhere(&input.name, original, patched, diffs).ok()
+                }
+                _ => None,
+            })
+            .collect();
+        changes.extend(elsewhere.into_iter().flatten());
+        changes = layouts::merge_all(&changes);
+    }
+    let seen = match inputs {
+        [_] => Seen::OneObject,
+        _ => Seen::AllObjects,
+    };
+    if changes.iter().any(|change| change.breaks) {
+        let changed = changed_functions(diffs);
+        let none = HashSet::new();
+        let found: Vec<_> = inputs
+            .par_iter()
+            .filter(|input| !merged.parts.contains_key(&input.name))
+            .filter_map(|input| {
+                let changed = changed.get(input.name.as_str()).unwrap_or(&none);
+                // What is no object of ours was told of by the comparison, or is the proof's.
+                layouts::users_in(&input.name, input.original()?, &changes, changed).ok()
+            })
+            .collect();
+        layouts::add_users(&mut changes, found.into_iter().flatten());
+    }
+    layouts::judge(diffs, &mut changes, seen);
+    changes
+}
+
+/// Names of the functions that are replaced, by object.
+fn changed_functions(diffs: &[ObjectDiff<'_>]) -> HashMap<String, HashSet<String>> {
+    let of = |diff: &ObjectDiff<'_>| {
+        let names = diff
+            .functions
+            .iter()
+            .filter(|function| function.status == Status::Changed)
+            .map(|function| function.name.clone());
+        (diff.object.clone(), names.collect())
+    };
+    diffs.iter().map(of).collect()
+}

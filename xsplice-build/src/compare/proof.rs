@@ -1,0 +1,51 @@
+//! Compares the whole original tree with the base: one changed function may match by chance, a
+//! whole tree does not.
+
+use std::collections::HashSet;
+
+use rayon::prelude::*;
+use xsplice_diff::originals;
+use xsplice_link::Base;
+use xsplice_link::proof::{TreeProof, prove_object};
+
+use crate::command::progress::Progress;
+use crate::compare::merged::Merged;
+use crate::inputs::Input;
+
+/// What the base says of the original tree.
+#[derive(Debug, Default)]
+pub struct Proof {
+    /// Counts and failures, in order of object name.
+    pub tree: TreeProof,
+    /// Objects of the original tree that have functions, none of which is in the base.
+    pub unlinked: HashSet<String>,
+    /// Objects that cannot be compared: for another machine, or no ELF at all.
+    pub foreign: Vec<String>,
+}
+
+/// Proves every function of every original object, but the merged ones.
+#[must_use]
+pub fn prove(base: &Base<'_>, inputs: &[Input], merged: &Merged, progress: &Progress) -> Proof {
+    let proofs: Vec<_> = inputs
+        .par_iter()
+        .filter(|input| !merged.parts.contains_key(&input.name))
+        .filter_map(|input| {
+            let object = input.original()?;
+            let proof =
+                originals(&input.name, object).map(|items| prove_object(base, &input.name, &items));
+            progress.step();
+            Some((input.name.as_str(), proof))
+        })
+        .collect();
+
+    let mut result = Proof::default();
+    for (name, proof) in proofs {
+        match proof {
+            Ok(proof) => result.tree.add(proof),
+            // What differs between the trees was read before; this one is equal in both.
+            Err(_) => result.foreign.push(name.to_owned()),
+        }
+    }
+    result.unlinked = result.tree.unlinked.iter().cloned().collect();
+    result
+}

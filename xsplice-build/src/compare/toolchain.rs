@@ -1,0 +1,84 @@
+//! What original, patched tree and base were built by, for the report.
+//!
+//! The two builds are judged by the differ; the base is only told of here, for what the proof
+//! says of its bytes counts for more than what it says of its compiler.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+use xsplice_diff::ObjectDiff;
+use xsplice_diff::debug_info::toolchain::{Difference, Toolchain, Toolchains};
+use xsplice_link::Base;
+use xsplice_link::base::BaseToolchain;
+
+/// The toolchains of a run.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Fingerprint {
+    /// Of the original objects that changed.
+    pub original: Toolchain,
+    /// Of the patched ones.
+    pub patched: Toolchain,
+    /// What differs between the two.
+    pub differences: Vec<Difference>,
+    /// Of the base; `null` when none was needed.
+    pub base: Option<BaseToolchain>,
+    /// Compilers and flags of the original objects that the base does not have.
+    pub not_in_base: Vec<String>,
+}
+
+impl Fingerprint {
+    /// Of everything that travels.
+    #[must_use]
+    pub fn new(diffs: &[ObjectDiff<'_>]) -> Fingerprint {
+        let Toolchains {
+            original,
+            patched,
+            differences,
+        } = Toolchains::of_all(diffs);
+        Fingerprint {
+            original,
+            patched,
+            differences,
+            ..Fingerprint::default()
+        }
+    }
+
+    /// Holds the base against the original objects.
+    pub fn add_base(&mut self, base: &Base<'_>) {
+        let base = base.toolchain();
+        self.not_in_base = self.original.missing_in(&base.compiled_by);
+        self.base = Some(base);
+    }
+
+    /// What a tree that is not in the base smells of, as the end of a sentence.
+    #[must_use]
+    pub fn smell(&self) -> String {
+        if self.not_in_base.is_empty() {
+            return String::new();
+        }
+        format!(
+            "; it smells of another toolchain: the objects were compiled by {}, which the base \
+             does not have",
+            self.not_in_base.join(", ")
+        )
+    }
+
+    /// What a person must know: nothing, unless the base is by others than the objects. What
+    /// differs between the two builds is among the refusals or the accepted differences.
+    #[must_use]
+    pub fn warning(&self) -> String {
+        let mut text = String::new();
+        if let Some(base) = &self.base
+            && !self.not_in_base.is_empty()
+        {
+            let _ = writeln!(
+                text,
+                "toolchain: the original objects were compiled by {}, which the base does not \
+                 have ({})",
+                self.not_in_base.join(", "),
+                base.compiled_by.said()
+            );
+        }
+        text
+    }
+}

@@ -1,0 +1,211 @@
+//! Every hunk's fate: what became of each line that the source patch changes.
+//!
+//! The payload is made from two builds, not from the patch. Whether the builds are those without
+//! and with the patch, and whether what it changes is in the payload, is proven here: each
+//! changed line is followed through the line tables of the objects to a function or datum, and
+//! that to what the differ says of it. A hunk that leads nowhere is refused, for it is either not
+//! in the build or not in the payload.
+
+mod evidence;
+mod fate;
+mod outcome;
+pub mod paths;
+mod wording;
+
+use serde::{Deserialize, Serialize};
+use xsplice_diff::ObjectDiff;
+
+use crate::compare::merged::Merged;
+use crate::inputs::Input;
+use crate::source::patch_file::PatchFile;
+use crate::tell::report::RefusalEntry;
+
+pub use outcome::Outcomes;
+
+/// What became of a hunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// No code and no data comes from its lines: comments, declarations, macros.
+    NoCode,
+    /// What its lines took away is gone from the patched build, and nothing that travels uses it.
+    Removed,
+    /// What its lines became was left out: proven noise, or an object that was left out by name.
+    Ignored,
+    /// What its lines became is acknowledged by the author.
+    Accepted,
+    /// Its code or data is in the payload.
+    Payload,
+    /// No line table tells.
+    NotProvable,
+    /// Refused, by the differ or because it led nowhere.
+    Refused,
+}
+
+impl Fate {
+    /// The fate in words of the report.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Fate::NoCode => "no code",
+            Fate::Removed => "removed",
+            Fate::Ignored => "ignored",
+            Fate::Accepted => "accepted",
+            Fate::Payload => "in payload",
+            Fate::NotProvable => "not provable",
+            Fate::Refused => "refused",
+        }
+    }
+}
+
+/// Why a hunk is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HunkRefusal {
+    /// No object of the trees was compiled from the file.
+    HunkNotCompiled,
+    /// The code of its lines is the same in both builds.
+    HunkNotInPayload,
+    /// An object that was compiled from the file was not compiled again.
+    HunkNotBuilt,
+    /// Several sources of the trees have the name that the patch gives.
+    HunkAmbiguous,
+}
+
+/// A function or datum that a hunk leads to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct HunkItem {
+    /// The object.
+    pub object: String,
+    /// Its symbol.
+    pub name: String,
+}
+
+/// A hunk and its fate, as the JSON report has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HunkReport {
+    /// The file, without what git puts in front.
+    pub file: String,
+    /// First line before, from 1.
+    pub old_start: u64,
+    /// First line after, from 1.
+    pub new_start: u64,
+    /// How many lines are taken away and put in.
+    pub lines: usize,
+    /// Line of the patch with its `@@`, from 1.
+    pub patch_line: usize,
+    /// What became of it.
+    pub fate: Fate,
+    /// Functions and data that it leads to, in order.
+    pub functions: Vec<HunkItem>,
+    /// How that is known.
+    pub why: String,
+    /// What it was acknowledged by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<String>,
+}
+
+/// What is said of a patch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hunks {
+    /// Every hunk, in the order of the patch.
+    pub reports: Vec<HunkReport>,
+    /// Of those that led nowhere and were not acknowledged.
+    pub refusals: Vec<(HunkRefusal, String, String)>,
+}
+
+/// What the fates follow from.
+#[derive(Clone, Copy, Debug)]
+pub struct Trees<'a> {
+    /// The objects of both trees.
+    pub inputs: &'a [Input],
+    /// Objects that were left out by name, opened all the same.
+    pub left_out: &'a [Input],
+    /// Objects that say nothing that their parts do not say.
+    pub merged: &'a Merged,
+    /// What differs.
+    pub diffs: &'a [ObjectDiff<'a>],
+    /// Files that the build's own dependency lists name, where it left any.
+    pub dependencies: &'a [String],
+}
+
+/// Follows every hunk of `patch`. `accept` holds what the author acknowledged.
+#[must_use]
+pub fn follow(patch: &PatchFile, trees: &Trees<'_>, accept: &[String]) -> Hunks {
+    let evidence = evidence::gather(patch, trees);
+    let outcomes = Outcomes::new(trees);
+    let mut hunks = Hunks::default();
+    for file in &patch.files {
+        let sources = evidence.sources_of(file);
+        for hunk in &file.hunks {
+            let mut verdict = fate::decide(file, hunk, &sources, &outcomes, trees);
+            verdict.items.sort();
+            verdict.items.dedup();
+            let shown = file.shown();
+            let mut report = HunkReport {
+                file: shown.to_owned(),
+                old_start: hunk.old_start,
+                new_start: hunk.new_start,
+                lines: hunk.changes.len(),
+                patch_line: hunk.patch_line,
+                fate: verdict.fate,
+                functions: verdict.items,
+                why: verdict.why,
+                accepted: None,
+            };
+            if let Some(code) = verdict.refusal {
+                report.accepted = acknowledgement(accept, &report, hunk);
+                if report.accepted.is_some() {
+                    report.fate = Fate::Accepted;
+                } else {
+                    let message = format!(
+                        "{}:{} ({shown}:{}): {}; if that is right, acknowledge it with --accept \
+                         hunk:{shown}:{}",
+                        patch.path, hunk.patch_line, hunk.new_start, report.why, hunk.new_start
+                    );
+                    hunks.refusals.push((code, shown.to_owned(), message));
+                }
+            }
+            hunks.reports.push(report);
+        }
+    }
+    hunks
+}
+
+/// The acknowledgement of a hunk: `hunk:FILE`, or `hunk:FILE:LINE` with a line that it touches.
+fn acknowledgement(
+    accept: &[String],
+    report: &HunkReport,
+    hunk: &crate::source::patch_file::Hunk,
+) -> Option<String> {
+    let is_meant = |what: &&String| {
+        let Some(place) = what.strip_prefix("hunk:") else {
+            return false;
+        };
+        if place == report.file {
+            return true;
+        }
+        let Some((file, line)) = place.rsplit_once(':') else {
+            return false;
+        };
+        let Ok(line) = line.parse::<u64>() else {
+            return false;
+        };
+        file == report.file
+            && (line == hunk.new_start || (hunk.new_start..hunk.new_end()).contains(&line))
+    };
+    accept.iter().find(is_meant).cloned()
+}
+
+impl From<&(HunkRefusal, String, String)> for RefusalEntry {
+    fn from((code, file, message): &(HunkRefusal, String, String)) -> RefusalEntry {
+        RefusalEntry {
+            code: serde_json::to_value(code).unwrap_or_default(),
+            object: file.clone(),
+            section: None,
+            symbol: None,
+            offset: None,
+            message: message.clone(),
+        }
+    }
+}

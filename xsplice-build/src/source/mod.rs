@@ -1,0 +1,248 @@
+//! From a source tree and a patch to two builds, for those who have no two trees yet.
+//!
+//! Both builds run in copies, one after the other in the same folder, which is renamed when a
+//! build is done: so `__FILE__` and debug information are the same, whatever the build does with
+//! its own path, and a folder by the name of a finished build is always a finished build. The
+//! patched build starts from a copy of the original one with its times, so that `make` builds
+//! again what the patch touches and nothing else.
+
+pub mod patch_file;
+
+pub mod apply;
+pub mod copy;
+pub mod fingerprint;
+pub mod interrupt;
+pub mod make;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::command::arguments::Arguments;
+use crate::command::progress::Visibility;
+use crate::command::voice::{tell, visibility};
+use crate::source::patch_file::PatchFile;
+use copy::copy_tree;
+use fingerprint::{Fingerprint, listing};
+use interrupt::Interrupt;
+use make::Build;
+
+/// Names in the work folder.
+const TREE: &str = "tree";
+const ORIGINAL: &str = "original";
+const PATCHED: &str = "patched";
+pub(crate) const FINGERPRINT: &str = "original.fingerprint";
+const LOCK: &str = "lock";
+
+/// What to build, and from what.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The source without the patch.
+    pub source: PathBuf,
+    /// The command that builds it, for `sh`.
+    pub command: String,
+    /// Where the copies live.
+    pub work: PathBuf,
+    /// The build that runs, when the user has it.
+    pub original: Option<PathBuf>,
+}
+
+/// Two builds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Built {
+    /// The tree without the patch.
+    pub original: PathBuf,
+    /// The tree with the patch.
+    pub patched: PathBuf,
+}
+
+impl Request {
+    /// What the command line asks for; `None` without `--src`.
+    ///
+    /// # Errors
+    ///
+    /// A source that is no folder.
+    pub fn of(arguments: &Arguments, name: &str) -> Result<Option<Request>> {
+        let (Some(source), Some(command)) = (&arguments.src, &arguments.make) else {
+            return Ok(None);
+        };
+        if !source.is_dir() {
+            bail!(
+                "--src {}: not a folder; give the source that the running system was built from",
+                source.display()
+            );
+        }
+        let work = arguments.work.clone();
+        let work = work.unwrap_or_else(|| PathBuf::from(format!("{name}.work")));
+        Ok(Some(Request {
+            source: absolute(source)?,
+            command: command.clone(),
+            work,
+            original: arguments.given_orig.clone(),
+        }))
+    }
+}
+
+/// The arguments, with the trees that were built in place of the source.
+///
+/// # Errors
+///
+/// As for [`build`].
+pub fn arguments_for(
+    arguments: &Arguments,
+    request: &Request,
+    patch: &mut PatchFile,
+) -> Result<Arguments> {
+    let say = |text: &str| tell(arguments, text);
+    let trees = build(request, patch, visibility(arguments), &say)?;
+    say("\n");
+    Ok(Arguments {
+        orig: trees.original,
+        patched: trees.patched,
+        ..arguments.clone()
+    })
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    path.canonicalize()
+        .with_context(|| format!("{}: cannot read", path.display()))
+}
+
+/// Builds both trees. `patch` gets the line numbers at which its hunks were really put in.
+///
+/// # Errors
+///
+/// A patch that does not apply, a build that fails, a work folder that is in use, or an
+/// interruption: nothing half-made is left.
+pub fn build(
+    request: &Request,
+    patch: &mut PatchFile,
+    visibility: Visibility,
+    tell: &dyn Fn(&str),
+) -> Result<Built> {
+    let level = apply::strip_level(patch, &request.source)?;
+    let patch_path = absolute(Path::new(&patch.path))?;
+    let trial = apply::Trial {
+        patch,
+        path: &patch_path,
+        level,
+    };
+    // Before anything is built: most of what can go wrong goes wrong here.
+    let offsets = trial.check(&request.source)?;
+
+    fs::create_dir_all(&request.work)
+        .with_context(|| format!("--work {}: cannot be made", request.work.display()))?;
+    let work = Work {
+        folder: absolute(&request.work)?,
+        interrupt: Interrupt::install()?,
+    };
+    let lock = fs::File::create(work.path(LOCK)).context("the work folder is not writable")?;
+    if lock.try_lock().is_err() {
+        bail!(
+            "{}: another run works in this folder; name another with --work",
+            request.work.display()
+        );
+    }
+    let before = listing(&request.source, &work.folder)?;
+    let building = work.interrupt.building();
+    let built = work.build_both(request, &trial, &before, visibility, tell);
+    // Whatever happened, no half of a build stays.
+    let swept = remove(&work.path(TREE));
+    drop(building);
+    let original = built?;
+    swept?;
+    if listing(&request.source, &work.folder)?.digest != before.digest {
+        bail!(
+            "{}: the build changed files of the source itself, so that neither copy can be \
+             trusted; its command or its configuration names that folder by an absolute path",
+            request.source.display()
+        );
+    }
+    apply::shift(patch, &offsets);
+    apply::strip(patch, level);
+    Ok(Built {
+        original,
+        patched: request.work.join(PATCHED),
+    })
+}
+
+/// The folder that holds the copies.
+struct Work {
+    folder: PathBuf,
+    interrupt: Interrupt,
+}
+
+impl Work {
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Returns the folder of the original build.
+    fn build_both(
+        &self,
+        request: &Request,
+        trial: &apply::Trial<'_>,
+        listed: &fingerprint::Listing,
+        visibility: Visibility,
+        tell: &dyn Fn(&str),
+    ) -> Result<PathBuf> {
+        let tree = self.path(TREE);
+        remove(&tree)?;
+        let build = |name: &'static str| Build {
+            name,
+            command: &request.command,
+            folder: &tree,
+            log: self.path(&format!("{name}.log")),
+            source_date_seconds: listed.newest_seconds,
+        };
+        let original = self.path(ORIGINAL);
+        if request.original.is_none() {
+            let fingerprint =
+                Fingerprint::of(&request.source, &self.folder, &request.command, listed)?;
+            let known = fs::read_to_string(self.path(FINGERPRINT)).ok();
+            if original.is_dir() && known.as_deref() == Some(fingerprint.text()) {
+                tell(&format!(
+                    "original: {} is of this source, command and environment; used again\n",
+                    request.work.join(ORIGINAL).display()
+                ));
+            } else {
+                copy_tree(&request.source, &tree, &self.folder, &self.interrupt)?;
+                build(ORIGINAL).run(&self.interrupt, visibility, tell)?;
+                // A build that fails leaves the last one as it is. Now its proof of what it is goes
+                // first: without it, it is nothing.
+                let _ = fs::remove_file(self.path(FINGERPRINT));
+                remove(&original)?;
+                rename(&tree, &original)?;
+                fs::write(self.path(FINGERPRINT), fingerprint.text())
+                    .context("the work folder is not writable")?;
+            }
+        }
+        let patched = self.path(PATCHED);
+        remove(&patched)?;
+        let from = match &request.original {
+            Some(_) => &request.source,
+            None => &original,
+        };
+        copy_tree(from, &tree, &self.folder, &self.interrupt)?;
+        trial.apply(&tree)?;
+        build(PATCHED).run(&self.interrupt, visibility, tell)?;
+        rename(&tree, &patched)?;
+        Ok(match &request.original {
+            Some(given) => given.clone(),
+            None => request.work.join(ORIGINAL),
+        })
+    }
+}
+
+fn remove(tree: &Path) -> Result<()> {
+    if tree.exists() {
+        fs::remove_dir_all(tree)
+            .with_context(|| format!("{}: cannot be removed", tree.display()))?;
+    }
+    Ok(())
+}
+
+fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).with_context(|| format!("{}: cannot be renamed", from.display()))
+}

@@ -1,0 +1,410 @@
+//! What `xsplice-build` tells a person: a short story by default, more with `-v`.
+
+use std::fmt::Write;
+
+use anstyle::{AnsiColor, Style};
+use xsplice_diff::ObjectDiff;
+use xsplice_diff::report::build_stamp::build_stamps;
+use xsplice_diff::report::object_diff::{FunctionChange, Status, Verdict};
+use xsplice_diff::report::ripple::ripple;
+use xsplice_link::verify::Outlook;
+
+use crate::hunks::{Fate, HunkReport};
+use crate::tell::report::{PayloadSummary, ProofSummary, RefusalEntry, Report};
+
+const BOLD: Style = Style::new().bold();
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// How much is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    /// Errors alone.
+    Quiet,
+    /// The story.
+    Normal,
+    /// Every object that was looked at, every difference that was ignored.
+    Verbose,
+}
+
+/// What was compared, and what changed in it.
+#[must_use]
+pub fn changes(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Detail) -> String {
+    let mut text = String::new();
+    let inputs = &report.inputs;
+    let differ = inputs.objects - inputs.equal - inputs.removed.len() - inputs.added.len();
+    let _ = write!(
+        text,
+        "{}: {} equal, {differ} differ",
+        count(inputs.objects, "object"),
+        inputs.equal
+    );
+    for (names, what) in [(&inputs.added, "new"), (&inputs.removed, "gone")] {
+        if !names.is_empty() {
+            let _ = write!(text, ", {} {what}", names.len());
+        }
+    }
+    let in_both = |diff: &ObjectDiff<'_>| {
+        !inputs.added.contains(&diff.object) && !inputs.removed.contains(&diff.object)
+    };
+    let alike = diffs
+        .iter()
+        .filter(|diff| is_quiet(diff) && in_both(diff))
+        .count();
+    if alike != 0 {
+        let _ = write!(text, ", {alike} of them in nothing that matters");
+    }
+    text.push('\n');
+    for name in &inputs.removed {
+        let _ = writeln!(
+            text,
+            "  {name}: only in the original tree; what it defines stays as it is"
+        );
+    }
+    if detail >= Detail::Verbose {
+        for name in &inputs.ignored_objects {
+            let _ = writeln!(text, "  {name}: left out (--ignore-object)");
+        }
+        for name in &inputs.merged_objects {
+            let _ = writeln!(
+                text,
+                "  {name}: merged from objects that were compared themselves"
+            );
+        }
+    }
+    for diff in diffs {
+        object(&mut text, diff, detail);
+    }
+    for note in [ripple(diffs), build_stamps(diffs)].into_iter().flatten() {
+        let _ = writeln!(text, "\n{note}");
+    }
+    text
+}
+
+/// Whether there is nothing to tell of an object but what was proven noise.
+fn is_quiet(diff: &ObjectDiff<'_>) -> bool {
+    diff.verdict() == Verdict::Unchanged && diff.accepted.is_empty()
+}
+
+fn object(text: &mut String, diff: &ObjectDiff<'_>, detail: Detail) {
+    let quiet = is_quiet(diff);
+    if quiet && detail < Detail::Verbose {
+        return;
+    }
+    let _ = writeln!(text, "\n{BOLD}{}{BOLD:#}", diff.object);
+    if quiet && diff.ignored.is_empty() {
+        let _ = writeln!(text, "  nothing that matters differs");
+    }
+    for function in &diff.functions {
+        function_line(text, function);
+    }
+    for data in &diff.data {
+        let status = status(data.status);
+        let _ = writeln!(text, "  {status:<8} {} ({})", data.name, data.section);
+    }
+    if !diff.special_sections.is_empty() {
+        let sections: Vec<_> = diff
+            .special_sections
+            .iter()
+            .map(|special| {
+                format!(
+                    "{} of {}",
+                    count_u64(special.entries, "entry", "entries"),
+                    special.section
+                )
+            })
+            .collect();
+        let _ = writeln!(text, "  with     {}", sections.join(", "));
+    }
+    for accepted in &diff.accepted {
+        let _ = writeln!(text, "  accepted {}: {}", accepted.what, accepted.message);
+    }
+    if detail >= Detail::Verbose {
+        ignored_in(text, diff);
+    }
+}
+
+fn ignored_in(text: &mut String, diff: &ObjectDiff<'_>) {
+    for ignored in &diff.ignored {
+        let _ = writeln!(
+            text,
+            "  {DIM}ignored  {}: {}{DIM:#}",
+            ignored.name, ignored.why
+        );
+    }
+}
+
+/// That nothing changed, and every difference that was taken for nothing: whoever expected a
+/// change looks for it there.
+#[must_use]
+pub fn no_change(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Detail) -> String {
+    let mut text = String::new();
+    // With more detail they were listed before.
+    if detail < Detail::Verbose {
+        for name in &report.inputs.ignored_objects {
+            let _ = writeln!(text, "  {name}: left out (--ignore-object)");
+        }
+        for diff in diffs.iter().filter(|diff| !diff.ignored.is_empty()) {
+            let _ = writeln!(text, "\n{BOLD}{}{BOLD:#}", diff.object);
+            ignored_in(&mut text, diff);
+        }
+        if !text.is_empty() {
+            text.push('\n');
+        }
+    }
+    text.push_str("no functional change: there is nothing to patch\n");
+    if !report.accepted.is_empty() {
+        let _ = writeln!(
+            text,
+            "what was accepted is set by no hook, so no payload carries it and the running system \
+             stays as it is there: {}",
+            accepted(report)
+        );
+    }
+    text
+}
+
+/// What was acknowledged, each word once.
+fn accepted(report: &Report<'_>) -> String {
+    let mut all: Vec<&str> = report
+        .accepted
+        .iter()
+        .map(|one| one.what.as_str())
+        .collect();
+    all.sort_unstable();
+    all.dedup();
+    all.join(", ")
+}
+
+fn function_line(text: &mut String, function: &FunctionChange) {
+    let sizes = match function.status {
+        Status::Changed => format!("{} -> {} bytes", function.old_size, function.new_size),
+        Status::New => format!("{} bytes", function.new_size),
+    };
+    let status = status(function.status);
+    let _ = writeln!(
+        text,
+        "  {status:<8} {BOLD}{}{BOLD:#}  {sizes}",
+        function.name
+    );
+    for reason in &function.reasons {
+        let _ = writeln!(text, "             {reason}");
+    }
+}
+
+fn status(status: Status) -> &'static str {
+    match status {
+        Status::Changed => "changed",
+        Status::New => "new",
+    }
+}
+
+/// What became of each hunk of the patch.
+#[must_use]
+pub fn hunks(patch: &str, hunks: &[HunkReport], detail: Detail) -> String {
+    /// A longer list is for `-v` and the reports; what needs a look is always told.
+    const TOLD_MAX: usize = 12;
+
+    let mut text = format!("\n{patch}: {}\n", fates(hunks));
+    let tell_all = hunks.len() <= TOLD_MAX || detail >= Detail::Verbose;
+    for hunk in hunks {
+        let is_plain = matches!(
+            hunk.fate,
+            Fate::Payload | Fate::NoCode | Fate::Removed | Fate::Ignored
+        );
+        if is_plain && !tell_all {
+            continue;
+        }
+        let names: Vec<&str> = hunk
+            .functions
+            .iter()
+            .map(|item| item.name.as_str())
+            .collect();
+        let place = format!("{}:{}", hunk.file, hunk.new_start);
+        let word = hunk.fate.word();
+        let _ = match hunk.fate {
+            // What is refused is told in full below.
+            Fate::Refused => writeln!(text, "  {BAD}{word}{BAD:#}  {place}"),
+            Fate::Payload => writeln!(text, "  {word}  {place}  {}", names.join(", ")),
+            _ => writeln!(text, "  {word}  {place}  {DIM}{}{DIM:#}", hunk.why),
+        };
+    }
+    text
+}
+
+/// `2 hunks in payload, 1 no code`.
+#[must_use]
+pub fn fates(hunks: &[HunkReport]) -> String {
+    const ORDER: [Fate; 7] = [
+        Fate::Payload,
+        Fate::Refused,
+        Fate::NotProvable,
+        Fate::Accepted,
+        Fate::Ignored,
+        Fate::Removed,
+        Fate::NoCode,
+    ];
+    let mut parts = Vec::new();
+    for fate in ORDER {
+        let number = hunks.iter().filter(|hunk| hunk.fate == fate).count();
+        if number > 0 {
+            let what = if parts.is_empty() {
+                count(number, "hunk")
+            } else {
+                number.to_string()
+            };
+            parts.push(format!("{what} {}", fate.word()));
+        }
+    }
+    parts.join(", ")
+}
+
+/// What is new although nothing that runs would use it.
+#[must_use]
+pub fn unused(diffs: &[ObjectDiff<'_>]) -> String {
+    let functions = diffs.iter().flat_map(|diff| &diff.functions);
+    let data = diffs.iter().flat_map(|diff| &diff.data);
+    let names: Vec<&str> = functions
+        .map(|function| function.name.as_str())
+        .chain(data.map(|data| data.name.as_str()))
+        .collect();
+    format!(
+        "\nnothing that runs refers to what is new ({}): no function changed, and there is no hook\n",
+        names.join(", ")
+    )
+}
+
+/// The refusals, each with what would make it right.
+#[must_use]
+pub fn refusals(refusals: &[RefusalEntry]) -> String {
+    let mut text = String::new();
+    let reasons = count_u64(
+        u64::try_from(refusals.len()).unwrap_or(u64::MAX),
+        "reason",
+        "reasons",
+    );
+    let _ = writeln!(
+        text,
+        "{BAD}refused{BAD:#}: no payload was made, for {reasons}:"
+    );
+    for refusal in refusals {
+        let code = refusal.code.as_str().unwrap_or_default();
+        let _ = writeln!(text, "  {refusal}\n    {DIM}[{code}]{DIM:#}");
+    }
+    if let Some(code) = refusals.iter().find_map(|refusal| refusal.code.as_str()) {
+        let _ = writeln!(
+            text,
+            "{DIM}what a code means: xsplice-build --explain-code {code}{DIM:#}"
+        );
+    }
+    text
+}
+
+/// How the original tree compares with the base.
+#[must_use]
+pub fn proof(proof: &ProofSummary, base: &str, detail: Detail) -> String {
+    const SHOWN: usize = 3;
+    let mut text = String::from("\n");
+    let mut items = count(proof.proven, "function");
+    if proof.constants != 0 {
+        let _ = write!(items, " and {}", count(proof.constants, "constant"));
+    }
+    let objects = count(proof.objects, "object");
+    let _ = writeln!(
+        text,
+        "proof: {base} holds {items} of {objects} as they were compiled"
+    );
+    for (what, failed) in [
+        ("function", &proof.failed),
+        ("constant", &proof.failed_constants),
+    ] {
+        if failed.is_empty() {
+            continue;
+        }
+        let differ = count(failed.len(), what);
+        let _ = writeln!(
+            text,
+            "  {BAD}{differ} otherwise{BAD:#}; is this the tree that the image was linked from?"
+        );
+        let shown = if detail >= Detail::Verbose {
+            failed.len()
+        } else {
+            SHOWN
+        };
+        for failure in failed.iter().take(shown) {
+            let _ = writeln!(text, "    {failure}");
+        }
+    }
+    if detail >= Detail::Verbose {
+        for name in &proof.unlinked {
+            let _ = writeln!(text, "  {DIM}{name}: not linked into it{DIM:#}");
+        }
+        for name in &proof.foreign {
+            let _ = writeln!(text, "  {DIM}{name}: not an x86-64 object{DIM:#}");
+        }
+    }
+    text
+}
+
+/// The payload, and what to do with it; `against` is what `verify` takes besides.
+#[must_use]
+pub fn payload(
+    payload: &PayloadSummary,
+    outlook: Option<&Outlook>,
+    against: &str,
+    dry_run: bool,
+) -> String {
+    let PayloadSummary {
+        path,
+        size,
+        build_id,
+        depends,
+        sha1,
+        functions,
+    } = payload;
+    let replaced = count(*functions, "function");
+    let wrote = if dry_run { "would write" } else { "wrote" };
+    let mut text = format!(
+        "{GOOD}{wrote} {path}{GOOD:#}: {size} bytes, replaces {replaced}, passes verify\n  \
+         build-id {build_id}\n  depends  {depends}\n  sha1     {sha1}\n"
+    );
+    if let Some(outlook) = outlook {
+        let _ = write!(text, "{outlook}");
+    }
+    if !dry_run {
+        let _ = write!(
+            text,
+            "\nread it:  xsplice-link inspect {path}\n\
+             check it: xsplice-link verify {against} {path}\n"
+        );
+    }
+    text
+}
+
+/// What must be known of a base that this very run has built.
+#[must_use]
+pub fn own_base(base: &str) -> String {
+    format!(
+        "\n{BOLD}It fits only a system that runs {base}{BOLD:#}, the image that was just built.\n\
+         For a system that runs another build, give its image with --base and its objects with \
+         --orig.\n"
+    )
+}
+
+/// `1 function`, `2 functions`.
+pub(crate) fn count(number: usize, what: &str) -> String {
+    if number == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{number} {what}s")
+    }
+}
+
+fn count_u64(number: u64, one: &str, many: &str) -> String {
+    if number == 1 {
+        format!("1 {one}")
+    } else {
+        format!("{number} {many}")
+    }
+}

@@ -1,0 +1,292 @@
+//! The command `xsplice-diff`: reads two objects, prints what differs, writes the extract.
+
+pub mod output;
+pub mod terminal;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::{CommandFactory, Parser};
+use serde_json::json;
+use xsplice_abi::Profile;
+
+use crate::command::output::{check_writable, write_file};
+use crate::command::terminal::{complain, print, print_whole, with_causes};
+use crate::diff_objects;
+use crate::extract::write_diff;
+use crate::html::{self, Callers, Findings, RefusalText};
+use crate::layouts;
+use crate::options::Options;
+use crate::read::error::Side;
+use crate::report::build_stamp::build_stamps;
+use crate::report::object_diff::{ObjectDiff, Verdict};
+use crate::report::ripple::ripple;
+use crate::tell::explain;
+use crate::tell::referrers::Sought;
+use crate::tell::text::{self, Detail};
+
+/// What is wrong when nothing can be said.
+const NO_OUTPUT: &str = "the result cannot be printed";
+
+/// Compares two builds of one object, and extracts what changed.
+///
+/// Each function that differs is named with the reasons for it. With -o, what changed is written
+/// as an ELF file for `xsplice-link link`: the new code and all that it needs, and the original
+/// code, to be found again in the image that runs. `xsplice-build` does this for whole trees.
+#[derive(Debug, Parser)]
+#[command(name = "xsplice-diff", version, max_term_width = 100)]
+#[command(after_help = AFTER_HELP, after_long_help = AFTER_LONG_HELP)]
+struct Arguments {
+    /// Which loader the payload is for that the extract goes into
+    ///
+    /// xsplice: the bundled runtime. xsplice-v1: the design as merged into Xen in 2016. livepatch:
+    /// Xen 4.17 to today.
+    #[arg(long, value_name = "ABI", default_value = "xsplice")]
+    abi: String,
+    /// Accept what would be refused: WHAT:NAME, such as `data:limit`, or `line-numbers`
+    ///
+    /// Say it of what you have dealt with: by a hook, a shadow variable, or because it was done
+    /// when the system booted. It is recorded in the extract. Each refusal says the words that
+    /// accept it.
+    #[arg(long, value_name = "WHAT", value_parser = crate::verdict::refusals::acknowledgement)]
+    accept: Vec<String>,
+    /// Write the extract here
+    ///
+    /// Nothing is written when nothing changed or anything is refused.
+    #[arg(short, long, value_name = "EXTRACT")]
+    output: Option<PathBuf>,
+    /// Write the report as JSON; `-` is standard output
+    #[arg(long, value_name = "FILE|-")]
+    json: Option<PathBuf>,
+    /// Write the report as one self-contained HTML page
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Show for each function why it changed: chain of reasons, source line, disassembly
+    #[arg(long)]
+    explain: bool,
+    /// Also list what was ignored
+    #[arg(short, long)]
+    verbose: bool,
+    /// The object as shipped
+    original: PathBuf,
+    /// The object with the change
+    patched: PathBuf,
+}
+
+const AFTER_HELP: &str = "\
+Exit status: 0 something changed and can travel; 1 could not run; 2 refused; 3 no functional \
+change.";
+
+const AFTER_LONG_HELP: &str = "\
+Examples:
+  xsplice-diff --explain old/f.o new/f.o
+          Why each function differs, with the code of both.
+  xsplice-diff -o f.extract old/f.o new/f.o
+  xsplice-link link --base xen-syms -o fix.xsplice f.extract
+          A payload by hand.
+
+Exit status:
+  0  something changed or is new, and can travel. A new function that nothing in this object uses
+     is 0 here, for another object may use it; xsplice-build, which sees them all, then says 3
+  1  could not run
+  2  refused: every reason is listed
+  3  no functional change";
+
+/// The command line, for manual pages and completions.
+#[must_use]
+pub fn definition() -> clap::Command {
+    Arguments::command()
+}
+
+/// Runs the command on the process's arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let failed = error.use_stderr();
+            // A closed pipe on the way out is nobody's loss.
+            let _ = error.print();
+            return if failed {
+                ExitCode::from(1)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match run(&arguments) {
+        Ok(verdict) => ExitCode::from(status(verdict)),
+        Err(error) => {
+            // Nowhere is left to say that this could not be said.
+            let _ = complain(&format!("xsplice-diff: {}\n", with_causes(error.as_ref())));
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// Exit status of a verdict.
+#[must_use]
+pub fn status(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Changed => 0,
+        Verdict::Refused => 2,
+        Verdict::Unchanged => 3,
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
+    let Some(abi) = Profile::by_name(&arguments.abi) else {
+        let known: Vec<&str> = xsplice_abi::profile::ALL
+            .iter()
+            .map(|abi| abi.name)
+            .collect();
+        bail!(
+            "--abi {} is not known; take one of {}",
+            arguments.abi,
+            known.join(", ")
+        );
+    };
+    let options = Options {
+        abi,
+        accept: arguments.accept.clone(),
+        ..Options::default()
+    };
+    let outputs = [&arguments.output, &arguments.json, &arguments.html];
+    for path in outputs
+        .into_iter()
+        .flatten()
+        .filter(|path| path.as_os_str() != "-")
+    {
+        check_writable(path).with_context(|| format!("{}: cannot be written", path.display()))?;
+    }
+    let original = read(&arguments.original)?;
+    let patched = read(&arguments.patched)?;
+    let name = arguments
+        .patched
+        .file_name()
+        .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let diff = diff_objects(&name, &original, &patched, &options).map_err(|mut error| {
+        // The message names the file as the caller did.
+        let path = match error.side {
+            Side::Original => &arguments.original,
+            Side::Patched => &arguments.patched,
+        };
+        error.object = path.display().to_string();
+        error
+    })?;
+    if let Some(path) = &arguments.output
+        && let Some(bytes) = write_diff(&diff)
+    {
+        write(path, &bytes)?;
+    }
+    let mut human = String::new();
+    let detail = if arguments.verbose {
+        Detail::Everything
+    } else {
+        Detail::Changes
+    };
+    text::render(&diff, detail, &mut human);
+    let whole = std::slice::from_ref(&diff);
+    for note in [ripple(whole), build_stamps(whole)].into_iter().flatten() {
+        human.push_str(&format!("\n{note}\n"));
+    }
+    let one = std::slice::from_ref(&diff);
+    human.push_str(&layouts::summary(one, &layouts::merge(one)));
+    if arguments.explain {
+        human.push_str(&explain::explain(&diff));
+    }
+    let refusals = text::refusals(&diff);
+    match arguments.json.as_deref() {
+        Some(path) if path == Path::new("-") => {
+            print_whole(&json_report(arguments, &diff)?).context(NO_OUTPUT)?;
+        }
+        Some(path) => {
+            write(path, json_report(arguments, &diff)?.as_bytes())?;
+            print(&human).context(NO_OUTPUT)?;
+        }
+        None => print(&human).context(NO_OUTPUT)?,
+    }
+    if let Some(path) = &arguments.html {
+        let page = page(arguments, abi, &diff, &original, &patched)?;
+        write(path, page.as_bytes())?;
+    }
+    if !refusals.is_empty() {
+        complain(&refusals).context(NO_OUTPUT)?;
+    }
+    Ok(diff.verdict())
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| {
+        format!(
+            "{}: cannot be read; name a readable object file",
+            path.display()
+        )
+    })
+}
+
+fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    write_file(path, bytes).with_context(|| format!("{}: cannot be written", path.display()))
+}
+
+/// The report as one page.
+fn page(
+    arguments: &Arguments,
+    abi: &'static Profile,
+    diff: &ObjectDiff<'_>,
+    original: &[u8],
+    patched: &[u8],
+) -> anyhow::Result<String> {
+    let diffs = std::slice::from_ref(diff);
+    let mut sought = Sought::new(diffs);
+    sought.add_names(&diff.object, patched, abi)?;
+    let found = sought.look(&diff.object, patched, abi)?;
+    let callers = Callers {
+        of: sought.gather([found]),
+        from: "the relocations of the patched object; other objects were not looked at".to_owned(),
+    };
+    let refusals = diff.refusals.iter().map(|refusal| RefusalText {
+        code: html::word(refusal.code),
+        message: refusal.message.clone(),
+    });
+    let layouts = layouts::merge(diffs);
+    Ok(html::object::render(&html::object::Page {
+        abi,
+        diff,
+        findings: Findings::new(diffs, &layouts, refusals.collect(), &callers),
+        original: html::object::File {
+            path: &arguments.original.display().to_string(),
+            bytes: original,
+        },
+        patched: html::object::File {
+            path: &arguments.patched.display().to_string(),
+            bytes: patched,
+        },
+    }))
+}
+
+fn json_report(arguments: &Arguments, diff: &ObjectDiff<'_>) -> anyhow::Result<String> {
+    let report = json!({
+        "schema": 1,
+        "tool": "xsplice-diff",
+        "version": env!("CARGO_PKG_VERSION"),
+        "inputs": {
+            "original": arguments.original,
+            "patched": arguments.patched,
+        },
+        "functions": diff.functions,
+        "data": diff.data,
+        "special_sections": diff.special_sections,
+        "ignored": diff.ignored,
+        "accepted": diff.accepted,
+        "refusals": diff.refusals,
+        "layouts": diff.layouts,
+        "toolchains": diff.toolchains,
+        "payload": null,
+    });
+    let mut text = serde_json::to_string_pretty(&report)?;
+    writeln!(text).context("a line end")?;
+    Ok(text)
+}

@@ -1,0 +1,9 @@
+//! Tells items that are the same from items that changed, by what they hold and what they refer to.
+
+pub mod changes;
+pub mod comparer;
+pub mod entry_differences;
+pub mod line_numbers;
+pub mod log_call;
+pub mod special_entries;
+pub mod users;

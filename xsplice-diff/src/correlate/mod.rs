@@ -1,0 +1,303 @@
+//! Which item of the patched object is which of the original.
+//!
+//! Items are paired by name where the author gave it, by structure where the compiler made it
+//! up. Pairing functions wrongly costs a needless replacement at most: a caller whose callee is
+//! paired with another function than before differs, too. Pairing variables wrongly would give
+//! the patched code somebody else's state, so what cannot be told is left open and said so.
+
+use foldhash::{HashMap, HashMapExt as _};
+
+use crate::read::items::{ItemId, ItemKind};
+use crate::read::names;
+use crate::read::object::{Symbol, SymbolId, SymbolPlace};
+use crate::read::section_class::SectionClass;
+use crate::read::side::Build;
+
+mod groups;
+mod static_locals;
+
+/// The pairs of items, and what could not be paired.
+#[derive(Debug)]
+pub struct Correlation {
+    /// For every item of the original its twin.
+    pub to_patched: Vec<Option<ItemId>>,
+    /// For every item of the patched object its twin.
+    pub to_original: Vec<Option<ItemId>>,
+    /// Variables of the patched object of which it cannot be told whether they are one of the
+    /// original's, with the original's candidates.
+    pub ambiguous: Vec<(ItemId, Vec<ItemId>)>,
+    /// Variables of the patched object that were paired by their order alone.
+    pub by_order: Vec<ItemId>,
+    /// For every item of the original: the function whose out-of-line part it is.
+    pub original_parent: Vec<Option<ItemId>>,
+    /// The same for the patched object.
+    pub patched_parent: Vec<Option<ItemId>>,
+}
+
+impl Correlation {
+    /// Twin of an item of the original.
+    #[must_use]
+    pub fn patched(&self, original: ItemId) -> Option<ItemId> {
+        self.to_patched[original.index()]
+    }
+
+    /// Twin of an item of the patched object.
+    #[must_use]
+    pub fn original(&self, patched: ItemId) -> Option<ItemId> {
+        self.to_original[patched.index()]
+    }
+
+    fn pair(&mut self, original: ItemId, patched: ItemId) {
+        let free = self.to_patched[original.index()].is_none()
+            && self.to_original[patched.index()].is_none();
+        if free {
+            self.to_patched[original.index()] = Some(patched);
+            self.to_original[patched.index()] = Some(original);
+        }
+    }
+
+    /// The function that an item of the patched object is a part of: itself, or its parent.
+    #[must_use]
+    pub fn patched_root(&self, item: ItemId) -> ItemId {
+        root(&self.patched_parent, item)
+    }
+
+    /// The function that an item of the original is a part of: itself, or its parent.
+    #[must_use]
+    pub fn original_root(&self, item: ItemId) -> ItemId {
+        root(&self.original_parent, item)
+    }
+}
+
+/// Out-of-line parts of out-of-line parts exist; a chain is at most this long.
+const PARENTS_MAX: usize = 8;
+
+fn root(parents: &[Option<ItemId>], item: ItemId) -> ItemId {
+    let mut at = item;
+    for _ in 0..PARENTS_MAX {
+        match parents[at.index()] {
+            Some(parent) => at = parent,
+            None => break,
+        }
+    }
+    at
+}
+
+/// Whether an item has no identity: only what it holds counts, and a copy is as good. Strings,
+/// constants, jump tables, and read-only objects with names that the compiler made up
+/// (`__func__.0`, `CSWTCH.5`, `switch.table.f`).
+#[must_use]
+pub fn is_content(build: &Build<'_>, item: ItemId) -> bool {
+    let class = build.items.class(item);
+    match build.items.item(item).kind {
+        ItemKind::Content => true,
+        ItemKind::Gap => class.is_constant() || class == SectionClass::SpecialCode,
+        ItemKind::Datum => {
+            class.is_constant()
+                && build
+                    .symbol(item)
+                    .is_some_and(|symbol| symbol.is_local() && symbol.name.contains('.'))
+        }
+        ItemKind::Function | ItemKind::Label | ItemKind::UnsizedDatum => false,
+    }
+}
+
+/// A name as it is looked up: a local's with its file.
+type Key<'data> = (Option<&'data str>, &'data str);
+
+/// The symbols of one build by name.
+struct Names<'data> {
+    by_key: HashMap<Key<'data>, Vec1>,
+    only_file: bool,
+}
+
+/// The first of some items, and whether there are more.
+#[derive(Clone, Copy)]
+struct Vec1 {
+    first: ItemId,
+    more: bool,
+}
+
+impl<'data> Names<'data> {
+    fn new(build: &Build<'data>) -> Names<'data> {
+        let mut names = Names {
+            by_key: HashMap::with_capacity(build.object.symbols.len()),
+            only_file: build.object.only_file.is_some(),
+        };
+        for (symbol, item) in starts(build) {
+            names
+                .by_key
+                .entry(names.key(symbol))
+                .and_modify(|entry| entry.more |= entry.first != item)
+                .or_insert(Vec1 {
+                    first: item,
+                    more: false,
+                });
+        }
+        names
+    }
+
+    /// Where an object comes from one file, its name does not matter: it is another one in
+    /// another directory.
+    fn key(&self, symbol: &Symbol<'data>) -> Key<'data> {
+        let file = if self.only_file {
+            Some("")
+        } else {
+            symbol.file.or(Some(""))
+        };
+        (file.filter(|_| symbol.is_local()), symbol.name)
+    }
+
+    fn get(&self, key: Key<'_>) -> Option<ItemId> {
+        let entry = self.by_key.get(&key)?;
+        (!entry.more).then_some(entry.first)
+    }
+}
+
+/// Named symbols at the start of an item that has identity.
+fn starts<'b, 'data>(build: &'b Build<'data>) -> impl Iterator<Item = (&'b Symbol<'data>, ItemId)> {
+    (0..)
+        .map(SymbolId)
+        .zip(&build.object.symbols)
+        .filter_map(|(id, symbol)| {
+            let item = build.items.of_symbol(id)?;
+            let place = build.items.item(item);
+            let starts = symbol.place == SymbolPlace::Section(place.section)
+                && symbol.value == place.offset
+                && !symbol.name.is_empty()
+                && place.symbol.is_some();
+            starts.then_some((symbol, item))
+        })
+}
+
+/// Whether two items can be the same thing at all.
+fn compatible(original: &Build<'_>, o: ItemId, patched: &Build<'_>, p: ItemId) -> bool {
+    let is_code = |kind| matches!(kind, ItemKind::Function | ItemKind::Label);
+    is_code(original.items.item(o).kind) == is_code(patched.items.item(p).kind)
+}
+
+/// What the base had for its boot alone is gone: its twin, if that one stays, is new.
+fn part_from_boot(original: &Build<'_>, patched: &Build<'_>, correlation: &mut Correlation) {
+    for p in patched.items.ids() {
+        let Some(o) = correlation.original(p) else {
+            continue;
+        };
+        if original.items.class(o) == SectionClass::Init
+            && patched.items.class(p) != SectionClass::Init
+        {
+            correlation.to_original[p.index()] = None;
+            correlation.to_patched[o.index()] = None;
+        }
+    }
+}
+
+/// Whether the compiler made the name up, so that it proves nothing.
+fn is_made_up(build: &Build<'_>, item: ItemId, symbol: &Symbol<'_>) -> bool {
+    if !symbol.is_local() && !names::is_clone(symbol.name) {
+        return names::cold_parent(symbol.name).is_some();
+    }
+    match build.items.item(item).kind {
+        ItemKind::Function => {
+            names::is_clone(symbol.name) || names::cold_parent(symbol.name).is_some()
+        }
+        ItemKind::Datum => symbol.name.contains('.'),
+        _ => false,
+    }
+}
+
+/// Pairs the items of two builds.
+#[must_use]
+pub fn correlate(original: &Build<'_>, patched: &Build<'_>) -> Correlation {
+    let named = |build| {
+        let names = Names::new(build);
+        let parents = parents(build, &names);
+        (names, parents)
+    };
+    let ((original_names, original_parent), (patched_names, patched_parent)) =
+        rayon::join(|| named(original), || named(patched));
+    let mut correlation = Correlation {
+        to_patched: vec![None; original.items.all.len()],
+        to_original: vec![None; patched.items.all.len()],
+        ambiguous: Vec::new(),
+        by_order: Vec::new(),
+        original_parent,
+        patched_parent,
+    };
+    let mut left = Vec::new();
+    for (symbol, item) in starts(patched) {
+        if is_made_up(patched, item, symbol) || correlation.to_original[item.index()].is_some() {
+            continue;
+        }
+        let key = patched_names.key(symbol);
+        let unique = patched_names.get(key).is_some();
+        match original_names.get(key).filter(|_| unique) {
+            Some(twin) if compatible(original, twin, patched, item) => {
+                correlation.pair(twin, item);
+            }
+            _ => left.push((symbol, item)),
+        }
+    }
+    pair_across_binding(original, patched, &left, &mut correlation);
+    groups::pair_duplicates(original, patched, &mut correlation);
+    groups::pair_clones(original, patched, &mut correlation);
+    groups::pair_cold_parts(original, patched, &mut correlation);
+    groups::pair_gaps(original, patched, &mut correlation);
+    static_locals::pair(original, patched, &mut correlation);
+    part_from_boot(original, patched, &mut correlation);
+    correlation
+}
+
+/// A function or variable that became static, or ceased to be, is still the same.
+fn pair_across_binding(
+    original: &Build<'_>,
+    patched: &Build<'_>,
+    left: &[(&Symbol<'_>, ItemId)],
+    correlation: &mut Correlation,
+) {
+    if left.is_empty() {
+        return;
+    }
+    let mut by_name: HashMap<&str, Vec1> = HashMap::new();
+    for (symbol, item) in starts(original) {
+        if correlation.to_patched[item.index()].is_none() && !is_made_up(original, item, symbol) {
+            by_name
+                .entry(symbol.name)
+                .and_modify(|entry| entry.more |= entry.first != item)
+                .or_insert(Vec1 {
+                    first: item,
+                    more: false,
+                });
+        }
+    }
+    for (symbol, item) in left {
+        if let Some(entry) = by_name.get(symbol.name)
+            && !entry.more
+            && compatible(original, entry.first, patched, *item)
+            && patched
+                .symbol(*item)
+                .zip(original.symbol(entry.first))
+                .is_some_and(|(new, old)| new.is_local() != old.is_local())
+        {
+            correlation.pair(entry.first, *item);
+        }
+    }
+}
+
+fn parents(build: &Build<'_>, by_name: &Names<'_>) -> Vec<Option<ItemId>> {
+    let mut parents = vec![None; build.items.all.len()];
+    for (symbol, item) in starts(build) {
+        if build.items.item(item).kind != ItemKind::Function {
+            continue;
+        }
+        let Some(parent) = names::cold_parent(symbol.name) else {
+            continue;
+        };
+        let local = by_name.key(symbol).0.unwrap_or("");
+        let found = by_name
+            .get((Some(local), parent))
+            .or_else(|| by_name.get((Some(""), parent)))
+            .or_else(|| by_name.get((None, parent)));
+        parents[item.index()] = found.filter(|found| *found != item);
+    }
+    parents
+}

@@ -1,0 +1,474 @@
+//! What an object was compiled by, as far as the object itself says: `.comment`, `DW_AT_producer`,
+//! recorded command lines, `.note.gnu.property`.
+//!
+//! Two builds by different compilers or with different flags differ in functions that nobody
+//! changed: the payload grows by code that was never reviewed, and a comparison with the original
+//! proves less. So a difference in what generates code is refused unless it was meant.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::debug_info::types::Types;
+use crate::read::object::ElfObject;
+use crate::report::object_diff::{Accepted, ObjectDiff, Refusal, RefusalCode};
+
+/// `WHAT` of the acknowledgement that the two builds may be by different toolchains.
+pub const TOOLCHAIN: &str = "toolchain";
+
+/// Section of recorded command lines (`-frecord-gcc-switches`, `-frecord-command-line`).
+const COMMAND_LINE: &str = ".GCC.command.line";
+const COMMENT: &str = ".comment";
+const PROPERTY: &str = ".note.gnu.property";
+
+/// What one object or image was made by.
+#[derive(
+    Clone,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize
+)]
+pub struct Toolchain {
+    /// Compilers and assemblers with their versions, as they call themselves in `.comment`.
+    pub compilers: BTreeSet<String>,
+    /// The same with the language, as debug information calls them.
+    pub producers: BTreeSet<String>,
+    /// Flags that decide about the code, where they were recorded.
+    pub flags: BTreeSet<String>,
+    /// Protections that all of the code keeps (`ibt`, `shstk`).
+    pub protections: BTreeSet<String>,
+}
+
+/// Both toolchains of a pair of objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Toolchains {
+    /// Of the original.
+    pub original: Toolchain,
+    /// Of the patched object.
+    pub patched: Toolchain,
+    /// What differs between them.
+    pub differences: Vec<Difference>,
+}
+
+/// One thing in which two toolchains differ.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Difference {
+    /// What it is.
+    pub kind: DifferenceKind,
+    /// What the first has; empty for nothing.
+    pub old: String,
+    /// What the second has; empty for nothing.
+    pub new: String,
+}
+
+/// In what toolchains differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DifferenceKind {
+    /// The compiler or its version.
+    Compiler,
+    /// A flag.
+    Flag,
+    /// A protection.
+    Protection,
+}
+
+impl Toolchain {
+    /// Reads it from an object; `types` where its debug information was read already.
+    #[must_use]
+    pub fn of(object: &ElfObject<'_>, types: Option<&Types<'_>>) -> Toolchain {
+        let mut toolchain = Toolchain::default();
+        for (_, section) in object.sections() {
+            match section.name {
+                COMMENT => toolchain.add_comment(section.data),
+                COMMAND_LINE => {
+                    for line in texts(section.data) {
+                        toolchain.add_flags(line);
+                    }
+                }
+                PROPERTY => toolchain.add_properties(section.data),
+                _ => {}
+            }
+        }
+        for producer in types.map_or(&[][..], |types| &types.producers) {
+            toolchain.add_producer(producer);
+        }
+        toolchain
+    }
+
+    /// Adds what a `.comment` section says.
+    pub fn add_comment(&mut self, section: &[u8]) {
+        self.compilers.extend(texts(section).map(str::to_owned));
+    }
+
+    /// Adds what a unit's `DW_AT_producer` says: the compiler, and with gcc its flags.
+    pub fn add_producer(&mut self, producer: &str) {
+        let name = producer.split(" -").next().unwrap_or(producer).trim();
+        if !name.is_empty() {
+            self.producers.insert(name.to_owned());
+        }
+        self.add_flags(producer);
+    }
+
+    fn add_flags(&mut self, line: &str) {
+        let flags = line.split_whitespace().filter(|flag| makes_code(flag));
+        self.flags.extend(flags.map(str::to_owned));
+    }
+
+    /// Adds what a `.note.gnu.property` section says.
+    pub fn add_properties(&mut self, note: &[u8]) {
+        /// `GNU_PROPERTY_X86_FEATURE_1_AND` of the x86-64 psABI, and its bits.
+        const FEATURES: u32 = 0xc000_0002;
+        const BITS: [(u32, &str); 2] = [(1, "ibt"), (2, "shstk")];
+        // n_namesz, n_descsz, n_type, "GNU\0"; then pr_type, pr_datasz, data, padded to 8 bytes.
+        const NOTE_HEADER_BYTES: usize = 16;
+        let mut rest = note.get(NOTE_HEADER_BYTES..).unwrap_or_default();
+        while let Some((kind, after)) = rest.split_first_chunk::<4>()
+            && let Some((size, data)) = after.split_first_chunk::<4>()
+        {
+            let size = usize::try_from(u32::from_le_bytes(*size)).unwrap_or(usize::MAX);
+            if u32::from_le_bytes(*kind) == FEATURES
+                && let Some((features, _)) = data.split_first_chunk::<4>()
+            {
+                let features = u32::from_le_bytes(*features);
+                let kept = BITS.iter().filter(|(bit, _)| features & bit != 0);
+                self.protections
+                    .extend(kept.map(|(_, name)| (*name).to_owned()));
+            }
+            let Some(padded) = size.checked_next_multiple_of(8) else {
+                return;
+            };
+            rest = data.get(padded..).unwrap_or_default();
+        }
+    }
+
+    /// Whether nothing is known.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.compilers.is_empty() && self.producers.is_empty() && self.flags.is_empty()
+    }
+
+    /// In what `new` differs; what only one of the two knows is no difference.
+    #[must_use]
+    pub fn differences(&self, new: &Toolchain) -> Vec<Difference> {
+        let mut all = Vec::new();
+        // The comment names the package as well; where one of the two has none, debug
+        // information has to do. It also tells the language.
+        for (ours, theirs) in [
+            (&self.compilers, &new.compilers),
+            (&self.producers, &new.producers),
+        ] {
+            if all.is_empty() && !ours.is_empty() && !theirs.is_empty() && ours != theirs {
+                all.push(Difference {
+                    kind: DifferenceKind::Compiler,
+                    old: joined(ours.difference(theirs)),
+                    new: joined(theirs.difference(ours)),
+                });
+            }
+        }
+        if !self.flags.is_empty() && !new.flags.is_empty() {
+            all.extend(one_by_one(&self.flags, &new.flags, DifferenceKind::Flag));
+        }
+        // Assembly says nothing of protections; nor do objects without any debug information
+        // say why they have none. Only code by a known compiler can have lost one.
+        if !self.is_unknown() && !new.is_unknown() {
+            all.extend(one_by_one(
+                &self.protections,
+                &new.protections,
+                DifferenceKind::Protection,
+            ));
+        }
+        all
+    }
+
+    /// Compilers and flags that the whole of `image`, of which this should be a part, does not
+    /// have. What the image does not tell is not missed.
+    #[must_use]
+    pub fn missing_in(&self, image: &Toolchain) -> Vec<String> {
+        let pairs = [
+            (&self.compilers, &image.compilers),
+            (&self.producers, &image.producers),
+            (&self.flags, &image.flags),
+        ];
+        let known = pairs.iter().filter(|(_, all)| !all.is_empty());
+        known
+            .flat_map(|(ours, all)| ours.difference(all))
+            .cloned()
+            .collect()
+    }
+
+    /// Adds everything of `other`.
+    pub fn merge(&mut self, other: &Toolchain) {
+        self.compilers.extend(other.compilers.iter().cloned());
+        self.producers.extend(other.producers.iter().cloned());
+        self.flags.extend(other.flags.iter().cloned());
+        self.protections.extend(other.protections.iter().cloned());
+    }
+
+    /// The compiler and the flags in one line.
+    #[must_use]
+    pub fn said(&self) -> String {
+        let names = if self.compilers.is_empty() {
+            &self.producers
+        } else {
+            &self.compilers
+        };
+        let mut text = joined(names.iter());
+        if text.is_empty() {
+            text.push_str("an unknown compiler");
+        }
+        if !self.flags.is_empty() {
+            text.push(' ');
+            text.push_str(&self.flags.iter().cloned().collect::<Vec<_>>().join(" "));
+        }
+        text
+    }
+}
+
+/// Entries that one of two sets has; options of one name with other values face each other.
+fn one_by_one(
+    old: &BTreeSet<String>,
+    new: &BTreeSet<String>,
+    kind: DifferenceKind,
+) -> Vec<Difference> {
+    let mut pairs: BTreeMap<&str, Difference> = BTreeMap::new();
+    let empty = || Difference {
+        kind,
+        old: String::new(),
+        new: String::new(),
+    };
+    for flag in old.difference(new) {
+        pairs
+            .entry(option(flag))
+            .or_insert_with(empty)
+            .old
+            .push_str(flag);
+    }
+    for flag in new.difference(old) {
+        pairs
+            .entry(option(flag))
+            .or_insert_with(empty)
+            .new
+            .push_str(flag);
+    }
+    pairs.into_values().collect()
+}
+
+/// The option of a flag without its value: `-O` for `-O2`, `-mcmodel` for `-mcmodel=kernel`.
+fn option(flag: &str) -> &str {
+    if flag.starts_with("-O") {
+        return "-O";
+    }
+    flag.split_once('=').map_or(flag, |(option, _)| option)
+}
+
+/// Whether a flag decides about the code: not where files lie, not what is said or recorded.
+fn makes_code(flag: &str) -> bool {
+    const MADE_BY: [&str; 6] = ["-O", "-m", "-f", "-std=", "-pg", "--param"];
+    const NOT_CODE: [&str; 9] = [
+        "-fdebug",
+        "-ffile-",
+        "-fmacro-",
+        "-fdiagnostics",
+        "-frandom-seed",
+        "-frecord",
+        "-fmessage-length",
+        "-fpreprocessed",
+        "-fcolor",
+    ];
+    MADE_BY.iter().any(|start| flag.starts_with(start))
+        && !NOT_CODE.iter().any(|start| flag.starts_with(start))
+}
+
+fn texts(section: &[u8]) -> impl Iterator<Item = &str> {
+    section
+        .split(|byte| *byte == 0)
+        .filter_map(|text| str::from_utf8(text).ok())
+        .filter(|text| !text.is_empty())
+}
+
+fn joined<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    names.map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+impl Toolchains {
+    /// Compares those of two objects.
+    #[must_use]
+    pub fn new(original: Toolchain, patched: Toolchain) -> Toolchains {
+        Toolchains {
+            differences: original.differences(&patched),
+            original,
+            patched,
+        }
+    }
+
+    /// Of everything that travels.
+    #[must_use]
+    pub fn of_all(diffs: &[ObjectDiff<'_>]) -> Toolchains {
+        let mut all = Toolchains::default();
+        for both in diffs.iter().filter_map(|diff| diff.toolchains.as_ref()) {
+            all.original.merge(&both.original);
+            all.patched.merge(&both.patched);
+            all.differences.extend(both.differences.iter().cloned());
+        }
+        all.differences.sort();
+        all.differences.dedup();
+        all
+    }
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let what = match self.kind {
+            DifferenceKind::Compiler => "compiler",
+            DifferenceKind::Flag => "flag",
+            DifferenceKind::Protection => "protection",
+        };
+        let or_none = |text: &str| {
+            if text.is_empty() {
+                "none".to_owned()
+            } else {
+                text.to_owned()
+            }
+        };
+        write!(
+            out,
+            "{what} {}, was {}",
+            or_none(&self.new),
+            or_none(&self.old)
+        )
+    }
+}
+
+/// Says some differences in one line.
+#[must_use]
+pub fn say_differences(differences: &[Difference]) -> String {
+    let all: Vec<String> = differences.iter().map(ToString::to_string).collect();
+    all.join("; ")
+}
+
+/// Refuses objects whose two builds are by different toolchains, or notes that it was
+/// acknowledged: once for each difference, however many objects have it. What was decided before
+/// is forgotten.
+pub fn judge(diffs: &mut [ObjectDiff<'_>]) {
+    let code = RefusalCode::ToolchainDiffers;
+    let mut groups: BTreeMap<Vec<Difference>, Vec<usize>> = BTreeMap::new();
+    for (index, diff) in diffs.iter_mut().enumerate() {
+        diff.refusals.retain(|refusal| refusal.code != code);
+        diff.accepted.retain(|accepted| accepted.code != code);
+        if let Some(extract) = &mut diff.extract {
+            extract.accepted.retain(|what| !is_toolchain(what));
+        }
+        // A lost protection is not for the author to accept; crate::rules::protection refuses it.
+        let differences = diff.toolchains.iter().flat_map(|both| &both.differences);
+        let differences: Vec<Difference> = differences
+            .filter(|difference| difference.kind != DifferenceKind::Protection)
+            .cloned()
+            .collect();
+        if !differences.is_empty() {
+            groups.entry(differences).or_default().push(index);
+        }
+    }
+    for (differences, indices) in groups {
+        let acknowledged = indices.iter().find_map(|index| {
+            let all = &diffs[*index].acknowledged;
+            all.iter().find(|what| is_toolchain(what)).cloned()
+        });
+        let others = match indices.len() - 1 {
+            0 => String::new(),
+            1 => " and 1 more object".to_owned(),
+            more => format!(" and {more} more objects"),
+        };
+        let diff = &mut diffs[indices[0]];
+        let message = format!(
+            "{}{others}: the two builds are by different toolchains: {}; build the patched tree \
+             with the compiler and flags of the original, or accept it with --accept toolchain \
+             when the difference is the fix",
+            diff.object,
+            say_differences(&differences)
+        );
+        match acknowledged {
+            Some(what) => {
+                if let Some(extract) = &mut diff.extract {
+                    extract.accepted.push(what.clone());
+                }
+                diff.accepted.push(Accepted {
+                    object: diff.object.clone(),
+                    what,
+                    symbol: None,
+                    code,
+                    message,
+                });
+            }
+            None => diff.refusals.push(Refusal {
+                code,
+                object: diff.object.clone(),
+                section: None,
+                symbol: None,
+                offset: None,
+                message,
+            }),
+        }
+    }
+}
+
+/// `toolchain`, or `toolchain:REASON` as a macro has to write it.
+fn is_toolchain(what: &str) -> bool {
+    what.strip_prefix(TOOLCHAIN)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Difference, DifferenceKind, Toolchain};
+
+    fn by(producer: &str) -> Toolchain {
+        let mut toolchain = Toolchain::default();
+        toolchain.add_producer(producer);
+        toolchain
+    }
+
+    #[test]
+    fn a_differing_flag_is_named_with_both_values() {
+        let old = by("GNU C17 12.2.0 -mcmodel=kernel -g -O2 -fno-pic");
+        let new = by("GNU C17 12.2.0 -mcmodel=kernel -g3 -O3");
+        let flag = |old: &str, new: &str| Difference {
+            kind: DifferenceKind::Flag,
+            old: old.to_owned(),
+            new: new.to_owned(),
+        };
+        assert_eq!(
+            old.differences(&new),
+            [flag("-O2", "-O3"), flag("-fno-pic", "")]
+        );
+    }
+
+    #[test]
+    fn another_version_is_another_compiler() {
+        let differences = by("GNU C17 12.2.0 -O2").differences(&by("GNU C17 13.1.0 -O2"));
+        assert_eq!(differences.len(), 1);
+        assert_eq!(differences[0].kind, DifferenceKind::Compiler);
+    }
+
+    #[test]
+    fn paths_debug_levels_and_seeds_make_no_code() {
+        let old = by("GNU C17 12.2.0 -O2 -g -ffile-prefix-map=/a=. -frandom-seed=1");
+        let new = by("GNU C17 12.2.0 -ggdb -ffile-prefix-map=/b=. -frandom-seed=2 -O2");
+        assert_eq!(old.differences(&new), []);
+    }
+
+    #[test]
+    fn what_one_side_does_not_know_is_no_difference() {
+        assert_eq!(
+            Toolchain::default().differences(&by("GNU C17 12.2.0 -O2")),
+            []
+        );
+        let clang = by("Debian clang version 14.0.6");
+        assert_eq!(clang.differences(&clang), []);
+    }
+}

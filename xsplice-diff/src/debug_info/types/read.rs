@@ -1,0 +1,308 @@
+//! Reads the entries of an object's debug information.
+//!
+//! Places count through `.debug_info` first and, from [`TYPES_START`] on, through `.debug_types`
+//! (type units of DWARF 4). What cannot be read ends its unit, not the object: half a unit is
+//! never compared, for its types are left out.
+
+use gimli::{
+    Dwarf, DwarfSections, EndianSlice, LittleEndian, UnitRef, UnitSectionOffset, UnitType,
+};
+
+use super::{Entry, EntryId, Function, Reference, SHARED_UNIT, Types};
+use crate::debug_info::debug_sections::DebugSections;
+use crate::read::object::ElfObject;
+
+type Slice<'d> = EndianSlice<'d, LittleEndian>;
+
+/// Where places in `.debug_types` begin.
+const TYPES_START: u64 = 1 << 62;
+
+/// The debug sections that types are read from, unpacked and relocated.
+#[derive(Debug)]
+pub struct TypeSections(DwarfSections<Vec<u8>>);
+
+impl TypeSections {
+    /// Unpacks them; `None` when the object has no debug information, or none that can be read.
+    #[must_use]
+    pub fn new(object: &ElfObject<'_>) -> Option<TypeSections> {
+        let sections = DebugSections::new(object);
+        if !sections.has(".debug_info") {
+            return None;
+        }
+        let load = |id: gimli::SectionId| {
+            let wanted = matches!(
+                id,
+                gimli::SectionId::DebugAbbrev
+                    | gimli::SectionId::DebugAddr
+                    | gimli::SectionId::DebugInfo
+                    | gimli::SectionId::DebugLine
+                    | gimli::SectionId::DebugLineStr
+                    | gimli::SectionId::DebugRanges
+                    | gimli::SectionId::DebugRngLists
+                    | gimli::SectionId::DebugStr
+                    | gimli::SectionId::DebugStrOffsets
+                    | gimli::SectionId::DebugTypes
+            );
+            let has = wanted && sections.has(id.name());
+            // One that is there and cannot be unpacked leaves nothing to rely on.
+            if has {
+                sections.contents(id.name()).ok_or(())
+            } else {
+                Ok(Vec::new())
+            }
+        };
+        DwarfSections::load(load).ok().map(TypeSections)
+    }
+
+    /// Reads all entries; `None` when there are none.
+    #[must_use]
+    pub fn read(&self) -> Option<Types<'_>> {
+        let dwarf = self
+            .0
+            .borrow(|section| EndianSlice::new(section, LittleEndian));
+        let mut types = Types::default();
+        let mut units = dwarf.units();
+        while let Ok(Some(header)) = units.next() {
+            read_unit(&dwarf, header, &mut types);
+        }
+        let mut units = dwarf.type_units();
+        while let Ok(Some(header)) = units.next() {
+            read_unit(&dwarf, header, &mut types);
+        }
+        if types.is_empty() {
+            return None;
+        }
+        types.functions.sort_by_key(|function| function.address);
+        types.name_types();
+        Some(types)
+    }
+}
+
+fn place(offset: UnitSectionOffset, section: gimli::SectionId) -> u64 {
+    let offset = offset.0 as u64;
+    match section {
+        gimli::SectionId::DebugTypes => offset.saturating_add(TYPES_START),
+        _ => offset,
+    }
+}
+
+/// Reads one unit; leaves `types` as it was when the unit is damaged.
+fn read_unit<'d>(
+    dwarf: &Dwarf<Slice<'d>>,
+    header: gimli::UnitHeader<Slice<'d>>,
+    types: &mut Types<'d>,
+) {
+    let (entries, functions) = (types.entries.len(), types.functions.len());
+    if read_entries(dwarf, header, types).is_err() {
+        types.entries.truncate(entries);
+        types.functions.truncate(functions);
+        let kept = |id: &EntryId| id.index() < entries;
+        types.variables.retain(|_, id| kept(id));
+    }
+}
+
+fn read_entries<'d>(
+    dwarf: &Dwarf<Slice<'d>>,
+    header: gimli::UnitHeader<Slice<'d>>,
+    types: &mut Types<'d>,
+) -> gimli::Result<()> {
+    let section = header.section();
+    let unit = dwarf.unit(header)?;
+    let unit = unit.unit_ref(dwarf);
+    let is_type_unit = matches!(unit.header.type_(), UnitType::Type { .. });
+    let number = if is_type_unit {
+        SHARED_UNIT
+    } else {
+        u32::try_from(types.producers.len()).map_err(|_| gimli::Error::TooManyIterations)?
+    };
+    if let UnitType::Type {
+        type_signature,
+        type_offset,
+    } = unit.header.type_()
+    {
+        let at = place(type_offset.to_unit_section_offset(&unit.header), section);
+        types.signatures.insert(type_signature.0, at);
+    }
+    let mut cursor = unit.entries();
+    let mut open: Vec<(isize, EntryId)> = Vec::new();
+    let mut producer = "";
+    while let Some(read) = cursor.next_dfs()? {
+        let depth = read.depth();
+        let id = EntryId(
+            u32::try_from(types.entries.len()).map_err(|_| gimli::Error::TooManyIterations)?,
+        );
+        while open.last().is_some_and(|(above, _)| *above >= depth) {
+            close(types, open.pop(), id);
+        }
+        let (mut entry, addresses) = attributes(&unit, read, section)?;
+        entry.parent = open.last().map(|(_, parent)| *parent);
+        entry.end = EntryId(id.0 + 1);
+        entry.unit = number;
+        if entry.parent.is_none() {
+            producer = read
+                .attr_value(gimli::DW_AT_producer)
+                .and_then(|value| unit.attr_string(value).ok())
+                .map_or("", |name| str::from_utf8(name.slice()).unwrap_or(""));
+        }
+        match entry.tag {
+            gimli::DW_TAG_subprogram => types.functions.extend(
+                addresses
+                    .into_iter()
+                    .map(|address| Function { address, entry: id }),
+            ),
+            gimli::DW_TAG_variable if open.len() == 1 && !entry.name.is_empty() => {
+                // The definition, where there is one, comes behind the declaration.
+                types.variables.insert((number, entry.name), id);
+            }
+            _ => {}
+        }
+        types.entries.push(entry);
+        open.push((depth, id));
+    }
+    let end =
+        EntryId(u32::try_from(types.entries.len()).map_err(|_| gimli::Error::TooManyIterations)?);
+    while let Some(last) = open.pop() {
+        close(types, Some(last), end);
+    }
+    if !is_type_unit {
+        types.producers.push(producer);
+    }
+    Ok(())
+}
+
+fn close(types: &mut Types<'_>, entry: Option<(isize, EntryId)>, end: EntryId) {
+    if let Some((_, id)) = entry
+        && let Some(entry) = types.entries.get_mut(id.index())
+    {
+        entry.end = end;
+    }
+}
+
+/// Reads what matters of an entry, and the addresses where it has code.
+fn attributes<'d>(
+    unit: &UnitRef<'_, Slice<'d>>,
+    read: &gimli::DebuggingInformationEntry<Slice<'d>>,
+    section: gimli::SectionId,
+) -> gimli::Result<(Entry<'d>, Vec<u64>)> {
+    let mut entry = Entry {
+        place: place(read.offset().to_unit_section_offset(&unit.header), section),
+        tag: read.tag(),
+        name: "",
+        parent: None,
+        end: EntryId(0),
+        unit: 0,
+        reference: Reference::None,
+        origin: Reference::None,
+        size_bytes: None,
+        size_bits: None,
+        offset_bits: 0,
+        value: None,
+        count: None,
+        encoding: None,
+        is_declaration: false,
+    };
+    let mut addresses = Vec::new();
+    // Bits from the top of a storage unit, as DWARF before version 4 counts bit-fields.
+    let mut from_the_top = None;
+    for attribute in read.attrs() {
+        let value = attribute.value();
+        match attribute.name() {
+            gimli::DW_AT_name => {
+                entry.name = str::from_utf8(unit.attr_string(value)?.slice()).unwrap_or("");
+            }
+            gimli::DW_AT_type => entry.reference = reference(unit, &value, section),
+            gimli::DW_AT_abstract_origin | gimli::DW_AT_specification => {
+                entry.origin = reference(unit, &value, section);
+            }
+            gimli::DW_AT_signature => {
+                // It stands for the type in that unit, whether it calls itself a declaration or
+                // not.
+                entry.origin = reference(unit, &value, section);
+                entry.is_declaration = true;
+            }
+            gimli::DW_AT_byte_size => entry.size_bytes = attribute.udata_value(),
+            gimli::DW_AT_bit_size => entry.size_bits = attribute.udata_value(),
+            gimli::DW_AT_data_member_location => {
+                let bytes = attribute
+                    .udata_value()
+                    .or_else(|| plus_constant(unit, &value));
+                entry.offset_bits = entry
+                    .offset_bits
+                    .saturating_add(bytes.unwrap_or(0).saturating_mul(8));
+            }
+            gimli::DW_AT_data_bit_offset => {
+                entry.offset_bits = attribute.udata_value().unwrap_or(0);
+            }
+            gimli::DW_AT_bit_offset => from_the_top = attribute.udata_value(),
+            gimli::DW_AT_const_value => {
+                entry.value = attribute
+                    .udata_value()
+                    .map(i128::from)
+                    .or_else(|| attribute.sdata_value().map(i128::from));
+            }
+            gimli::DW_AT_count => entry.count = attribute.udata_value(),
+            gimli::DW_AT_upper_bound => {
+                // An empty array ends at -1.
+                entry.count = attribute
+                    .udata_value()
+                    .and_then(|last| last.checked_add(1))
+                    .filter(|count| *count <= u64::from(u32::MAX));
+            }
+            gimli::DW_AT_encoding => {
+                if let gimli::AttributeValue::Encoding(encoding) = value {
+                    entry.encoding = Some(encoding);
+                }
+            }
+            gimli::DW_AT_declaration => {
+                entry.is_declaration |= value == gimli::AttributeValue::Flag(true);
+            }
+            gimli::DW_AT_low_pc => addresses.extend(unit.attr_address(value)?),
+            gimli::DW_AT_ranges if entry.tag == gimli::DW_TAG_subprogram => {
+                if let Some(mut ranges) = unit.attr_ranges(value)? {
+                    while let Some(range) = ranges.next()? {
+                        addresses.push(range.begin);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    if let (Some(from_the_top), Some(storage), Some(bits)) =
+        (from_the_top, entry.size_bytes, entry.size_bits)
+    {
+        let from_the_bottom = storage
+            .saturating_mul(8)
+            .saturating_sub(from_the_top)
+            .saturating_sub(bits);
+        entry.offset_bits = entry.offset_bits.saturating_add(from_the_bottom);
+    }
+    Ok((entry, addresses))
+}
+
+fn reference(
+    unit: &UnitRef<'_, Slice<'_>>,
+    value: &gimli::AttributeValue<Slice<'_>>,
+    section: gimli::SectionId,
+) -> Reference {
+    match value {
+        gimli::AttributeValue::UnitRef(offset) => {
+            Reference::Place(place(offset.to_unit_section_offset(&unit.header), section))
+        }
+        gimli::AttributeValue::DebugInfoRef(offset) => Reference::Place(offset.0 as u64),
+        gimli::AttributeValue::DebugTypesRef(signature) => Reference::Signature(signature.0),
+        _ => Reference::None,
+    }
+}
+
+/// The number in `DW_OP_plus_uconst NUMBER`, as DWARF 2 writes the offset of a member.
+fn plus_constant(
+    unit: &UnitRef<'_, Slice<'_>>,
+    value: &gimli::AttributeValue<Slice<'_>>,
+) -> Option<u64> {
+    let expression = value.exprloc_value()?;
+    let mut operations = expression.operations(unit.encoding());
+    match operations.next().ok()?? {
+        gimli::Operation::PlusConstant { value } => Some(value),
+        _ => None,
+    }
+}

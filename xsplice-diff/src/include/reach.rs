@@ -1,0 +1,521 @@
+//! What must travel: changed functions, and everything new or private that they refer to.
+//!
+//! A reference to something that both builds have leads back to the base; only what the base
+//! does not have, and content without identity, comes along.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use object::elf;
+
+use crate::compare::changes::Changes;
+use crate::compare::comparer::{Comparer, shown_target};
+use crate::compare::special_entries::{Entry, SpecialEntries};
+use crate::correlate::is_content;
+use crate::read::items::{ItemId, ItemKind};
+use crate::read::object::{Relocation, SymbolPlace, field_bytes};
+use crate::read::relocation::{Target, is_known, kind_name};
+use crate::read::section_class::SectionClass;
+use crate::read::side::Build;
+use crate::read::special_sections::{Travel, runs_in_place};
+use crate::report::object_diff::{Reason, RefusalCode};
+use crate::rules::boundary;
+use crate::rules::fall_through;
+use crate::rules::replaceable;
+use crate::rules::unreached_code::is_piece;
+use crate::verdict::refusals::{Place, Verdicts};
+
+/// What travels of the patched object.
+#[derive(Debug, Default)]
+pub struct Inclusion {
+    /// Items, with the reason where it is not that they changed.
+    pub items: BTreeMap<ItemId, Option<Reason>>,
+    /// Special-section entries of included functions.
+    pub entries: Vec<Entry>,
+    /// The function that content without identity belongs to, for its references back.
+    pub owners: BTreeMap<ItemId, ItemId>,
+    /// Items of special code that must stay as far apart as they are.
+    pub bound: BTreeSet<(ItemId, ItemId)>,
+}
+
+impl Inclusion {
+    /// Whether the item travels.
+    #[must_use]
+    pub fn holds(&self, item: ItemId) -> bool {
+        self.items.contains_key(&item)
+    }
+
+    /// The function for which something that travels refers to others; itself if it is none's.
+    #[must_use]
+    pub fn source(&self, comparer: &Comparer<'_, '_>, item: ItemId) -> ItemId {
+        let owner = self.owners.get(&item).copied();
+        owner.unwrap_or_else(|| comparer.correlation.patched_root(item))
+    }
+
+    /// Whether two pieces of special code travel as far apart as they are.
+    #[must_use]
+    pub fn keep_distance(&self, one: ItemId, other: ItemId) -> bool {
+        self.bound.contains(&(one, other))
+    }
+}
+
+/// Where a reference of something that travels leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// To an item that travels.
+    Travels(ItemId),
+    /// To an item of the original, in the running image.
+    Base(ItemId),
+    /// To a symbol that is defined in no section of this object.
+    Symbol,
+    /// Nowhere that has a name.
+    Unnamed,
+}
+
+/// Where the reference leads that item `source` (of the patched object) makes to `target`.
+#[must_use]
+pub fn destination(
+    comparer: &Comparer<'_, '_>,
+    changes: &Changes,
+    source: Option<ItemId>,
+    relocation_is_call: bool,
+    target: Target,
+) -> Destination {
+    let Some(item) = target.item() else {
+        return match target {
+            Target::Symbol { .. } => Destination::Symbol,
+            _ => Destination::Unnamed,
+        };
+    };
+    let patched = comparer.patched;
+    let correlation = comparer.correlation;
+    if is_content(patched, item) || changes.constants.contains(&item) {
+        return Destination::Travels(item);
+    }
+    let Some(twin) = correlation.original(item) else {
+        return Destination::Travels(item);
+    };
+    let is_function = patched.items.item(item).kind == ItemKind::Function;
+    let root = correlation.patched_root(item);
+    if is_function && changes.functions.contains_key(&root) {
+        let inside = source.is_some_and(|source| source == root);
+        // A function's own address is the base's, so that pointers keep their identity; a call
+        // of itself and a jump within it stay.
+        let address = target.meant() == 0 && item == root && !relocation_is_call;
+        if inside && !address {
+            return Destination::Travels(item);
+        }
+    }
+    if comparer.original.symbol(twin).is_some() {
+        Destination::Base(twin)
+    } else {
+        Destination::Unnamed
+    }
+}
+
+/// Finds what must travel; what stands in the way goes to `verdicts`.
+pub fn include(
+    comparer: &Comparer<'_, '_>,
+    changes: &Changes,
+    patched_entries: &SpecialEntries,
+    verdicts: &mut Verdicts,
+) -> Inclusion {
+    let mut includer = Includer {
+        comparer,
+        changes,
+        patched_entries,
+        verdicts,
+        inclusion: Inclusion::default(),
+        queue: VecDeque::new(),
+        parts: parts(&comparer.correlation.patched_parent),
+        ambiguous: comparer
+            .correlation
+            .ambiguous
+            .iter()
+            .map(|(item, candidates)| (*item, candidates.as_slice()))
+            .collect(),
+        seen_refusals: BTreeSet::new(),
+    };
+    includer.seed();
+    while let Some(item) = includer.queue.pop_front() {
+        includer.follow(item);
+    }
+    includer.bind_neighbours();
+    let inclusion = includer.inclusion;
+    fall_through::check_pieces(comparer.patched, &inclusion, verdicts);
+    replaceable::check(comparer, changes, verdicts);
+    inclusion
+}
+
+/// The out-of-line parts of each function.
+fn parts(parents: &[Option<ItemId>]) -> BTreeMap<ItemId, Vec<ItemId>> {
+    let mut parts: BTreeMap<ItemId, Vec<ItemId>> = BTreeMap::new();
+    for (part, parent) in (0..).map(ItemId).zip(parents) {
+        if let Some(parent) = parent {
+            parts.entry(*parent).or_default().push(part);
+        }
+    }
+    parts
+}
+
+struct Includer<'c, 'a, 'data> {
+    comparer: &'c Comparer<'a, 'data>,
+    changes: &'c Changes,
+    patched_entries: &'c SpecialEntries,
+    verdicts: &'c mut Verdicts,
+    inclusion: Inclusion,
+    queue: VecDeque<ItemId>,
+    /// The out-of-line parts of each function.
+    parts: BTreeMap<ItemId, Vec<ItemId>>,
+    /// Variables of which it cannot be told whether they are new, with their candidates.
+    ambiguous: BTreeMap<ItemId, &'c [ItemId]>,
+    seen_refusals: BTreeSet<(RefusalCode, ItemId)>,
+}
+
+impl Includer<'_, '_, '_> {
+    fn patched(&self) -> &Build<'_> {
+        self.comparer.patched
+    }
+
+    fn seed(&mut self) {
+        let comparer = self.comparer;
+        let patched = comparer.patched;
+        let correlation = comparer.correlation;
+        for root in self.changes.functions.keys() {
+            self.add(*root, None);
+        }
+        for item in patched.items.ids() {
+            let class = patched.items.class(item);
+            let is_hook = matches!(class, SectionClass::Hook | SectionClass::ForeignHook);
+            if is_hook && self.changes.functions.is_empty() && self.is_same_hook(item) {
+                continue;
+            }
+            match class {
+                SectionClass::Hook => {
+                    self.add(item, None);
+                    continue;
+                }
+                SectionClass::ForeignHook => {
+                    self.refuse(
+                        RefusalCode::MalformedHook,
+                        item,
+                        "the hook is for another ABI than the one asked for; compile the \
+                         patched tree for this one (xsplice.h), or give the other one's name \
+                         with --abi",
+                    );
+                    continue;
+                }
+                _ => {}
+            }
+            if let Some(parent) = correlation.patched_parent[item.index()]
+                && self
+                    .changes
+                    .functions
+                    .contains_key(&correlation.patched_root(parent))
+            {
+                self.add(item, None);
+                continue;
+            }
+            let is_new_global = correlation.original(item).is_none()
+                && !is_content(patched, item)
+                && patched
+                    .symbol(item)
+                    .is_some_and(|symbol| !symbol.is_local())
+                && matches!(
+                    class,
+                    SectionClass::Code
+                        | SectionClass::Data
+                        | SectionClass::Rodata
+                        | SectionClass::Bss
+                );
+            if is_new_global {
+                let is_function = patched.items.item(item).kind == ItemKind::Function;
+                self.add(item, Some(Reason::NewGlobal).filter(|_| is_function));
+            }
+        }
+    }
+
+    /// Whether the original has the hook too, for the same function.
+    fn is_same_hook(&self, item: ItemId) -> bool {
+        let comparer = self.comparer;
+        let (original, patched) = (comparer.original, comparer.patched);
+        let Some(twin) = comparer.correlation.original(item) else {
+            return false;
+        };
+        let old: Vec<_> = original
+            .relocations(twin)
+            .map(|(_, target)| (target.item(), target.meant()))
+            .collect();
+        let new: Vec<_> = patched
+            .relocations(item)
+            .map(|(_, target)| {
+                let function = target.item();
+                let before = function.and_then(|function| comparer.correlation.original(function));
+                (before, target.meant())
+            })
+            .collect();
+        old == new && old.iter().all(|(function, _)| function.is_some())
+    }
+
+    fn add(&mut self, item: ItemId, reason: Option<Reason>) {
+        let entry = self.inclusion.items.entry(item);
+        if let std::collections::btree_map::Entry::Vacant(vacant) = entry {
+            vacant.insert(reason);
+            self.queue.push_back(item);
+        }
+    }
+
+    fn refuse(&mut self, code: RefusalCode, item: ItemId, problem: &str) {
+        if self.seen_refusals.insert((code, item)) {
+            let place = Place::of(self.comparer.patched, item);
+            self.verdicts.refuse(code, place, problem);
+        }
+    }
+
+    /// Follows the references of an item that travels.
+    fn follow(&mut self, item: ItemId) {
+        let comparer = self.comparer;
+        let patched = comparer.patched;
+        let root = comparer.correlation.patched_root(item);
+        let source = self.inclusion.source(comparer, item);
+        let end = patched.items.item(item).end();
+        for index in patched.relocation_range(item) {
+            self.follow_reference(item, source, index, end);
+        }
+        if root != item {
+            return;
+        }
+        let entries = self.patched_entries;
+        self.follow_on(item, source);
+        for entry in entries.of(item).iter().chain(entries.about(item)) {
+            if entry.table.travel == Travel::Never {
+                continue;
+            }
+            self.inclusion.entries.push(*entry);
+            let end = entry.offset + entry.size;
+            for index in entry.relocation_range(patched) {
+                self.follow_reference(item, source, index, end);
+            }
+        }
+        // The parts of a new function come with it.
+        for part in self.parts.get(&item).cloned().unwrap_or_default() {
+            self.add(part, None);
+        }
+    }
+
+    /// Takes along what a piece of special code runs on into, unless that begins a piece of its own.
+    fn follow_on(&mut self, item: ItemId, source: ItemId) {
+        let (patched, entries) = (self.comparer.patched, self.patched_entries);
+        let Some(next) = entries.runs_into(patched, item) else {
+            return;
+        };
+        if is_piece(patched, next) && !entries.is_entered(next) {
+            self.inclusion.owners.entry(next).or_insert(source);
+            self.add(next, None);
+        }
+    }
+
+    /// Pieces of special code that run on into each other stay neighbours.
+    fn bind_neighbours(&mut self) {
+        let (patched, entries) = (self.comparer.patched, self.patched_entries);
+        let inclusion = &self.inclusion;
+        let neighbours: Vec<(ItemId, ItemId)> = inclusion
+            .items
+            .keys()
+            .filter_map(|item| Some((*item, entries.runs_into(patched, *item)?)))
+            .filter(|(_, next)| is_piece(patched, *next) && inclusion.holds(*next))
+            .collect();
+        self.inclusion.bound.extend(neighbours);
+    }
+
+    /// Follows one reference of something that ends at `end` in its section.
+    fn follow_reference(&mut self, item: ItemId, source: ItemId, index: usize, end: u64) {
+        let comparer = self.comparer;
+        let patched = comparer.patched;
+        let relocation = &patched.object.relocations[index];
+        let target = patched.targets[index];
+        let section = patched.items.item(item).section;
+        if end
+            < relocation
+                .offset
+                .saturating_add(field_bytes(relocation.kind))
+        {
+            self.refuse_at(
+                RefusalCode::UnknownRelocation,
+                item,
+                relocation,
+                "the relocated field lies across the end of what travels; rebuild the object",
+            );
+            return;
+        }
+        let is_short = !is_known(relocation.kind) && patched.is_filled(section, relocation.offset);
+        let piece = target.item().filter(|wanted| is_piece(patched, *wanted));
+        let is_copied = is_piece(patched, item) && !runs_in_place(patched.section_name(item));
+        if is_copied && patched.is_filled(section, relocation.offset) {
+            let what = format!(
+                "replacement code leads to {} without a relocation, and is copied to another \
+                 place; give what it leads to a global symbol in a section of functions",
+                shown_target(patched, target)
+            );
+            self.refuse_at(RefusalCode::UnnamedTarget, item, relocation, &what);
+            return;
+        }
+        if let Some(wanted) = piece.filter(|_| is_short && is_piece(patched, item)) {
+            self.inclusion.bound.insert((item, wanted));
+        } else if is_short {
+            let within_family = target
+                .item()
+                .is_some_and(|wanted| comparer.correlation.patched_root(wanted) == source);
+            let distance = if within_family {
+                " at the same distance"
+            } else {
+                ""
+            };
+            let remedy = if is_piece(patched, item) {
+                "give what it leads to no symbol, so that it travels too"
+            } else {
+                "build both trees with -ffunction-sections"
+            };
+            let what = format!(
+                "a short jump leads to {}, which does not travel along{distance}; {remedy}",
+                shown_target(patched, target)
+            );
+            self.refuse_at(RefusalCode::ShortJump, item, relocation, &what);
+            return;
+        }
+        if !is_known(relocation.kind) && !is_short {
+            let what = format!(
+                "{} is a relocation that no payload can carry; build without thread-local \
+                 storage, dynamic linking and large code models",
+                kind_name(relocation.kind)
+            );
+            self.refuse_at(RefusalCode::UnknownRelocation, item, relocation, &what);
+            return;
+        }
+        let is_call = crate::compare::users::is_call(patched, item, relocation);
+        match destination(comparer, self.changes, Some(source), is_call, target) {
+            Destination::Travels(wanted) => {
+                if is_content(patched, wanted) || self.changes.constants.contains(&wanted) {
+                    self.inclusion.owners.entry(wanted).or_insert(source);
+                }
+                if !self.inclusion.holds(wanted) {
+                    self.admit(wanted, item);
+                }
+                self.check_boundary(item, index);
+            }
+            Destination::Base(twin) => {
+                self.check_base(item, relocation, target, twin);
+                self.check_boundary(item, index);
+            }
+            Destination::Symbol => self.check_symbol(item, relocation),
+            Destination::Unnamed => {
+                let what = format!(
+                    "refers to {}, which has no name in the base; give it a symbol in both trees",
+                    shown_target(patched, target)
+                );
+                self.refuse_at(RefusalCode::UnnamedTarget, item, relocation, &what);
+            }
+        }
+    }
+
+    /// Takes in something that the base does not have, if it can be new at all.
+    fn admit(&mut self, wanted: ItemId, by: ItemId) {
+        let comparer = self.comparer;
+        let patched = comparer.patched;
+        if let Some(candidates) = self.ambiguous.get(&wanted) {
+            let names: Vec<String> = candidates
+                .iter()
+                .map(|candidate| comparer.original.shown(*candidate))
+                .collect();
+            let what = format!(
+                "cannot tell whether this static variable is new or one of the original's ({}), \
+                 whose value it would lose; give it a name of its own if it is new, or keep it \
+                 where it was",
+                names.join(", ")
+            );
+            let code = RefusalCode::AmbiguousStaticLocal;
+            if self.seen_refusals.insert((code, wanted)) {
+                let place = Place::of(patched, wanted);
+                self.verdicts.refuse_acceptable(code, place, &what);
+            }
+        }
+        match patched.items.class(wanted) {
+            SectionClass::Init => {
+                self.refuse(
+                    RefusalCode::ChangedInit,
+                    wanted,
+                    "something that travels refers to new code or data that is gone after the \
+                     boot; take __init from it",
+                );
+            }
+            SectionClass::Special(_) => {
+                self.refuse(
+                    RefusalCode::UnnamedTarget,
+                    wanted,
+                    "something that travels refers into a special section, whose entries move; \
+                     refer to the code instead",
+                );
+            }
+            _ => {}
+        }
+        let reason = if patched.items.class(by) == SectionClass::Hook {
+            let section = patched.section_name(by).to_owned();
+            Reason::Hook { section }
+        } else {
+            let by = patched.shown(by);
+            Reason::PulledIn { by }
+        };
+        self.add(wanted, Some(reason));
+    }
+
+    fn check_base(&mut self, item: ItemId, relocation: &Relocation, target: Target, twin: ItemId) {
+        let comparer = self.comparer;
+        let Some(wanted) = target.item() else { return };
+        let root = comparer.correlation.patched_root(wanted);
+        if self.patched().items.item(wanted).kind == ItemKind::Function
+            && target.meant() != 0
+            && self.changes.functions.contains_key(&root)
+        {
+            let what = format!(
+                "refers into the interior of {}, which is replaced; refer to its start",
+                comparer.original.shown(twin)
+            );
+            self.refuse_at(RefusalCode::InteriorReference, item, relocation, &what);
+        }
+    }
+
+    /// A reference by the symbol of a section may mean either of two neighbours.
+    fn check_boundary(&mut self, item: ItemId, index: usize) {
+        let Some(problem) = boundary::ambiguous(self.comparer, item, index) else {
+            return;
+        };
+        let relocation = self.comparer.patched.object.relocations[index];
+        self.refuse_at(RefusalCode::AmbiguousTarget, item, &relocation, &problem);
+    }
+
+    fn check_symbol(&mut self, item: ItemId, relocation: &Relocation) {
+        let symbol = self.comparer.patched.object.symbol(relocation.symbol);
+        if symbol.kind == elf::STT_TLS.0 {
+            self.refuse_at(
+                RefusalCode::ThreadLocal,
+                item,
+                relocation,
+                "refers to thread-local storage; use an ordinary variable",
+            );
+        }
+        if symbol.place == SymbolPlace::Undefined && symbol.name.is_empty() {
+            self.refuse_at(
+                RefusalCode::UnnamedTarget,
+                item,
+                relocation,
+                "refers to no symbol at all; rebuild the object",
+            );
+        }
+    }
+
+    fn refuse_at(&mut self, code: RefusalCode, item: ItemId, relocation: &Relocation, what: &str) {
+        let patched = self.comparer.patched;
+        let mut place = Place::of(patched, item);
+        place.offset = Some(relocation.offset);
+        self.verdicts.refuse(code, place, what);
+    }
+}

@@ -1,0 +1,611 @@
+//! The object model: one relocatable ELF, read once and checked, with indices that are safe to
+//! follow afterwards.
+//!
+//! Names and section data stay where they are in the file. Relocations are turned into one flat
+//! array in section order, sorted by offset, for allocated sections alone: those of debug
+//! information are read where somebody asks for them ([`ElfObject::debug_relocations`]).
+
+use std::ops::Range;
+
+use object::LittleEndian;
+use object::elf;
+use object::read::elf::{FileHeader as _, SectionHeader as _, Sym as _};
+
+use crate::read::error::{DiffError, ObjectProblem, Part, Side};
+
+/// Index of a section header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SectionId(pub u32);
+
+/// Index of a symbol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SymbolId(pub u32);
+
+/// Longest symbol or section name that is taken, in bytes. Names may overlap in their table, so
+/// that reading them is only linear when none is long.
+const NAME_BYTES_MAX: usize = 16 * 1024;
+
+type Header = elf::FileHeader64<LittleEndian>;
+type Rela = elf::Rela64<LittleEndian>;
+pub(crate) const ENDIAN: LittleEndian = LittleEndian;
+
+/// An object file.
+#[derive(Debug)]
+pub struct ElfObject<'data> {
+    /// What messages call it.
+    pub name: String,
+    /// Section headers, the null one first.
+    pub sections: Vec<Section<'data>>,
+    /// Symbols, the null one first.
+    pub symbols: Vec<Symbol<'data>>,
+    /// Relocations of allocated sections, by section and offset.
+    pub relocations: Vec<Relocation>,
+    /// Name of the source file when the object has exactly one.
+    pub only_file: Option<&'data str>,
+    debug: Vec<(SectionId, &'data [Rela])>,
+}
+
+/// A section.
+#[derive(Debug)]
+pub struct Section<'data> {
+    /// Its name.
+    pub name: &'data str,
+    /// `sh_type`.
+    pub kind: u32,
+    /// `sh_flags`.
+    pub flags: u64,
+    /// In bytes; at least 1.
+    pub alignment: u64,
+    /// `sh_entsize`.
+    pub entry_size: u64,
+    /// In bytes.
+    pub size: u64,
+    /// Its bytes; empty for `SHT_NOBITS`.
+    pub data: &'data [u8],
+    /// Range of [`ElfObject::relocations`].
+    pub relocations: Range<usize>,
+}
+
+impl Section<'_> {
+    /// Whether the section is part of the loaded image.
+    #[must_use]
+    pub fn is_allocated(&self) -> bool {
+        self.has(elf::SHF_ALLOC)
+    }
+
+    /// Whether it holds code.
+    #[must_use]
+    pub fn is_executable(&self) -> bool {
+        self.has(elf::SHF_EXECINSTR)
+    }
+
+    /// Whether it is writable.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.has(elf::SHF_WRITE)
+    }
+
+    /// Whether the linker may merge its entries with equal ones.
+    #[must_use]
+    pub fn is_mergeable(&self) -> bool {
+        self.has(elf::SHF_MERGE)
+    }
+
+    /// Whether it holds terminated strings.
+    #[must_use]
+    pub fn holds_strings(&self) -> bool {
+        self.has(elf::SHF_STRINGS)
+    }
+
+    /// Whether it is thread-local.
+    #[must_use]
+    pub fn is_thread_local(&self) -> bool {
+        self.has(elf::SHF_TLS)
+    }
+
+    /// Whether it has no bytes in the file.
+    #[must_use]
+    pub fn is_nobits(&self) -> bool {
+        self.kind == elf::SHT_NOBITS.0
+    }
+
+    fn has(&self, flag: elf::SectionFlags) -> bool {
+        self.flags & flag.0 != 0
+    }
+}
+
+/// A symbol.
+#[derive(Clone, Copy, Debug)]
+pub struct Symbol<'data> {
+    /// Its name; empty for section symbols.
+    pub name: &'data str,
+    /// Where it lives.
+    pub place: SymbolPlace,
+    /// Offset in its section in bytes, or its value.
+    pub value: u64,
+    /// In bytes.
+    pub size: u64,
+    /// `STT_*`.
+    pub kind: u8,
+    /// `STB_*`.
+    pub binding: u8,
+    /// For a local: the `STT_FILE` symbol before it.
+    pub file: Option<&'data str>,
+}
+
+impl Symbol<'_> {
+    /// Whether other objects cannot refer to it.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.binding == elf::STB_LOCAL.0
+    }
+
+    /// Whether it stands for a section.
+    #[must_use]
+    pub fn is_section(&self) -> bool {
+        self.kind == elf::STT_SECTION.0
+    }
+
+    /// Whether it names a function.
+    #[must_use]
+    pub fn is_function(&self) -> bool {
+        self.kind == elf::STT_FUNC.0 || self.kind == elf::STT_GNU_IFUNC.0
+    }
+}
+
+/// Where a symbol lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SymbolPlace {
+    /// In another object.
+    Undefined,
+    /// Nowhere: it is a number.
+    Absolute,
+    /// Wherever the linker puts it; the value is its alignment.
+    Common,
+    /// In a section.
+    Section(SectionId),
+}
+
+/// A relocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Relocation {
+    /// Offset of the field in its section, in bytes.
+    pub offset: u64,
+    /// Added to the symbol's value.
+    pub addend: i64,
+    /// Its symbol.
+    pub symbol: SymbolId,
+    /// `R_X86_64_*`.
+    pub kind: u32,
+}
+
+impl<'data> ElfObject<'data> {
+    /// Reads and checks an object. `name` is what messages call it.
+    ///
+    /// # Errors
+    ///
+    /// When it is not a well-formed x86-64 relocatable object.
+    pub fn parse(name: &str, bytes: &'data [u8]) -> Result<ElfObject<'data>, DiffError> {
+        parse(name, bytes).map_err(|problem| DiffError {
+            object: name.to_owned(),
+            problem,
+            side: Side::Patched,
+        })
+    }
+
+    /// An object without sections and symbols.
+    #[must_use]
+    pub fn empty(name: &str) -> ElfObject<'data> {
+        ElfObject {
+            name: name.to_owned(),
+            sections: Vec::new(),
+            symbols: Vec::new(),
+            relocations: Vec::new(),
+            only_file: None,
+            debug: Vec::new(),
+        }
+    }
+
+    /// The section; the id must come from this object.
+    #[must_use]
+    pub fn section(&self, id: SectionId) -> &Section<'data> {
+        &self.sections[id.0 as usize]
+    }
+
+    /// The symbol; the id must come from this object.
+    #[must_use]
+    pub fn symbol(&self, id: SymbolId) -> &Symbol<'data> {
+        &self.symbols[id.0 as usize]
+    }
+
+    /// Sections with their ids, the null one left out.
+    pub fn sections(&self) -> impl Iterator<Item = (SectionId, &Section<'data>)> {
+        (0..).map(SectionId).zip(&self.sections).skip(1)
+    }
+
+    /// Relocations of an allocated section, by offset.
+    #[must_use]
+    pub fn relocations_of(&self, id: SectionId) -> &[Relocation] {
+        &self.relocations[self.section(id).relocations.clone()]
+    }
+
+    /// Index range of the relocations of section `id` whose offsets lie in `offsets`.
+    #[must_use]
+    pub fn relocation_range(&self, id: SectionId, offsets: Range<u64>) -> Range<usize> {
+        let range = self.section(id).relocations.clone();
+        let all = &self.relocations[range.clone()];
+        let from = all.partition_point(|relocation| relocation.offset < offsets.start);
+        let to = all.partition_point(|relocation| relocation.offset < offsets.end);
+        range.start + from..range.start + to.max(from)
+    }
+
+    /// Relocations of a section that is not allocated, in file order.
+    pub fn debug_relocations(&self, id: SectionId) -> impl Iterator<Item = Relocation> {
+        self.debug
+            .iter()
+            .filter(move |(section, _)| *section == id)
+            .flat_map(|(_, entries)| entries.iter().map(relocation))
+    }
+}
+
+/// Name of the source file when there is exactly one.
+fn only_file<'data>(symbols: &[Symbol<'data>]) -> Option<&'data str> {
+    let mut files = symbols
+        .iter()
+        .filter(|symbol| symbol.kind == elf::STT_FILE.0)
+        .map(|symbol| symbol.name);
+    let first = files.next()?;
+    files.all(|other| other == first).then_some(first)
+}
+
+fn relocation(raw: &Rela) -> Relocation {
+    Relocation {
+        offset: raw.r_offset.get(ENDIAN),
+        addend: raw.r_addend.get(ENDIAN),
+        symbol: SymbolId(raw.r_sym(ENDIAN, false)),
+        kind: raw.r_type(ENDIAN, false).0,
+    }
+}
+
+pub(crate) fn malformed(part: Part) -> impl Fn(object::read::Error) -> ObjectProblem {
+    move |error| ObjectProblem::Malformed {
+        part,
+        detail: error.to_string(),
+    }
+}
+
+fn damaged(part: Part, detail: &str) -> ObjectProblem {
+    ObjectProblem::Malformed {
+        part,
+        detail: detail.to_owned(),
+    }
+}
+
+pub(crate) fn text(bytes: &[u8], part: Part) -> Result<&str, ObjectProblem> {
+    if bytes.len() > NAME_BYTES_MAX {
+        return Err(damaged(part, "a name is longer than 16 KiB"));
+    }
+    str::from_utf8(bytes).map_err(|_| damaged(part, "a name is not UTF-8"))
+}
+
+fn parse<'data>(name: &str, bytes: &'data [u8]) -> Result<ElfObject<'data>, ObjectProblem> {
+    let header = check_header(bytes)?;
+    let table = header
+        .sections(ENDIAN, bytes)
+        .map_err(malformed(Part::SectionHeaders))?;
+    let mut sections = Vec::with_capacity(table.len());
+    let mut symtab = None;
+    let mut relas: Vec<(usize, usize, &'data [Rela])> = Vec::new();
+    for (index, raw) in table.enumerate() {
+        let name = text(
+            table
+                .section_name(ENDIAN, raw)
+                .map_err(malformed(Part::SectionNames))?,
+            Part::SectionNames,
+        )?;
+        let kind = raw.sh_type(ENDIAN);
+        let data = if index.0 == 0 || kind == elf::SHT_NULL {
+            &[]
+        } else {
+            raw.data(ENDIAN, bytes)
+                .map_err(malformed(Part::SectionData))?
+        };
+        let section = Section {
+            name,
+            kind: kind.0,
+            flags: raw.sh_flags(ENDIAN).0,
+            alignment: raw.sh_addralign(ENDIAN).max(1),
+            entry_size: raw.sh_entsize(ENDIAN),
+            size: if index.0 == 0 { 0 } else { raw.sh_size(ENDIAN) },
+            data,
+            relocations: 0..0,
+        };
+        if section.is_allocated() {
+            check_allocated(&section)?;
+        }
+        if kind == elf::SHT_SYMTAB && symtab.replace(index).is_some() {
+            return Err(damaged(Part::SymbolTable, "there are two"));
+        }
+        if let Some((entries, link)) = raw
+            .rela(ENDIAN, bytes)
+            .map_err(malformed(Part::Relocations))?
+        {
+            relas.push((raw.sh_info(ENDIAN) as usize, link.0, entries));
+        }
+        sections.push(section);
+    }
+    for raw in table.iter() {
+        let kind = raw.sh_type(ENDIAN);
+        if (kind == elf::SHT_REL || kind == elf::SHT_CREL)
+            && sections
+                .get(raw.sh_info(ENDIAN) as usize)
+                .is_some_and(Section::is_allocated)
+        {
+            return Err(damaged(
+                Part::Relocations,
+                "it is of type REL or CREL, and x86-64 code uses RELA",
+            ));
+        }
+    }
+    let symbols = match symtab {
+        Some(index) => read_symbols(bytes, &table, index, &sections)?,
+        None => Vec::new(),
+    };
+    let mut object = ElfObject {
+        name: name.to_owned(),
+        sections,
+        only_file: only_file(&symbols),
+        symbols,
+        relocations: Vec::new(),
+        debug: Vec::new(),
+    };
+    read_relocations(&mut object, relas, symtab.map_or(0, |index| index.0))?;
+    Ok(object)
+}
+
+pub(crate) fn check_header(bytes: &[u8]) -> Result<&Header, ObjectProblem> {
+    let ident = bytes.get(..16).ok_or(ObjectProblem::NotElf)?;
+    if ident[..4] != elf::ELFMAG {
+        if ident.starts_with(b"BC\xc0\xde") {
+            return Err(ObjectProblem::Bitcode {
+                section: "the whole file".to_owned(),
+            });
+        }
+        return Err(ObjectProblem::NotElf);
+    }
+    if ident[4] != elf::ELFCLASS64.0 || ident[5] != elf::ELFDATA2LSB.0 {
+        return Err(ObjectProblem::WrongClass);
+    }
+    if u32::try_from(bytes.len()).is_err() {
+        return Err(damaged(Part::Header, "the file is larger than 4 GiB"));
+    }
+    let header = Header::parse(bytes).map_err(malformed(Part::Header))?;
+    let machine = header.e_machine(ENDIAN).0;
+    if machine != elf::EM_X86_64.0 {
+        return Err(ObjectProblem::WrongMachine(machine));
+    }
+    let kind = header.e_type(ENDIAN).0;
+    if kind != elf::ET_REL.0 {
+        return Err(ObjectProblem::NotRelocatable(kind));
+    }
+    Ok(header)
+}
+
+fn check_allocated(section: &Section<'_>) -> Result<(), ObjectProblem> {
+    if !section.alignment.is_power_of_two() {
+        return Err(damaged(
+            Part::SectionHeaders,
+            &format!("the alignment of {} is no power of two", section.name),
+        ));
+    }
+    if !section.is_nobits() && section.data.len() as u64 != section.size {
+        return Err(damaged(
+            Part::SectionHeaders,
+            &format!("{} has a size and no type", section.name),
+        ));
+    }
+    if section.size > i64::MAX as u64 {
+        return Err(damaged(
+            Part::SectionHeaders,
+            &format!("the size of {} is beyond all memory", section.name),
+        ));
+    }
+    if section.name.starts_with(".gnu.lto_") {
+        return Err(ObjectProblem::Bitcode {
+            section: section.name.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+type Table<'data> = object::read::elf::SectionTable<'data, Header>;
+
+fn read_symbols<'data>(
+    bytes: &'data [u8],
+    table: &Table<'data>,
+    index: object::SectionIndex,
+    sections: &[Section<'data>],
+) -> Result<Vec<Symbol<'data>>, ObjectProblem> {
+    let fail = malformed(Part::SymbolTable);
+    let raw_table = table.section(index).map_err(&fail)?;
+    let Some(raw_symbols) = raw_table
+        .symbols(ENDIAN, bytes, table, index)
+        .map_err(&fail)?
+    else {
+        return Ok(Vec::new());
+    };
+    let mut file = None;
+    let mut symbols = Vec::with_capacity(raw_symbols.len());
+    for (index, raw) in raw_symbols.enumerate() {
+        let name = text(
+            raw_symbols
+                .symbol_name(ENDIAN, raw)
+                .map_err(malformed(Part::SymbolNames))?,
+            Part::SymbolNames,
+        )?;
+        let shndx = raw.st_shndx(ENDIAN);
+        let place = if shndx == elf::SHN_ABS {
+            SymbolPlace::Absolute
+        } else if shndx == elf::SHN_COMMON {
+            SymbolPlace::Common
+        } else {
+            match raw_symbols
+                .symbol_section(ENDIAN, raw, index)
+                .map_err(&fail)?
+            {
+                Some(id) if id.0 == 0 => SymbolPlace::Undefined,
+                Some(id) => SymbolPlace::Section(SectionId(
+                    u32::try_from(id.0)
+                        .ok()
+                        .filter(|_| id.0 < sections.len())
+                        .ok_or_else(|| {
+                            damaged(Part::SymbolTable, "a symbol's section does not exist")
+                        })?,
+                )),
+                None if shndx == elf::SHN_UNDEF => SymbolPlace::Undefined,
+                None => {
+                    return Err(damaged(
+                        Part::SymbolTable,
+                        "a symbol has a reserved section index",
+                    ));
+                }
+            }
+        };
+        let mut symbol = Symbol {
+            name,
+            place,
+            value: raw.st_value(ENDIAN),
+            size: raw.st_size(ENDIAN),
+            kind: raw.st_type().0,
+            binding: raw.st_bind().0,
+            file: None,
+        };
+        if symbol.kind == elf::STT_FILE.0 {
+            file = Some(name);
+        } else if symbol.is_local() {
+            symbol.file = file.filter(|name| !name.is_empty());
+        }
+        check_symbol(&symbol, sections)?;
+        symbols.push(symbol);
+    }
+    Ok(symbols)
+}
+
+fn check_symbol(symbol: &Symbol<'_>, sections: &[Section<'_>]) -> Result<(), ObjectProblem> {
+    if symbol.name == "__gnu_lto_slim" {
+        return Err(ObjectProblem::Bitcode {
+            section: "__gnu_lto_slim".to_owned(),
+        });
+    }
+    let SymbolPlace::Section(id) = symbol.place else {
+        return Ok(());
+    };
+    let section = &sections[id.0 as usize];
+    let inside = symbol
+        .value
+        .checked_add(symbol.size)
+        .is_some_and(|end| end <= section.size);
+    if inside || !section.is_allocated() {
+        return Ok(());
+    }
+    Err(ObjectProblem::SymbolOutside {
+        section: section.name.to_owned(),
+        symbol: symbol.name.to_owned(),
+        offset: symbol.value,
+        size: section.size,
+    })
+}
+
+fn read_relocations<'data>(
+    object: &mut ElfObject<'data>,
+    mut relas: Vec<(usize, usize, &'data [Rela])>,
+    symtab: usize,
+) -> Result<(), ObjectProblem> {
+    relas.sort_by_key(|(target, _, _)| *target);
+    let symbols = object.symbols.len();
+    for group in relas.chunk_by(|a, b| a.0 == b.0) {
+        let target = group[0].0;
+        let section = object
+            .sections
+            .get_mut(target)
+            .filter(|_| target != 0)
+            .ok_or_else(|| damaged(Part::Relocations, "its target section does not exist"))?;
+        if !section.is_allocated() {
+            let id =
+                SectionId(u32::try_from(target).map_err(|_| {
+                    damaged(Part::Relocations, "its target section does not exist")
+                })?);
+            object
+                .debug
+                .extend(group.iter().map(|(_, _, entries)| (id, *entries)));
+            continue;
+        }
+        let start = object.relocations.len();
+        for (_, link, entries) in group {
+            if *link != symtab {
+                return Err(damaged(
+                    Part::Relocations,
+                    "it does not belong to the symbol table",
+                ));
+            }
+            for raw in *entries {
+                let one = relocation(raw);
+                if one.kind == elf::R_X86_64_NONE.0 {
+                    continue;
+                }
+                check_relocation(&one, section, symbols)?;
+                object.relocations.push(one);
+            }
+        }
+        let added = &mut object.relocations[start..];
+        if !added.is_sorted_by_key(|one| one.offset) {
+            added.sort_by_key(|one| one.offset);
+        }
+        section.relocations = start..object.relocations.len();
+    }
+    Ok(())
+}
+
+fn check_relocation(
+    relocation: &Relocation,
+    section: &Section<'_>,
+    symbols: usize,
+) -> Result<(), ObjectProblem> {
+    let inside = relocation
+        .offset
+        .checked_add(field_bytes(relocation.kind))
+        .is_some_and(|end| end <= section.size);
+    if !inside {
+        return Err(ObjectProblem::RelocationOutside {
+            section: section.name.to_owned(),
+            offset: relocation.offset,
+            size: section.size,
+        });
+    }
+    if relocation.symbol.0 as usize >= symbols {
+        return Err(ObjectProblem::RelocationSymbol {
+            section: section.name.to_owned(),
+            offset: relocation.offset,
+            symbol: relocation.symbol.0,
+            count: symbols,
+        });
+    }
+    Ok(())
+}
+
+/// Bytes that a relocation of this type changes; 1 for types that are not known.
+#[must_use]
+pub fn field_bytes(kind: u32) -> u64 {
+    match elf::RelocationType(kind) {
+        elf::R_X86_64_64 | elf::R_X86_64_PC64 | elf::R_X86_64_GOTOFF64 => 8,
+        elf::R_X86_64_PC32
+        | elf::R_X86_64_PLT32
+        | elf::R_X86_64_32
+        | elf::R_X86_64_32S
+        | elf::R_X86_64_GOTPCREL
+        | elf::R_X86_64_GOTPCRELX
+        | elf::R_X86_64_REX_GOTPCRELX => 4,
+        elf::R_X86_64_16 | elf::R_X86_64_PC16 => 2,
+        _ => 1,
+    }
+}

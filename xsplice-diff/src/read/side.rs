@@ -1,0 +1,208 @@
+//! One build of an object: what was read, cut into items, with every relocation resolved.
+
+use std::ops::Range;
+
+use xsplice_abi::Profile;
+
+use crate::include::described_size;
+use crate::read::error::{DiffError, Side};
+use crate::read::items::{ItemId, Items};
+use crate::read::object::{ElfObject, Relocation, SectionId, Symbol};
+use crate::read::relocation::{Target, resolve};
+use crate::read::resolved_fields::{self, ResolvedField};
+
+/// One of the two builds.
+#[derive(Debug)]
+pub struct Build<'data> {
+    /// As read.
+    pub object: ElfObject<'data>,
+    /// Its items.
+    pub items: Items,
+    /// What each relocation points at, in the order of [`ElfObject::relocations`].
+    pub targets: Vec<Target>,
+    /// Fields that the assembler filled itself, as (section, offset, length) in bytes, in order;
+    /// each has a relocation as if it had not.
+    filled: Vec<(SectionId, u64, u64)>,
+}
+
+impl<'data> Build<'data> {
+    /// Reads an object and cuts it into items.
+    ///
+    /// # Errors
+    ///
+    /// When it is not a well-formed x86-64 relocatable object.
+    pub fn new(name: &str, bytes: &'data [u8], abi: &Profile) -> Result<Build<'data>, DiffError> {
+        let object = ElfObject::parse(name, bytes)?;
+        let items = Items::new(&object, abi);
+        let targets = resolve(&object, &items);
+        let mut build = Build {
+            object,
+            items,
+            targets,
+            filled: Vec::new(),
+        };
+        let fields = resolved_fields::find(&build.object, &build.items);
+        if !fields.is_empty() {
+            build.add_relocations(&fields);
+        }
+        described_size::check(&build).map_err(|problem| DiffError {
+            object: name.to_owned(),
+            problem,
+            side: Side::Patched,
+        })?;
+        Ok(build)
+    }
+
+    /// Merges relocations that the assembler resolved into those that it left.
+    fn add_relocations(&mut self, fields: &[ResolvedField]) {
+        let count = self.object.relocations.len() + fields.len();
+        let mut relocations = Vec::with_capacity(count);
+        let mut targets = Vec::with_capacity(count);
+        let mut fields_left = fields;
+        for (id, section) in (0..).map(SectionId).zip(&mut self.object.sections) {
+            let start = relocations.len();
+            let own = fields_left.partition_point(|field| field.section <= id);
+            let (own, rest) = fields_left.split_at(own);
+            fields_left = rest;
+            let mut own = own.iter().peekable();
+            for index in section.relocations.clone() {
+                let relocation = self.object.relocations[index];
+                while let Some(field) = own.next_if(|one| one.relocation.offset < relocation.offset)
+                {
+                    relocations.push(field.relocation);
+                    targets.push(field.target);
+                }
+                relocations.push(relocation);
+                targets.push(self.targets[index]);
+            }
+            for field in own {
+                relocations.push(field.relocation);
+                targets.push(field.target);
+            }
+            section.relocations = start..relocations.len();
+        }
+        self.object.relocations = relocations;
+        self.targets = targets;
+        self.filled = fields
+            .iter()
+            .map(|field| (field.section, field.relocation.offset, field.bytes))
+            .collect();
+    }
+
+    /// Fields of an item that the assembler filled itself, as (offset in the section, length).
+    pub fn filled(&self, item: ItemId) -> impl Iterator<Item = (u64, u64)> {
+        let item = self.items.item(item);
+        let (section, end) = (item.section, item.end());
+        let from = self
+            .filled
+            .partition_point(|field| (field.0, field.1) < (section, item.offset));
+        self.filled[from..]
+            .iter()
+            .take_while(move |field| field.0 == section && field.1 < end)
+            .map(|field| (field.1, field.2))
+    }
+
+    /// Whether the assembler filled the field at an offset of a section itself.
+    #[must_use]
+    pub fn is_filled(&self, section: SectionId, offset: u64) -> bool {
+        self.filled
+            .binary_search_by_key(&(section, offset), |field| (field.0, field.1))
+            .is_ok()
+    }
+
+    /// An object with nothing in it: the original of one that only the patched tree has.
+    #[must_use]
+    pub fn empty(name: &str) -> Build<'data> {
+        let object = ElfObject::empty(name);
+        Build {
+            items: Items::new(&object, &xsplice_abi::profile::XSPLICE),
+            object,
+            targets: Vec::new(),
+            filled: Vec::new(),
+        }
+    }
+
+    /// The symbol that an item goes by.
+    #[must_use]
+    pub fn symbol(&self, item: ItemId) -> Option<&Symbol<'data>> {
+        let symbol = self.items.item(item).symbol?;
+        Some(self.object.symbol(symbol))
+    }
+
+    /// The name that an item goes by; empty for content and gaps.
+    #[must_use]
+    pub fn name(&self, item: ItemId) -> &'data str {
+        self.symbol(item).map_or("", |symbol| symbol.name)
+    }
+
+    /// Name of the item's section.
+    #[must_use]
+    pub fn section_name(&self, item: ItemId) -> &'data str {
+        self.object.section(self.items.item(item).section).name
+    }
+
+    /// The item's bytes; empty where the file has none.
+    #[must_use]
+    pub fn bytes(&self, item: ItemId) -> &'data [u8] {
+        let item = self.items.item(item);
+        let data = self.object.section(item.section).data;
+        let range = usize::try_from(item.offset)
+            .ok()
+            .zip(usize::try_from(item.end()).ok());
+        range
+            .and_then(|(from, to)| data.get(from..to))
+            .unwrap_or_default()
+    }
+
+    /// Index range of the item's relocations.
+    #[must_use]
+    pub fn relocation_range(&self, item: ItemId) -> Range<usize> {
+        let item = self.items.item(item);
+        self.object
+            .relocation_range(item.section, item.offset..item.end())
+    }
+
+    /// The item's relocations and what they point at, by offset. Offsets count from the start of
+    /// the section.
+    pub fn relocations(&self, item: ItemId) -> impl Iterator<Item = (&Relocation, Target)> {
+        let range = self.relocation_range(item);
+        self.object.relocations[range.clone()]
+            .iter()
+            .zip(self.targets[range].iter().copied())
+    }
+
+    /// Calls `each` with every reference: the item that holds it, the relocation, its target.
+    pub fn each_reference(&self, mut each: impl FnMut(ItemId, &Relocation, Target)) {
+        for (section, header) in self.object.sections() {
+            if header.relocations.is_empty() {
+                continue;
+            }
+            let mut items = self.items.of_section(section).peekable();
+            let Some(mut source) = items.peek().copied() else {
+                continue;
+            };
+            for index in header.relocations.clone() {
+                let relocation = &self.object.relocations[index];
+                while let Some(next) = items.peek()
+                    && self.items.item(*next).offset <= relocation.offset
+                {
+                    source = *next;
+                    items.next();
+                }
+                each(source, relocation, self.targets[index]);
+            }
+        }
+    }
+
+    /// What a person calls the item.
+    #[must_use]
+    pub fn shown(&self, item: ItemId) -> String {
+        let name = self.name(item);
+        if name.is_empty() {
+            let place = self.items.item(item);
+            format!("{}+{:#x}", self.section_name(item), place.offset)
+        } else {
+            name.to_owned()
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Which source files an object was compiled from, by its `STT_FILE` symbols.
+//!
+//! Asked of every object of a tree, to tell merged objects from compiled ones, so nothing else of the
+//! object is read.
+
+use std::collections::HashSet;
+
+use object::elf;
+use object::read::elf::FileHeader as _;
+
+use crate::read::error::{DiffError, ObjectProblem, Part, Side};
+use crate::read::object::{ENDIAN, check_header, malformed, text};
+
+/// Names of the source files of the object in `bytes`, in order, each once. Reads its symbols and
+/// nothing else: who asks wants to know of every object of a tree which ones belong together.
+///
+/// # Errors
+///
+/// When its header or its symbols are not those of an x86-64 relocatable object.
+pub fn source_files<'data>(name: &str, bytes: &'data [u8]) -> Result<Vec<&'data str>, DiffError> {
+    read_source_files(bytes).map_err(|problem| DiffError {
+        object: name.to_owned(),
+        problem,
+        side: Side::Patched,
+    })
+}
+
+fn read_source_files(bytes: &[u8]) -> Result<Vec<&str>, ObjectProblem> {
+    let fail = || malformed(Part::SymbolTable);
+    let table = check_header(bytes)?
+        .sections(ENDIAN, bytes)
+        .map_err(malformed(Part::SectionHeaders))?;
+    let symbols = table
+        .symbols(ENDIAN, bytes, elf::SHT_SYMTAB)
+        .map_err(fail())?;
+    let mut seen = HashSet::new();
+    let mut files = Vec::new();
+    for symbol in symbols.iter().filter(|one| one.st_type() == elf::STT_FILE) {
+        let name = symbols.symbol_name(ENDIAN, symbol);
+        let name = text(
+            name.map_err(malformed(Part::SymbolNames))?,
+            Part::SymbolNames,
+        )?;
+        if seen.insert(name) {
+            files.push(name);
+        }
+    }
+    Ok(files)
+}

@@ -1,0 +1,275 @@
+//! Cuts the code beside the functions (`.fixup` and its like) into pieces, so that each function's
+//! are its own and what several reach stands alone.
+//!
+//! No symbols stand there. Entries of tables say where some pieces begin. The rest is reached from
+//! those: by a jump, for which the assembler left no relocation, or by running on. So the code is
+//! cut into blocks at every place that something leads to, and each block learns which functions
+//! reach it: none, one, or several.
+
+use iced_x86::{FlowControl, Instruction, Mnemonic};
+
+use crate::read::items::{Extents, GapReference};
+use crate::read::object::{ElfObject, SectionId};
+use crate::read::resolved_fields::walk;
+use crate::read::section_class::SectionClass;
+use crate::read::special_sections::runs_in_place;
+
+/// Who reaches a block: functions by where they begin.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    Nobody,
+    One((SectionId, u64)),
+    Several,
+}
+
+impl Reach {
+    fn join(self, other: Reach) -> Reach {
+        match (self, other) {
+            (Reach::Nobody, reach) | (reach, Reach::Nobody) => reach,
+            (one, same) if one == same => one,
+            _ => Reach::Several,
+        }
+    }
+}
+
+/// Code from one place that something leads to, to the next.
+struct Block {
+    start: u64,
+    reach: Reach,
+    /// Whether a symbol stands for it: then it is nobody's but its own.
+    is_named: bool,
+    /// The blocks that it leads to.
+    leads_to: Vec<usize>,
+}
+
+/// Replaces the references into special code by the places where its pieces begin; other references
+/// stay. `references` are in order of section and offset, and so is the result.
+pub(crate) fn cut(
+    object: &ElfObject<'_>,
+    classes: &[SectionClass],
+    extents: &Extents,
+    references: Vec<GapReference>,
+) -> Vec<GapReference> {
+    if !classes.contains(&SectionClass::SpecialCode) {
+        return references;
+    }
+    let mut cuts = Vec::with_capacity(references.len());
+    let mut left = references.as_slice();
+    for (id, section) in object.sections() {
+        let own = left.partition_point(|one| one.section <= id);
+        let (own, behind) = left.split_at(own);
+        left = behind;
+        let is_special = classes[id.0 as usize] == SectionClass::SpecialCode
+            && section.is_executable()
+            && !section.is_nobits()
+            && !extents.cover(object, id);
+        if is_special {
+            cut_section(object, extents, id, own, &mut cuts);
+        } else {
+            cuts.extend_from_slice(own);
+        }
+    }
+    cuts
+}
+
+fn cut_section(
+    object: &ElfObject<'_>,
+    extents: &Extents,
+    id: SectionId,
+    references: &[GapReference],
+    cuts: &mut Vec<GapReference>,
+) {
+    let mut blocks = blocks(object, extents, id, references);
+    let mut open = Vec::new();
+    for reference in references {
+        let block = at(&blocks, reference.offset);
+        let (section, offset) = reference.from;
+        if section == id && extents.holding(id, offset).is_none() {
+            let from = at(&blocks, offset);
+            blocks[from].leads_to.push(block);
+        } else if reach(&mut blocks[block], Reach::One(reference.from)) {
+            open.push(block);
+        }
+    }
+    // A named block reaches others from the start.
+    open.extend((0..blocks.len()).filter(|index| blocks[*index].is_named));
+    // Who reaches a block is told on when more than before do, and that is twice at most.
+    while let Some(index) = open.pop() {
+        let told = blocks[index].reach;
+        for next in blocks[index].leads_to.clone() {
+            if reach(&mut blocks[next], told) {
+                open.push(next);
+            }
+        }
+    }
+    cuts.extend(blocks.iter().filter_map(|block| {
+        let from = match block.reach {
+            _ if block.is_named => return None,
+            Reach::Nobody => return None,
+            Reach::One(function) => function,
+            Reach::Several => (id, block.start),
+        };
+        Some(GapReference {
+            section: id,
+            offset: block.start,
+            from,
+        })
+    }));
+}
+
+/// Whether more reach the block than before.
+fn reach(block: &mut Block, by: Reach) -> bool {
+    if block.is_named {
+        return false;
+    }
+    let joined = block.reach.join(by);
+    let is_more = joined != block.reach;
+    block.reach = joined;
+    is_more
+}
+
+/// Index of the block that holds an offset.
+fn at(blocks: &[Block], offset: u64) -> usize {
+    blocks
+        .partition_point(|block| block.start <= offset)
+        .saturating_sub(1)
+}
+
+fn blocks(
+    object: &ElfObject<'_>,
+    extents: &Extents,
+    id: SectionId,
+    references: &[GapReference],
+) -> Vec<Block> {
+    let section = object.section(id);
+    let named = extents
+        .ranges(id)
+        .flat_map(|range| [range.start, range.end]);
+    let mut starts: Vec<u64> = references
+        .iter()
+        .map(|reference| reference.offset)
+        .chain(named)
+        .filter(|start| *start < section.size)
+        .chain([0])
+        .collect();
+    starts.sort_unstable();
+    starts.dedup();
+    let ends = starts.iter().skip(1).copied().chain([section.size]);
+    let is_inside = |target: u64| target < section.size;
+    let mut jumps = Vec::new();
+    let mut steps = Vec::new();
+    let is_copied = !runs_in_place(section.name);
+    for (start, end) in starts.iter().copied().zip(ends) {
+        // A replacement is copied as a whole: a jump to its end leads behind the place it is for.
+        let leads =
+            |target: u64| is_inside(target) && !(is_copied && (start..=end).contains(&target));
+        walk(object, id, start..end, leads, |instruction, field| {
+            jumps.extend(field.map(|field| (instruction.ip(), field.target)));
+            steps.push((instruction.ip(), Step::new(instruction)));
+        });
+    }
+    starts.extend(jumps.iter().map(|(_, target)| *target));
+    starts.sort_unstable();
+    starts.dedup();
+    let mut blocks: Vec<Block> = starts
+        .into_iter()
+        .map(|start| {
+            let named = extents.holding(id, start);
+            Block {
+                start,
+                reach: named
+                    .as_ref()
+                    .map_or(Reach::Nobody, |named| Reach::One((id, named.start))),
+                is_named: named.is_some(),
+                leads_to: Vec::new(),
+            }
+        })
+        .collect();
+    for (from, target) in jumps {
+        let (from, target) = (at(&blocks, from), at(&blocks, target));
+        blocks[from].leads_to.push(target);
+        if is_copied {
+            // It would be no part of a copy: it never is of the same piece.
+            reach(&mut blocks[target], Reach::Several);
+        }
+    }
+    if !is_copied {
+        let mut steps = steps.as_slice();
+        for index in 1..blocks.len() {
+            let start = blocks[index].start;
+            let (own, behind) = steps.split_at(steps.partition_point(|step| step.0 < start));
+            steps = behind;
+            let is_entered = || {
+                let entered = references.binary_search_by_key(&start, |one| one.offset);
+                entered.is_ok()
+            };
+            if ending(own.iter().map(|step| step.1)).runs_into(is_entered) {
+                blocks[index - 1].leads_to.push(index);
+            }
+        }
+    }
+    blocks
+}
+
+/// What the processor does behind some code.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It goes elsewhere.
+    Leaves,
+    /// It goes on if the function that was called returns.
+    Calls,
+    /// It goes on.
+    GoesOn,
+}
+
+impl Ending {
+    /// Whether it runs on into what stands behind. What a table leads to begins there, and a call
+    /// before it is taken for the last of something else.
+    pub(crate) fn runs_into(self, next_is_entered: impl FnOnce() -> bool) -> bool {
+        match self {
+            Ending::Leaves => false,
+            Ending::Calls => !next_is_entered(),
+            Ending::GoesOn => true,
+        }
+    }
+}
+
+/// One instruction, as far as it tells how code ends.
+#[derive(Clone, Copy)]
+pub(crate) enum Step {
+    /// Fills gaps, and does nothing.
+    Nop,
+    /// Fills gaps, and stops.
+    Trap,
+    /// Any other.
+    Does(Ending),
+}
+
+impl Step {
+    pub(crate) fn new(instruction: &Instruction) -> Step {
+        match instruction.mnemonic() {
+            Mnemonic::Nop => return Step::Nop,
+            Mnemonic::Int3 => return Step::Trap,
+            Mnemonic::Hlt => return Step::Does(Ending::Leaves),
+            _ => {}
+        }
+        Step::Does(match instruction.flow_control() {
+            FlowControl::Next | FlowControl::ConditionalBranch => Ending::GoesOn,
+            FlowControl::Call | FlowControl::IndirectCall => Ending::Calls,
+            _ => Ending::Leaves,
+        })
+    }
+}
+
+/// How code of these steps ends. Behind the last of them that does something lies padding.
+pub(crate) fn ending(steps: impl Iterator<Item = Step>) -> Ending {
+    let mut ending = None;
+    for step in steps {
+        ending = match step {
+            Step::Nop => ending.or(Some(Ending::GoesOn)),
+            Step::Trap => ending.or(Some(Ending::Leaves)),
+            Step::Does(what) => Some(what),
+        };
+    }
+    ending.unwrap_or(Ending::Leaves)
+}

@@ -1,0 +1,238 @@
+//! Recognises texts that every build writes anew: dates, times, build numbers. A function that
+//! differs in such a text alone is labelled, and an object in which nothing else differs is named
+//! with what to do about it. Nothing is left out for it: a guess may label, never hide.
+
+use crate::report::object_diff::{ObjectDiff, Reason};
+
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+const WEEKDAYS: [&str; 7] = [
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "Sunday",
+];
+/// Months and days of the week are written out or cut to this many letters.
+const SHORT_LETTERS: usize = 3;
+
+/// What a word of a text may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word<'text> {
+    /// `10:31`, `10:31:07`, `2026-01-31T10:31:07Z`
+    Clock,
+    /// `2026-01-31`
+    Date,
+    /// `Jan`, `January`
+    Month,
+    /// `Thu`, `Thursday`
+    Weekday,
+    /// The day of a month, beside its name.
+    Day,
+    /// The year, in a text that has a month.
+    Year,
+    /// `UTC`, `CEST`, `+0200`, `PM`, in a text that has a clock.
+    Zone,
+    /// `#12`: how often this tree was built.
+    BuildNumber,
+    /// Anything else.
+    Other(&'text str),
+}
+
+/// Whether two texts differ, and in nothing but dates, times and build numbers.
+#[must_use]
+pub fn is_build_stamp(old: &str, new: &str) -> bool {
+    old != new && {
+        let (old, new) = (words(old), words(new));
+        let tells_time = |word: &Word<'_>| {
+            matches!(
+                word,
+                Word::Clock | Word::Date | Word::Month | Word::BuildNumber
+            )
+        };
+        old == new && old.iter().any(tells_time)
+    }
+}
+
+/// The label for a function with these reasons, if they are texts of that kind alone.
+pub(crate) fn label(reasons: &[Reason]) -> Option<Reason> {
+    let all = reasons.iter().all(|reason| {
+        matches!(reason, Reason::StringDiffers { old, new, .. } if is_build_stamp(old, new))
+    });
+    (all && !reasons.is_empty()).then_some(Reason::LooksLikeBuildStamp)
+}
+
+/// What to tell about the objects in which nothing but such texts differs; `None` when there are
+/// none.
+#[must_use]
+pub fn build_stamps(diffs: &[ObjectDiff<'_>]) -> Option<String> {
+    let objects: Vec<&str> = diffs
+        .iter()
+        .filter(|diff| is_stamped(diff))
+        .map(|diff| diff.object.as_str())
+        .collect();
+    let first = objects.first()?;
+    let verb = if objects.len() == 1 {
+        "differs"
+    } else {
+        "differ"
+    };
+    Some(format!(
+        "{} {verb} in nothing but what every build writes anew (dates, times, build numbers); give \
+         both builds one date (Xen: XEN_BUILD_DATE and XEN_BUILD_TIME; Linux: \
+         KBUILD_BUILD_TIMESTAMP), or leave it out with --ignore-object '{first}'",
+        objects.join(", ")
+    ))
+}
+
+fn is_stamped(diff: &ObjectDiff<'_>) -> bool {
+    let labelled = diff
+        .functions
+        .iter()
+        .all(|function| function.reasons.contains(&Reason::LooksLikeBuildStamp));
+    labelled && !diff.functions.is_empty() && diff.data.is_empty() && diff.refusals.is_empty()
+}
+
+fn words(text: &str) -> Vec<Word<'_>> {
+    let plain: Vec<&str> = text
+        .split_whitespace()
+        .map(|word| word.trim_matches([',', ';', '(', ')', '[', ']']))
+        .collect();
+    let has = |is: fn(&str) -> bool| plain.iter().any(|word| is(word));
+    let (has_month, has_clock) = (has(is_month), has(is_clock));
+    let beside_month = |at: usize| {
+        let near = [at.checked_sub(1), at.checked_add(1)];
+        near.into_iter()
+            .flatten()
+            .filter_map(|at| plain.get(at))
+            .any(|word| is_month(word))
+    };
+    plain
+        .iter()
+        .enumerate()
+        .map(|(at, &word)| match word {
+            _ if is_clock(word) => Word::Clock,
+            _ if is_date(word) => Word::Date,
+            _ if is_month(word) => Word::Month,
+            _ if is_one_of(word, &WEEKDAYS) => Word::Weekday,
+            _ if is_day(word) && beside_month(at) => Word::Day,
+            _ if is_year(word) && has_month => Word::Year,
+            _ if is_zone(word) && has_clock => Word::Zone,
+            _ if is_build_number(word) => Word::BuildNumber,
+            _ => Word::Other(word),
+        })
+        .collect()
+}
+
+/// Whether a text is digits and marks just as in `shape`, where `0` stands for any digit.
+fn has_shape(text: &str, shape: &str) -> bool {
+    text.len() == shape.len()
+        && text
+            .bytes()
+            .zip(shape.bytes())
+            .all(|(byte, mark)| match mark {
+                b'0' => byte.is_ascii_digit(),
+                mark => byte == mark,
+            })
+}
+
+fn is_clock(word: &str) -> bool {
+    const SHAPES: [&str; 4] = ["00:00:00", "00:00", "0:00:00", "0:00"];
+    // A date and a time in one word; what follows is the zone.
+    let is_point = |date: &str, clock: &str| {
+        let clock = SHAPES.first().and_then(|shape| clock.get(..shape.len()));
+        is_date(date) && clock.is_some_and(is_clock)
+    };
+    SHAPES.iter().any(|shape| has_shape(word, shape))
+        || word
+            .split_once('T')
+            .is_some_and(|(date, clock)| is_point(date, clock))
+}
+
+fn is_date(word: &str) -> bool {
+    ["0000-00-00", "0000/00/00", "00.00.0000"]
+        .iter()
+        .any(|shape| has_shape(word, shape))
+}
+
+fn is_month(word: &str) -> bool {
+    is_one_of(word, &MONTHS)
+}
+
+fn is_one_of(word: &str, names: &[&str]) -> bool {
+    names
+        .iter()
+        .any(|name| word == *name || name.get(..SHORT_LETTERS) == Some(word))
+}
+
+fn is_day(word: &str) -> bool {
+    has_shape(word, "00") || has_shape(word, "0")
+}
+
+fn is_year(word: &str) -> bool {
+    has_shape(word, "0000") && (word.starts_with("19") || word.starts_with("20"))
+}
+
+fn is_zone(word: &str) -> bool {
+    let is_name = (3..=4).contains(&word.len())
+        && word.bytes().all(|byte| byte.is_ascii_uppercase())
+        && (word.ends_with('T') || word == "UTC");
+    is_name || ["AM", "PM"].contains(&word) || has_shape(word, "+0000") || has_shape(word, "-0000")
+}
+
+fn is_build_number(word: &str) -> bool {
+    word.strip_prefix('#').is_some_and(|digits| {
+        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_build_stamp;
+
+    #[test]
+    fn dates_times_and_build_numbers_are_stamps() {
+        for (old, new) in [
+            ("10:31", "11:02:07"),
+            (
+                "Thu Jan  1 00:00:00 UTC 2026",
+                "Fri Jul 31 17:45:12 CEST 2026",
+            ),
+            ("Jan  1 2026", "Dec 31 2026"),
+            ("built 2026-01-01 (12:00)", "built 2026-02-03 (13:30)"),
+            ("2026-01-01T00:00:00Z", "2026-01-02T10:00:00+01:00"),
+            ("Linux 6.1 #1 SMP Thu Jan 1", "Linux 6.1 #27 SMP Mon Feb 9"),
+        ] {
+            assert!(is_build_stamp(old, new), "{old:?} {new:?}");
+        }
+    }
+
+    #[test]
+    fn anything_else_in_a_text_is_no_stamp() {
+        for (old, new) in [
+            ("10:31", "10:31"),
+            ("version 4.17", "version 4.18"),
+            ("Xen 4.17 of Jan 1", "Xen 4.18 of Feb 2"),
+            ("1 of 2", "2 of 2"),
+            ("10:31", "later"),
+            ("May fail", "May succeed"),
+            ("port 1:00:00", "device 1:00:00"),
+        ] {
+            assert!(!is_build_stamp(old, new), "{old:?} {new:?}");
+        }
+    }
+}

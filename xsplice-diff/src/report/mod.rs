@@ -1,0 +1,5 @@
+//! The result of comparing one object, and what is concluded from it.
+
+pub mod build_stamp;
+pub mod object_diff;
+pub mod ripple;

@@ -1,0 +1,59 @@
+//! Recognises a change that ripples: a structure got another layout, and many functions differ in
+//! nothing but displacements. Each of them is labelled; that they are many is what matters, for
+//! objects of the old layout live on in the running system.
+
+use std::collections::BTreeSet;
+
+use crate::layouts::say_differences;
+use crate::report::object_diff::{ObjectDiff, Reason};
+
+/// As many functions of one kind of difference are a ripple; fewer may each have their own cause.
+pub const FUNCTIONS_MIN: usize = 10;
+
+/// What to tell about the ripple in some diffs: how many functions and objects, and the types
+/// where debug information names them. `None` when there is none.
+#[must_use]
+pub fn ripple(diffs: &[ObjectDiff<'_>]) -> Option<String> {
+    let mut functions = 0;
+    let mut objects = BTreeSet::new();
+    let mut types = BTreeSet::new();
+    for function in diffs.iter().flat_map(|diff| &diff.functions) {
+        let label = function.reasons.iter().find_map(|reason| match reason {
+            Reason::LayoutOnly { types } => Some(types),
+            _ => None,
+        });
+        if let Some(named) = label {
+            functions += 1;
+            objects.insert(function.object.as_str());
+            types.extend(named.iter().map(String::as_str));
+        }
+    }
+    if functions < FUNCTIONS_MIN {
+        return None;
+    }
+    let plural = if objects.len() == 1 { "" } else { "s" };
+    Some(format!(
+        "{functions} functions in {} object{plural} differ in displacements alone: {}; what was \
+         made in the old layout stays so: keep the structure, and put what is new into a shadow \
+         variable",
+        objects.len(),
+        causes(diffs, &types)
+    ))
+}
+
+/// What changed, with the members where debug information tells them.
+fn causes(diffs: &[ObjectDiff<'_>], types: &BTreeSet<&str>) -> String {
+    if types.is_empty() {
+        return "the layout of a structure changed".to_owned();
+    }
+    let changes = || diffs.iter().flat_map(|diff| &diff.layouts.changes);
+    let all: BTreeSet<String> = types
+        .iter()
+        .map(|name| {
+            changes()
+                .find(|change| change.said == *name)
+                .map_or_else(|| (*name).to_owned(), say_differences)
+        })
+        .collect();
+    all.into_iter().collect::<Vec<_>>().join("; ")
+}

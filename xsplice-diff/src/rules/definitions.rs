@@ -1,0 +1,255 @@
+//! What other objects find under the names that this one defines.
+//!
+//! A name can come to stand for something else without any item changing: an alias leads to
+//! another function, a label moves within a table, an absolute symbol gets another value, a
+//! definition becomes weak. Other objects notice, and are byte for byte the same; so it is
+//! noticed here.
+
+use std::collections::BTreeMap;
+
+use object::elf;
+
+use crate::compare::changes::Changes;
+use crate::compare::comparer::Comparer;
+use crate::correlate::is_content;
+use crate::options::Options;
+use crate::read::items::{ItemId, ItemKind};
+use crate::read::object::{Symbol, SymbolId, SymbolPlace};
+use crate::read::section_class::SectionClass;
+use crate::read::side::Build;
+use crate::report::object_diff::RefusalCode;
+use crate::verdict::refusals::{Place, Verdicts};
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    /// A place in an item, in bytes from its start.
+    Item(ItemId, u64),
+    /// A number.
+    Absolute(u64),
+    /// Room that the linker gives.
+    Common,
+    /// A place in a section that has no items.
+    Elsewhere,
+}
+
+/// Names that are new here, are gone, or are or are not weak any more: whether that matters, only
+/// objects know that refer to them weakly or have a weak definition of their own.
+#[must_use]
+pub fn compare(
+    object: &str,
+    comparer: &mut Comparer<'_, '_>,
+    changes: &Changes,
+    options: &Options,
+    verdicts: &mut Verdicts,
+) -> Vec<String> {
+    let (original, patched) = (comparer.original, comparer.patched);
+    let before = definitions(original);
+    let after = definitions(patched);
+    let mut unsettled = Vec::new();
+    for (name, new) in &after {
+        let Some(old) = before.get(name) else {
+            unsettled.push(((*name).to_owned(), "is new"));
+            continue;
+        };
+        let (was, is) = (original.object.symbol(*old), patched.object.symbol(*new));
+        if is_indirect(was) != is_indirect(is) {
+            verdicts.refuse(
+                RefusalCode::SymbolKindChanged,
+                place(patched, *new),
+                "is a function that is chosen at boot in one of the two builds and an ordinary one in the \
+                 other; give the new one another name",
+            );
+        }
+        if is_weak(was) != is_weak(is) {
+            let what = if is_weak(is) {
+                "is weak now"
+            } else {
+                "is no longer weak"
+            };
+            unsettled.push(((*name).to_owned(), what));
+        }
+        if let Some(problem) = moved(comparer, changes, *old, *new) {
+            verdicts.refuse_acceptable(
+                RefusalCode::DefinitionChanged,
+                place(patched, *new),
+                &problem,
+            );
+        }
+    }
+    for name in before.keys().filter(|name| !after.contains_key(*name)) {
+        unsettled.push(((*name).to_owned(), "is gone"));
+    }
+    for (name, what) in &unsettled {
+        let users = options
+            .weak_elsewhere
+            .get(name)
+            .into_iter()
+            .flatten()
+            .filter(|user| user.as_str() != object);
+        let users: Vec<&str> = users.map(String::as_str).collect();
+        if users.is_empty() {
+            continue;
+        }
+        verdicts.refuse_acceptable(
+            RefusalCode::DefinitionChanged,
+            Place::symbol(name),
+            &format!(
+                "{what}, and {} has a weak symbol of this name, which stands for something else \
+                 from now on while the base stays as it was linked; change the callers instead",
+                users.join(", ")
+            ),
+        );
+    }
+    unsettled.into_iter().map(|(name, _)| name).collect()
+}
+
+/// The weak symbols of an object that other objects see, defined or not, in order.
+#[must_use]
+pub fn weak_names<'data>(build: &crate::read::object::ElfObject<'data>) -> Vec<&'data str> {
+    let mut names: Vec<&str> = build
+        .symbols
+        .iter()
+        .filter(|symbol| is_weak(symbol) && !symbol.name.is_empty())
+        .map(|symbol| symbol.name)
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+fn is_weak(symbol: &Symbol<'_>) -> bool {
+    symbol.binding == elf::STB_WEAK.0
+}
+
+fn is_indirect(symbol: &Symbol<'_>) -> bool {
+    symbol.kind == elf::STT_GNU_IFUNC.0
+}
+
+/// What the build defines for other objects, by name.
+fn definitions<'data>(build: &Build<'data>) -> BTreeMap<&'data str, SymbolId> {
+    (0..)
+        .map(SymbolId)
+        .zip(&build.object.symbols)
+        .filter(|(_, symbol)| {
+            !symbol.is_local()
+                && symbol.place != SymbolPlace::Undefined
+                && !symbol.name.is_empty()
+                && !symbol.is_section()
+        })
+        .map(|(id, symbol)| (symbol.name, id))
+        .collect()
+}
+
+fn meaning(build: &Build<'_>, id: SymbolId) -> Meaning {
+    let symbol = build.object.symbol(id);
+    match symbol.place {
+        SymbolPlace::Absolute => Meaning::Absolute(symbol.value),
+        SymbolPlace::Common | SymbolPlace::Undefined => Meaning::Common,
+        SymbolPlace::Section(_) => match build.items.of_symbol(id) {
+            // The first item holds whatever lies before it.
+            Some(item) => Meaning::Item(
+                item,
+                symbol.value.wrapping_sub(build.items.item(item).offset),
+            ),
+            None => Meaning::Elsewhere,
+        },
+    }
+}
+
+fn place(build: &Build<'_>, id: SymbolId) -> Place {
+    let symbol = build.object.symbol(id);
+    let mut place = Place::symbol(symbol.name);
+    if let SymbolPlace::Section(section) = symbol.place {
+        place.section = Some(build.object.section(section).name.to_owned());
+        place.offset = Some(symbol.value);
+    }
+    place
+}
+
+/// What is wrong when a name stands for something else than before.
+fn moved(
+    comparer: &mut Comparer<'_, '_>,
+    changes: &Changes,
+    old: SymbolId,
+    new: SymbolId,
+) -> Option<String> {
+    let (original, patched) = (comparer.original, comparer.patched);
+    let (was, is) = (meaning(original, old), meaning(patched, new));
+    let same = match (was, is) {
+        (Meaning::Absolute(old), Meaning::Absolute(new)) => old == new,
+        (Meaning::Common, Meaning::Common) | (Meaning::Elsewhere, Meaning::Elsewhere) => true,
+        (Meaning::Item(o, at), Meaning::Item(p, new_at)) => {
+            same_place(comparer, changes, (o, at), (p, new_at))
+        }
+        // A common symbol that is new has its own refusal.
+        (_, Meaning::Common) => true,
+        _ => false,
+    };
+    if same {
+        return None;
+    }
+    Some(format!(
+        "this name stands for {} now, and for {} in the base, where other objects keep finding it; \
+         give what is new another name and change its users",
+        shown(patched, new, is),
+        shown(original, old, was)
+    ))
+}
+
+fn same_place(
+    comparer: &mut Comparer<'_, '_>,
+    changes: &Changes,
+    (o, at): (ItemId, u64),
+    (p, new_at): (ItemId, u64),
+) -> bool {
+    let (original, patched) = (comparer.original, comparer.patched);
+    if is_content(original, o) && is_content(patched, p) {
+        return at == new_at && comparer.content_difference(o, p).is_none();
+    }
+    let (twin, other) = (
+        comparer.correlation.original(p),
+        comparer.correlation.patched(o),
+    );
+    if twin.is_none() && other.is_none() {
+        // A new thing of an old name: it travels, and the linker finds the name in the base.
+        return at == 0
+            && new_at == 0
+            && matches!(
+                patched.items.class(p),
+                SectionClass::Code | SectionClass::Data | SectionClass::Rodata | SectionClass::Bss
+            );
+    }
+    if twin != Some(o) {
+        return false;
+    }
+    let ends = at == original.items.item(o).size && new_at == patched.items.item(p).size;
+    // Entries in the interior of a function that is replaced have a refusal of their own.
+    let is_entry = at != 0
+        && patched.items.item(p).kind == ItemKind::Function
+        && changes
+            .functions
+            .contains_key(&comparer.correlation.patched_root(p));
+    at == new_at || ends || is_entry
+}
+
+/// What a symbol stands for, by another name than its own.
+fn shown(build: &Build<'_>, id: SymbolId, meaning: Meaning) -> String {
+    let own = build.object.symbol(id).name;
+    let item_name = |item| {
+        let named = |(index, symbol): (u32, &Symbol<'_>)| {
+            let is_other = symbol.name != own && !symbol.name.is_empty() && !symbol.is_section();
+            is_other && self::meaning(build, SymbolId(index)) == Meaning::Item(item, 0)
+        };
+        let mut symbols = (0..).zip(&build.object.symbols);
+        symbols
+            .find(|(index, symbol)| named((*index, symbol)))
+            .map_or_else(|| build.shown(item), |(_, symbol)| symbol.name.to_owned())
+    };
+    match meaning {
+        Meaning::Item(item, 0) => item_name(item),
+        Meaning::Item(item, at) => format!("{}+{at:#x}", item_name(item)),
+        Meaning::Absolute(value) => format!("the number {value:#x}"),
+        Meaning::Common => "common data".to_owned(),
+        Meaning::Elsewhere => "something that is not loaded".to_owned(),
+    }
+}

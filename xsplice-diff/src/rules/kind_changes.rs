@@ -1,0 +1,58 @@
+//! Refuses a name that stands for another kind of thing: what was data and is a function now, or
+//! the other way round. Whoever uses the name in the base still means the old thing.
+
+use std::collections::HashMap;
+
+use crate::compare::comparer::Comparer;
+use crate::read::items::{ItemId, ItemKind};
+use crate::report::object_diff::RefusalCode;
+use crate::verdict::refusals::{Place, Verdicts};
+
+/// Compares the global names that only one of the two builds has as what they stand for. Locals
+/// cannot clash: the base's is named with its file and its kind.
+pub fn check(comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
+    let (original, patched) = (comparer.original, comparer.patched);
+    let global =
+        |symbol: &crate::read::object::Symbol<'_>| !symbol.is_local() && !symbol.name.is_empty();
+    let lost: HashMap<&str, ItemId> = original
+        .items
+        .ids()
+        .filter(|item| comparer.correlation.patched(*item).is_none())
+        .filter(|item| original.symbol(*item).is_some_and(global))
+        .map(|item| (original.name(item), item))
+        .collect();
+    if lost.is_empty() {
+        return;
+    }
+    for item in patched.items.ids() {
+        if comparer.correlation.original(item).is_some()
+            || !patched.symbol(item).is_some_and(global)
+        {
+            continue;
+        }
+        let Some(twin) = lost.get(patched.name(item)) else {
+            continue;
+        };
+        let (old, new) = (
+            kind(original.items.item(*twin).kind),
+            kind(patched.items.item(item).kind),
+        );
+        if old != new {
+            verdicts.refuse(
+                RefusalCode::SymbolKindChanged,
+                Place::of(patched, item),
+                &format!(
+                    "is {old} in the original and {new} in the patched object; give the new one \
+                     another name, and leave the old one"
+                ),
+            );
+        }
+    }
+}
+
+fn kind(item: ItemKind) -> &'static str {
+    match item {
+        ItemKind::Function | ItemKind::Label => "a function",
+        _ => "data",
+    }
+}

@@ -1,0 +1,63 @@
+//! Refuses to part a function from an entry of a special section that nobody can tell is its own:
+//! the table cannot be cut into entries, or the entry does not begin with the code it is for. The
+//! payload would lack the entry, and the code would fault at the place that it is there for.
+
+use std::collections::BTreeSet;
+
+use crate::compare::special_entries::SpecialEntries;
+use crate::include::reach::Inclusion;
+use crate::read::items::ItemKind;
+use crate::read::side::Build;
+use crate::read::special_sections::Travel;
+use crate::report::object_diff::RefusalCode;
+use crate::verdict::refusals::{Place, Verdicts};
+
+/// Looks for entries without an owner that refer to code which travels.
+pub fn check(
+    patched: &Build<'_>,
+    entries: &SpecialEntries,
+    inclusion: &Inclusion,
+    verdicts: &mut Verdicts,
+) {
+    let mut refused = BTreeSet::new();
+    for entry in &entries.unowned {
+        if entry.table.travel == Travel::Never {
+            continue;
+        }
+        let function = entry
+            .relocation_range(patched)
+            .filter_map(|index| patched.targets[index].item())
+            .find(|item| {
+                inclusion.holds(*item)
+                    && matches!(
+                        patched.items.item(*item).kind,
+                        ItemKind::Function | ItemKind::Label
+                    )
+            });
+        let Some(function) = function else { continue };
+        if !refused.insert((entry.section, function)) {
+            continue;
+        }
+        let header = patched.object.section(entry.section);
+        let what = if entry.size == header.size {
+            format!(
+                "its {} bytes cannot be cut into entries, and one of them belongs to {}, which \
+                 travels; let each entry have the size that the base's have, and begin with the \
+                 address of the code it is for",
+                header.size,
+                patched.shown(function)
+            )
+        } else {
+            format!(
+                "the entry refers to {}, which travels, but does not say whose it is; let each \
+                 entry begin with the address of the code it is for",
+                patched.shown(function)
+            )
+        };
+        verdicts.refuse(
+            RefusalCode::MalformedSpecialSection,
+            Place::section(header.name).at(entry.offset),
+            &what,
+        );
+    }
+}

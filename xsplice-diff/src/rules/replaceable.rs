@@ -1,0 +1,133 @@
+//! Refuses functions that a jump at their start does not replace: there is no room for it, or the
+//! base gets into their old code in another way.
+
+use object::elf;
+
+use crate::compare::changes::Changes;
+use crate::compare::comparer::Comparer;
+use crate::read::items::{Item, ItemId};
+use crate::read::object::{SectionId, SymbolId, SymbolPlace};
+use crate::read::side::Build;
+use crate::report::object_diff::RefusalCode;
+use crate::rules::fall_through;
+use crate::verdict::refusals::{Place, Verdicts};
+
+/// Looks at every function to be replaced, and at what the base refers to inside of it.
+pub fn check(comparer: &Comparer<'_, '_>, changes: &Changes, verdicts: &mut Verdicts) {
+    let original = comparer.original;
+    let labels = if changes.functions.is_empty() {
+        GlobalLabels(Vec::new())
+    } else {
+        GlobalLabels::new(original)
+    };
+    for root in changes.functions.keys() {
+        let Some(twin) = comparer.correlation.original(*root) else {
+            continue;
+        };
+        let bytes = original.bytes(twin);
+        let needed = xsplice_abi::trampoline::size_needed(bytes);
+        if bytes.len() < needed {
+            verdicts.refuse(
+                RefusalCode::FunctionTooSmall,
+                Place::of(original, twin),
+                &format!(
+                    "the function has {} bytes, and the jump to its replacement takes {needed}; \
+                     change its callers instead",
+                    bytes.len()
+                ),
+            );
+        }
+        if original
+            .symbol(twin)
+            .is_some_and(|symbol| symbol.kind == elf::STT_GNU_IFUNC.0)
+        {
+            verdicts.refuse(
+                RefusalCode::SymbolKindChanged,
+                Place::of(original, twin),
+                "the function that changed chose another one at boot, and the choice stands; \
+                 change the functions that it chooses from",
+            );
+        }
+        entry_labels(original, &labels, twin, verdicts);
+        fall_through::check_function(comparer, twin, verdicts);
+    }
+    for reference in &comparer.original_users.interior {
+        let root = comparer.correlation.original_root(reference.function);
+        let replaced = comparer
+            .correlation
+            .patched(root)
+            .is_some_and(|root| changes.functions.contains_key(&root));
+        let referrer = comparer.correlation.original_root(reference.from);
+        let stays = !comparer
+            .correlation
+            .patched(referrer)
+            .is_some_and(|referrer| changes.functions.contains_key(&referrer));
+        if replaced && stays {
+            let mut place = Place::of(original, reference.from);
+            place.offset = Some(reference.offset);
+            verdicts.refuse(
+                RefusalCode::InteriorReference,
+                place,
+                &format!(
+                    "refers to {}+{:#x}, inside a function that is replaced; what the base holds \
+                     there will no longer run: refer to the function's start",
+                    original.shown(reference.function),
+                    reference.at
+                ),
+            );
+        }
+    }
+}
+
+/// Global labels of one build, by section and offset.
+struct GlobalLabels(Vec<(SectionId, u64, SymbolId)>);
+
+impl GlobalLabels {
+    fn new(build: &Build<'_>) -> GlobalLabels {
+        let mut labels: Vec<_> = (0..)
+            .map(SymbolId)
+            .zip(&build.object.symbols)
+            .filter(|(_, symbol)| !symbol.is_local())
+            .filter_map(|(id, symbol)| match symbol.place {
+                SymbolPlace::Section(section) => Some((section, symbol.value, id)),
+                _ => None,
+            })
+            .collect();
+        labels.sort_unstable();
+        GlobalLabels(labels)
+    }
+
+    /// Labels behind the start of an item and before its end.
+    fn inside(&self, item: &Item) -> &[(SectionId, u64, SymbolId)] {
+        let place = |label: &(SectionId, u64, SymbolId)| (label.0, label.1);
+        let from = self
+            .0
+            .partition_point(|label| place(label) <= (item.section, item.offset));
+        let to = self
+            .0
+            .partition_point(|label| place(label) < (item.section, item.end()));
+        self.0.get(from..to).unwrap_or_default()
+    }
+}
+
+/// Other objects may enter a function by a global label in its interior.
+fn entry_labels(
+    original: &Build<'_>,
+    labels: &GlobalLabels,
+    twin: ItemId,
+    verdicts: &mut Verdicts,
+) {
+    for (_, value, symbol) in labels.inside(original.items.item(twin)) {
+        let mut place = Place::of(original, twin);
+        place.offset = Some(*value);
+        verdicts.refuse(
+            RefusalCode::InteriorEntry,
+            place,
+            &format!(
+                "the changed function has the entry label {} in its interior, which would still \
+                 lead to the old code; make it a function of its own",
+                original.object.symbol(*symbol).name
+            ),
+        );
+    }
+}

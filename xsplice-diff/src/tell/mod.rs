@@ -1,0 +1,9 @@
+//! Tells people what was found: lines of text, disassembly, explanations.
+
+pub mod code_page;
+pub mod disassembly;
+pub mod explain;
+pub mod function_code;
+pub mod referrers;
+pub mod text;
+pub mod wording;

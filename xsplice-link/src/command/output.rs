@@ -1,0 +1,64 @@
+//! Writes results: files by rename, and JSON to a file or to standard output.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::error::LinkError;
+
+/// Writes `bytes` to `path` by renaming a finished file into place.
+///
+/// # Errors
+/// [`LinkError::Write`]; `path` is left as it was.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), LinkError> {
+    xsplice_diff::command::output::write_file(path, bytes).map_err(|source| failed(path, source))
+}
+
+/// Makes sure that each of `paths` can be written later; `-` is standard output and always can.
+///
+/// # Errors
+/// [`LinkError::Write`] of the first that cannot.
+pub fn check_writable<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<(), LinkError> {
+    let mut files = paths.into_iter().filter(|path| path.as_os_str() != "-");
+    files.try_for_each(|path| {
+        xsplice_diff::command::output::check_writable(path).map_err(|source| failed(path, source))
+    })
+}
+
+/// Writes `value` as JSON to `target`, where `-` is standard output.
+///
+/// # Errors
+/// [`LinkError::Write`].
+pub fn write_json<T: Serialize>(target: &Path, value: &T) -> Result<(), LinkError> {
+    let mut text =
+        serde_json::to_string_pretty(value).map_err(|error| failed(target, error.into()))?;
+    text.push('\n');
+    if target.as_os_str() == "-" {
+        xsplice_diff::command::terminal::print_whole(&text).map_err(|source| failed(target, source))
+    } else {
+        write_file(target, text.as_bytes())
+    }
+}
+
+/// Prints a result for people.
+///
+/// # Errors
+/// [`LinkError::Write`].
+pub fn print(text: &str) -> Result<(), LinkError> {
+    xsplice_diff::command::terminal::print(text).map_err(|source| failed(Path::new("-"), source))
+}
+
+/// Prints a message for people.
+///
+/// # Errors
+/// [`LinkError::Write`].
+pub fn complain(text: &str) -> Result<(), LinkError> {
+    xsplice_diff::command::terminal::complain(text).map_err(|source| failed(Path::new("-"), source))
+}
+
+fn failed(path: &Path, source: std::io::Error) -> LinkError {
+    LinkError::Write {
+        path: path.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,439 @@
+//! Gives every reference its target: a place in the payload, a symbol of the base by the name
+//! that the base knows it by, a new global of another extract, or a refusal.
+//!
+//! What a payload defines is private and called `PAYLOAD:file.c#name` (`PAYLOAD:name` for what
+//! was global): no base has a colon in a symbol's file, so the loader's table of names can hold
+//! any number of payloads without a clash. Exported symbols keep their own names.
+
+pub mod got;
+
+use std::collections::{HashMap, HashSet};
+
+use object::elf;
+use sha1::{Digest as _, Sha1};
+use xsplice_abi::limits::SYMBOL_NAME_BYTES_MAX;
+use xsplice_diff::extract::{self, Extract, SymbolIndex};
+
+use crate::base::{Base, Lookup, QualifiedName, Scope};
+use crate::error::{Refusal, RefusalCode};
+use crate::layout::{Kind, Layout, OutSection, OutSymbol, Place, Symbol, Visibility};
+use crate::merge::{Placement, Spot};
+use crate::options::{LinkOptions, References, StacksOn};
+
+/// A relocation's target: a symbol of the payload and what to add to the addend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The symbol.
+    pub symbol: OutSymbol,
+    /// Added to the addend, in bytes.
+    pub bias: i64,
+    /// Whether the payload's own GOT accesses may be relaxed to it: it lies within reach.
+    pub reach: Reach,
+}
+
+/// Whether a 32-bit PC-relative field of the payload reaches a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// In the payload, or inside the image.
+    Near,
+    /// A number, or an address outside the image.
+    Unknown,
+}
+
+/// Names and symbols of the payload while it is linked.
+#[derive(Debug)]
+pub struct Resolver<'link, 'data> {
+    base: &'link Base<'data>,
+    options: &'link LinkOptions,
+    extracts: &'link [&'link Extract<'data>],
+    placement: &'link Placement,
+    /// New globals of any extract.
+    new_globals: HashMap<&'link str, (usize, SymbolIndex)>,
+    /// By extract, then symbol of it.
+    known: Vec<Vec<Option<Target>>>,
+    of_base: HashMap<String, Target>,
+    sections: HashMap<OutSection, OutSymbol>,
+    used_names: HashSet<String>,
+}
+
+impl<'link, 'data> Resolver<'link, 'data> {
+    /// Takes in what the extracts define, and names it in `layout`.
+    pub fn new(
+        base: &'link Base<'data>,
+        options: &'link LinkOptions,
+        extracts: &'link [&'link Extract<'data>],
+        placement: &'link Placement,
+        layout: &mut Layout,
+        refusals: &mut Vec<Refusal>,
+    ) -> Resolver<'link, 'data> {
+        let mut resolver = Resolver {
+            base,
+            options,
+            extracts,
+            placement,
+            new_globals: HashMap::new(),
+            known: extracts
+                .iter()
+                .map(|extract| vec![None; extract.symbols.len()])
+                .collect(),
+            of_base: HashMap::new(),
+            sections: HashMap::new(),
+            used_names: HashSet::new(),
+        };
+        resolver.collect_new_globals(refusals);
+        for (extract_index, extract) in extracts.iter().enumerate() {
+            for index in 0..extract.symbols.len() {
+                resolver.define(extract_index, SymbolIndex(index), layout);
+            }
+        }
+        for export in &options.exports {
+            if !resolver.new_globals.contains_key(export.as_str()) {
+                refusals.push(
+                    Refusal::new(
+                        RefusalCode::UnresolvedSymbol,
+                        "payload",
+                        "is to be exported, but no extract defines a new global of this name",
+                    )
+                    .of(export),
+                );
+            }
+        }
+        resolver
+    }
+
+    fn collect_new_globals(&mut self, refusals: &mut Vec<Refusal>) {
+        for (extract_index, extract) in self.extracts.iter().enumerate() {
+            let records: HashSet<SymbolIndex> =
+                extract.records.iter().map(|record| record.symbol).collect();
+            for (index, symbol) in extract.symbols.iter().enumerate() {
+                let is_new = matches!(symbol.place, extract::Place::Section { .. })
+                    && is_global(symbol)
+                    && !records.contains(&SymbolIndex(index));
+                if !is_new {
+                    continue;
+                }
+                let name = QualifiedName {
+                    file: None,
+                    name: &symbol.name,
+                };
+                let refused = |message: String| {
+                    Refusal::new(RefusalCode::DuplicateSymbol, &extract.object, message)
+                        .of(&symbol.name)
+                };
+                if !matches!(self.base.lookup(name), Lookup::Absent) {
+                    refusals.push(refused(
+                        "is new in this object, but the base has a symbol of this name; a \
+                         function that moved from one object to another must keep its name in \
+                         the old one"
+                            .to_owned(),
+                    ));
+                    continue;
+                }
+                let here = (extract_index, SymbolIndex(index));
+                let &mut (first, first_symbol) =
+                    self.new_globals.entry(&symbol.name).or_insert(here);
+                let is_weak = |symbol: &extract::Symbol| symbol.binding == elf::STB_WEAK.0;
+                if first != extract_index
+                    && !is_weak(symbol)
+                    && !is_weak(&self.extracts[first].symbols[first_symbol.0])
+                {
+                    refusals.push(refused(format!(
+                        "is defined in {} too; a payload can hold it once",
+                        self.extracts[first].object
+                    )));
+                }
+            }
+        }
+    }
+
+    /// Gives a symbol of a piece that travels its name in the payload.
+    fn define(&mut self, extract_index: usize, index: SymbolIndex, layout: &mut Layout) {
+        let symbol = &self.extracts[extract_index].symbols[index.0];
+        let extract::Place::Section { section, value } = symbol.place else {
+            return;
+        };
+        let Some(Spot::At(out, offset)) = self.placement.spot(extract_index, section.0) else {
+            return;
+        };
+        let kind = match elf::SymbolType(symbol.kind) {
+            elf::STT_FUNC => Kind::Function,
+            elf::STT_OBJECT => Kind::Data,
+            elf::STT_NOTYPE => Kind::Label,
+            _ => return,
+        };
+        if symbol.name.is_empty() || symbol.name.starts_with(".L") {
+            return;
+        }
+        let is_exported = is_global(symbol) && self.options.exports.contains(&symbol.name);
+        let (name, visibility) = if is_exported {
+            (symbol.name.clone(), Visibility::Global)
+        } else {
+            let file = symbol.file.as_deref();
+            (self.private_name(file, &symbol.name), Visibility::Private)
+        };
+        let out_symbol = layout.add_symbol(Symbol {
+            name,
+            kind,
+            visibility,
+            size_bytes: symbol.size,
+            place: Place::Section(out, offset.wrapping_add(value)),
+        });
+        self.known[extract_index][index.0] = Some(Target {
+            symbol: out_symbol,
+            bias: 0,
+            reach: Reach::Near,
+        });
+    }
+
+    /// `PAYLOAD:file.c#name`, made unique and short enough for a loader's table.
+    fn private_name(&mut self, file: Option<&str>, name: &str) -> String {
+        let payload = &self.options.name;
+        let full = match file {
+            Some(file) => format!("{payload}:{file}#{name}"),
+            None => format!("{payload}:{name}"),
+        };
+        let mut unique = full.clone();
+        let mut count = 1;
+        loop {
+            if unique.len() > SYMBOL_NAME_BYTES_MAX {
+                unique = shortened(&unique);
+            }
+            if self.used_names.insert(unique.clone()) {
+                return unique;
+            }
+            count += 1;
+            unique = format!("{full}@{count}");
+        }
+    }
+
+    /// What a symbol of an extract means in the payload.
+    ///
+    /// # Errors
+    /// A refusal that names the symbol and its object; the caller adds the place.
+    pub fn target(
+        &mut self,
+        extract_index: usize,
+        index: SymbolIndex,
+        layout: &mut Layout,
+    ) -> Result<Target, Refusal> {
+        let extract = self.extracts[extract_index];
+        let Some(symbol) = extract.symbols.get(index.0) else {
+            return Err(Refusal::new(
+                RefusalCode::MalformedExtract,
+                &extract.object,
+                format!("there is no symbol {} in the extract", index.0),
+            ));
+        };
+        if let Some(known) = self.known[extract_index][index.0] {
+            return Ok(known);
+        }
+        let target = match symbol.place {
+            extract::Place::Section { section, value } => {
+                let spot = self.placement.spot(extract_index, section.0);
+                let Some(Spot::At(out, offset) | Spot::Shared(out, offset)) = spot else {
+                    let name = extract.sections.get(section.0);
+                    let name = name.map_or("?", |section| section.name.as_str());
+                    return Err(Refusal::new(
+                        RefusalCode::UnloadableSection,
+                        &extract.object,
+                        format!("points into {name}, which does not travel"),
+                    )
+                    .of(&symbol.name));
+                };
+                let bias = i64::try_from(offset.wrapping_add(value)).unwrap_or(i64::MAX);
+                Target {
+                    symbol: self.section_symbol(out, layout),
+                    bias,
+                    reach: Reach::Near,
+                }
+            }
+            extract::Place::Base => self.in_base(extract, symbol, layout)?,
+            extract::Place::Undefined => {
+                let name = QualifiedName {
+                    file: None,
+                    name: &symbol.name,
+                };
+                let in_base = !matches!(self.base.lookup(name), Lookup::Absent);
+                match self.new_globals.get(symbol.name.as_str()) {
+                    Some(&(other, other_index)) if !in_base => {
+                        self.target(other, other_index, layout)?
+                    }
+                    _ => self.in_base(extract, symbol, layout)?,
+                }
+            }
+            extract::Place::Absolute(address) => Target {
+                symbol: layout.add_symbol(Symbol {
+                    name: self.private_name(symbol.file.as_deref(), &symbol.name),
+                    kind: Kind::Label,
+                    visibility: Visibility::Private,
+                    size_bytes: 0,
+                    place: Place::Absolute(address),
+                }),
+                bias: 0,
+                reach: Reach::Unknown,
+            },
+        };
+        self.known[extract_index][index.0] = Some(target);
+        Ok(target)
+    }
+
+    /// The unnamed symbol of a section of the payload.
+    pub fn section_symbol(&mut self, section: OutSection, layout: &mut Layout) -> OutSymbol {
+        *self.sections.entry(section).or_insert_with(|| {
+            layout.add_symbol(Symbol {
+                name: String::new(),
+                kind: Kind::Section,
+                visibility: Visibility::Private,
+                size_bytes: 0,
+                place: Place::Section(section, 0),
+            })
+        })
+    }
+
+    /// The base's symbol as a symbol of the payload.
+    ///
+    /// # Errors
+    /// As [`Resolver::target`].
+    pub fn in_base(
+        &mut self,
+        extract: &Extract<'_>,
+        symbol: &extract::Symbol,
+        layout: &mut Layout,
+    ) -> Result<Target, Refusal> {
+        let is_global = is_global(symbol);
+        let name = QualifiedName {
+            file: symbol.file.as_deref().filter(|_| !is_global),
+            name: &symbol.name,
+        };
+        let text = name.to_string();
+        if let Some(&known) = self.of_base.get(&text) {
+            return Ok(known);
+        }
+        let refused =
+            |code, message: String| Refusal::new(code, &extract.object, message).of(&text);
+        let (place, reach) = match self.base.lookup(name) {
+            Lookup::Found(found) => {
+                if !is_global && found.scope != Scope::Local {
+                    return Err(refused(
+                        RefusalCode::UnresolvedSymbol,
+                        "is local here, but the base has only a global of this name; does the \
+                         object carry a FILE symbol?"
+                            .to_owned(),
+                    ));
+                }
+                let reach = match self.base.section_at(found.address) {
+                    Some(_) => Reach::Near,
+                    None => Reach::Unknown,
+                };
+                let place = match self.options.references {
+                    References::ByName => Place::Undefined,
+                    References::Prelinked => Place::Absolute(found.address),
+                };
+                (place, reach)
+            }
+            Lookup::Ambiguous(candidates) => {
+                let list: Vec<_> = candidates
+                    .iter()
+                    .map(|found| format!("{:#x} ({} bytes)", found.address, found.size_bytes))
+                    .collect();
+                return Err(refused(
+                    RefusalCode::AmbiguousSymbol,
+                    format!(
+                        "{} has several symbols of this name: {}; the loader would take any of \
+                         them, so give the objects distinct FILE symbols",
+                        self.base.path(),
+                        list.join(", ")
+                    ),
+                ));
+            }
+            Lookup::Absent if self.is_exported_below(name) => (Place::Undefined, Reach::Near),
+            Lookup::Absent => {
+                return Err(refused(
+                    RefusalCode::UnresolvedSymbol,
+                    format!(
+                        "{} does not have it and no extract defines it; is the base the image \
+                         that these objects were linked into?",
+                        self.base.path()
+                    ),
+                ));
+            }
+        };
+        if text.len() > SYMBOL_NAME_BYTES_MAX && place == Place::Undefined {
+            return Err(refused(
+                RefusalCode::NameTooLong,
+                format!(
+                    "a loader looks up names of at most {SYMBOL_NAME_BYTES_MAX} bytes; link with \
+                     --prelink"
+                ),
+            ));
+        }
+        let target = Target {
+            symbol: layout.add_symbol(Symbol {
+                name: text.clone(),
+                kind: Kind::Label,
+                visibility: match place {
+                    Place::Undefined => Visibility::Global,
+                    _ => Visibility::Private,
+                },
+                size_bytes: 0,
+                place,
+            }),
+            bias: 0,
+            reach,
+        };
+        self.of_base.insert(text, target);
+        Ok(target)
+    }
+
+    /// The image that names are resolved in.
+    #[must_use]
+    pub fn base(&self) -> &'link Base<'data> {
+        self.base
+    }
+
+    fn is_exported_below(&self, name: QualifiedName<'_>) -> bool {
+        match &self.options.stacks_on {
+            StacksOn::Payload(below) => {
+                name.file.is_none() && below.exports.iter().any(|export| export == name.name)
+            }
+            StacksOn::Base | StacksOn::Id(_) => false,
+        }
+    }
+}
+
+/// Whether other objects see the symbol.
+fn is_global(symbol: &extract::Symbol) -> bool {
+    symbol.binding != elf::STB_LOCAL.0
+}
+
+/// Keeps the end of a name, which says most, behind a hash of the whole.
+fn shortened(name: &str) -> String {
+    const HASH_BYTES: usize = 6;
+    let hash = Sha1::digest(name.as_bytes());
+    let mut short: String = hash[..HASH_BYTES]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    short.push(':');
+    let keep = SYMBOL_NAME_BYTES_MAX - short.len();
+    let mut start = name.len().saturating_sub(keep);
+    while !name.is_char_boundary(start) {
+        start += 1;
+    }
+    short.push_str(&name[start..]);
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shortened;
+    use xsplice_abi::limits::SYMBOL_NAME_BYTES_MAX;
+
+    #[test]
+    fn a_long_name_is_cut_to_the_limit_and_stays_distinct() {
+        let name = |end: &str| format!("fix:{}#{end}", "ä/".repeat(100));
+        let (one, two) = (shortened(&name("f")), shortened(&name("g")));
+        assert!(one.len() <= SYMBOL_NAME_BYTES_MAX && one.ends_with("#f"));
+        assert_ne!(one[..12], two[..12]);
+    }
+}
