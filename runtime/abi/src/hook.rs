@@ -33,7 +33,7 @@ pub enum HookCount {
 }
 
 impl HookKind {
-    /// Every kind, in section-name order of the design.
+    /// Every kind, in the order of their sections' names.
     pub const ALL: [HookKind; 8] = [
         HookKind::Load,
         HookKind::Unload,

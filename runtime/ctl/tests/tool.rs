@@ -228,7 +228,7 @@ fn done(out: &str) -> Run {
 }
 
 #[test]
-fn hello_world_of_the_seeds_reads_as_it_did() {
+fn hello_world_reads_as_it_did() {
     let (server, scripted) = kernel(Script {
         looks: 3,
         ..Script::default()

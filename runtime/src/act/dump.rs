@@ -1,4 +1,4 @@
-//! What the seeds' console key shows: every payload, its state, regions, records and ids.
+//! What the console key shows: every payload, its state, regions, records and ids.
 
 use core::fmt;
 

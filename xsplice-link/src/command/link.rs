@@ -13,7 +13,7 @@ use crate::options::{BaseProof, LinkOptions, References, StacksOn};
 use crate::read::mapped::MappedFile;
 use crate::write::build_id::BuildId;
 
-/// The JSON report, schema 1 of design.md §3, with the linker's part of it.
+/// The JSON report, schema 1, with the linker's part of it.
 #[derive(Debug, Serialize)]
 struct Report {
     schema: u32,
