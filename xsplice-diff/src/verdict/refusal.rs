@@ -14,8 +14,8 @@ pub struct Refusal {
     pub code: RefusalCode,
     /// The object or file at fault.
     pub object: String,
-    /// Where in it.
-    pub place: Place,
+    /// Where in it. Boxed, so that a refusal stays small as an error.
+    pub place: Box<Place>,
     /// What the sentence names instead of the object and the place, where that says more: a hunk
     /// of a patch, or an object and how many like it.
     pub named: Option<String>,
@@ -30,7 +30,7 @@ impl Refusal {
         Refusal {
             code,
             object: object.to_owned(),
-            place: Place::default(),
+            place: Box::default(),
             named: None,
             problem: problem.into(),
         }
@@ -39,7 +39,7 @@ impl Refusal {
     /// Narrows it to a place.
     #[must_use]
     pub fn in_place(mut self, place: Place) -> Refusal {
-        self.place = place;
+        self.place = Box::new(place);
         self
     }
 
