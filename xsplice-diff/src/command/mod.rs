@@ -20,7 +20,6 @@ use crate::layouts;
 use crate::options::Options;
 use crate::read::error::Side;
 use crate::report::build_stamps::build_stamps;
-use crate::report::judge::acceptances;
 use crate::report::object_diff::layout_summary;
 use crate::report::object_diff::{ObjectDiff, Verdict};
 use crate::report::ripple::ripple;
@@ -28,7 +27,6 @@ use crate::report::written::write_diff;
 use crate::tell::explain;
 use crate::tell::referrers::Sought;
 use crate::tell::text::{self, Detail};
-use crate::verdict::accept::check_matched;
 
 /// What is wrong when nothing can be said.
 const NO_OUTPUT: &str = "the result cannot be printed";
@@ -178,7 +176,6 @@ fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
         error.object = path.display().to_string();
         error
     })?;
-    check_matched(&arguments.accept, &acceptances(std::slice::from_ref(&diff)))?;
     if let Some(path) = &arguments.output
         && let Some(bytes) = write_diff(&diff)
     {

@@ -8,7 +8,8 @@
 //! One that matches nothing is an error, for it names something that is not there: a typing error,
 //! or a difference that is gone. The words `line-numbers` and `toolchain` alone name a kind and no
 //! thing, and may stand in a script that makes every payload. What the source says is not checked:
-//! a header says it to every object that includes it.
+//! a header says it to every object that includes it. `xsplice-diff` checks nothing of the kind: it
+//! sees one object of a tree, and is given what was said for all.
 
 use thiserror::Error;
 
