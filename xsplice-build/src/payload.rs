@@ -16,7 +16,7 @@ use xsplice_link::read::mapped::MappedFile;
 use xsplice_link::verify::{self, Against, CheckKind, NamedFile, Verification, deny_list};
 
 use crate::command::arguments::Arguments;
-use crate::tell::report::{PayloadSummary, RefusalEntry};
+use crate::tell::report::PayloadSummary;
 
 /// Reads what the options name, to say before two builds rather than after them that it cannot
 /// serve. Paths below `work` are left for later: the builds may make them.
@@ -125,7 +125,7 @@ pub fn verify(
 /// What `verify` has against a payload. An id that an option gives is for another base or for a
 /// stack that is not at hand: that the payload carries it is what was asked for.
 #[must_use]
-pub fn failures(verification: &Verification, options: &LinkOptions) -> Vec<RefusalEntry> {
+pub fn failures(verification: &Verification, options: &LinkOptions) -> Vec<Refusal> {
     let is_asked_for = |check: CheckKind| match check {
         CheckKind::BaseId => options.base_id.is_some(),
         CheckKind::Depends => matches!(options.stacks_on, StacksOn::Id(_)),
@@ -149,11 +149,7 @@ pub fn failures(verification: &Verification, options: &LinkOptions) -> Vec<Refus
             check.check.name(),
             check.message
         );
-        RefusalEntry::from(&Refusal::new(
-            RefusalCode::VerifyFailed,
-            &verification.payload,
-            message,
-        ))
+        Refusal::new(RefusalCode::VerifyFailed, &verification.payload, message)
     });
     refusals.collect()
 }

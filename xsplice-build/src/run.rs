@@ -11,7 +11,11 @@ use xsplice_diff::ObjectDiff;
 use xsplice_diff::Options;
 use xsplice_diff::Verdict;
 use xsplice_diff::html::Callers;
+use xsplice_diff::layouts::LayoutChange;
+use xsplice_diff::report::judge::{Scope, acceptances, judge};
+use xsplice_diff::report::object_diff::layout_summary;
 use xsplice_diff::tell::explain::explain;
+use xsplice_diff::verdict::accept::{Found, check_matched};
 use xsplice_link::Base;
 use xsplice_link::LinkError;
 use xsplice_link::Refusal;
@@ -47,7 +51,7 @@ use crate::source;
 use crate::source::patch_file;
 use crate::source::patch_file::PatchFile;
 use crate::tell::html::{self, Linked, Page};
-use crate::tell::report::{BaseInput, Inputs, ProofSummary, RefusalEntry, Report};
+use crate::tell::report::{BaseInput, Inputs, ProofSummary, Report};
 use crate::tell::story;
 
 /// What the command's exit status says.
@@ -138,19 +142,14 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
     let options = Options {
         abi,
         accept: arguments.accept.clone(),
-        ..Options::default()
     };
     let progress = Progress::start("comparing", inputs.len(), visibility(arguments));
     let mut comparison =
         compare(&inputs, &options, &progress).map_err(|errors| list_errors(arguments, errors))?;
     drop(progress);
     let merged = merged::find(&inputs);
-    comparison
-        .settle_names(&inputs, &merged, &options)
-        .map_err(|errors| list_errors(arguments, errors))?;
-    comparison.drop_covered(&merged);
-    let layouts = layouts::settle(&mut comparison.diffs, &inputs, &merged);
-    xsplice_diff::debug_info::toolchain::judge(&mut comparison.diffs);
+    let layouts = judge_tree(&mut comparison, &inputs, &merged);
+    let mut found = acceptances(&comparison.diffs);
 
     let ignored_names = ignored.iter().map(|pair| pair.name().to_owned()).collect();
     let described = describe(arguments, &inputs, &comparison, ignored_names, &merged);
@@ -159,10 +158,7 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
         arguments,
         &story::changes(&report, &comparison.diffs, detail(arguments)),
     );
-    tell(
-        arguments,
-        &xsplice_diff::layouts::summary(&comparison.diffs, &layouts),
-    );
+    tell(arguments, &layout_summary(&comparison.diffs, &layouts));
     if arguments.explain {
         for diff in &comparison.diffs {
             tell(arguments, &explain(diff));
@@ -178,8 +174,9 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
             diffs: &comparison.diffs,
             dependencies: &dependencies::files_read(&arguments.patched),
         };
-        follow_hunks(arguments, patch, &trees, &mut report);
+        follow_hunks(arguments, patch, &trees, &mut report, &mut found);
     }
+    check_matched(&arguments.accept, &found)?;
 
     let file = find_base(arguments, &others, &comparison)?;
     let base = match &file {
@@ -244,21 +241,40 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
     Ok(status)
 }
 
+/// Decides about everything that was compared, for the tree as a whole. Merged objects that say
+/// nothing of their own are left out before. Returns the layout changes, each once.
+fn judge_tree(
+    comparison: &mut Comparison<'_>,
+    inputs: &[Input],
+    merged: &Merged,
+) -> Vec<LayoutChange> {
+    comparison.leave_out_covered(merged);
+    let weak = comparison.weak_symbols(inputs, merged);
+    let mut layouts = layouts::follow(&comparison.diffs, inputs, merged);
+    let scope = match inputs {
+        [_] => Scope::Object,
+        _ => Scope::Tree(&weak),
+    };
+    judge(&mut comparison.diffs, &mut layouts, scope);
+    layouts
+}
+
 /// Follows the patch's hunks and tells what became of them.
 fn follow_hunks(
     arguments: &Arguments,
     patch: &PatchFile,
     trees: &Trees<'_>,
     report: &mut Report<'_>,
+    found: &mut Found,
 ) {
     let hunks = hunks::follow(patch, trees, &arguments.accept);
     tell(
         arguments,
         &story::hunks(&patch.path, &hunks.reports, detail(arguments)),
     );
-    report
-        .refusals
-        .extend(hunks.refusals.iter().map(RefusalEntry::from));
+    found.accepted.extend(hunks.matched);
+    found.refused.extend(hunks.acceptable);
+    report.refusals.extend(hunks.refusals);
     report.hunks = Some(hunks.reports);
 }
 
@@ -350,7 +366,7 @@ fn prove_tree(
         let original = arguments.orig.display().to_string();
         report
             .refusals
-            .push((&Refusal::new(RefusalCode::ProofFailed, &original, message)).into());
+            .push(Refusal::new(RefusalCode::ProofFailed, &original, message));
     }
     let sentences = |failed: &[(String, ItemFailure)]| {
         let sentence = |(object, item): &(String, ItemFailure)| {
@@ -388,7 +404,7 @@ fn differ_refusals(
     diffs: &[ObjectDiff<'_>],
     unlinked: &HashSet<String>,
     base: Option<&Base<'_>>,
-) -> Vec<RefusalEntry> {
+) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     for diff in diffs
         .iter()
@@ -402,10 +418,9 @@ fn differ_refusals(
                     base.path(),
                     diff.object
                 );
-                let refusal = Refusal::new(RefusalCode::NotLinked, &diff.object, message);
-                refusals.push((&refusal).into());
+                refusals.push(Refusal::new(RefusalCode::NotLinked, &diff.object, message));
             }
-            _ => refusals.extend(diff.refusals.iter().map(RefusalEntry::from)),
+            _ => refusals.extend(diff.refusals.iter().cloned()),
         }
     }
     refusals
@@ -458,9 +473,7 @@ impl LinkJob<'_> {
                 return Ok(None);
             }
             Err(LinkError::Refused(refusals)) => {
-                report
-                    .refusals
-                    .extend(refusals.0.iter().map(RefusalEntry::from));
+                report.refusals.extend(refusals.0);
                 return Ok(None);
             }
             Err(error) => return Err(error.into()),

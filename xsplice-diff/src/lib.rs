@@ -28,6 +28,6 @@ pub use read::source_files::source_files;
 pub use report::object_diff::{ObjectDiff, Verdict};
 
 pub use diff::{
-    diff_builds, diff_objects, drop_whole, originals, refuse_foreign, take_whole, toolchain_of,
+    diff_builds, diff_objects, drop_whole, gather, originals, refuse_foreign, take_whole,
     weak_names,
 };

@@ -7,9 +7,10 @@ use std::path::Path;
 use serde::Serialize;
 use xsplice_diff::ObjectDiff;
 use xsplice_diff::layouts::{self, LayoutChange};
-use xsplice_diff::report::object_diff::{
-    Accepted, DataChange, FunctionChange, Ignored, SpecialSection,
-};
+use xsplice_diff::report::object_diff::{DataChange, FunctionChange, SpecialSection};
+use xsplice_diff::verdict::kinds::Accepted;
+use xsplice_diff::verdict::kinds::Ignored;
+use xsplice_diff::verdict::refusal::Refusal;
 use xsplice_link::LinkError;
 use xsplice_link::command::output::write_json;
 use xsplice_link::verify::Outlook;
@@ -48,7 +49,7 @@ pub struct Report<'a> {
     /// What original, patched tree and base were built by.
     pub toolchain: Fingerprint,
     /// Why there is no payload.
-    pub refusals: Vec<RefusalEntry>,
+    pub refusals: Vec<Refusal>,
     /// What became of each hunk of `--patch`; absent without it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hunks: Option<Vec<HunkReport>>,
@@ -102,23 +103,6 @@ pub struct BaseInput {
     pub path: String,
     /// Its build-id, in hexadecimal.
     pub build_id: String,
-}
-
-/// One refusal, of the differ or of the linker.
-#[derive(Clone, Debug, Serialize)]
-pub struct RefusalEntry {
-    /// Its kind, in kebab-case.
-    pub code: serde_json::Value,
-    /// The object at fault.
-    pub object: String,
-    /// Section, where there is one.
-    pub section: Option<String>,
-    /// Symbol, where there is one.
-    pub symbol: Option<String>,
-    /// Offset in the section in bytes, where there is one.
-    pub offset: Option<u64>,
-    /// The whole sentence: the place, what is wrong and what would make it right.
-    pub message: String,
 }
 
 /// How the original tree compares with the base.
@@ -214,37 +198,5 @@ impl<'a> Report<'a> {
     /// When the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), LinkError> {
         write_json(path, self)
-    }
-}
-
-impl From<&xsplice_diff::report::object_diff::Refusal> for RefusalEntry {
-    fn from(refusal: &xsplice_diff::report::object_diff::Refusal) -> RefusalEntry {
-        RefusalEntry {
-            code: serde_json::to_value(refusal.code).unwrap_or_default(),
-            object: refusal.object.clone(),
-            section: refusal.section.clone(),
-            symbol: refusal.symbol.clone(),
-            offset: refusal.offset,
-            message: refusal.message.clone(),
-        }
-    }
-}
-
-impl From<&xsplice_link::Refusal> for RefusalEntry {
-    fn from(refusal: &xsplice_link::Refusal) -> RefusalEntry {
-        RefusalEntry {
-            code: serde_json::to_value(refusal.code).unwrap_or_default(),
-            object: refusal.object.clone(),
-            section: refusal.section.clone(),
-            symbol: refusal.symbol.clone(),
-            offset: refusal.offset,
-            message: refusal.to_string(),
-        }
-    }
-}
-
-impl std::fmt::Display for RefusalEntry {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str(&self.message)
     }
 }

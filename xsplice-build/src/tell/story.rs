@@ -4,13 +4,15 @@ use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
 use xsplice_diff::ObjectDiff;
-use xsplice_diff::report::build_stamp::build_stamps;
-use xsplice_diff::report::object_diff::{FunctionChange, Status, Verdict};
+use xsplice_diff::report::build_stamps::build_stamps;
+use xsplice_diff::report::object_diff::{FunctionChange, Verdict};
 use xsplice_diff::report::ripple::ripple;
+use xsplice_diff::verdict::kinds::Status;
 use xsplice_link::verify::Outlook;
 
 use crate::hunks::{Fate, HunkReport};
-use crate::tell::report::{PayloadSummary, ProofSummary, RefusalEntry, Report};
+use crate::tell::report::{PayloadSummary, ProofSummary, Report};
+use xsplice_diff::verdict::refusal::Refusal;
 
 const BOLD: Style = Style::new().bold();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
@@ -277,7 +279,7 @@ pub fn unused(diffs: &[ObjectDiff<'_>]) -> String {
 
 /// The refusals, each with what would make it right.
 #[must_use]
-pub fn refusals(refusals: &[RefusalEntry]) -> String {
+pub fn refusals(refusals: &[Refusal]) -> String {
     let mut text = String::new();
     let reasons = count_u64(
         u64::try_from(refusals.len()).unwrap_or(u64::MAX),
@@ -289,10 +291,13 @@ pub fn refusals(refusals: &[RefusalEntry]) -> String {
         "{BAD}refused{BAD:#}: no payload was made, for {reasons}:"
     );
     for refusal in refusals {
-        let code = refusal.code.as_str().unwrap_or_default();
+        let code = xsplice_diff::html::word(refusal.code);
         let _ = writeln!(text, "  {refusal}\n    {DIM}[{code}]{DIM:#}");
     }
-    if let Some(code) = refusals.iter().find_map(|refusal| refusal.code.as_str()) {
+    if let Some(code) = refusals
+        .first()
+        .map(|refusal| xsplice_diff::html::word(refusal.code))
+    {
         let _ = writeln!(
             text,
             "{DIM}what a code means: xsplice-build --explain-code {code}{DIM:#}"

@@ -15,14 +15,15 @@ use xsplice_abi::Profile;
 use crate::command::output::{check_writable, write_file};
 use crate::command::terminal::{complain, print, print_whole, with_causes};
 use crate::diff_objects;
-use crate::extract::write_diff;
 use crate::html::{self, Callers, Findings, RefusalText};
 use crate::layouts;
 use crate::options::Options;
 use crate::read::error::Side;
-use crate::report::build_stamp::build_stamps;
+use crate::report::build_stamps::build_stamps;
+use crate::report::object_diff::layout_summary;
 use crate::report::object_diff::{ObjectDiff, Verdict};
 use crate::report::ripple::ripple;
+use crate::report::written::write_diff;
 use crate::tell::explain;
 use crate::tell::referrers::Sought;
 use crate::tell::text::{self, Detail};
@@ -50,7 +51,7 @@ struct Arguments {
     /// Say it of what you have dealt with: by a hook, a shadow variable, or because it was done
     /// when the system booted. It is recorded in the extract. Each refusal says the words that
     /// accept it.
-    #[arg(long, value_name = "WHAT", value_parser = crate::verdict::refusals::acknowledgement)]
+    #[arg(long, value_name = "WHAT", value_parser = crate::verdict::accept::acknowledgement)]
     accept: Vec<String>,
     /// Write the extract here
     ///
@@ -151,7 +152,6 @@ fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     let options = Options {
         abi,
         accept: arguments.accept.clone(),
-        ..Options::default()
     };
     let outputs = [&arguments.output, &arguments.json, &arguments.html];
     for path in outputs
@@ -193,7 +193,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
         human.push_str(&format!("\n{note}\n"));
     }
     let one = std::slice::from_ref(&diff);
-    human.push_str(&layouts::summary(one, &layouts::merge(one)));
+    human.push_str(&layout_summary(one, &layouts::merge(&diff.layouts.changes)));
     if arguments.explain {
         human.push_str(&explain::explain(&diff));
     }
@@ -249,9 +249,9 @@ fn page(
     };
     let refusals = diff.refusals.iter().map(|refusal| RefusalText {
         code: html::word(refusal.code),
-        message: refusal.message.clone(),
+        message: refusal.message(),
     });
-    let layouts = layouts::merge(diffs);
+    let layouts = layouts::merge(&diff.layouts.changes);
     Ok(html::object::render(&html::object::Page {
         abi,
         diff,

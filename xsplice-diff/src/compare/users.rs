@@ -5,7 +5,6 @@ use crate::read::items::{ItemId, ItemKind};
 use crate::read::object::{Relocation, SectionId};
 use crate::read::section_class::SectionClass;
 use crate::read::side::Build;
-use crate::tell::disassembly::ends_in_branch;
 
 /// Who refers to an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,4 +130,19 @@ pub fn is_call(build: &Build<'_>, source: ItemId, relocation: &Relocation) -> bo
         return false;
     };
     section.data.get(..at).is_some_and(ends_in_branch)
+}
+
+/// Whether code ends in the opcode of a near call or jump, so that its operand is next.
+#[must_use]
+pub fn ends_in_branch(code: &[u8]) -> bool {
+    const CALL: u8 = 0xe8;
+    const JUMP: u8 = 0xe9;
+    const TWO_BYTES: u8 = 0x0f;
+    /// Conditional jumps are `0f 80` to `0f 8f`.
+    const CONDITIONAL: u8 = 0x80;
+    match code {
+        [.., CALL | JUMP] => true,
+        [.., TWO_BYTES, condition] => condition & 0xf0 == CONDITIONAL,
+        _ => false,
+    }
 }

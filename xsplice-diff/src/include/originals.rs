@@ -7,13 +7,13 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashMapExt as _};
 
 use crate::compare::special_entries::{Entry, SpecialEntries};
-use crate::correlate::is_content;
 use crate::extract::{CONTENT_DEPTH_MAX, OriginalItem, OriginalRelocation, OriginalTarget};
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::object::{Relocation, Symbol, SymbolPlace};
 use crate::read::relocation::Target;
 use crate::read::section_class::SectionClass;
 use crate::read::side::Build;
+use crate::read::side::is_content;
 use xsplice_abi::section::{ALT_CALL_SITES, ALTINSTRUCTIONS};
 
 /// The `STT_FILE` name that qualifies a local in the image. Assembler code often has no such symbol;

@@ -8,9 +8,10 @@ use crate::compare::comparer::Comparer;
 use crate::read::items::{Item, ItemId};
 use crate::read::object::{SectionId, SymbolId, SymbolPlace};
 use crate::read::side::Build;
-use crate::report::object_diff::RefusalCode;
 use crate::rules::fall_through;
-use crate::verdict::refusals::{Place, Verdicts};
+use crate::verdict::kinds::RefusalCode;
+use crate::verdict::place::Place;
+use crate::verdict::refusals::Verdicts;
 
 /// Looks at every function to be replaced, and at what the base refers to inside of it.
 pub fn check(comparer: &Comparer<'_, '_>, changes: &Changes, verdicts: &mut Verdicts) {

@@ -5,6 +5,7 @@
 //! are printed as its target, and a jump inside the function counts as equal when both jump to
 //! instructions that face each other.
 
+use crate::compare::users::ends_in_branch;
 use std::collections::HashMap;
 use std::fmt::Write;
 
@@ -59,21 +60,6 @@ impl Code<'_> {
             .ok()
             .and_then(|at| self.bytes.get(..at));
         is_relative && before.is_some_and(ends_in_branch)
-    }
-}
-
-/// Whether code ends in the opcode of a near call or jump, so that its operand is next.
-#[must_use]
-pub fn ends_in_branch(code: &[u8]) -> bool {
-    const CALL: u8 = 0xe8;
-    const JUMP: u8 = 0xe9;
-    const TWO_BYTES: u8 = 0x0f;
-    /// Conditional jumps are `0f 80` to `0f 8f`.
-    const CONDITIONAL: u8 = 0x80;
-    match code {
-        [.., CALL | JUMP] => true,
-        [.., TWO_BYTES, condition] => condition & 0xf0 == CONDITIONAL,
-        _ => false,
     }
 }
 

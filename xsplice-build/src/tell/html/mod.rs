@@ -86,7 +86,7 @@ impl Page<'_> {
 pub fn render(page: &Page<'_>) -> String {
     let report = page.report;
     let refusals = report.refusals.iter().map(|refusal| RefusalText {
-        code: refusal.code.as_str().unwrap_or_default().to_owned(),
+        code: xsplice_diff::html::word(refusal.code),
         message: refusal.to_string(),
     });
     let mut findings = Findings::new(page.diffs, report.layouts, refusals.collect(), page.callers);
