@@ -5,9 +5,11 @@ use zerocopy::{Immutable, IntoBytes, KnownLayout};
 /// A kind of hook, named by its section `PREFIXhooks.NAME`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HookKind {
-    /// Array of `void (*)(void)`; runs inside the quiescent zone, after the jumps are written.
+    /// Array of `void (*)(void)`; runs inside the quiescent zone; the profile's
+    /// [`HookOrder`](crate::profile::HookOrder) says whether after the jumps are written.
     Load,
-    /// Array of `void (*)(void)`; runs inside the quiescent zone, before the jumps are removed.
+    /// Array of `void (*)(void)`; runs inside the quiescent zone; the profile's
+    /// [`HookOrder`](crate::profile::HookOrder) says whether before the jumps are removed.
     Unload,
     /// May veto; runs before the action is scheduled.
     PreApply,

@@ -65,6 +65,16 @@ pub enum BaseNote {
     Absent,
 }
 
+/// When load and unload hooks run beside the writing of the jumps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookOrder {
+    /// Load hooks after the jumps are written, unload hooks before they are removed: both run while
+    /// the replaced functions are in effect, so that an unload hook can call what a load hook could.
+    WhileReplaced,
+    /// Load hooks before the jumps are written, unload hooks after they are removed: as Xen does.
+    WhileNotReplaced,
+}
+
 /// Sizes of special-section entries in bytes, as this profile's loader reads them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntrySizes {
@@ -105,6 +115,8 @@ pub struct Profile {
     pub base_note: BaseNote,
     /// Hooks that the loader knows.
     pub hooks: &'static [HookKind],
+    /// When load and unload hooks run.
+    pub hook_order: HookOrder,
     /// Whether `PREFIXwords` is known.
     pub words: Words,
     /// Relocation types that the loader takes.
@@ -148,6 +160,7 @@ pub const XSPLICE: Profile = Profile {
     expectations: Expectations::OwnSection,
     base_note: BaseNote::Mandatory,
     hooks: &HookKind::ALL,
+    hook_order: HookOrder::WhileReplaced,
     words: Words::Known,
     relocations: &[NONE, ABS64, PC32, PLT32, ABS32S, PC64],
     entries: ENTRIES,
@@ -167,6 +180,7 @@ pub const XSPLICE_V1: Profile = Profile {
     expectations: Expectations::None,
     base_note: BaseNote::Absent,
     hooks: &[HookKind::Load, HookKind::Unload],
+    hook_order: HookOrder::WhileReplaced,
     words: Words::Unknown,
     relocations: &[NONE, ABS64, PC32, PLT32],
     entries: ENTRIES,
@@ -186,6 +200,7 @@ pub const LIVEPATCH: Profile = Profile {
     expectations: Expectations::InRecord,
     base_note: BaseNote::Mandatory,
     hooks: &HookKind::ALL,
+    hook_order: HookOrder::WhileNotReplaced,
     words: Words::Unknown,
     relocations: &[NONE, ABS64, PC32, PLT32],
     entries: ENTRIES,
