@@ -186,7 +186,7 @@ fn check_hooks(layout: &Layout, options: &LinkOptions, refusals: &mut Vec<Refusa
                     format!(
                         "there are {} `{}` hooks, and a payload may have one; let one call the \
                          others",
-                        size_bytes / classify::POINTER_BYTES,
+                        size_bytes / xsplice_abi::hook::POINTER_BYTES,
                         kind.name()
                     ),
                 )

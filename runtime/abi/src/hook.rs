@@ -25,6 +25,9 @@ pub enum HookKind {
     PostRevert,
 }
 
+/// Size of a pointer in a hook section, in bytes.
+pub const POINTER_BYTES: u64 = 8;
+
 /// How many pointers a hook section holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HookCount {

@@ -18,6 +18,7 @@ pub mod record;
 pub mod relocation;
 pub mod section;
 pub mod signature;
+pub mod tables;
 pub mod trampoline;
 
 pub use errno::Errno;

@@ -8,6 +8,8 @@
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 use object::elf;
 
+use xsplice_abi::tables::BugFrame;
+
 use crate::read::items::{Extents, GapReference, ItemId, Items};
 use crate::read::object::{ElfObject, Relocation, SectionId, SymbolId, SymbolPlace};
 use crate::read::section_class::SectionClass;
@@ -368,9 +370,8 @@ impl TableFields {
     /// The addend without the line number in it.
     fn addend(&self, relocation: &Relocation) -> i64 {
         match self.table.line {
-            Line::TopBits if relocation.offset % self.entry_bytes < 8 => {
-                const ABOVE_24_BITS: u32 = 64 - 24;
-                (relocation.addend << ABOVE_24_BITS) >> ABOVE_24_BITS
+            Line::TopBits if relocation.offset % self.entry_bytes < BugFrame::LINE_FIELDS_BYTES => {
+                BugFrame::part_addend(relocation.addend).0
             }
             _ => relocation.addend,
         }

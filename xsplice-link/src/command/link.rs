@@ -122,7 +122,7 @@ fn options(arguments: &LinkArguments, base: &Base<'_>) -> Result<LinkOptions, Li
         Some(name) => name.clone(),
         None => name_of(&arguments.output),
     };
-    let mut options = LinkOptions::new(&name, arguments.abi);
+    let mut options = LinkOptions::new(&name, arguments.abi.0);
     if arguments.prelink {
         options.references = References::Prelinked;
     }

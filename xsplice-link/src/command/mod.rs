@@ -11,8 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use xsplice_abi::Profile;
-use xsplice_abi::profile;
+use xsplice_abi::profile::{self, Abi};
 
 use crate::error::LinkError;
 
@@ -71,8 +70,8 @@ struct LinkArguments {
     #[arg(short, long)]
     name: Option<String>,
     /// Which loader the payload is for: that of the extracts
-    #[arg(long, default_value = profile::XSPLICE.name, value_parser = profile_named)]
-    abi: &'static Profile,
+    #[arg(long, default_value = profile::XSPLICE.name, value_name = "ABI")]
+    abi: Abi,
     /// What it stacks on: a build-id, an image or a payload [default: the base]
     #[arg(long, value_name = "HEX|ELF")]
     depends: Option<String>,
@@ -183,11 +182,4 @@ pub fn run(arguments: &Arguments) -> Result<ExitStatus, LinkError> {
         Command::Verify(arguments) => verify::run(arguments),
         Command::Sign(arguments) => sign::run(arguments),
     }
-}
-
-fn profile_named(text: &str) -> Result<&'static Profile, String> {
-    Profile::by_name(text).ok_or_else(|| {
-        let names: Vec<_> = profile::ALL.iter().map(|known| known.name).collect();
-        format!("the ABIs are {}", names.join(", "))
-    })
 }

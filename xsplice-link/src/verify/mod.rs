@@ -212,6 +212,8 @@ impl<'report> Lines<'report> {
 pub fn verify(payload: NamedFile<'_>, against: Against<'_>) -> Result<Verification, LinkError> {
     let mut checks = Vec::new();
     signed(payload, against.signer, &mut checks);
+    // What cannot be read has no profile, and no loader takes it in any window.
+    let mut abi = &xsplice_abi::profile::XSPLICE;
     let outlook = match readable(payload, &mut checks) {
         None => None,
         Some(view) => {
@@ -241,10 +243,11 @@ pub fn verify(payload: NamedFile<'_>, against: Against<'_>) -> Result<Verificati
             branches::check(&subject, &mut checks);
             tables::check(&subject, &mut checks);
             sites::check(&subject, &mut checks);
+            abi = subject.facts.abi;
             Some(Outlook::new(&subject))
         }
     };
-    let loader = trial::check(payload, &against, &mut checks);
+    let loader = trial::check(payload, abi, &against, &mut checks);
     if loader.is_taken() {
         // Whatever is wrong, it is nothing that the loader would notice.
         checks.iter_mut().for_each(|check| check.errno = None);

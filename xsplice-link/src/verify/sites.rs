@@ -2,13 +2,15 @@
 //! of the code stays as it was compiled while the base's is rewritten.
 //!
 //! A lost entry shows in three ways. Replacement code that no entry names has lost its alternative.
-//! So have NOPs that the base's function has for one (`lost_sites.rs`). And a call through a pointer that the base reaches by alternative calls alone is one that has
-//! lost its entry: what the boot code does with such a pointer afterwards is the base's affair.
+//! So have NOPs that the base's function has for one (`lost_sites.rs`). And a call through a
+//! pointer that the base reaches by alternative calls alone is one that has lost its entry: what
+//! the boot code does with such a pointer afterwards is the base's affair.
 
 use std::collections::{BTreeSet, HashSet};
 
 use object::elf;
 use xsplice_abi::section::{ALT_CALL_SITES, ALTINSTR_REPLACEMENT, ALTINSTRUCTIONS};
+use xsplice_abi::tables::{Alternative, CallSite};
 use xsplice_runtime::read::view::{Place, SectionId, Symbol};
 
 use super::lost_sites;
@@ -17,10 +19,6 @@ use super::{Check, CheckKind, Lines, Subject};
 use crate::base::{Base, Lookup, QualifiedName};
 use crate::read::facts::TableFacts;
 
-/// `call *disp32(%rip)`.
-const INDIRECT_CALL: [u8; 2] = [0xff, 0x15];
-/// Bytes of such a call.
-const INDIRECT_CALL_BYTES: u64 = 6;
 /// What the linker puts between pieces of code.
 const PADDING: u8 = 0xcc;
 
@@ -53,10 +51,12 @@ fn orphans(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
     let mut count = 0;
     for (table, start) in entries(subject, ALTINSTRUCTIONS) {
         count += 1;
-        let Some(length) = replacement_bytes(subject, table, start) else {
+        let Some(entry) = alternative(subject, table, start) else {
             continue;
         };
-        if let Some((section, offset)) = points_at(subject, table.section, start + 4)
+        let length = entry.replacement_bytes;
+        let field = start + Alternative::REPLACEMENT_AT;
+        if let Some((section, offset)) = points_at(subject, table.section, field)
             && section == id
         {
             named.extend(offset..offset.saturating_add(length.into()));
@@ -89,16 +89,14 @@ fn orphans(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
     count
 }
 
-/// Length of the replacement code of an alternatives entry, in bytes.
-pub(super) fn replacement_bytes(
+/// The alternatives entry at `start` of a table.
+pub(super) fn alternative(
     subject: &Subject<'_, '_, '_>,
     table: &TableFacts<'_>,
     start: u64,
-) -> Option<u8> {
-    const REPLACEMENT_BYTES_AT: u64 = 11;
-    let at = usize::try_from(start.checked_add(REPLACEMENT_BYTES_AT)?).ok()?;
+) -> Option<Alternative> {
     let section = subject.facts.view.section(table.section)?;
-    section.data.get(at).copied()
+    Alternative::read(section.data.get(usize::try_from(start).ok()?..)?)
 }
 
 /// Tables of this name and the offset of each whole entry.
@@ -132,14 +130,14 @@ fn calls(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
             continue;
         };
         for entry in &table.entries {
-            let Some(start) = entry.offset.checked_sub(INDIRECT_CALL.len() as u64) else {
+            let Some(start) = entry.offset.checked_sub(CallSite::OPCODE.len() as u64) else {
                 continue;
             };
             let opcode = usize::try_from(start).ok().and_then(|start| {
                 code.data
-                    .get(start..start.checked_add(INDIRECT_CALL.len())?)
+                    .get(start..start.checked_add(CallSite::OPCODE.len())?)
             });
-            if entry.kind != elf::R_X86_64_PC32.0 || opcode != Some(&INDIRECT_CALL) {
+            if entry.kind != elf::R_X86_64_PC32.0 || opcode != Some(&CallSite::OPCODE) {
                 continue;
             }
             if owned.contains(&(table.target, start)) {
@@ -195,8 +193,8 @@ fn alternative_pointers(base: &Base<'_>) -> HashSet<u64> {
 
 /// The pointer of an indirect call that `code`, at `address`, begins with.
 fn pointer_of(code: &[u8], address: u64) -> Option<u64> {
-    let field = code.strip_prefix(&INDIRECT_CALL)?.first_chunk()?;
-    let next = address.wrapping_add(INDIRECT_CALL_BYTES);
+    let field = code.strip_prefix(&CallSite::OPCODE)?.first_chunk()?;
+    let next = address.wrapping_add(CallSite::CALL_BYTES);
     Some(next.wrapping_add_signed(i32::from_le_bytes(*field).into()))
 }
 
@@ -206,10 +204,14 @@ fn is_called_plainly(base: &Base<'_>, pointer: u64) -> bool {
     let code = base.sections().iter().filter(|one| one.is_executable());
     code.into_iter().any(|section| {
         (section.range.start..)
-            .zip(section.data.windows(INDIRECT_CALL_BYTES as usize))
+            .zip(
+                section
+                    .data
+                    .windows(usize::try_from(CallSite::CALL_BYTES).unwrap_or(usize::MAX)),
+            )
             .filter(|(address, code)| pointer_of(code, *address) == Some(pointer))
             .any(|(address, _)| {
-                let call = address..address.saturating_add(INDIRECT_CALL_BYTES);
+                let call = address..address.saturating_add(CallSite::CALL_BYTES);
                 base.first_patched_in(&call).is_none()
             })
     })
