@@ -2,10 +2,11 @@
 //! and the writer, the checks and the loader read it.
 
 use crate::hook::HookKind;
+use crate::machine::RelocationType;
+use crate::machine::x86_64::{ABS32S, ABS64, MACHINE, NONE, PC32, PC64, PLT32};
 use crate::record::{
     LIVEPATCH_VERSION, LivepatchRecord, XSPLICE_V1_VERSION, XspliceRecord, XspliceV1Record,
 };
-use crate::relocation::{ABS32S, ABS64, NONE, PC32, PC64, PLT32, RelocationType};
 
 /// Where a profile's records keep what follows the shared head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +134,7 @@ const ENTRIES: EntrySizes = EntrySizes {
     alternative_call: 4,
 };
 
-const WINDOW_BYTES: u64 = 1 << 31;
+const WINDOW_BYTES: u64 = MACHINE.window_bytes;
 
 /// The default: taken by the bundled runtime.
 pub const XSPLICE: Profile = Profile {

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use xsplice_abi::Profile;
 use xsplice_abi::hook::HookKind;
+use xsplice_abi::machine::OF_RUNTIME;
 use xsplice_abi::section::{
     ALT_CALL_SITES, ALTINSTR_REPLACEMENT, ALTINSTRUCTIONS, BUG_FRAMES, EX_TABLE, HOOKS,
 };
@@ -23,8 +24,6 @@ const BUG_LINE_BITS: u32 = 7;
 const BUG_FRAME_ASSERT: u8 = 3;
 /// Bit of an alternative's feature that turns its meaning round (Xen since 4.17.6).
 const FEATURE_INVERTED: u16 = 1 << 15;
-/// `nop`.
-const NOP: u8 = 0x90;
 
 /// Hooks of a payload: addresses of its functions.
 #[derive(Debug, Default)]
@@ -321,7 +320,8 @@ fn place_alternative(
     if !image.is_code(original, u64::try_from(total).unwrap_or(u64::MAX)) {
         return Err(Fault::EntryOutside { address: original });
     }
-    let mut bytes = [NOP; 2 * u8::MAX as usize];
+    let mut bytes = [0; 2 * u8::MAX as usize];
+    OF_RUNTIME.fill_with_short_nops(&mut bytes);
     if length > 0 {
         let outside = Fault::EntryOutside { address: source };
         let (_, replacements, content) = replacements(view, image).ok_or(outside)?;
@@ -337,15 +337,10 @@ fn place_alternative(
     if chosen == Chosen::Original {
         return Ok(false);
     }
-    // A call or jump moves with its displacement counted from the new place.
-    if let [0xe8 | 0xe9, a, b, c, d, ..] = &mut bytes
-        && length == 5
-    {
-        let moved = i128::from(source) - i128::from(original);
-        let old = i32::from_le_bytes([*a, *b, *c, *d]);
-        let new = i32::try_from(i128::from(old) + moved).map_err(|_| Fault::AlternativeOverflow)?;
-        [*a, *b, *c, *d] = new.to_le_bytes();
-    }
+    let replacement = bytes.get_mut(..length).ok_or(Fault::AlternativeLong)?;
+    OF_RUNTIME
+        .move_branch(replacement, source, original)
+        .ok_or(Fault::AlternativeOverflow)?;
     let target = image
         .code_mut(original, total)
         .ok_or(Fault::EntryOutside { address: original })?;
@@ -367,15 +362,16 @@ fn call_sites<'data>(view: &View<'data>, image: &Image) -> Result<(), CheckError
     let Some((section, start, bytes)) = loaded(view, image, ALT_CALL_SITES, "") else {
         return Ok(());
     };
+    let call = &OF_RUNTIME.pointer_call;
     for (index, entry) in bytes.as_chunks::<4>().0.iter().enumerate() {
         let at = position(index, 4);
         let address = displaced(start.wrapping_add(at), i32::from_le_bytes(*entry));
-        if !image.is_code(address, 6) {
+        if !image.is_code(address, position(1, call.bytes())) {
             return Err(Fault::EntryOutside { address }.at(section.name, at));
         }
         if !image
             .bytes_from(address)
-            .is_some_and(|code| code.starts_with(&[0xff, 0x15]))
+            .is_some_and(|code| code.starts_with(call.opcode))
         {
             return Err(Fault::AlternativeCallSite.at(section.name, at));
         }

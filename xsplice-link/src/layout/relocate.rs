@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use object::elf;
 use xsplice_abi::Profile;
-use xsplice_abi::relocation::{ABS32S, ABS64, PC32};
+use xsplice_abi::machine::x86_64::{ABS32S, ABS64, PC32};
 use xsplice_diff::extract::{self, Extract};
 
 use crate::error::{Refusal, RefusalCode};
