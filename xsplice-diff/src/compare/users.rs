@@ -5,7 +5,7 @@ use crate::read::items::{ItemId, ItemKind};
 use crate::read::object::{Relocation, SectionId};
 use crate::read::section_class::SectionClass;
 use crate::read::side::Build;
-use crate::tell::disassembly::ends_in_branch;
+use crate::tell::disassembly::{ends_in_branch, is_branch_type};
 
 /// Who refers to an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +124,8 @@ impl Users {
 #[must_use]
 pub fn is_call(build: &Build<'_>, source: ItemId, relocation: &Relocation) -> bool {
     let section = build.object.section(build.items.item(source).section);
-    if !section.is_executable() {
+    // The number of an address may stand behind any byte; what a call has is a distance.
+    if !section.is_executable() || !is_branch_type(relocation.kind) {
         return false;
     }
     let Ok(at) = usize::try_from(relocation.offset) else {

@@ -6,7 +6,7 @@
 //! the item that is meant, so that nothing behind this module compares symbols or addends.
 
 use iced_x86::{Decoder, DecoderOptions, Instruction};
-use object::elf;
+use xsplice_abi::machine::{OF_RUNTIME, UseInPayload};
 
 use crate::read::items::{Extents, GapReference, ItemId, Items};
 use crate::read::object::{ElfObject, Relocation, SectionId, SymbolId, SymbolPlace};
@@ -65,66 +65,35 @@ impl Target {
 /// Whether the field counts from its own place.
 #[must_use]
 pub fn is_pc_relative(kind: u32) -> bool {
-    matches!(
-        elf::RelocationType(kind),
-        elf::R_X86_64_PC32
-            | elf::R_X86_64_PLT32
-            | elf::R_X86_64_PC64
-            | elf::R_X86_64_PC16
-            | elf::R_X86_64_PC8
-            | elf::R_X86_64_GOTPCREL
-            | elf::R_X86_64_GOTPCRELX
-            | elf::R_X86_64_REX_GOTPCRELX
-    )
+    OF_RUNTIME
+        .relocation(kind)
+        .is_some_and(|known| known.field.is_relative())
 }
 
 /// Whether the type is one that something that travels may have: the linker knows what to do.
 #[must_use]
 pub fn is_known(kind: u32) -> bool {
-    matches!(
-        elf::RelocationType(kind),
-        elf::R_X86_64_64
-            | elf::R_X86_64_PC32
-            | elf::R_X86_64_PLT32
-            | elf::R_X86_64_32
-            | elf::R_X86_64_32S
-            | elf::R_X86_64_PC64
-            | elf::R_X86_64_GOTPCREL
-            | elf::R_X86_64_GOTPCRELX
-            | elf::R_X86_64_REX_GOTPCRELX
-    )
+    OF_RUNTIME
+        .relocation(kind)
+        .is_some_and(|known| known.use_in_payload == UseInPayload::Carried)
 }
 
 /// The type under which two fields that are computed alike compare equal: where nothing is
 /// linked dynamically, a call through the PLT is a plain call.
 #[must_use]
 pub fn comparable(kind: u32) -> u32 {
-    if kind == elf::R_X86_64_PLT32.0 {
-        elf::R_X86_64_PC32.0
-    } else {
-        kind
-    }
+    OF_RUNTIME
+        .relocation(kind)
+        .map_or(kind, |known| known.alike)
 }
 
 /// psABI name of a relocation type, for people.
 #[must_use]
 pub fn kind_name(kind: u32) -> String {
-    let name = match elf::RelocationType(kind) {
-        elf::R_X86_64_64 => "R_X86_64_64",
-        elf::R_X86_64_PC32 => "R_X86_64_PC32",
-        elf::R_X86_64_PLT32 => "R_X86_64_PLT32",
-        elf::R_X86_64_32 => "R_X86_64_32",
-        elf::R_X86_64_32S => "R_X86_64_32S",
-        elf::R_X86_64_PC64 => "R_X86_64_PC64",
-        elf::R_X86_64_GOTPCREL => "R_X86_64_GOTPCREL",
-        elf::R_X86_64_GOTPCRELX => "R_X86_64_GOTPCRELX",
-        elf::R_X86_64_REX_GOTPCRELX => "R_X86_64_REX_GOTPCRELX",
-        elf::R_X86_64_PC8 => "R_X86_64_PC8",
-        elf::R_X86_64_PC16 => "R_X86_64_PC16",
-        elf::R_X86_64_TPOFF32 => "R_X86_64_TPOFF32",
-        _ => return format!("relocation type {kind}"),
-    };
-    name.to_owned()
+    match OF_RUNTIME.relocation(kind) {
+        Some(known) => format!("{}{}", OF_RUNTIME.relocation_prefix, known.name),
+        None => format!("relocation type {kind}"),
+    }
 }
 
 /// Resolves every relocation of `object`, in the order of [`ElfObject::relocations`].

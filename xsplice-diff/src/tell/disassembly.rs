@@ -12,8 +12,8 @@ use iced_x86::{
     ConstantOffsets, Decoder, DecoderOptions, Formatter, GasFormatter, Instruction, OpKind,
     SymResString, SymResTextInfo, SymbolResolver, SymbolResult,
 };
-use object::elf;
 use similar::{Algorithm, DiffOp, capture_diff_slices};
+use xsplice_abi::machine::{Kind, OF_RUNTIME};
 
 /// Longest listing, old and new together, that is laid side by side; in instructions. Longer ones
 /// nobody reads, and aligning them takes time in the square of what differs.
@@ -51,15 +51,20 @@ impl Code<'_> {
     }
 
     fn is_call(&self, field: &Field) -> bool {
-        let is_relative = matches!(
-            elf::RelocationType(field.kind),
-            elf::R_X86_64_PC32 | elf::R_X86_64_PLT32
-        );
+        let is_relative = is_branch_type(field.kind);
         let before = usize::try_from(field.offset)
             .ok()
             .and_then(|at| self.bytes.get(..at));
         is_relative && before.is_some_and(ends_in_branch)
     }
+}
+
+/// Whether a relocation of this type may fill the operand of a near call or jump.
+#[must_use]
+pub fn is_branch_type(kind: u32) -> bool {
+    OF_RUNTIME
+        .relocation(kind)
+        .is_some_and(|known| known.alike == OF_RUNTIME.distance.number)
 }
 
 /// Whether code ends in the opcode of a near call or jump, so that its operand is next.
@@ -168,19 +173,13 @@ fn line(code: &Code<'_>, instruction: &Instruction, offsets: &ConstantOffsets) -
 
 /// The target with its displacement: PC-relative fields count from the end of the instruction.
 fn describe(field: &Field, end: u64) -> String {
-    let bias = match elf::RelocationType(field.kind) {
-        elf::R_X86_64_PC8
-        | elf::R_X86_64_PC16
-        | elf::R_X86_64_PC32
-        | elf::R_X86_64_PC64
-        | elf::R_X86_64_PLT32
-        | elf::R_X86_64_GOTPCREL
-        | elf::R_X86_64_GOTPCRELX
-        | elf::R_X86_64_REX_GOTPCRELX => end.wrapping_sub(field.offset).cast_signed(),
+    let known = OF_RUNTIME.relocation(field.kind);
+    let bias = match known {
+        Some(known) if known.field.is_relative() => end.wrapping_sub(field.offset).cast_signed(),
         _ => 0,
     };
-    let through_got = match elf::RelocationType(field.kind) {
-        elf::R_X86_64_GOTPCREL | elf::R_X86_64_GOTPCRELX | elf::R_X86_64_REX_GOTPCRELX => "@GOT",
+    let through_got = match known {
+        Some(known) if known.field.kind == Kind::Slot => "@GOT",
         _ => "",
     };
     let target = &field.target;
