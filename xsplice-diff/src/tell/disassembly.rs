@@ -434,6 +434,14 @@ mod tests {
     }
 
     #[test]
+    fn an_address_stored_behind_a_byte_like_a_call_is_no_call() {
+        // movq $f, -0x18(%rbp)
+        let bytes = [0x48, 0xc7, 0x45, 0xe8, 0, 0, 0, 0];
+        let code = code(&bytes, &[(4, elf::R_X86_64_32S.0, "f", 0)]);
+        assert_eq!(code.calls().count(), 0);
+    }
+
+    #[test]
     fn any_bytes_can_be_listed() {
         let bytes: Vec<u8> = (0..=255).chain((0..=255).rev()).collect();
         let lines = listing(&code(
