@@ -5,10 +5,11 @@ use core::fmt;
 use core::str::FromStr;
 
 use crate::hook::HookKind;
+use crate::machine::RelocationType;
+use crate::machine::x86_64::{ABS32S, ABS64, MACHINE, NONE, PC32, PC64, PLT32};
 use crate::record::{
     LIVEPATCH_VERSION, LivepatchRecord, XSPLICE_V1_VERSION, XspliceRecord, XspliceV1Record, offset,
 };
-use crate::relocation::{ABS32S, ABS64, NONE, PC32, PC64, PLT32, RelocationType};
 use crate::tables::{Alternative, BugFrame, CallSite, ExceptionEntry};
 
 /// Where a profile's records keep what follows the shared head.
@@ -149,7 +150,7 @@ const ENTRIES: EntrySizes = EntrySizes {
     alternative_call: CallSite::BYTES,
 };
 
-const WINDOW_BYTES: u64 = 1 << 31;
+const WINDOW_BYTES: u64 = MACHINE.window_bytes;
 
 /// The default: taken by the bundled runtime.
 pub const XSPLICE: Profile = Profile {
