@@ -547,22 +547,26 @@ fn describe(
 fn list_errors(arguments: &Arguments, errors: Vec<xsplice_diff::DiffError>) -> anyhow::Error {
     let lines: Vec<_> = errors
         .into_iter()
-        .map(|mut error| {
+        .map(|error| {
             let tree = match error.side {
                 xsplice_diff::read::error::Side::Original => &arguments.orig,
                 xsplice_diff::read::error::Side::Patched => &arguments.patched,
             };
-            let path = if tree.is_dir() {
-                tree.join(&error.object)
-            } else {
-                tree.clone()
+            let file = |tree: &PathBuf| {
+                let path = if tree.is_dir() {
+                    tree.join(&error.object)
+                } else {
+                    tree.clone()
+                };
+                path.display().to_string()
             };
+            let (path, original) = (file(tree), file(&arguments.orig));
             let ignore = if error.is_foreign() {
                 format!(", or leave it out with --ignore-object '{}'", error.object)
             } else {
                 String::new()
             };
-            error.object = path.display().to_string();
+            let error = error.naming(path, original);
             format!("{error}{ignore}")
         })
         .collect();

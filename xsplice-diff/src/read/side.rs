@@ -1,9 +1,12 @@
 //! One build of an object: what was read, cut into items, with every relocation resolved.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use xsplice_abi::Profile;
 
+use crate::machine::cursor::Cursor;
+use crate::machine::{Machine, Use};
 use crate::read::error::DiffError;
 use crate::read::items::{ItemId, ItemKind, Items};
 use crate::read::object::{ElfObject, Relocation, SectionId, Symbol};
@@ -23,6 +26,8 @@ pub struct Build<'data> {
     /// Fields that the assembler filled itself, as (section, offset, length) in bytes, in order;
     /// each has a relocation as if it had not.
     filled: Vec<(SectionId, u64, u64)>,
+    /// How code uses the address in each relocated field, once somebody asked.
+    uses: OnceLock<Vec<Option<Use>>>,
 }
 
 impl<'data> Build<'data> {
@@ -30,7 +35,7 @@ impl<'data> Build<'data> {
     ///
     /// # Errors
     ///
-    /// When it is not a well-formed x86-64 relocatable object.
+    /// When it is not a well-formed relocatable object of a known machine.
     pub fn new(name: &str, bytes: &'data [u8], abi: &Profile) -> Result<Build<'data>, DiffError> {
         let object = ElfObject::parse(name, bytes)?;
         let items = Items::new(&object, abi);
@@ -40,6 +45,7 @@ impl<'data> Build<'data> {
             items,
             targets,
             filled: Vec::new(),
+            uses: OnceLock::new(),
         };
         let fields = resolved_fields::find(&build.object, &build.items);
         if !fields.is_empty() {
@@ -107,13 +113,14 @@ impl<'data> Build<'data> {
 
     /// An object with nothing in it: the original of one that only the patched tree has.
     #[must_use]
-    pub fn empty(name: &str) -> Build<'data> {
-        let object = ElfObject::empty(name);
+    pub fn empty(name: &str, machine: &'static Machine) -> Build<'data> {
+        let object = ElfObject::empty(name, machine);
         Build {
             items: Items::new(&object, &xsplice_abi::profile::XSPLICE),
             object,
             targets: Vec::new(),
             filled: Vec::new(),
+            uses: OnceLock::new(),
         }
     }
 
@@ -166,8 +173,40 @@ impl<'data> Build<'data> {
             .zip(self.targets[range].iter().copied())
     }
 
-    /// Calls `each` with every reference: the item that holds it, the relocation, its target.
-    pub fn each_reference(&self, mut each: impl FnMut(ItemId, &Relocation, Target)) {
+    /// How the code around a relocation (by its index) uses the address; `None` for one in data,
+    /// and where no instruction has a field.
+    #[must_use]
+    pub fn use_of(&self, index: usize) -> Option<Use> {
+        let uses = self.uses.get_or_init(|| self.read_uses());
+        uses.get(index).copied().flatten()
+    }
+
+    /// Whether a relocation (by its index) is the operand of a call or jump.
+    #[must_use]
+    pub fn is_call(&self, index: usize) -> bool {
+        self.use_of(index) == Some(Use::Branch)
+    }
+
+    /// Decodes all code that has relocations, each item of it once.
+    fn read_uses(&self) -> Vec<Option<Use>> {
+        let mut uses = vec![None; self.object.relocations.len()];
+        let mut cursor = Cursor::default();
+        self.each_reference(|source, index, _| {
+            let item = self.items.item(source);
+            if !self.object.section(item.section).is_executable() {
+                return;
+            }
+            let field = self.object.relocations[index].offset;
+            let holding =
+                cursor.holding(self.object.machine, self.bytes(source), item.offset, field);
+            uses[index] = holding.and_then(|instruction| instruction.use_of(field));
+        });
+        uses
+    }
+
+    /// Calls `each` with every reference: the item that holds it, the relocation's index, its
+    /// target.
+    pub fn each_reference(&self, mut each: impl FnMut(ItemId, usize, Target)) {
         for (section, header) in self.object.sections() {
             if header.relocations.is_empty() {
                 continue;
@@ -177,14 +216,14 @@ impl<'data> Build<'data> {
                 continue;
             };
             for index in header.relocations.clone() {
-                let relocation = &self.object.relocations[index];
+                let offset = self.object.relocations[index].offset;
                 while let Some(next) = items.peek()
-                    && self.items.item(*next).offset <= relocation.offset
+                    && self.items.item(*next).offset <= offset
                 {
                     source = *next;
                     items.next();
                 }
-                each(source, relocation, self.targets[index]);
+                each(source, index, self.targets[index]);
             }
         }
     }

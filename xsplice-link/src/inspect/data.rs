@@ -9,7 +9,6 @@ use xsplice_runtime::read::view::Section;
 
 use super::code::{pieces, relocations_of};
 use super::places::Places;
-use crate::layout::relocate::type_name;
 use crate::read::facts::Facts;
 
 /// Data from one name to the next.
@@ -158,7 +157,7 @@ pub(super) fn references(facts: &Facts<'_, '_>, places: &Places<'_, '_, '_>) -> 
             };
             lines.push(ReferenceLine {
                 place: places.name(table.target, entry.offset),
-                kind: type_name(entry.kind).into_owned(),
+                kind: facts.machine.type_name(entry.kind).to_string(),
                 target,
                 addend: entry.addend,
             });

@@ -9,7 +9,6 @@ use xsplice_runtime::read::view::{Place, Section, SectionId, Symbol};
 
 use super::{Check, CheckKind, Lines, Subject};
 use crate::base::{Lookup, QualifiedName};
-use crate::layout::relocate::type_name;
 use crate::read::facts::{Facts, Value};
 
 /// Addresses that 32 sign-extended bits hold: below this, or from its complement up.
@@ -135,7 +134,7 @@ fn relocations(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
                     format!(
                         "{at}: the loader of `{}` does not take {}",
                         subject.facts.abi.name,
-                        type_name(entry.kind)
+                        subject.facts.machine.type_name(entry.kind)
                     ),
                 );
                 continue;

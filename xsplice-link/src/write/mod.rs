@@ -112,7 +112,7 @@ pub fn write(layout: &Layout) -> Result<Written, LinkError> {
     // Write.
     writer.write_file_header(&FileHeader {
         e_type: elf::ET_REL,
-        e_machine: elf::EM_X86_64,
+        e_machine: elf::Machine(layout.machine.e_machine),
         ..FileHeader::default()
     })?;
     for (section, &offset) in layout.sections.iter().zip(&offsets) {
