@@ -7,7 +7,11 @@ use crate::Account;
 pub fn line(account: &Account) -> String {
     let after = &account.after;
     let missing = after.missing.len() + account.base.unknown.len();
-    let link = if account.link_compared { "" } else { "; the link was not compared" };
+    let link = if account.link_compared {
+        ""
+    } else {
+        "; the link was not compared"
+    };
     format!(
         "account: of the patched build {} bytes stand in the base, {} in the payload, {} are line \
          numbers, {} acknowledged, {} used by nothing; {missing} without a place{link}\n",

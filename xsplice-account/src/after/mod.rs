@@ -44,6 +44,8 @@ pub struct Missing {
 struct Root {
     item: ItemId,
     claims: Vec<Pair>,
+    /// Where the base has the item's names.
+    addresses: Vec<u64>,
 }
 
 /// Follows the whole patched build.
@@ -62,12 +64,14 @@ pub fn account(follower: &mut Follower<'_, '_>) -> AfterAccount {
         add_root(follower, item, &mut roots, &mut seen);
     }
     let tables = tables::ask(follower);
-    let mut called = follower.run();
-    while !called.is_empty() {
-        for item in called.drain(..) {
+    loop {
+        let before = seen.len();
+        for item in follower.run() {
             add_root(follower, item, &mut roots, &mut seen);
         }
-        called = follower.run();
+        if seen.len() == before {
+            break;
+        }
     }
     let entries = tables::ask_entries(follower, &tables);
     follower.run();
@@ -78,7 +82,9 @@ pub fn account(follower: &mut Follower<'_, '_>) -> AfterAccount {
         if holds || follower.is_acknowledged(root.item) || is_superseded(follower, root) {
             continue;
         }
-        account.missing.push(missing(follower, root.item, &root.claims));
+        account
+            .missing
+            .push(missing(follower, root.item, &root.claims));
     }
     tables::judge(follower, &tables, &entries, &mut account.missing);
     count(follower, &mut account);
@@ -96,18 +102,17 @@ fn add_root(
         return;
     }
     let mut claims = Vec::new();
-    for address in addresses(follower, item) {
-        claims.push(Pair {
-            item,
-            place: Place::Base(address),
-        });
-        let record = follower.payload.and_then(|payload| payload.records.get(&address));
-        if let Some(&(section, offset)) = record {
-            claims.push(Pair {
-                item,
-                place: Place::Payload(section, offset),
-            });
-        }
+    let addresses = addresses(follower, item);
+    for &address in &addresses {
+        // A record leads every caller to the new code: nothing else can be what runs.
+        let record = follower
+            .payload
+            .and_then(|payload| payload.records.get(&address));
+        let place = match record {
+            Some(&(section, offset)) => Place::Payload(section, offset),
+            None => Place::Base(address),
+        };
+        claims.push(Pair { item, place });
     }
     if claims.is_empty() {
         return;
@@ -115,23 +120,31 @@ fn add_root(
     for &claim in &claims {
         follower.ask(claim);
     }
-    roots.push(Root { item, claims });
+    roots.push(Root {
+        item,
+        claims,
+        addresses,
+    });
 }
 
 /// Whether another object's definition of the same name is the one that is linked.
 fn is_superseded(follower: &Follower<'_, '_>, root: &Root) -> bool {
-    let Some(claims) = follower.claims else { return false };
+    let Some(claims) = follower.claims else {
+        return false;
+    };
     let tree = follower.tree;
     let object = &tree.objects[root.item.object].elf.name;
-    let is_shared = tree.names(root.item).any(|symbol| tree.definitions_of(symbol.name) > 1);
+    let is_shared = tree
+        .names(root.item)
+        .any(|symbol| tree.definitions_of(symbol.name) > 1);
     let own = claims.object(object);
     is_shared
-        && root.claims.iter().all(|claim| match claim.place {
-            Place::Base(address) => {
-                let mut owners = claims.at(address).map(|(_, item)| Some(item.object)).peekable();
-                owners.peek().is_some() && owners.all(|owner| owner != own)
-            }
-            Place::Payload(..) => true,
+        && root.addresses.iter().all(|&address| {
+            let mut owners = claims
+                .at(address)
+                .map(|(_, item)| Some(item.object))
+                .peekable();
+            owners.peek().is_some() && owners.all(|owner| owner != own)
         })
 }
 
@@ -139,9 +152,17 @@ fn is_superseded(follower: &Follower<'_, '_>, root: &Root) -> bool {
 fn missing(follower: &Follower<'_, '_>, item: ItemId, claims: &[Pair]) -> Missing {
     let mut best: Option<(Pair, &Failure)> = None;
     for &claim in claims {
-        let Some(why) = follower.why(claim) else { continue };
-        if best.is_none_or(|(_, failure)| failure.offset <= why.1.offset) {
+        let Some(why) = follower.why(claim) else {
+            continue;
+        };
+        // What was carried and is wrong says more than what was replaced.
+        let is_carried = matches!(claim.place, Place::Payload(..));
+        let is_further = best.is_none_or(|(_, failure)| failure.offset <= why.1.offset);
+        if is_carried || is_further {
             best = Some(why);
+        }
+        if is_carried {
+            break;
         }
     }
     let tree = follower.tree;

@@ -28,7 +28,14 @@ pub(super) struct Entry {
 }
 
 /// Sections that say something to tools alone, or that the linker rewrites as a whole.
-const NOT_WALKED: [&str; 6] = [".note", ".eh_frame", ".discard", ".comment", ".rela", ".group"];
+const NOT_WALKED: [&str; 6] = [
+    ".note",
+    ".eh_frame",
+    ".discard",
+    ".comment",
+    ".rela",
+    ".group",
+];
 
 fn is_walked(follower: &Follower<'_, '_>, object: usize, section: SectionId) -> bool {
     let cut = &follower.tree.objects[object];
@@ -43,12 +50,20 @@ fn is_walked(follower: &Follower<'_, '_>, object: usize, section: SectionId) -> 
         && !items.is_empty()
         && !is_ours
         && !NOT_WALKED.iter().any(|name| own.starts_with(name))
-        && !plain.contains(&class(follower.tree, ItemId { object, item: items.start }))
+        && !plain.contains(&class(
+            follower.tree,
+            ItemId {
+                object,
+                item: items.start,
+            },
+        ))
 }
 
 /// Asks for every table as a whole.
 pub(super) fn ask(follower: &mut Follower<'_, '_>) -> Vec<Table> {
-    let Some(claims) = follower.claims else { return Vec::new() };
+    let Some(claims) = follower.claims else {
+        return Vec::new();
+    };
     let mut tables = Vec::new();
     for (object, cut) in follower.tree.objects.iter().enumerate() {
         for (section, header) in cut.elf.sections() {
@@ -57,7 +72,9 @@ pub(super) fn ask(follower: &mut Follower<'_, '_>) -> Vec<Table> {
             }
             let original = claims.object(&cut.elf.name).and_then(|original| {
                 let elf = &claims.tree.objects[original].elf;
-                let mut all = elf.sections().filter(|(_, other)| other.name == header.name);
+                let mut all = elf
+                    .sections()
+                    .filter(|(_, other)| other.name == header.name);
                 all.find(|(_, other)| other.size == header.size)
                     .and_then(|(id, _)| claims.section(original, id))
             });
@@ -92,7 +109,9 @@ fn stands_whole(follower: &Follower<'_, '_>, table: &Table) -> bool {
 /// Asks for the entries of those tables that do not stand as a whole.
 pub(super) fn ask_entries(follower: &mut Follower<'_, '_>, tables: &[Table]) -> Vec<Entry> {
     let mut entries = Vec::new();
-    let Some(claims) = follower.claims else { return entries };
+    let Some(claims) = follower.claims else {
+        return entries;
+    };
     for table in tables.iter().filter(|table| !stands_whole(follower, table)) {
         let cut = &follower.tree.objects[table.object];
         let header = cut.elf.section(table.section);
@@ -103,10 +122,15 @@ pub(super) fn ask_entries(follower: &mut Follower<'_, '_>, tables: &[Table]) -> 
         if let Some(original) = claims.object(&cut.elf.name) {
             let cut = &claims.tree.objects[original];
             for (id, other) in cut.elf.sections() {
-                if let (true, Some(start)) = (other.name == header.name, claims.section(original, id))
+                if let (true, Some(start)) =
+                    (other.name == header.name, claims.section(original, id))
                 {
                     let items = &cut.items[cut.items_of(id)];
-                    places.extend(items.iter().map(|item| Place::Base(start + item.range.start)));
+                    places.extend(
+                        items
+                            .iter()
+                            .map(|item| Place::Base(start + item.range.start)),
+                    );
                 }
             }
         }
@@ -127,7 +151,10 @@ pub(super) fn ask_entries(follower: &mut Follower<'_, '_>, tables: &[Table]) -> 
             }
             let pair = |place| Pair { item, place };
             let claims: Vec<Pair> = all.into_iter().map(pair).collect();
-            let claims = claims.into_iter().filter(|pair| follower.is_plausible(*pair)).collect();
+            let claims = claims
+                .into_iter()
+                .filter(|pair| follower.is_plausible(*pair))
+                .collect();
             entries.push(Entry { item, claims });
         }
     }
@@ -159,7 +186,17 @@ pub(super) fn judge(
                 item,
             })
         });
-        if is_acknowledged {
+        // Data that somebody leads to by name, each of it, is no table: nobody asked for these
+        // items but who refers to them.
+        let is_used_by_name = !table.is_whole_possible
+            && header.name.starts_with(".data.")
+            && items.clone().all(|item| {
+                follower.stands_somewhere(ItemId {
+                    object: table.object,
+                    item,
+                })
+            });
+        if is_acknowledged || is_used_by_name {
             continue;
         }
         let item = ItemId {
@@ -179,12 +216,14 @@ pub(super) fn judge(
             missing.push(super::missing(follower, entry.item, &entry.claims));
         }
     }
-    gone(follower, entries, missing);
+    gone(follower, missing);
 }
 
 /// Entries of the original build that the patched one does not have, though their code stays.
-fn gone(follower: &Follower<'_, '_>, entries: &[Entry], missing: &mut Vec<Missing>) {
-    let Some(claims) = follower.claims else { return };
+fn gone(follower: &Follower<'_, '_>, missing: &mut Vec<Missing>) {
+    let Some(claims) = follower.claims else {
+        return;
+    };
     let kept: foldhash::HashSet<u64> = follower
         .holding()
         .filter_map(|found| match found.pair.place {
@@ -192,16 +231,23 @@ fn gone(follower: &Follower<'_, '_>, entries: &[Entry], missing: &mut Vec<Missin
             Place::Payload(..) => None,
         })
         .collect();
-    let _ = entries;
     for (object, cut) in claims.tree.objects.iter().enumerate() {
         for (id, header) in cut.elf.sections() {
             let is_table = header.is_allocated() && !header.is_executable();
-            let Some(start) = claims.section(object, id).filter(|_| is_table) else { continue };
+            let Some(start) = claims.section(object, id).filter(|_| is_table) else {
+                continue;
+            };
             if NOT_WALKED.iter().any(|name| header.name.starts_with(name)) {
                 continue;
             }
             let items = cut.items_of(id);
-            let class = class(claims.tree, ItemId { object, item: items.start });
+            let class = class(
+                claims.tree,
+                ItemId {
+                    object,
+                    item: items.start,
+                },
+            );
             if header.is_mergeable() || [".text", ".rodata", ".data"].contains(&class) {
                 continue;
             }
@@ -222,7 +268,11 @@ fn gone(follower: &Follower<'_, '_>, entries: &[Entry], missing: &mut Vec<Missin
                     let at = claims.section(owner.object, owner_item.section);
                     let address = at.map(|at| at + owner_item.range.start);
                     let is_kept = address.is_some_and(|address| kept.contains(&address));
-                    !is_kept
+                    let payload = follower.payload;
+                    let has_record = address
+                        .zip(payload)
+                        .is_some_and(|(address, payload)| payload.records.contains_key(&address));
+                    !is_kept || has_record
                 });
                 if !is_entry_table(header.name) || !is_replaced {
                     missing.push(Missing {
@@ -230,7 +280,8 @@ fn gone(follower: &Follower<'_, '_>, entries: &[Entry], missing: &mut Vec<Missin
                         section: header.name.to_owned(),
                         item: claims.tree.shown(ItemId { object, item }),
                         offset: 0,
-                        what: "the patched build does not have it, and the base keeps it".to_owned(),
+                        what: "the patched build does not have it, and the base keeps it"
+                            .to_owned(),
                     });
                 }
             }

@@ -28,15 +28,25 @@ impl<'run, 'data> Claims<'run, 'data> {
         let mut ranges = Vec::new();
         let mut sections = HashMap::default();
         for found in follower.holding() {
-            let Place::Base(address) = found.pair.place else { continue };
+            let Place::Base(address) = found.pair.place else {
+                continue;
+            };
             let item = tree.item(found.pair.item);
-            ranges.push((address, address.saturating_add(item.size()), found.pair.item));
+            ranges.push((
+                address,
+                address.saturating_add(item.size()),
+                found.pair.item,
+            ));
             let start = address.wrapping_sub(item.range.start);
-            sections.entry((found.pair.item.object, item.section)).or_insert(start);
+            sections
+                .entry((found.pair.item.object, item.section))
+                .or_insert(start);
         }
         ranges.sort_unstable();
         let names = tree.objects.iter().enumerate();
-        let objects = names.map(|(index, object)| (object.elf.name.as_str(), index)).collect();
+        let objects = names
+            .map(|(index, object)| (object.elf.name.as_str(), index))
+            .collect();
         Claims {
             tree,
             ranges,
@@ -114,13 +124,17 @@ pub fn class<'tree>(tree: &'tree Tree<'_>, item: ItemId) -> &'tree str {
     for (prefix, class) in [
         (".rodata", ".rodata"),
         (".data.rel.ro", ".rodata"),
+        (".data.rel.local", ".data"),
+        (".data.rel", ".data"),
         (".data", ".data"),
         (".bss", ".data"),
     ] {
-        let Some(rest) = name.strip_prefix(prefix) else { continue };
-        let own = rest.strip_prefix('.').is_some_and(|rest| {
-            tree.names_of_section(item).any(|name| name == rest)
-        });
+        let Some(rest) = name.strip_prefix(prefix) else {
+            continue;
+        };
+        let own = rest
+            .strip_prefix('.')
+            .is_some_and(|rest| tree.names_of_section(item).any(|name| name == rest));
         if rest.is_empty() || own || prefix == ".rodata" || class == ".rodata" {
             return class;
         }

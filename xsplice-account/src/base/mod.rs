@@ -61,7 +61,11 @@ pub fn place(follower: &mut Follower<'_, '_>) {
 pub fn addresses(follower: &Follower<'_, '_>, item: ItemId) -> Vec<u64> {
     let mut found = Vec::new();
     for symbol in follower.tree.names(item) {
-        for other in follower.image.named(symbol.name).filter(|other| other.is_placed) {
+        for other in follower
+            .image
+            .named(symbol.name)
+            .filter(|other| other.is_placed)
+        {
             let is_new = !found.contains(&other.address);
             if is_new && follower.is_named_at(symbol, other.address) {
                 found.push(other.address);
@@ -99,7 +103,8 @@ fn search_gaps(follower: &mut Follower<'_, '_>) {
             let mut chosen = None;
             for (slot, gap) in gaps.iter().enumerate() {
                 let fits = image.section_at(gap.start).is_some_and(|output| {
-                    section.name.starts_with(output.name) || output.name == ".rodata"
+                    section.name.starts_with(output.name)
+                        || output.name == ".rodata"
                         || output.name == ".text"
                 });
                 let start = gap.start.next_multiple_of(section.alignment);
@@ -109,7 +114,9 @@ fn search_gaps(follower: &mut Follower<'_, '_>) {
                     break;
                 }
             }
-            let Some((slot, start, end)) = chosen else { continue };
+            let Some((slot, start, end)) = chosen else {
+                continue;
+            };
             for item in items {
                 let offset = object.items[item].range.start;
                 follower.ask(Pair {
@@ -158,7 +165,10 @@ fn gaps(image: &Image<'_>, covered: &[Range<u64>]) -> Vec<Range<u64>> {
     for section in &image.sections {
         let mut position = section.range.start;
         let from = covered.partition_point(|range| range.end <= section.range.start);
-        for range in covered[from..].iter().take_while(|range| range.start < section.range.end) {
+        for range in covered[from..]
+            .iter()
+            .take_while(|range| range.start < section.range.end)
+        {
             if position < range.start {
                 gaps.push(position..range.start);
             }
@@ -182,7 +192,9 @@ pub fn account(follower: &Follower<'_, '_>) -> BaseAccount {
     }
     let mut open = Vec::new();
     for gap in gaps(image, &covered) {
-        let Some(section) = image.section_at(gap.start) else { continue };
+        let Some(section) = image.section_at(gap.start) else {
+            continue;
+        };
         let length = gap.end - gap.start;
         if is_linker_made(section) {
             account.from_linker += length;
@@ -197,7 +209,10 @@ pub fn account(follower: &Follower<'_, '_>) -> BaseAccount {
     account.from_objects = account.bytes - not_found;
     for symbol in &image.symbols {
         let is_item = [elf::STT_FUNC.0, elf::STT_OBJECT.0].contains(&symbol.kind);
-        if !is_item || symbol.size == 0 || !symbol.is_placed || is_common(follower.tree, symbol.name)
+        if !is_item
+            || symbol.size == 0
+            || !symbol.is_placed
+            || is_common(follower.tree, symbol.name)
         {
             continue;
         }
@@ -228,8 +243,20 @@ fn is_common(tree: &Tree<'_>, name: &str) -> bool {
 /// Sections that a linker makes or rewrites as a whole.
 fn is_linker_made(section: &ImageSection<'_>) -> bool {
     const MADE: [&str; 14] = [
-        ".note", ".got", ".plt", ".eh_frame", ".dynamic", ".dynsym", ".dynstr", ".hash",
-        ".gnu.hash", ".rela", ".interp", ".comment", ".gnu.version", ".relr",
+        ".note",
+        ".got",
+        ".plt",
+        ".eh_frame",
+        ".dynamic",
+        ".dynsym",
+        ".dynstr",
+        ".hash",
+        ".gnu.hash",
+        ".rela",
+        ".interp",
+        ".comment",
+        ".gnu.version",
+        ".relr",
     ];
     MADE.iter().any(|name| section.name.starts_with(name))
 }

@@ -33,12 +33,18 @@ impl LineTables {
     fn says(&self, tree: &Tree<'_>, item: ItemId, offset: u64, line: u64) -> bool {
         let elf = &tree.objects[item.object].elf;
         let table = self.0[item.object].get_or_init(|| read(elf).unwrap_or_default());
-        let Some(rows) = table.get(&tree.item(item).section.0) else { return false };
+        let Some(rows) = table.get(&tree.item(item).section.0) else {
+            return false;
+        };
         let end = rows.partition_point(|&(start, _)| start <= offset);
         let Some(&(start, _)) = end.checked_sub(1).and_then(|last| rows.get(last)) else {
             return false;
         };
-        rows[..end].iter().rev().take_while(|row| row.0 == start).any(|row| row.1 == line)
+        rows[..end]
+            .iter()
+            .rev()
+            .take_while(|row| row.0 == start)
+            .any(|row| row.1 == line)
     }
 }
 
@@ -60,14 +66,16 @@ impl Follower<'_, '_> {
         let (there, other_width) = immediate_at(theirs, at)?;
         if (start.instruction, start.immediate, width)
             != (there.instruction, there.immediate, other_width)
-            || ours[start.instruction..start.immediate] != theirs[start.instruction..start.immediate]
+            || ours[start.instruction..start.immediate]
+                != theirs[start.instruction..start.immediate]
         {
             return None;
         }
         let end = start.immediate + width;
         let number = |bytes: &[u8]| {
             let mut wide = [0; 8];
-            wide.get_mut(..width)?.copy_from_slice(bytes.get(start.immediate..end)?);
+            wide.get_mut(..width)?
+                .copy_from_slice(bytes.get(start.immediate..end)?);
             Some(u64::from_le_bytes(wide))
         };
         let (new, old) = (number(ours)?, number(theirs)?);
@@ -108,7 +116,9 @@ fn immediate_at(code: &[u8], at: usize) -> Option<(Bounds, usize)> {
             instruction: start,
             immediate,
         };
-        return (immediate..immediate + width).contains(&at).then_some((bounds, width));
+        return (immediate..immediate + width)
+            .contains(&at)
+            .then_some((bounds, width));
     }
     None
 }
@@ -118,11 +128,15 @@ const SECTION_SHIFT: u32 = 32;
 
 /// Reads the line table of an object.
 fn read(elf: &ElfObject<'_>) -> Option<Table> {
-    let (id, section) = elf.sections().find(|(_, section)| section.name == ".debug_line")?;
+    let (id, section) = elf
+        .sections()
+        .find(|(_, section)| section.name == ".debug_line")?;
     let mut bytes = section.data.to_vec();
     for relocation in elf.debug_relocations(id) {
         let symbol = elf.symbol(relocation.symbol);
-        let SymbolPlace::Section(SectionId(target)) = symbol.place else { continue };
+        let SymbolPlace::Section(SectionId(target)) = symbol.place else {
+            continue;
+        };
         let (form, width) = form(relocation.kind);
         if form != Form::Absolute || width != 8 {
             continue;
@@ -130,7 +144,9 @@ fn read(elf: &ElfObject<'_>) -> Option<Table> {
         let offset = symbol.value.wrapping_add_signed(relocation.addend);
         let value = (u64::from(target) << SECTION_SHIFT) | offset;
         let start = usize::try_from(relocation.offset).ok()?;
-        bytes.get_mut(start..start + 8)?.copy_from_slice(&value.to_le_bytes());
+        bytes
+            .get_mut(start..start + 8)?
+            .copy_from_slice(&value.to_le_bytes());
     }
     let lines = DebugLine::new(&bytes, LittleEndian);
     let mut table = Table::default();

@@ -4,8 +4,10 @@ use xsplice_diff::read::object::{SectionId, SymbolPlace};
 
 use super::slot::access;
 use super::{Follower, Pair, Place};
+use crate::base::claims::Claims;
 use crate::read::fields::{Field, Form, Leads, value};
 use crate::read::image::Bytes;
+use crate::read::items::is_entry_table;
 use crate::read::tree::{ItemId, Target};
 
 /// What one comparison found.
@@ -70,7 +72,9 @@ enum Found<'data> {
 impl<'data> Follower<'_, 'data> {
     pub(super) fn compare(&self, pair: Pair) -> Outcome {
         let mut outcome = Outcome::default();
-        let failure = self.check_placement(pair).and_then(|()| self.check(pair, &mut outcome));
+        let failure = self
+            .check_placement(pair)
+            .and_then(|()| self.check(pair, &mut outcome));
         if let Err(failure) = failure {
             let is_acknowledged = self.is_acknowledged(pair.item);
             outcome.failure = (!is_acknowledged).then_some(failure);
@@ -84,7 +88,10 @@ impl<'data> Follower<'_, 'data> {
         let item = self.tree.item(pair.item);
         let fail = |what: String| {
             let mismatch = Mismatch::Placement { what };
-            Err(Failure { offset: 0, mismatch })
+            Err(Failure {
+                offset: 0,
+                mismatch,
+            })
         };
         let (start, is_in_base) = match pair.place {
             Place::Base(address) => (address, true),
@@ -96,7 +103,9 @@ impl<'data> Follower<'_, 'data> {
         let Some(claims) = self.claims.filter(|_| is_in_base) else {
             return Ok(());
         };
-        claims.allows(self.tree, pair.item, start).map_or_else(|what| fail(what), Ok)
+        claims
+            .allows(self.tree, pair.item, start)
+            .map_or_else(|what| fail(what), Ok)
     }
 
     fn check(&self, pair: Pair, outcome: &mut Outcome) -> Result<(), Failure> {
@@ -116,8 +125,15 @@ impl<'data> Follower<'_, 'data> {
             (None, Bytes::Present(bytes)) | (Some(bytes), Bytes::Zero) => {
                 let is_zero = bytes.iter().all(|&byte| byte == 0);
                 let has_fields = !object.fields_of(item).is_empty();
-                let mismatch = Mismatch::Byte { wanted: 0, found: 1 };
-                return if is_zero && !has_fields { Ok(()) } else { Err(fail(0, mismatch)) };
+                let mismatch = Mismatch::Byte {
+                    wanted: 0,
+                    found: 1,
+                };
+                return if is_zero && !has_fields {
+                    Ok(())
+                } else {
+                    Err(fail(0, mismatch))
+                };
             }
             (Some(ours), Bytes::Present(theirs)) => (ours, theirs),
         };
@@ -130,7 +146,8 @@ impl<'data> Follower<'_, 'data> {
             if field.form == Form::Unknown || offset < position {
                 return Err(fail(offset as u64, Mismatch::Unknown));
             }
-            let (start, end, found) = self.follow(pair.place, ours, theirs, offset, field)
+            let (start, end, found) = self
+                .follow(pair.place, ours, theirs, offset, field)
                 .ok_or_else(|| fail(offset as u64, Mismatch::Unknown))?;
             if start < position {
                 return Err(fail(offset as u64, Mismatch::Unknown));
@@ -138,7 +155,7 @@ impl<'data> Follower<'_, 'data> {
             self.literal(pair, ours, theirs, (position, start), outcome)?;
             position = end;
             let target = self.tree.target(pair.item.object, item.section, field);
-            let is_table = !section.is_executable();
+            let is_table = is_entry_table(section.name);
             self.lead(&target, &found, field, is_table, outcome)
                 .map_err(|mismatch| fail(offset as u64, mismatch))?;
         }
@@ -147,7 +164,9 @@ impl<'data> Follower<'_, 'data> {
 
     /// Whether a field that the assembler resolved leads to the item itself: then its bytes say so.
     fn stays_inside(&self, item: &crate::read::items::Item, field: &Field) -> bool {
-        let Leads::Within { offset } = field.leads else { return false };
+        let Leads::Within { offset } = field.leads else {
+            return false;
+        };
         let meant = offset + i64::from(field.trailing);
         u64::try_from(meant).is_ok_and(|meant| item.range.contains(&meant))
     }
@@ -188,7 +207,10 @@ impl<'data> Follower<'_, 'data> {
                     wanted: ours[at],
                     found: theirs[at],
                 };
-                return Err(Failure { offset: at as u64, mismatch });
+                return Err(Failure {
+                    offset: at as u64,
+                    mismatch,
+                });
             };
             outcome.explained += (to - from) as u64;
             start = to.max(at + 1);
@@ -215,7 +237,9 @@ impl<'data> Follower<'_, 'data> {
         let bytes = theirs.get(at..at + width)?;
         let found = match place {
             Place::Base(address) => self.follow_in_base(address + at as u64, bytes, form)?,
-            Place::Payload(id, start) => self.follow_in_payload(id, start + at as u64, bytes, form)?,
+            Place::Payload(id, start) => {
+                self.follow_in_payload(id, start + at as u64, bytes, form)?
+            }
         };
         // A relaxed branch's field may stand elsewhere than the slot's did.
         let shift = if field.form == Form::Slot && form != Form::Slot {
@@ -325,22 +349,30 @@ impl<'data> Follower<'_, 'data> {
             found: self.describe(found),
         };
         // Through a slot, the addend only says where the field's instruction ends.
-        let settled = |delta: i64| if field.form == Form::Slot { delta + trailing } else { delta };
-        let line = |delta: i64| -> i64 {
-            if field.form != Form::RelativeWithLine {
-                return delta;
+        let settled = |delta: i64| {
+            if field.form == Form::Slot {
+                delta + trailing
+            } else {
+                delta
             }
-            let Ok(low) = u32::try_from(delta & 0xffff_ffff) else { return delta };
-            value(&low.to_le_bytes(), field.form).map_or(delta, u64::cast_signed)
         };
         match target {
             Target::Unclear => Err(Mismatch::Unknown),
-            Target::Number(number) => match found {
-                Found::Place(Place::Base(address)) if address == number => Ok(()),
+            Target::Number(number) => match self.located(found) {
+                Some(Place::Base(address)) if address == *number => Ok(()),
                 _ => Err(differs()),
             },
-            Target::Name { name, delta, is_weak } => {
-                let delta = settled(line(*delta));
+            Target::Name {
+                name,
+                delta,
+                is_weak,
+            } => {
+                let delta = settled(*delta);
+                // What the original build defined and the patched one does not is gone.
+                let was_defined = |claims: &Claims<'_, '_>| claims.tree.definitions_of(name) > 0;
+                if self.claims.is_some_and(was_defined) && self.tree.definitions_of(name) == 0 {
+                    return Err(differs());
+                }
                 match found {
                     Found::Name(other, others) if plain(other) == *name && *others == delta => {
                         Ok(())
@@ -349,14 +381,20 @@ impl<'data> Follower<'_, 'data> {
                         let start = address.wrapping_add_signed(delta.wrapping_neg());
                         let is_it = self.image.named(name).any(|symbol| symbol.address == start);
                         let is_missing = *is_weak && start == 0;
-                        if is_it || is_missing { Ok(()) } else { Err(differs()) }
+                        if is_it || is_missing {
+                            Ok(())
+                        } else {
+                            Err(differs())
+                        }
                     }
                     _ => Err(differs()),
                 }
             }
             Target::Content { bytes, delta } => {
                 let delta = settled(*delta);
-                let start = self.located(found).map(|place| shifted(place, delta.wrapping_neg()));
+                let start = self
+                    .located(found)
+                    .map(|place| shifted(place, delta.wrapping_neg()));
                 let length = bytes.len() as u64;
                 let theirs = match start {
                     Some(Place::Base(address)) => {
@@ -372,17 +410,7 @@ impl<'data> Follower<'_, 'data> {
                 }
             }
             Target::Item { item, delta } => {
-                let delta = match field.form {
-                    Form::RelativeWithLine => {
-                        // The line stands above the displacement in the addend.
-                        let range = 1_i64 << crate::read::fields::LINE_SHIFT;
-                        let start = self.tree.item(*item).range.start.cast_signed();
-                        let low = (delta + start) & (range - 1);
-                        let low = if low >= range / 2 { low - range } else { low };
-                        low - start
-                    }
-                    _ => settled(*delta),
-                };
+                let delta = settled(*delta);
                 let place = self.located(found).ok_or_else(differs)?;
                 let start = shifted(place, delta.wrapping_neg());
                 let is_entry = match field.form {
@@ -407,11 +435,17 @@ impl<'data> Follower<'_, 'data> {
         let pair = Pair { item, place: start };
         let Place::Base(address) = start else {
             outcome.rests_on.push(pair);
-            return !(self.tree.is_writable(item) && self.has_name_in_base(item));
+            // A second copy of what the base keeps would start afresh.
+            return !self.tree.is_writable(item)
+                || self.is_acknowledged(item)
+                || !self.has_twin_in_base(item);
         };
         let mut names = self.tree.names(item).peekable();
         let is_named = names.peek().is_some();
-        let is_it = self.tree.names(item).any(|symbol| self.is_named_at(symbol, address));
+        let is_it = self
+            .tree
+            .names(item)
+            .any(|symbol| self.is_named_at(symbol, address));
         if is_it {
             if is_entry && self.tree.is_code(item) {
                 outcome.called.push(item);
@@ -426,7 +460,8 @@ impl<'data> Follower<'_, 'data> {
             self.tree.names(item).any(|symbol| {
                 let ours = stem(symbol.name);
                 let here = self.image.symbols_at(address);
-                here.into_iter().any(|other| other.is_local && stem(other.name) == ours)
+                here.into_iter()
+                    .any(|other| other.is_local && stem(other.name) == ours)
             })
         };
         !is_named || is_local && (!self.tree.is_writable(item) || is_renumbered())
@@ -447,11 +482,12 @@ impl<'data> Follower<'_, 'data> {
         })
     }
 
-    /// Whether the image has a symbol of one of the item's names.
-    pub(crate) fn has_name_in_base(&self, item: ItemId) -> bool {
+    /// Whether the image has a symbol of one of the item's names, of the same size.
+    fn has_twin_in_base(&self, item: ItemId) -> bool {
         self.tree.names(item).any(|symbol| {
-            let mut found = self.image.named(symbol.name);
-            found.any(|other| self.is_named_at(symbol, other.address))
+            let found = self.image.named(symbol.name);
+            let mut equal = found.filter(|other| other.size == symbol.size);
+            equal.any(|other| self.is_named_at(symbol, other.address))
         })
     }
 
@@ -489,7 +525,10 @@ impl<'data> Follower<'_, 'data> {
             Found::Name(name, delta) => format!("{name}{delta:+#x}"),
             Found::Place(Place::Base(address)) => self.image.describe(*address),
             Found::Place(Place::Payload(id, offset)) => match self.payload {
-                Some(payload) => format!("{}+{offset:#x} of the payload", payload.elf.section(*id).name),
+                Some(payload) => format!(
+                    "{}+{offset:#x} of the payload",
+                    payload.elf.section(*id).name
+                ),
                 None => "the payload".to_owned(),
             },
         }

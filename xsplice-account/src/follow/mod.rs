@@ -17,8 +17,8 @@ use crate::explain::lines::LineTables;
 use crate::read::image::Image;
 use crate::read::payload::Payload;
 use crate::read::tree::{ItemId, Tree};
-pub use compare::{Failure, Mismatch};
 use compare::Outcome;
+pub use compare::{Failure, Mismatch};
 
 /// Where something stands when the system runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -100,10 +100,9 @@ impl<'run, 'data> Follower<'run, 'data> {
         }
     }
 
-    /// Compares everything that was asked, and what that rests on; returns the functions that are
-    /// called by their names, whose own place somebody must ask for.
+    /// Compares everything that was asked, and what that rests on; returns the functions that what
+    /// holds leads to by their names, whose own place somebody must ask for.
     pub fn run(&mut self) -> Vec<ItemId> {
-        let mut called = Vec::new();
         let mut open: Vec<(usize, Vec<Pair>)> = Vec::new();
         while !self.asked.is_empty() {
             let mut round = std::mem::take(&mut self.asked);
@@ -119,7 +118,6 @@ impl<'run, 'data> Follower<'run, 'data> {
                 self.index.insert(pair, node);
                 self.asked.extend(outcome.rests_on.iter().copied());
                 open.push((node, std::mem::take(&mut outcome.rests_on)));
-                called.append(&mut outcome.called);
                 self.nodes.push(Node {
                     pair,
                     outcome,
@@ -129,10 +127,16 @@ impl<'run, 'data> Follower<'run, 'data> {
             }
         }
         for (node, pairs) in open {
-            let found = pairs.iter().filter_map(|pair| self.index.get(pair).copied());
+            let found = pairs
+                .iter()
+                .filter_map(|pair| self.index.get(pair).copied());
             self.nodes[node].rests_on = found.collect();
         }
         self.settle();
+        let holding = self.nodes.iter().filter(|node| node.fails_with.is_none());
+        let mut called: Vec<ItemId> = holding
+            .flat_map(|node| node.outcome.called.iter().copied())
+            .collect();
         called.sort_unstable();
         called.dedup();
         called
@@ -174,6 +178,13 @@ impl<'run, 'data> Follower<'run, 'data> {
         node.is_some_and(|&node| self.nodes[node].fails_with.is_none())
     }
 
+    /// Whether an item was asked for and stands anywhere.
+    #[must_use]
+    pub fn stands_somewhere(&self, item: ItemId) -> bool {
+        let mut holding = self.nodes.iter().filter(|node| node.fails_with.is_none());
+        holding.any(|node| node.pair.item == item)
+    }
+
     /// Why a claim does not hold: the claim that it comes down to, and what differs there.
     #[must_use]
     pub fn why(&self, pair: Pair) -> Option<(Pair, &Failure)> {
@@ -196,7 +207,9 @@ impl<'run, 'data> Follower<'run, 'data> {
     #[must_use]
     pub fn is_acknowledged(&self, item: ItemId) -> bool {
         let names = self.tree.names(item);
-        names.into_iter().any(|symbol| self.acknowledged.iter().any(|name| name == symbol.name))
+        names
+            .into_iter()
+            .any(|symbol| self.acknowledged.iter().any(|name| name == symbol.name))
     }
 }
 

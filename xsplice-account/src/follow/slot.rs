@@ -27,7 +27,8 @@ pub(super) fn access(ours: &[u8], theirs: &[u8], offset: usize, trailing: u8) ->
     let end = offset.checked_add(FIELD)?;
     theirs.get(..end)?;
     let head = offset.checked_sub(OPCODE)?;
-    let (&[old, old_operand], &[new, new_operand]) = (ours.get(head..offset)?, theirs.get(head..offset)?)
+    let (&[old, old_operand], &[new, new_operand]) =
+        (ours.get(head..offset)?, theirs.get(head..offset)?)
     else {
         return None;
     };
@@ -90,7 +91,10 @@ mod tests {
         let ours = [0x48, 0x8b, 0x05, 0, 0, 0, 0];
         let theirs = [0x48, 0x8d, 0x05, 1, 2, 3, 4];
         let found = access(&ours, &theirs, 3, 4).expect("an allowed form");
-        assert_eq!((found.form, found.field, found.start), (Form::Relative, 3, 1));
+        assert_eq!(
+            (found.form, found.field, found.start),
+            (Form::Relative, 3, 1)
+        );
     }
 
     #[test]

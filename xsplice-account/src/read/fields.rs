@@ -112,7 +112,9 @@ pub fn fields(object: &ElfObject<'_>, id: SectionId, starts: &[u64]) -> Vec<Fiel
 
 /// Decodes one stretch of code: completes the fields in it and finds those without a relocation.
 fn decode(code: &[u8], range: Range<u64>, fields: &mut [Field], resolved: &mut Vec<Field>) {
-    let bounds = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
+    let bounds = usize::try_from(range.start)
+        .ok()
+        .zip(usize::try_from(range.end).ok());
     let Some(stretch) = bounds.and_then(|(start, end)| code.get(start..end)) else {
         return;
     };
@@ -145,7 +147,10 @@ fn decode(code: &[u8], range: Range<u64>, fields: &mut [Field], resolved: &mut V
             continue;
         };
         let Some((offset, width)) = at else { continue };
-        if fields[first..next].iter().any(|field| field.offset == offset) {
+        if fields[first..next]
+            .iter()
+            .any(|field| field.offset == offset)
+        {
             continue;
         }
         let trailing = u8::try_from(end - offset).unwrap_or_default();
@@ -191,7 +196,9 @@ pub fn value(bytes: &[u8], form: Form) -> Option<u64> {
         Form::Absolute => return Some(raw),
         Form::RelativeWithLine => LINE_SHIFT,
         Form::Unknown => return None,
-        Form::AbsoluteSigned | Form::Relative | Form::Slot => 8 * u32::try_from(bytes.len()).ok()?,
+        Form::AbsoluteSigned | Form::Relative | Form::Slot => {
+            8 * u32::try_from(bytes.len()).ok()?
+        }
     };
     let unused = u64::BITS.checked_sub(bits)?;
     if unused == u64::BITS {
@@ -208,7 +215,10 @@ mod tests {
     fn fields_are_extended_as_their_form_says() {
         assert_eq!(value(&[0xff; 4], Form::Relative), Some(u64::MAX));
         assert_eq!(value(&[0xff; 4], Form::Absolute), Some(0xffff_ffff));
-        assert_eq!(value(&[0xfe, 0xff, 0xff, 0x12], Form::RelativeWithLine), Some(u64::MAX - 1));
+        assert_eq!(
+            value(&[0xfe, 0xff, 0xff, 0x12], Form::RelativeWithLine),
+            Some(u64::MAX - 1)
+        );
         assert_eq!(value(&[1], Form::Unknown), None);
     }
 }

@@ -164,16 +164,24 @@ impl<'data> Image<'data> {
 
     /// Symbols that stand at `address`.
     pub fn symbols_at(&self, address: u64) -> impl Iterator<Item = &ImageSymbol<'data>> {
-        let start = self.by_address.partition_point(|&index| self.symbols[index].address < address);
-        let rest = self.by_address[start..].iter().map(|&index| &self.symbols[index]);
+        let start = self
+            .by_address
+            .partition_point(|&index| self.symbols[index].address < address);
+        let rest = self.by_address[start..]
+            .iter()
+            .map(|&index| &self.symbols[index]);
         rest.take_while(move |symbol| symbol.address == address)
     }
 
     /// An address as people read it.
     #[must_use]
     pub fn describe(&self, address: u64) -> String {
-        let end = self.by_address.partition_point(|&index| self.symbols[index].address <= address);
-        let before = end.checked_sub(1).map(|last| &self.symbols[self.by_address[last]]);
+        let end = self
+            .by_address
+            .partition_point(|&index| self.symbols[index].address <= address);
+        let before = end
+            .checked_sub(1)
+            .map(|last| &self.symbols[self.by_address[last]]);
         match before {
             Some(symbol) => {
                 let distance = address - symbol.address;

@@ -49,7 +49,9 @@ impl<'data> Object<'data> {
         let mut cuts: Vec<Vec<u64>> = vec![Vec::new(); count];
         let mut sized: Vec<Vec<Range<u64>>> = vec![Vec::new(); count];
         for symbol in elf.symbols.iter().filter(|symbol| is_name(symbol)) {
-            let SymbolPlace::Section(id) = symbol.place else { continue };
+            let SymbolPlace::Section(id) = symbol.place else {
+                continue;
+            };
             let index = id.0 as usize;
             cuts[index].push(symbol.value);
             if symbol.size != 0 {
@@ -119,7 +121,9 @@ impl<'data> Object<'data> {
 
     fn name_items(&mut self) {
         for (index, symbol) in (0..).zip(&self.elf.symbols) {
-            let SymbolPlace::Section(id) = symbol.place else { continue };
+            let SymbolPlace::Section(id) = symbol.place else {
+                continue;
+            };
             if !is_name(symbol) {
                 continue;
             }
@@ -127,7 +131,9 @@ impl<'data> Object<'data> {
             let found = self.items[range.clone()]
                 .binary_search_by_key(&symbol.value, |item| item.range.start);
             if let Ok(position) = found {
-                self.items[range.start + position].names.push(SymbolId(index));
+                self.items[range.start + position]
+                    .names
+                    .push(SymbolId(index));
             }
         }
     }
@@ -143,7 +149,9 @@ impl<'data> Object<'data> {
     pub fn item_at(&self, id: SectionId, offset: u64) -> Option<usize> {
         let range = self.items_of(id);
         let items = &self.items[range.clone()];
-        let position = items.partition_point(|item| item.range.start <= offset).checked_sub(1)?;
+        let position = items
+            .partition_point(|item| item.range.start <= offset)
+            .checked_sub(1)?;
         (offset <= items[position].range.end).then_some(range.start + position)
     }
 
@@ -157,46 +165,63 @@ impl<'data> Object<'data> {
     }
 }
 
-/// Tables whose entries belong to code, each by itself; their order means nothing.
-const ENTRY_TABLES: [&str; 16] = [
-    xsplice_abi::section::EX_TABLE,
-    xsplice_abi::section::ALTINSTRUCTIONS,
-    xsplice_abi::section::ALT_CALL_SITES,
-    "__ex_table",
-    "__bug_table",
-    "__jump_table",
-    "__mcount_loc",
-    "__patchable_function_entries",
-    ".static_call_sites",
-    ".parainstructions",
-    ".smp_locks",
-    ".retpoline_sites",
-    ".return_sites",
-    ".call_sites",
-    ".orc_unwind",
-    ".orc_unwind_ip",
+/// Tables whose entries belong to code, each by itself; their order means nothing. With the fields
+/// that an entry has at least.
+const ENTRY_TABLES: [(&str, u64); 16] = [
+    (xsplice_abi::section::EX_TABLE, 2),
+    (xsplice_abi::section::ALTINSTRUCTIONS, 2),
+    (xsplice_abi::section::ALT_CALL_SITES, 1),
+    ("__ex_table", 2),
+    ("__bug_table", 1),
+    ("__jump_table", 3),
+    ("__mcount_loc", 1),
+    ("__patchable_function_entries", 1),
+    (".static_call_sites", 2),
+    (".parainstructions", 1),
+    (".smp_locks", 1),
+    (".retpoline_sites", 1),
+    (".return_sites", 1),
+    (".call_sites", 1),
+    (".orc_unwind", 1),
+    (".orc_unwind_ip", 1),
 ];
+
+/// Fields of an entry of the bug frames: the place and the text that belongs to it.
+const BUG_FRAME_FIELDS: u64 = 2;
+
+/// The fields that an entry has at least, of a table whose entries belong to code.
+fn entry_fields(name: &str) -> Option<u64> {
+    if name.starts_with(xsplice_abi::section::BUG_FRAMES) {
+        return Some(BUG_FRAME_FIELDS);
+    }
+    let known = ENTRY_TABLES.iter().find(|(table, _)| *table == name);
+    known.map(|&(_, fields)| fields)
+}
 
 /// Whether a section is a table whose entries belong to code.
 #[must_use]
 pub fn is_entry_table(name: &str) -> bool {
-    ENTRY_TABLES.contains(&name) || name.starts_with(xsplice_abi::section::BUG_FRAMES)
+    entry_fields(name).is_some()
 }
 
 /// Bytes of an entry: the least distance at which the fields of a table repeat.
 fn period(name: &str, size: u64, fields: &[Field]) -> Option<usize> {
-    if !is_entry_table(name) || fields.is_empty() {
-        return None;
-    }
+    let least = entry_fields(name)?;
     let all = fields.len() as u64;
-    (1..=all).rev().filter(|count| all % count == 0 && size % count == 0).find_map(|count| {
-        let (length, each) = (size / count, usize::try_from(all / count).ok()?);
-        let repeats = fields.iter().zip(fields.iter().skip(each)).all(|(one, next)| {
-            next.offset == one.offset + length && next.form == one.form
-        });
-        let fits = fields[..each].iter().all(|field| field.end() <= length);
-        (repeats && fits).then(|| usize::try_from(length).ok()).flatten()
-    })
+    (1..=all / least)
+        .rev()
+        .filter(|count| all % count == 0 && size % count == 0)
+        .find_map(|count| {
+            let (length, each) = (size / count, usize::try_from(all / count).ok()?);
+            let repeats = fields
+                .iter()
+                .zip(fields.iter().skip(each))
+                .all(|(one, next)| next.offset == one.offset + length && next.form == one.form);
+            let fits = fields[..each].iter().all(|field| field.end() <= length);
+            (repeats && fits)
+                .then(|| usize::try_from(length).ok())
+                .flatten()
+        })
 }
 
 fn is_name(symbol: &xsplice_diff::read::object::Symbol<'_>) -> bool {
@@ -213,12 +238,17 @@ fn target_offset(elf: &ElfObject<'_>, index: usize, field: &Field) -> Option<(us
         Leads::Within { offset } => (index, offset.checked_add(trailing)?),
         Leads::Symbol { symbol, addend } => {
             let symbol = elf.symbol(symbol);
-            let SymbolPlace::Section(id) = symbol.place else { return None };
+            let SymbolPlace::Section(id) = symbol.place else {
+                return None;
+            };
             if is_name(symbol) {
                 return None;
             }
             let value = i64::try_from(symbol.value).ok()?;
-            (id.0 as usize, value.checked_add(addend)?.checked_add(trailing)?)
+            (
+                id.0 as usize,
+                value.checked_add(addend)?.checked_add(trailing)?,
+            )
         }
     };
     let offset = u64::try_from(offset).ok()?;

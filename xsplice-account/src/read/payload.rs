@@ -35,7 +35,9 @@ impl<'data> Payload<'data> {
                         what: "a record without an old address",
                     };
                     let old = record.get(offset::OLD_ADDR..offset::OLD_ADDR + 8);
-                    let old = old.and_then(|old| old.try_into().ok()).ok_or_else(damaged)?;
+                    let old = old
+                        .and_then(|old| old.try_into().ok())
+                        .ok_or_else(damaged)?;
                     let field = start + offset::NEW_ADDR as u64;
                     let new = relocation_at(&elf, id, field).and_then(|new| {
                         let symbol = elf.symbol(new.symbol);

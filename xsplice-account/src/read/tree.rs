@@ -1,12 +1,12 @@
 //! One build: its objects, and which definition each name stands for.
 
 use foldhash::HashMap;
-use rayon::prelude::*;
 use object::elf;
+use rayon::prelude::*;
 use xsplice_diff::read::object::{ElfObject, SectionId, SymbolId, SymbolPlace};
 
 use crate::error::AccountError;
-use crate::read::fields::{Field, Leads};
+use crate::read::fields::{Field, Form, LINE_SHIFT, Leads};
 use crate::read::items::{Item, Object};
 
 /// An item of a tree.
@@ -84,11 +84,14 @@ impl<'data> Tree<'data> {
                     SymbolPlace::Section(_) | SymbolPlace::Absolute
                 );
                 if is_defined && !symbol.is_local() && !symbol.name.is_empty() {
-                    definitions.entry(symbol.name).or_default().push(Definition {
-                        object: index,
-                        symbol: id,
-                        is_weak: symbol.binding == elf::STB_WEAK.0,
-                    });
+                    definitions
+                        .entry(symbol.name)
+                        .or_default()
+                        .push(Definition {
+                            object: index,
+                            symbol: id,
+                            is_weak: symbol.binding == elf::STB_WEAK.0,
+                        });
                 }
             }
         }
@@ -109,15 +112,18 @@ impl<'data> Tree<'data> {
 
     /// All items.
     pub fn items(&self) -> impl Iterator<Item = ItemId> {
-        self.objects.iter().enumerate().flat_map(|(object, cut)| {
-            (0..cut.items.len()).map(move |item| ItemId { object, item })
-        })
+        self.objects
+            .iter()
+            .enumerate()
+            .flat_map(|(object, cut)| (0..cut.items.len()).map(move |item| ItemId { object, item }))
     }
 
-    /// Whether the item's section is writable.
+    /// Whether the item may change while the system runs. What is written only while it starts is
+    /// marked writable too, by the name that compilers give it.
     #[must_use]
     pub fn is_writable(&self, id: ItemId) -> bool {
-        self.section(id).is_writable()
+        let section = self.section(id);
+        section.is_writable() && !section.name.starts_with(".data.rel.ro")
     }
 
     /// Whether it is code.
@@ -172,7 +178,13 @@ impl<'data> Tree<'data> {
         let trailing = i64::from(field.trailing);
         match field.leads {
             Leads::Within { offset } => self.place(object, section, offset, trailing),
-            Leads::Symbol { symbol, addend } => self.symbol_target(object, symbol, addend, trailing),
+            Leads::Symbol { symbol, addend } => {
+                let addend = match field.form {
+                    Form::RelativeWithLine => without_line(addend),
+                    _ => addend,
+                };
+                self.symbol_target(object, symbol, addend, trailing)
+            }
         }
     }
 
@@ -208,7 +220,9 @@ impl<'data> Tree<'data> {
         match symbol.place {
             SymbolPlace::Absolute => Target::Number(symbol.value.wrapping_add_signed(addend)),
             SymbolPlace::Section(section) => {
-                let Ok(value) = i64::try_from(symbol.value) else { return Target::Unclear };
+                let Ok(value) = i64::try_from(symbol.value) else {
+                    return Target::Unclear;
+                };
                 let target = self.objects[definition.object].item_at(section, symbol.value);
                 let is_content = elf.section(section).is_mergeable();
                 match target {
@@ -239,12 +253,18 @@ impl<'data> Tree<'data> {
         trailing: i64,
     ) -> Target<'data> {
         let cut = &self.objects[object];
-        let meant = offset.checked_add(trailing).and_then(|meant| u64::try_from(meant).ok());
-        let Some(meant) = meant else { return Target::Unclear };
+        let meant = offset
+            .checked_add(trailing)
+            .and_then(|meant| u64::try_from(meant).ok());
+        let Some(meant) = meant else {
+            return Target::Unclear;
+        };
         let header = cut.elf.section(section);
         let has_fields = !cut.fields[section.0 as usize].is_empty();
         if header.is_mergeable() && !has_fields {
-            let Some((start, bytes)) = entry(header, meant) else { return Target::Unclear };
+            let Some((start, bytes)) = entry(header, meant) else {
+                return Target::Unclear;
+            };
             return Target::Content {
                 bytes,
                 delta: offset - start.cast_signed(),
@@ -260,6 +280,13 @@ impl<'data> Tree<'data> {
     }
 }
 
+/// The displacement in a bug frame's addend, above which part of a line stands.
+fn without_line(addend: i64) -> i64 {
+    let range = 1_i64 << LINE_SHIFT;
+    let low = addend & (range - 1);
+    if low >= range / 2 { low - range } else { low }
+}
+
 /// The entry of a mergeable section at `offset`: the rest of a string, or a whole constant.
 fn entry<'data>(
     section: &xsplice_diff::read::object::Section<'data>,
@@ -273,6 +300,8 @@ fn entry<'data>(
     }
     let rest = section.data.get(at..)?;
     let units = rest.chunks_exact(width);
-    let length = units.take_while(|unit| unit.iter().any(|&byte| byte != 0)).count();
+    let length = units
+        .take_while(|unit| unit.iter().any(|&byte| byte != 0))
+        .count();
     Some((offset, rest.get(..(length + 1) * width)?))
 }
