@@ -103,9 +103,10 @@ fn search_gaps(follower: &mut Follower<'_, '_>) {
             let mut chosen = None;
             for (slot, gap) in gaps.iter().enumerate() {
                 let fits = image.section_at(gap.start).is_some_and(|output| {
-                    section.name.starts_with(output.name)
-                        || output.name == ".rodata"
-                        || output.name == ".text"
+                    let is_code = output.flags & elf::SHF_EXECINSTR.0 != 0;
+                    let is_named = section.name.starts_with(output.name);
+                    is_code == section.is_executable()
+                        && (is_named || is_code || output.name == ".rodata")
                 });
                 let start = gap.start.next_multiple_of(section.alignment);
                 let end = start.saturating_add(section.size);

@@ -105,7 +105,7 @@ impl<'data> Follower<'_, 'data> {
         };
         claims
             .allows(self.tree, pair.item, start)
-            .map_or_else(|what| fail(what), Ok)
+            .map_or_else(fail, Ok)
     }
 
     fn check(&self, pair: Pair, outcome: &mut Outcome) -> Result<(), Failure> {
@@ -140,7 +140,7 @@ impl<'data> Follower<'_, 'data> {
         let mut position = 0;
         for field in object.fields_of(item) {
             let offset = index(field.offset - item.range.start);
-            if self.stays_inside(item, field) {
+            if self.stays_inside(pair.item, field) {
                 continue;
             }
             if field.form == Form::Unknown || offset < position {
@@ -163,12 +163,18 @@ impl<'data> Follower<'_, 'data> {
     }
 
     /// Whether a field that the assembler resolved leads to the item itself: then its bytes say so.
-    fn stays_inside(&self, item: &crate::read::items::Item, field: &Field) -> bool {
+    fn stays_inside(&self, id: ItemId, field: &Field) -> bool {
+        let item = self.tree.item(id);
         let Leads::Within { offset } = field.leads else {
             return false;
         };
         let meant = offset + i64::from(field.trailing);
-        u64::try_from(meant).is_ok_and(|meant| item.range.contains(&meant))
+        let is_end = |meant: u64| {
+            // What stands in for other code ends where that code goes on.
+            let section = self.tree.section(id).name;
+            meant == item.range.end && section == xsplice_abi::section::ALTINSTR_REPLACEMENT
+        };
+        u64::try_from(meant).is_ok_and(|meant| item.range.contains(&meant) || is_end(meant))
     }
 
     fn payload_bytes(&self, id: SectionId, offset: u64, size: u64) -> Option<Bytes<'data>> {
@@ -257,7 +263,7 @@ impl<'data> Follower<'_, 'data> {
             (Found::Name(name, delta), Form::Slot) if form != Form::Slot => {
                 Found::Name(name, delta + shift)
             }
-            (found, Form::Slot) => self.through_slot(found, i64::from(field.width))?,
+            (found, Form::Slot) => self.through_slot(&found, i64::from(field.width))?,
             (found, _) => found,
         };
         Some((start, end, found))
@@ -312,7 +318,7 @@ impl<'data> Follower<'_, 'data> {
     }
 
     /// What the slot at a place holds. The field counts from its own end, less `width`.
-    fn through_slot(&self, found: Found<'data>, width: i64) -> Option<Found<'data>> {
+    fn through_slot(&self, found: &Found<'data>, width: i64) -> Option<Found<'data>> {
         match found {
             Found::Place(Place::Base(address)) => {
                 let slot = address.wrapping_add_signed(width);
@@ -320,10 +326,10 @@ impl<'data> Follower<'_, 'data> {
             }
             Found::Place(Place::Payload(id, offset)) => {
                 let slot = offset.wrapping_add_signed(width);
-                let Some(Bytes::Present(bytes)) = self.payload_bytes(id, slot, 8) else {
+                let Some(Bytes::Present(bytes)) = self.payload_bytes(*id, slot, 8) else {
                     return None;
                 };
-                self.follow_in_payload(id, slot, bytes, Form::Absolute)
+                self.follow_in_payload(*id, slot, bytes, Form::Absolute)
             }
             Found::Name(..) => None,
         }

@@ -61,14 +61,13 @@ impl<'data> Object<'data> {
             }
         }
         let mut all_fields = Vec::with_capacity(count);
-        for index in 0..count {
-            let section = &elf.sections[index];
-            cuts[index].push(0);
-            cuts[index].sort_unstable();
-            cuts[index].dedup();
+        for (index, (section, cuts)) in elf.sections.iter().zip(&mut cuts).enumerate() {
+            cuts.push(0);
+            cuts.sort_unstable();
+            cuts.dedup();
             let is_read = index != 0 && section.is_allocated();
             all_fields.push(match u32::try_from(index) {
-                Ok(id) if is_read => fields(&elf, SectionId(id), &cuts[index]),
+                Ok(id) if is_read => fields(&elf, SectionId(id), cuts),
                 _ => Vec::new(),
             });
         }
@@ -210,7 +209,7 @@ fn period(name: &str, size: u64, fields: &[Field]) -> Option<usize> {
     let all = fields.len() as u64;
     (1..=all / least)
         .rev()
-        .filter(|count| all % count == 0 && size % count == 0)
+        .filter(|count| all.is_multiple_of(*count) && size.is_multiple_of(*count))
         .find_map(|count| {
             let (length, each) = (size / count, usize::try_from(all / count).ok()?);
             let repeats = fields

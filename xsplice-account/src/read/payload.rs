@@ -28,7 +28,8 @@ impl<'data> Payload<'data> {
         let mut records = HashMap::default();
         for profile in [&XSPLICE, &XSPLICE_V1, &LIVEPATCH] {
             let name = format!("{}{FUNCS}", profile.prefix);
-            for (id, section) in elf.sections().filter(|(_, section)| section.name == name) {
+            let mut all = elf.sections();
+            if let Some((id, section)) = all.find(|(_, section)| section.name == name) {
                 let entries = section.data.chunks_exact(profile.record_bytes);
                 for (start, record) in (0..).step_by(profile.record_bytes).zip(entries) {
                     let damaged = || AccountError::Payload {
@@ -52,7 +53,6 @@ impl<'data> Payload<'data> {
                         records.insert(u64::from_le_bytes(old), new);
                     }
                 }
-                break;
             }
         }
         Ok(Payload { elf, records })
