@@ -31,8 +31,8 @@ pub fn missing(account: &Account) -> Vec<String> {
     });
     let missing = account.after.missing.iter().map(|missing| {
         format!(
-            "{}:{}+{:#x} ({}): has no place once the payload is applied: {}; change the fix so that \
-             a payload can carry it, or report this as a fault",
+            "{}:{}+{:#x} ({}): has no place once the payload is applied: {}; change the fix so \
+             that a payload can carry it, or report this as a fault",
             missing.object, missing.section, missing.offset, missing.item, missing.what
         )
     });

@@ -158,7 +158,12 @@ fn a_number_that_is_no_line_is_not_explained() {
 
 const TABLE: &str = r#"
 extern const long __start_steps[], __stop_steps[];
-long walk(void) { long r = 0; for (const long *s = __start_steps; s < __stop_steps; s++) r = r * 7 + *s; return r; }
+long walk(void)
+{
+    long r = 0;
+    for (const long *s = __start_steps; s < __stop_steps; s++) r = r * 7 + *s;
+    return r;
+}
 #define STEP __attribute__((used, section("steps")))
 "#;
 
