@@ -208,13 +208,10 @@ pub fn account(follower: &Follower<'_, '_>) -> BaseAccount {
     }
     let not_found = account.from_linker + account.padding + account.unnamed;
     account.from_objects = account.bytes - not_found;
+    let common = common_names(follower.tree);
     for symbol in &image.symbols {
         let is_item = [elf::STT_FUNC.0, elf::STT_OBJECT.0].contains(&symbol.kind);
-        if !is_item
-            || symbol.size == 0
-            || !symbol.is_placed
-            || is_common(follower.tree, symbol.name)
-        {
+        if !is_item || symbol.size == 0 || !symbol.is_placed || common.contains(symbol.name) {
             continue;
         }
         let range = symbol.address..symbol.address.saturating_add(symbol.size);
@@ -234,11 +231,11 @@ pub fn account(follower: &Follower<'_, '_>) -> BaseAccount {
     account
 }
 
-fn is_common(tree: &Tree<'_>, name: &str) -> bool {
-    tree.objects.iter().any(|object| {
-        let mut symbols = object.elf.symbols.iter();
-        symbols.any(|symbol| symbol.place == SymbolPlace::Common && symbol.name == name)
-    })
+/// Names that the linker gives room to.
+fn common_names<'data>(tree: &Tree<'data>) -> foldhash::HashSet<&'data str> {
+    let symbols = tree.objects.iter().flat_map(|object| &object.elf.symbols);
+    let common = symbols.filter(|symbol| symbol.place == SymbolPlace::Common);
+    common.map(|symbol| symbol.name).collect()
 }
 
 /// Sections that a linker makes or rewrites as a whole.
