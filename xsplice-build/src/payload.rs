@@ -12,7 +12,7 @@ use xsplice_link::Refusal;
 use xsplice_link::RefusalCode;
 use xsplice_link::link::Payload;
 use xsplice_link::options::{BaseProof, References, StacksOn};
-use xsplice_link::read::mapped::MappedFile;
+use xsplice_link::read::mapped;
 use xsplice_link::verify::{self, Against, CheckKind, NamedFile, Verification, deny_list};
 
 use crate::command::arguments::Arguments;
@@ -37,12 +37,12 @@ pub fn check_options(arguments: &Arguments, work: &Path) -> Result<()> {
         }
     }
     if let Some(path) = arguments.base.as_deref().filter(|path| is_here(path)) {
-        Base::parse(&path.display().to_string(), &MappedFile::open(path)?)?;
+        Base::parse(&path.display().to_string(), &mapped::open(path)?)?;
     }
     if let Some(path) = &arguments.deny {
         deny_list(NamedFile {
             path: &path.display().to_string(),
-            bytes: &MappedFile::open(path)?,
+            bytes: &mapped::open(path)?,
         })?;
     }
     Ok(())
@@ -90,7 +90,7 @@ pub fn verify(
 ) -> Result<Verification> {
     let path = path.display().to_string();
     let list = match &arguments.deny {
-        Some(file) => Some((file.display().to_string(), MappedFile::open(file)?)),
+        Some(file) => Some((file.display().to_string(), mapped::open(file)?)),
         None => None,
     };
     let deny = match &list {
@@ -100,7 +100,7 @@ pub fn verify(
     // A payload that stacks on others does not tell what those are, so it cannot stand for the
     // stack.
     let below = match (&options.stacks_on, &arguments.depends) {
-        (StacksOn::Payload(_), Some(text)) => Some((text, MappedFile::open(Path::new(text))?)),
+        (StacksOn::Payload(_), Some(text)) => Some((text, mapped::open(Path::new(text))?)),
         _ => None,
     };
     let stack: Vec<NamedFile<'_>> = below

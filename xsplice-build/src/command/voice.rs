@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use xsplice_diff::command::terminal;
+use xsplice_console::terminal;
 
 use crate::command::arguments::Arguments;
 use crate::command::progress::Visibility;

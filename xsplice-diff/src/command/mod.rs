@@ -1,8 +1,5 @@
 //! The command `xsplice-diff`: reads two objects, prints what differs, writes the extract.
 
-pub mod output;
-pub mod terminal;
-
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,9 +8,11 @@ use anyhow::{Context as _, bail};
 use clap::{CommandFactory, Parser};
 use serde_json::json;
 use xsplice_abi::Profile;
+use xsplice_console::ExitStatus;
+use xsplice_console::output::{check_writable, write_file};
+use xsplice_console::process::{answer_failure, answer_usage};
+use xsplice_console::terminal::{complain, print, print_whole};
 
-use crate::command::output::{check_writable, write_file};
-use crate::command::terminal::{complain, print, print_whole, with_causes};
 use crate::diff_objects;
 use crate::extract::write_diff;
 use crate::html::{self, Callers, Findings, RefusalText};
@@ -103,36 +102,22 @@ pub fn definition() -> clap::Command {
 /// Runs the command on the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            let failed = error.use_stderr();
-            // A closed pipe on the way out is nobody's loss.
-            let _ = error.print();
-            return if failed {
-                ExitCode::from(1)
-            } else {
-                ExitCode::SUCCESS
-            };
-        }
+    let status = match Arguments::try_parse() {
+        Ok(arguments) => match run(&arguments) {
+            Ok(verdict) => status(verdict),
+            Err(error) => answer_failure("xsplice-diff", error.as_ref()),
+        },
+        Err(usage) => answer_usage(&usage),
     };
-    match run(&arguments) {
-        Ok(verdict) => ExitCode::from(status(verdict)),
-        Err(error) => {
-            // Nowhere is left to say that this could not be said.
-            let _ = complain(&format!("xsplice-diff: {}\n", with_causes(error.as_ref())));
-            ExitCode::from(1)
-        }
-    }
+    status.into()
 }
 
 /// Exit status of a verdict.
-#[must_use]
-pub fn status(verdict: Verdict) -> u8 {
+fn status(verdict: Verdict) -> ExitStatus {
     match verdict {
-        Verdict::Changed => 0,
-        Verdict::Refused => 2,
-        Verdict::Unchanged => 3,
+        Verdict::Changed => ExitStatus::Done,
+        Verdict::Refused => ExitStatus::Refused,
+        Verdict::Unchanged => ExitStatus::Unchanged,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::command::output;
 use crate::error::{LinkError, Refusal};
 use crate::link::{Payload, link};
 use crate::options::{BaseProof, LinkOptions, References, StacksOn};
-use crate::read::mapped::MappedFile;
+use crate::read::mapped;
 use crate::write::build_id::BuildId;
 
 /// The JSON report, schema 1 of design.md §3, with the linker's part of it.
@@ -42,12 +42,12 @@ struct Summary {
 pub(super) fn run(arguments: &LinkArguments) -> Result<ExitStatus, LinkError> {
     let outputs = [Some(&arguments.output), arguments.json.as_ref()];
     output::check_writable(outputs.into_iter().flatten().map(PathBuf::as_path))?;
-    let base_file = MappedFile::open(&arguments.base)?;
+    let base_file = mapped::open(&arguments.base)?;
     let base = Base::parse(&arguments.base.display().to_string(), &base_file)?;
     let files = arguments
         .extracts
         .iter()
-        .map(|path| MappedFile::open(path))
+        .map(|path| mapped::open(path))
         .collect::<Result<Vec<_>, _>>()?;
     let extracts = files
         .iter()

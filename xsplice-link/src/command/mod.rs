@@ -8,11 +8,11 @@ mod sign;
 mod verify;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use xsplice_abi::Profile;
 use xsplice_abi::profile;
+pub use xsplice_console::ExitStatus;
 
 use crate::error::LinkError;
 
@@ -107,7 +107,7 @@ struct InspectArguments {
     /// Write JSON instead of the page; `-` is standard output
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
-    /// The payload
+    /// The payload; `-` is standard input
     payload: PathBuf,
 }
 
@@ -132,7 +132,7 @@ struct VerifyArguments {
     /// Write the report as JSON; `-` is standard output
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
-    /// The payload
+    /// The payload; `-` is standard input
     payload: PathBuf,
 }
 
@@ -149,27 +149,6 @@ struct SignArguments {
     output: PathBuf,
     /// The payload
     payload: PathBuf,
-}
-
-/// How the command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExitStatus {
-    /// 0: done.
-    Done,
-    /// 1: usage, bad input, I/O.
-    CouldNotRun,
-    /// 2: refused; every reason is listed.
-    Refused,
-}
-
-impl From<ExitStatus> for ExitCode {
-    fn from(status: ExitStatus) -> ExitCode {
-        ExitCode::from(match status {
-            ExitStatus::Done => 0,
-            ExitStatus::CouldNotRun => 1,
-            ExitStatus::Refused => 2,
-        })
-    }
 }
 
 /// Runs the command. Results go to standard output, refusals to standard error.

@@ -7,7 +7,7 @@ use crate::error::LinkError;
 use crate::options::{Below, StacksOn};
 use crate::read;
 use crate::read::facts::Facts;
-use crate::read::mapped::MappedFile;
+use crate::read::mapped;
 use crate::write::build_id::BuildId;
 
 /// The id that digits say, with or without the `0x` that linkers ask for.
@@ -32,7 +32,7 @@ impl BuildId {
                 text: text.to_owned(),
             });
         }
-        BuildId::of_image(text, &MappedFile::open(path)?)
+        BuildId::of_image(text, &mapped::open(path)?)
     }
 }
 
@@ -55,7 +55,7 @@ impl StacksOn {
         if from_digits(text).is_some() {
             return Ok(StacksOn::Id(id));
         }
-        let file = MappedFile::open(Path::new(text))?;
+        let file = mapped::open(Path::new(text))?;
         match Below::of_payload(text, &file, base, made_for)? {
             Some(below) => Ok(StacksOn::Payload(below)),
             None => Ok(StacksOn::Id(id)),
