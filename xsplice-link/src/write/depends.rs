@@ -1,21 +1,27 @@
 //! What `--depends` and `--xen-depends` mean: a build-id in hexadecimal, an image or a payload.
 
+#[cfg(feature = "command")]
 use std::path::Path;
 
 use crate::base::Base;
 use crate::error::LinkError;
-use crate::options::{Below, StacksOn};
+use crate::options::Below;
+#[cfg(feature = "command")]
+use crate::options::StacksOn;
 use crate::read;
 use crate::read::facts::Facts;
+#[cfg(feature = "command")]
 use crate::read::mapped;
 use crate::write::build_id::BuildId;
 
 /// The id that digits say, with or without the `0x` that linkers ask for.
+#[cfg(feature = "command")]
 fn from_digits(text: &str) -> Option<BuildId> {
     let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
     BuildId::from_hex(digits.unwrap_or(text))
 }
 
+#[cfg(feature = "command")]
 impl BuildId {
     /// Reads an option's value: hexadecimal digits, or a file that carries a build-id. A file
     /// whose name looks like an id is given as `./NAME`.
@@ -36,6 +42,7 @@ impl BuildId {
     }
 }
 
+#[cfg(feature = "command")]
 impl StacksOn {
     /// Reads the value of `--depends`. A payload tells what it replaces and exports; the base's
     /// own id means the base. `made_for` is the id of the image that both run on.
@@ -116,7 +123,7 @@ impl Below {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "command"))]
 mod tests {
     use crate::write::build_id::BuildId;
 
