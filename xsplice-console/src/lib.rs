@@ -5,6 +5,7 @@
 //! command line needs.
 #![deny(unsafe_code)]
 
+pub mod json;
 pub mod mapped;
 pub mod output;
 pub mod process;

@@ -1,17 +1,17 @@
 //! The command `xsplice-diff`: reads two objects, prints what differs, writes the extract.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::{CommandFactory, Parser};
-use serde_json::json;
+use serde_json::{Value, json};
 use xsplice_abi::Profile;
-use xsplice_console::ExitStatus;
-use xsplice_console::output::{check_writable, write_file};
+use xsplice_console::json;
+use xsplice_console::output::{check_writable, is_standard_output, write_file};
 use xsplice_console::process::{answer_failure, answer_usage};
-use xsplice_console::terminal::{complain, print, print_whole};
+use xsplice_console::terminal::complain;
+use xsplice_console::{ExitStatus, MappedFile};
 
 use crate::diff_objects;
 use crate::extract::write_diff;
@@ -142,7 +142,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     for path in outputs
         .into_iter()
         .flatten()
-        .filter(|path| path.as_os_str() != "-")
+        .filter(|path| !is_standard_output(path))
     {
         check_writable(path).with_context(|| format!("{}: cannot be written", path.display()))?;
     }
@@ -183,15 +183,10 @@ fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
         human.push_str(&explain::explain(&diff));
     }
     let refusals = text::refusals(&diff);
-    match arguments.json.as_deref() {
-        Some(path) if path == Path::new("-") => {
-            print_whole(&json_report(arguments, &diff)?).context(NO_OUTPUT)?;
-        }
-        Some(path) => {
-            write(path, json_report(arguments, &diff)?.as_bytes())?;
-            print(&human).context(NO_OUTPUT)?;
-        }
-        None => print(&human).context(NO_OUTPUT)?,
+    json::tell(arguments.json.as_deref(), &human).context(NO_OUTPUT)?;
+    if let Some(path) = &arguments.json {
+        json::write(path, &json_report(arguments, &diff))
+            .with_context(|| format!("{}: cannot be written", path.display()))?;
     }
     if let Some(path) = &arguments.html {
         let page = page(arguments, abi, &diff, &original, &patched)?;
@@ -203,8 +198,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     Ok(diff.verdict())
 }
 
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| {
+fn read(path: &Path) -> anyhow::Result<MappedFile> {
+    MappedFile::open(path).with_context(|| {
         format!(
             "{}: cannot be read; name a readable object file",
             path.display()
@@ -252,8 +247,8 @@ fn page(
     }))
 }
 
-fn json_report(arguments: &Arguments, diff: &ObjectDiff<'_>) -> anyhow::Result<String> {
-    let report = json!({
+fn json_report(arguments: &Arguments, diff: &ObjectDiff<'_>) -> Value {
+    json!({
         "schema": 1,
         "tool": "xsplice-diff",
         "version": env!("CARGO_PKG_VERSION"),
@@ -270,8 +265,5 @@ fn json_report(arguments: &Arguments, diff: &ObjectDiff<'_>) -> anyhow::Result<S
         "layouts": diff.layouts,
         "toolchains": diff.toolchains,
         "payload": null,
-    });
-    let mut text = serde_json::to_string_pretty(&report)?;
-    writeln!(text).context("a line end")?;
-    Ok(text)
+    })
 }

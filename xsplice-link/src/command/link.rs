@@ -6,11 +6,10 @@ use serde::Serialize;
 
 use super::{ExitStatus, LinkArguments};
 use crate::base::Base;
-use crate::command::output;
+use crate::command::{input, output};
 use crate::error::{LinkError, Refusal};
 use crate::link::{Payload, link};
 use crate::options::{BaseProof, LinkOptions, References, StacksOn};
-use crate::read::mapped;
 use crate::write::build_id::BuildId;
 
 /// The JSON report, schema 1 of design.md §3, with the linker's part of it.
@@ -42,12 +41,12 @@ struct Summary {
 pub(super) fn run(arguments: &LinkArguments) -> Result<ExitStatus, LinkError> {
     let outputs = [Some(&arguments.output), arguments.json.as_ref()];
     output::check_writable(outputs.into_iter().flatten().map(PathBuf::as_path))?;
-    let base_file = mapped::open(&arguments.base)?;
+    let base_file = input::open(&arguments.base)?;
     let base = Base::parse(&arguments.base.display().to_string(), &base_file)?;
     let files = arguments
         .extracts
         .iter()
-        .map(|path| mapped::open(path))
+        .map(|path| input::open(path))
         .collect::<Result<Vec<_>, _>>()?;
     let extracts = files
         .iter()
@@ -74,21 +73,18 @@ pub(super) fn run(arguments: &LinkArguments) -> Result<ExitStatus, LinkError> {
         Some(_) => ExitStatus::Done,
         None => ExitStatus::Refused,
     };
-    match &arguments.json {
-        Some(target) => {
-            output::write_json(target, &report(arguments, payload.as_ref(), refusals))?;
-        }
-        None => {
-            if let Some(payload) = &payload {
-                output::print(&format!(
-                    "{}: {} bytes, replaces {} functions, build-id {}\n",
-                    arguments.output.display(),
-                    payload.bytes.len(),
-                    payload.records.len(),
-                    payload.build_id
-                ))?;
-            }
-        }
+    if let Some(payload) = &payload {
+        let told = format!(
+            "{}: {} bytes, replaces {} functions, build-id {}\n",
+            arguments.output.display(),
+            payload.bytes.len(),
+            payload.records.len(),
+            payload.build_id
+        );
+        output::tell(arguments.json.as_deref(), &told)?;
+    }
+    if let Some(target) = &arguments.json {
+        output::write_json(target, &report(arguments, payload.as_ref(), refusals))?;
     }
     Ok(status)
 }
@@ -130,11 +126,11 @@ fn options(arguments: &LinkArguments, base: &Base<'_>) -> Result<LinkOptions, Li
         options.proof = BaseProof::Skipped;
     }
     if let Some(text) = &arguments.xen_depends {
-        options.base_id = Some(BuildId::from_argument(text)?);
+        options.base_id = Some(BuildId::from_argument(text, input::open_named)?);
     }
     if let Some(text) = &arguments.depends {
         let made_for = options.base_id.as_ref().unwrap_or(base.build_id());
-        options.stacks_on = StacksOn::from_argument(text, base, made_for)?;
+        options.stacks_on = StacksOn::from_argument(text, base, made_for, input::open_named)?;
     }
     options.exports.clone_from(&arguments.exports);
     Ok(options)

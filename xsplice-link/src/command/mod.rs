@@ -1,5 +1,6 @@
 //! The command line of `xsplice-link`.
 
+pub mod input;
 pub mod output;
 
 mod inspect;

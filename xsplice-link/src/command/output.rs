@@ -19,7 +19,9 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), LinkError> {
 /// # Errors
 /// [`LinkError::Write`] of the first that cannot.
 pub fn check_writable<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<(), LinkError> {
-    let mut files = paths.into_iter().filter(|path| path.as_os_str() != "-");
+    let mut files = paths
+        .into_iter()
+        .filter(|path| !xsplice_console::output::is_standard_output(path));
     files.try_for_each(|path| {
         xsplice_console::output::check_writable(path).map_err(|source| failed(path, source))
     })
@@ -30,14 +32,7 @@ pub fn check_writable<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<(
 /// # Errors
 /// [`LinkError::Write`].
 pub fn write_json<T: Serialize>(target: &Path, value: &T) -> Result<(), LinkError> {
-    let mut text =
-        serde_json::to_string_pretty(value).map_err(|error| failed(target, error.into()))?;
-    text.push('\n');
-    if target.as_os_str() == "-" {
-        xsplice_console::terminal::print_whole(&text).map_err(|source| failed(target, source))
-    } else {
-        write_file(target, text.as_bytes())
-    }
+    xsplice_console::json::write(target, value).map_err(|source| failed(target, source))
 }
 
 /// Prints a result for people.
@@ -46,6 +41,14 @@ pub fn write_json<T: Serialize>(target: &Path, value: &T) -> Result<(), LinkErro
 /// [`LinkError::Write`].
 pub fn print(text: &str) -> Result<(), LinkError> {
     xsplice_console::terminal::print(text).map_err(|source| failed(Path::new("-"), source))
+}
+
+/// Prints what came out for people, beside the JSON that goes to `json`.
+///
+/// # Errors
+/// [`LinkError::Write`].
+pub fn tell(json: Option<&Path>, text: &str) -> Result<(), LinkError> {
+    xsplice_console::json::tell(json, text).map_err(|source| failed(Path::new("-"), source))
 }
 
 /// Prints a message for people.

@@ -2,27 +2,26 @@
 
 use super::{ExitStatus, VerifyArguments};
 use crate::base::Base;
-use crate::command::output;
+use crate::command::{input, output};
 use crate::error::LinkError;
-use crate::read::mapped;
 use crate::sign::Signer;
 use crate::verify::{Against, NamedFile, deny_list, verify};
 
 pub(super) fn run(arguments: &VerifyArguments) -> Result<ExitStatus, LinkError> {
-    let base_file = mapped::open(&arguments.base)?;
+    let base_file = input::open(&arguments.base)?;
     let base = Base::parse(&arguments.base.display().to_string(), &base_file)?;
-    let payload = mapped::open_or_standard_input(&arguments.payload)?;
+    let payload = input::open_or_standard_input(&arguments.payload)?;
     let stack = arguments
         .stack
         .iter()
-        .map(|path| Ok((path.display().to_string(), mapped::open(path)?)))
+        .map(|path| Ok((path.display().to_string(), input::open(path)?)))
         .collect::<Result<Vec<_>, LinkError>>()?;
     let stack: Vec<_> = stack
         .iter()
         .map(|(path, bytes)| NamedFile { path, bytes })
         .collect();
     let list = match &arguments.deny {
-        Some(path) => Some((path.display().to_string(), mapped::open(path)?)),
+        Some(path) => Some((path.display().to_string(), input::open(path)?)),
         None => None,
     };
     let deny = match &list {
@@ -31,7 +30,7 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<ExitStatus, LinkError> 
     };
     let signer = match &arguments.cert {
         Some(path) => {
-            let pem = mapped::open(path)?;
+            let pem = input::open(path)?;
             Some(Signer::from_certificate(&path.display().to_string(), &pem)?)
         }
         None => None,

@@ -2,8 +2,6 @@
 //! so that a mistake of one is seen by the other.
 
 pub mod facts;
-#[cfg(feature = "command")]
-pub mod mapped;
 
 use std::collections::HashMap;
 
