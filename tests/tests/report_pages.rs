@@ -13,6 +13,7 @@ use xsplice_diff::layouts::{
     ChangedKind, FieldChange, FieldDifference, Held, LayoutChange, Layouts, NotCompared, Reaching,
     Shape, Slot, User,
 };
+use xsplice_diff::report::json::PayloadSummary;
 use xsplice_diff::report::object_diff::{
     Accepted, DataChange, FunctionChange, Ignored, ObjectDiff, Part, Reason, Refusal, RefusalCode,
     SourceLine, SpecialSection, Status,
@@ -22,9 +23,7 @@ use xsplice_diff::debug_info::toolchain::{Toolchain, Toolchains};
 
 use xsplice_build::hunks::{Fate, HunkItem, HunkReport};
 use xsplice_build::tell::html::{Page, render};
-use xsplice_build::tell::report::{
-    BaseInput, Inputs, PayloadSummary, ProofSummary, RefusalEntry, Report,
-};
+use xsplice_build::tell::report::{BaseInput, Inputs, ProofSummary, RefusalEntry, Report};
 use xsplice_diff::html::{Callers, Findings, RefusalText, object, word};
 use xsplice_diff::tell::referrers::{How, Referrer, When};
 

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use sha1::{Digest, Sha1};
 use xsplice_abi::Profile;
 use xsplice_link::Base;
 use xsplice_link::BuildId;
@@ -16,7 +15,7 @@ use xsplice_link::options::{BaseProof, References, StacksOn};
 use xsplice_link::verify::{self, Against, CheckKind, NamedFile, Verification, deny_list};
 
 use crate::command::arguments::Arguments;
-use crate::tell::report::{PayloadSummary, RefusalEntry};
+use crate::tell::report::RefusalEntry;
 
 /// Reads what the options name, to say before two builds rather than after them that it cannot
 /// serve. Paths below `work` are left for later: the builds may make them.
@@ -176,20 +175,4 @@ pub fn output_path(arguments: &Arguments, name: &str) -> PathBuf {
         .output
         .clone()
         .unwrap_or_else(|| PathBuf::from(format!("{name}.xsplice")))
-}
-
-/// What the report says of `payload`, which goes to `path`.
-#[must_use]
-pub fn summary(payload: &Payload, path: &Path) -> PayloadSummary {
-    PayloadSummary {
-        path: path.display().to_string(),
-        size: payload.bytes.len(),
-        build_id: payload.build_id.to_string(),
-        depends: payload.depends.to_string(),
-        sha1: Sha1::digest(&payload.bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
-        functions: payload.records.len(),
-    }
 }

@@ -458,7 +458,7 @@ impl LinkJob<'_> {
             if !dry_run {
                 write_file(&path, &linked.bytes)?;
             }
-            let summary = payload::summary(&linked, &path);
+            let summary = linked.summary(&path);
             tell(
                 self.arguments,
                 &story::payload(

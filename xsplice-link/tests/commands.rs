@@ -67,7 +67,7 @@ fn an_extract_file_becomes_a_payload_that_inspect_and_verify_take() {
     );
     let json = xsplice_link(directory, &["inspect", "--json", "-", "fix.xsplice"]);
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
-    assert_eq!(json["schema"], 1);
+    assert_eq!(json["schema"], 2);
     assert_eq!(json["records"][0]["name"], "first");
     let verified = xsplice_link(directory, &["verify", "--base", "image", "fix.xsplice"]);
     assert_eq!(

@@ -5,12 +5,13 @@ use std::fmt::Write;
 use anstyle::{AnsiColor, Style};
 use xsplice_diff::ObjectDiff;
 use xsplice_diff::report::build_stamp::build_stamps;
+use xsplice_diff::report::json::PayloadSummary;
 use xsplice_diff::report::object_diff::{FunctionChange, Status, Verdict};
 use xsplice_diff::report::ripple::ripple;
 use xsplice_link::verify::Outlook;
 
 use crate::hunks::{Fate, HunkReport};
-use crate::tell::report::{PayloadSummary, ProofSummary, RefusalEntry, Report};
+use crate::tell::report::{ProofSummary, RefusalEntry, Report};
 
 const BOLD: Style = Style::new().bold();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
@@ -154,7 +155,7 @@ pub fn no_change(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Detail) 
         }
     }
     text.push_str("no functional change: there is nothing to patch\n");
-    if !report.accepted.is_empty() {
+    if !report.changes.accepted.is_empty() {
         let _ = writeln!(
             text,
             "what was accepted is set by no hook, so no payload carries it and the running system \
@@ -168,6 +169,7 @@ pub fn no_change(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Detail) 
 /// What was acknowledged, each word once.
 fn accepted(report: &Report<'_>) -> String {
     let mut all: Vec<&str> = report
+        .changes
         .accepted
         .iter()
         .map(|one| one.what.as_str())

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::{CommandFactory, Parser};
-use serde_json::{Value, json};
 use xsplice_abi::Profile;
 use xsplice_console::json;
 use xsplice_console::output::{check_writable, is_standard_output, write_file};
@@ -20,11 +19,15 @@ use crate::layouts;
 use crate::options::Options;
 use crate::read::error::Side;
 use crate::report::build_stamp::build_stamps;
+use crate::report::json::{ObjectReport, Pair};
 use crate::report::object_diff::{ObjectDiff, Verdict};
 use crate::report::ripple::ripple;
 use crate::tell::explain;
 use crate::tell::referrers::Sought;
 use crate::tell::text::{self, Detail};
+
+/// Who writes the JSON.
+const TOOL: json::Tool = json::Tool::new("xsplice-diff");
 
 /// What is wrong when nothing can be said.
 const NO_OUTPUT: &str = "the result cannot be printed";
@@ -185,7 +188,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     let refusals = text::refusals(&diff);
     json::tell(arguments.json.as_deref(), &human).context(NO_OUTPUT)?;
     if let Some(path) = &arguments.json {
-        json::write(path, &json_report(arguments, &diff))
+        json::write(path, TOOL, &json_report(arguments, &diff))
             .with_context(|| format!("{}: cannot be written", path.display()))?;
     }
     if let Some(path) = &arguments.html {
@@ -247,23 +250,11 @@ fn page(
     }))
 }
 
-fn json_report(arguments: &Arguments, diff: &ObjectDiff<'_>) -> Value {
-    json!({
-        "schema": 1,
-        "tool": "xsplice-diff",
-        "version": env!("CARGO_PKG_VERSION"),
-        "inputs": {
-            "original": arguments.original,
-            "patched": arguments.patched,
-        },
-        "functions": diff.functions,
-        "data": diff.data,
-        "special_sections": diff.special_sections,
-        "ignored": diff.ignored,
-        "accepted": diff.accepted,
-        "refusals": diff.refusals,
-        "layouts": diff.layouts,
-        "toolchains": diff.toolchains,
-        "payload": null,
-    })
+/// The report in JSON.
+fn json_report<'a>(arguments: &Arguments, diff: &'a ObjectDiff<'_>) -> ObjectReport<'a> {
+    let inputs = Pair {
+        original: arguments.original.display().to_string(),
+        patched: arguments.patched.display().to_string(),
+    };
+    ObjectReport::new(inputs, diff)
 }

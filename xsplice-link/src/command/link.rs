@@ -2,41 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-
 use super::{ExitStatus, LinkArguments};
 use crate::base::Base;
+use crate::command::report::{LINK, LinkInputs, LinkReport, shown};
 use crate::command::{input, output};
 use crate::error::{LinkError, Refusal};
 use crate::link::{Payload, link};
 use crate::options::{BaseProof, LinkOptions, References, StacksOn};
 use crate::write::build_id::BuildId;
-
-/// The JSON report, schema 1 of design.md §3, with the linker's part of it.
-#[derive(Debug, Serialize)]
-struct Report {
-    schema: u32,
-    tool: &'static str,
-    version: &'static str,
-    inputs: Inputs,
-    refusals: Vec<Refusal>,
-    payload: Option<Summary>,
-}
-
-#[derive(Debug, Serialize)]
-struct Inputs {
-    base: String,
-    extracts: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Summary {
-    path: String,
-    size: usize,
-    build_id: String,
-    depends: String,
-    functions: usize,
-}
 
 pub(super) fn run(arguments: &LinkArguments) -> Result<ExitStatus, LinkError> {
     let outputs = [Some(&arguments.output), arguments.json.as_ref()];
@@ -84,32 +57,24 @@ pub(super) fn run(arguments: &LinkArguments) -> Result<ExitStatus, LinkError> {
         output::tell(arguments.json.as_deref(), &told)?;
     }
     if let Some(target) = &arguments.json {
-        output::write_json(target, &report(arguments, payload.as_ref(), refusals))?;
+        let report = report(arguments, payload.as_ref(), refusals);
+        output::write_json(target, LINK, &report)?;
     }
     Ok(status)
 }
 
-fn report(arguments: &LinkArguments, payload: Option<&Payload>, refusals: Vec<Refusal>) -> Report {
-    Report {
-        schema: 1,
-        tool: "xsplice-link",
-        version: env!("CARGO_PKG_VERSION"),
-        inputs: Inputs {
-            base: arguments.base.display().to_string(),
-            extracts: arguments
-                .extracts
-                .iter()
-                .map(|path| path.display().to_string())
-                .collect(),
+fn report(
+    arguments: &LinkArguments,
+    payload: Option<&Payload>,
+    refusals: Vec<Refusal>,
+) -> LinkReport {
+    LinkReport {
+        inputs: LinkInputs {
+            base: shown(&arguments.base),
+            extracts: arguments.extracts.iter().map(|path| shown(path)).collect(),
         },
         refusals,
-        payload: payload.map(|payload| Summary {
-            path: arguments.output.display().to_string(),
-            size: payload.bytes.len(),
-            build_id: payload.build_id.to_string(),
-            depends: payload.depends.to_string(),
-            functions: payload.records.len(),
-        }),
+        payload: payload.map(|payload| payload.summary(&arguments.output)),
     }
 }
 

@@ -5,6 +5,7 @@ pub mod output;
 
 mod inspect;
 mod link;
+mod report;
 mod sign;
 mod verify;
 

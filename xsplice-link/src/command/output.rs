@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::Serialize;
+use xsplice_console::json::Tool;
 
 use crate::error::LinkError;
 
@@ -27,12 +28,12 @@ pub fn check_writable<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<(
     })
 }
 
-/// Writes `value` as JSON to `target`, where `-` is standard output.
+/// Writes the document of `value` by `tool` to `target`, where `-` is standard output.
 ///
 /// # Errors
 /// [`LinkError::Write`].
-pub fn write_json<T: Serialize>(target: &Path, value: &T) -> Result<(), LinkError> {
-    xsplice_console::json::write(target, value).map_err(|source| failed(target, source))
+pub fn write_json<T: Serialize>(target: &Path, tool: Tool, value: &T) -> Result<(), LinkError> {
+    xsplice_console::json::write(target, tool, value).map_err(|source| failed(target, source))
 }
 
 /// Prints a result for people.

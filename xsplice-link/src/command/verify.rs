@@ -2,6 +2,7 @@
 
 use super::{ExitStatus, VerifyArguments};
 use crate::base::Base;
+use crate::command::report::{VERIFY, VerifyInputs, VerifyReport, shown};
 use crate::command::{input, output};
 use crate::error::LinkError;
 use crate::sign::Signer;
@@ -49,7 +50,22 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<ExitStatus, LinkError> 
         },
     )?;
     match &arguments.json {
-        Some(target) => output::write_json(target, &verification)?,
+        Some(target) => {
+            let inputs = VerifyInputs {
+                payload: path,
+                base: shown(&arguments.base),
+                stack: arguments.stack.iter().map(|path| shown(path)).collect(),
+            };
+            let verification = &verification;
+            output::write_json(
+                target,
+                VERIFY,
+                &VerifyReport {
+                    inputs,
+                    verification,
+                },
+            )?;
+        }
         None => output::print(&verification.to_string())?,
     }
     Ok(if verification.passed() {
