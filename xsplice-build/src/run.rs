@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use xsplice_abi::Profile;
+use xsplice_console::ExitStatus;
+use xsplice_console::MappedFile;
 use xsplice_diff::Extract;
 use xsplice_diff::ObjectDiff;
 use xsplice_diff::Options;
@@ -26,7 +27,6 @@ use xsplice_link::link;
 use xsplice_link::link::Payload;
 use xsplice_link::options::BaseProof;
 use xsplice_link::proof::ItemFailure;
-use xsplice_link::read::mapped::MappedFile;
 use xsplice_link::verify::Verification;
 
 use crate::command::arguments::Arguments;
@@ -54,30 +54,6 @@ use crate::tell::html::{self, Linked, Page};
 use crate::tell::report::{BaseInput, Inputs, ProofSummary, Report};
 use crate::tell::story;
 
-/// What the command's exit status says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExitStatus {
-    /// 0: a payload was made.
-    Done,
-    /// 1: usage, bad input, I/O, limits.
-    CouldNotRun,
-    /// 2: the changes cannot be carried by a payload; every reason was listed.
-    Refused,
-    /// 3: nothing that matters differs.
-    NoChange,
-}
-
-impl From<ExitStatus> for ExitCode {
-    fn from(status: ExitStatus) -> ExitCode {
-        ExitCode::from(match status {
-            ExitStatus::Done => 0,
-            ExitStatus::CouldNotRun => 1,
-            ExitStatus::Refused => 2,
-            ExitStatus::NoChange => 3,
-        })
-    }
-}
-
 /// Does everything that the command line asks for.
 ///
 /// # Errors
@@ -95,8 +71,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitStatus> {
 }
 
 fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
-    let abi = Profile::by_name(&arguments.abi)
-        .with_context(|| format!("--abi {}: not known", arguments.abi))?;
+    let abi = arguments.abi.0;
     let name = name::choose(
         arguments.name.as_deref(),
         arguments.patch.as_deref(),
@@ -225,7 +200,7 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
             arguments,
             &story::no_change(&report, &comparison.diffs, detail(arguments)),
         );
-        ExitStatus::NoChange
+        ExitStatus::Unchanged
     };
 
     if let Some(path) = &arguments.json {
@@ -495,7 +470,7 @@ impl LinkJob<'_> {
             if !dry_run {
                 write_file(&path, &linked.bytes)?;
             }
-            let summary = payload::summary(&linked, &path);
+            let summary = linked.summary(&path);
             tell(
                 self.arguments,
                 &story::payload(
