@@ -1,6 +1,8 @@
 //! The account in one line, and each thing that has no place in one more.
 
 use crate::Account;
+use crate::after::Missing;
+use crate::base::UnknownSymbol;
 
 /// The line for people.
 #[must_use]
@@ -19,22 +21,23 @@ pub fn line(account: &Account) -> String {
     )
 }
 
-/// One sentence for each thing that has no place.
+/// What is wrong with something of the base that no object holds, and what would make it right.
 #[must_use]
-pub fn missing(account: &Account) -> Vec<String> {
-    let unknown = account.base.unknown.iter().map(|symbol| {
-        format!(
-            "{} ({} bytes at {:#x}) is in the base and in no object of the original tree as it is \
-             linked; give the whole tree that the base was linked from",
-            symbol.name, symbol.size, symbol.address
-        )
-    });
-    let missing = account.after.missing.iter().map(|missing| {
-        format!(
-            "{}:{}+{:#x} ({}): has no place once the payload is applied: {}; change the fix so \
-             that a payload can carry it, or report this as a fault",
-            missing.object, missing.section, missing.offset, missing.item, missing.what
-        )
-    });
-    unknown.chain(missing).collect()
+pub fn unknown(symbol: &UnknownSymbol) -> String {
+    format!(
+        "{} bytes at {:#x} of the base are in no object of the original tree as they are linked; \
+         give the whole tree that the base was linked from",
+        symbol.size, symbol.address
+    )
+}
+
+/// What is wrong with something of the patched build that has no place, and what would make it
+/// right.
+#[must_use]
+pub fn missing(missing: &Missing) -> String {
+    format!(
+        "has no place once the payload is applied: {}; change the fix so that a payload can carry \
+         it, or report this as a fault",
+        missing.what
+    )
 }

@@ -2,11 +2,13 @@
 
 use anyhow::{Context, Result};
 use xsplice_account::{Account, Inputs, tell};
+use xsplice_diff::verdict::kinds::RefusalCode;
+use xsplice_diff::verdict::refusal::Refusal;
 use xsplice_link::Base;
 
 use crate::compare::merged::Merged;
 use crate::inputs::Input;
-use crate::tell::report::{RefusalEntry, Report};
+use crate::tell::report::Report;
 
 /// What the account is made from, besides the payload.
 #[derive(Debug)]
@@ -57,6 +59,7 @@ impl Books<'_> {
     fn acknowledged(&self, report: &Report<'_>) -> Vec<String> {
         let given = self.accept.iter().map(String::as_str);
         let found = report
+            .changes
             .accepted
             .iter()
             .map(|accepted| accepted.what.as_str());
@@ -64,35 +67,36 @@ impl Books<'_> {
         let mut names: Vec<String> = named.map(|(_, name)| name.to_owned()).collect();
         // Functions in which lines may differ are listed with what was ignored.
         if self.accept.iter().any(|what| what == "line-numbers") {
-            names.extend(report.ignored.iter().map(|ignored| ignored.name.clone()));
+            names.extend(
+                report
+                    .changes
+                    .ignored
+                    .iter()
+                    .map(|ignored| ignored.name.clone()),
+            );
         }
         names
     }
 }
 
-/// The code of a refusal that stands for bytes without a place.
-const CODE: &str = "not-accounted";
-
-fn refusals(account: &Account, base: &Base<'_>) -> Vec<RefusalEntry> {
-    let unknown = account.base.unknown.iter();
-    let unknown = unknown.map(|symbol| (base.path().to_owned(), None, symbol.name.clone(), None));
-    let missing = account.after.missing.iter().map(|missing| {
-        let section = Some(missing.section.clone());
-        (
-            missing.object.clone(),
-            section,
-            missing.item.clone(),
-            Some(missing.offset),
+/// A refusal for each thing that has no place.
+fn refusals(account: &Account, base: &Base<'_>) -> Vec<Refusal> {
+    let unknown = account.base.unknown.iter().map(|symbol| {
+        Refusal::new(
+            RefusalCode::NotAccounted,
+            base.path(),
+            tell::unknown(symbol),
         )
+        .of(&symbol.name)
     });
-    let places = unknown.chain(missing).zip(tell::missing(account));
-    let entry = |((object, section, symbol, offset), message)| RefusalEntry {
-        code: CODE.into(),
-        object,
-        section,
-        symbol: Some(symbol),
-        offset,
-        message,
-    };
-    places.map(entry).collect()
+    let missing = account.after.missing.iter().map(|missing| {
+        Refusal::new(
+            RefusalCode::NotAccounted,
+            &missing.object,
+            tell::missing(missing),
+        )
+        .at(&missing.section, missing.offset)
+        .of(&missing.item)
+    });
+    unknown.chain(missing).collect()
 }

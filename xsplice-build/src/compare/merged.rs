@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use rayon::prelude::*;
 use xsplice_diff::ObjectDiff;
 use xsplice_diff::read::special_sections::is_special_code;
-use xsplice_diff::report::object_diff::RefusalCode;
 use xsplice_diff::source_files;
+use xsplice_diff::verdict::kinds::RefusalCode;
 
 use crate::inputs::{Bytes, Input};
 
@@ -95,7 +95,7 @@ fn says_nothing_new(merged: &ObjectDiff<'_>, parts: &[&ObjectDiff<'_>]) -> bool 
         .map(|datum| datum.name.as_str())
         .collect();
     let has_own_refusal = merged.refusals.iter().any(|refusal| {
-        let section = refusal.section.as_deref().unwrap_or_default();
+        let section = refusal.place.section.as_deref().unwrap_or_default();
         refusal.code != RefusalCode::ChangedAssembly || !is_special_code(section)
     });
     !has_own_refusal
