@@ -15,6 +15,7 @@ use xsplice_diff::layouts::{
     ChangedKind, FieldChange, FieldDifference, Held, LayoutChange, Layouts, NotCompared, Reaching,
     Shape, Slot, User,
 };
+use xsplice_diff::report::json::PayloadSummary;
 use xsplice_diff::report::object_diff::{
     DataChange, Evidence, FunctionChange, ObjectDiff, SpecialSection,
 };
@@ -26,7 +27,7 @@ use xsplice_diff::debug_info::toolchain::{Toolchain, Toolchains};
 
 use xsplice_build::hunks::{Fate, HunkItem, HunkReport};
 use xsplice_build::tell::html::{Page, render};
-use xsplice_build::tell::report::{BaseInput, Inputs, PayloadSummary, ProofSummary, Report};
+use xsplice_build::tell::report::{BaseInput, Inputs, ProofSummary, Report};
 use xsplice_diff::html::{Callers, Findings, RefusalText, object, word};
 use xsplice_diff::tell::referrers::{How, Referrer, When};
 
@@ -64,6 +65,7 @@ fn extract(text: &str) -> Extract<'static> {
     };
     Extract {
         object: text.to_owned(),
+        machine: xsplice_abi::machine::OF_RUNTIME,
         abi: &profile::XSPLICE,
         sections: vec![Section {
             name: text.to_owned(),

@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use xsplice_abi::Profile;
+use xsplice_console::ExitStatus;
+use xsplice_console::MappedFile;
 use xsplice_diff::Extract;
 use xsplice_diff::ObjectDiff;
 use xsplice_diff::Options;
@@ -26,12 +27,12 @@ use xsplice_link::link;
 use xsplice_link::link::Payload;
 use xsplice_link::options::BaseProof;
 use xsplice_link::proof::ItemFailure;
-use xsplice_link::read::mapped::MappedFile;
 use xsplice_link::verify::Verification;
 
 use crate::command::arguments::Arguments;
 use crate::command::progress::Progress;
 use crate::command::voice::{complain, detail, tell, visibility};
+use crate::compare::account::Books;
 use crate::compare::budget;
 use crate::compare::callers;
 use crate::compare::layouts;
@@ -54,30 +55,6 @@ use crate::tell::html::{self, Linked, Page};
 use crate::tell::report::{BaseInput, Inputs, ProofSummary, Report};
 use crate::tell::story;
 
-/// What the command's exit status says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExitStatus {
-    /// 0: a payload was made.
-    Done,
-    /// 1: usage, bad input, I/O, limits.
-    CouldNotRun,
-    /// 2: the changes cannot be carried by a payload; every reason was listed.
-    Refused,
-    /// 3: nothing that matters differs.
-    NoChange,
-}
-
-impl From<ExitStatus> for ExitCode {
-    fn from(status: ExitStatus) -> ExitCode {
-        ExitCode::from(match status {
-            ExitStatus::Done => 0,
-            ExitStatus::CouldNotRun => 1,
-            ExitStatus::Refused => 2,
-            ExitStatus::NoChange => 3,
-        })
-    }
-}
-
 /// Does everything that the command line asks for.
 ///
 /// # Errors
@@ -95,8 +72,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitStatus> {
 }
 
 fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
-    let abi = Profile::by_name(&arguments.abi)
-        .with_context(|| format!("--abi {}: not known", arguments.abi))?;
+    let abi = arguments.abi.0;
     let name = name::choose(
         arguments.name.as_deref(),
         arguments.patch.as_deref(),
@@ -203,6 +179,11 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
     let over = budget::exceeded(arguments, &report);
     report.refusals.extend(over);
 
+    let books = arguments.account.then_some(Books {
+        inputs: &inputs,
+        merged: &merged,
+        accept: &arguments.accept,
+    });
     let made = match &base {
         Some(base) if report.refusals.is_empty() => {
             let job = LinkJob {
@@ -210,11 +191,20 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
                 name: &name,
                 abi,
                 base,
+                books: books.as_ref(),
             };
             job.make(&comparison.diffs, &mut report)?
         }
         _ => None,
     };
+    if let (Some(books), Some(base), None) = (&books, &base, &made)
+        && report.refusals.is_empty()
+    {
+        books.settle(base, None, &mut report)?;
+    }
+    if let Some(account) = &report.account {
+        tell(arguments, &xsplice_account::tell::line(account));
+    }
     let status = if !report.refusals.is_empty() {
         complain(&story::refusals(&report.refusals));
         ExitStatus::Refused
@@ -225,7 +215,7 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
             arguments,
             &story::no_change(&report, &comparison.diffs, detail(arguments)),
         );
-        ExitStatus::NoChange
+        ExitStatus::Unchanged
     };
 
     if let Some(path) = &arguments.json {
@@ -317,10 +307,8 @@ fn find_base(
     comparison: &Comparison<'_>,
 ) -> Result<Option<MappedFile>> {
     let verdicts: Vec<_> = comparison.diffs.iter().map(ObjectDiff::verdict).collect();
-    if verdicts
-        .iter()
-        .all(|verdict| *verdict == Verdict::Unchanged)
-    {
+    let is_unchanged = |verdict: &Verdict| *verdict == Verdict::Unchanged;
+    if !arguments.account && verdicts.iter().all(is_unchanged) {
         return Ok(None);
     }
     match base::find(arguments.base.as_deref(), others, &arguments.orig) {
@@ -432,6 +420,7 @@ struct LinkJob<'a> {
     name: &'a str,
     abi: &'static Profile,
     base: &'a Base<'a>,
+    books: Option<&'a Books<'a>>,
 }
 
 /// A payload that was linked, and what `verify` says of it.
@@ -490,12 +479,15 @@ impl LinkJob<'_> {
         report
             .refusals
             .extend(payload::failures(&verification, &options));
+        if let Some(books) = self.books.filter(|_| report.refusals.is_empty()) {
+            books.settle(self.base, Some(&linked.bytes), report)?;
+        }
         if report.refusals.is_empty() {
             let dry_run = self.arguments.dry_run;
             if !dry_run {
                 write_file(&path, &linked.bytes)?;
             }
-            let summary = payload::summary(&linked, &path);
+            let summary = linked.summary(&path);
             tell(
                 self.arguments,
                 &story::payload(

@@ -13,11 +13,13 @@ use crate::tell::story::count;
 #[must_use]
 pub fn exceeded(arguments: &Arguments, report: &Report<'_>) -> Vec<Refusal> {
     let replaced = report
+        .changes
         .functions
         .iter()
         .filter(|function| function.status == Status::Changed)
         .count();
     let new_bytes: u64 = report
+        .changes
         .functions
         .iter()
         .map(|function| function.new_size)

@@ -1,5 +1,6 @@
 //! Runs the differ over every pair of objects, on all cores.
 
+pub mod account;
 pub mod budget;
 pub mod callers;
 pub mod layouts;

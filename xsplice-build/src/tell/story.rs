@@ -5,13 +5,14 @@ use std::fmt::Write;
 use anstyle::{AnsiColor, Style};
 use xsplice_diff::ObjectDiff;
 use xsplice_diff::report::build_stamps::build_stamps;
+use xsplice_diff::report::json::PayloadSummary;
 use xsplice_diff::report::object_diff::{FunctionChange, Verdict};
 use xsplice_diff::report::ripple::ripple;
 use xsplice_diff::verdict::kinds::Status;
 use xsplice_link::verify::Outlook;
 
 use crate::hunks::{Fate, HunkReport};
-use crate::tell::report::{PayloadSummary, ProofSummary, Report};
+use crate::tell::report::{ProofSummary, Report};
 use xsplice_diff::verdict::refusal::Refusal;
 
 const BOLD: Style = Style::new().bold();
@@ -156,7 +157,7 @@ pub fn no_change(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Detail) 
         }
     }
     text.push_str("no functional change: there is nothing to patch\n");
-    if !report.accepted.is_empty() {
+    if !report.changes.accepted.is_empty() {
         let _ = writeln!(
             text,
             "what was accepted is set by no hook, so no payload carries it and the running system \
@@ -170,6 +171,7 @@ pub fn no_change(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Detail) 
 /// What was acknowledged, each word once.
 fn accepted(report: &Report<'_>) -> String {
     let mut all: Vec<&str> = report
+        .changes
         .accepted
         .iter()
         .map(|one| one.what.as_str())

@@ -1,5 +1,7 @@
 //! Accesses through the GOT: how they may be rewritten, and what the linker made of them.
 
+use std::ops::Range;
+
 use xsplice_abi::machine::Architecture;
 
 use super::{Machine, x86_64};
@@ -23,10 +25,8 @@ pub enum Access {
 pub struct Field<'code> {
     /// The object's.
     pub bytes: &'code [u8],
-    /// The same place in the linked image.
+    /// The same place once it was linked.
     pub linked: &'code [u8],
-    /// Address of the first byte in the image.
-    pub address: u64,
     /// Offset of the field.
     pub offset: usize,
     /// The relocation's type.
@@ -35,15 +35,30 @@ pub struct Field<'code> {
     pub addend: i64,
 }
 
-/// What an access became in a linked image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What an access became when it was linked.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Linked {
-    /// Where it leads.
-    pub to: Reached,
+    /// What its field holds now.
+    pub form: Form,
+    /// Where the field is now, as offsets.
+    pub field: Range<usize>,
     /// Offset of the first byte of the instruction that the linker may have touched.
     pub start: usize,
     /// Offset behind the last.
     pub end: usize,
+}
+
+/// What the field of an access holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The distance to a slot, as the object's.
+    Slot,
+    /// The distance to the target.
+    Distance,
+    /// The address of the target, extended by its sign.
+    SignedNumber,
+    /// The address of the target, extended by zeros.
+    Number,
 }
 
 /// Where an access leads.
@@ -53,6 +68,29 @@ pub enum Reached {
     Slot(u64),
     /// To this address.
     Target(u64),
+}
+
+impl Linked {
+    /// Where it leads, when the code begins at an address.
+    #[must_use]
+    pub fn reached(&self, access: &Field<'_>, address: u64) -> Option<Reached> {
+        let bytes = access.linked.get(self.field.clone())?;
+        let mut wide = [0; 8];
+        wide.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        let number = u64::from_le_bytes(wide);
+        let unused = u64::BITS.checked_sub(8 * u32::try_from(bytes.len()).ok()?)?;
+        let signed = number.checked_shl(unused)?.cast_signed() >> unused;
+        let place = address.wrapping_add(self.field.start as u64);
+        let counted = place
+            .wrapping_add_signed(signed)
+            .wrapping_sub(access.addend.cast_unsigned());
+        Some(match self.form {
+            Form::Slot => Reached::Slot(counted),
+            Form::Distance => Reached::Target(counted),
+            Form::SignedNumber => Reached::Target(signed.cast_unsigned()),
+            Form::Number => Reached::Target(number),
+        })
+    }
 }
 
 /// Rewrites the instruction around the field at `offset` of `code`, if the relocation type says

@@ -358,15 +358,15 @@ fn decode(
         let field = got::Field {
             bytes,
             linked,
-            address,
             offset,
             kind: relocation.kind,
             addend: relocation.addend,
         };
         let became = got::linked(machine, &field).ok_or(FailureKind::GotAccessDiffers)?;
-        let target = match became.to {
-            Reached::Slot(slot) => base.running_word_at(slot),
-            Reached::Target(target) => Some(target),
+        let target = match became.reached(&field, address) {
+            Some(Reached::Slot(slot)) => base.running_word_at(slot),
+            Some(Reached::Target(target)) => Some(target),
+            None => None,
         };
         return Ok(Some(Field {
             target: target.ok_or(FailureKind::GotAccessDiffers)?,

@@ -113,7 +113,8 @@ pub struct Check {
 /// The whole report.
 #[derive(Clone, Debug, Serialize)]
 pub struct Verification {
-    /// The payload.
+    /// What messages call the payload.
+    #[serde(skip)]
     pub payload: String,
     /// Every check; one line each, but one a failure.
     pub checks: Vec<Check>,

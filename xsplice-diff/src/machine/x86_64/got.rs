@@ -8,7 +8,7 @@
 
 use xsplice_abi::machine::x86_64::{GOTPCRELX, REX_GOTPCRELX};
 
-use super::super::got::{Access, Field, Linked, Reached};
+use super::super::got::{Access, Field, Form, Linked};
 
 /// The addend of a GOT access whose field is the last of the instruction; no other is rewritten.
 const FIELD_AT_END: i64 = -4;
@@ -65,22 +65,9 @@ pub(in super::super) fn relax(code: &mut [u8], offset: u64, kind: u32, addend: i
 }
 
 pub(in super::super) fn linked(access: &Field<'_>) -> Option<Linked> {
-    let Field {
-        bytes,
-        linked,
-        address,
-        offset,
-        kind,
-        addend,
-    } = *access;
+    let Field { bytes, linked, .. } = *access;
+    let offset = access.offset;
     let end = offset.checked_add(FIELD_BYTES)?;
-    let field = i64::from(i32::from_le_bytes(
-        linked.get(offset..end)?.try_into().ok()?,
-    ));
-    let next = address.wrapping_add(end as u64);
-    let relative = next.wrapping_add_signed(field);
-    let immediate = field.cast_unsigned();
-
     let opcode_at = offset.checked_sub(OPCODE_BYTES)?;
     let (&[old_opcode, old_mod_rm], &[opcode, mod_rm]) = (
         bytes.get(opcode_at..offset)?,
@@ -88,43 +75,29 @@ pub(in super::super) fn linked(access: &Field<'_>) -> Option<Linked> {
     ) else {
         return None;
     };
-    // What stands before the instruction may be the field of another one: only the relocation
-    // type tells whether it has a prefix.
-    let rex_at = opcode_at
-        .checked_sub(1)
-        .filter(|_| kind == REX_GOTPCRELX.number);
-
-    if (old_opcode, old_mod_rm) == (opcode, mod_rm) {
-        // G + GOT + A - P: bytes behind the field make the addend less than -4.
-        let place = address.wrapping_add(offset as u64);
-        let slot_at = place
-            .wrapping_add_signed(field)
-            .wrapping_add_signed(addend.wrapping_neg());
-        return Some(Linked {
-            to: Reached::Slot(slot_at),
-            start: offset,
-            end,
-        });
-    }
-    if addend != FIELD_AT_END {
-        return None;
-    }
-    let direct = |target| Linked {
-        to: Reached::Target(target),
-        start: opcode_at,
+    let last = *linked.get(end.checked_sub(1)?)?;
+    let became = |form, start| Linked {
+        form,
+        field: offset..end,
+        start,
         end,
     };
+    if (old_opcode, old_mod_rm) == (opcode, mod_rm) {
+        return Some(became(Form::Slot, offset));
+    }
+    // Bytes behind the field make the addend less.
+    if access.addend != FIELD_AT_END {
+        return None;
+    }
     match (old_opcode, old_mod_rm, opcode, mod_rm) {
         // mov -> lea
-        (0x8b, old, 0x8d, new) if old == new => Some(direct(relative)),
+        (0x8b, old, 0x8d, new) if old == new => Some(became(Form::Distance, opcode_at)),
         // call *slot -> addr32 call; or call and a nop behind it
-        (0xff, 0x15, 0x67, 0xe8) => Some(direct(relative)),
-        (0xff, 0x15, 0xe8, _) | (0xff, 0x25, 0xe9, _) => {
-            let moved = linked.get(offset - 1..end - 1)?;
-            let field = i64::from(i32::from_le_bytes(moved.try_into().ok()?));
-            let is_padded = *linked.get(end - 1)? == 0x90;
-            is_padded.then(|| direct(next.wrapping_sub(1).wrapping_add_signed(field)))
-        }
+        (0xff, 0x15, 0x67, 0xe8) => Some(became(Form::Distance, opcode_at)),
+        (0xff, 0x15, 0xe8, _) | (0xff, 0x25, 0xe9, _) if last == 0x90 => Some(Linked {
+            field: offset - 1..end - 1,
+            ..became(Form::Distance, opcode_at)
+        }),
         _ => {
             let register = (old_mod_rm >> 3) & 7;
             let expected = match old_opcode {
@@ -136,18 +109,20 @@ pub(in super::super) fn linked(access: &Field<'_>) -> Option<Linked> {
             if (opcode, mod_rm) != expected {
                 return None;
             }
-            let Some(rex_at) = rex_at else {
+            // What stands before the instruction may be the field of another one: only the
+            // relocation type tells whether it has a prefix.
+            if access.kind == GOTPCRELX.number {
                 // A 32-bit register: the upper half of the address is zero.
-                return Some(direct(immediate & u64::from(u32::MAX)));
-            };
+                return Some(became(Form::Number, opcode_at));
+            }
+            if access.kind != REX_GOTPCRELX.number {
+                return None;
+            }
             // The register moves from the ModRM's reg field (REX.R) to its rm field (REX.B).
+            let rex_at = opcode_at.checked_sub(1)?;
             let (old, new) = (*bytes.get(rex_at)?, *linked.get(rex_at)?);
             let moved = (old & !0x05) | ((old & 0x04) >> 2);
-            (new == moved).then_some(Linked {
-                to: Reached::Target(immediate),
-                start: rex_at,
-                end,
-            })
+            (new == moved).then(|| became(Form::SignedNumber, rex_at))
         }
     }
 }
@@ -157,7 +132,8 @@ mod tests {
     use iced_x86::{Code, Decoder, DecoderOptions, Instruction};
     use xsplice_abi::machine::x86_64;
 
-    use super::{Access, Field, Linked, Reached, linked, relax};
+    use super::super::super::got::Reached;
+    use super::{Access, Field, linked, relax};
 
     const GOTPCREL: u32 = x86_64::GOTPCREL.number;
     const GOTPCRELX: u32 = x86_64::GOTPCRELX.number;
@@ -225,17 +201,23 @@ mod tests {
         assert_eq!(after[1].code(), Code::Nopd);
     }
 
-    /// What a call or load through the GOT became, with four bytes of another field before it.
-    fn became(kind: u32, before: [&[u8]; 2], linked_before: [&[u8]; 2]) -> Option<Linked> {
+    /// Where a call or load through the GOT leads once it was linked, and the first byte that may
+    /// differ; other code stands before it.
+    fn became(
+        kind: u32,
+        before: [&[u8]; 2],
+        linked_before: [&[u8]; 2],
+    ) -> Option<(Reached, usize)> {
         let (bytes, code) = (before.concat(), linked_before.concat());
-        linked(&Field {
+        let access = Field {
             bytes: &bytes,
             linked: &code,
-            address: 0x1000,
             offset: bytes.len() - 4,
             kind,
             addend: -4,
-        })
+        };
+        let found = linked(&access)?;
+        Some((found.reached(&access, 0x1000)?, found.start))
     }
 
     #[test]
@@ -243,8 +225,8 @@ mod tests {
         // call f; call *g@GOTPCREL(%rip), left as it was, behind a call backwards
         let calls: [&[u8]; 2] = [&[0xe8, 0, 0, 0, 0], &[0xff, 0x15, 0, 0, 0, 0]];
         let back: [&[u8]; 2] = [&[0xe8, 0, 0, 0, 0xff], &[0xff, 0x15, 0x10, 0, 0, 0]];
-        let found = became(GOTPCRELX, calls, back).expect("it stayed");
-        assert_eq!(found.to, Reached::Slot(0x1000 + 11 + 0x10));
+        let slot = Reached::Slot(0x1000 + 11 + 0x10);
+        assert_eq!(became(GOTPCRELX, calls, back), Some((slot, 7)));
         // call f; mov g@GOTPCREL(%rip), %eax, which became mov $g, %eax; the byte before looks
         // like a REX prefix
         let load: [&[u8]; 2] = [&[0xe8, 0, 0, 0, 0x48], &[0x8b, 0x05, 0, 0, 0, 0]];
@@ -252,8 +234,8 @@ mod tests {
             &[0xe8, 0, 0, 0, 0x44],
             &[0xc7, 0xc0, 0x78, 0x56, 0x34, 0x92],
         ];
-        let found = became(GOTPCRELX, load, number).expect("it became a number");
-        assert_eq!((found.to, found.start), (Reached::Target(0x9234_5678), 5));
+        let target = Reached::Target(0x9234_5678);
+        assert_eq!(became(GOTPCRELX, load, number), Some((target, 5)));
     }
 
     #[test]
@@ -261,8 +243,9 @@ mod tests {
         // mov g@GOTPCREL(%rip), %r12 -> mov $g, %r12
         let load: [&[u8]; 2] = [&[0x4c], &[0x8b, 0x25, 0, 0, 0, 0]];
         let number = |rex| [rex, &[0xc7, 0xc4, 0x78, 0x56, 0x34, 0x12][..]];
-        let found = became(REX_GOTPCRELX, load, number(&[0x49])).expect("it became a number");
-        assert_eq!((found.to, found.start), (Reached::Target(0x1234_5678), 0));
+        let target = Reached::Target(0x1234_5678);
+        let found = became(REX_GOTPCRELX, load, number(&[0x49]));
+        assert_eq!(found, Some((target, 0)));
         assert_eq!(became(REX_GOTPCRELX, load, number(&[0x4c])), None);
     }
 

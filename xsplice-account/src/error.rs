@@ -1,0 +1,28 @@
+//! What keeps the account from being made at all.
+
+use thiserror::Error;
+use xsplice_diff::DiffError;
+use xsplice_diff::machine::MachineName;
+
+/// Why there is no account.
+#[derive(Debug, Error)]
+pub enum AccountError {
+    /// The image or the payload cannot be read.
+    #[error("the account cannot read the image: {0}; give the linked ELF file")]
+    Image(#[from] object::read::Error),
+    /// The image is for a machine that nothing is known of.
+    #[error("the account cannot read the image: it is for {machine}; give the one that runs")]
+    Machine {
+        /// Which.
+        machine: MachineName,
+    },
+    /// An object cannot be read.
+    #[error(transparent)]
+    Object(#[from] DiffError),
+    /// The payload has a shape that its format does not have.
+    #[error("the account cannot read the payload: {what}; this is a fault of the linker")]
+    Payload {
+        /// What is wrong.
+        what: &'static str,
+    },
+}

@@ -1,0 +1,228 @@
+//! The fields of a section that lead somewhere: relocations, and what the assembler resolved.
+//!
+//! A relative field counts from the end of its instruction, so that code is decoded to know which
+//! byte a relocation really means. A branch that the assembler resolved leads out of an item
+//! without any relocation; it is as much a reference as another.
+
+use std::ops::Range;
+
+use xsplice_abi::machine::{self, Kind};
+use xsplice_diff::machine::{Machine, walk};
+use xsplice_diff::read::object::{ElfObject, SectionId, SymbolId};
+
+/// How a field says where it leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The address itself, zero-extended.
+    Absolute,
+    /// The address itself, sign-extended.
+    AbsoluteSigned,
+    /// Counted from the field's own place.
+    Relative,
+    /// Counted from the field's own place to a slot that holds the address; a linker may make the
+    /// instruction direct.
+    Slot,
+    /// Relative in the low 24 bits; the rest is part of a line number.
+    RelativeWithLine,
+    /// Not known: nothing can be equal to it.
+    Unknown,
+}
+
+/// What a field leads to, as the object says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leads {
+    /// By a relocation.
+    Symbol {
+        /// Its symbol.
+        symbol: SymbolId,
+        /// Its addend.
+        addend: i64,
+    },
+    /// Within the section, resolved by the assembler; counts like an addend.
+    Within {
+        /// Offset in the section.
+        offset: i64,
+    },
+}
+
+/// A field of a section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Offset in the section, in bytes.
+    pub offset: u64,
+    /// Bytes of the field.
+    pub width: u8,
+    /// The type of its relocation, where it has one.
+    pub kind: Option<u32>,
+    /// How it says where it leads.
+    pub form: Form,
+    /// Bytes from the field to the end of its instruction where it is relative, else 0.
+    pub trailing: u8,
+    /// Where it leads.
+    pub leads: Leads,
+}
+
+impl Field {
+    /// Offset behind the field.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.offset + u64::from(self.width)
+    }
+}
+
+/// Top bits of a bug frame's displacement that belong to the line, for sections of that name.
+pub const LINE_SHIFT: u32 = 24;
+
+/// All fields of a section, by offset. `starts` are the offsets at which code begins anew.
+#[must_use]
+pub fn fields(object: &ElfObject<'_>, id: SectionId, starts: &[u64]) -> Vec<Field> {
+    let section = object.section(id);
+    let is_bug_table = section.name.starts_with(xsplice_abi::section::BUG_FRAMES);
+    let mut fields: Vec<Field> = object
+        .relocations_of(id)
+        .iter()
+        .map(|relocation| {
+            let (form, width) = form(object.machine, relocation.kind);
+            let form = match form {
+                Form::Relative if is_bug_table => Form::RelativeWithLine,
+                other => other,
+            };
+            Field {
+                offset: relocation.offset,
+                width,
+                kind: Some(relocation.kind),
+                form,
+                trailing: 0,
+                leads: Leads::Symbol {
+                    symbol: relocation.symbol,
+                    addend: relocation.addend,
+                },
+            }
+        })
+        .collect();
+    if !section.is_executable() || section.data.is_empty() {
+        return fields;
+    }
+    let mut resolved = Vec::new();
+    for (index, &start) in starts.iter().enumerate() {
+        let end = starts.get(index + 1).copied().unwrap_or(section.size);
+        decode(
+            object.machine,
+            section.data,
+            start..end,
+            &mut fields,
+            &mut resolved,
+        );
+    }
+    fields.extend(resolved);
+    fields.sort_by_key(|field| field.offset);
+    fields
+}
+
+/// Decodes one stretch of code: completes the fields in it and finds those without a relocation.
+fn decode(
+    machine: &Machine,
+    code: &[u8],
+    range: Range<u64>,
+    fields: &mut [Field],
+    resolved: &mut Vec<Field>,
+) {
+    let bounds = usize::try_from(range.start)
+        .ok()
+        .zip(usize::try_from(range.end).ok());
+    let Some(stretch) = bounds.and_then(|(start, end)| code.get(start..end)) else {
+        return;
+    };
+    let mut next = fields.partition_point(|field| field.offset < range.start);
+    for instruction in walk(machine, stretch, range.start) {
+        if !instruction.is_valid {
+            continue;
+        }
+        let end = instruction.end;
+        let first = next;
+        while fields.get(next).is_some_and(|field| field.offset < end) {
+            let field = &mut fields[next];
+            if matches!(field.form, Form::Relative | Form::Slot) {
+                field.trailing = u8::try_from(end - field.offset).unwrap_or_default();
+            }
+            next += 1;
+        }
+        let Some(lead) = instruction.lead else {
+            continue;
+        };
+        let (offset, width) = (lead.field.offset, u8::try_from(lead.field.bytes));
+        let is_relocated = fields[first..next]
+            .iter()
+            .any(|field| field.offset == offset);
+        let Some(width) = width.ok().filter(|_| !is_relocated) else {
+            continue;
+        };
+        let trailing = u8::try_from(end - offset).unwrap_or_default();
+        resolved.push(Field {
+            offset,
+            width,
+            kind: None,
+            form: Form::Relative,
+            trailing,
+            leads: Leads::Within {
+                offset: lead.to.cast_signed() - i64::from(trailing),
+            },
+        });
+    }
+}
+
+/// Form and bytes of the field of a relocation type.
+#[must_use]
+pub fn form(machine: &Machine, kind: u32) -> (Form, u8) {
+    let Some(known) = machine.relocation(kind) else {
+        return (Form::Unknown, 1);
+    };
+    let form = match (known.field.kind, known.field.range) {
+        (Kind::Absolute, machine::Range::SignedAddress(_)) => Form::AbsoluteSigned,
+        (Kind::Absolute, _) => Form::Absolute,
+        (Kind::Relative, _) => Form::Relative,
+        (Kind::Slot, _) => Form::Slot,
+        _ => return (Form::Unknown, 1),
+    };
+    match u8::try_from(known.field.bytes()) {
+        Ok(width) => (form, width),
+        Err(_) => (Form::Unknown, 1),
+    }
+}
+
+/// Reads a field of at most 8 bytes; `None` when it is wider.
+#[must_use]
+pub fn value(bytes: &[u8], form: Form) -> Option<u64> {
+    let mut wide = [0; 8];
+    wide.get_mut(..bytes.len())?.copy_from_slice(bytes);
+    let raw = u64::from_le_bytes(wide);
+    let bits = match form {
+        Form::Absolute => return Some(raw),
+        Form::RelativeWithLine => LINE_SHIFT,
+        Form::Unknown => return None,
+        Form::AbsoluteSigned | Form::Relative | Form::Slot => {
+            8 * u32::try_from(bytes.len()).ok()?
+        }
+    };
+    let unused = u64::BITS.checked_sub(bits)?;
+    if unused == u64::BITS {
+        return None;
+    }
+    Some(((raw << unused).cast_signed() >> unused).cast_unsigned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_extended_as_their_form_says() {
+        assert_eq!(value(&[0xff; 4], Form::Relative), Some(u64::MAX));
+        assert_eq!(value(&[0xff; 4], Form::Absolute), Some(0xffff_ffff));
+        assert_eq!(
+            value(&[0xfe, 0xff, 0xff, 0x12], Form::RelativeWithLine),
+            Some(u64::MAX - 1)
+        );
+        assert_eq!(value(&[1], Form::Unknown), None);
+    }
+}
