@@ -5,6 +5,7 @@
 //! which order.
 #![forbid(unsafe_code)]
 
+pub mod budget;
 pub mod command;
 pub mod compare;
 pub mod hunks;

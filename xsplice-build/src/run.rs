@@ -29,15 +29,15 @@ use xsplice_link::options::BaseProof;
 use xsplice_link::proof::ItemFailure;
 use xsplice_link::verify::Verification;
 
+use crate::budget;
 use crate::command::arguments::Arguments;
 use crate::command::progress::Progress;
 use crate::command::voice::{complain, detail, tell, visibility};
-use crate::compare::budget;
 use crate::compare::callers;
 use crate::compare::layouts;
 use crate::compare::merged;
 use crate::compare::merged::Merged;
-use crate::compare::proof::{Proof, prove};
+use crate::compare::proof::{Proof, ProofSummary, prove};
 use crate::compare::{Comparison, compare};
 use crate::hunks::{self, Trees};
 use crate::inputs::archives;
@@ -51,7 +51,7 @@ use crate::source;
 use crate::source::patch_file;
 use crate::source::patch_file::PatchFile;
 use crate::tell::html::{self, Linked, Page};
-use crate::tell::report::{BaseInput, Inputs, ProofSummary, Report};
+use crate::tell::report::{BaseInput, Inputs, Report};
 use crate::tell::story;
 
 /// Does everything that the command line asks for.

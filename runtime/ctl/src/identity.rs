@@ -11,7 +11,8 @@ use xsplice_runtime::act::stack::BuildId;
 use xsplice_runtime::read::elf;
 
 use crate::calls::PayloadName;
-use crate::error::{CtlError, Request};
+use crate::error::CtlError;
+use crate::request::Request;
 use crate::transport::Transport;
 
 /// Fails unless the payload that is loaded as `name` is the one in `file`.
