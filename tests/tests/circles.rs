@@ -10,12 +10,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 /// The crates, each with the file that strings its phases together, where there is one.
-const CRATES: [(&str, &str); 6] = [
+const CRATES: [(&str, &str); 8] = [
     ("xsplice-diff", "diff"),
     ("xsplice-link", "link"),
     ("xsplice-build", "run"),
     ("xsplice-console", ""),
     ("runtime/abi", ""),
+    ("runtime", ""),
+    ("runtime/testkernel", "start"),
     ("runtime/ctl", "run"),
 ];
 
