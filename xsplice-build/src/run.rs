@@ -29,6 +29,7 @@ use xsplice_link::options::BaseProof;
 use xsplice_link::proof::ItemFailure;
 use xsplice_link::verify::Verification;
 
+use crate::account::Books;
 use crate::budget;
 use crate::command::arguments::Arguments;
 use crate::command::progress::Progress;
@@ -178,6 +179,11 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
     let over = budget::exceeded(arguments, &report);
     report.refusals.extend(over);
 
+    let books = arguments.account.then_some(Books {
+        inputs: &inputs,
+        merged: &merged,
+        accept: &arguments.accept,
+    });
     let made = match &base {
         Some(base) if report.refusals.is_empty() => {
             let job = LinkJob {
@@ -185,11 +191,20 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
                 name: &name,
                 abi,
                 base,
+                books: books.as_ref(),
             };
             job.make(&comparison.diffs, &mut report)?
         }
         _ => None,
     };
+    if let (Some(books), Some(base), None) = (&books, &base, &made)
+        && report.refusals.is_empty()
+    {
+        books.settle(base, None, &mut report)?;
+    }
+    if let Some(account) = &report.account {
+        tell(arguments, &xsplice_account::tell::line(account));
+    }
     let status = if !report.refusals.is_empty() {
         complain(&story::refusals(&report.refusals));
         ExitStatus::Refused
@@ -292,10 +307,8 @@ fn find_base(
     comparison: &Comparison<'_>,
 ) -> Result<Option<MappedFile>> {
     let verdicts: Vec<_> = comparison.diffs.iter().map(ObjectDiff::verdict).collect();
-    if verdicts
-        .iter()
-        .all(|verdict| *verdict == Verdict::Unchanged)
-    {
+    let is_unchanged = |verdict: &Verdict| *verdict == Verdict::Unchanged;
+    if !arguments.account && verdicts.iter().all(is_unchanged) {
         return Ok(None);
     }
     match base::find(arguments.base.as_deref(), others, &arguments.orig) {
@@ -407,6 +420,7 @@ struct LinkJob<'a> {
     name: &'a str,
     abi: &'static Profile,
     base: &'a Base<'a>,
+    books: Option<&'a Books<'a>>,
 }
 
 /// A payload that was linked, and what `verify` says of it.
@@ -465,6 +479,9 @@ impl LinkJob<'_> {
         report
             .refusals
             .extend(payload::failures(&verification, &options));
+        if let Some(books) = self.books.filter(|_| report.refusals.is_empty()) {
+            books.settle(self.base, Some(&linked.bytes), report)?;
+        }
         if report.refusals.is_empty() {
             let dry_run = self.arguments.dry_run;
             if !dry_run {

@@ -38,6 +38,9 @@ pub struct Report<'a> {
     pub hunks: Option<Vec<HunkReport>>,
     /// How the original objects compare with the base; `null` when that was not looked at.
     pub proof: Option<ProofSummary>,
+    /// A place for every byte of both builds; absent without `--account`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<xsplice_account::Account>,
     /// The payload; `null` when none was made.
     pub payload: Option<PayloadSummary>,
     /// What may be done with it later: applied again, replaced; `null` when none was made.
@@ -95,6 +98,7 @@ impl<'a> Report<'a> {
             refusals: Vec::new(),
             hunks: None,
             proof: None,
+            account: None,
             payload: None,
             outlook: None,
         }
