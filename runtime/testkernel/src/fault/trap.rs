@@ -3,15 +3,15 @@
 
 use x86_64::registers::control::Cr2;
 
-use crate::boot::tables;
-use crate::console::debugcon::log;
-use crate::console::exit::{Status, exit};
-use crate::console::location;
 use crate::cpu;
 use crate::cpu::apic;
 use crate::cpu::gates::vector;
 use crate::cpu::nmi;
 use crate::cpu::tlb;
+use crate::debug_ports::debugcon::log;
+use crate::debug_ports::exit::{Status, exit};
+use crate::fault::location;
+use crate::fault::tables;
 
 /// Registers as asm/entry.S pushes them, then what the processor pushed.
 #[derive(Debug)]

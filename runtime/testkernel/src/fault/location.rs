@@ -5,7 +5,7 @@ use core::fmt;
 
 use xsplice_runtime::platform::Platform;
 
-use crate::boot::tables::{BugReport, FILE_NAME_MAX, FileName};
+use crate::fault::tables::{BugReport, FILE_NAME_MAX, FileName};
 use crate::platform::{self, Machine};
 
 /// Kind of a bug frame that names a function, not a file.

@@ -13,30 +13,19 @@ use xsplice_abi::hook::HookKind;
 use xsplice_abi::limits::TIMEOUT_DEFAULT_NS;
 
 use crate::act::action;
-use crate::act::directory::Directory;
 use crate::act::hooks;
 use crate::act::shadow::Shadows;
-use crate::act::stack::{Stack, Work};
+use crate::base::Base;
 use crate::load::Surroundings;
-use crate::platform::{Interrupts, Level, Platform};
+use crate::payload::directory::{Bug, Directory};
+use crate::payload::stack::{Stack, Work};
+use crate::platform::{Level, Platform};
 use crate::read::deny::{Denied, DenyError};
 use crate::read::signature::Verifier;
-use crate::read::symbols::Symbols;
-use crate::rendezvous::cpu::{CpuId, CpuSet};
+use crate::rendezvous::cpu::{CpuId, CpuSet, Interrupts};
 use crate::rendezvous::milestones::{Milestones, Recorder};
 use crate::rendezvous::steps::{Effects, Freezing, Outcome};
 use crate::rendezvous::{Busy, Claim, Quiesced, Rendezvous};
-
-/// What the runtime has to know of the image that runs.
-#[derive(Debug)]
-pub struct Base<'base> {
-    /// Its symbols; [`Symbols::from_elf`] reads them from the image file.
-    pub symbols: Symbols<'base>,
-    /// Its build-id, the bytes alone.
-    pub build_id: &'base [u8],
-    /// Addresses of its executable code.
-    pub text: Range<u64>,
-}
 
 /// What the operator of this kernel decides.
 #[derive(Clone, Copy, Default)]
@@ -75,19 +64,6 @@ pub enum SetupError<'base> {
     /// Memory for the runtime's own tables could not be had.
     #[error("out of memory")]
     OutOfMemory,
-}
-
-/// A bug frame that covers an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bug {
-    /// Kind, the number of its `.bug_frames.N` section: 0 to 3.
-    pub kind: u8,
-    /// Address of the NUL-terminated file name, or of a function for kind 0.
-    pub pointer: u64,
-    /// Line in that file.
-    pub line: u32,
-    /// Address of the NUL-terminated message of an assertion (kind 3).
-    pub message: Option<u64>,
 }
 
 /// Loads, applies, reverts and replaces payloads in one running image.

@@ -3,11 +3,11 @@
 use std::ops::Deref;
 
 use crate::base::Base;
+use crate::build_id::BuildId;
 use crate::error::LinkError;
+use crate::facts::Facts;
 use crate::options::{Below, StacksOn};
 use crate::read;
-use crate::read::facts::Facts;
-use crate::write::build_id::BuildId;
 
 /// The id that digits say, with or without the `0x` that linkers ask for.
 fn from_digits(text: &str) -> Option<BuildId> {
@@ -131,8 +131,8 @@ impl Below {
 
 #[cfg(test)]
 mod tests {
+    use crate::build_id::BuildId;
     use crate::error::LinkError;
-    use crate::write::build_id::BuildId;
 
     #[test]
     fn an_id_is_read_with_and_without_the_prefix_of_linkers() {

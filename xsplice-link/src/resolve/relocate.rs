@@ -1,7 +1,6 @@
 //! Carries every relocation of a travelling piece over into the payload: translated offset,
 //! resolved target, GOT accesses rewritten, and only types that the profile's loader takes.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use xsplice_abi::Profile;
@@ -9,7 +8,9 @@ use xsplice_abi::machine::x86_64::{ABS32S, ABS64, PC32};
 use xsplice_diff::extract::{self, Extract};
 
 use crate::error::{Refusal, RefusalCode};
-use crate::layout::{Content, Layout, Memory, OutSection, OutSymbol, Place, Relocation, Section};
+use crate::layout::{
+    Content, Layout, Memory, OutSection, OutSymbol, Place, Relocation, Section, type_name,
+};
 use crate::merge::{Placement, Spot};
 use crate::resolve::got::{self, Access};
 use crate::resolve::{Reach, Resolver};
@@ -18,12 +19,6 @@ use crate::resolve::{Reach, Resolver};
 const SLOTS: &str = ".got";
 /// Size of a slot, in bytes.
 const SLOT_BYTES: u64 = 8;
-
-/// The psABI name of a relocation type, or its number.
-#[must_use]
-pub fn type_name(kind: u32) -> Cow<'static, str> {
-    xsplice_diff::read::relocation::kind_name(kind).into()
-}
 
 /// Carries over the relocations of every piece.
 pub fn relocate(

@@ -56,6 +56,6 @@ pub fn line(text: fmt::Arguments<'_>) {
 
 /// Writes one line to the log.
 macro_rules! log {
-    ($($argument:tt)*) => { $crate::console::debugcon::line(format_args!($($argument)*)) };
+    ($($argument:tt)*) => { $crate::debug_ports::debugcon::line(format_args!($($argument)*)) };
 }
 pub(crate) use log;

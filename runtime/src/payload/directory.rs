@@ -8,10 +8,11 @@ use core::fmt;
 
 use spin::RwLock;
 
-use crate::act::stack::{Name, OutOfMemory, PayloadId, Placed};
-use crate::load::special::{BugFrame, Exception};
-use crate::platform::{Interrupts, Platform};
-use crate::runtime::Bug;
+use crate::names::{Name, OutOfMemory};
+use crate::payload::tables::{BugFrame, Exception};
+use crate::payload::{PayloadId, Placed};
+use crate::platform::Platform;
+use crate::rendezvous::cpu::Interrupts;
 
 /// Whether a symbol is something new, or the new version of what the base has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +98,19 @@ impl Listing {
             .iter()
             .any(|placed| placed.region.contains(address))
     }
+}
+
+/// A bug frame that covers an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bug {
+    /// Kind, the number of its `.bug_frames.N` section: 0 to 3.
+    pub kind: u8,
+    /// Address of the NUL-terminated file name, or of a function for kind 0.
+    pub pointer: u64,
+    /// Line in that file.
+    pub line: u32,
+    /// Address of the NUL-terminated message of an assertion (kind 3).
+    pub message: Option<u64>,
 }
 
 /// Listings of all loaded payloads.

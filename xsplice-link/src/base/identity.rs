@@ -1,45 +1,17 @@
-//! Build-ids: what identifies a base or a payload, and the notes that carry it.
-
-use std::fmt;
+//! Which build an image or a payload is: finds the note with its build-id.
 
 use object::LittleEndian;
 use object::elf::{self, FileHeader64};
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
 use xsplice_abi::note;
-use zerocopy::{FromBytes as _, IntoBytes as _};
+use zerocopy::FromBytes as _;
 
+use crate::build_id::BuildId;
 use crate::error::LinkError;
 
 const LE: LittleEndian = LittleEndian;
 
-/// A build-id: 1 to 64 bytes.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct BuildId(Vec<u8>);
-
 impl BuildId {
-    /// Wraps raw bytes; `None` when there are none or more than
-    /// [`note::BUILD_ID_BYTES_MAX`].
-    #[must_use]
-    pub fn new(bytes: &[u8]) -> Option<BuildId> {
-        note::Header::build_id(bytes.len())?;
-        Some(BuildId(bytes.to_vec()))
-    }
-
-    /// Reads hexadecimal digits, two a byte, of either case.
-    #[must_use]
-    pub fn from_hex(text: &str) -> Option<BuildId> {
-        if !text.len().is_multiple_of(2) || !text.is_ascii() {
-            return None;
-        }
-        let digit = |byte: u8| char::from(byte).to_digit(16);
-        let bytes: Option<Vec<u8>> = text
-            .as_bytes()
-            .chunks_exact(2)
-            .map(|pair| u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok())
-            .collect();
-        BuildId::new(&bytes?)
-    }
-
     /// The build-id of an ELF image or payload: from `.note.gnu.build-id`, else from the first
     /// note section or segment that holds one.
     ///
@@ -78,7 +50,7 @@ impl BuildId {
             };
             let name = sections.section_name(LE, section).map_err(malformed)?;
             if name == xsplice_abi::section::BUILD_ID.as_bytes() {
-                return Ok(BuildId(id.to_vec()));
+                return Ok(id);
             }
             other.get_or_insert(id);
         }
@@ -91,7 +63,7 @@ impl BuildId {
                 }
             }
         }
-        other.map(|id| BuildId(id.to_vec())).ok_or_else(|| {
+        other.ok_or_else(|| {
             let path = path.to_owned();
             match unusable {
                 Some(id_bytes) => LinkError::BuildIdLength { path, id_bytes },
@@ -99,40 +71,11 @@ impl BuildId {
             }
         })
     }
-
-    /// The raw bytes.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// The ELF note that carries this id, padded to four bytes.
-    #[must_use]
-    pub fn to_note(&self) -> Vec<u8> {
-        let header = note::Header::build_id(self.0.len())
-            .expect("the constructors admit only lengths that a note can carry");
-        let mut bytes = header.as_bytes().to_vec();
-        bytes.extend_from_slice(&self.0);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
-}
-
-impl fmt::Display for BuildId {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for BuildId {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "BuildId({self})")
-    }
 }
 
 /// The id in the first GNU build-id note of a note section.
-fn find_build_id(notes: &[u8]) -> Option<&[u8]> {
-    each_note(notes).find_map(note::build_id)
+fn find_build_id(notes: &[u8]) -> Option<BuildId> {
+    each_note(notes).find_map(|note| BuildId::new(note::build_id(note)?))
 }
 
 /// The length in bytes of the id in the first note that is a GNU build-id by its owner and kind,
@@ -170,21 +113,8 @@ fn behind_first(notes: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BuildId, find_build_id, unusable_length};
-
-    #[test]
-    fn hexadecimal_of_either_case_is_read_and_printed_in_lower_case() {
-        let id = BuildId::from_hex("00Ffa0").expect("three bytes");
-        assert_eq!(id.as_bytes(), [0, 0xff, 0xa0]);
-        assert_eq!(id.to_string(), "00ffa0");
-    }
-
-    #[test]
-    fn odd_foreign_empty_and_overlong_digits_are_none() {
-        for text in ["", "0", "0g", "ä0", &"00".repeat(65)] {
-            assert_eq!(BuildId::from_hex(text), None, "{text}");
-        }
-    }
+    use super::{find_build_id, unusable_length};
+    use crate::build_id::BuildId;
 
     #[test]
     fn the_id_is_found_behind_other_notes() {
@@ -194,7 +124,7 @@ mod tests {
         notes.extend_from_slice(b"GNU\0abcde\0\0\0");
         assert_eq!(find_build_id(&notes), None);
         notes.extend_from_slice(&id.to_note());
-        assert_eq!(find_build_id(&notes), Some(id.as_bytes()));
+        assert_eq!(find_build_id(&notes), Some(id));
     }
 
     #[test]
@@ -203,7 +133,7 @@ mod tests {
             let id = BuildId::new(&vec![3; length]).expect("a legal length");
             let note = id.to_note();
             assert_eq!(note.len() % 4, 0);
-            assert_eq!(find_build_id(&note), Some(id.as_bytes()));
+            assert_eq!(find_build_id(&note), Some(id));
         }
     }
 

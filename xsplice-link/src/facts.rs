@@ -13,9 +13,9 @@ use xsplice_runtime::read::view::{Place, SectionId, Symbol, View};
 use zerocopy::FromBytes as _;
 
 use crate::base::{Base, QualifiedName};
+use crate::build_id::BuildId;
 use crate::merge::classify;
 use crate::read::FieldIndex;
-use crate::write::build_id::BuildId;
 
 /// Facts about one payload.
 #[derive(Debug)]

@@ -9,11 +9,11 @@ use spin::Mutex;
 use zerocopy::byteorder::little_endian::{I32, U16, U32};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
-use crate::boot::image;
-use crate::console::debugcon::log;
-use crate::console::exit::{Status, exit};
 use crate::cpu::features;
-use crate::cpu::trap::Frame;
+use crate::debug_ports::debugcon::log;
+use crate::debug_ports::exit::{Status, exit};
+use crate::fault::trap::Frame;
+use crate::image;
 
 /// An entry of `.altinstructions`.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
@@ -189,7 +189,7 @@ pub fn fix_up(frame: &mut Frame) -> bool {
         (at.wrapping_add_signed(i64::from(entry.fault.get())) == frame.rip)
             .then(|| at.wrapping_add_signed(4 + i64::from(entry.fixup.get())))
     });
-    let Some(fixup) = own.or_else(|| crate::console::location::payload_fixup(frame.rip)) else {
+    let Some(fixup) = own.or_else(|| crate::fault::location::payload_fixup(frame.rip)) else {
         return false;
     };
     FIXUPS.fetch_add(1, Ordering::Relaxed);
@@ -217,7 +217,7 @@ pub fn report_bug(frame: &mut Frame) -> bool {
             address: frame.rip,
         })
     });
-    let Some(report) = own.or_else(|| crate::console::location::payload_bug(frame.rip)) else {
+    let Some(report) = own.or_else(|| crate::fault::location::payload_bug(frame.rip)) else {
         return false;
     };
     let kind = match report.kind {
@@ -230,7 +230,7 @@ pub fn report_bug(frame: &mut Frame) -> bool {
         "{kind} at {}:{}{}",
         report.file,
         report.line,
-        crate::console::location::Location(report.address)
+        crate::fault::location::Location(report.address)
     );
     *LAST_BUG.lock() = Some(report);
     if report.kind != BUG_WARN {
