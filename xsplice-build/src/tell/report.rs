@@ -14,6 +14,7 @@ use xsplice_link::LinkError;
 use xsplice_link::command::output::write_json;
 use xsplice_link::verify::Outlook;
 
+use crate::compare::proof::ProofSummary;
 use crate::compare::toolchain::Fingerprint;
 use crate::hunks::HunkReport;
 
@@ -79,29 +80,6 @@ pub struct BaseInput {
     pub path: String,
     /// Its build-id, in hexadecimal.
     pub build_id: String,
-}
-
-/// How the original tree compares with the base.
-#[derive(Clone, Debug, Serialize)]
-pub struct ProofSummary {
-    /// Objects that are linked into the base.
-    pub objects: usize,
-    /// Their functions whose bytes the base holds.
-    pub proven: usize,
-    /// Their constants of a name that the base holds as they were compiled.
-    pub constants: usize,
-    /// Their functions that the base has no symbol of.
-    pub absent: usize,
-    /// Their functions that the base holds otherwise, each with the first difference.
-    pub failed: Vec<String>,
-    /// Their constants that the base holds otherwise, each with the first difference.
-    pub failed_constants: Vec<String>,
-    /// Objects in place of which others were linked that define the same names.
-    pub superseded: Vec<String>,
-    /// Objects that have functions, none of which is in the base.
-    pub unlinked: Vec<String>,
-    /// Files that were not compared: no x86-64 objects.
-    pub foreign: Vec<String>,
 }
 
 impl<'a> Report<'a> {

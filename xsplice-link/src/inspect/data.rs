@@ -9,7 +9,7 @@ use xsplice_runtime::read::view::Section;
 
 use super::code::{pieces, relocations_of};
 use super::places::Places;
-use crate::read::facts::Facts;
+use crate::facts::Facts;
 
 /// Data from one name to the next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

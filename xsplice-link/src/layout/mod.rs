@@ -3,7 +3,6 @@
 //! writes it down.
 
 pub mod record;
-pub mod relocate;
 
 use std::borrow::Cow;
 use xsplice_diff::machine::Machine;

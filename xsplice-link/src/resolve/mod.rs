@@ -5,6 +5,8 @@
 //! was global): no base has a colon in a symbol's file, so the loader's table of names can hold
 //! any number of payloads without a clash. Exported symbols keep their own names.
 
+pub mod relocate;
+
 use std::collections::{HashMap, HashSet};
 
 use object::elf;

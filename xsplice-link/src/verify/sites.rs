@@ -19,7 +19,7 @@ use super::lost_sites;
 use super::tables::points_at;
 use super::{Check, CheckKind, Lines, Subject};
 use crate::base::{Base, Lookup, QualifiedName};
-use crate::read::facts::TableFacts;
+use crate::facts::TableFacts;
 
 pub(super) fn check(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
     let mut lines = Lines::new(checks, CheckKind::Sites);
