@@ -75,7 +75,8 @@ impl Users {
                 return;
             }
             if target.meant() == 0 {
-                users.address_taken[item.index()] |= !build.is_call(index);
+                let is_taken = &mut users.address_taken[item.index()];
+                *is_taken = *is_taken || !build.is_call(source, index);
             } else if root(item) != root(source) {
                 through_content.push(Interior {
                     function: item,

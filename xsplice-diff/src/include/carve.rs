@@ -228,16 +228,18 @@ impl<'data> Carver<'_, '_, 'data> {
                 continue;
             }
             let offset = relocation.offset - piece.start;
-            let relocation = self.relocation(index, source, offset);
+            let relocation = self.relocation(index, Some(item), source, offset);
             let section = &mut self.extract.sections[piece.section.0];
             section.relocations.extend(relocation);
         }
     }
 
-    /// The relocation `index` of the patched object, for a field at `offset` of a piece.
+    /// The relocation `index` of the patched object, for a field at `offset` of a piece; `item` is
+    /// what has it, unless a table does.
     fn relocation(
         &mut self,
         index: usize,
+        item: Option<ItemId>,
         source: Option<ItemId>,
         offset: u64,
     ) -> Option<Relocation> {
@@ -245,7 +247,7 @@ impl<'data> Carver<'_, '_, 'data> {
         let relocation = &patched.object.relocations[index];
         let target = patched.targets[index];
         let symbol = patched.object.symbol(relocation.symbol);
-        let is_call = patched.is_call(index);
+        let is_call = || item.is_some_and(|item| patched.is_call(item, index));
         let counted_from = |start: u64| {
             // Line numbers stay in the addend; only what it counts from changes.
             let value = i64::try_from(symbol.value).unwrap_or(0);
@@ -371,7 +373,7 @@ impl<'data> Carver<'_, '_, 'data> {
             source == Some(self.comparer.correlation.patched_root(*item))
                 && self.travelling.contains_key(item)
         });
-        let mut relocation = self.relocation(index, source, offset)?;
+        let mut relocation = self.relocation(index, None, source, offset)?;
         if let Some(item) = own {
             let raw = &patched.object.relocations[index];
             let value = i64::try_from(patched.object.symbol(raw.symbol).value).unwrap_or(0);

@@ -45,7 +45,7 @@ pub fn destination(
     comparer: &Comparer<'_, '_>,
     changes: &Changes,
     source: Option<ItemId>,
-    relocation_is_call: bool,
+    relocation_is_call: impl FnOnce() -> bool,
     target: Target,
 ) -> Destination {
     let Some(item) = target.item() else {
@@ -68,8 +68,7 @@ pub fn destination(
         let inside = source.is_some_and(|source| source == root);
         // A function's own address is the base's, so that pointers keep their identity; a call
         // of itself and a jump within it stay.
-        let address = target.meant() == 0 && item == root && !relocation_is_call;
-        if inside && !address {
+        if inside && (target.meant() != 0 || item != root || relocation_is_call()) {
             return Destination::Travels(item);
         }
     }
@@ -358,7 +357,7 @@ impl Includer<'_, '_, '_> {
             self.refuse_at(RefusalCode::UnknownRelocation, item, relocation, &what);
             return;
         }
-        let is_call = patched.is_call(index);
+        let is_call = || patched.is_call(item, index);
         match destination(comparer, self.changes, Some(source), is_call, target) {
             Destination::Travels(wanted) => {
                 if is_content(patched, wanted) || self.changes.constants.contains(&wanted) {

@@ -118,10 +118,16 @@ fn resolve_one(
     } else if let Some(table) = table {
         table.bias(relocation)
     } else if object.section(source).is_executable() {
-        let start = items
-            .at(source, relocation.offset)
-            .map_or(0, |item| items.item(item).offset);
-        reader.bias(source, start, relocation)
+        if named.is_some() {
+            // Which item is meant the name says; where in it is asked of functions, to which no
+            // instruction stores a number.
+            i32::try_from(object.machine.field_bytes(relocation.kind)).unwrap_or(0)
+        } else {
+            let start = items
+                .at(source, relocation.offset)
+                .map_or(0, |item| items.item(item).offset);
+            reader.bias(source, start, relocation)
+        }
     } else {
         let start = items.referenced_at_or_below(source, relocation.offset);
         let start = start.filter(|_| items.class_of(source).is_constant());

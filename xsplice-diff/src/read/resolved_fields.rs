@@ -24,6 +24,8 @@ pub struct ResolvedField {
     pub section: SectionId,
     /// Bytes of the field.
     pub bytes: u64,
+    /// Whether it is the operand of a call or jump.
+    pub is_branch: bool,
     /// The relocation.
     pub relocation: Relocation,
     /// What it points at.
@@ -117,6 +119,7 @@ fn resolve(items: &Items, section: SectionId, end: u64, lead: &Lead) -> Option<R
     Some(ResolvedField {
         section,
         bytes: lead.field.bytes,
+        is_branch: lead.is_branch,
         relocation: Relocation {
             offset: lead.field.offset,
             addend: distance - counted_from,

@@ -1,18 +1,17 @@
 //! One build of an object: what was read, cut into items, with every relocation resolved.
 
 use std::ops::Range;
-use std::sync::OnceLock;
 
 use xsplice_abi::Profile;
 
-use crate::machine::cursor::Cursor;
-use crate::machine::{Machine, Use};
+use crate::machine::Machine;
 use crate::read::error::DiffError;
 use crate::read::items::{ItemId, ItemKind, Items};
 use crate::read::object::{ElfObject, Relocation, SectionId, Symbol};
 use crate::read::relocation::{Target, resolve};
 use crate::read::resolved_fields::{self, ResolvedField};
 use crate::read::section_class::SectionClass;
+use crate::read::uses::Uses;
 
 /// One of the two builds.
 #[derive(Debug)]
@@ -23,11 +22,20 @@ pub struct Build<'data> {
     pub items: Items,
     /// What each relocation points at, in the order of [`ElfObject::relocations`].
     pub targets: Vec<Target>,
-    /// Fields that the assembler filled itself, as (section, offset, length) in bytes, in order;
-    /// each has a relocation as if it had not.
-    filled: Vec<(SectionId, u64, u64)>,
-    /// How code uses the address in each relocated field, once somebody asked.
-    uses: OnceLock<Vec<Option<Use>>>,
+    /// Fields that the assembler filled itself, in order; each has a relocation as if it had not.
+    filled: Vec<Filled>,
+    /// How code uses the addresses in its fields, as far as somebody asked.
+    pub(super) uses: Uses,
+}
+
+/// A field that the assembler filled.
+#[derive(Debug)]
+struct Filled {
+    section: SectionId,
+    /// In the section, in bytes.
+    offset: u64,
+    bytes: u64,
+    is_branch: bool,
 }
 
 impl<'data> Build<'data> {
@@ -45,7 +53,7 @@ impl<'data> Build<'data> {
             items,
             targets,
             filled: Vec::new(),
-            uses: OnceLock::new(),
+            uses: Uses::default(),
         };
         let fields = resolved_fields::find(&build.object, &build.items);
         if !fields.is_empty() {
@@ -86,7 +94,12 @@ impl<'data> Build<'data> {
         self.targets = targets;
         self.filled = fields
             .iter()
-            .map(|field| (field.section, field.relocation.offset, field.bytes))
+            .map(|field| Filled {
+                section: field.section,
+                offset: field.relocation.offset,
+                bytes: field.bytes,
+                is_branch: field.is_branch,
+            })
             .collect();
     }
 
@@ -96,19 +109,30 @@ impl<'data> Build<'data> {
         let (section, end) = (item.section, item.end());
         let from = self
             .filled
-            .partition_point(|field| (field.0, field.1) < (section, item.offset));
+            .partition_point(|field| (field.section, field.offset) < (section, item.offset));
         self.filled[from..]
             .iter()
-            .take_while(move |field| field.0 == section && field.1 < end)
-            .map(|field| (field.1, field.2))
+            .take_while(move |field| field.section == section && field.offset < end)
+            .map(|field| (field.offset, field.bytes))
     }
 
     /// Whether the assembler filled the field at an offset of a section itself.
     #[must_use]
     pub fn is_filled(&self, section: SectionId, offset: u64) -> bool {
-        self.filled
-            .binary_search_by_key(&(section, offset), |field| (field.0, field.1))
-            .is_ok()
+        self.filled_at(section, offset).is_some()
+    }
+
+    /// Whether the assembler filled the field at an offset of a section, of a call or jump.
+    pub(super) fn is_filled_branch(&self, section: SectionId, offset: u64) -> bool {
+        self.filled_at(section, offset)
+            .is_some_and(|field| field.is_branch)
+    }
+
+    fn filled_at(&self, section: SectionId, offset: u64) -> Option<&Filled> {
+        let at = self
+            .filled
+            .binary_search_by_key(&(section, offset), |field| (field.section, field.offset));
+        self.filled.get(at.ok()?)
     }
 
     /// An object with nothing in it: the original of one that only the patched tree has.
@@ -120,7 +144,7 @@ impl<'data> Build<'data> {
             object,
             targets: Vec::new(),
             filled: Vec::new(),
-            uses: OnceLock::new(),
+            uses: Uses::default(),
         }
     }
 
@@ -171,37 +195,6 @@ impl<'data> Build<'data> {
         self.object.relocations[range.clone()]
             .iter()
             .zip(self.targets[range].iter().copied())
-    }
-
-    /// How the code around a relocation (by its index) uses the address; `None` for one in data,
-    /// and where no instruction has a field.
-    #[must_use]
-    pub fn use_of(&self, index: usize) -> Option<Use> {
-        let uses = self.uses.get_or_init(|| self.read_uses());
-        uses.get(index).copied().flatten()
-    }
-
-    /// Whether a relocation (by its index) is the operand of a call or jump.
-    #[must_use]
-    pub fn is_call(&self, index: usize) -> bool {
-        self.use_of(index) == Some(Use::Branch)
-    }
-
-    /// Decodes all code that has relocations, each item of it once.
-    fn read_uses(&self) -> Vec<Option<Use>> {
-        let mut uses = vec![None; self.object.relocations.len()];
-        let mut cursor = Cursor::default();
-        self.each_reference(|source, index, _| {
-            let item = self.items.item(source);
-            if !self.object.section(item.section).is_executable() {
-                return;
-            }
-            let field = self.object.relocations[index].offset;
-            let holding =
-                cursor.holding(self.object.machine, self.bytes(source), item.offset, field);
-            uses[index] = holding.and_then(|instruction| instruction.use_of(field));
-        });
-        uses
     }
 
     /// Calls `each` with every reference: the item that holds it, the relocation's index, its

@@ -34,7 +34,7 @@ pub fn ambiguous(comparer: &Comparer<'_, '_>, source: ItemId, index: usize) -> O
     let place = patched.items.item(item);
     // What is read or written without an index is the variable that is named: nobody reads what
     // lies behind an array. Data, and what cannot be decoded, holds an address.
-    let used = patched.use_of(index).unwrap_or(Use::Address);
+    let used = patched.use_of(source, index).unwrap_or(Use::Address);
     if matches!(used, Use::Access | Use::Branch) {
         return None;
     }
@@ -131,7 +131,7 @@ fn indexed_before(comparer: &Comparer<'_, '_>, source: ItemId, item: ItemId) -> 
     let name = comparer.patched.section_name(item);
     original
         .relocation_range(twin)
-        .filter(|index| original.use_of(*index) == Some(Use::Indexed))
+        .filter(|index| original.use_of(twin, *index) == Some(Use::Indexed))
         .filter(|index| {
             let symbol = original.object.relocations[*index].symbol;
             original.object.symbol(symbol).is_section()

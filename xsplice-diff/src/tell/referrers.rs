@@ -230,7 +230,7 @@ impl<'a> Sought<'a> {
 fn how(build: &Build<'_>, source: ItemId, index: usize) -> Option<How> {
     match build.items.class(source) {
         SectionClass::Ignored(_) | SectionClass::Special(_) => None,
-        _ if build.is_call(index) => Some(How::Calls),
+        _ if build.is_call(source, index) => Some(How::Calls),
         _ => match build.items.item(source).kind {
             ItemKind::Function | ItemKind::Label => Some(How::TakesAddress),
             _ => Some(How::Holds),

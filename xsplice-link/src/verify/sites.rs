@@ -7,11 +7,12 @@
 //! the boot code does with such a pointer afterwards is the base's affair.
 
 use std::collections::{BTreeSet, HashSet};
+use std::ops::Range;
 
 use xsplice_abi::section::{ALT_CALL_SITES, ALTINSTR_REPLACEMENT, ALTINSTRUCTIONS};
 use xsplice_abi::tables::Alternative;
 use xsplice_diff::machine::cursor::Cursor;
-use xsplice_diff::machine::{Instruction, Machine};
+use xsplice_diff::machine::{Instruction, Machine, walk};
 use xsplice_runtime::read::view::{Place, SectionId, Symbol};
 
 use super::branches::stretches;
@@ -127,6 +128,7 @@ fn calls(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
     let view = subject.facts.view;
     let machine = subject.facts.machine;
     let call = &machine.pointer_call;
+    let mut plain: Option<HashSet<u64>> = None;
     let mut count = 0;
     for table in &view.relocations {
         let Some(code) = view.section(table.target).filter(|one| one.is_executable()) else {
@@ -159,7 +161,11 @@ fn calls(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
             else {
                 continue;
             };
-            if pointers.contains(&pointer) && !is_called_plainly(subject.base, pointer) {
+            let is_lost = pointers.contains(&pointer)
+                && !plain
+                    .get_or_insert_with(|| plainly_called(subject.base))
+                    .contains(&pointer);
+            if is_lost {
                 lines.fail_unseen(format!(
                     "{}+{start:#x}: the base calls through {name} by alternative calls alone, and \
                      this call has no entry",
@@ -214,18 +220,38 @@ fn alternative_pointers(base: &Base<'_>) -> HashSet<u64> {
         .collect()
 }
 
-/// Whether the base has a call through `pointer` that its boot code leaves alone. Bytes that merely
-/// look like one count too.
-fn is_called_plainly(base: &Base<'_>, pointer: u64) -> bool {
-    let call = &base.machine().pointer_call;
-    let code = base.sections().iter().filter(|one| one.is_executable());
-    code.into_iter().any(|section| {
-        (section.range.start..)
-            .zip(section.data.windows(call.bytes()))
-            .filter(|(address, code)| call.pointer(code, *address) == Some(pointer))
-            .any(|(address, _)| {
-                let site = address..address.saturating_add(call.bytes() as u64);
-                base.first_patched_in(&site).is_none()
-            })
-    })
+/// Pointers that the base calls through at places that its boot code leaves alone.
+fn plainly_called(base: &Base<'_>) -> HashSet<u64> {
+    let machine = base.machine();
+    let mut pointers = HashSet::new();
+    for section in base.sections().iter().filter(|one| one.is_executable()) {
+        for code in stretches_of_base(base, &section.range) {
+            let bytes = base.bytes_at(code.start, code.end - code.start);
+            for one in walk(machine, bytes.unwrap_or_default(), code.start) {
+                let pointer = machine.pointer_call.pointer(one.bytes, one.start);
+                let is_plain = || base.first_patched_in(&(one.start..one.end)).is_none();
+                pointers.extend(pointer.filter(|_| is_plain()));
+            }
+        }
+    }
+    pointers
+}
+
+/// A section of the base from one symbol to the next: whatever stands before a symbol does not
+/// shift how it is read.
+fn stretches_of_base(base: &Base<'_>, section: &Range<u64>) -> Vec<Range<u64>> {
+    let symbols = base.symbols().iter().map(|symbol| symbol.address);
+    let mut starts: Vec<u64> = symbols
+        .filter(|address| section.contains(address))
+        .chain([section.start])
+        .collect();
+    starts.sort_unstable();
+    starts.dedup();
+    let ends = starts.iter().skip(1).copied().chain([section.end]);
+    starts
+        .iter()
+        .copied()
+        .zip(ends)
+        .map(|(start, end)| start..end)
+        .collect()
 }
