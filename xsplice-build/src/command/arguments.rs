@@ -107,7 +107,12 @@ pub struct Arguments {
     pub xen_depends: Option<String>,
 
     /// The version of the tool that the payload names; for comparing releases byte by byte
-    #[arg(long, value_name = "VERSION", env = "XSPLICE_TOOL_VERSION", hide = true)]
+    #[arg(
+        long,
+        value_name = "VERSION",
+        env = "XSPLICE_TOOL_VERSION",
+        hide = true
+    )]
     pub tool_version: Option<String>,
 
     /// Make references to the base absolute instead of leaving them to the loader
@@ -172,7 +177,8 @@ pub struct Arguments {
 
     /// Write the report as JSON; `-` is standard output
     ///
-    /// Schema 1: fields may be added, none changes. With `-`, standard output holds nothing else.
+    /// Fields may be added; any other change raises `schema`. With `-`, standard output holds nothing
+    /// else.
     #[arg(long, value_name = "FILE|-", help_heading = REPORTS)]
     pub json: Option<PathBuf>,
 

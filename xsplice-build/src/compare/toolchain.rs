@@ -57,7 +57,7 @@ impl Fingerprint {
             return String::new();
         }
         format!(
-            "; it smells of another toolchain: the objects were compiled by {}, which the base \
+            "; this suggests another toolchain: the objects were compiled by {}, which the base \
              does not have",
             self.not_in_base.join(", ")
         )

@@ -118,8 +118,8 @@ fn without_source(
     if is_included {
         return Verdict::plain(
             Fate::NotProvable,
-            "the build reads this file, and no code or data comes from it: what uses its macros and \
-             types is not told by line tables"
+            "the build reads this file, and no code or data comes from it: what uses its macros \
+             and types is not told by line tables"
                 .to_owned(),
         );
     }
@@ -359,8 +359,8 @@ fn became_nothing(line: &LineFate, file: &FileChange) -> String {
         .collect();
     names.dedup();
     format!(
-        "line {} of {} stands in {}, which is the same in both builds, and became no code; does the \
-         configuration leave it out?",
+        "line {} of {} stands in {}, which is the same in both builds, and became no code; does \
+         the configuration leave it out?",
         line.number,
         file.shown(),
         list(&names, ", ")
@@ -403,9 +403,9 @@ fn tell(
         users.dedup();
         if !comments_alone && objects.iter().all(|object| outcomes.is_unchanged(object)) {
             let why = format!(
-                "{}: compiled from this file, and did not change; the new lines compile to the same \
-                 code, nothing there uses what they change, or the patched tree was not built with \
-                 this patch",
+                "{}: compiled from this file, and did not change; the new lines compile to the \
+                 same code, nothing there uses what they change, or the patched tree was not \
+                 built with this patch",
                 list(&objects, ", ")
             );
             return Verdict::refused(RefusalCode::HunkNotBuilt, why);
@@ -441,7 +441,7 @@ fn tell(
                 .to_owned(),
         ),
         Outcome::Ignored(why) => (Fate::Ignored, why.clone()),
-        Outcome::Accepted(what) => (Fate::Accepted, format!("acknowledged as {what}")),
+        Outcome::Accepted(what) => (Fate::Accepted, format!("accepted as {what}")),
         Outcome::Payload => (Fate::Payload, "by the line tables".to_owned()),
         Outcome::Refused(code) => (Fate::Refused, format!("see the refusal [{code}]")),
     };
@@ -458,7 +458,7 @@ fn tell(
         .partition(|(_, outcome)| fate != Fate::Payload || *outcome == Outcome::Payload);
     for (item, outcome) in rest {
         let what = match outcome {
-            Outcome::Accepted(what) => format!("acknowledged as {what}"),
+            Outcome::Accepted(what) => format!("accepted as {what}"),
             Outcome::Ignored(_) => "ignored".to_owned(),
             Outcome::Removed => "gone from the patched build".to_owned(),
             Outcome::Same | Outcome::Payload | Outcome::Refused(_) => continue,

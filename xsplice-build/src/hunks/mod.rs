@@ -157,7 +157,7 @@ pub fn follow(patch: &PatchFile, trees: &Trees<'_>, accept: &[String]) -> Hunks 
                 } else {
                     let start = hunk.new_start;
                     let problem = format!(
-                        "{}; if that is right, acknowledge it with --accept hunk:{shown}:{start}",
+                        "{}; if that is right, accept it with --accept hunk:{shown}:{start}",
                         report.why
                     );
                     let place = format!("{}:{} ({shown}:{start})", patch.path, hunk.patch_line);

@@ -132,7 +132,7 @@ impl<'a> Outcomes<'a> {
                 match self.defined(object, patched).marks.get(name) {
                     Some(Mark::Hook) => Outcome::Payload,
                     Some(Mark::Acknowledgement) => {
-                        Outcome::Accepted("an acknowledgement itself".to_owned())
+                        Outcome::Accepted("an XSPLICE_ACCEPT itself".to_owned())
                     }
                     None => Outcome::Same,
                 }

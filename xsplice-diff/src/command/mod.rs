@@ -80,7 +80,7 @@ struct Arguments {
 }
 
 const AFTER_HELP: &str = "\
-Exit status: 0 something changed and can travel; 1 could not run; 2 refused; 3 no functional \
+Exit status: 0 something changed and fits a payload; 1 could not run; 2 refused; 3 no functional \
 change.";
 
 const AFTER_LONG_HELP: &str = "\

@@ -263,7 +263,7 @@ fn new_item(comparer: &Comparer<'_, '_>, item: ItemId, verdicts: &mut Verdicts) 
         ),
         SectionClass::PerCpu => (
             RefusalCode::NewPerCpu,
-            "new per-CPU data has no room in the areas of the running CPUs; use a shadow \
+            "new per-CPU data does not fit into the areas of the running CPUs; use a shadow \
              variable or an array by CPU number",
         ),
         SectionClass::ThreadLocal => (
@@ -272,7 +272,7 @@ fn new_item(comparer: &Comparer<'_, '_>, item: ItemId, verdicts: &mut Verdicts) 
         ),
         SectionClass::Code | SectionClass::Data | SectionClass::Bss if kind == ItemKind::Gap => (
             RefusalCode::ChangedSection,
-            "contents that no symbol stands for are new; give them a symbol with a size",
+            "new contents have no symbol; give them one with a size",
         ),
         _ => return,
     };
@@ -304,7 +304,7 @@ fn label(
         verdicts.refuse_acceptable(
             RefusalCode::ChangedAssembly,
             place,
-            "assembler code changed whose extent no symbol tells; mark it with .type NAME, \
+            "assembler code without a sized symbol changed; mark it with .type NAME, \
              @function and .size NAME, .-NAME in both trees, or deal with the change in a hook",
         );
     }
@@ -355,17 +355,17 @@ fn datum(
         ),
         SectionClass::Code => (
             RefusalCode::ChangedAssembly,
-            "code that no symbol stands for changed; give it a symbol with .type and .size in \
+            "code without a symbol changed; give it a symbol with .type and .size in \
              both trees",
         ),
         _ if is_room => (
             RefusalCode::ChangedSection,
-            "room that no symbol stands for has another size, and the base keeps what it has; \
-             leave it, and give the new room a name and a size of its own",
+            "reserved space without a symbol has another size, and the base keeps its own; \
+             leave it as it is, and give the new space a symbol with a size",
         ),
         _ if kind == ItemKind::Gap => (
             RefusalCode::ChangedSection,
-            "contents that no symbol stands for changed; change them from a hook",
+            "contents without a symbol changed; change them from a hook",
         ),
         SectionClass::Bss if resized => (
             RefusalCode::ChangedBss,
@@ -450,7 +450,7 @@ fn removed_items(
                     verdicts.refuse_acceptable(
                         RefusalCode::ChangedSection,
                         Place::of(original, item),
-                        "contents that no symbol stands for are gone or changed; give them a \
+                        "contents without a symbol are gone or changed; give them a \
                          symbol with a size",
                     );
                 }

@@ -102,7 +102,7 @@ pub fn special(findings: &Findings<'_>) -> String {
         return table;
     }
     format!(
-        "<p>Entries of these tables belong to code that travels, and travel with it.</p>{table}"
+        "<p>Entries of these tables belong to included code, and are included with it.</p>{table}"
     )
 }
 
@@ -182,7 +182,8 @@ pub fn accepted(findings: &Findings<'_>) -> String {
         return table;
     }
     format!(
-        "<p>The author says that these are dealt with. The tool cannot know; you can ask.</p>{table}"
+        "<p>The author says that these are dealt with. The tool cannot know; you can \
+         ask.</p>{table}"
     )
 }
 

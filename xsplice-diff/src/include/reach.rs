@@ -311,7 +311,7 @@ impl Includer<'_, '_, '_> {
                 RefusalCode::UnknownRelocation,
                 item,
                 relocation,
-                "the relocated field lies across the end of what travels; rebuild the object",
+                "the relocated field reaches beyond what is included; rebuild the object",
             );
             return;
         }
@@ -339,12 +339,12 @@ impl Includer<'_, '_, '_> {
                 ""
             };
             let remedy = if is_piece(patched, item) {
-                "give what it leads to no symbol, so that it travels too"
+                "remove the symbol of its target, so that it is included too"
             } else {
                 "build both trees with -ffunction-sections"
             };
             let what = format!(
-                "a short jump leads to {}, which does not travel along{distance}; {remedy}",
+                "a short jump leads to {}, which is not included{distance}; {remedy}",
                 shown_target(patched, target)
             );
             self.refuse_at(RefusalCode::ShortJump, item, relocation, &what);
@@ -411,15 +411,15 @@ impl Includer<'_, '_, '_> {
                 self.refuse(
                     RefusalCode::ChangedInit,
                     wanted,
-                    "something that travels refers to new code or data that is gone after the \
-                     boot; take __init from it",
+                    "included code or data refers to something new that is gone after the boot; \
+                     remove its __init",
                 );
             }
             SectionClass::Special(_) => {
                 self.refuse(
                     RefusalCode::UnnamedTarget,
                     wanted,
-                    "something that travels refers into a special section, whose entries move; \
+                    "included code or data refers into a special section, whose entries move; \
                      refer to the code instead",
                 );
             }

@@ -29,7 +29,7 @@ pub(crate) fn problem(change: &LayoutChange) -> String {
             Held::ByValue => write!(text, "{function} has one; "),
             Held::ByPointer => write!(text, "{function} has a pointer to it; "),
             Held::ThroughOthers => {
-                write!(text, "{function} comes to it only through {through}; ")
+                write!(text, "{function} reaches it only through {through}; ")
             }
         };
     }
@@ -154,8 +154,8 @@ fn size(slot: &Option<Slot>) -> String {
 fn users(change: &LayoutChange) -> String {
     if change.users.is_empty() && change.distant_users == 0 {
         let stays = match change.kind {
-            ChangedKind::Enumeration => "what was stored keeps the old values",
-            _ => "what was made in the old layout stays so",
+            ChangedKind::Enumeration => "stored values keep the old numbers",
+            _ => "existing objects keep the old layout",
         };
         return format!("no unchanged function uses it, but {stays}");
     }
@@ -166,9 +166,9 @@ fn users(change: &LayoutChange) -> String {
     };
     match change.distant_users {
         0 => {}
-        1 => text.push_str(", 1 more can come to it through pointers"),
+        1 => text.push_str(", 1 more can reach it through pointers"),
         more => {
-            let _ = write!(text, ", {more} more can come to it through pointers");
+            let _ = write!(text, ", {more} more can reach it through pointers");
         }
     }
     text

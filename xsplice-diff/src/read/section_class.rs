@@ -318,7 +318,7 @@ fn noise(section: &Section<'_>) -> Option<&'static str> {
     } else if section.is_writable() || section.is_executable() {
         None
     } else if name == ".eh_frame" || name == ".sframe" || ORC.contains(&name) {
-        Some("unwind information, which payloads do not carry")
+        Some("unwind information, which payloads do not hold")
     } else if is_note(section) {
         Some("a note")
     } else if name == ".modinfo" || name == ".comment" || name == ".llvm_addrsig" {

@@ -61,8 +61,8 @@ fn names(diffs: &mut [ObjectDiff<'_>], weak: &BTreeMap<String, Vec<String>>) {
             let code = RefusalCode::DefinitionChanged;
             let place = Place::symbol(&change.name);
             let problem = format!(
-                "{}, and {} has a weak symbol of this name, which stands for something else \
-                 from now on while the base stays as it was linked; change the callers instead{}",
+                "{}, and {} has a weak symbol of this name, which now resolves to something \
+                 else, while the base stays as it was linked; change the callers instead{}",
                 change.what,
                 users.join(", "),
                 remedy(code, &place)

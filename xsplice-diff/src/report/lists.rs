@@ -132,8 +132,8 @@ pub(crate) fn guesses(
     let told = |item: &ItemId| Ignored {
         object: object.to_owned(),
         name: comparer.patched.shown(*item),
-        why: "nothing but its order tells this static variable from others of its name; it was \
-              taken for the one at the same place"
+        why: "only its order tells this static variable from others of its name; it was matched \
+              with the one at the same position"
             .to_owned(),
     };
     guesses.map(told).collect()

@@ -34,8 +34,8 @@ pub fn ripple(diffs: &[ObjectDiff<'_>]) -> Option<String> {
     }
     let plural = if objects.len() == 1 { "" } else { "s" };
     Some(format!(
-        "{functions} functions in {} object{plural} differ in displacements alone: {}; what was \
-         made in the old layout stays so: keep the structure, and put what is new into a shadow \
+        "{functions} functions in {} object{plural} differ in displacements alone: {}; existing \
+         objects keep the old layout: keep the structure, and put what is new into a shadow \
          variable",
         objects.len(),
         causes(diffs, &types)

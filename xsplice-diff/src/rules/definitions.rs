@@ -55,8 +55,8 @@ pub fn compare(
             verdicts.refuse(
                 RefusalCode::SymbolKindChanged,
                 place(patched, *new),
-                "is a function that is chosen at boot in one of the two builds and an ordinary one in the \
-                 other; give the new one another name",
+                "is a function that is chosen at boot in one of the two builds and an ordinary \
+                 one in the other; give the new one another name",
             );
         }
         if is_weak(was) != is_weak(is) {
@@ -166,7 +166,7 @@ fn moved(
         return None;
     }
     Some(format!(
-        "this name stands for {} now, and for {} in the base, where other objects keep finding it; \
+        "this name means {} now, and {} in the base, where other objects keep using it; \
          give what is new another name and change its users",
         shown(patched, new, is),
         shown(original, old, was)

@@ -36,7 +36,7 @@ pub fn check_function(comparer: &Comparer<'_, '_>, twin: ItemId, verdicts: &mut 
         verdicts.refuse(
             RefusalCode::FallsThrough,
             Place::of(original, twin).plus(last.ip()),
-            "the changed function runs on into the code behind it; end it with a jump",
+            "the changed function falls through into the code behind it; end it with a jump",
         );
     }
 }
@@ -61,8 +61,8 @@ pub fn check_pieces(patched: &Build<'_>, inclusion: &Inclusion, verdicts: &mut V
             verdicts.refuse(
                 RefusalCode::FallsThrough,
                 Place::of(patched, *item).plus(last.ip()),
-                "fixup code that travels runs on into the code behind it, which does not; end \
-                 it with a jump",
+                "included fixup code falls through into the code behind it, which is not \
+                 included; end it with a jump",
             );
         }
     }

@@ -43,15 +43,15 @@ pub fn check(
         let what = if entry.size == header.size {
             format!(
                 "its {} bytes cannot be cut into entries, and one of them belongs to {}, which \
-                 travels; let each entry have the size that the base's have, and begin with the \
-                 address of the code it is for",
+                 is included; give each entry the size that the base's have, and let it begin \
+                 with the address of the code it is for",
                 header.size,
                 patched.shown(function)
             )
         } else {
             format!(
-                "the entry refers to {}, which travels, but does not say whose it is; let each \
-                 entry begin with the address of the code it is for",
+                "the entry refers to {}, which is included, but does not say which function it \
+                 belongs to; let each entry begin with the address of the code it is for",
                 patched.shown(function)
             )
         };

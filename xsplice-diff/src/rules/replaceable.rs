@@ -45,7 +45,7 @@ pub fn check(comparer: &Comparer<'_, '_>, changes: &Changes, verdicts: &mut Verd
             verdicts.refuse(
                 RefusalCode::SymbolKindChanged,
                 Place::of(original, twin),
-                "the function that changed chose another one at boot, and the choice stands; \
+                "the changed function chose another one at boot (IFUNC), and the choice stands; \
                  change the functions that it chooses from",
             );
         }

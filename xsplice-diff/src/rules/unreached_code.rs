@@ -61,8 +61,8 @@ pub fn check(
         verdicts.refuse_acceptable(
             RefusalCode::ChangedAssembly,
             place,
-            "code changed that no symbol stands for, and that no table entry or function of this \
-             object leads to; give it a symbol with .type and .size in both trees, or deal with the \
+            "code without a symbol changed, and no table entry or function of this object leads \
+             to it; give it a symbol with .type and .size in both trees, or deal with the \
              change in a hook",
         );
     }

@@ -43,7 +43,7 @@ pub fn check(comparer: &mut Comparer<'_, '_>, verdicts: &mut Verdicts) {
             verdicts.refuse_acceptable(
                 RefusalCode::ChangedSection,
                 Place::section(name),
-                "read-only contents that no symbol stands for changed; give them a symbol with \
+                "read-only contents without a symbol changed; give them a symbol with \
                  a size, or change them from a hook",
             );
         }

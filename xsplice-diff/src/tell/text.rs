@@ -40,7 +40,7 @@ pub fn render(diff: &ObjectDiff<'_>, detail: Detail, out: &mut String) {
         line(
             out,
             format_args!(
-                "{object}: {}: {} entries travel",
+                "{object}: {}: {} entries included",
                 special.section, special.entries
             ),
         );

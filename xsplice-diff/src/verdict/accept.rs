@@ -23,7 +23,7 @@ pub const TOOLCHAIN: &str = "toolchain";
 /// `WHAT` of a hunk.
 const HUNK: &str = "hunk";
 
-/// What may be acknowledged as a whole, too, and not by name alone.
+/// What may be accepted as a whole, too, and not by name alone.
 const WHOLE: [&str; 2] = [LINE_NUMBERS, TOOLCHAIN];
 
 /// What is acknowledged by name, each kind with its word.
@@ -61,9 +61,7 @@ pub fn remedy(code: RefusalCode, place: &Place) -> String {
     acceptable(code)
         .zip(place.name())
         .map_or_else(String::new, |(word, name)| {
-            format!(
-                ", then acknowledge it with --accept {word}:{name} or XSPLICE_ACCEPT in the source"
-            )
+            format!(", then accept it with --accept {word}:{name} or XSPLICE_ACCEPT in the source")
         })
 }
 
@@ -79,7 +77,7 @@ fn words() -> Vec<&'static str> {
 pub enum AcceptError {
     /// No such word in front.
     #[error(
-        "nothing is acknowledged by that word; it is WHAT:NAME with one of {}, or {} (the nearest \
+        "nothing is accepted by that word; it is WHAT:NAME with one of {}, or {} (the nearest \
          is {nearest})",
         words().join(", "),
         WHOLE.join(" or ")
@@ -128,7 +126,7 @@ impl Acknowledgements {
         Acknowledgements(all.into_iter().collect())
     }
 
-    /// Whether one of `names` is acknowledged as `what`: then `WHAT:NAME`, with the name itself
+    /// Whether one of `names` is accepted as `what`: then `WHAT:NAME`, with the name itself
     /// where a pattern was given.
     #[must_use]
     pub fn by_name(&self, what: &str, names: &[&str]) -> Option<String> {

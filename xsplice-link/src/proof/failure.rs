@@ -62,7 +62,7 @@ pub enum FailureKind {
 }
 
 impl ProofFailure {
-    /// The sentence for people: what differs, and what it smells of. `compiled_by` is the item's
+    /// The sentence for people: what differs, and what this suggests. `compiled_by` is the item's
     /// toolchain, where that is known.
     #[must_use]
     pub fn explain(
@@ -121,14 +121,14 @@ impl ProofFailure {
         let start = self.address.wrapping_sub(self.offset);
         let linked = base.bytes_from(start).unwrap_or(&[]);
         if OF_RUNTIME.is_marked(linked) != OF_RUNTIME.is_marked(&item.bytes) {
-            return "it smells of other flags: one of the two was compiled with -fcf-protection"
+            return "this suggests other flags: one of the two was compiled with -fcf-protection"
                 .to_owned();
         }
         // Of code in which something else stands, the toolchain is the first to be suspected.
         let foreign = compiled_by.map(|ours| ours.missing_in(&base.toolchain().compiled_by));
         if let Some(foreign) = foreign.filter(|foreign| !foreign.is_empty()) {
             return format!(
-                "it smells of another toolchain: the object was compiled by {}, which is not in \
+                "this suggests another toolchain: the object was compiled by {}, which is not in \
                  the base",
                 foreign.join(", ")
             );
@@ -139,23 +139,23 @@ impl ProofFailure {
         };
         match &self.kind {
             FailureKind::TargetDiffers { .. } | FailureKind::ContentDiffers { .. } => {
-                "it smells of another source or configuration: the same code refers to something \
+                "this suggests another source or configuration: the same code refers to something \
                  else"
                     .to_owned()
             }
             FailureKind::BytesDiffer { .. } if same_mnemonic(&item.bytes, linked, self.offset) => {
-                "it smells of another source: the same instruction with another constant or \
+                "this suggests another source: the same instruction with another constant or \
                  structure offset"
                     .to_owned()
             }
-            FailureKind::OutsideImage => "it smells of a foreign or truncated image".to_owned(),
+            FailureKind::OutsideImage => "this suggests a foreign or truncated image".to_owned(),
             FailureKind::UnknownRelocation(_) | FailureKind::MalformedItem => {
-                "it smells of a damaged extract".to_owned()
+                "this suggests a damaged extract".to_owned()
             }
             FailureKind::BytesDiffer { .. }
             | FailureKind::GotAccessDiffers
             | FailureKind::SizeDiffers { .. } => {
-                format!("it smells of another compiler, other flags or another source{compiler}")
+                format!("this suggests another compiler, other flags or another source{compiler}")
             }
         }
     }

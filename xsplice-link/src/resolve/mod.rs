@@ -237,7 +237,7 @@ impl<'link, 'data> Resolver<'link, 'data> {
                     return Err(Refusal::new(
                         RefusalCode::UnloadableSection,
                         &extract.object,
-                        format!("points into {name}, which does not travel"),
+                        format!("points into {name}, which is not included"),
                     )
                     .of(&symbol.name));
                 };

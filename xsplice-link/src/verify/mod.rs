@@ -427,7 +427,7 @@ impl fmt::Display for Verification {
             (count, false) => writeln!(out, "{}: {count} checks failed; {loader}", self.payload),
             (count, true) => writeln!(
                 out,
-                "{}: {loader}, but it would not do what it means to: {count} checks failed",
+                "{}: {loader}, but it would not have its intended effect: {count} checks failed",
                 self.payload
             ),
         }
