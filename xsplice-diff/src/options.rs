@@ -1,4 +1,4 @@
-//! What the caller decides about a diff.
+//! The caller's choices for a diff.
 
 use xsplice_abi::{Profile, profile};
 

@@ -84,8 +84,8 @@ impl Run<'_> {
     ) -> Result<Option<Payload>> {
         match link(base, extracts, options) {
             Ok(linked) => Ok(Some(linked)),
-            // What is new and used by nothing changes nothing. The linker has looked whether any
-            // of it has a name that the base knows, and would be used in its place.
+            // New code that nothing uses changes nothing. The linker has already refused new names
+            // that the base also has.
             Err(LinkError::Refused(refusals)) if says_nothing(&refusals) => {
                 tell(self.arguments, &story::unused(self.diffs));
                 Ok(None)

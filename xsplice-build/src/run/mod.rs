@@ -28,7 +28,7 @@ use crate::source::patch_file::PatchFile;
 use crate::tell::report::Report;
 use crate::tell::story;
 
-/// Does everything that the command line asks for.
+/// Runs the whole command line.
 ///
 /// # Errors
 ///
@@ -98,8 +98,8 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
     Ok(status)
 }
 
-/// Decides about everything that was compared, for the tree as a whole. Merged objects that say
-/// nothing of their own are left out before. Returns the layout changes, each once.
+/// Judges all comparisons, for the tree as a whole. Merged objects whose differences were found in
+/// their parts are left out first. Returns the layout changes, each once.
 fn judge_tree(
     comparison: &mut Comparison<'_>,
     inputs: &[Input],
@@ -140,7 +140,7 @@ impl Run<'_> {
         Ok(check_matched(&self.arguments.accept, &found)?)
     }
 
-    /// Follows the patch's hunks and tells what became of them.
+    /// Follows the patch's hunks and reports what became of them.
     fn follow_hunks(
         &self,
         patch: &PatchFile,

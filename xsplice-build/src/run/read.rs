@@ -119,7 +119,7 @@ pub(super) fn described(
     }
 }
 
-/// One line an error, each naming the file as the caller did: which of the two trees is at fault.
+/// One line for each error. Each names the file as the caller did, which shows the tree at fault.
 fn list_errors(arguments: &Arguments, errors: Vec<DiffError>) -> anyhow::Error {
     let lines: Vec<_> = errors
         .into_iter()

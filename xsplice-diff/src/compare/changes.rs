@@ -26,13 +26,13 @@ pub struct Changes {
     /// Where each of them differs first: in itself, or in an out-of-line part. Offsets are in
     /// bytes from the start of that item.
     pub first: BTreeMap<ItemId, (ItemId, u64)>,
-    /// Constants of the patched object that differ and travel as copies.
+    /// Constants of the patched object that differ and are included as copies.
     pub constants: BTreeSet<ItemId>,
-    /// What does not matter.
+    /// Differences that do not matter.
     pub ignored: Vec<Ignored>,
 }
 
-/// Compares everything; what cannot be patched goes to `verdicts`.
+/// Compares all items; refusals go to `verdicts`.
 pub fn find_changes(
     object: &str,
     comparer: &mut Comparer<'_, '_>,
@@ -54,7 +54,8 @@ pub fn find_changes(
         if elsewhere || is_content(patched, item) {
             continue;
         }
-        // Entries are compared with the functions that own them, and those without one below.
+        // Entries are compared with the functions that own them; entries without an owner are
+        // compared below.
         if matches!(class, SectionClass::Special(_)) {
             continue;
         }
@@ -131,7 +132,7 @@ pub fn find_changes(
     }
     lost_parts(comparer, &mut changes);
     for (root, reasons) in &mut changes.functions {
-        // What is the function's own comes before what is its parts'.
+        // Reasons of the function itself come before those of its out-of-line parts.
         reasons.sort_by_key(|reason| matches!(reason, Reason::ColdPartDiffers { .. }));
         reasons.extend(labels.remove(root).and_then(label_of_all));
         reasons.extend(build_stamp::label(reasons));
@@ -163,9 +164,9 @@ pub fn find_changes(
     changes
 }
 
-/// What a closer look at a function that differs says.
+/// What a closer comparison of a function that differs shows.
 enum Judgement {
-    /// It does not matter; the proof.
+    /// The difference does not matter; the proof.
     Noise(String),
     /// A label beside the other reasons.
     Label(Reason),
@@ -223,7 +224,7 @@ impl Lines {
     }
 }
 
-/// A label speaks of a whole function: every part of it that differs must have it.
+/// A label is about the whole function: it must hold for every part that differs.
 fn label_of_all(labels: Vec<Option<Reason>>) -> Option<Reason> {
     let mut labels = labels.into_iter();
     let first = labels.next()??;
@@ -248,7 +249,7 @@ pub fn first_offset(reasons: &[Reason]) -> u64 {
         .unwrap_or(0)
 }
 
-/// Items without a twin that would be wrong to leave out silently.
+/// New items that must not be left out silently.
 fn new_item(comparer: &Comparer<'_, '_>, item: ItemId, verdicts: &mut Verdicts) {
     let patched = comparer.patched;
     let kind = patched.items.item(item).kind;
@@ -395,7 +396,7 @@ fn datum(
     );
 }
 
-/// A function that lost or gained its out-of-line part differs itself; this makes sure of it.
+/// Marks a function as changed when it lost or gained an out-of-line part.
 fn lost_parts(comparer: &Comparer<'_, '_>, changes: &mut Changes) {
     let correlation = comparer.correlation;
     for item in comparer.patched.items.ids() {

@@ -1,5 +1,5 @@
-//! What there is besides functions: refusals with their ways out, data, special sections, hooks,
-//! and the differences that were accepted or ignored, each with what speaks for it.
+//! The chapters besides functions: refusals with their remedies, data, special sections, hooks, and
+//! the differences that were accepted or ignored, each with its grounds.
 
 use std::fmt::Write;
 
@@ -12,7 +12,7 @@ use crate::verdict::kinds::Status;
 use super::text::{Text, code};
 use super::{Findings, manual, word};
 
-/// Everything that stands in the way, each with the page of the manual.
+/// The refusals, each with its page of the manual.
 #[must_use]
 pub fn refusals(findings: &Findings<'_>) -> String {
     let mut out = String::new();
@@ -69,7 +69,7 @@ pub fn facts(rows: &[(&str, String)]) -> String {
     out
 }
 
-/// Data that travels.
+/// Included data.
 #[must_use]
 pub fn data(findings: &Findings<'_>) -> String {
     let rows = findings.data().map(|data| {
@@ -87,7 +87,7 @@ pub fn data(findings: &Findings<'_>) -> String {
     table(&["Name", "Status", "Section", "Object"], rows)
 }
 
-/// Entries of special sections that travel.
+/// Included entries of special sections.
 #[must_use]
 pub fn special(findings: &Findings<'_>) -> String {
     let rows = findings.special_sections().map(|special| {
@@ -167,7 +167,7 @@ fn when(kind: &str) -> &'static str {
     }
 }
 
-/// Differences that the author acknowledged.
+/// Differences that the author accepted.
 #[must_use]
 pub fn accepted(findings: &Findings<'_>) -> String {
     let rows = findings.accepted().map(|accepted| {

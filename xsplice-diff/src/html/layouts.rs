@@ -1,5 +1,5 @@
 //! Types and prototypes that differ between the builds: their members before and after, how the
-//! changed functions come to them, and who goes on using them in the old layout.
+//! changed functions reach them, and which unchanged functions use the old layout.
 
 use std::fmt::Write;
 
@@ -232,7 +232,7 @@ pub fn watch(lines: &mut Vec<String>, findings: &Findings<'_>) {
     }
 }
 
-/// What was compiled by what, for the identities at the end.
+/// Toolchains, for the chapter of identities.
 pub fn toolchains(rows: &mut Vec<(&'static str, String)>, findings: &Findings<'_>) {
     for (name, one) in [
         ("Original compiled by", &findings.toolchains.original),

@@ -1,4 +1,4 @@
-//! Cuts out of the patched object what travels, and names what stays behind.
+//! Cuts the included items out of the patched object, and names what they refer to outside of it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ use crate::read::relocation::is_known;
 use crate::read::side::Build;
 use crate::verdict::refusals::Verdicts;
 
-/// What was cut out.
+/// The result of carving.
 #[derive(Debug)]
 pub struct Carved<'data> {
     /// What the linker needs.
@@ -35,7 +35,7 @@ pub struct Carved<'data> {
     pub parts: Vec<Part<'data>>,
 }
 
-/// Cuts out what travels. Nothing may have been refused.
+/// Cuts out what is included. Must be called only when nothing was refused.
 #[must_use]
 pub fn carve<'data>(
     object: &str,
@@ -92,14 +92,14 @@ pub fn carve<'data>(
     }
 }
 
-/// Where an item that travels is in the extract.
+/// Where an included item is in the extract.
 #[derive(Clone, Copy)]
 struct Piece {
     section: SectionIndex,
-    /// What of the object's section that one begins with, as an offset in bytes.
+    /// Offset in the object's section at which the extract's section begins, in bytes.
     start: u64,
     symbol: SymbolIndex,
-    /// What the symbol stands for, likewise.
+    /// Offset in the object's section that the symbol names, in bytes.
     origin: u64,
 }
 
@@ -122,7 +122,7 @@ impl<'data> Carver<'_, '_, 'data> {
         SymbolIndex(self.extract.symbols.len() - 1)
     }
 
-    /// Adds the piece `range` of a section of the object.
+    /// Adds `range` of a section of the object as a section of the extract.
     fn section(
         &mut self,
         header: &model::Section<'data>,
@@ -142,7 +142,7 @@ impl<'data> Carver<'_, '_, 'data> {
         SectionIndex(self.extract.sections.len() - 1)
     }
 
-    /// Cuts out one item, with what stands before it and is read relative to it.
+    /// Cuts out one item, with the bytes before it that are read relative to it.
     fn piece(&mut self, item: ItemId) -> Piece {
         let patched = self.comparer.patched;
         let place = patched.items.item(item);
@@ -177,8 +177,8 @@ impl<'data> Carver<'_, '_, 'data> {
         }
     }
 
-    /// Cuts out pieces of special code that keep their distance. What lies between them and does
-    /// not travel leaves a hole that nothing runs through.
+    /// Cuts out pieces of special code that keep their distance. Code between them that is not
+    /// included is overwritten with breakpoints, for nothing runs there.
     fn span(&mut self, span: &RangeInclusive<ItemId>, inclusion: &Inclusion) -> Piece {
         const TRAP: u8 = 0xcc;
         let patched = self.comparer.patched;
@@ -222,7 +222,7 @@ impl<'data> Carver<'_, '_, 'data> {
             .relocation_range(place.section, lead(patched, item)..place.end());
         for index in range {
             let relocation = &patched.object.relocations[index];
-            // Both ends of a short jump keep their distance: it stays as it is.
+            // Both ends of a short jump keep their distance, so it needs no relocation.
             if patched.is_filled(place.section, relocation.offset) && !is_known(relocation.kind) {
                 continue;
             }
@@ -315,7 +315,7 @@ impl<'data> Carver<'_, '_, 'data> {
         index
     }
 
-    /// Puts the entries that travel together again, a section a table.
+    /// Puts the included entries together, one section for each table.
     fn entries(&mut self, inclusion: &Inclusion) {
         let patched = self.comparer.patched;
         let mut by_section: BTreeMap<SectionId, Vec<_>> = BTreeMap::new();
@@ -424,8 +424,8 @@ impl<'data> Carver<'_, '_, 'data> {
             .sort_by(|a, b| (&a.file, &a.name).cmp(&(&b.file, &b.name)));
     }
 
-    /// The out-of-line parts of every replaced function: in the original, in the patched object.
-    /// One that came or went is in one of them alone.
+    /// The out-of-line parts of every replaced function: in the original, in the patched object. A
+    /// part that was added or removed is in only one of the two.
     fn out_of_line_parts(&self, inclusion: &Inclusion) -> BTreeMap<ItemId, Vec<PartPair>> {
         let correlation = self.comparer.correlation;
         let mut parts: BTreeMap<ItemId, Vec<PartPair>> = BTreeMap::new();
@@ -450,7 +450,7 @@ impl<'data> Carver<'_, '_, 'data> {
     }
 }
 
-/// The symbol of what has none of its own.
+/// Makes a symbol for an item that has none.
 fn section_symbol(place: Place) -> Symbol {
     Symbol {
         name: String::new(),
@@ -462,8 +462,8 @@ fn section_symbol(place: Place) -> Symbol {
     }
 }
 
-/// Where the piece of an item begins: type hashes and padding before a function are read
-/// relative to it and go with it.
+/// Where the range of an item begins: a type hash and padding before a function are read relative
+/// to it and are included with it.
 fn lead(build: &Build<'_>, item: ItemId) -> u64 {
     let place = build.items.item(item);
     let mut start = place.offset;
@@ -498,7 +498,7 @@ fn flags(section: &model::Section<'_>) -> u64 {
     section.flags & kept.0
 }
 
-/// What the piece at `offset` of a section can rely on.
+/// The alignment that a range at `offset` of a section can rely on.
 fn alignment(section: &model::Section<'_>, offset: u64) -> u64 {
     match offset {
         0 => section.alignment,

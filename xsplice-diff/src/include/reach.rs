@@ -1,7 +1,7 @@
-//! What must travel: changed functions, and everything new or private that they refer to.
+//! What must be included: changed functions, and everything new or private that they refer to.
 //!
-//! A reference to something that both builds have leads back to the base; only what the base
-//! does not have, and content without identity, comes along.
+//! A reference to an item that both builds have is resolved to the base. Only items that the base
+//! lacks, and content without identity, are included.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -26,16 +26,16 @@ use crate::verdict::kinds::{Reason, RefusalCode};
 use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
 
-/// Where a reference of something that travels leads.
+/// Where a reference of an included item leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination {
-    /// To an item that travels.
+    /// To an included item.
     Travels(ItemId),
     /// To an item of the original, in the running image.
     Base(ItemId),
     /// To a symbol that is defined in no section of this object.
     Symbol,
-    /// Nowhere that has a name.
+    /// To a place without a name.
     Unnamed,
 }
 
@@ -66,8 +66,8 @@ pub fn destination(
     let root = correlation.patched_root(item);
     if is_function && changes.functions.contains_key(&root) {
         let inside = source.is_some_and(|source| source == root);
-        // A function's own address is the base's, so that pointers keep their identity; a call
-        // of itself and a jump within it stay.
+        // A function's own address is that of the base's function, so that pointers keep their
+        // identity. Its calls of itself and jumps within it stay in the payload.
         let address = target.meant() == 0 && item == root && !relocation_is_call;
         if inside && !address {
             return Destination::Travels(item);
@@ -80,7 +80,7 @@ pub fn destination(
     }
 }
 
-/// Finds what must travel; what stands in the way goes to `verdicts`.
+/// Finds what must be included; refusals go to `verdicts`.
 pub fn include(
     comparer: &Comparer<'_, '_>,
     changes: &Changes,
@@ -134,7 +134,7 @@ struct Includer<'c, 'a, 'data> {
     queue: VecDeque<ItemId>,
     /// The out-of-line parts of each function.
     parts: BTreeMap<ItemId, Vec<ItemId>>,
-    /// Variables of which it cannot be told whether they are new, with their candidates.
+    /// Variables that may or may not be new, with their candidates.
     ambiguous: BTreeMap<ItemId, &'c [ItemId]>,
     seen_refusals: BTreeSet<(RefusalCode, ItemId)>,
 }
@@ -239,7 +239,7 @@ impl Includer<'_, '_, '_> {
         }
     }
 
-    /// Follows the references of an item that travels.
+    /// Follows the references of an included item.
     fn follow(&mut self, item: ItemId) {
         let comparer = self.comparer;
         let patched = comparer.patched;
@@ -264,13 +264,14 @@ impl Includer<'_, '_, '_> {
                 self.follow_reference(item, source, index, end);
             }
         }
-        // The parts of a new function come with it.
+        // The out-of-line parts of a new function are included with it.
         for part in self.parts.get(&item).cloned().unwrap_or_default() {
             self.add(part, None);
         }
     }
 
-    /// Takes along what a piece of special code runs on into, unless that begins a piece of its own.
+    /// Includes what a piece of special code falls through into, unless a table leads to that code
+    /// itself.
     fn follow_on(&mut self, item: ItemId, source: ItemId) {
         let (patched, entries) = (self.comparer.patched, self.patched_entries);
         let Some(next) = entries.runs_into(patched, item) else {
@@ -282,7 +283,7 @@ impl Includer<'_, '_, '_> {
         }
     }
 
-    /// Pieces of special code that run on into each other stay neighbours.
+    /// Pieces of special code that fall through into each other stay neighbours.
     fn bind_neighbours(&mut self) {
         let (patched, entries) = (self.comparer.patched, self.patched_entries);
         let inclusion = &self.inclusion;
@@ -295,7 +296,7 @@ impl Includer<'_, '_, '_> {
         self.inclusion.bound.extend(neighbours);
     }
 
-    /// Follows one reference of something that ends at `end` in its section.
+    /// Follows one reference of an included item, which ends at `end` in its section.
     fn follow_reference(&mut self, item: ItemId, source: ItemId, index: usize, end: u64) {
         let comparer = self.comparer;
         let patched = comparer.patched;
@@ -385,7 +386,7 @@ impl Includer<'_, '_, '_> {
         }
     }
 
-    /// Takes in something that the base does not have, if it can be new at all.
+    /// Includes an item that the base does not have, if such an item can be new.
     fn admit(&mut self, wanted: ItemId, by: ItemId) {
         let comparer = self.comparer;
         let patched = comparer.patched;
@@ -451,7 +452,7 @@ impl Includer<'_, '_, '_> {
         }
     }
 
-    /// A reference by the symbol of a section may mean either of two neighbours.
+    /// Checks a reference relative to a section, which may mean either of two neighbours.
     fn check_boundary(&mut self, item: ItemId, index: usize) {
         let Some(problem) = boundary::ambiguous(self.comparer, item, index) else {
             return;

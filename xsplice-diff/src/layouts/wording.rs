@@ -1,10 +1,10 @@
-//! Says layout changes in words.
+//! Puts layout changes into words.
 
 use std::fmt::Write as _;
 
 use super::{ChangedKind, FieldChange, FieldDifference, Held, LayoutChange, NotCompared, Slot};
 
-/// As many members, users and objects are named one by one.
+/// Members, users and objects are named up to this number.
 const NAMED_MAX: usize = 6;
 
 /// What is wrong with a change that breaks something, and what would make it right.
@@ -201,8 +201,8 @@ fn named_users(change: &LayoutChange, one: &str, many: &str) -> String {
     text
 }
 
-/// What to tell about layouts beside the refusals: that they were not compared, and what differs
-/// in a way that breaks nothing. Lines; empty when there is nothing to tell.
+/// Lines about layouts besides the refusals: that they were not compared, and differences that
+/// break nothing. Empty when there are none.
 #[must_use]
 pub fn summary(not_compared: &[(&str, NotCompared)], changes: &[LayoutChange]) -> String {
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! What goes into the payload, as the report lists it.
+//! The report's lists of what goes into the payload.
 
 use crate::compare::changes::Changes;
 use crate::compare::comparer::Comparer;
@@ -116,8 +116,8 @@ pub(crate) fn special_sections(
         .collect()
 }
 
-/// Static variables that changed functions use and that nothing but their order tells apart. Where
-/// every user is the same, byte for byte and reference for reference, the order was right.
+/// Static variables that changed functions use and that only their order tells apart. Where all
+/// users are equal in bytes and references, the order was right and nothing is listed.
 pub(crate) fn guesses(
     object: &str,
     comparer: &Comparer<'_, '_>,

@@ -1,8 +1,8 @@
 //! Whether a variable that both builds have can stay where the base put it: in memory of the same
 //! kind, and on an address that is aligned as the patched code expects.
 //!
-//! Code that writes to what the base holds in read-only memory faults; so does code that moves
-//! sixteen bytes at once to or from an address that is not a multiple of sixteen.
+//! Code that writes to read-only memory faults, and so does an aligned 16-byte access to an address
+//! that is not a multiple of 16.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ enum Memory {
     PerCpu,
     LinkerSet,
     ThreadLocal,
-    /// Gone after the boot, code, tables with rules of their own.
+    /// Others: memory that is freed after boot, code, tables with rules of their own.
     Other,
 }
 
@@ -86,8 +86,10 @@ fn given(comparer: &Comparer<'_, '_>, twin: ItemId) -> u64 {
         .alignment
 }
 
-/// In a section of several variables, one of them asks for the greater alignment. It is one that
-/// lies on a multiple of it; a new one explains it, and one that came to lie there betrays itself.
+/// When a section of several variables became more strictly aligned, one of its variables requires
+/// that. It must lie on a multiple of the new alignment. A new variable that does so explains the
+/// change. Otherwise it is one of the old variables that do so, most likely one that did not
+/// before.
 fn check_shared(
     comparer: &Comparer<'_, '_>,
     section: SectionId,

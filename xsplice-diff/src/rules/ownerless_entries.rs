@@ -1,6 +1,6 @@
-//! Refuses to part a function from an entry of a special section that nobody can tell is its own:
+//! Refuses included functions that a special-section entry refers to without a recognisable owner:
 //! the table cannot be cut into entries, or the entry does not begin with the code it is for. The
-//! payload would lack the entry, and the code would fault at the place that it is there for.
+//! payload would lack the entry, and the new code would fault at the place that the entry handles.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::verdict::kinds::RefusalCode;
 use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
 
-/// Looks for entries without an owner that refer to code which travels.
+/// Looks for entries without an owner that refer to included code.
 pub fn check(
     patched: &Build<'_>,
     entries: &SpecialEntries,

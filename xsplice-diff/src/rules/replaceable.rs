@@ -1,5 +1,5 @@
-//! Refuses functions that a jump at their start does not replace: there is no room for it, or the
-//! base gets into their old code in another way.
+//! Refuses functions that a jump at their start cannot replace: the function is too small, or the
+//! base enters its old code elsewhere than at the start.
 
 use object::elf;
 
@@ -13,7 +13,7 @@ use crate::verdict::kinds::RefusalCode;
 use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
 
-/// Looks at every function to be replaced, and at what the base refers to inside of it.
+/// Checks every function to be replaced, and references of the base into its interior.
 pub fn check(comparer: &Comparer<'_, '_>, changes: &Changes, verdicts: &mut Verdicts) {
     let original = comparer.original;
     let labels = if changes.functions.is_empty() {

@@ -1,4 +1,4 @@
-//! Why a proof failed, and what that smells of.
+//! Why a proof failed, and which cause that suggests.
 
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 use xsplice_abi::machine::OF_RUNTIME;
@@ -25,7 +25,7 @@ pub struct ProofFailure {
 pub enum FailureKind {
     /// The address is not in the image, or its section ends early.
     OutsideImage,
-    /// Bytes that the linker had no say in.
+    /// Bytes that the linker does not change.
     BytesDiffer {
         /// The object's.
         expected: u8,
@@ -39,7 +39,7 @@ pub enum FailureKind {
         /// What the base refers to.
         found: String,
     },
-    /// A string, constant or table reads differently.
+    /// A string, constant or table has other contents.
     ContentDiffers {
         /// Where the base has it.
         address: u64,
@@ -111,7 +111,7 @@ impl ProofFailure {
         }
     }
 
-    /// What the difference looks like.
+    /// The cause that the difference suggests.
     fn smell(
         &self,
         base: &Base<'_>,
@@ -124,7 +124,7 @@ impl ProofFailure {
             return "this suggests other flags: one of the two was compiled with -fcf-protection"
                 .to_owned();
         }
-        // Of code in which something else stands, the toolchain is the first to be suspected.
+        // For code that differs altogether, another toolchain is the most likely cause.
         let foreign = compiled_by.map(|ours| ours.missing_in(&base.toolchain().compiled_by));
         if let Some(foreign) = foreign.filter(|foreign| !foreign.is_empty()) {
             return format!(

@@ -153,7 +153,7 @@ fn watch(page: &Page<'_>, findings: &Findings<'_>) -> Vec<String> {
     lines
 }
 
-/// What the linker and its checks leave to a person.
+/// What the linker and its checks leave to the reviewer.
 fn linked(lines: &mut Vec<String>, page: &Page<'_>) {
     let Some(linked) = page.linked else { return };
     if linked.proof == BaseProof::Skipped {
