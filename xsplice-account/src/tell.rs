@@ -17,7 +17,7 @@ pub fn line(account: &Account) -> String {
     format!(
         "account: of the patched build {} bytes stand in the base, {} in the payload, {} are line \
          numbers, {} accepted, {} used by nothing; {missing} without a place{link}\n",
-        after.in_base, after.in_payload, after.explained, after.acknowledged, after.unused,
+        after.in_base, after.in_payload, after.explained, after.accepted, after.unused,
     )
 }
 

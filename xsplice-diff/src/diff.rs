@@ -330,7 +330,7 @@ fn report<'data>(
     let guesses = lists::guesses(name, comparer, &changes);
     let mut diff = ObjectDiff {
         evidence: Evidence {
-            accept: verdicts.acknowledgements().clone(),
+            accept: verdicts.accept_list().clone(),
             names: Vec::new(),
         },
         functions: lists::functions(name, comparer, &changes, inclusion),

@@ -52,7 +52,7 @@ impl Fingerprint {
 
     /// What the toolchains suggest about a tree that is not in the base, as the end of a sentence.
     #[must_use]
-    pub fn smell(&self) -> String {
+    pub fn suggestion(&self) -> String {
         if self.not_in_base.is_empty() {
             return String::new();
         }

@@ -131,9 +131,7 @@ impl<'a> Outcomes<'a> {
             (Some(Bytes::Both { patched, .. } | Bytes::Added { patched }), Side::New) => {
                 match self.defined(object, patched).marks.get(name) {
                     Some(Mark::Hook) => Outcome::Payload,
-                    Some(Mark::Acknowledgement) => {
-                        Outcome::Accepted("an XSPLICE_ACCEPT itself".to_owned())
-                    }
+                    Some(Mark::Accept) => Outcome::Accepted("an XSPLICE_ACCEPT itself".to_owned()),
                     None => Outcome::Same,
                 }
             }
@@ -174,10 +172,10 @@ fn said_by(diff: &ObjectDiff<'_>, name: &str) -> Outcome {
         Reason::ConstantDiffers { name: constant, .. } => constant == name,
         _ => false,
     };
-    let travels = diff.functions.iter().any(|function| {
+    let is_included = diff.functions.iter().any(|function| {
         is_same(&function.name, name) || function.reasons.iter().any(holds_constant)
     }) || diff.data.iter().any(|data| is_same(&data.name, name));
-    if travels {
+    if is_included {
         return Outcome::Payload;
     }
     if let Some(accepted) = accepted {

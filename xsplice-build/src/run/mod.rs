@@ -1,4 +1,4 @@
-//! The order in which things happen: build or take the two trees, read, compare, judge, follow the
+//! The pipeline of a run: build the two trees or take given ones, read, compare, judge, follow the
 //! patch, prove, link, tell. Each step is one function of this folder.
 
 mod link;
@@ -44,7 +44,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitStatus> {
     run_on_pool(arguments)
 }
 
-/// What every step after the comparison looks at.
+/// Input of every step after the comparison.
 struct Run<'run> {
     arguments: &'run Arguments,
     /// The payload's.
@@ -117,8 +117,8 @@ fn judge_tree(
 }
 
 impl Run<'_> {
-    /// Follows the patch's hunks, where there is a patch, and looks whether everything that was
-    /// acknowledged is there. `ignored` are the objects that were left out by name.
+    /// Follows the patch's hunks, if there is a patch, and checks that every value of `--accept`
+    /// matched something. `ignored` are the objects that were left out by name.
     fn follow_patch(
         &self,
         patch: Option<&PatchFile>,

@@ -1,5 +1,5 @@
-//! Proves: finds the base, holds the original tree against it, and decides which refusals of the
-//! differ that leaves.
+//! Finds the base, compares the original tree with it, and decides which refusals of the differ
+//! remain.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -49,8 +49,8 @@ pub(super) fn parse_base(file: Option<&MappedFile>) -> Result<Option<Base<'_>>> 
 }
 
 impl Run<'_> {
-    /// Tells which base it is, compares the original tree with it, and puts into the report what
-    /// the differ refused.
+    /// Reports which base is used, compares the original tree with it, and adds the differ's
+    /// refusals to the report.
     pub(super) fn prove(&self, base: Option<&Base<'_>>, report: &mut Report<'_>) {
         if let Some(base) = base {
             report.inputs.base = Some(BaseInput {
@@ -81,7 +81,7 @@ impl Run<'_> {
         } = prove(base, self.inputs, self.merged, &progress);
         drop(progress);
         if !is_source_of_base(&tree) {
-            let message = other_tree(&tree, base, &report.toolchain.smell());
+            let message = other_tree(&tree, base, &report.toolchain.suggestion());
             let original = self.arguments.orig.display().to_string();
             report
                 .refusals
@@ -97,7 +97,7 @@ impl Run<'_> {
     }
 }
 
-/// Whether enough of the tree is in the base for it to have been linked from the tree.
+/// Whether enough of the tree is in the base: otherwise the base was linked from another tree.
 fn is_source_of_base(tree: &TreeProof) -> bool {
     /// A tree with a smaller share in the base is not the tree that the base was linked from.
     const PERCENT_NEEDED: usize = 90;
@@ -110,13 +110,13 @@ fn is_source_of_base(tree: &TreeProof) -> bool {
 }
 
 /// Why the base was not linked from the tree.
-fn other_tree(tree: &TreeProof, base: &Base<'_>, smell: &str) -> String {
+fn other_tree(tree: &TreeProof, base: &Base<'_>, suggestion: &str) -> String {
     let (proven, failed) = (count(tree.proven), tree.failed.len());
     let (objects, superseded) = (count(tree.objects), tree.superseded.len());
     format!(
         "only {proven} of {} functions of {objects} of {} objects are in {} as they were \
          compiled; give the tree that this image was linked from, or the image that was linked \
-         from this tree{smell}",
+         from this tree{suggestion}",
         proven + failed,
         objects + superseded,
         base.path(),

@@ -1,5 +1,5 @@
-//! Reads: the patch, the source that is to be built, the objects of both trees, and what differs
-//! between them.
+//! Reads the patch, builds the source if asked to, reads the objects of both trees, and runs the
+//! differ.
 
 use std::path::PathBuf;
 
@@ -30,7 +30,7 @@ pub(super) struct Trees {
     pub(super) others: Vec<PathBuf>,
 }
 
-/// Looks whether everything that will be written can be, before anything takes long.
+/// Checks early that all outputs can be written.
 pub(super) fn check_outputs(arguments: &Arguments, name: &str) -> Result<()> {
     let payload = payload::output_path(arguments, name);
     let outputs = [

@@ -59,7 +59,7 @@ pub fn find_changes(
         if matches!(class, SectionClass::Special(_)) {
             continue;
         }
-        let Some(twin) = comparer.correlation.original(item) else {
+        let Some(counterpart) = comparer.correlation.original(item) else {
             new_item(comparer, item, verdicts);
             continue;
         };
@@ -67,9 +67,9 @@ pub fn find_changes(
             ItemKind::Function
                 if names::is_padding(patched.name(item))
                     && is_padding(patched, item)
-                    && is_padding(comparer.original, twin) => {}
+                    && is_padding(comparer.original, counterpart) => {}
             ItemKind::Function if names::is_type_hash(patched.name(item)) => {
-                if !comparer.differences(twin, item).is_empty() {
+                if !comparer.differences(counterpart, item).is_empty() {
                     verdicts.refuse(
                         RefusalCode::SymbolKindChanged,
                         Place::of(patched, item),
@@ -79,11 +79,11 @@ pub fn find_changes(
                 }
             }
             ItemKind::Function => {
-                let mut reasons = comparer.differences(twin, item);
+                let mut reasons = comparer.differences(counterpart, item);
                 let root = comparer.correlation.patched_root(item);
                 let mut label = None;
                 if matches!(reasons.as_slice(), [Reason::BytesDiffer { .. }, ..]) {
-                    match lines.judge(comparer, twin, item, verdicts) {
+                    match lines.judge(comparer, counterpart, item, verdicts) {
                         Judgement::Noise(why) => {
                             noise.push((item, root, why));
                             reasons.clear();
@@ -95,7 +95,7 @@ pub fn find_changes(
                 let offset = first_offset(&reasons);
                 if root == item && reasons.is_empty() {
                     reasons.extend(comparer.entry_differences(
-                        twin,
+                        counterpart,
                         original_entries,
                         item,
                         patched_entries,
@@ -121,13 +121,13 @@ pub fn find_changes(
             }
             ItemKind::Label => label(
                 comparer,
-                twin,
+                counterpart,
                 item,
                 original_entries,
                 patched_entries,
                 verdicts,
             ),
-            _ => datum(comparer, twin, item, &mut changes, verdicts),
+            _ => datum(comparer, counterpart, item, &mut changes, verdicts),
         }
     }
     lost_parts(comparer, &mut changes);
@@ -202,10 +202,7 @@ impl Lines {
                 Judgement::Label(Reason::LooksLikeLineNumbers)
             }
             Difference::LooksLikeLineNumbers(shifts) if relocations_agree() => {
-                if verdicts
-                    .acknowledgements()
-                    .accepts_line_numbers(patched.name(p))
-                {
+                if verdicts.accept_list().accepts_line_numbers(patched.name(p)) {
                     let shifts: Vec<String> = shifts.iter().map(ToString::to_string).collect();
                     Judgement::Noise(format!(
                         "{ACCEPTED_LINE_NUMBERS} as such: {}",
@@ -282,14 +279,19 @@ fn new_item(comparer: &Comparer<'_, '_>, item: ItemId, verdicts: &mut Verdicts) 
 
 fn label(
     comparer: &mut Comparer<'_, '_>,
-    twin: ItemId,
+    counterpart: ItemId,
     item: ItemId,
     original_entries: &SpecialEntries,
     patched_entries: &SpecialEntries,
     verdicts: &mut Verdicts,
 ) {
-    let mut reasons = comparer.differences(twin, item);
-    reasons.extend(comparer.entry_differences(twin, original_entries, item, patched_entries));
+    let mut reasons = comparer.differences(counterpart, item);
+    reasons.extend(comparer.entry_differences(
+        counterpart,
+        original_entries,
+        item,
+        patched_entries,
+    ));
     if reasons.is_empty() {
         return;
     }
@@ -313,17 +315,17 @@ fn label(
 
 fn datum(
     comparer: &mut Comparer<'_, '_>,
-    twin: ItemId,
+    counterpart: ItemId,
     item: ItemId,
     changes: &mut Changes,
     verdicts: &mut Verdicts,
 ) {
-    let reasons = comparer.differences(twin, item);
+    let reasons = comparer.differences(counterpart, item);
     if reasons.is_empty() {
         return;
     }
     let patched = comparer.patched;
-    if comparer.is_private_constant(twin, item) {
+    if comparer.is_private_constant(counterpart, item) {
         changes.constants.insert(item);
         return;
     }
@@ -331,9 +333,10 @@ fn datum(
     let resized = reasons
         .iter()
         .any(|reason| matches!(reason, Reason::SizeDiffers { .. }));
-    let is_room =
-        kind == ItemKind::Gap && is_padding(patched, item) && is_padding(comparer.original, twin);
-    if is_room && reserved_space::is_same_room(comparer, twin, item) {
+    let is_room = kind == ItemKind::Gap
+        && is_padding(patched, item)
+        && is_padding(comparer.original, counterpart);
+    if is_room && reserved_space::is_same_room(comparer, counterpart, item) {
         return;
     }
     let (code, problem) = match patched.items.class(item) {

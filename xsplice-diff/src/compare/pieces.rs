@@ -108,7 +108,7 @@ mod tests {
     use crate::read::items::ItemId;
 
     #[test]
-    fn pairs_that_overlap_come_into_one_stretch() {
+    fn pairs_that_overlap_form_one_range() {
         let pair = |one, other| (ItemId(one), ItemId(other));
         let spans = Spans::new(&[pair(9, 4), pair(2, 5), pair(11, 12)].into());
         assert_eq!(spans.of(ItemId(3)), Some(ItemId(2)..=ItemId(9)));

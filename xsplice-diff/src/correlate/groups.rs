@@ -178,9 +178,9 @@ pub(super) fn pair_cold_parts(
     let mut parts: BTreeMap<ItemId, Group> = BTreeMap::new();
     for item in patched.items.ids() {
         if let Some(parent) = correlation.patched_parent[item.index()]
-            && let Some(twin) = correlation.original(parent)
+            && let Some(counterpart) = correlation.original(parent)
         {
-            parts.entry(twin).or_default().patched.push(item);
+            parts.entry(counterpart).or_default().patched.push(item);
         }
     }
     for item in original.items.ids() {

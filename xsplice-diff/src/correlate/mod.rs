@@ -213,8 +213,8 @@ pub fn correlate(original: &Build<'_>, patched: &Build<'_>) -> Correlation {
         let key = patched_names.key(symbol);
         let unique = patched_names.get(key).is_some();
         match original_names.get(key).filter(|_| unique) {
-            Some(twin) if compatible(original, twin, patched, item) => {
-                correlation.pair(twin, item);
+            Some(counterpart) if compatible(original, counterpart, patched, item) => {
+                correlation.pair(counterpart, item);
             }
             _ => left.push((symbol, item)),
         }

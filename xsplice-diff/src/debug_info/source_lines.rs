@@ -155,7 +155,7 @@ pub enum Mark {
     /// A pointer to a hook; the payload's table is made of them.
     Hook,
     /// An accept mark: it is read, and not included in a payload.
-    Acknowledgement,
+    Accept,
 }
 
 /// The functions and data that an object defines.
@@ -197,7 +197,7 @@ fn mark(section: &str) -> Option<Mark> {
     if rest.starts_with(HOOKS) {
         Some(Mark::Hook)
     } else {
-        rest.starts_with(ACCEPT).then_some(Mark::Acknowledgement)
+        rest.starts_with(ACCEPT).then_some(Mark::Accept)
     }
 }
 

@@ -52,7 +52,7 @@ fn card(out: &mut String, class: &str, title: &str, lines: &[String]) {
     out.push_str("</div>");
 }
 
-/// What travels; `replaced` says what becomes of the old functions.
+/// What is included; `replaced` says what happens to the old functions.
 pub fn changes(lines: &mut Vec<String>, findings: &Findings<'_>, replaced: &str) {
     let of = |status: Status| {
         let functions = findings.functions.iter().map(|function| function.change);
@@ -114,7 +114,7 @@ pub fn proven(lines: &mut Vec<String>, findings: &Findings<'_>) {
     }
 }
 
-/// What stands in the way, and what was acknowledged by hand.
+/// Refusals, and differences that were accepted by hand.
 pub fn watch_first(lines: &mut Vec<String>, findings: &Findings<'_>) {
     match findings.refusals.len() {
         0 => {}

@@ -177,7 +177,7 @@ pub fn accepted(findings: &Findings<'_>) -> String {
             Text(&accepted.message).to_string(),
         ]
     });
-    let table = table(&["Acknowledged as", "Instead of", "What was said"], rows);
+    let table = table(&["Accepted as", "Instead of", "What was said"], rows);
     if table.is_empty() {
         return table;
     }

@@ -63,7 +63,7 @@ pub fn carve<'data>(
                 .collect(),
             compiled_by: Toolchain::default(),
         },
-        travelling: BTreeMap::new(),
+        included: BTreeMap::new(),
         base: BTreeMap::new(),
         outside: BTreeMap::new(),
     };
@@ -79,7 +79,7 @@ pub fn carve<'data>(
                 .entry(*span.start())
                 .or_insert_with(|| carver.span(&span, inclusion)),
         };
-        carver.travelling.insert(*item, piece);
+        carver.included.insert(*item, piece);
     }
     for item in inclusion.items.keys() {
         carver.relocate(*item, inclusion);
@@ -111,7 +111,7 @@ struct Carver<'c, 'a, 'data> {
     changes: &'c Changes,
     extract: Extract<'data>,
     parts: Vec<Part<'data>>,
-    travelling: BTreeMap<ItemId, Piece>,
+    included: BTreeMap<ItemId, Piece>,
     base: BTreeMap<ItemId, SymbolIndex>,
     outside: BTreeMap<SymbolId, SymbolIndex>,
 }
@@ -212,7 +212,7 @@ impl<'data> Carver<'_, '_, 'data> {
 
     fn relocate(&mut self, item: ItemId, inclusion: &Inclusion) {
         let patched = self.comparer.patched;
-        let Some(piece) = self.travelling.get(&item).copied() else {
+        let Some(piece) = self.included.get(&item).copied() else {
             return;
         };
         let source = Some(inclusion.source(self.comparer, item));
@@ -254,13 +254,13 @@ impl<'data> Carver<'_, '_, 'data> {
         };
         let (symbol, addend) =
             match destination(self.comparer, self.changes, source, is_call, target) {
-                Destination::Travels(item) => {
-                    let piece = self.travelling.get(&item)?;
+                Destination::Included(item) => {
+                    let piece = self.included.get(&item)?;
                     (piece.symbol, counted_from(piece.origin))
                 }
-                Destination::Base(twin) => {
+                Destination::Base(counterpart) => {
                     let start = patched.items.item(target.item()?).offset;
-                    (self.base(twin), counted_from(start))
+                    (self.base(counterpart), counted_from(start))
                 }
                 Destination::Symbol => (self.outside(relocation.symbol), relocation.addend),
                 Destination::Unnamed => return None,
@@ -274,21 +274,21 @@ impl<'data> Carver<'_, '_, 'data> {
     }
 
     /// The symbol of an item of the original, by the name that the base knows it by.
-    fn base(&mut self, twin: ItemId) -> SymbolIndex {
-        if let Some(known) = self.base.get(&twin) {
+    fn base(&mut self, counterpart: ItemId) -> SymbolIndex {
+        if let Some(known) = self.base.get(&counterpart) {
             return *known;
         }
         let original = self.comparer.original;
-        let symbol = original.symbol(twin);
+        let symbol = original.symbol(counterpart);
         let index = self.symbol(Symbol {
-            name: original.name(twin).to_owned(),
+            name: original.name(counterpart).to_owned(),
             file: symbol.and_then(|symbol| file_of(original, symbol)),
             binding: symbol.map_or(elf::STB_LOCAL.0, |symbol| symbol.binding),
             kind: symbol.map_or(elf::STT_NOTYPE.0, |symbol| symbol.kind),
-            size: original.items.item(twin).size,
+            size: original.items.item(counterpart).size,
             place: Place::Base,
         });
-        self.base.insert(twin, index);
+        self.base.insert(counterpart, index);
         index
     }
 
@@ -371,13 +371,13 @@ impl<'data> Carver<'_, '_, 'data> {
         let patched = self.comparer.patched;
         let own = patched.targets[index].item().filter(|item| {
             source == Some(self.comparer.correlation.patched_root(*item))
-                && self.travelling.contains_key(item)
+                && self.included.contains_key(item)
         });
         let mut relocation = self.relocation(index, from, source, offset)?;
         if let Some(item) = own {
             let raw = &patched.object.relocations[index];
             let value = i64::try_from(patched.object.symbol(raw.symbol).value).unwrap_or(0);
-            let piece = self.travelling.get(&item)?;
+            let piece = self.included.get(&item)?;
             let start = i64::try_from(piece.origin).unwrap_or(0);
             relocation.symbol = piece.symbol;
             relocation.addend = raw.addend.wrapping_add(value).wrapping_sub(start);
@@ -391,21 +391,21 @@ impl<'data> Carver<'_, '_, 'data> {
         let mut describer = Describer::new(original, original_entries);
         let parts = self.out_of_line_parts(inclusion);
         for root in self.changes.functions.keys() {
-            let (Some(twin), Some(piece)) =
-                (correlation.original(*root), self.travelling.get(root))
+            let (Some(counterpart), Some(piece)) =
+                (correlation.original(*root), self.included.get(root))
             else {
                 continue;
             };
-            let old = original.symbol(twin);
+            let old = original.symbol(counterpart);
             self.extract.records.push(Record {
-                name: original.name(twin).to_owned(),
+                name: original.name(counterpart).to_owned(),
                 file: old.and_then(|old| file_of(original, old)),
                 binding: old.map_or(elf::STB_LOCAL.0, |symbol| symbol.binding),
                 symbol: piece.symbol,
-                old_size: original.items.item(twin).size,
+                old_size: original.items.item(counterpart).size,
                 new_size: self.comparer.patched.items.item(*root).size,
-                address_taken: self.comparer.original_users.is_address_taken(twin),
-                original: describer.describe(twin, correlation.original_root(twin)),
+                address_taken: self.comparer.original_users.is_address_taken(counterpart),
+                original: describer.describe(counterpart, correlation.original_root(counterpart)),
             });
             for &(old, new) in parts.get(root).into_iter().flatten() {
                 let named = new
@@ -414,8 +414,8 @@ impl<'data> Carver<'_, '_, 'data> {
                 self.parts.push(Part {
                     record: self.extract.records[self.extract.records.len() - 1].symbol,
                     name: named.unwrap_or_default(),
-                    original: old.map(|item| describer.describe(item, twin)),
-                    patched: new.and_then(|item| Some(self.travelling.get(&item)?.symbol)),
+                    original: old.map(|item| describer.describe(item, counterpart)),
+                    patched: new.and_then(|item| Some(self.included.get(&item)?.symbol)),
                 });
             }
         }

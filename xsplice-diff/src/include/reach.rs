@@ -18,7 +18,7 @@ use crate::read::relocation::{Target, is_known, kind_name};
 use crate::read::section_class::SectionClass;
 use crate::read::side::Build;
 use crate::read::side::is_content;
-use crate::read::special_sections::{Travel, runs_in_place};
+use crate::read::special_sections::{Included, runs_in_place};
 use crate::rules::boundary;
 use crate::rules::fall_through;
 use crate::rules::replaceable;
@@ -30,7 +30,7 @@ use crate::verdict::refusals::Verdicts;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination {
     /// To an included item.
-    Travels(ItemId),
+    Included(ItemId),
     /// To an item of the original, in the running image.
     Base(ItemId),
     /// To a symbol that is defined in no section of this object.
@@ -57,10 +57,10 @@ pub fn destination(
     let patched = comparer.patched;
     let correlation = comparer.correlation;
     if is_content(patched, item) || changes.constants.contains(&item) {
-        return Destination::Travels(item);
+        return Destination::Included(item);
     }
-    let Some(twin) = correlation.original(item) else {
-        return Destination::Travels(item);
+    let Some(counterpart) = correlation.original(item) else {
+        return Destination::Included(item);
     };
     let is_function = patched.items.item(item).kind == ItemKind::Function;
     let root = correlation.patched_root(item);
@@ -70,11 +70,11 @@ pub fn destination(
         // identity. Its calls of itself and jumps within it stay in the payload.
         let address = target.meant() == 0 && item == root && !relocation_is_call;
         if inside && !address {
-            return Destination::Travels(item);
+            return Destination::Included(item);
         }
     }
-    if comparer.original.symbol(twin).is_some() {
-        Destination::Base(twin)
+    if comparer.original.symbol(counterpart).is_some() {
+        Destination::Base(counterpart)
     } else {
         Destination::Unnamed
     }
@@ -206,11 +206,11 @@ impl Includer<'_, '_, '_> {
     fn is_same_hook(&self, item: ItemId) -> bool {
         let comparer = self.comparer;
         let (original, patched) = (comparer.original, comparer.patched);
-        let Some(twin) = comparer.correlation.original(item) else {
+        let Some(counterpart) = comparer.correlation.original(item) else {
             return false;
         };
         let old: Vec<_> = original
-            .relocations(twin)
+            .relocations(counterpart)
             .map(|(_, target)| (target.item(), target.meant()))
             .collect();
         let new: Vec<_> = patched
@@ -255,7 +255,7 @@ impl Includer<'_, '_, '_> {
         let entries = self.patched_entries;
         self.follow_on(item, source);
         for entry in entries.of(item).iter().chain(entries.about(item)) {
-            if entry.table.travel == Travel::Never {
+            if entry.table.included == Included::Never {
                 continue;
             }
             self.inclusion.entries.push(*entry);
@@ -362,7 +362,7 @@ impl Includer<'_, '_, '_> {
         }
         let is_call = crate::compare::users::is_call(patched, item, relocation);
         match destination(comparer, self.changes, Some(source), is_call, target) {
-            Destination::Travels(wanted) => {
+            Destination::Included(wanted) => {
                 if is_content(patched, wanted) || self.changes.constants.contains(&wanted) {
                     self.inclusion.owners.entry(wanted).or_insert(source);
                 }
@@ -371,8 +371,8 @@ impl Includer<'_, '_, '_> {
                 }
                 self.check_boundary(item, index);
             }
-            Destination::Base(twin) => {
-                self.check_base(item, relocation, target, twin);
+            Destination::Base(counterpart) => {
+                self.check_base(item, relocation, target, counterpart);
                 self.check_boundary(item, index);
             }
             Destination::Symbol => self.check_symbol(item, relocation),
@@ -436,7 +436,13 @@ impl Includer<'_, '_, '_> {
         self.add(wanted, Some(reason));
     }
 
-    fn check_base(&mut self, item: ItemId, relocation: &Relocation, target: Target, twin: ItemId) {
+    fn check_base(
+        &mut self,
+        item: ItemId,
+        relocation: &Relocation,
+        target: Target,
+        counterpart: ItemId,
+    ) {
         let comparer = self.comparer;
         let Some(wanted) = target.item() else { return };
         let root = comparer.correlation.patched_root(wanted);
@@ -446,7 +452,7 @@ impl Includer<'_, '_, '_> {
         {
             let what = format!(
                 "refers into the interior of {}, which is replaced; refer to its start",
-                comparer.original.shown(twin)
+                comparer.original.shown(counterpart)
             );
             self.refuse_at(RefusalCode::InteriorReference, item, relocation, &what);
         }

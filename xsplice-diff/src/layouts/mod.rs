@@ -340,9 +340,10 @@ impl Comparison<'_, '_, '_> {
             .iter()
             .filter_map(|item| {
                 let entry = self.new.entry(*item)?;
-                let twin = self.comparer.correlation.original(*item);
+                let counterpart = self.comparer.correlation.original(*item);
                 Some(Subject {
-                    original: twin.and_then(|twin| Some((twin, self.old.entry(twin)?))),
+                    original: counterpart
+                        .and_then(|counterpart| Some((counterpart, self.old.entry(counterpart)?))),
                     patched: (*item, entry),
                 })
             })
@@ -353,8 +354,8 @@ impl Comparison<'_, '_, '_> {
         let reached_by_new = reach(self.new.types, &self.new_roots(&subjects));
         let reached_by_old = reach(self.old.types, &self.old_roots(&subjects));
         let from_old = reached_by_old.iter().filter_map(|reached| {
-            let twin = units.iter().find(|(_, old)| **old == reached.unit);
-            twin.map(|(new, old)| (*new, *old, reached))
+            let counterpart = units.iter().find(|(_, old)| **old == reached.unit);
+            counterpart.map(|(new, old)| (*new, *old, reached))
         });
         // A new unit has no old types.
         let from_new = reached_by_new.iter().map(|reached| {
@@ -395,8 +396,8 @@ impl Comparison<'_, '_, '_> {
         if found.values().any(|change| change.breaks) {
             let unchanged = uses::functions(&self.old, |item, _| {
                 let root = self.comparer.correlation.original_root(item);
-                let twin = self.comparer.correlation.patched(root);
-                !twin.is_some_and(|twin| changed.contains(&twin))
+                let counterpart = self.comparer.correlation.patched(root);
+                !counterpart.is_some_and(|counterpart| changed.contains(&counterpart))
             });
             let edges = Edges::new(self.old.types);
             for (key, change) in &mut found {
@@ -407,13 +408,13 @@ impl Comparison<'_, '_, '_> {
         }
         layouts.changes.extend(found.into_values());
         for subject in &subjects {
-            let Some((twin, old)) = subject.original else {
+            let Some((counterpart, old)) = subject.original else {
                 continue;
             };
             layouts.compared += 1;
             layouts
                 .changes
-                .extend(self.prototype(subject.patched, twin, old, changed));
+                .extend(self.prototype(subject.patched, counterpart, old, changed));
         }
         layouts.changes.sort();
         layouts
@@ -464,11 +465,15 @@ impl Comparison<'_, '_, '_> {
             let Some(new) = self.new.entry(item) else {
                 continue;
             };
-            let old = self.comparer.correlation.original(item).and_then(|twin| {
-                let place = self.old.build.items.item(twin);
-                let address = debug_sections::address(place.section, place.offset)?;
-                by_address.get(&address)
-            });
+            let old = self
+                .comparer
+                .correlation
+                .original(item)
+                .and_then(|counterpart| {
+                    let place = self.old.build.items.item(counterpart);
+                    let address = debug_sections::address(place.section, place.offset)?;
+                    by_address.get(&address)
+                });
             if let Some(old) = old {
                 let new_unit = self.new.types.entry(new).unit;
                 units
@@ -507,14 +512,14 @@ impl Comparison<'_, '_, '_> {
     fn prototype(
         &self,
         (item, new): (ItemId, EntryId),
-        twin: ItemId,
+        counterpart: ItemId,
         old: EntryId,
         changed: &BTreeSet<ItemId>,
     ) -> Option<LayoutChange> {
         if self.old.types.prototype_meant(old) == self.new.types.prototype_meant(new) {
             return None;
         }
-        let symbol = self.old.build.symbol(twin)?;
+        let symbol = self.old.build.symbol(counterpart)?;
         let breaks = self.old.types.passing(old) != self.new.types.passing(new);
         let mut users = BTreeSet::new();
         self.old.build.each_reference(|source, _, target| {
@@ -524,7 +529,7 @@ impl Comparison<'_, '_, '_> {
                 .correlation
                 .patched(root)
                 .is_some_and(|root| changed.contains(&root));
-            if target.item() == Some(twin) && goes_on && uses::runs(self.old.build, source) {
+            if target.item() == Some(counterpart) && goes_on && uses::runs(self.old.build, source) {
                 users.insert(User {
                     object: self.object.to_owned(),
                     name: self.old.build.shown(root),

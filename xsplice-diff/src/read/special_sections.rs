@@ -29,7 +29,7 @@ pub struct Table {
     /// What the fields' distances count from.
     pub origin: Origin,
     /// Whether entries go into a payload.
-    pub travel: Travel,
+    pub included: Included,
 }
 
 /// How a table is recognised.
@@ -66,7 +66,7 @@ pub enum Origin {
 
 /// Whether entries go into a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Travel {
+pub enum Included {
     /// With their owner.
     WithOwner,
     /// Never: the loader has no use for them.
@@ -81,7 +81,7 @@ const fn table(name: Name, entry_bytes: u64, relocations_per_entry: usize) -> Ta
         owner: 0,
         line: Line::None,
         origin: Origin::Field,
-        travel: Travel::WithOwner,
+        included: Included::WithOwner,
     }
 }
 

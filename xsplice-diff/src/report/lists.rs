@@ -16,19 +16,21 @@ pub(crate) fn functions(
 ) -> Vec<FunctionChange> {
     let patched = comparer.patched;
     let of = |item: ItemId, reasons: Vec<Reason>| {
-        let twin = comparer.correlation.original(item);
+        let counterpart = comparer.correlation.original(item);
         FunctionChange {
             object: object.to_owned(),
             name: patched.name(item).to_owned(),
             file: patched
                 .symbol(item)
                 .and_then(|symbol| crate::include::originals::file_of(patched, symbol)),
-            status: if twin.is_some() {
+            status: if counterpart.is_some() {
                 Status::Changed
             } else {
                 Status::New
             },
-            old_size: twin.map_or(0, |twin| comparer.original.items.item(twin).size),
+            old_size: counterpart.map_or(0, |counterpart| {
+                comparer.original.items.item(counterpart).size
+            }),
             new_size: patched.items.item(item).size,
             source: None,
             reasons,

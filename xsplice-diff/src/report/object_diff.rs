@@ -6,7 +6,7 @@ use crate::debug_info::line_table::SourceLine;
 use crate::debug_info::toolchain::Toolchains;
 use crate::extract::{Extract, Part};
 use crate::layouts::{self, LayoutChange, Layouts};
-use crate::verdict::accept::Acknowledgements;
+use crate::verdict::accept::AcceptList;
 use crate::verdict::kinds::{Accepted, Ignored, Reason, Status};
 use crate::verdict::refusal::Refusal;
 
@@ -48,7 +48,7 @@ pub struct ObjectDiff<'data> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evidence {
     /// What the options and the patched object accept, whether it is needed or not.
-    pub accept: Acknowledgements,
+    pub accept: AcceptList,
     /// Names that changed for other objects, in order.
     pub names: Vec<NameChange>,
 }

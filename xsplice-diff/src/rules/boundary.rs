@@ -111,11 +111,11 @@ fn refers_to(build: &Build<'_>, source: ItemId, wanted: ItemId) -> bool {
 /// Whether two variables are as far apart as their counterparts.
 fn keep_distance(comparer: &Comparer<'_, '_>, one: ItemId, other: ItemId) -> bool {
     let (original, patched) = (comparer.original, comparer.patched);
-    let twins = (
+    let counterparts = (
         comparer.correlation.original(one),
         comparer.correlation.original(other),
     );
-    let (Some(old_one), Some(old_other)) = twins else {
+    let (Some(old_one), Some(old_other)) = counterparts else {
         return false;
     };
     let distance = |a: &Item, b: &Item| a.offset.wrapping_sub(b.offset);

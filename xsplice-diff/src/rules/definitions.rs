@@ -184,11 +184,11 @@ fn same_place(
     if is_content(original, o) && is_content(patched, p) {
         return at == new_at && comparer.content_difference(o, p).is_none();
     }
-    let (twin, other) = (
+    let (counterpart, other) = (
         comparer.correlation.original(p),
         comparer.correlation.patched(o),
     );
-    if twin.is_none() && other.is_none() {
+    if counterpart.is_none() && other.is_none() {
         // A new item under an old name: it is included, and the linker refuses it where the base
         // has the name.
         return at == 0
@@ -198,7 +198,7 @@ fn same_place(
                 SectionClass::Code | SectionClass::Data | SectionClass::Rodata | SectionClass::Bss
             );
     }
-    if twin != Some(o) {
+    if counterpart != Some(o) {
         return false;
     }
     let ends = at == original.items.item(o).size && new_at == patched.items.item(p).size;

@@ -15,27 +15,27 @@ use crate::verdict::refusals::Verdicts;
 
 /// Only assembler code may fall through. Code without a FILE symbol is taken for assembler code:
 /// gas does not write one by itself.
-pub fn check_function(comparer: &Comparer<'_, '_>, twin: ItemId, verdicts: &mut Verdicts) {
+pub fn check_function(comparer: &Comparer<'_, '_>, counterpart: ItemId, verdicts: &mut Verdicts) {
     let original = comparer.original;
     let from_assembler = original
-        .symbol(twin)
+        .symbol(counterpart)
         .and_then(|symbol| symbol.file.or(original.object.only_file))
         .is_none_or(|file| {
             [".S", ".s", ".asm", ".o"]
                 .iter()
                 .any(|suffix| file.ends_with(suffix))
         });
-    if !from_assembler || names::is_padding(original.name(twin)) {
+    if !from_assembler || names::is_padding(original.name(counterpart)) {
         return;
     }
-    let item = original.items.item(twin);
+    let item = original.items.item(counterpart);
     let at_end = item.end() >= original.object.section(item.section).size;
-    if let Some(last) = running_on(original, twin)
+    if let Some(last) = running_on(original, counterpart)
         && !at_end
     {
         verdicts.refuse(
             RefusalCode::FallsThrough,
-            Place::of(original, twin).plus(last.ip()),
+            Place::of(original, counterpart).plus(last.ip()),
             "the changed function falls through into the code behind it; end it with a jump",
         );
     }

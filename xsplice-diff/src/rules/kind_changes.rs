@@ -31,11 +31,11 @@ pub fn check(comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
         {
             continue;
         }
-        let Some(twin) = lost.get(patched.name(item)) else {
+        let Some(counterpart) = lost.get(patched.name(item)) else {
             continue;
         };
         let (old, new) = (
-            kind(original.items.item(*twin).kind),
+            kind(original.items.item(*counterpart).kind),
             kind(patched.items.item(item).kind),
         );
         if old != new {

@@ -35,12 +35,12 @@ pub fn check(comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
     ];
     for (build, users, what, remedy) in sides {
         for item in build.items.ids() {
-            let has_twin = if std::ptr::eq(build, patched) {
+            let has_counterpart = if std::ptr::eq(build, patched) {
                 comparer.correlation.original(item).is_some()
             } else {
                 comparer.correlation.patched(item).is_some()
             };
-            if has_twin || !may_be_walked(build, users, item) {
+            if has_counterpart || !may_be_walked(build, users, item) {
                 continue;
             }
             let problem = format!(
@@ -77,15 +77,15 @@ fn check_order(comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
     for item in patched.items.ids() {
         let is_entry = patched.items.class(item) == SectionClass::LinkerSet
             && patched.items.item(item).kind != ItemKind::Gap;
-        let Some(twin) = comparer.correlation.original(item).filter(|_| is_entry) else {
+        let Some(counterpart) = comparer.correlation.original(item).filter(|_| is_entry) else {
             continue;
         };
         let section = patched.section_name(item);
-        if comparer.original.section_name(twin) != section {
+        if comparer.original.section_name(counterpart) != section {
             continue;
         }
-        let before = last.insert(section, twin);
-        if before.is_some_and(|before| before > twin) {
+        let before = last.insert(section, counterpart);
+        if before.is_some_and(|before| before > counterpart) {
             verdicts.refuse_acceptable(
                 RefusalCode::ChangedLinkerSet,
                 Place::of(patched, item),

@@ -165,7 +165,7 @@ fn symbol_code<'diff>(extract: &'diff Extract<'_>, symbol: SymbolIndex) -> Optio
         .map(|relocation| Field {
             offset: relocation.offset - value,
             kind: relocation.kind,
-            target: travelling_target(extract, relocation.symbol),
+            target: included_target(extract, relocation.symbol),
             addend: relocation.addend,
         });
     Some(Code {
@@ -174,7 +174,7 @@ fn symbol_code<'diff>(extract: &'diff Extract<'_>, symbol: SymbolIndex) -> Optio
     })
 }
 
-fn travelling_target(extract: &Extract<'_>, index: SymbolIndex) -> String {
+fn included_target(extract: &Extract<'_>, index: SymbolIndex) -> String {
     let Some(symbol) = extract.symbols.get(index.0) else {
         return "?".to_owned();
     };

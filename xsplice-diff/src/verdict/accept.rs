@@ -96,7 +96,7 @@ pub enum AcceptError {
 ///
 /// [`AcceptError`]. Whether the name is that of anything is not looked at: [`check_matched`] does,
 /// when everything was compared.
-pub fn acknowledgement(text: &str) -> Result<String, AcceptError> {
+pub fn accept_value(text: &str) -> Result<String, AcceptError> {
     let (what, name) = text.split_once(':').unwrap_or((text, ""));
     let words = words();
     if WHOLE.contains(&what) {
@@ -117,12 +117,12 @@ pub fn acknowledgement(text: &str) -> Result<String, AcceptError> {
 
 /// What the author accepts, in the order given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Acknowledgements(Vec<String>);
+pub struct AcceptList(Vec<String>);
 
-impl Acknowledgements {
+impl AcceptList {
     /// Those of the options, and then those of the patched source.
-    pub fn new(all: impl IntoIterator<Item = String>) -> Acknowledgements {
-        Acknowledgements(all.into_iter().collect())
+    pub fn new(all: impl IntoIterator<Item = String>) -> AcceptList {
+        AcceptList(all.into_iter().collect())
     }
 
     /// Whether one of `names` is accepted as `what`: then `WHAT:NAME`, with the name itself
@@ -231,7 +231,7 @@ pub struct Found {
     pub refused: Vec<String>,
 }
 
-/// Acknowledgements that matched nothing.
+/// AcceptList that matched nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{}", .0.join("\n"))]
 pub struct Unmatched(Vec<String>);
@@ -276,10 +276,10 @@ pub fn check_matched(given: &[String], found: &Found) -> Result<(), Unmatched> {
 
 #[cfg(test)]
 mod tests {
-    use super::{AcceptError, Acknowledgements, Found, acknowledgement, check_matched, matches};
+    use super::{AcceptError, AcceptList, Found, accept_value, check_matched, matches};
 
     #[test]
-    fn a_word_that_acknowledges_nothing_is_an_error() {
+    fn a_word_that_accepts_nothing_is_an_error() {
         for sound in [
             "data:x",
             "data:opt_*",
@@ -289,17 +289,17 @@ mod tests {
             "line-numbers:f",
             "toolchain",
         ] {
-            assert_eq!(acknowledgement(sound).as_deref(), Ok(sound));
+            assert_eq!(accept_value(sound).as_deref(), Ok(sound));
         }
         for (unknown, nearest) in [("rodta:x", "rodata"), ("dta:x", "data"), ("dat*:x", "data")] {
             assert_eq!(
-                acknowledgement(unknown),
+                accept_value(unknown),
                 Err(AcceptError::Unknown { nearest }),
                 "{unknown}"
             );
         }
         for unknown in ["nosuch", "", ":x", "*:x"] {
-            let error = acknowledgement(unknown);
+            let error = accept_value(unknown);
             assert!(
                 matches!(error, Err(AcceptError::Unknown { .. })),
                 "{unknown}"
@@ -307,7 +307,7 @@ mod tests {
         }
         for nameless in ["data", "data:", "hunk"] {
             assert_eq!(
-                acknowledgement(nameless),
+                accept_value(nameless),
                 Err(AcceptError::NoName),
                 "{nameless}"
             );
@@ -340,7 +340,7 @@ mod tests {
 
     #[test]
     fn a_pattern_does_not_cross_kinds_and_is_told_as_what_it_matched() {
-        let given = Acknowledgements::new(["data:*".to_owned()]);
+        let given = AcceptList::new(["data:*".to_owned()]);
         let accepted = given.by_name("data", &["limit"]);
         assert_eq!(accepted.as_deref(), Some("data:limit"));
         assert_eq!(given.by_name("bss", &["limit"]), None);

@@ -4,7 +4,7 @@ use xsplice_abi::section::ACCEPT;
 
 use crate::options::Options;
 use crate::read::side::Build;
-use crate::verdict::accept::{Acknowledgements, acceptable, remedy};
+use crate::verdict::accept::{AcceptList, acceptable, remedy};
 use crate::verdict::kinds::{Accepted, RefusalCode};
 use crate::verdict::place::Place;
 use crate::verdict::refusal::Refusal;
@@ -13,7 +13,7 @@ use crate::verdict::refusal::Refusal;
 #[derive(Debug)]
 pub struct Verdicts {
     object: String,
-    accept: Acknowledgements,
+    accept: AcceptList,
     /// What is refused.
     pub refusals: Vec<Refusal>,
     /// What would be refused, had the author not accepted it.
@@ -41,7 +41,7 @@ impl Verdicts {
         }
         Verdicts {
             object: object.to_owned(),
-            accept: Acknowledgements::new(accept),
+            accept: AcceptList::new(accept),
             refusals: Vec::new(),
             accepted: Vec::new(),
         }
@@ -49,7 +49,7 @@ impl Verdicts {
 
     /// What the options and the patched object accept.
     #[must_use]
-    pub fn acknowledgements(&self) -> &Acknowledgements {
+    pub fn accept_list(&self) -> &AcceptList {
         &self.accept
     }
 

@@ -75,7 +75,7 @@ impl ProofFailure {
         format!(
             "the base is not linked from this object: {what}; {}. The original objects must be \
              those of the very build that runs, not a rebuild of it",
-            self.smell(base, item, compiled_by)
+            self.suggestion(base, item, compiled_by)
         )
     }
 
@@ -112,7 +112,7 @@ impl ProofFailure {
     }
 
     /// The cause that the difference suggests.
-    fn smell(
+    fn suggestion(
         &self,
         base: &Base<'_>,
         item: &OriginalItem<'_>,

@@ -16,7 +16,7 @@ pub(super) fn check(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
         if !section.is_executable() {
             continue;
         }
-        for (start, end) in stretches(subject, id, section) {
+        for (start, end) in code_ranges(subject, id, section) {
             let code = usize::try_from(start)
                 .ok()
                 .zip(usize::try_from(end).ok())
@@ -88,7 +88,7 @@ fn reference(decoder: &Decoder<'_>, instruction: &Instruction) -> Option<(u64, u
 
 /// The ranges of a section that are code, each from one symbol to the next. Ranges that a symbol
 /// marks as data are left out, and decoding starts anew at each symbol.
-fn stretches(
+fn code_ranges(
     subject: &Subject<'_, '_, '_>,
     id: SectionId,
     section: &Section<'_>,
