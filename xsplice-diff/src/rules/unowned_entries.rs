@@ -1,4 +1,5 @@
-//! Entries of special sections that no function owns.
+//! Refuses a change of entries of special sections that no function owns: whether the payload
+//! needs them, nobody can tell.
 
 use crate::compare::comparer::Comparer;
 use crate::compare::special_entries::SpecialEntries;
@@ -6,7 +7,7 @@ use crate::verdict::kinds::{Reason, RefusalCode};
 use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
 
-/// Refuses a change of such entries: no replaced function carries them.
+/// Compares such entries of both builds: no replaced function carries them.
 pub fn check(
     comparer: &mut Comparer<'_, '_>,
     original_entries: &SpecialEntries,

@@ -1,5 +1,5 @@
-//! Refuses to part a function from an entry of a special section that nobody can tell is its own:
-//! the table cannot be cut into entries, or the entry does not begin with the code it is for. The
+//! Refuses to include a function and leave behind an entry of a special section that may be its
+//! own, which nobody can tell: the table cannot be cut into entries, or the entry does not begin with the code it is for. The
 //! payload would lack the entry, and the code would fault at the place that it is there for.
 
 use std::collections::BTreeSet;
