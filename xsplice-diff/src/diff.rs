@@ -60,8 +60,8 @@ fn alone(mut diff: ObjectDiff<'_>) -> ObjectDiff<'_> {
     diff
 }
 
-/// Compares two builds of one object of a tree, and leaves to [`crate::report::judge`] what only the
-/// whole tree can tell. `name` is its path in the tree.
+/// Compares two builds of one object of a tree, and leaves to [`crate::report::judge`] what only
+/// the whole tree can tell. `name` is its path in the tree.
 ///
 /// # Errors
 ///

@@ -81,8 +81,8 @@ impl Below {
     /// (another image) or stacks on a further payload, of which it tells nothing.
     ///
     /// # Errors
-    /// [`LinkError::Payload`] when it cannot be read, [`LinkError::OtherBase`] when it is for another
-    /// image than `made_for`.
+    /// [`LinkError::Payload`] when it cannot be read, [`LinkError::OtherBase`] when it is for
+    /// another image than `made_for`.
     pub fn of_payload(
         path: &str,
         file: &[u8],

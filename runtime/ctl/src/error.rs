@@ -1,7 +1,7 @@
 //! What can go wrong, and which exit status says so.
 //!
-//! Scripts need to tell three outcomes apart: done, will never work, and worth another try. The last
-//! is its own status because patching a busy machine may well need one.
+//! Scripts need to tell three outcomes apart: done, will never work, and worth another try. The
+//! last is its own status because patching a busy machine may well need one.
 
 use std::io;
 use std::path::PathBuf;

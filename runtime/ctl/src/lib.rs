@@ -3,8 +3,9 @@
 //!
 //! It is the `xen-xsplice` of the 2016 design, with what its users missed. The kernel alone decides
 //! what is allowed; the tool asks, waits for the answer, and says what came of it in words, in
-//! `--json`, and by its exit status. [`transport`] carries one call, [`calls`] knows the structures,
-//! [`list`] and [`action`] know the rules that need several calls, [`run()`] is the command line.
+//! `--json`, and by its exit status. [`transport`] carries one call, [`calls`] knows the
+//! structures, [`list`] and [`action`] know the rules that need several calls, [`run()`] is the
+//! command line.
 #![forbid(unsafe_code)]
 
 pub mod action;

@@ -2,7 +2,8 @@
 //!
 //! The loader runs them on upload and `xsplice-link verify` offline, so both say the same with
 //! the same error number. [`payload`] needs the file alone; what depends on addresses is in
-//! [`crate::load::records`], [`crate::load::special`] and [`crate::load::relocate`], which are as pure.
+//! [`crate::load::records`], [`crate::load::special`] and [`crate::load::relocate`], which are as
+//! pure.
 
 pub mod error;
 pub mod header;

@@ -46,8 +46,8 @@ pub struct Patch {
     pub expectation: Expectation,
     /// Whether it is in the running image.
     pub applied: Applied,
-    /// Whether it was when the action was prepared that reverts it: what a REPLACE that a hook stops
-    /// has to put back.
+    /// Whether it was when the action was prepared that reverts it: what a REPLACE that a hook
+    /// stops has to put back.
     before: Applied,
     /// First bytes of the old function as they were when the action was prepared.
     seen: [u8; WINDOW_BYTES],

@@ -1,4 +1,5 @@
-//! Reads a payload: ELF, symbols, the deny list, signatures. Nothing here is believed before `check` has looked at it.
+//! Reads a payload: ELF, symbols, the deny list, signatures. Nothing here is believed before
+//! `check` has looked at it.
 
 pub mod deny;
 pub mod elf;

@@ -212,7 +212,8 @@ struct CpuWords {
 }
 
 impl Words {
-    /// Words of an idle rendezvous of up to [`crate::rendezvous::cpu::CPUS_MAX`] CPUs; `None` without memory.
+    /// Words of an idle rendezvous of up to [`crate::rendezvous::cpu::CPUS_MAX`] CPUs; `None`
+    /// without memory.
     #[must_use]
     pub fn new() -> Option<Words> {
         let mut cpus = alloc::vec::Vec::new();

@@ -5,15 +5,17 @@
 //! and compared by itself; then those that fail take with them what rests on them. What is left
 //! holds together as a whole.
 
+pub mod claims;
 mod compare;
+pub mod lines;
 mod slot;
 
 use foldhash::HashMap;
 use rayon::prelude::*;
 use xsplice_diff::read::object::SectionId;
 
-use crate::base::claims::Claims;
-use crate::explain::lines::LineTables;
+use crate::follow::claims::Claims;
+use crate::follow::lines::LineTables;
 use crate::read::image::Image;
 use crate::read::payload::Payload;
 use crate::read::tree::{ItemId, Tree};

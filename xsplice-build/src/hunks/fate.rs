@@ -118,8 +118,8 @@ fn without_source(
     if is_included {
         return Verdict::plain(
             Fate::NotProvable,
-            "the build reads this file, and no code or data comes from it: what uses its macros and \
-             types is not told by line tables"
+            "the build reads this file, and no code or data comes from it: what uses its macros \
+             and types is not told by line tables"
                 .to_owned(),
         );
     }
@@ -359,8 +359,8 @@ fn became_nothing(line: &LineFate, file: &FileChange) -> String {
         .collect();
     names.dedup();
     format!(
-        "line {} of {} stands in {}, which is the same in both builds, and became no code; does the \
-         configuration leave it out?",
+        "line {} of {} stands in {}, which is the same in both builds, and became no code; does \
+         the configuration leave it out?",
         line.number,
         file.shown(),
         list(&names, ", ")

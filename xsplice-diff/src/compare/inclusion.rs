@@ -1,4 +1,5 @@
-//! What of the patched object goes into the payload. Filled by [`crate::include`]; rules look at it.
+//! What of the patched object goes into the payload. Filled by [`crate::include`]; rules look at
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -2,10 +2,10 @@
 //! functions that differ in nothing but displacements.
 //!
 //! `__LINE__` ends up as an immediate operand that is an argument of a call for reporting
-//! ([`crate::compare::log_call`] decides which are). A difference is proven to be one when, besides, both
-//! immediates equal the line that their own line table gives for their instruction; without line
-//! tables it can only be said that it looks like one. A constant that is used in any other way
-//! is never taken for a line, whatever its value.
+//! ([`crate::compare::log_call`] decides which are). A difference is proven to be one when,
+//! besides, both immediates equal the line that their own line table gives for their instruction;
+//! without line tables it can only be said that it looks like one. A constant that is used in any
+//! other way is never taken for a line, whatever its value.
 
 use iced_x86::{Decoder, DecoderOptions, Instruction, OpKind};
 

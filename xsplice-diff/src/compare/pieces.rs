@@ -47,7 +47,8 @@ pub fn runs_into(
     ending(steps).runs_into(|| is_entered(next)).then_some(next)
 }
 
-/// All pieces that `first` lead to, from piece to piece. `each` may name more that a piece leads to.
+/// All pieces that `first` lead to, from piece to piece. `each` may name more that a piece leads
+/// to.
 pub(crate) fn reached(
     build: &Build<'_>,
     first: impl IntoIterator<Item = ItemId>,

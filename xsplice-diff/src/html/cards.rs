@@ -162,16 +162,16 @@ fn labels(lines: &mut Vec<String>, findings: &Findings<'_>) {
             "differ"
         };
         lines.push(format!(
-            "<strong>{}</strong> {differ} in displacements alone, as when the layout of a structure \
-             changes: see whether one did, for objects in the old layout exist",
+            "<strong>{}</strong> {differ} in displacements alone, as when the layout of a \
+             structure changes: see whether one did, for objects in the old layout exist",
             count(layout.len(), "function")
         ));
     }
     let noise = labelled(|reason| matches!(reason, Reason::LooksLikeLineNumbers));
     if !noise.is_empty() {
         lines.push(format!(
-            "{} may differ in line numbers alone, which needs <code>-g</code> and a function that is \
-             known to report to prove: {}",
+            "{} may differ in line numbers alone, which needs <code>-g</code> and a function that \
+             is known to report to prove: {}",
             count(noise.len(), "function"),
             names(noise.iter().copied())
         ));
@@ -179,7 +179,8 @@ fn labels(lines: &mut Vec<String>, findings: &Findings<'_>) {
     let stamps = labelled(|reason| matches!(reason, Reason::LooksLikeBuildStamp));
     if !stamps.is_empty() {
         lines.push(format!(
-            "{} may differ in a date, time or build number alone, which every build writes anew: {}",
+            "{} may differ in a date, time or build number alone, which every build writes anew: \
+             {}",
             count(stamps.len(), "function"),
             names(stamps.iter().copied())
         ));

@@ -182,7 +182,8 @@ pub fn accepted(findings: &Findings<'_>) -> String {
         return table;
     }
     format!(
-        "<p>The author says that these are dealt with. The tool cannot know; you can ask.</p>{table}"
+        "<p>The author says that these are dealt with. The tool cannot know; you can \
+         ask.</p>{table}"
     )
 }
 

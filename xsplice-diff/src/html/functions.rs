@@ -27,9 +27,10 @@ pub fn chapter(findings: &Findings<'_>) -> String {
     let places = Places::new(&findings.functions);
     let has_code = findings.functions.iter().any(|one| one.new.is_some());
     let about_code = if has_code {
-        "Code is in AT&amp;T syntax, each instruction with its offset in the function in hexadecimal; \
-         what differs is marked. Addresses that the linker fills in are shown as what they refer to \
-         (<code>@GOT</code>: through the global offset table), and jumps inside a function as +offset."
+        "Code is in AT&amp;T syntax, each instruction with its offset in the function in \
+         hexadecimal; what differs is marked. Addresses that the linker fills in are shown as \
+         what they refer to (<code>@GOT</code>: through the global offset table), and jumps \
+         inside a function as +offset."
     } else {
         "The code of an object is laid side by side once nothing in it is refused; until then \
          <code>objdump -dr</code> of both objects shows it."

@@ -130,8 +130,8 @@ fn identities(page: &Page<'_>) -> String {
     let mut out = evidence::facts(&rows);
     let _ = write!(
         out,
-        "<p>Without this tool: <code>objdump -dr {}</code> shows the code, and <code>sha1sum</code> \
-         must print the sums above.</p>",
+        "<p>Without this tool: <code>objdump -dr {}</code> shows the code, and \
+         <code>sha1sum</code> must print the sums above.</p>",
         Text(page.patched.path)
     );
     out

@@ -270,7 +270,8 @@ impl Includer<'_, '_, '_> {
         }
     }
 
-    /// Takes along what a piece of special code runs on into, unless that begins a piece of its own.
+    /// Takes along what a piece of special code runs on into, unless that begins a piece of its
+    /// own.
     fn follow_on(&mut self, item: ItemId, source: ItemId) {
         let (patched, entries) = (self.comparer.patched, self.patched_entries);
         let Some(next) = entries.runs_into(patched, item) else {

@@ -93,8 +93,9 @@ pub fn add_users(changes: &mut [LayoutChange], found: impl IntoIterator<Item = F
 }
 
 /// Looks in another object of the tree, which differs between the builds, for the layouts that
-/// types had which another object did not know before (`unpaired`): a header that it includes only now,
-/// or an object that is new as a whole. A type that nobody knew before is new and breaks nothing.
+/// types had which another object did not know before (`unpaired`): a header that it includes only
+/// now, or an object that is new as a whole. A type that nobody knew before is new and breaks
+/// nothing.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 //! Which source files an object was compiled from, by its `STT_FILE` symbols.
 //!
-//! Asked of every object of a tree, to tell merged objects from compiled ones, so nothing else of the
-//! object is read.
+//! Asked of every object of a tree, to tell merged objects from compiled ones, so nothing else of
+//! the object is read.
 
 use std::collections::HashSet;
 

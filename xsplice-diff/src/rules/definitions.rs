@@ -55,8 +55,8 @@ pub fn compare(
             verdicts.refuse(
                 RefusalCode::SymbolKindChanged,
                 place(patched, *new),
-                "is a function that is chosen at boot in one of the two builds and an ordinary one in the \
-                 other; give the new one another name",
+                "is a function that is chosen at boot in one of the two builds and an ordinary one \
+                 in the other; give the new one another name",
             );
         }
         if is_weak(was) != is_weak(is) {

@@ -1,6 +1,7 @@
 //! Refuses to include a function and leave behind an entry of a special section that may be its
-//! own, which nobody can tell: the table cannot be cut into entries, or the entry does not begin with the code it is for. The
-//! payload would lack the entry, and the code would fault at the place that it is there for.
+//! own, which nobody can tell: the table cannot be cut into entries, or the entry does not begin
+//! with the code it is for. The payload would lack the entry, and the code would fault at the place
+//! that it is there for.
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,8 @@
 //! Code beside the functions that nobody leads to.
 //!
 //! What a table's entry or a function leads to is compared and carried with it, and so is
-//! everything that is reached from there. What nobody reaches is compared by itself: it stays in the
-//! base, and no payload can change it.
+//! everything that is reached from there. What nobody reaches is compared by itself: it stays in
+//! the base, and no payload can change it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -62,8 +62,8 @@ pub fn check(
             RefusalCode::ChangedAssembly,
             place,
             "code changed that no symbol stands for, and that no table entry or function of this \
-             object leads to; give it a symbol with .type and .size in both trees, or deal with the \
-             change in a hook",
+             object leads to; give it a symbol with .type and .size in both trees, or deal with \
+             the change in a hook",
         );
     }
 }

@@ -50,8 +50,8 @@ pub(super) fn check(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
     ));
 }
 
-/// Whether a place is one of the section's. A replacement is copied, and may jump to its own end: it
-/// goes on behind the place that it was copied to.
+/// Whether a place is one of the section's. A replacement is copied, and may jump to its own end:
+/// it goes on behind the place that it was copied to.
 fn stays(section: &Section<'_>, target: u64) -> bool {
     target < section.size || (target == section.size && section.name == ALTINSTR_REPLACEMENT)
 }

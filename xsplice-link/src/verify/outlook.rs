@@ -184,8 +184,8 @@ impl fmt::Display for Outlook {
         for Overridden { payload, function } in &self.overridden {
             writeln!(
                 out,
-                "below: {payload} replaces {function} too; this payload's code of it must carry that \
-                 fix as well"
+                "below: {payload} replaces {function} too; this payload's code of it must carry \
+                 that fix as well"
             )?;
         }
         for escape in &self.escapes {
