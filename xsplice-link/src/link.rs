@@ -491,7 +491,7 @@ fn append_modinfo(layout: &mut Layout, extracts: &[&Extract<'_>], options: &Link
     let mut lines = vec![
         format!("abi={}", options.abi.name),
         format!("name={}", options.name),
-        concat!("tool=xsplice-link ", env!("CARGO_PKG_VERSION")).to_owned(),
+        format!("tool=xsplice-link {}", options.tool_version),
     ];
     if options.proof == BaseProof::Skipped {
         lines.push("base-proof=skipped".to_owned());

@@ -106,6 +106,15 @@ pub struct Arguments {
     #[arg(long, value_name = "HEX|ELF", help_heading = PAYLOAD)]
     pub xen_depends: Option<String>,
 
+    /// The version of the tool that the payload names; for comparing releases byte by byte
+    #[arg(
+        long,
+        value_name = "VERSION",
+        env = "XSPLICE_TOOL_VERSION",
+        hide = true
+    )]
+    pub tool_version: Option<String>,
+
     /// Make references to the base absolute instead of leaving them to the loader
     ///
     /// For loaders that cannot look names up. Refused where the base is not the file that boots.

@@ -98,6 +98,9 @@ fn options(arguments: &LinkArguments, base: &Base<'_>) -> Result<LinkOptions, Li
         options.stacks_on = StacksOn::from_argument(text, base, made_for, input::open_named)?;
     }
     options.exports.clone_from(&arguments.exports);
+    if let Some(version) = &arguments.tool_version {
+        options.tool_version.clone_from(version);
+    }
     Ok(options)
 }
 
