@@ -1,7 +1,7 @@
-//! The list of cases is complete: `docs/cases.md` names every case and nothing else, each case
-//! claims names, reasons and what its payload holds, and has its twin; `docs/rules.md` and the
-//! cases name each other; and each chapter of the pages about reasons and
-//! refusals has an example that a case or a test really produces.
+//! The list of cases is complete: `docs/cases.md` names every case, and each name in it is a case
+//! or a test; each case claims names and reasons, and has its twin; `docs/rules.md` and the cases
+//! name each other; and each chapter of the pages about reasons and refusals has an example that a
+//! case or a test really produces. What cases claim of payloads is the matter of `claims.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
