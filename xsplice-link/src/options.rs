@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use xsplice_abi::Profile;
 
-use crate::write::build_id::BuildId;
+use crate::build_id::BuildId;
 
 /// How references to the base are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -156,6 +156,13 @@ pub struct Arguments {
     #[arg(long, value_name = "N", help_heading = LIMITS)]
     pub max_bytes: Option<u64>,
 
+    /// Find a place for every byte of the base and of the patched build, or refuse
+    ///
+    /// A second look that shares no rule with the first. It needs a base even when nothing differs,
+    /// and still refuses some changes that a payload carries well.
+    #[arg(long, help_heading = LIMITS)]
+    pub account: bool,
+
     /// Do not compare the original objects with the base (recorded in the payload)
     ///
     /// Then nothing says that these objects are those of the build that runs.

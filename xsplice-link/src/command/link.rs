@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use super::{ExitStatus, LinkArguments};
 use crate::base::Base;
+use crate::build_id::BuildId;
 use crate::command::report::{LINK, LinkInputs, LinkReport, shown};
 use crate::command::{input, output};
 use crate::error::{LinkError, Refusal};
 use crate::link::{Payload, link};
 use crate::options::{BaseProof, LinkOptions, References, StacksOn};
-use crate::write::build_id::BuildId;
 
 pub(super) fn run(arguments: &LinkArguments) -> Result<ExitStatus, LinkError> {
     let outputs = [Some(&arguments.output), arguments.json.as_ref()];
