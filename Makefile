@@ -61,7 +61,7 @@ test: test-packages ## run all tests
 
 .PHONY: bless
 bless: test-packages ## rewrite the expected files of the cases and the transcripts
-	XSPLICE_BLESS=1 $(CARGO) test -p xsplice-tests --test cases --test payloads
+	XSPLICE_BLESS=1 $(CARGO) test -p xsplice-tests --test cases
 	TRYCMD=overwrite $(CARGO) test -p xsplice-tests --test transcripts
 
 .PHONY: refresh
