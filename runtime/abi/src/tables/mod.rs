@@ -15,8 +15,22 @@ pub use exception::ExceptionEntry;
 pub use foreign::{BUG_TABLE_LINE_AT, ForeignTable};
 pub use layout::{Field, Layout, LeadsTo};
 
-use crate::profile::EntrySizes;
 use crate::section;
+
+/// Sizes of special-section entries in bytes, as this profile's loader reads them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntrySizes {
+    /// `.bug_frames.0` to `.bug_frames.2`.
+    pub bug_frame: u64,
+    /// `.bug_frames.3` (assertions): two more words.
+    pub bug_frame_assert: u64,
+    /// `.ex_table`.
+    pub exception: u64,
+    /// `.altinstructions`.
+    pub alternative: u64,
+    /// `.alt_call_sites`.
+    pub alternative_call: u64,
+}
 
 /// A table that a loader walks. Whoever handles tables matches all of these, so that a new one
 /// cannot be taken for another.
