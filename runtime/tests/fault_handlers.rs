@@ -10,9 +10,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use xsplice_runtime::act::directory::{Directory, Listing};
-use xsplice_runtime::act::stack::PayloadId;
-use xsplice_runtime::load::special::Exception;
+use xsplice_runtime::payload::PayloadId;
+use xsplice_runtime::payload::directory::{Directory, Listing};
+use xsplice_runtime::payload::tables::Exception;
 
 const FAULT: u64 = 0x1000;
 const RESUME: u64 = 0x2000;

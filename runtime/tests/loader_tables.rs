@@ -9,8 +9,9 @@ use support::{A, AW, AX, Caller, Extra, Maker, TEXT, Target, jump_at, peek, runt
 use xsplice_abi::Errno;
 use xsplice_abi::hypercall::{ACTION_APPLY, ACTION_REVERT, ACTION_UNLOAD};
 use xsplice_runtime::Runtime;
-use xsplice_runtime::load::records::{self, Expectation, Replacement};
+use xsplice_runtime::load::records;
 use xsplice_runtime::patch::memory::{Event, MemoryPlatform};
+use xsplice_runtime::patch::record::{Expectation, Record, Replacement};
 use xsplice_runtime::platform::Access;
 
 const PC32: u32 = 2;
@@ -208,7 +209,7 @@ fn zeroes_add_up_to_what_a_region_may_have_and_no_more() {
 fn a_jump_reaches_from_the_start_of_the_function_and_from_after_endbr64() {
     let base = 0xffff_ffff_8000_0000_u64;
     let reach = |new: u64| {
-        let record = records::Record {
+        let record = Record {
             name: "f",
             old_address: base,
             old_bytes: 32,
@@ -224,7 +225,7 @@ fn a_jump_reaches_from_the_start_of_the_function_and_from_after_endbr64() {
     assert!(!reach(base + 8 - farthest));
     let base_below = base - (1 << 40);
     let upwards = |new: u64| {
-        let record = records::Record {
+        let record = Record {
             name: "f",
             old_address: base_below,
             old_bytes: 32,
