@@ -119,7 +119,7 @@ pub fn fields(object: &ElfObject<'_>, id: SectionId, starts: &[u64]) -> Vec<Fiel
     fields
 }
 
-/// Decodes one stretch of code: completes the fields in it and finds those without a relocation.
+/// Decodes one range of code: completes the fields in it and finds those without a relocation.
 fn decode(
     machine: &Machine,
     code: &[u8],
@@ -130,11 +130,11 @@ fn decode(
     let bounds = usize::try_from(range.start)
         .ok()
         .zip(usize::try_from(range.end).ok());
-    let Some(stretch) = bounds.and_then(|(start, end)| code.get(start..end)) else {
+    let Some(code_range) = bounds.and_then(|(start, end)| code.get(start..end)) else {
         return;
     };
     let mut next = fields.partition_point(|field| field.offset < range.start);
-    for instruction in walk(machine, stretch, range.start) {
+    for instruction in walk(machine, code_range, range.start) {
         if !instruction.is_valid {
             continue;
         }

@@ -1,11 +1,11 @@
-//! Recognises functions that differ in nothing but numbers that stand for source lines, and
-//! functions that differ in nothing but displacements.
+//! Recognises functions that differ only in line numbers, and functions that differ only in
+//! displacements.
 //!
 //! `__LINE__` ends up as an immediate operand that is an argument of a call for reporting
-//! ([`crate::compare::log_call`] decides which are). A difference is proven to be one when, besides, both
-//! immediates equal the line that their own line table gives for their instruction; without line
-//! tables it can only be said that it looks like one. A constant that is used in any other way
-//! is never taken for a line, whatever its value.
+//! ([`crate::compare::log_call`] decides which are). The difference is proven when both immediates
+//! also equal the line that their own line table gives for the instruction. Without line tables it
+//! is only a guess. A constant that is used in any other way is never taken for a line number,
+//! whatever its value.
 
 use crate::compare::log_call::{Follower, Likeness};
 use crate::debug_info::line_table::LineTable;
@@ -13,15 +13,15 @@ use crate::machine::{Alike, walk};
 use crate::read::items::ItemId;
 use crate::read::side::Build;
 
-/// What kind of difference lies between two functions.
+/// Kinds of differences between two functions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference {
     /// Line numbers, every one of them proven.
     ProvenLineNumbers,
-    /// Immediates that look like line numbers, not all of them proven; all of them.
+    /// Immediates that look like line numbers, not all of them proven. Holds all of them.
     LooksLikeLineNumbers(Vec<Shift>),
-    /// Immediates that are the numbers of their lines, given to functions of which nobody knows
-    /// that they report: `set_limit("queue", 4)` on line 4.
+    /// Immediates that equal their line number, passed to functions that are not known to report
+    /// anything: `set_limit("queue", 4)` on line 4.
     LineNumbersOrValues,
     /// Displacements of memory operands.
     Displacements,
@@ -29,7 +29,7 @@ pub enum Difference {
     Other,
 }
 
-/// A number that moved as lines do.
+/// A number that changed as its line number did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shift {
     /// What it was.
@@ -124,7 +124,7 @@ pub fn classify(
             Alike::Other => return Difference::Other,
         }
     };
-    // Lengths must not differ where nothing but an immediate may.
+    // Only an immediate may differ here, so the instructions must be equally long.
     let same_length = old.len() == new.len();
     match (both_ended, shifts.len(), displacements) {
         (false, _, _) => Difference::Other,

@@ -1,10 +1,10 @@
-//! Decides whether a constant in a function goes nowhere but into a report of where in the source
-//! something happened: the only use that makes a line number of it.
+//! Decides whether a constant in a function is only passed to a call that reports a place in the
+//! source. Only then can it be a line number.
 //!
-//! A number alone proves nothing: a limit may equal the line that it stands on, and may grow by
-//! as much as the lines moved. So the constant must be an argument of the very next call, with
-//! nothing in between that reads it, and the call must be one that takes line numbers: by its
-//! name, or because it is given a source file's name just before.
+//! The value alone is no evidence: a limit may equal the line that it is written on, and may grow
+//! by as much as the lines moved. So the constant must be an argument of the very next call, with
+//! nothing in between that reads it, and the call must take line numbers: by its name, or because
+//! the argument before is the name of a source file.
 
 use crate::machine::arguments::{self, Argument, Effects, Register, Source};
 use crate::machine::{Flow, Instruction, Machine, walk};
@@ -13,8 +13,8 @@ use crate::read::names;
 use crate::read::relocation::Target;
 use crate::read::side::Build;
 
-/// Functions whose numbers are there to be read by people, without underscores in front. Names
-/// are compared whole: `warn_after(10)` and `set_log_level(3)` are given numbers that count.
+/// Functions that print their numbers, without leading underscores. Whole names are compared: the
+/// numbers given to `warn_after(10)` and `set_log_level(3)` have an effect.
 const REPORTERS: &[&str] = &[
     "assert",
     "assert_fail",
@@ -45,13 +45,13 @@ const DISTANCE_MAX: usize = 32;
 /// Longest text that is read to its end.
 const TEXT_BYTES_MAX: usize = 4096;
 
-/// How sure it is that a call takes line numbers.
+/// How certain it is that a call takes line numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Likeness {
-    /// It is given some text beside the number, which is no more than a hint: so is a function
-    /// that sets a limit by its name.
+    /// It takes some text besides the number. That is only a hint: a function that sets a limit by
+    /// its name does so too.
     GivenText,
-    /// Its name says so, or a source file's name stands before the number.
+    /// By its name, or because the argument before the number is the name of a source file.
     Reports,
 }
 
@@ -104,7 +104,7 @@ impl<'a, 'data> Follower<'a, 'data> {
     }
 
     /// The call that the constant of `load`, the instruction that was just stepped over, is for.
-    /// `None`: it is for something else, or nobody can tell.
+    /// `None` where the constant has another use, or its use is not known.
     #[must_use]
     pub fn call_of(&self, load: &Instruction<'_>) -> Option<LogCall> {
         let machine = self.build.object.machine;
@@ -215,7 +215,7 @@ fn likeness(
         .then_some(Likeness::GivenText)
 }
 
-/// Keeps up which registers hold the address of some text.
+/// Tracks which registers hold the address of some text.
 fn note(
     build: &Build<'_>,
     item: ItemId,

@@ -2,8 +2,8 @@
 //!
 //! An assembler may write the same target in several ways: by its symbol, or by the symbol of its
 //! section and a distance; and the addend of a PC-relative field counts from the field while the
-//! processor counts from the end of the instruction. Here every relocation is resolved once to
-//! the item that is meant, so that nothing behind this module compares symbols or addends.
+//! processor counts from the end of the instruction. Here every relocation is resolved once, to the
+//! item that is meant. Later phases compare neither symbols nor addends.
 
 use xsplice_abi::tables::BugFrame;
 
@@ -194,7 +194,8 @@ pub(crate) fn gap_references(
             if !unnamed || !has_gaps[target.0 as usize] {
                 continue;
             }
-            // Jump tables lead into functions, and where theirs begin is not known yet.
+            // Jump tables lead into functions, and the start of the functions' own tables is not
+            // known yet.
             if table.is_none()
                 && object.machine.is_relative(relocation.kind)
                 && !section.is_executable()
@@ -241,8 +242,9 @@ pub(crate) fn gap_references(
     references
 }
 
-/// What is equal for all references of one function: where it begins. In special code that no
-/// symbol stands for it is not known yet what belongs together, and the place stands for itself.
+/// A key that is equal for all references from one function: the offset at which the function
+/// begins. Special code without a symbol is not cut into pieces yet, so there each place is its own
+/// key.
 fn referrer(
     classes: &[SectionClass],
     extents: &Extents,
@@ -273,8 +275,8 @@ impl TableFields {
         })
     }
 
-    /// The function that the entry around `relocation` is for, as the place where it begins: two
-    /// entries of one function must not tear its out-of-line code apart, those of two must.
+    /// The start of the function that the entry around `relocation` is for. Two entries of one
+    /// function must not cut its special code in two; entries of two functions must.
     fn owner(
         &self,
         object: &ElfObject<'_>,
@@ -298,7 +300,7 @@ impl TableFields {
         Some(referrer(classes, extents, section, offset))
     }
 
-    /// The addend without the line number in it.
+    /// The addend without the line number that some tables hide in it.
     fn addend(&self, relocation: &Relocation) -> i64 {
         match self.table.line {
             Line::TopBits if relocation.offset % self.entry_bytes < BugFrame::LINE_FIELDS_BYTES => {

@@ -1,10 +1,10 @@
-//! References by the symbol of a section that may mean either of two neighbours.
+//! References relative to a section that may mean either of two neighbouring variables.
 //!
-//! Where variables share a section, the assembler writes a reference to a static one as a distance
-//! from the section's start. The end of an array is then the start of what stands behind it, and
-//! `array[i - 1]` begins inside what stands before it. As long as both neighbours are as far apart
-//! as in the base, either reading leads to the same address. Where the patch moved them apart, one
-//! of them is wrong, and the code that is patched in would run over the end of its array.
+//! Where variables share a section, the assembler writes a reference to a static one as an offset
+//! from the section's start. The end of an array is then the start of the next variable, and
+//! `array[i - 1]` starts inside the variable before the array. As long as both neighbours are as
+//! far apart as in the base, either meaning gives the same address. Where the patch moved them
+//! apart, one of the two is wrong, and the new code would run over the end of its array.
 
 use crate::compare::comparer::{Comparer, shown_target};
 use crate::machine::Use;
@@ -12,14 +12,15 @@ use crate::read::items::{Item, ItemId, ItemKind};
 use crate::read::relocation::Target;
 use crate::read::side::Build;
 
-/// Largest thing that is no array, in bytes: nobody points at its end or indexes it.
+/// Largest variable, in bytes, that is taken for a scalar. Code neither indexes a scalar nor takes
+/// the address of its end, so a reference there cannot mean a neighbour.
 const SCALAR_BYTES: u64 = 8;
 /// Farthest that code reaches before the start of an array with an index that does not count from
 /// zero, when nothing tells what it means: `array[letter - 'a']`, with elements of eight bytes.
 const BEFORE_START_BYTES: u64 = 1024;
 
-/// What is wrong with the reference `index` of `source`, if it may mean two things that the base
-/// has at different distances.
+/// What is wrong with the reference `index` of `source`, if it may mean two variables that are at
+/// another distance in the base.
 #[must_use]
 pub fn ambiguous(comparer: &Comparer<'_, '_>, source: ItemId, index: usize) -> Option<String> {
     let patched = comparer.patched;
@@ -116,8 +117,8 @@ fn start_of_another(
 
 /// How far a variable moved in its section, in bytes; `None` for a new one.
 fn moved_by(comparer: &Comparer<'_, '_>, item: ItemId) -> Option<i128> {
-    let twin = comparer.correlation.original(item)?;
-    let old = comparer.original.items.item(twin).offset;
+    let counterpart = comparer.correlation.original(item)?;
+    let old = comparer.original.items.item(counterpart).offset;
     Some(i128::from(comparer.patched.items.item(item).offset) - i128::from(old))
 }
 
@@ -125,13 +126,13 @@ fn moved_by(comparer: &Comparer<'_, '_>, item: ItemId) -> Option<i128> {
 /// as offsets in that section.
 fn indexed_before(comparer: &Comparer<'_, '_>, source: ItemId, item: ItemId) -> Vec<i128> {
     let original = comparer.original;
-    let Some(twin) = comparer.correlation.original(source) else {
+    let Some(counterpart) = comparer.correlation.original(source) else {
         return Vec::new();
     };
     let name = comparer.patched.section_name(item);
     original
-        .relocation_range(twin)
-        .filter(|index| original.use_of(twin, *index) == Some(Use::Indexed))
+        .relocation_range(counterpart)
+        .filter(|index| original.use_of(counterpart, *index) == Some(Use::Indexed))
         .filter(|index| {
             let symbol = original.object.relocations[*index].symbol;
             original.object.symbol(symbol).is_section()
@@ -170,14 +171,14 @@ fn refers_to(build: &Build<'_>, source: ItemId, wanted: ItemId) -> bool {
     build.relocations(source).any(|(_, target)| into(&target))
 }
 
-/// Whether two variables are as far apart as their twins.
+/// Whether two variables are as far apart as their counterparts.
 fn keep_distance(comparer: &Comparer<'_, '_>, one: ItemId, other: ItemId) -> bool {
     let (original, patched) = (comparer.original, comparer.patched);
-    let twins = (
+    let counterparts = (
         comparer.correlation.original(one),
         comparer.correlation.original(other),
     );
-    let (Some(old_one), Some(old_other)) = twins else {
+    let (Some(old_one), Some(old_other)) = counterparts else {
         return false;
     };
     let distance = |a: &Item, b: &Item| a.offset.wrapping_sub(b.offset);

@@ -1,5 +1,4 @@
-//! The payload's code, every byte of it: what the processor will execute, with its targets by
-//! name.
+//! A listing of all of the payload's code, with targets by name.
 
 use serde::Serialize;
 use xsplice_diff::machine::{Machine, walk};

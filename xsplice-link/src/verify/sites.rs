@@ -1,10 +1,10 @@
-//! Places that the boot code would rewrite: each must have its table entry, or the payload's copy
-//! of the code stays as it was compiled while the base's is rewritten.
+//! Places that the boot code rewrites: each needs its table entry. Without it the payload's copy of
+//! the code stays as compiled, while the base's copy is rewritten.
 //!
-//! A lost entry shows in three ways. Replacement code that no entry names has lost its alternative.
-//! So have NOPs that the base's function has for one (`lost_sites.rs`). And a call through a
-//! pointer that the base reaches by alternative calls alone is one that has lost its entry: what
-//! the boot code does with such a pointer afterwards is the base's affair.
+//! A lost entry shows in one of three ways: as replacement code that no entry names; as NOPs for an
+//! alternative that has no entry (`lost_sites.rs`); or as an ordinary call through a pointer that
+//! the base only uses in alternative calls. The boot code rewrites those calls and may clear the
+//! pointer afterwards, so the call must be rewritten too.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
@@ -15,7 +15,7 @@ use xsplice_diff::machine::cursor::Cursor;
 use xsplice_diff::machine::{Instruction, Machine, walk};
 use xsplice_runtime::read::view::{Place, SectionId, Symbol};
 
-use super::branches::stretches;
+use super::branches::code_ranges;
 use super::lost_sites;
 use super::tables::points_at;
 use super::{Check, CheckKind, Lines, Subject};
@@ -47,8 +47,8 @@ fn orphans(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
     // What the linker puts between pieces of code.
     let padding = facts.machine.trap;
     let mut named = BTreeSet::new();
-    // An alternative of nothing has its label between the code of others, and keeps what stands
-    // beside it in the section although it does not use it.
+    // An empty replacement has its label between the code of other replacements, and carving keeps
+    // the neighbouring code although no entry uses it.
     let mut empty = BTreeSet::new();
     let mut count = 0;
     for (table, start) in entries(subject, ALTINSTRUCTIONS) {
@@ -134,12 +134,12 @@ fn calls(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
         let Some(code) = view.section(table.target).filter(|one| one.is_executable()) else {
             continue;
         };
-        let stretches = stretches(subject, table.target, code);
+        let ranges = code_ranges(subject, table.target, code);
         let mut entries: Vec<_> = table.entries.iter().collect();
         entries.sort_by_key(|entry| entry.offset);
         let mut cursor = Cursor::default();
         for entry in entries {
-            let holding = holding(machine, &mut cursor, code.data, &stretches, entry.offset);
+            let holding = holding(machine, &mut cursor, code.data, &ranges, entry.offset);
             let is_call = |instruction: &Instruction<'_>| {
                 let field = instruction.displacement.map(|place| place.offset);
                 field == Some(entry.offset) && instruction.bytes.starts_with(call.opcode)
@@ -177,16 +177,16 @@ fn calls(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
     count
 }
 
-/// The instruction that holds the byte at an offset of a section whose code lies in `stretches`.
+/// The instruction that holds the byte at an offset of a section whose code lies in `ranges`.
 fn holding<'data>(
     machine: &Machine,
     cursor: &mut Cursor<'data>,
     code: &'data [u8],
-    stretches: &[(u64, u64)],
+    ranges: &[(u64, u64)],
     offset: u64,
 ) -> Option<Instruction<'data>> {
-    let behind = stretches.partition_point(|stretch| stretch.0 <= offset);
-    let (start, end) = *stretches.get(behind.checked_sub(1)?)?;
+    let behind = ranges.partition_point(|range| range.0 <= offset);
+    let (start, end) = *ranges.get(behind.checked_sub(1)?)?;
     let code = code.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)?;
     cursor.holding(machine, code, start, offset)
 }
@@ -225,7 +225,7 @@ fn plainly_called(base: &Base<'_>) -> HashSet<u64> {
     let machine = base.machine();
     let mut pointers = HashSet::new();
     for section in base.sections().iter().filter(|one| one.is_executable()) {
-        for code in stretches_of_base(base, &section.range) {
+        for code in ranges_of_base(base, &section.range) {
             let bytes = base.bytes_at(code.start, code.end - code.start);
             for one in walk(machine, bytes.unwrap_or_default(), code.start) {
                 let pointer = machine.pointer_call.pointer(one.bytes, one.start);
@@ -239,7 +239,7 @@ fn plainly_called(base: &Base<'_>) -> HashSet<u64> {
 
 /// A section of the base from one symbol to the next: whatever stands before a symbol does not
 /// shift how it is read.
-fn stretches_of_base(base: &Base<'_>, section: &Range<u64>) -> Vec<Range<u64>> {
+fn ranges_of_base(base: &Base<'_>, section: &Range<u64>) -> Vec<Range<u64>> {
     let symbols = base.symbols().iter().map(|symbol| symbol.address);
     let mut starts: Vec<u64> = symbols
         .filter(|address| section.contains(address))

@@ -1,9 +1,9 @@
 //! The report that a hotpatch is signed off by: one self-contained HTML page.
 //!
-//! Its frame, and what the comparison alone can tell, are the differ's ([`xsplice_diff::html`]);
-//! what only a whole build knows is added here: where it lands, the patch's hunks, the checks of
-//! the payload, the identities of all that went in. This module decides the order, which is that
-//! of a reviewer's questions: what changes, what was proven, what must I look at myself.
+//! The frame, and the chapters that need only the comparison, come from the differ
+//! ([`xsplice_diff::html`]). This module adds what only a whole run knows: where the patch lands,
+//! the hunks, the checks of the payload, the identities of all inputs. It also decides the order,
+//! which follows a reviewer's questions: what changes, what was proven, what needs a closer look.
 
 mod checks;
 mod hunks;
@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use xsplice_abi::Profile;
+use xsplice_abi::profile::XSPLICE;
 use xsplice_diff::ObjectDiff;
 use xsplice_diff::html::changes::Function;
 use xsplice_diff::html::evidence::{self, Hook};
@@ -23,7 +24,7 @@ use xsplice_diff::html::{
 };
 use xsplice_link::Base;
 use xsplice_link::Payload;
-use xsplice_link::inspect::{HookLine, Inspection};
+use xsplice_link::inspect::Inspection;
 use xsplice_link::layout::record::RecordPlan;
 use xsplice_link::verify::Verification;
 
@@ -61,7 +62,7 @@ pub struct Linked<'a> {
     pub proof: xsplice_link::options::BaseProof,
 }
 
-/// What the run came to.
+/// The outcome of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Made,
@@ -175,15 +176,16 @@ fn plans<'a>(page: &Page<'a>, findings: &Findings<'_>) -> Vec<Option<&'a RecordP
 
 /// The hooks of the payload, as its reader found them.
 fn hooks(page: &Page<'_>) -> Vec<Hook> {
-    let hooks = page
-        .linked
-        .iter()
-        .flat_map(|linked| &linked.inspection.hooks);
-    let of = |hook: &HookLine| Hook {
-        kind: hook.kind.to_owned(),
-        functions: hook.functions.clone(),
-    };
-    hooks.map(of).collect()
+    let mut hooks = Vec::new();
+    if let Some(linked) = &page.linked {
+        let abi = Profile::by_name(&linked.inspection.abi).unwrap_or(&XSPLICE);
+        hooks.extend(linked.inspection.hooks.iter().map(|hook| Hook {
+            kind: hook.kind.to_owned(),
+            functions: hook.functions.clone(),
+            order: abi.hook_order,
+        }));
+    }
+    hooks
 }
 
 fn masthead<'a>(page: &'a Page<'_>) -> Masthead<'a> {
