@@ -5,6 +5,8 @@ pub(crate) mod commands;
 pub(crate) mod debugcon;
 pub(crate) mod exit;
 pub(crate) mod location;
+pub(crate) mod receiver;
+pub(crate) mod ring;
 pub(crate) mod sender;
 pub(crate) mod serial;
 pub(crate) mod text;
