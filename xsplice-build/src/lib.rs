@@ -5,6 +5,8 @@
 //! which order.
 #![forbid(unsafe_code)]
 
+pub mod account;
+pub mod budget;
 pub mod command;
 pub mod compare;
 pub mod hunks;
@@ -15,4 +17,5 @@ pub mod source;
 pub mod tell;
 
 pub use command::arguments::Arguments;
-pub use run::{ExitStatus, run};
+pub use run::run;
+pub use xsplice_console::ExitStatus;

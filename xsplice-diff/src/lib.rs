@@ -4,6 +4,7 @@
 //! decide what must travel and what must be refused, carve the [`extract`] for the linker.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "command")]
 pub mod command;
 pub mod compare;
 pub mod correlate;

@@ -1,25 +1,28 @@
 //! Links extracts into a payload: merge, prove, resolve, relocate, describe, write.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use object::elf;
+use sha1::{Digest as _, Sha1};
 use xsplice_abi::limits::{NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, SECTIONS_MAX, SYMBOL_NAME_BYTES_MAX};
 use xsplice_abi::profile::BaseNote;
 use xsplice_abi::{note, section};
 use xsplice_diff::extract::{self, Extract, Record};
+use xsplice_diff::report::json::PayloadSummary;
 
 use crate::base::{Base, BaseSymbol, Lookup, QualifiedName, Scope, SymbolKind};
+use crate::build_id::BuildId;
 use crate::error::{LinkError, Refusal, RefusalCode, Refusals};
 use crate::layout::record::{self, RecordPlan};
-use crate::layout::relocate;
 use crate::layout::{Content, Layout, Memory, Section};
 use crate::merge;
 use crate::merge::classify;
 use crate::options::{BaseProof, LinkOptions, References, StacksOn};
 use crate::proof;
 use crate::resolve::Resolver;
+use crate::resolve::relocate;
 use crate::write;
-use crate::write::build_id::BuildId;
 
 /// A linked payload.
 #[derive(Clone, Debug)]
@@ -102,6 +105,22 @@ pub fn link(
         depends,
         records: plans,
     })
+}
+
+impl Payload {
+    /// What reports say of it once it is written to `path`.
+    #[must_use]
+    pub fn summary(&self, path: &Path) -> PayloadSummary {
+        let sha1 = Sha1::digest(&self.bytes);
+        PayloadSummary {
+            path: path.display().to_string(),
+            size: self.bytes.len(),
+            build_id: self.build_id.to_string(),
+            depends: self.depends.to_string(),
+            sha1: sha1.iter().map(|byte| format!("{byte:02x}")).collect(),
+            functions: self.records.len(),
+        }
+    }
 }
 
 /// The name goes into symbols and metadata, where other characters have a meaning.
@@ -472,7 +491,7 @@ fn append_modinfo(layout: &mut Layout, extracts: &[&Extract<'_>], options: &Link
     let mut lines = vec![
         format!("abi={}", options.abi.name),
         format!("name={}", options.name),
-        concat!("tool=xsplice-link ", env!("CARGO_PKG_VERSION")).to_owned(),
+        format!("tool=xsplice-link {}", options.tool_version),
     ];
     if options.proof == BaseProof::Skipped {
         lines.push("base-proof=skipped".to_owned());

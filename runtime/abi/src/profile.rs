@@ -5,11 +5,12 @@ use core::fmt;
 use core::str::FromStr;
 
 use crate::hook::HookKind;
+use crate::machine::RelocationType;
+use crate::machine::x86_64::{ABS32S, ABS64, MACHINE, NONE, PC32, PC64, PLT32};
 use crate::record::{
     LIVEPATCH_VERSION, LivepatchRecord, XSPLICE_V1_VERSION, XspliceRecord, XspliceV1Record, offset,
 };
-use crate::relocation::{ABS32S, ABS64, NONE, PC32, PC64, PLT32, RelocationType};
-use crate::tables::{Alternative, BugFrame, CallSite, ExceptionEntry};
+use crate::tables::{Alternative, BugFrame, CallSite, EntrySizes, ExceptionEntry};
 
 /// Where a profile's records keep what follows the shared head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,21 +80,6 @@ pub enum HookOrder {
     WhileNotReplaced,
 }
 
-/// Sizes of special-section entries in bytes, as this profile's loader reads them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EntrySizes {
-    /// `.bug_frames.0` to `.bug_frames.2`.
-    pub bug_frame: u64,
-    /// `.bug_frames.3` (assertions): two more words.
-    pub bug_frame_assert: u64,
-    /// `.ex_table`.
-    pub exception: u64,
-    /// `.altinstructions`.
-    pub alternative: u64,
-    /// `.alt_call_sites`.
-    pub alternative_call: u64,
-}
-
 /// One payload ABI and the loader that takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Profile {
@@ -149,7 +135,7 @@ const ENTRIES: EntrySizes = EntrySizes {
     alternative_call: CallSite::BYTES,
 };
 
-const WINDOW_BYTES: u64 = 1 << 31;
+const WINDOW_BYTES: u64 = MACHINE.window_bytes;
 
 /// The default: taken by the bundled runtime.
 pub const XSPLICE: Profile = Profile {

@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 
 use xsplice_abi::Profile;
-use xsplice_abi::hook::HookKind;
+use xsplice_abi::machine::OF_RUNTIME;
 use xsplice_abi::section::{
     ALT_CALL_SITES, ALTINSTR_REPLACEMENT, ALTINSTRUCTIONS, BUG_FRAMES, EX_TABLE, HOOKS,
 };
@@ -13,38 +13,8 @@ use zerocopy::FromBytes as _;
 
 use crate::check::{CheckError, Fault};
 use crate::load::place::Image;
+use crate::payload::tables::{BugFrame, Exception, Hooks};
 use crate::read::view::{Section, SectionId, View};
-
-/// `nop`.
-const NOP: u8 = 0x90;
-
-/// Hooks of a payload: addresses of its functions.
-#[derive(Debug, Default)]
-pub struct Hooks {
-    entries: Vec<(HookKind, u64)>,
-}
-
-impl Hooks {
-    /// Addresses of the hooks of this kind, in order.
-    pub fn of(&self, kind: HookKind) -> impl Iterator<Item = u64> + '_ {
-        self.entries
-            .iter()
-            .filter(move |(entry, _)| *entry == kind)
-            .map(|(_, address)| *address)
-    }
-
-    /// The hook of a kind that there is one of.
-    #[must_use]
-    pub fn single(&self, kind: HookKind) -> Option<u64> {
-        self.of(kind).next()
-    }
-
-    /// Whether any of them forbids REPLACE.
-    #[must_use]
-    pub fn is_vetoing(&self) -> bool {
-        self.entries.iter().any(|(kind, _)| kind.is_vetoing())
-    }
-}
 
 fn loaded<'view, 'image, 'data>(
     view: &'view View<'data>,
@@ -94,15 +64,6 @@ pub fn hooks<'data>(
     Ok(hooks)
 }
 
-/// One entry of an exception table: a fault at `fault` continues at `resume`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Exception {
-    /// Address of the instruction that may fault.
-    pub fault: u64,
-    /// Address where to go on.
-    pub resume: u64,
-}
-
 /// Reads the exception table, sorted by address.
 ///
 /// # Errors
@@ -138,21 +99,6 @@ pub fn exceptions<'data>(
 
 fn displaced(place: u64, displacement: i32) -> u64 {
     place.wrapping_add_signed(displacement.into())
-}
-
-/// One bug frame, decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BugFrame {
-    /// Address of the trapping instruction.
-    pub address: u64,
-    /// Kind: 0 to 3.
-    pub kind: u8,
-    /// Address of the file name, or of the function of kind 0.
-    pub pointer: u64,
-    /// Line.
-    pub line: u32,
-    /// Address of the message, for kind 3.
-    pub message: Option<u64>,
 }
 
 /// Reads the bug frames, sorted by address.
@@ -269,7 +215,8 @@ fn place_alternative(
     if !image.is_code(original, u64::try_from(total).unwrap_or(u64::MAX)) {
         return Err(Fault::EntryOutside { address: original });
     }
-    let mut bytes = [NOP; 2 * u8::MAX as usize];
+    let mut bytes = [0; 2 * u8::MAX as usize];
+    OF_RUNTIME.fill_with_short_nops(&mut bytes);
     if length > 0 {
         let outside = Fault::EntryOutside { address: source };
         let (_, replacements, content) = replacements(view, image).ok_or(outside)?;
@@ -285,15 +232,10 @@ fn place_alternative(
     if chosen == Chosen::Original {
         return Ok(false);
     }
-    // A call or jump moves with its displacement counted from the new place.
-    if let [0xe8 | 0xe9, a, b, c, d, ..] = &mut bytes
-        && length == 5
-    {
-        let moved = i128::from(source) - i128::from(original);
-        let old = i32::from_le_bytes([*a, *b, *c, *d]);
-        let new = i32::try_from(i128::from(old) + moved).map_err(|_| Fault::AlternativeOverflow)?;
-        [*a, *b, *c, *d] = new.to_le_bytes();
-    }
+    let replacement = bytes.get_mut(..length).ok_or(Fault::AlternativeLong)?;
+    OF_RUNTIME
+        .move_branch(replacement, source, original)
+        .ok_or(Fault::AlternativeOverflow)?;
     let target = image
         .code_mut(original, total)
         .ok_or(Fault::EntryOutside { address: original })?;
@@ -315,16 +257,17 @@ fn call_sites<'data>(view: &View<'data>, image: &Image) -> Result<(), CheckError
     let Some((section, start, bytes)) = loaded(view, image, ALT_CALL_SITES, "") else {
         return Ok(());
     };
+    let call = &OF_RUNTIME.pointer_call;
     let (entries, _) = <[CallSite]>::ref_from_prefix(bytes).unwrap_or((&[], bytes));
     for (index, entry) in entries.iter().enumerate() {
         let at = position(index, size_of::<CallSite>());
         let address = displaced(start.wrapping_add(at), entry.call.get());
-        if !image.is_code(address, CallSite::CALL_BYTES) {
+        if !image.is_code(address, position(1, call.bytes())) {
             return Err(Fault::EntryOutside { address }.at(section.name, at));
         }
         if !image
             .bytes_from(address)
-            .is_some_and(|code| code.starts_with(&CallSite::OPCODE))
+            .is_some_and(|code| code.starts_with(call.opcode))
         {
             return Err(Fault::AlternativeCallSite.at(section.name, at));
         }

@@ -14,8 +14,7 @@ pub mod words;
 
 use core::sync::atomic::Ordering;
 
-use crate::platform::Interrupts;
-use crate::rendezvous::cpu::{CPUS_MAX, CpuId, CpuSet};
+use crate::rendezvous::cpu::{CPUS_MAX, CpuId, CpuSet, Interrupts};
 use steps::{Effects, Opening, SafePoint, Sound, Status};
 use words::{Cell, Generation, Join, Memory, Phase, Stage, Words};
 

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
+use xsplice_abi::profile::{self, Abi};
+use xsplice_diff::command::abi;
 
 /// Turns two builds of a hypervisor or kernel into a payload that patches the running one.
 ///
@@ -87,9 +89,9 @@ pub struct Arguments {
     ///
     /// xsplice: the bundled runtime. xsplice-v1: the design as merged into Xen in 2016. livepatch:
     /// Xen 4.17 to today.
-    #[arg(long, default_value = "xsplice", value_parser = ["xsplice", "xsplice-v1", "livepatch"])]
+    #[arg(long, default_value = profile::XSPLICE.name, value_parser = abi())]
     #[arg(help_heading = PAYLOAD)]
-    pub abi: String,
+    pub abi: Abi,
 
     /// Build-id of what the payload stacks on: hex, an image or a payload [default: the base]
     ///
@@ -103,6 +105,10 @@ pub struct Arguments {
     /// For an image that was linked from the same objects and has another id, such as xen.efi.
     #[arg(long, value_name = "HEX|ELF", help_heading = PAYLOAD)]
     pub xen_depends: Option<String>,
+
+    /// The version of the tool that the payload names; for comparing releases byte by byte
+    #[arg(long, value_name = "VERSION", env = "XSPLICE_TOOL_VERSION", hide = true)]
+    pub tool_version: Option<String>,
 
     /// Make references to the base absolute instead of leaving them to the loader
     ///
@@ -144,6 +150,13 @@ pub struct Arguments {
     /// Refuse when the functions of the payload hold more bytes than this
     #[arg(long, value_name = "N", help_heading = LIMITS)]
     pub max_bytes: Option<u64>,
+
+    /// Find a place for every byte of the base and of the patched build, or refuse
+    ///
+    /// A second look that shares no rule with the first. It needs a base even when nothing differs,
+    /// and still refuses some changes that a payload carries well.
+    #[arg(long, help_heading = LIMITS)]
+    pub account: bool,
 
     /// Do not compare the original objects with the base (recorded in the payload)
     ///

@@ -1,14 +1,22 @@
 //! Where what is told goes: by `-q`, `-v` and where the JSON report is written to.
 
-use std::path::Path;
-
-use xsplice_diff::command::terminal;
+use xsplice_console::{json, terminal};
 
 use crate::command::arguments::Arguments;
 use crate::command::progress::Visibility;
-use crate::tell::story::Detail;
 
 /// How much is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    /// Errors alone.
+    Quiet,
+    /// The story.
+    Normal,
+    /// Every object that was looked at, every difference that was ignored.
+    Verbose,
+}
+
+/// How much `-q` and `-v` ask for.
 #[must_use]
 pub fn detail(arguments: &Arguments) -> Detail {
     match (arguments.quiet, arguments.verbose) {
@@ -33,13 +41,8 @@ pub fn tell(arguments: &Arguments, text: &str) {
     if arguments.quiet {
         return;
     }
-    let told = if arguments.json.as_deref() == Some(Path::new("-")) {
-        terminal::complain(text)
-    } else {
-        terminal::print(text)
-    };
     // The payload matters more than that its story is heard.
-    let _ = told;
+    let _ = json::tell(arguments.json.as_deref(), text);
 }
 
 /// What is wrong goes to standard error.

@@ -1,51 +1,34 @@
-//! The JSON report, schema 1.
+//! The JSON report of a whole run; the keys are in docs/json.md.
 //!
-//! Fields may be added, never changed: pipelines read this.
+//! Keys may be added. One that changes or goes raises the schema: pipelines read this.
 
 use std::path::Path;
 
 use serde::Serialize;
+use xsplice_console::json::Tool;
 use xsplice_diff::ObjectDiff;
-use xsplice_diff::layouts::{self, LayoutChange};
-use xsplice_diff::report::object_diff::{DataChange, FunctionChange, SpecialSection};
-use xsplice_diff::verdict::kinds::Accepted;
-use xsplice_diff::verdict::kinds::Ignored;
+use xsplice_diff::layouts::LayoutChange;
+use xsplice_diff::report::json::{Changes, PayloadSummary};
 use xsplice_diff::verdict::refusal::Refusal;
 use xsplice_link::LinkError;
 use xsplice_link::command::output::write_json;
 use xsplice_link::verify::Outlook;
 
+use crate::compare::proof::ProofSummary;
 use crate::compare::toolchain::Fingerprint;
-
 use crate::hunks::HunkReport;
+
+/// Who writes it.
+const TOOL: Tool = Tool::new("xsplice-build");
 
 /// The whole report. On refusal, `payload` is `null` and `refusals` says why.
 #[derive(Debug, Serialize)]
 pub struct Report<'a> {
-    /// 1.
-    pub schema: u32,
-    /// `xsplice-build`.
-    pub tool: &'static str,
-    /// Its version.
-    pub version: &'static str,
     /// What was compared.
     pub inputs: Inputs,
-    /// Functions that travel, in object then name order.
-    pub functions: Vec<&'a FunctionChange>,
-    /// Data that travels.
-    pub data: Vec<&'a DataChange>,
-    /// Special sections of which entries travel.
-    pub special_sections: Vec<&'a SpecialSection>,
-    /// Differences that are proven not to matter.
-    pub ignored: Vec<Ignored>,
-    /// Differences that the author acknowledged.
-    pub accepted: Vec<&'a Accepted>,
-    /// Types and prototypes that differ between the builds, with who uses them.
-    pub layouts: &'a [LayoutChange],
-    /// How many types and prototypes were compared.
-    pub layouts_compared: usize,
-    /// Objects of which functions changed and no layout could be compared.
-    pub layouts_not_compared: Vec<NotCompared<'a>>,
+    /// What differs between the builds.
+    #[serde(flatten)]
+    pub changes: Changes<'a>,
     /// What original, patched tree and base were built by.
     pub toolchain: Fingerprint,
     /// Why there is no payload.
@@ -55,19 +38,13 @@ pub struct Report<'a> {
     pub hunks: Option<Vec<HunkReport>>,
     /// How the original objects compare with the base; `null` when that was not looked at.
     pub proof: Option<ProofSummary>,
+    /// A place for every byte of both builds; absent without `--account`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<xsplice_account::Account>,
     /// The payload; `null` when none was made.
     pub payload: Option<PayloadSummary>,
     /// What may be done with it later: applied again, replaced; `null` when none was made.
     pub outlook: Option<Outlook>,
-}
-
-/// An object of which no layout could be compared.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct NotCompared<'a> {
-    /// The object.
-    pub object: &'a str,
-    /// Why.
-    pub why: layouts::NotCompared,
 }
 
 /// What was compared.
@@ -105,46 +82,6 @@ pub struct BaseInput {
     pub build_id: String,
 }
 
-/// How the original tree compares with the base.
-#[derive(Clone, Debug, Serialize)]
-pub struct ProofSummary {
-    /// Objects that are linked into the base.
-    pub objects: usize,
-    /// Their functions whose bytes the base holds.
-    pub proven: usize,
-    /// Their constants of a name that the base holds as they were compiled.
-    pub constants: usize,
-    /// Their functions that the base has no symbol of.
-    pub absent: usize,
-    /// Their functions that the base holds otherwise, each with the first difference.
-    pub failed: Vec<String>,
-    /// Their constants that the base holds otherwise, each with the first difference.
-    pub failed_constants: Vec<String>,
-    /// Objects in place of which others were linked that define the same names.
-    pub superseded: Vec<String>,
-    /// Objects that have functions, none of which is in the base.
-    pub unlinked: Vec<String>,
-    /// Files that were not compared: no x86-64 objects.
-    pub foreign: Vec<String>,
-}
-
-/// The payload that was made.
-#[derive(Clone, Debug, Serialize)]
-pub struct PayloadSummary {
-    /// Where it was written.
-    pub path: String,
-    /// In bytes.
-    pub size: usize,
-    /// Its own build-id, in hexadecimal.
-    pub build_id: String,
-    /// What it stacks on, in hexadecimal.
-    pub depends: String,
-    /// SHA-1 of the file, in hexadecimal.
-    pub sha1: String,
-    /// How many functions it replaces.
-    pub functions: usize,
-}
-
 impl<'a> Report<'a> {
     /// A report of `diffs`, of which `layouts` are the layout changes of all, that has come to no
     /// result yet.
@@ -155,37 +92,13 @@ impl<'a> Report<'a> {
         layouts: &'a [LayoutChange],
     ) -> Report<'a> {
         Report {
-            schema: 1,
-            tool: "xsplice-build",
-            version: env!("CARGO_PKG_VERSION"),
             inputs,
-            functions: diffs.iter().flat_map(|diff| &diff.functions).collect(),
-            data: diffs.iter().flat_map(|diff| &diff.data).collect(),
-            special_sections: diffs
-                .iter()
-                .flat_map(|diff| &diff.special_sections)
-                .collect(),
-            ignored: diffs
-                .iter()
-                .flat_map(|diff| diff.ignored.iter().cloned())
-                .collect(),
-            accepted: diffs.iter().flat_map(|diff| &diff.accepted).collect(),
-            layouts,
-            layouts_compared: diffs.iter().map(|diff| diff.layouts.compared).sum(),
-            layouts_not_compared: diffs
-                .iter()
-                .filter_map(|diff| {
-                    let why = diff.layouts.not_compared?;
-                    Some(NotCompared {
-                        object: &diff.object,
-                        why,
-                    })
-                })
-                .collect(),
+            changes: Changes::new(diffs, layouts),
             toolchain: Fingerprint::new(diffs),
             refusals: Vec::new(),
             hunks: None,
             proof: None,
+            account: None,
             payload: None,
             outlook: None,
         }
@@ -197,6 +110,6 @@ impl<'a> Report<'a> {
     ///
     /// When the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), LinkError> {
-        write_json(path, self)
+        write_json(path, TOOL, self)
     }
 }

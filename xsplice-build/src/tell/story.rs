@@ -5,30 +5,22 @@ use std::fmt::Write;
 use anstyle::{AnsiColor, Style};
 use xsplice_diff::ObjectDiff;
 use xsplice_diff::report::build_stamps::build_stamps;
+use xsplice_diff::report::json::PayloadSummary;
 use xsplice_diff::report::object_diff::{FunctionChange, Verdict};
 use xsplice_diff::report::ripple::ripple;
 use xsplice_diff::verdict::kinds::Status;
 use xsplice_link::verify::Outlook;
 
+use crate::command::voice::Detail;
+use crate::compare::proof::ProofSummary;
 use crate::hunks::{Fate, HunkReport};
-use crate::tell::report::{PayloadSummary, ProofSummary, Report};
+use crate::tell::report::Report;
 use xsplice_diff::verdict::refusal::Refusal;
 
 const BOLD: Style = Style::new().bold();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const DIM: Style = Style::new().dimmed();
-
-/// How much is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Detail {
-    /// Errors alone.
-    Quiet,
-    /// The story.
-    Normal,
-    /// Every object that was looked at, every difference that was ignored.
-    Verbose,
-}
 
 /// What was compared, and what changed in it.
 #[must_use]
@@ -156,7 +148,7 @@ pub fn no_change(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Detail) 
         }
     }
     text.push_str("no functional change: there is nothing to patch\n");
-    if !report.accepted.is_empty() {
+    if !report.changes.accepted.is_empty() {
         let _ = writeln!(
             text,
             "what was accepted is set by no hook, so no payload carries it and the running system \
@@ -170,6 +162,7 @@ pub fn no_change(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Detail) 
 /// What was acknowledged, each word once.
 fn accepted(report: &Report<'_>) -> String {
     let mut all: Vec<&str> = report
+        .changes
         .accepted
         .iter()
         .map(|one| one.what.as_str())

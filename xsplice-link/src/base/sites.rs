@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use xsplice_abi::machine::OF_RUNTIME;
 use xsplice_abi::section::{ALT_CALL_SITES, ALTINSTRUCTIONS};
 use xsplice_abi::tables::{Alternative, CallSite};
 use zerocopy::FromBytes as _;
@@ -124,11 +125,12 @@ fn read_alternatives(bytes: &[u8], start: u64, sites: &mut Vec<PatchSite>) {
 
 fn read_call_sites(bytes: &[u8], start: u64, sites: &mut Vec<PatchSite>) {
     let mut field = start;
+    let call_bytes = OF_RUNTIME.pointer_call.bytes() as u64;
     let (entries, _) = <[CallSite]>::ref_from_prefix(bytes).unwrap_or((&[], bytes));
     for entry in entries {
         let address = field.wrapping_add_signed(i64::from(entry.call.get()));
         sites.push(PatchSite {
-            range: address..address.saturating_add(CallSite::CALL_BYTES),
+            range: address..address.saturating_add(call_bytes),
             table: ALT_CALL_SITES,
         });
         field = field.wrapping_add(CallSite::BYTES);

@@ -1,17 +1,20 @@
 //! The command line of `xsplice-link`.
 
+pub mod input;
 pub mod output;
 
 mod inspect;
 mod link;
+mod report;
 mod sign;
 mod verify;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use xsplice_abi::profile::{self, Abi};
+pub use xsplice_console::ExitStatus;
+use xsplice_diff::command::abi;
 
 use crate::error::LinkError;
 
@@ -70,7 +73,7 @@ struct LinkArguments {
     #[arg(short, long)]
     name: Option<String>,
     /// Which loader the payload is for: that of the extracts
-    #[arg(long, default_value = profile::XSPLICE.name, value_name = "ABI")]
+    #[arg(long, default_value = profile::XSPLICE.name, value_name = "ABI", value_parser = abi())]
     abi: Abi,
     /// What it stacks on: a build-id, an image or a payload [default: the base]
     #[arg(long, value_name = "HEX|ELF")]
@@ -93,6 +96,9 @@ struct LinkArguments {
     /// It keeps its own name; everything else that is new gets the payload's name in front.
     #[arg(long = "export", value_name = "SYMBOL")]
     exports: Vec<String>,
+    /// The version of the tool that the payload names; for comparing releases byte by byte
+    #[arg(long, value_name = "VERSION", env = "XSPLICE_TOOL_VERSION", hide = true)]
+    tool_version: Option<String>,
     /// Write the report as JSON; `-` is standard output
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
@@ -106,7 +112,7 @@ struct InspectArguments {
     /// Write JSON instead of the page; `-` is standard output
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
-    /// The payload
+    /// The payload; `-` is standard input
     payload: PathBuf,
 }
 
@@ -131,7 +137,7 @@ struct VerifyArguments {
     /// Write the report as JSON; `-` is standard output
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
-    /// The payload
+    /// The payload; `-` is standard input
     payload: PathBuf,
 }
 
@@ -148,27 +154,6 @@ struct SignArguments {
     output: PathBuf,
     /// The payload
     payload: PathBuf,
-}
-
-/// How the command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExitStatus {
-    /// 0: done.
-    Done,
-    /// 1: usage, bad input, I/O.
-    CouldNotRun,
-    /// 2: refused; every reason is listed.
-    Refused,
-}
-
-impl From<ExitStatus> for ExitCode {
-    fn from(status: ExitStatus) -> ExitCode {
-        ExitCode::from(match status {
-            ExitStatus::Done => 0,
-            ExitStatus::CouldNotRun => 1,
-            ExitStatus::Refused => 2,
-        })
-    }
 }
 
 /// Runs the command. Results go to standard output, refusals to standard error.

@@ -22,18 +22,13 @@ pub use tables::EntryLine;
 
 use self::places::Places;
 use crate::error::LinkError;
-use crate::layout::relocate::type_name;
+use crate::facts::{Facts, Value};
+use crate::layout::type_name;
 use crate::read;
-use crate::read::facts::{Facts, Value};
-
-/// Schema of the JSON form.
-const SCHEMA: u32 = 1;
 
 /// Everything that `inspect` says. Field order is the order of the page and of the JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Inspection {
-    /// Version of this structure.
-    pub schema: u32,
     /// Size of the file in bytes.
     pub size: usize,
     /// SHA-256 of the file, in hexadecimal.
@@ -184,10 +179,8 @@ impl Inspection {
             places: &places,
             code: &code,
         };
-        let owned =
-            |id: &Option<crate::write::build_id::BuildId>| id.as_ref().map(ToString::to_string);
+        let owned = |id: &Option<crate::build_id::BuildId>| id.as_ref().map(ToString::to_string);
         Inspection {
-            schema: SCHEMA,
             size: file.len(),
             sha256: hex(&Sha256::digest(file)),
             abi: facts.abi.name.to_owned(),

@@ -1,13 +1,13 @@
 //! Why a proof failed, and what that smells of.
 
 use iced_x86::{Decoder, DecoderOptions, Instruction};
-use xsplice_abi::trampoline::ENDBR64;
+use xsplice_abi::machine::OF_RUNTIME;
 use xsplice_diff::OriginalItem;
 use xsplice_diff::debug_info::toolchain::Toolchain;
 
 use crate::base::{Base, QualifiedName};
 use crate::error::{Refusal, RefusalCode};
-use crate::layout::relocate::type_name;
+use crate::layout::type_name;
 
 /// The first place where an original item and the base differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,7 +120,7 @@ impl ProofFailure {
     ) -> String {
         let start = self.address.wrapping_sub(self.offset);
         let linked = base.bytes_from(start).unwrap_or(&[]);
-        if linked.starts_with(&ENDBR64) != item.bytes.starts_with(&ENDBR64) {
+        if OF_RUNTIME.is_marked(linked) != OF_RUNTIME.is_marked(&item.bytes) {
             return "it smells of other flags: one of the two was compiled with -fcf-protection"
                 .to_owned();
         }

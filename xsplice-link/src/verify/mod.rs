@@ -25,8 +25,8 @@ use xsplice_runtime::read::signature;
 
 use crate::base::Base;
 use crate::error::LinkError;
+use crate::facts::Facts;
 use crate::read;
-use crate::read::facts::Facts;
 use crate::sign::{self, Signer};
 pub use outlook::{Escape, Outlook};
 pub use trial::Answer;
@@ -113,7 +113,8 @@ pub struct Check {
 /// The whole report.
 #[derive(Clone, Debug, Serialize)]
 pub struct Verification {
-    /// The payload.
+    /// What messages call the payload.
+    #[serde(skip)]
     pub payload: String,
     /// Every check; one line each, but one a failure.
     pub checks: Vec<Check>,

@@ -8,16 +8,16 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use object::elf;
+use xsplice_abi::machine::OF_RUNTIME;
 use xsplice_abi::section::{ALT_CALL_SITES, ALTINSTR_REPLACEMENT, ALTINSTRUCTIONS};
-use xsplice_abi::tables::{Alternative, CallSite};
+use xsplice_abi::tables::Alternative;
 use xsplice_runtime::read::view::{Place, SectionId, Symbol};
 
 use super::lost_sites;
 use super::tables::points_at;
 use super::{Check, CheckKind, Lines, Subject};
 use crate::base::{Base, Lookup, QualifiedName};
-use crate::read::facts::TableFacts;
+use crate::facts::TableFacts;
 
 /// What the linker puts between pieces of code.
 const PADDING: u8 = 0xcc;
@@ -124,20 +124,21 @@ fn calls(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
         .collect();
     let pointers = alternative_pointers(subject.base);
     let view = subject.facts.view;
+    let call = &OF_RUNTIME.pointer_call;
     let mut count = 0;
     for table in &view.relocations {
         let Some(code) = view.section(table.target).filter(|one| one.is_executable()) else {
             continue;
         };
         for entry in &table.entries {
-            let Some(start) = entry.offset.checked_sub(CallSite::OPCODE.len() as u64) else {
+            let Some(start) = entry.offset.checked_sub(call.opcode.len() as u64) else {
                 continue;
             };
-            let opcode = usize::try_from(start).ok().and_then(|start| {
-                code.data
-                    .get(start..start.checked_add(CallSite::OPCODE.len())?)
-            });
-            if entry.kind != elf::R_X86_64_PC32.0 || opcode != Some(&CallSite::OPCODE) {
+            let from_start = usize::try_from(start)
+                .ok()
+                .and_then(|start| code.data.get(start..));
+            let is_call = from_start.is_some_and(|code| code.starts_with(call.opcode));
+            if entry.kind != OF_RUNTIME.distance.number || !is_call {
                 continue;
             }
             if owned.contains(&(table.target, start)) {
@@ -185,34 +186,25 @@ fn in_base<'data>(
 
 /// Pointers that the base calls through at places that its boot code rewrites.
 fn alternative_pointers(base: &Base<'_>) -> HashSet<u64> {
+    let call = &OF_RUNTIME.pointer_call;
     base.boot_patched()
         .iter()
-        .filter_map(|site| pointer_of(base.bytes_from(site.range.start)?, site.range.start))
+        .filter_map(|site| call.pointer(base.bytes_from(site.range.start)?, site.range.start))
         .collect()
-}
-
-/// The pointer of an indirect call that `code`, at `address`, begins with.
-fn pointer_of(code: &[u8], address: u64) -> Option<u64> {
-    let field = code.strip_prefix(&CallSite::OPCODE)?.first_chunk()?;
-    let next = address.wrapping_add(CallSite::CALL_BYTES);
-    Some(next.wrapping_add_signed(i32::from_le_bytes(*field).into()))
 }
 
 /// Whether the base has a call through `pointer` that its boot code leaves alone. Bytes that merely
 /// look like one count too.
 fn is_called_plainly(base: &Base<'_>, pointer: u64) -> bool {
+    let call = &OF_RUNTIME.pointer_call;
     let code = base.sections().iter().filter(|one| one.is_executable());
     code.into_iter().any(|section| {
         (section.range.start..)
-            .zip(
-                section
-                    .data
-                    .windows(usize::try_from(CallSite::CALL_BYTES).unwrap_or(usize::MAX)),
-            )
-            .filter(|(address, code)| pointer_of(code, *address) == Some(pointer))
+            .zip(section.data.windows(call.bytes()))
+            .filter(|(address, code)| call.pointer(code, *address) == Some(pointer))
             .any(|(address, _)| {
-                let call = address..address.saturating_add(CallSite::CALL_BYTES);
-                base.first_patched_in(&call).is_none()
+                let site = address..address.saturating_add(call.bytes() as u64);
+                base.first_patched_in(&site).is_none()
             })
     })
 }

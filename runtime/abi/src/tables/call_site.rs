@@ -27,8 +27,4 @@ impl CallSite {
     pub const BYTES: u64 = size_of::<CallSite>() as u64;
     /// Offset of the field that leads to the call, in bytes.
     pub const CALL_AT: u64 = core::mem::offset_of!(CallSite, call) as u64;
-    /// What such a call begins with: `call *disp32(%rip)`, without its displacement.
-    pub const OPCODE: [u8; 2] = [0xff, 0x15];
-    /// Length of such a call in bytes.
-    pub const CALL_BYTES: u64 = 6;
 }

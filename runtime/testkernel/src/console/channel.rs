@@ -16,14 +16,14 @@ use xsplice_runtime::channel::{
     ENCODED_BYTES_MAX, Frame, FrameError, FrameKind, Intake, written_bytes,
 };
 
-use crate::boot::image;
 use crate::console::commands;
-use crate::console::debugcon::log;
 use crate::console::receiver::PIECES_MAX;
 use crate::console::serial::{PORTS, Serial};
 use crate::console::text::Text;
 use crate::cpu;
 use crate::cpu::clock;
+use crate::debug_ports::debugcon::log;
+use crate::image;
 use crate::platform::KernelRuntime;
 use crate::work;
 use crate::work::target;
