@@ -107,7 +107,12 @@ pub struct Arguments {
     pub xen_depends: Option<String>,
 
     /// The version of the tool that the payload names; for comparing releases byte by byte
-    #[arg(long, value_name = "VERSION", env = "XSPLICE_TOOL_VERSION", hide = true)]
+    #[arg(
+        long,
+        value_name = "VERSION",
+        env = "XSPLICE_TOOL_VERSION",
+        hide = true
+    )]
     pub tool_version: Option<String>,
 
     /// Make references to the base absolute instead of leaving them to the loader

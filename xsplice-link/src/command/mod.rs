@@ -97,7 +97,12 @@ struct LinkArguments {
     #[arg(long = "export", value_name = "SYMBOL")]
     exports: Vec<String>,
     /// The version of the tool that the payload names; for comparing releases byte by byte
-    #[arg(long, value_name = "VERSION", env = "XSPLICE_TOOL_VERSION", hide = true)]
+    #[arg(
+        long,
+        value_name = "VERSION",
+        env = "XSPLICE_TOOL_VERSION",
+        hide = true
+    )]
     tool_version: Option<String>,
     /// Write the report as JSON; `-` is standard output
     #[arg(long, value_name = "FILE|-")]
