@@ -14,7 +14,6 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use xsplice_abi::Profile;
-use xsplice_abi::profile::XSPLICE;
 use xsplice_diff::ObjectDiff;
 use xsplice_diff::html::changes::Function;
 use xsplice_diff::html::evidence::{self, Hook};
@@ -24,7 +23,7 @@ use xsplice_diff::html::{
 };
 use xsplice_link::Base;
 use xsplice_link::Payload;
-use xsplice_link::inspect::Inspection;
+use xsplice_link::inspect::{HookLine, Inspection};
 use xsplice_link::layout::record::RecordPlan;
 use xsplice_link::verify::Verification;
 
@@ -176,16 +175,16 @@ fn plans<'a>(page: &Page<'a>, findings: &Findings<'_>) -> Vec<Option<&'a RecordP
 
 /// The hooks of the payload, as its reader found them.
 fn hooks(page: &Page<'_>) -> Vec<Hook> {
-    let mut hooks = Vec::new();
-    if let Some(linked) = &page.linked {
-        let abi = Profile::by_name(&linked.inspection.abi).unwrap_or(&XSPLICE);
-        hooks.extend(linked.inspection.hooks.iter().map(|hook| Hook {
-            kind: hook.kind.to_owned(),
-            functions: hook.functions.clone(),
-            order: abi.hook_order,
-        }));
-    }
-    hooks
+    let hooks = page
+        .linked
+        .iter()
+        .flat_map(|linked| &linked.inspection.hooks);
+    let of = |hook: &HookLine| Hook {
+        kind: hook.kind.to_owned(),
+        functions: hook.functions.clone(),
+        order: page.abi.hook_order,
+    };
+    hooks.map(of).collect()
 }
 
 fn masthead<'a>(page: &'a Page<'_>) -> Masthead<'a> {
