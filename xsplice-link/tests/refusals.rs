@@ -5,8 +5,6 @@ mod support;
 use support::hand::{self, A, AX, NOBITS, RETURN_ONE, STB_GLOBAL, STB_LOCAL, STT_FUNC, WA};
 use support::{KERNEL, Tree};
 use xsplice_abi::Profile;
-use xsplice_abi::machine::Machine;
-use xsplice_abi::machine::x86_64::MACHINE;
 use xsplice_abi::profile::{LIVEPATCH, XSPLICE, XSPLICE_V1};
 use xsplice_diff::Extract;
 use xsplice_diff::extract::SectionIndex;
@@ -46,44 +44,6 @@ fn image() -> Vec<u8> {
 fn linked(base: &Base<'_>, extracts: &[Extract<'_>]) -> Result<Payload, LinkError> {
     let abi = extracts.first().map_or(&XSPLICE, |extract| extract.abi);
     link(base, extracts, &LinkOptions::new("fix", abi))
-}
-
-/// A machine that payloads are not made for yet.
-static OTHER: Machine = Machine {
-    e_machine: 183,
-    name: "AArch64",
-    ..MACHINE
-};
-
-#[test]
-fn an_extract_for_another_machine_than_the_base_is_an_error_that_names_both() {
-    let image = image();
-    let base = Base::parse("xen-syms", &image).expect("it can be read");
-    let own = hand::empty("own.o", &XSPLICE);
-    let foreign = Extract {
-        machine: &OTHER,
-        ..hand::empty("foreign.o", &XSPLICE)
-    };
-    let error = linked(&base, &[own.clone(), foreign]).expect_err("two machines");
-    assert_eq!(
-        error.to_string(),
-        "xen-syms: is for x86-64 (62), and foreign.o for AArch64 (183); a payload is made of an \
-         image and of objects for one machine"
-    );
-    assert_eq!(codes(linked(&base, &[own])), [RefusalCode::Nothing]);
-}
-
-#[test]
-fn a_base_for_another_machine_is_an_error_that_names_it() {
-    const E_MACHINE_AT: usize = 18;
-    let mut image = image();
-    image[E_MACHINE_AT..E_MACHINE_AT + 2].copy_from_slice(&OTHER.e_machine.to_le_bytes());
-    let error = Base::parse("xen-syms", &image).expect_err("it is not known");
-    let text = error.to_string();
-    assert!(
-        text.starts_with("xen-syms: is an ELF file for AArch64 (183)"),
-        "{text}"
-    );
 }
 
 #[track_caller]
