@@ -1,8 +1,8 @@
 //! Finds the instruction that holds a field.
 //!
 //! Where instructions begin is known only from where code begins, so nothing can be told from the
-//! bytes before a field. Whoever asks for the fields of one piece of code in their order has it
-//! decoded once.
+//! bytes before a field. Whoever asks for the fields of one function in their order has it decoded
+//! once.
 
 use super::{Instruction, Machine, Walk, walk};
 

@@ -13,7 +13,7 @@ use xsplice_abi::section::{ALT_CALL_SITES, ALTINSTR_REPLACEMENT, ALTINSTRUCTIONS
 use xsplice_abi::tables::Alternative;
 use xsplice_diff::machine::cursor::Cursor;
 use xsplice_diff::machine::{Instruction, Machine, walk};
-use xsplice_runtime::read::view::{Place, SectionId, Symbol};
+use xsplice_runtime::read::view::{Place, Relocation, SectionId, Symbol};
 
 use super::branches::code_ranges;
 use super::lost_sites;
@@ -44,7 +44,7 @@ fn orphans(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
     let Some((id, replacement)) = facts.view.named("", ALTINSTR_REPLACEMENT) else {
         return 0;
     };
-    // What the linker puts between pieces of code.
+    // What the linker puts between functions.
     let padding = facts.machine.trap;
     let mut named = BTreeSet::new();
     // An empty replacement has its label between the code of other replacements, and carving keeps
@@ -135,7 +135,8 @@ fn calls(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
             continue;
         };
         let ranges = code_ranges(subject, table.target, code);
-        let mut entries: Vec<_> = table.entries.iter().collect();
+        let is_distance = |entry: &&Relocation| entry.kind == machine.distance.number;
+        let mut entries: Vec<_> = table.entries.iter().filter(is_distance).collect();
         entries.sort_by_key(|entry| entry.offset);
         let mut cursor = Cursor::default();
         for entry in entries {
@@ -147,9 +148,6 @@ fn calls(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
             let Some(instruction) = holding.filter(is_call) else {
                 continue;
             };
-            if entry.kind != machine.distance.number {
-                continue;
-            }
             let start = instruction.start;
             if owned.contains(&(table.target, start)) {
                 count += 1;
