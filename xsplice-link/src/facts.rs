@@ -3,6 +3,7 @@
 
 use object::elf;
 use xsplice_abi::hook::{HookKind, POINTER_BYTES};
+use xsplice_abi::machine::{Machine, OF_RUNTIME};
 use xsplice_abi::profile::{Expectations, Tail};
 use xsplice_abi::record::{ExpectEntry, LivepatchExpect, RecordHead, offset};
 use xsplice_abi::tables::{self, SpecialTable};
@@ -22,6 +23,9 @@ use crate::read::FieldIndex;
 pub struct Facts<'view, 'data> {
     /// The payload's parts.
     pub view: &'view View<'data>,
+    /// What it runs on; what is for no known machine breaks the loader's rules, and is read as if
+    /// it were for the runtime's.
+    pub machine: &'static Machine,
     /// Relocations by field.
     pub fields: FieldIndex,
     /// The ABI that it claims, or looks like.
@@ -134,6 +138,7 @@ impl<'view, 'data> Facts<'view, 'data> {
         let abi = signs(view, claimed).nearest_profile();
         let mut facts = Facts {
             view,
+            machine: Machine::of(view.header.machine).unwrap_or(OF_RUNTIME),
             fields: FieldIndex::new(view),
             abi,
             metadata,
@@ -223,7 +228,7 @@ impl<'view, 'data> Facts<'view, 'data> {
         let Some(symbol) = self.view.symbol(relocation.symbol) else {
             return Value::Unreadable;
         };
-        if relocation.kind != elf::R_X86_64_64.0 {
+        if relocation.kind != self.machine.word.number {
             return Value::Unreadable;
         }
         match symbol.place {

@@ -235,7 +235,7 @@ impl<'data> Follower<'_, 'data> {
     ) -> Option<(usize, usize, Found<'data>)> {
         let width = usize::from(field.width);
         let (start, end, at, form) = if field.form == Form::Slot {
-            let found = access(ours, theirs, offset, field.trailing)?;
+            let found = access(self.image.machine, ours, theirs, offset, field)?;
             (found.start, found.end, found.field, found.form)
         } else {
             (offset, offset + width, offset, field.form)
@@ -294,7 +294,7 @@ impl<'data> Follower<'_, 'data> {
                 _ => Place::Payload(id, offset.wrapping_add(read)),
             }));
         };
-        let (theirs, _) = crate::read::fields::form(relocation.kind);
+        let (theirs, _) = crate::read::fields::form(payload.elf.machine, relocation.kind);
         let is_relative = |form| !matches!(form, Form::Absolute | Form::AbsoluteSigned);
         if theirs == Form::Unknown || is_relative(theirs) != is_relative(form) {
             return None;

@@ -152,14 +152,16 @@ fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
         .patched
         .file_name()
         .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let diff = diff_objects(&name, &original, &patched, &options).map_err(|mut error| {
-        // The message names the file as the caller did.
+    let diff = diff_objects(&name, &original, &patched, &options).map_err(|error| {
+        // The message names the files as the caller did.
         let path = match error.side {
             Side::Original => &arguments.original,
             Side::Patched => &arguments.patched,
         };
-        error.object = path.display().to_string();
-        error
+        error.naming(
+            path.display().to_string(),
+            arguments.original.display().to_string(),
+        )
     })?;
     if let Some(path) = &arguments.output
         && let Some(bytes) = write_diff(&diff)

@@ -143,6 +143,6 @@ pub struct Relocation {
     pub addend: i64,
     /// Its symbol.
     pub symbol: SymbolId,
-    /// `R_X86_64_*`.
+    /// One of the machine's types.
     pub kind: u32,
 }

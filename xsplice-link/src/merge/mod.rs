@@ -15,9 +15,6 @@ use crate::error::{Refusal, RefusalCode};
 use crate::layout::{Content, Layout, Memory, OutSection, Section};
 use crate::merge::classify::{Destination, Fate, Rank};
 
-/// Fills gaps between functions: `int3`, so that nothing falls through.
-const TEXT_PADDING: u8 = 0xcc;
-
 /// Where one section of an extract went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spot {
@@ -105,8 +102,9 @@ pub fn merge(
                 }
             }
             let is_zero = destination.rank == Rank::Zero;
+            // Between functions something that stops: nothing falls through.
             let padding = if destination.memory == Memory::Text {
-                TEXT_PADDING
+                extract.machine.trap
             } else {
                 0
             };
