@@ -25,7 +25,7 @@ pub fn check_function(comparer: &Comparer<'_, '_>, twin: ItemId, verdicts: &mut 
                 .iter()
                 .any(|suffix| file.ends_with(suffix))
         });
-    if !from_assembler || names::is_padding(original.name(twin)) {
+    if !from_assembler || names::is_padding_name(original.name(twin)) {
         return;
     }
     let item = original.items.item(twin);

@@ -13,7 +13,7 @@ use xsplice_diff::extract::{Extract, Place, Section as Piece, Symbol};
 
 use crate::error::{Refusal, RefusalCode};
 use crate::layout::{Content, Layout, Memory, OutSection, Section};
-use crate::merge::classify::{Destination, Fate, Rank};
+use crate::merge::classify::{Class, Destination, Rank};
 
 /// Fills gaps between functions: `int3`, so that nothing falls through.
 const TEXT_PADDING: u8 = 0xcc;
@@ -74,13 +74,13 @@ pub fn merge(
     for (extract_index, extract) in extracts.iter().enumerate() {
         for (piece_index, piece) in extract.sections.iter().enumerate() {
             let destination = match classify::classify(piece, abi) {
-                Fate::Dropped => continue,
-                Fate::Refused(code, message) => {
+                Class::Dropped => continue,
+                Class::Refused(code, message) => {
                     refusals
                         .push(Refusal::new(code, &extract.object, message).in_section(&piece.name));
                     continue;
                 }
-                Fate::Placed(destination) => destination,
+                Class::Placed(destination) => destination,
             };
             // Alternatives without a replacement still point to where it would be, and the loader
             // wants to see that place in a section of its own.
