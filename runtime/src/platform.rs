@@ -85,8 +85,8 @@ pub struct RegionsExhausted {
 ///
 /// All methods may be called on any CPU and on several at once, unless they say otherwise.
 pub trait Platform: Sync {
-    /// Keeps CPUs from coming and going until [`Platform::thaw_online`], and returns those that
-    /// are online. `None`, and nothing frozen, when one is coming or going right now.
+    /// Prevents CPU hotplug until [`Platform::thaw_online`], and returns the CPUs that are online.
+    /// `None`, and nothing frozen, while a CPU is being added or removed.
     ///
     /// The caller need not be the CPU that thaws.
     fn freeze_online(&self) -> Option<CpuSet>;

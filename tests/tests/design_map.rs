@@ -6,16 +6,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-/// Where Rust sources live.
-const SOURCES: [&str; 6] = [
-    "xsplice-diff",
-    "xsplice-link",
-    "xsplice-build",
-    "xsplice-console",
-    "runtime",
-    "tests",
-];
-
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -36,8 +26,11 @@ fn the_map_names_every_folder_of_sources_once() -> Result<()> {
         .collect();
     ensure!(again.is_empty(), "named twice: {again:?}");
     let mut there = BTreeSet::new();
-    for folder in SOURCES {
-        folders(&root(), Path::new(folder), &mut there)?;
+    for entry in std::fs::read_dir(root())? {
+        let name = entry?.file_name();
+        if root().join(&name).join("Cargo.toml").is_file() {
+            folders(&root(), Path::new(&name), &mut there)?;
+        }
     }
     let missing: Vec<&String> = there
         .iter()

@@ -14,8 +14,8 @@ pub const EXPECT: &str = "expect";
 pub const WORDS: &str = "words";
 /// Prefix (after the profile's) of every hook section.
 pub const HOOKS: &str = "hooks.";
-/// Prefix (after the profile's) of the non-allocated sections in which a source acknowledges
-/// what a payload cannot carry.
+/// Prefix (after the profile's) of the non-allocated sections in which a source accepts changes
+/// that a payload cannot contain.
 pub const ACCEPT: &str = "accept";
 
 /// The payload's own build-id note.

@@ -126,7 +126,7 @@ struct Page {
     entries: Vec<Entry>,
 }
 
-/// What the rooms of a page were made for.
+/// How the buffers of a page are sized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fit {
     /// All names and metadata there are.
@@ -135,7 +135,7 @@ enum Fit {
     OneFrame,
 }
 
-/// How much room a page has for names and metadata, in bytes.
+/// Sizes of a page's buffers for names and metadata, in bytes.
 struct Rooms {
     names_bytes: usize,
     metadata_bytes: usize,
@@ -252,7 +252,7 @@ impl Buffers {
     }
 }
 
-/// Pieces that lie one after the other, with their lengths in an array of their own.
+/// Strings stored one after the other, with their lengths in a separate array.
 struct Pieces<'a> {
     lengths: std::slice::Iter<'a, U32>,
     rest: &'a [u8],

@@ -1,4 +1,4 @@
-//! Does what the command line says.
+//! Runs the command line: one function for each verb.
 
 use clap::CommandFactory;
 use std::io::Write;
@@ -19,10 +19,10 @@ use crate::report::{Columns, Format, Report};
 use crate::request::Request;
 use crate::transport::{SocketTransport, Transport};
 
-/// Does what `arguments` say, results to `out`.
+/// Runs the command in `arguments`, and writes results to `out`.
 ///
 /// # Errors
-/// Whatever kept it from being done; with `--json` it has been printed to `out` as well.
+/// Why it failed; with `--json` this has been written to `out` as well.
 pub fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), CtlError> {
     let format = if arguments.json {
         Format::Json
@@ -183,7 +183,7 @@ fn act(socket: &Path, report: &mut Report<'_>, name: &str, plan: &Plan) -> Resul
     result.map(drop)
 }
 
-/// Uploads, and announces it; the caller says how it went.
+/// Uploads and announces it; the caller prints the result.
 fn upload_step(
     transport: &mut dyn Transport,
     report: &mut Report<'_>,

@@ -1,4 +1,4 @@
-//! What the console key shows: every payload, its state, regions, records and ids.
+//! The text of the dump call: every payload with its state, regions, records and ids.
 
 use core::fmt;
 

@@ -1,4 +1,4 @@
-//! Decides the fate of one hunk from what the objects say about its lines.
+//! Decides what became of one hunk from what the objects tell about its lines.
 
 use std::collections::HashSet;
 
@@ -12,13 +12,13 @@ use super::{Fate, HunkItem, Outcomes, Trees};
 use crate::source::patch_file::{ChangedLine, FileChange, Hunk, Side};
 use xsplice_diff::verdict::kinds::RefusalCode;
 
-/// Said of a hunk without any code.
+/// The text for a hunk without code.
 const COMMENTS_ALONE: &str = "comments and blanks alone";
 
 /// How many names a sentence gives before it counts the others.
 const NAMES_SHOWN_MAX: usize = 3;
 
-/// What is said of a hunk.
+/// The result for a hunk.
 #[derive(Debug)]
 pub struct Verdict {
     pub fate: Fate,
@@ -78,7 +78,7 @@ pub fn decide(
     combine(file, hunk, &lines, sources, outcomes)
 }
 
-/// A file that no object names.
+/// Decides about a file that no object names.
 fn without_source(
     file: &FileChange,
     hunk: &Hunk,
@@ -156,7 +156,7 @@ fn stale_object<'s>(
         .map(|source| source.object.as_str())
 }
 
-/// What one line leads to.
+/// The items that one line leads to.
 struct LineFate {
     /// What came from the line itself.
     own: Vec<(HunkItem, Outcome)>,
@@ -350,7 +350,7 @@ fn combine(
     tell(led, &same, sources, comments_alone, file, outcomes)
 }
 
-/// A statement without code, inside a function that is the same.
+/// Refuses a statement without code inside a function that did not change.
 fn became_nothing(line: &LineFate, file: &FileChange) -> String {
     let mut names: Vec<&str> = line
         .within
@@ -367,7 +367,7 @@ fn became_nothing(line: &LineFate, file: &FileChange) -> String {
     )
 }
 
-/// A hunk of which every line led somewhere, or became nothing.
+/// Decides about a hunk of which every line led to an item or to no code.
 fn tell(
     mut led: Vec<(HunkItem, Outcome)>,
     same: &[HunkItem],
@@ -389,7 +389,7 @@ fn tell(
                 .to_owned(),
         ),
         Outcome::Ignored(why) => (Fate::Ignored, why.clone()),
-        Outcome::Accepted(what) => (Fate::Accepted, format!("acknowledged as {what}")),
+        Outcome::Accepted(what) => (Fate::Accepted, format!("accepted as {what}")),
         Outcome::Payload => (Fate::Payload, "by the line tables".to_owned()),
         Outcome::Refused(code) => (Fate::Refused, format!("see the refusal [{code}]")),
     };
@@ -400,13 +400,13 @@ fn tell(
             list(&names, ", ")
         ));
     }
-    // What a payload carries is told as such, and what became of the rest beside it.
+    // A hunk with code in the payload counts as included; the rest is added to the text.
     let (carried, rest): (Vec<_>, Vec<_>) = led
         .into_iter()
         .partition(|(_, outcome)| fate != Fate::Payload || *outcome == Outcome::Payload);
     for (item, outcome) in rest {
         let what = match outcome {
-            Outcome::Accepted(what) => format!("acknowledged as {what}"),
+            Outcome::Accepted(what) => format!("accepted as {what}"),
             Outcome::Ignored(_) => "ignored".to_owned(),
             Outcome::Removed => "gone from the patched build".to_owned(),
             Outcome::Same | Outcome::Payload | Outcome::Refused(_) => continue,

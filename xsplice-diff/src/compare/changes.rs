@@ -26,13 +26,13 @@ pub struct Changes {
     /// Where each of them differs first: in itself, or in an out-of-line part. Offsets are in
     /// bytes from the start of that item.
     pub first: BTreeMap<ItemId, (ItemId, u64)>,
-    /// Constants of the patched object that differ and travel as copies.
+    /// Constants of the patched object that differ and are included as copies.
     pub constants: BTreeSet<ItemId>,
-    /// What does not matter.
+    /// Differences that do not matter.
     pub ignored: Vec<Ignored>,
 }
 
-/// Compares everything; what cannot be patched goes to `verdicts`.
+/// Compares all items; refusals go to `verdicts`.
 pub fn find_changes(
     object: &str,
     comparer: &mut Comparer<'_, '_>,
@@ -85,7 +85,7 @@ impl Search<'_> {
         if elsewhere || is_content(patched, item) {
             return;
         }
-        let Some(twin) = comparer.correlation.original(item) else {
+        let Some(counterpart) = comparer.correlation.original(item) else {
             new_item(comparer, item, verdicts);
             return;
         };
@@ -93,20 +93,20 @@ impl Search<'_> {
             ItemKind::Function
                 if names::is_padding_name(patched.name(item))
                     && is_padding(patched, item)
-                    && is_padding(comparer.original, twin) => {}
+                    && is_padding(comparer.original, counterpart) => {}
             ItemKind::Function if names::is_type_hash(patched.name(item)) => {
-                type_hash(comparer, twin, item, verdicts);
+                type_hash(comparer, counterpart, item, verdicts);
             }
-            ItemKind::Function => self.function(comparer, twin, item, verdicts),
+            ItemKind::Function => self.function(comparer, counterpart, item, verdicts),
             ItemKind::Label => label(
                 comparer,
-                twin,
+                counterpart,
                 item,
                 self.entries.0,
                 self.entries.1,
                 verdicts,
             ),
-            _ => datum(comparer, twin, item, &mut self.changes, verdicts),
+            _ => datum(comparer, counterpart, item, &mut self.changes, verdicts),
         }
     }
 
@@ -114,16 +114,16 @@ impl Search<'_> {
     fn function(
         &mut self,
         comparer: &mut Comparer<'_, '_>,
-        twin: ItemId,
+        counterpart: ItemId,
         item: ItemId,
         verdicts: &Verdicts,
     ) {
         let patched = comparer.patched;
         let root = comparer.correlation.patched_root(item);
-        let mut reasons = comparer.differences(twin, item);
+        let mut reasons = comparer.differences(counterpart, item);
         let mut label = None;
         if matches!(reasons.as_slice(), [Reason::BytesDiffer { .. }, ..]) {
-            match self.lines.judge(comparer, twin, item, verdicts) {
+            match self.lines.judge(comparer, counterpart, item, verdicts) {
                 Judgement::Noise(why) => {
                     self.noise.push((item, root, why));
                     reasons.clear();
@@ -136,7 +136,7 @@ impl Search<'_> {
         if root == item && reasons.is_empty() {
             let (original_entries, patched_entries) = self.entries;
             reasons.extend(comparer.entry_differences(
-                twin,
+                counterpart,
                 original_entries,
                 item,
                 patched_entries,
@@ -205,8 +205,13 @@ impl Search<'_> {
 }
 
 /// Refuses a changed hash of a prototype, which indirect callers check.
-fn type_hash(comparer: &mut Comparer<'_, '_>, twin: ItemId, item: ItemId, verdicts: &mut Verdicts) {
-    if !comparer.differences(twin, item).is_empty() {
+fn type_hash(
+    comparer: &mut Comparer<'_, '_>,
+    counterpart: ItemId,
+    item: ItemId,
+    verdicts: &mut Verdicts,
+) {
+    if !comparer.differences(counterpart, item).is_empty() {
         verdicts.refuse(
             RefusalCode::SymbolKindChanged,
             Place::of(comparer.patched, item),
@@ -216,9 +221,9 @@ fn type_hash(comparer: &mut Comparer<'_, '_>, twin: ItemId, item: ItemId, verdic
     }
 }
 
-/// What a closer look at a function that differs says.
+/// What a closer comparison of a function that differs shows.
 enum Judgement {
-    /// It does not matter; the proof.
+    /// The difference does not matter; the proof.
     Noise(String),
     /// A label beside the other reasons.
     Label(Reason),
@@ -254,10 +259,7 @@ impl Lines {
                 Judgement::Label(Reason::LooksLikeLineNumbers)
             }
             Difference::LooksLikeLineNumbers(shifts) if relocations_agree() => {
-                if verdicts
-                    .acknowledgements()
-                    .accepts_line_numbers(patched.name(p))
-                {
+                if verdicts.accept_list().accepts_line_numbers(patched.name(p)) {
                     let shifts: Vec<String> = shifts.iter().map(ToString::to_string).collect();
                     Judgement::Noise(format!(
                         "{ACCEPTED_LINE_NUMBERS} as such: {}",
@@ -276,7 +278,7 @@ impl Lines {
     }
 }
 
-/// A label speaks of a whole function: every part of it that differs must have it.
+/// A label is about the whole function: it must hold for every part that differs.
 fn label_of_all(labels: Vec<Option<Reason>>) -> Option<Reason> {
     let mut labels = labels.into_iter();
     let first = labels.next()??;
@@ -301,7 +303,7 @@ pub fn first_offset(reasons: &[Reason]) -> u64 {
         .unwrap_or(0)
 }
 
-/// Items without a twin that would be wrong to leave out silently.
+/// New items that must not be left out silently.
 fn new_item(comparer: &Comparer<'_, '_>, item: ItemId, verdicts: &mut Verdicts) {
     let patched = comparer.patched;
     let kind = patched.items.item(item).kind;
@@ -316,7 +318,7 @@ fn new_item(comparer: &Comparer<'_, '_>, item: ItemId, verdicts: &mut Verdicts) 
         ),
         SectionClass::PerCpu => (
             RefusalCode::NewPerCpu,
-            "new per-CPU data has no room in the areas of the running CPUs; use a shadow \
+            "new per-CPU data does not fit into the areas of the running CPUs; use a shadow \
              variable or an array by CPU number",
         ),
         SectionClass::ThreadLocal => (
@@ -325,7 +327,7 @@ fn new_item(comparer: &Comparer<'_, '_>, item: ItemId, verdicts: &mut Verdicts) 
         ),
         SectionClass::Code | SectionClass::Data | SectionClass::Bss if kind == ItemKind::Gap => (
             RefusalCode::ChangedSection,
-            "contents that no symbol stands for are new; give them a symbol with a size",
+            "new contents have no symbol; give them one with a size",
         ),
         _ => return,
     };
@@ -334,14 +336,19 @@ fn new_item(comparer: &Comparer<'_, '_>, item: ItemId, verdicts: &mut Verdicts) 
 
 fn label(
     comparer: &mut Comparer<'_, '_>,
-    twin: ItemId,
+    counterpart: ItemId,
     item: ItemId,
     original_entries: &SpecialEntries,
     patched_entries: &SpecialEntries,
     verdicts: &mut Verdicts,
 ) {
-    let mut reasons = comparer.differences(twin, item);
-    reasons.extend(comparer.entry_differences(twin, original_entries, item, patched_entries));
+    let mut reasons = comparer.differences(counterpart, item);
+    reasons.extend(comparer.entry_differences(
+        counterpart,
+        original_entries,
+        item,
+        patched_entries,
+    ));
     if reasons.is_empty() {
         return;
     }
@@ -357,7 +364,7 @@ fn label(
         verdicts.refuse_acceptable(
             RefusalCode::ChangedAssembly,
             place,
-            "assembler code changed whose extent no symbol tells; mark it with .type NAME, \
+            "assembler code without a sized symbol changed; mark it with .type NAME, \
              @function and .size NAME, .-NAME in both trees, or deal with the change in a hook",
         );
     }
@@ -365,17 +372,17 @@ fn label(
 
 fn datum(
     comparer: &mut Comparer<'_, '_>,
-    twin: ItemId,
+    counterpart: ItemId,
     item: ItemId,
     changes: &mut Changes,
     verdicts: &mut Verdicts,
 ) {
-    let reasons = comparer.differences(twin, item);
+    let reasons = comparer.differences(counterpart, item);
     if reasons.is_empty() {
         return;
     }
     let patched = comparer.patched;
-    if comparer.is_private_constant(twin, item) {
+    if comparer.is_private_constant(counterpart, item) {
         changes.constants.insert(item);
         return;
     }
@@ -383,9 +390,10 @@ fn datum(
     let resized = reasons
         .iter()
         .any(|reason| matches!(reason, Reason::SizeDiffers { .. }));
-    let is_room =
-        kind == ItemKind::Gap && is_padding(patched, item) && is_padding(comparer.original, twin);
-    if is_room && reserved_space::is_same_room(comparer, twin, item) {
+    let is_room = kind == ItemKind::Gap
+        && is_padding(patched, item)
+        && is_padding(comparer.original, counterpart);
+    if is_room && reserved_space::is_same_room(comparer, counterpart, item) {
         return;
     }
     let (code, problem) = match patched.items.class(item) {
@@ -408,17 +416,17 @@ fn datum(
         ),
         SectionClass::Code => (
             RefusalCode::ChangedAssembly,
-            "code that no symbol stands for changed; give it a symbol with .type and .size in \
+            "code without a symbol changed; give it a symbol with .type and .size in \
              both trees",
         ),
         _ if is_room => (
             RefusalCode::ChangedSection,
-            "room that no symbol stands for has another size, and the base keeps what it has; \
-             leave it, and give the new room a name and a size of its own",
+            "reserved space without a symbol has another size, and the base keeps its own; \
+             leave it as it is, and give the new space a symbol with a size",
         ),
         _ if kind == ItemKind::Gap => (
             RefusalCode::ChangedSection,
-            "contents that no symbol stands for changed; change them from a hook",
+            "contents without a symbol changed; change them from a hook",
         ),
         SectionClass::Bss if resized => (
             RefusalCode::ChangedBss,
@@ -448,7 +456,7 @@ fn datum(
     );
 }
 
-/// A function that lost or gained its out-of-line part differs itself; this makes sure of it.
+/// Marks a function as changed when it lost or gained an out-of-line part.
 fn lost_parts(comparer: &Comparer<'_, '_>, changes: &mut Changes) {
     let correlation = comparer.correlation;
     for item in comparer.patched.items.ids() {
@@ -503,7 +511,7 @@ fn removed_items(
                     verdicts.refuse_acceptable(
                         RefusalCode::ChangedSection,
                         Place::of(original, item),
-                        "contents that no symbol stands for are gone or changed; give them a \
+                        "contents without a symbol are gone or changed; give them a \
                          symbol with a size",
                     );
                 }

@@ -247,7 +247,7 @@ fn inverse(order: &[usize]) -> Vec<u32> {
     inverse
 }
 
-/// A local of the base is shown qualified, so that two of one name are told apart.
+/// A local of the base is written with its file, so that two of one name can be told apart.
 fn elf_name(symbol: &Symbol) -> Cow<'_, str> {
     match (&symbol.file, symbol.place) {
         (Some(file), Place::Base) => Cow::Owned(format!("{file}#{}", symbol.name)),
@@ -350,8 +350,8 @@ fn sections<'e>(
     outs
 }
 
-/// How a section is aligned within the file, in bytes: nothing is mapped from an extract, so an
-/// object that asks for gibibytes in memory does not make a file of that size.
+/// How a section is aligned within the file, in bytes: an extract is not mapped, so an object that
+/// asks for an alignment of gibibytes need not make a file of that size.
 fn file_alignment(memory_alignment: u64) -> u64 {
     const FILE_ALIGNMENT_MAX: u64 = 16;
     memory_alignment.min(FILE_ALIGNMENT_MAX)

@@ -42,7 +42,7 @@ pub fn render(page: &Page<'_>) -> String {
     let hooks = page.diff.extract.as_ref().map(evidence::hooks_of);
     let hooks = hooks.unwrap_or_default();
     let (tone, outcome) = match page.diff.verdict() {
-        Verdict::Changed => (Tone::Good, "Can travel"),
+        Verdict::Changed => (Tone::Good, "Can be patched"),
         Verdict::Refused => (Tone::Bad, "Refused"),
         Verdict::Unchanged => (Tone::Plain, "No functional change"),
     };

@@ -1,5 +1,5 @@
-//! Why a diff could not run. What can run but must not become a payload is a
-//! [`Refusal`](crate::verdict::refusal::Refusal), not an error.
+//! Errors: inputs that cannot be read, so that there is no diff. A change that can be read but
+//! cannot become a payload is a [`Refusal`](crate::verdict::refusal::Refusal) instead.
 
 use thiserror::Error;
 
@@ -25,8 +25,8 @@ pub enum Side {
 }
 
 impl DiffError {
-    /// Whether the file is a whole object, and one that is not for x86-64: trees hold such for
-    /// code that starts a machine.
+    /// Whether the file is a complete object for another machine than x86-64. Trees hold such
+    /// objects for boot code.
     #[must_use]
     pub fn is_foreign(&self) -> bool {
         matches!(

@@ -3,7 +3,7 @@
 //!
 //! Names and section data stay where they are in the file. Relocations are turned into one flat
 //! array in section order, sorted by offset, for allocated sections alone: those of debug
-//! information are read where somebody asks for them ([`ElfObject::debug_relocations`]).
+//! information are read on request ([`ElfObject::debug_relocations`]).
 
 use std::ops::Range;
 
@@ -18,8 +18,8 @@ pub use crate::read::object_entries::{
     Relocation, Section, SectionId, Symbol, SymbolId, SymbolPlace,
 };
 
-/// Longest symbol or section name that is taken, in bytes. Names may overlap in their table, so
-/// that reading them is only linear when none is long.
+/// Longest symbol or section name that is accepted, in bytes. Names may overlap in the string
+/// table, so reading them takes linear time only if none is long.
 const NAME_BYTES_MAX: usize = 16 * 1024;
 
 type Header = elf::FileHeader64<LittleEndian>;

@@ -1,4 +1,5 @@
-//! One rule a file: what no payload can carry, and what changes without any item changing.
+//! One rule a file: each refuses a kind of change that a payload cannot contain, or that no
+//! comparison of items shows.
 
 pub mod boundary;
 pub mod common_symbols;

@@ -7,7 +7,8 @@ use crate::verdict::kinds::{Reason, RefusalCode};
 use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
 
-/// Compares such entries of both builds: no replaced function carries them.
+/// Refuses a change of such entries: they belong to no replaced function, so no payload includes
+/// them.
 pub fn check(
     comparer: &mut Comparer<'_, '_>,
     original_entries: &SpecialEntries,

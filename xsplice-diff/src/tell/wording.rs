@@ -1,4 +1,4 @@
-//! Says reasons in words, for reports that people read.
+//! Puts reasons into words, for reports for people.
 
 use std::fmt;
 

@@ -142,7 +142,7 @@ fn with_status<'d>(diff: &'d ObjectDiff<'_>, status: Status) -> Vec<&'d str> {
         .collect()
 }
 
-/// Names of data that travels.
+/// Names of data that is included.
 pub fn data<'d>(diff: &'d ObjectDiff<'_>) -> Vec<&'d str> {
     diff.data.iter().map(|datum| datum.name.as_str()).collect()
 }

@@ -57,7 +57,7 @@ fn one_changed_function_is_the_only_one_whatever_the_flags() {
             assert_eq!(refused(&diff), [], "{compiler} {flags:?} {diff:#?}");
             assert_eq!(changed(&diff), ["f"], "{compiler} {flags:?} {diff:#?}");
             assert_eq!(new(&diff), [""; 0], "{compiler} {flags:?}");
-            let extract = diff.extract.as_ref().expect("f travels");
+            let extract = diff.extract.as_ref().expect("f is included");
             assert_eq!(extract.records.len(), 1);
             assert!(
                 extract.records[0].address_taken,
@@ -151,7 +151,7 @@ fn a_change_in_the_cold_part_alone_replaces_the_function() {
             |reason| matches!(reason, Reason::ColdPartDiffers { name, .. } if name == "f.cold")
         )
     );
-    let extract = diff.extract.as_ref().expect("f travels");
+    let extract = diff.extract.as_ref().expect("f is included");
     assert_eq!(extract.records.len(), 1, "the cold part needs no record");
     assert!(
         extract
@@ -437,7 +437,7 @@ fn acknowledgements_and_hooks_in_the_source_are_found() {
             section: ".xsplice.hooks.load".to_owned()
         }]
     );
-    let extract = diff.extract.as_ref().expect("the hook travels");
+    let extract = diff.extract.as_ref().expect("the hook is included");
     assert!(
         extract
             .sections
@@ -477,7 +477,7 @@ fn calls_of_a_replaced_function_go_to_the_base_and_its_own_recursion_stays() {
     );
     let diff = diff(&before, &after);
     assert_eq!(changed(&diff), ["f", "g"]);
-    let extract = diff.extract.as_ref().expect("f and g travel");
+    let extract = diff.extract.as_ref().expect("f and g are included");
     let places: Vec<Place> = extract
         .symbols
         .iter()
@@ -530,7 +530,7 @@ fn functions_with_out_of_line_code_in_one_section_are_replaced_one_by_one() {
     let diff = diff(&before, &after);
     assert_eq!(refused(&diff), [], "{diff:#?}");
     assert_eq!(changed(&diff), ["a", "c"]);
-    let extract = diff.extract.as_ref().expect("two functions travel");
+    let extract = diff.extract.as_ref().expect("two functions are included");
     let bytes = |name: &str| -> u64 {
         let sections = extract.sections.iter();
         sections

@@ -1,4 +1,4 @@
-//! Writes a [`Layout`] as a relocatable ELF file, the way every profile's loader takes it: no
+//! Writes a [`Layout`] as a relocatable ELF file in the form that every profile's loader takes: no
 //! program headers, only allocated sections with their relocations, one symbol table, and a
 //! build-id that is the SHA-1 of everything else.
 
@@ -308,7 +308,7 @@ fn stamp(layout: &Layout, offsets: &[u64], bytes: &mut [u8]) -> BuildId {
     BuildId::new(&hash).expect("a SHA-1 hash has a legal length")
 }
 
-/// Drops undefined symbols that no relocation uses: a loader would look them up all the same.
+/// Removes undefined symbols that no relocation uses, because a loader would look them up anyway.
 pub fn drop_unused_undefined(layout: &mut Layout) {
     let used: HashSet<OutSymbol> = layout
         .sections

@@ -1,4 +1,4 @@
-//! One port's way to the host: a ring of small buffers that cannot be blocked for good.
+//! Output of one port to the host: a ring of small buffers that never blocks for good.
 //!
 //! When the host closes a connection, QEMU forgets the buffer that it was writing and never gives
 //! it back; those behind it come back at once. The device takes buffers strictly in order, so one

@@ -20,7 +20,7 @@ use super::Page;
 const WIDTH: f64 = 1000.0;
 /// Least width of a section or region, so that it can be seen.
 const WIDTH_MIN: f64 = 6.0;
-/// Width of a replaced function, so that it can be hit.
+/// Width of a replaced function, large enough to click on.
 const MARK_WIDTH: f64 = 3.0;
 /// Space between two sections.
 const GAP: f64 = 1.0;
@@ -28,7 +28,7 @@ const GAP: f64 = 1.0;
 /// A replaced function, at its address in the base.
 type Landing<'a> = (u64, &'a Function<'a>);
 
-/// A piece of a strip.
+/// One segment of a strip.
 struct Segment<'a> {
     name: &'a str,
     /// For the new code of a function: which one. Names may occur twice.
@@ -133,7 +133,7 @@ fn payload_pieces<'a>(page: &Page<'a>, functions: &'a [Function<'_>]) -> Vec<Seg
     pieces
 }
 
-/// Gives every piece its place: as wide as its share, but wide enough to be seen.
+/// Gives every segment its place: as wide as its share, but wide enough to be seen.
 fn spread(mut pieces: Vec<Segment<'_>>) -> Vec<Segment<'_>> {
     pieces.retain(|piece| piece.bytes > 0);
     let total: f64 = pieces.iter().map(|piece| weight(piece.bytes)).sum();

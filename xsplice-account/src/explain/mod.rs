@@ -1,0 +1,3 @@
+//! The closed list of differences that are proven not to matter.
+
+pub mod lines;
