@@ -215,7 +215,8 @@ fn stats(out: &mut Text) -> Result<(), Errno> {
     for (number, cpu) in cpu::all() {
         say!(
             out,
-            "cpu={number} calls={} timers={} nmis={} delivered={} kicks={} safe_points={} delayed={} last_value={:#x}\n",
+            "cpu={number} calls={} timers={} nmis={} delivered={} kicks={} safe_points={} \
+             delayed={} last_value={:#x}\n",
             cpu.calls.load(Relaxed),
             cpu.timers.load(Relaxed),
             cpu.nmis.load(Relaxed),
