@@ -475,7 +475,7 @@ fn lead(build: &Build<'_>, item: ItemId) -> u64 {
         let name = build.name(before);
         let leads = other.section == place.section
             && other.end() == start
-            && (names::is_padding(name) || names::is_type_hash(name));
+            && (names::is_padding_name(name) || names::is_type_hash(name));
         if !leads {
             break;
         }

@@ -25,7 +25,7 @@ pub fn check_function(comparer: &Comparer<'_, '_>, counterpart: ItemId, verdicts
                 .iter()
                 .any(|suffix| file.ends_with(suffix))
         });
-    if !from_assembler || names::is_padding(original.name(counterpart)) {
+    if !from_assembler || names::is_padding_name(original.name(counterpart)) {
         return;
     }
     let item = original.items.item(counterpart);
