@@ -35,8 +35,8 @@ use crate::{DiffError, Extract, ObjectDiff, Options, Originals};
 ///
 /// # Errors
 ///
-/// When one of the two is not a well-formed object of a known machine. A change that cannot become a payload
-/// is not an error but a refusal in the result.
+/// When one of the two is not a well-formed object of a known machine. A change that cannot become
+/// a payload is not an error but a refusal in the result.
 pub fn diff_objects<'data>(
     name: &str,
     original: &'data [u8],
@@ -68,8 +68,8 @@ fn alone(mut diff: ObjectDiff<'_>) -> ObjectDiff<'_> {
 ///
 /// # Errors
 ///
-/// When one of the two is not a well-formed object of a known machine. A change that cannot become a payload
-/// is not an error but a refusal in the result.
+/// When one of the two is not a well-formed object of a known machine. A change that cannot become
+/// a payload is not an error but a refusal in the result.
 pub fn gather<'data>(
     name: &str,
     original: &'data [u8],

@@ -48,7 +48,10 @@ pub enum LinkError {
         source: object::Error,
     },
     /// An ELF file, but no linked image of ours.
-    #[error("{path}: is {found}; the base must be the linked {known} image that runs", known = known())]
+    #[error(
+        "{path}: is {found}; the base must be the linked {known} image that runs",
+        known = known()
+    )]
     NotABase {
         /// The file.
         path: String,

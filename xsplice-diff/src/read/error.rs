@@ -65,7 +65,10 @@ pub enum ObjectProblem {
     #[error("is not an ELF file; compare two objects (.o) that the compiler or assembler wrote")]
     NotElf,
     /// ELF, but 32 bits or big-endian.
-    #[error("is not a 64-bit little-endian ELF file; only objects for {known} can be compared", known = known())]
+    #[error(
+        "is not a 64-bit little-endian ELF file; only objects for {known} can be compared",
+        known = known()
+    )]
     WrongClass,
     /// ELF for another processor.
     #[error("is for {0}, not {known}; build both trees for it", known = known())]

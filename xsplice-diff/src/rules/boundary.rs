@@ -82,8 +82,8 @@ fn end_of_another(
 }
 
 /// An array behind `item` that moved away from it, and that may be indexed from the place that is
-/// meant: one within `reach` bytes, or one before which `source` reached by as much in the original.
-/// Where it did so in `item`, it does so still.
+/// meant: one within `reach` bytes, or one before which `source` reached by as much in the
+/// original. Where it did so in `item`, it does so still.
 fn start_of_another(
     comparer: &Comparer<'_, '_>,
     source: ItemId,

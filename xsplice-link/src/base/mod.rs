@@ -139,8 +139,8 @@ impl<'data> Base<'data> {
     /// Parses a linked image; `path` is what messages call it.
     ///
     /// # Errors
-    /// [`LinkError`] when `data` is not a linked ELF image of a known machine or lacks what a payload needs
-    /// of it: a symbol table and a build-id.
+    /// [`LinkError`] when `data` is not a linked ELF image of a known machine or lacks what a
+    /// payload needs of it: a symbol table and a build-id.
     pub fn parse(path: &str, data: &'data [u8]) -> Result<Base<'data>, LinkError> {
         let header = Header::parse(data).map_err(|source| LinkError::NotElf {
             path: path.to_owned(),
@@ -394,8 +394,8 @@ fn compiler<'data>(table: &Sections<'data>, data: &'data [u8]) -> Option<&'data 
     std::str::from_utf8(first).ok()
 }
 
-/// The dynamic relocations of words that move with the image; an image linked to a fixed address has
-/// none.
+/// The dynamic relocations of words that move with the image; an image linked to a fixed address
+/// has none.
 fn relocated_words(machine: &Machine, table: &Sections<'_>, data: &[u8]) -> HashMap<u64, u64> {
     let mut words = HashMap::new();
     for header in table.iter() {
