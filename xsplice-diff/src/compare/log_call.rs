@@ -295,7 +295,7 @@ fn note(
             let from = instruction.op1_register().full_register();
             return texts.iter().find(|(one, _)| *one == from).map(|one| one.1);
         }
-        // `mov` with a memory operand loads what stands there, not its address.
+        // `mov` with a memory operand loads the contents, not the address.
         let is_address =
             instruction.mnemonic() == Mnemonic::Lea || instruction.op1_kind() != OpKind::Memory;
         let target = target_in(build, item, instruction).filter(|_| is_address)?;
