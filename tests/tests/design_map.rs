@@ -78,8 +78,8 @@ fn is_path(span: &str) -> bool {
     span.contains('/') && span.chars().all(is_part)
 }
 
-/// Adds the folders below `folder`, itself included, that hold Rust files of a program. What tests of
-/// one crate share among themselves (`tests` beside `src`) is described by the crate.
+/// Adds the folders below `folder`, itself included, that hold Rust files of a program. What tests
+/// of one crate share among themselves (`tests` beside `src`) is described by the crate.
 fn folders(root: &Path, folder: &Path, found: &mut BTreeSet<String>) -> Result<()> {
     let here = root.join(folder);
     for entry in std::fs::read_dir(&here).with_context(|| here.display().to_string())? {

@@ -9,7 +9,6 @@
 pub mod after;
 pub mod base;
 pub mod error;
-pub mod explain;
 pub mod follow;
 pub mod read;
 pub mod tell;
@@ -19,8 +18,8 @@ use serde::Serialize;
 
 use crate::after::AfterAccount;
 use crate::base::BaseAccount;
-use crate::base::claims::Claims;
 use crate::follow::Follower;
+use crate::follow::claims::Claims;
 use crate::read::image::Image;
 use crate::read::payload::Payload;
 use crate::read::tree::Tree;

@@ -61,8 +61,8 @@ fn alone(mut diff: ObjectDiff<'_>) -> ObjectDiff<'_> {
     diff
 }
 
-/// Compares two builds of one object of a tree, and leaves to [`crate::report::judge`] what only the
-/// whole tree can tell. `name` is its path in the tree.
+/// Compares two builds of one object of a tree, and leaves to [`crate::report::judge`] what only
+/// the whole tree can tell. `name` is its path in the tree.
 ///
 /// # Errors
 ///
@@ -226,7 +226,7 @@ fn gather_builds<'data>(
     let changes = find_changes(name, &mut comparer, entries.0, entries.1, &mut verdicts);
     let names = check_contents(&mut comparer, &changes, entries, &mut verdicts);
     let inclusion = include(&comparer, &changes, entries.1, &mut verdicts);
-    rules::ownerless_entries::check(patched, entries.1, &inclusion, &mut verdicts);
+    rules::left_behind_entries::check(patched, entries.1, &inclusion, &mut verdicts);
     let is_carried = verdicts.refusals.is_empty() && !inclusion.items.is_empty();
     let carved = is_carried.then(|| {
         carve(

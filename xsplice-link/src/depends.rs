@@ -81,8 +81,8 @@ impl Below {
     /// (another image), or when it stacks on a further payload, about which nothing is known.
     ///
     /// # Errors
-    /// [`LinkError::Payload`] when it cannot be read, [`LinkError::OtherBase`] when it is for another
-    /// image than `made_for`.
+    /// [`LinkError::Payload`] when it cannot be read, [`LinkError::OtherBase`] when it is for
+    /// another image than `made_for`.
     pub fn of_payload(
         path: &str,
         file: &[u8],

@@ -109,8 +109,8 @@ pub enum LinkError {
     },
     /// A payload to stack on that is for another image.
     #[error(
-        "{path}: was made for the image {other}, and this payload is for {made_for}; nothing can stack \
-         on it there. Make both for the image that runs: --orig and --base of the same build"
+        "{path}: was made for the image {other}, and this payload is for {made_for}; nothing can \
+         stack on it there. Make both for the image that runs: --orig and --base of the same build"
     )]
     OtherBase {
         /// The payload below.

@@ -74,7 +74,8 @@ pub enum BaseNote {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HookOrder {
     /// Load hooks after the jumps are written, unload hooks before they are removed: both run while
-    /// the replaced functions are in effect, so that an unload hook can call what a load hook could.
+    /// the replaced functions are in effect, so that an unload hook can call what a load hook
+    /// could.
     WhileReplaced,
     /// Load hooks before the jumps are written, unload hooks after they are removed: as Xen does.
     WhileNotReplaced,

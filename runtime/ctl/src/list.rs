@@ -1,8 +1,8 @@
 //! Reads the list of payloads, which others may change while it is read.
 //!
 //! The kernel stamps the list with a version. The rules are those of the 2016 library: a version
-//! that differs from the first page's starts the listing again, more than three times is `-EBUSY`; a
-//! batch that is too big is halved, and so is one whose names and metadata exceed a frame. A page
+//! that differs from the first page's starts the listing again, more than three times is `-EBUSY`;
+//! a batch that is too big is halved, and so is one whose names and metadata exceed a frame. A page
 //! that fails because the list shrank or grew under it is such a change too, so the version is
 //! looked at before the error is believed.
 

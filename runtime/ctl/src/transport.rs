@@ -16,8 +16,8 @@ use crate::error::CtlError;
 
 /// One call at a time to a kernel.
 pub trait Transport {
-    /// Makes a payload call. `area` is the caller's memory; it and `operation` come back as the call
-    /// left them. Returns what the call returned.
+    /// Makes a payload call. `area` is the caller's memory; it and `operation` come back as the
+    /// call left them. Returns what the call returned.
     ///
     /// # Errors
     /// When no answer came; an error that the kernel returns is a result, not an error here.

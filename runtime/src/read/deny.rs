@@ -59,7 +59,8 @@ pub enum ListError {
 pub enum DenyError<'list> {
     /// No symbol of this name.
     #[error(
-        "line {line} of the deny list: {name} is not in the base's symbol table; name it as the base does"
+        "line {line} of the deny list: {name} is not in the base's symbol table; name it as the \
+         base does"
     )]
     Unknown {
         /// Number of the line, from 1.

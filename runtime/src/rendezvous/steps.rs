@@ -2,8 +2,9 @@
 //! single effect.
 //!
 //! [`Opening`] runs in the hypercall that starts an action, [`SafePoint`] on every CPU that comes
-//! to its safe point; each has a file, and this one says what they share. The runtime drives them to their end; the model checker of the tests steps
-//! the same code in every interleaving, and takes one [`Guards`] away at a time to see it fail.
+//! to its safe point; each has a file, and this one says what they share. The runtime drives them
+//! to their end; the model checker of the tests steps the same code in every interleaving, and
+//! takes one [`Guards`] away at a time to see it fail.
 //!
 //! One action, generation *g*:
 //!

@@ -4,10 +4,11 @@
 //! as a whole, byte for byte. Only tables whose entries belong to code may differ; they are checked
 //! entry by entry: each entry is in the base's table, or in the payload's table of that name.
 
+use xsplice_abi::profile;
 use xsplice_diff::read::object::SectionId;
 
 use super::Missing;
-use crate::base::claims::class;
+use crate::follow::claims::class;
 use crate::follow::{Follower, Pair, Place};
 use crate::read::items::is_entry_table;
 use crate::read::tree::ItemId;
@@ -43,7 +44,9 @@ fn is_walked(follower: &Follower<'_, '_>, object: usize, section: SectionId) -> 
     let items = cut.items_of(section);
     let plain = [".text", ".rodata", ".data"];
     let own = header.name;
-    let is_ours = own.starts_with(".xsplice.") || own.starts_with(".livepatch.");
+    let is_ours = profile::ALL
+        .iter()
+        .any(|profile| own.starts_with(profile.prefix));
     !header.is_executable()
         && header.is_allocated()
         && !header.is_mergeable()

@@ -1,7 +1,5 @@
 //! The base: which of its bytes come from the original build, and which are of unknown origin.
 
-pub mod claims;
-
 use std::ops::Range;
 
 use object::elf;

@@ -4,7 +4,7 @@ use xsplice_diff::read::object::{SectionId, SymbolPlace};
 
 use super::slot::access;
 use super::{Follower, Pair, Place};
-use crate::base::claims::Claims;
+use crate::follow::claims::Claims;
 use crate::read::fields::{Field, Form, Leads, value};
 use crate::read::image::Bytes;
 use crate::read::items::is_entry_table;

@@ -5,15 +5,17 @@
 //! once, by itself; then every claim that depends on a failed one fails too. The remaining claims
 //! are consistent as a whole.
 
+pub mod claims;
 mod compare;
+pub mod lines;
 mod slot;
 
 use foldhash::HashMap;
 use rayon::prelude::*;
 use xsplice_diff::read::object::SectionId;
 
-use crate::base::claims::Claims;
-use crate::explain::lines::LineTables;
+use crate::follow::claims::Claims;
+use crate::follow::lines::LineTables;
 use crate::read::image::Image;
 use crate::read::payload::Payload;
 use crate::read::tree::{ItemId, Tree};

@@ -379,59 +379,7 @@ fn tell(
     led.sort();
     led.dedup();
     let Some(strongest) = led.iter().map(|(_, outcome)| outcome).max().cloned() else {
-        let is_header = !file.shown().ends_with(".c");
-        if is_header && !comments_alone && !sources.silent.is_empty() {
-            let why = format!(
-                "no code on these lines in objects with line tables, and {} has none; build both \
-                 trees with -g",
-                list(&sources.silent, ", ")
-            );
-            return Verdict::plain(Fate::NotProvable, why);
-        }
-        let mut objects: Vec<&str> = sources
-            .found
-            .iter()
-            .map(|source| source.object.as_str())
-            .collect();
-        objects.sort_unstable();
-        objects.dedup();
-        // Code that the optimiser removed, and macros, show only in what uses them.
-        let mut users: Vec<&str> = objects
-            .iter()
-            .flat_map(|object| outcomes.functions_of(object))
-            .collect();
-        users.dedup();
-        if !comments_alone && objects.iter().all(|object| outcomes.is_unchanged(object)) {
-            let why = format!(
-                "{}: compiled from this file, and did not change; the new lines compile to the \
-                 same code, nothing there uses what they change, or the patched tree was not \
-                 built with this patch",
-                list(&objects, ", ")
-            );
-            return Verdict::refused(RefusalCode::HunkNotBuilt, why);
-        }
-        if !comments_alone && is_header {
-            let why = format!(
-                "no code comes from these lines themselves, and line tables do not tell what uses \
-                 them; changed in objects that read the file: {}",
-                list(&users, ", ")
-            );
-            return Verdict::plain(Fate::NotProvable, why);
-        }
-        let why = if comments_alone {
-            COMMENTS_ALONE.to_owned()
-        } else {
-            let told = format!(
-                "no code on these lines, by the line tables of {}",
-                list(&objects, ", ")
-            );
-            if users.is_empty() {
-                told
-            } else {
-                format!("{told}; changed in them: {}", list(&users, ", "))
-            }
-        };
-        return Verdict::plain(Fate::NoCode, why);
+        return led_nowhere(sources, comments_alone, file, outcomes);
     };
     let (fate, mut why) = match &strongest {
         Outcome::Same => (Fate::NoCode, String::new()),
@@ -471,6 +419,67 @@ fn tell(
         items: carried.into_iter().map(|(item, _)| item).collect(),
         why,
     }
+}
+
+/// A hunk of which no line became code or data.
+fn led_nowhere(
+    sources: &Sources<'_>,
+    comments_alone: bool,
+    file: &FileChange,
+    outcomes: &Outcomes<'_>,
+) -> Verdict {
+    if comments_alone {
+        return Verdict::plain(Fate::NoCode, COMMENTS_ALONE.to_owned());
+    }
+    let is_header = !file.shown().ends_with(".c");
+    if is_header && !sources.silent.is_empty() {
+        let why = format!(
+            "no code on these lines in objects with line tables, and {} has none; build both \
+             trees with -g",
+            list(&sources.silent, ", ")
+        );
+        return Verdict::plain(Fate::NotProvable, why);
+    }
+    let mut objects: Vec<&str> = sources
+        .found
+        .iter()
+        .map(|source| source.object.as_str())
+        .collect();
+    objects.sort_unstable();
+    objects.dedup();
+    // Code that the optimiser removed, and macros, show only in what uses them.
+    let mut users: Vec<&str> = objects
+        .iter()
+        .flat_map(|object| outcomes.functions_of(object))
+        .collect();
+    users.dedup();
+    if objects.iter().all(|object| outcomes.is_unchanged(object)) {
+        let why = format!(
+            "{}: compiled from this file, and did not change; the new lines compile to the same \
+             code, nothing there uses what they change, or the patched tree was not built with \
+             this patch",
+            list(&objects, ", ")
+        );
+        return Verdict::refused(RefusalCode::HunkNotBuilt, why);
+    }
+    if is_header {
+        let why = format!(
+            "no code comes from these lines themselves, and line tables do not tell what uses \
+             them; changed in objects that read the file: {}",
+            list(&users, ", ")
+        );
+        return Verdict::plain(Fate::NotProvable, why);
+    }
+    let told = format!(
+        "no code on these lines, by the line tables of {}",
+        list(&objects, ", ")
+    );
+    let why = if users.is_empty() {
+        told
+    } else {
+        format!("{told}; changed in them: {}", list(&users, ", "))
+    };
+    Verdict::plain(Fate::NoCode, why)
 }
 
 /// A few names, and how many more there are.

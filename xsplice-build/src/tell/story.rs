@@ -265,7 +265,8 @@ pub fn unused(diffs: &[ObjectDiff<'_>]) -> String {
         .chain(data.map(|data| data.name.as_str()))
         .collect();
     format!(
-        "\nnothing that runs refers to what is new ({}): no function changed, and there is no hook\n",
+        "\nnothing that runs refers to what is new ({}): no function changed, and there is no \
+         hook\n",
         names.join(", ")
     )
 }

@@ -40,128 +40,185 @@ pub fn find_changes(
     patched_entries: &SpecialEntries,
     verdicts: &mut Verdicts,
 ) -> Changes {
-    let mut changes = Changes::default();
-    let patched = comparer.patched;
-    let mut at_boot: BTreeMap<ItemId, Vec<Reason>> = BTreeMap::new();
-    let mut lines = Lines { tables: None };
-    let mut noise = Vec::new();
-    let mut labels: BTreeMap<ItemId, Vec<Option<Reason>>> = BTreeMap::new();
-    for item in patched.items.ids() {
-        let kind = patched.items.item(item).kind;
+    let mut search = Search {
+        entries: (original_entries, patched_entries),
+        changes: Changes::default(),
+        at_boot: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        noise: Vec::new(),
+        lines: Lines { tables: None },
+    };
+    for item in comparer.patched.items.ids() {
+        search.item(comparer, item, verdicts);
+    }
+    lost_parts(comparer, &mut search.changes);
+    search.order_reasons();
+    search.ignore_noise(object, comparer);
+    search.refuse_boot_code(comparer, verdicts);
+    let mut changes = search.changes;
+    removed_items(object, comparer, &mut changes, verdicts);
+    changes
+}
+
+/// What is known while one item after the other is compared.
+struct Search<'entries> {
+    /// Of the original and of the patched object.
+    entries: (&'entries SpecialEntries, &'entries SpecialEntries),
+    changes: Changes,
+    /// Functions that run at boot alone, and how they differ.
+    at_boot: BTreeMap<ItemId, Vec<Reason>>,
+    /// For each function the labels of its parts that differ.
+    labels: BTreeMap<ItemId, Vec<Option<Reason>>>,
+    /// Items that differ in what does not matter, the functions they are part of, and the proof.
+    noise: Vec<(ItemId, ItemId, String)>,
+    lines: Lines,
+}
+
+impl Search<'_> {
+    /// Compares one item of the patched object with its counterpart.
+    fn item(&mut self, comparer: &mut Comparer<'_, '_>, item: ItemId, verdicts: &mut Verdicts) {
+        let patched = comparer.patched;
         let class = patched.items.class(item);
-        // Special sections are compared entry by entry, with the functions that own them.
+        // Special sections are compared entry by entry: with the functions that own them, and
+        // those without one by a rule of their own.
         let elsewhere = matches!(class, SectionClass::Hook | SectionClass::Special(_));
         if elsewhere || is_content(patched, item) {
-            continue;
-        }
-        // Entries are compared with the functions that own them; entries without an owner are
-        // compared below.
-        if matches!(class, SectionClass::Special(_)) {
-            continue;
+            return;
         }
         let Some(counterpart) = comparer.correlation.original(item) else {
             new_item(comparer, item, verdicts);
-            continue;
+            return;
         };
-        match kind {
+        match patched.items.item(item).kind {
             ItemKind::Function
                 if names::is_padding(patched.name(item))
                     && is_padding(patched, item)
                     && is_padding(comparer.original, counterpart) => {}
             ItemKind::Function if names::is_type_hash(patched.name(item)) => {
-                if !comparer.differences(counterpart, item).is_empty() {
-                    verdicts.refuse(
-                        RefusalCode::SymbolKindChanged,
-                        Place::of(patched, item),
-                        "the type that indirect callers check changed; keep the function's \
-                         prototype and give the new one another name",
-                    );
-                }
+                type_hash(comparer, counterpart, item, verdicts);
             }
-            ItemKind::Function => {
-                let mut reasons = comparer.differences(counterpart, item);
-                let root = comparer.correlation.patched_root(item);
-                let mut label = None;
-                if matches!(reasons.as_slice(), [Reason::BytesDiffer { .. }, ..]) {
-                    match lines.judge(comparer, counterpart, item, verdicts) {
-                        Judgement::Noise(why) => {
-                            noise.push((item, root, why));
-                            reasons.clear();
-                        }
-                        Judgement::Label(one) => label = Some(one),
-                        Judgement::Nothing => {}
-                    }
-                }
-                let offset = first_offset(&reasons);
-                if root == item && reasons.is_empty() {
-                    reasons.extend(comparer.entry_differences(
-                        counterpart,
-                        original_entries,
-                        item,
-                        patched_entries,
-                    ));
-                } else if root != item && !reasons.is_empty() {
-                    let name = patched.shown(item);
-                    reasons = vec![Reason::ColdPartDiffers { name, reasons }];
-                }
-                if !reasons.is_empty() {
-                    labels.entry(root).or_default().push(label);
-                    if root == item {
-                        changes.first.insert(root, (item, offset));
-                    } else {
-                        changes.first.entry(root).or_insert((item, offset));
-                    }
-                    let changed = if class == SectionClass::Init {
-                        &mut at_boot
-                    } else {
-                        &mut changes.functions
-                    };
-                    changed.entry(root).or_default().extend(reasons);
-                }
-            }
+            ItemKind::Function => self.function(comparer, counterpart, item, verdicts),
             ItemKind::Label => label(
                 comparer,
                 counterpart,
                 item,
-                original_entries,
-                patched_entries,
+                self.entries.0,
+                self.entries.1,
                 verdicts,
             ),
-            _ => datum(comparer, counterpart, item, &mut changes, verdicts),
+            _ => datum(comparer, counterpart, item, &mut self.changes, verdicts),
         }
     }
-    lost_parts(comparer, &mut changes);
-    for (root, reasons) in &mut changes.functions {
-        // Reasons of the function itself come before those of its out-of-line parts.
-        reasons.sort_by_key(|reason| matches!(reason, Reason::ColdPartDiffers { .. }));
-        reasons.extend(labels.remove(root).and_then(label_of_all));
-        reasons.extend(build_stamp::label(reasons));
+
+    /// Compares a function, or a part of one that lies elsewhere.
+    fn function(
+        &mut self,
+        comparer: &mut Comparer<'_, '_>,
+        counterpart: ItemId,
+        item: ItemId,
+        verdicts: &Verdicts,
+    ) {
+        let patched = comparer.patched;
+        let root = comparer.correlation.patched_root(item);
+        let mut reasons = comparer.differences(counterpart, item);
+        let mut label = None;
+        if matches!(reasons.as_slice(), [Reason::BytesDiffer { .. }, ..]) {
+            match self.lines.judge(comparer, counterpart, item, verdicts) {
+                Judgement::Noise(why) => {
+                    self.noise.push((item, root, why));
+                    reasons.clear();
+                }
+                Judgement::Label(one) => label = Some(one),
+                Judgement::Nothing => {}
+            }
+        }
+        let offset = first_offset(&reasons);
+        if root == item && reasons.is_empty() {
+            let (original_entries, patched_entries) = self.entries;
+            reasons.extend(comparer.entry_differences(
+                counterpart,
+                original_entries,
+                item,
+                patched_entries,
+            ));
+        } else if root != item && !reasons.is_empty() {
+            let name = patched.shown(item);
+            reasons = vec![Reason::ColdPartDiffers { name, reasons }];
+        }
+        if reasons.is_empty() {
+            return;
+        }
+        self.labels.entry(root).or_default().push(label);
+        if root == item {
+            self.changes.first.insert(root, (item, offset));
+        } else {
+            self.changes.first.entry(root).or_insert((item, offset));
+        }
+        let changed = if patched.items.class(item) == SectionClass::Init {
+            &mut self.at_boot
+        } else {
+            &mut self.changes.functions
+        };
+        changed.entry(root).or_default().extend(reasons);
     }
-    for (item, root, why) in noise {
-        if !changes.functions.contains_key(&root) && !at_boot.contains_key(&root) {
-            changes.ignored.push(Ignored {
-                object: object.to_owned(),
-                name: patched.shown(item),
-                why,
-            });
+
+    /// Puts what is a function's own before what is its parts', and the labels last.
+    fn order_reasons(&mut self) {
+        for (root, reasons) in &mut self.changes.functions {
+            reasons.sort_by_key(|reason| matches!(reason, Reason::ColdPartDiffers { .. }));
+            reasons.extend(self.labels.remove(root).and_then(label_of_all));
+            reasons.extend(build_stamp::label(reasons));
         }
     }
-    if !changes.functions.is_empty() {
-        for item in only_called_at_start(patched) {
-            if let Some(reasons) = changes.functions.remove(&item) {
-                at_boot.insert(item, reasons);
+
+    /// Ignores what does not matter in functions that are the same otherwise.
+    fn ignore_noise(&mut self, object: &str, comparer: &Comparer<'_, '_>) {
+        for (item, root, why) in std::mem::take(&mut self.noise) {
+            if !self.changes.functions.contains_key(&root) && !self.at_boot.contains_key(&root) {
+                self.changes.ignored.push(Ignored {
+                    object: object.to_owned(),
+                    name: comparer.patched.shown(item),
+                    why,
+                });
             }
         }
     }
-    for (item, reasons) in at_boot {
-        verdicts.refuse_acceptable(
-            RefusalCode::ChangedInit,
-            Place::of(patched, item).plus(first_offset(&reasons)),
-            "code that only runs at boot changed, and the boot is over; do its work in a hook",
+
+    /// Refuses changes of code that runs at boot alone.
+    fn refuse_boot_code(&mut self, comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
+        let patched = comparer.patched;
+        if !self.changes.functions.is_empty() {
+            for item in only_called_at_start(patched) {
+                if let Some(reasons) = self.changes.functions.remove(&item) {
+                    self.at_boot.insert(item, reasons);
+                }
+            }
+        }
+        for (item, reasons) in &self.at_boot {
+            verdicts.refuse_acceptable(
+                RefusalCode::ChangedInit,
+                Place::of(patched, *item).plus(first_offset(reasons)),
+                "code that only runs at boot changed, and the boot is over; do its work in a hook",
+            );
+        }
+    }
+}
+
+/// Refuses a changed hash of a prototype, which indirect callers check.
+fn type_hash(
+    comparer: &mut Comparer<'_, '_>,
+    counterpart: ItemId,
+    item: ItemId,
+    verdicts: &mut Verdicts,
+) {
+    if !comparer.differences(counterpart, item).is_empty() {
+        verdicts.refuse(
+            RefusalCode::SymbolKindChanged,
+            Place::of(comparer.patched, item),
+            "the type that indirect callers check changed; keep the function's prototype and \
+             give the new one another name",
         );
     }
-    removed_items(object, comparer, &mut changes, verdicts);
-    changes
 }
 
 /// What a closer comparison of a function that differs shows.

@@ -262,7 +262,8 @@ fn body(chapters: &[Chapter]) -> String {
     for chapter in chapters {
         let _ = write!(
             out,
-            "<section id=\"{0}\" aria-labelledby=\"{0}-title\">\n<h2 id=\"{0}-title\">{1}</h2>\n{2}\n</section>\n",
+            "<section id=\"{0}\" aria-labelledby=\"{0}-title\">\n<h2 \
+             id=\"{0}-title\">{1}</h2>\n{2}\n</section>\n",
             chapter.anchor, chapter.title, chapter.body
         );
     }

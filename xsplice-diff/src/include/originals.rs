@@ -17,8 +17,8 @@ use crate::read::side::is_content;
 use xsplice_abi::machine::OF_RUNTIME;
 use xsplice_abi::tables::{Alternative, SpecialTable};
 
-/// The `STT_FILE` name that qualifies a local in the image. Assembler code often has no such symbol;
-/// then GNU ld writes one with the object's file name without its folder.
+/// The `STT_FILE` name that qualifies a local in the image. Assembler code often has no such
+/// symbol; then GNU ld writes one with the object's file name without its folder.
 #[must_use]
 pub fn file_of(build: &Build<'_>, symbol: &Symbol<'_>) -> Option<String> {
     let object = build.object.name.rsplit('/').next().map(|name| {

@@ -241,7 +241,7 @@ pub fn is_noted(section: &Section<'_>) -> bool {
     is_note(section)
         && !matches!(
             section.name,
-            ".note.gnu.property" | ".note.gnu.build-id" | ".note.GNU-stack" | ".note.ABI-tag"
+            ".note.gnu.property" | section::BUILD_ID | ".note.GNU-stack" | ".note.ABI-tag"
         )
 }
 
@@ -323,7 +323,7 @@ fn noise(section: &Section<'_>) -> Option<&'static str> {
         Some("unwind information, which payloads do not hold")
     } else if is_note(section) {
         Some("a note")
-    } else if name == ".modinfo" || name == ".comment" || name == ".llvm_addrsig" {
+    } else if name == section::MODINFO || name == ".comment" || name == ".llvm_addrsig" {
         Some("not loaded")
     } else {
         None

@@ -90,7 +90,11 @@ pub static TABLES: [Table; 19] = [
     Table {
         line: Line::TopBits,
         origin: Origin::Entry,
-        ..table(Name::Exact(".bug_frames.3"), BugFrame::ASSERTION_BYTES, 3)
+        ..table(
+            Name::Exact(section::BUG_FRAMES_ASSERTION),
+            BugFrame::ASSERTION_BYTES,
+            3,
+        )
     },
     Table {
         line: Line::TopBits,
@@ -136,14 +140,17 @@ pub fn table_for(name: &str) -> Option<&'static Table> {
 /// Whether a section of this name holds code that entries of special sections refer to.
 #[must_use]
 pub fn is_special_code(name: &str) -> bool {
-    matches!(name, ".fixup" | ".altinstr_replacement" | ".altinstr_aux")
+    matches!(
+        name,
+        section::FIXUP | section::ALTINSTR_REPLACEMENT | ".altinstr_aux"
+    )
 }
 
 /// Whether the code of such a section runs in place. Replacements of alternatives do not: each is
 /// copied to the code that it replaces.
 #[must_use]
 pub fn runs_in_place(name: &str) -> bool {
-    matches!(name, ".fixup" | ".altinstr_aux")
+    matches!(name, section::FIXUP | ".altinstr_aux")
 }
 
 /// Size of an entry of a special section in bytes, such that the section is a whole number of

@@ -1,4 +1,5 @@
-//! Entries of special sections that no function owns.
+//! Refuses a change of entries of special sections that no function owns: whether the payload
+//! needs them, nobody can tell.
 
 use crate::compare::comparer::Comparer;
 use crate::compare::special_entries::SpecialEntries;

@@ -109,9 +109,9 @@ fn carry(
         return Err(refused(
             RefusalCode::UnknownRelocation,
             format!(
-                "{} of an address in the payload, which 32 bits cannot hold so far from {}; compile \
-                 position-independent code (-fpic or -fpie), or link the image at the top of the \
-                 address space, for which -mcmodel=kernel is",
+                "{} of an address in the payload, which 32 bits cannot hold so far from {}; \
+                 compile position-independent code (-fpic or -fpie), or link the image at the top \
+                 of the address space, for which -mcmodel=kernel is",
                 type_name(kind),
                 resolver.base().path()
             ),

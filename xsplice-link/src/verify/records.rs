@@ -402,7 +402,8 @@ fn denied(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
             lines.fail(
                 Errno::EINVAL,
                 format!(
-                    "{name}{place} is on the deny list: a CPU may be inside it while text is written"
+                    "{name}{place} is on the deny list: a CPU may be inside it while text is \
+                     written"
                 ),
             );
         }

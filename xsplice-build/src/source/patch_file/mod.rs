@@ -309,8 +309,8 @@ impl<'a> Lines<'a> {
             }
             let line = self.text(index);
             if line.starts_with(b"@@ -") {
-                let problem = "this hunk belongs to no file: `---` and `+++` lines must stand before \
-                               it, and nothing foreign between it and the hunk before";
+                let problem = "this hunk belongs to no file: `---` and `+++` lines must stand \
+                               before it, and nothing foreign between it and the hunk before";
                 return Some((index + 1, problem));
             }
             let is_binary = line == b"GIT binary patch"
