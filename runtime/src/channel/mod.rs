@@ -38,10 +38,10 @@ pub const ENCODED_BYTES_MAX: usize = max_encoding_length(FRAME_BYTES_MAX);
 /// What ends a frame.
 pub const DELIMITER: u8 = 0;
 
-/// What every connection begins with. A frame of an earlier connection that lacks nothing but its end
-/// is spoiled by the first byte, the longest block that COBS has and nothing in it, before the
-/// second could end it. The third makes it different from whatever a connection sends later: there
-/// a frame may end like the first two, and the next one follows at once.
+/// The first bytes of every connection. They invalidate a frame of an earlier connection that lacks
+/// only its end: the first byte announces the longest COBS block, and the second ends the frame
+/// before any of it came. The third makes it different from whatever a connection sends later:
+/// there a frame may end like the first two, and the next one follows at once.
 pub const PREAMBLE: [u8; 3] = [0xff, DELIMITER, DELIMITER];
 
 static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISO_HDLC);
