@@ -44,7 +44,7 @@ pub struct Facts<'view, 'data> {
     pub hooks: Vec<HookFacts<'data>>,
     /// Tables that the loader walks.
     pub tables: Vec<TableFacts<'data>>,
-    /// Tables that no loader walks: of a kind that nobody here was taught, or of another system.
+    /// Tables that no loader walks: of an unknown kind, or of another system.
     pub unknown_tables: Vec<UnknownTable<'data>>,
 }
 
@@ -117,7 +117,7 @@ pub struct TableFacts<'data> {
     pub size_bytes: u64,
 }
 
-/// A loaded table of which nobody here knows an entry.
+/// A loaded table whose entries are unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownTable<'data> {
     /// The section's name.

@@ -100,7 +100,7 @@ pub enum ObjectProblem {
     Malformed {
         /// Which part of the file.
         part: Part,
-        /// What the reader said.
+        /// The reader's error.
         detail: String,
     },
     /// A relocation points outside of its section.
@@ -198,7 +198,7 @@ pub enum ExtractError {
     Malformed {
         /// Which part of the file.
         part: Part,
-        /// What the reader said.
+        /// The reader's error.
         detail: String,
     },
     /// An ELF file, but no extract.
@@ -212,7 +212,7 @@ pub enum ExtractError {
     Metadata {
         /// The section.
         section: &'static str,
-        /// What the reader said.
+        /// The reader's error.
         detail: String,
     },
     /// The ABI's name means nothing.
