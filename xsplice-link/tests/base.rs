@@ -1,8 +1,6 @@
 //! What the linker learns of a base image, and which files it does not take for one.
 
-mod support;
-
-use support::{KERNEL, Tree};
+use crate::support::{KERNEL, Tree};
 use xsplice_link::Base;
 use xsplice_link::LinkError;
 use xsplice_link::base::{Lookup, QualifiedName, Scope, SymbolKind};
