@@ -3,7 +3,6 @@
 
 mod account;
 mod bad_input;
-mod behaviour;
 mod catalogue;
 mod ci_recipe;
 mod circles;
@@ -11,7 +10,10 @@ mod claims;
 mod design_map;
 mod foreign_objects;
 mod guide_examples;
+mod json_document;
 mod readme_commands;
 mod report_pages;
 mod stacked_builds;
 mod terminals;
+mod test_map;
+mod tidy_house;

@@ -1,4 +1,4 @@
-//! What of the original build stands where in the base.
+//! Where the items of the original build are in the base.
 
 use foldhash::HashMap;
 use xsplice_diff::read::object::SectionId;

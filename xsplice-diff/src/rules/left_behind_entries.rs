@@ -1,6 +1,6 @@
-//! Refuses to part a function from an entry of a special section that nobody can tell is its own:
+//! Refuses included functions that a special-section entry refers to without a recognisable owner:
 //! the table cannot be cut into entries, or the entry does not begin with the code it is for. The
-//! payload would lack the entry, and the code would fault at the place that it is there for.
+//! payload would lack the entry, and the new code would fault at the place that the entry handles.
 
 use std::collections::BTreeSet;
 
@@ -8,12 +8,12 @@ use crate::compare::inclusion::Inclusion;
 use crate::compare::special_entries::SpecialEntries;
 use crate::read::items::ItemKind;
 use crate::read::side::Build;
-use crate::read::special_sections::Travel;
+use crate::read::special_sections::Included;
 use crate::verdict::kinds::RefusalCode;
 use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
 
-/// Looks for entries without an owner that refer to code which travels.
+/// Looks for entries without an owner that refer to included code.
 pub fn check(
     patched: &Build<'_>,
     entries: &SpecialEntries,
@@ -22,7 +22,7 @@ pub fn check(
 ) {
     let mut refused = BTreeSet::new();
     for entry in &entries.unowned {
-        if entry.table.travel == Travel::Never {
+        if entry.table.included == Included::Never {
             continue;
         }
         let function = entry
@@ -43,15 +43,15 @@ pub fn check(
         let what = if entry.size == header.size {
             format!(
                 "its {} bytes cannot be cut into entries, and one of them belongs to {}, which \
-                 travels; let each entry have the size that the base's have, and begin with the \
-                 address of the code it is for",
+                 is included; give each entry the size that the base's have, and let it begin \
+                 with the address of the code it is for",
                 header.size,
                 patched.shown(function)
             )
         } else {
             format!(
-                "the entry refers to {}, which travels, but does not say whose it is; let each \
-                 entry begin with the address of the code it is for",
+                "the entry refers to {}, which is included, but does not say which function it \
+                 belongs to; let each entry begin with the address of the code it is for",
                 patched.shown(function)
             )
         };
