@@ -374,7 +374,8 @@ impl Frame {
 }
 
 /// [`OPERATION_BYTES`] in the type of the header's field.
-const WIRE_OPERATION_BYTES: u32 = 72;
+#[expect(clippy::cast_possible_truncation, reason = "asserted below")]
+const WIRE_OPERATION_BYTES: u32 = OPERATION_BYTES as u32;
 const _: () = assert!(WIRE_OPERATION_BYTES as usize == OPERATION_BYTES);
 
 fn check_area(area: usize, data: usize) -> Result<(), FrameError> {

@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use sha1::{Digest, Sha1};
 
 use super::copy::entries;
+use xsplice_abi::hex::Hex;
 
 /// Variables that follow the terminal and the session, and no build reads.
 const SESSION: [&str; 14] = [
@@ -158,5 +159,5 @@ fn tools() -> String {
 
 fn hex(hash: Sha1) -> String {
     let digest = hash.finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    Hex(&digest).to_string()
 }

@@ -8,6 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use xsplice_abi::machine::OF_RUNTIME;
+use xsplice_abi::{note, section};
 
 use crate::debug_info::types::Types;
 use crate::read::object::ElfObject;
@@ -15,7 +17,6 @@ use crate::read::object::ElfObject;
 /// Section of recorded command lines (`-frecord-gcc-switches`, `-frecord-command-line`).
 const COMMAND_LINE: &str = ".GCC.command.line";
 const COMMENT: &str = ".comment";
-const PROPERTY: &str = ".note.gnu.property";
 
 /// What one object or image was made by.
 #[derive(
@@ -87,7 +88,7 @@ impl Toolchain {
                         toolchain.add_flags(line);
                     }
                 }
-                PROPERTY => toolchain.add_properties(section.data),
+                section::PROPERTY => toolchain.add_properties(section.data),
                 _ => {}
             }
         }
@@ -117,30 +118,15 @@ impl Toolchain {
     }
 
     /// Adds what a `.note.gnu.property` section says.
-    pub fn add_properties(&mut self, note: &[u8]) {
-        /// `GNU_PROPERTY_X86_FEATURE_1_AND` of the x86-64 psABI, and its bits.
-        const FEATURES: u32 = 0xc000_0002;
-        const BITS: [(u32, &str); 2] = [(1, "ibt"), (2, "shstk")];
-        // n_namesz, n_descsz, n_type, "GNU\0"; then pr_type, pr_datasz, data, padded to 8 bytes.
-        const NOTE_HEADER_BYTES: usize = 16;
-        let mut rest = note.get(NOTE_HEADER_BYTES..).unwrap_or_default();
-        while let Some((kind, after)) = rest.split_first_chunk::<4>()
-            && let Some((size, data)) = after.split_first_chunk::<4>()
-        {
-            let size = usize::try_from(u32::from_le_bytes(*size)).unwrap_or(usize::MAX);
-            if u32::from_le_bytes(*kind) == FEATURES
-                && let Some((features, _)) = data.split_first_chunk::<4>()
-            {
-                let features = u32::from_le_bytes(*features);
-                let kept = BITS.iter().filter(|(bit, _)| features & bit != 0);
-                self.protections
-                    .extend(kept.map(|(_, name)| (*name).to_owned()));
-            }
-            let Some(padded) = size.checked_next_multiple_of(8) else {
-                return;
-            };
-            rest = data.get(padded..).unwrap_or_default();
-        }
+    pub fn add_properties(&mut self, section: &[u8]) {
+        let protection = &OF_RUNTIME.protection;
+        let bits = note::property_bits(section, protection.property);
+        let kept = protection
+            .features
+            .iter()
+            .filter(|(bit, _)| bits & bit != 0);
+        self.protections
+            .extend(kept.map(|(_, name)| name.to_ascii_lowercase()));
     }
 
     /// Whether nothing is known.

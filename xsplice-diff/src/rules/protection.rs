@@ -6,18 +6,13 @@
 //! notes of the payload do not tell. Different notes also mean that the two trees were not built
 //! alike, so that functions differ which the patch does not touch.
 
-use object::LittleEndian;
-use object::elf::{FileHeader64, GNU_PROPERTY_X86_FEATURE_1_AND};
-use object::read::elf::NoteIterator;
+use xsplice_abi::machine::OF_RUNTIME;
+use xsplice_abi::{note, section};
 
 use crate::read::side::Build;
 use crate::verdict::kinds::RefusalCode;
 use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
-
-const NOTES: &str = ".note.gnu.property";
-/// Bits of `GNU_PROPERTY_X86_FEATURE_1_AND` and what processors' manuals call them.
-const FEATURES: [(u32, &str); 2] = [(1 << 0, "IBT"), (1 << 1, "SHSTK")];
 
 /// Compares the notes of two builds of which a function differs.
 pub fn check(original: &Build<'_>, patched: &Build<'_>, verdicts: &mut Verdicts) {
@@ -25,7 +20,7 @@ pub fn check(original: &Build<'_>, patched: &Build<'_>, verdicts: &mut Verdicts)
     if old != new {
         verdicts.refuse(
             RefusalCode::ObjectsDiffer,
-            Place::section(NOTES),
+            Place::section(section::PROPERTY),
             &format!(
                 "the original was compiled for {} and the patched object for {}; build both \
                  trees with the same -fcf-protection",
@@ -38,34 +33,19 @@ pub fn check(original: &Build<'_>, patched: &Build<'_>, verdicts: &mut Verdicts)
 
 /// The features that an object notes; none when it has no such note, or one that cannot be read.
 fn features(build: &Build<'_>) -> u32 {
-    let mut features = 0;
-    for (_, section) in build.object.sections() {
-        if section.name != NOTES {
-            continue;
-        }
-        let Ok(notes) = NoteIterator::<FileHeader64<LittleEndian>>::new(
-            LittleEndian,
-            section.alignment,
-            section.data,
-        ) else {
-            continue;
-        };
-        for note in notes.map_while(Result::ok) {
-            let Some(properties) = note.gnu_properties(LittleEndian) else {
-                continue;
-            };
-            for property in properties.map_while(Result::ok) {
-                if property.pr_type() == GNU_PROPERTY_X86_FEATURE_1_AND {
-                    features |= property.data_u32(LittleEndian).unwrap_or(0);
-                }
-            }
-        }
-    }
-    features
+    let noted = build
+        .object
+        .sections()
+        .filter(|(_, section)| section.name == section::PROPERTY);
+    noted.fold(0, |features, (_, section)| {
+        features | note::property_bits(section.data, OF_RUNTIME.protection.property)
+    })
 }
 
 fn shown(features: u32) -> String {
-    let names: Vec<&str> = FEATURES
+    let names: Vec<&str> = OF_RUNTIME
+        .protection
+        .features
         .iter()
         .filter(|(bit, _)| features & bit != 0)
         .map(|(_, name)| *name)
