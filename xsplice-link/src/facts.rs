@@ -1,5 +1,5 @@
-//! What a payload says: its ABI, ids, records, hooks, tables and symbols, as facts that `inspect`
-//! prints and `verify` judges. Nothing is judged here, and what cannot be read is `None`.
+//! The contents of a payload: its ABI, ids, records, hooks, tables and symbols, for `inspect` to
+//! print and `verify` to judge. Nothing is judged here; what cannot be read is `None`.
 
 use object::elf;
 use xsplice_abi::hook::{HookKind, POINTER_BYTES};
@@ -44,7 +44,7 @@ pub struct Facts<'view, 'data> {
     pub unknown_tables: Vec<UnknownTable<'data>>,
 }
 
-/// What a relocated field will hold.
+/// The value that a relocated field will have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'data> {
     /// A place in the payload.
@@ -58,7 +58,7 @@ pub enum Value<'data> {
     Named(&'data str, i64),
     /// A number.
     Absolute(u64),
-    /// Something that no loader takes.
+    /// A relocation that no loader takes.
     Unreadable,
 }
 

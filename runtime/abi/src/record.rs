@@ -168,7 +168,7 @@ impl WordRecord {
     pub const VALUE_AT: u64 = core::mem::offset_of!(WordRecord, value) as u64;
 }
 
-/// Where a profile's records keep what follows the shared head.
+/// The tail of a profile's records, behind the shared head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tail {
     /// All zero.

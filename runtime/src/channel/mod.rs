@@ -1,12 +1,11 @@
-//! Frames of the control channel, to bytes and back.
+//! Encodes and decodes frames of the control channel.
 //!
-//! The layout is fixed in [`xsplice_abi::channel`]; here is the one encoder and the one decoder that
-//! both ends use. A console is a stream without borders: it may start in the middle of a frame, stop
-//! in one, or lose bytes. So a frame is COBS-encoded, ended by a zero byte, and carries a CRC-32
-//! over everything. The decoder holds at most one frame, refuses what cannot be one before it is
-//! held, and goes on at the next zero byte after anything that it did not understand. A frame that
-//! cannot be read has no sequence number that could be trusted, so a receiver drops it without an
-//! answer.
+//! The layout is fixed in [`xsplice_abi::channel`]; both ends use this encoder and decoder. A
+//! console is a stream without boundaries: it may start or stop inside a frame, or lose bytes. So a
+//! frame is COBS-encoded, ended by a zero byte, and has a CRC-32 over everything. The decoder holds
+//! at most one frame, stops storing bytes when no frame can be that long, and continues at the next
+//! zero byte after an error. The sequence number of an unreadable frame cannot be trusted, so a
+//! receiver drops it without an answer.
 
 use alloc::vec::Vec;
 use cobs::{CobsEncoder, decode_in_place, max_encoding_length};
@@ -29,9 +28,9 @@ pub const ENCODED_BYTES_MAX: usize = max_encoding_length(FRAME_BYTES_MAX);
 /// What ends a frame.
 pub const DELIMITER: u8 = 0;
 
-/// What every connection begins with. A frame of an earlier connection that lacks nothing but its end
-/// is spoiled by the first byte, the longest block that COBS has and nothing in it, before the
-/// second could end it.
+/// The first bytes of every connection. They invalidate a frame of an earlier connection that lacks
+/// only its end: the first byte announces the longest COBS block, and the second ends the frame
+/// before any of it came.
 pub const PREAMBLE: [u8; 2] = [0xff, DELIMITER];
 
 static CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
@@ -452,8 +451,8 @@ impl Decoder {
         }
     }
 
-    /// A decoder that may have come in the middle of a frame: what stands before the first zero byte
-    /// is nobody's.
+    /// A decoder that may start in the middle of a frame: bytes before the first zero byte are
+    /// dropped.
     #[must_use]
     pub const fn in_the_middle() -> Decoder {
         Decoder {

@@ -6,6 +6,7 @@ pub mod indices;
 pub mod items;
 pub mod names;
 pub mod object;
+pub mod object_entries;
 pub mod padding;
 pub mod relocation;
 pub mod resolved_fields;

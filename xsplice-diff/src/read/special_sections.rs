@@ -130,8 +130,8 @@ pub fn is_special_code(name: &str) -> bool {
     )
 }
 
-/// Whether the code of such a section runs where it stands. Replacements are copied to the place
-/// that they replace, each by itself.
+/// Whether the code of such a section runs in place. Replacements of alternatives do not: each is
+/// copied to the code that it replaces.
 #[must_use]
 pub fn runs_in_place(name: &str) -> bool {
     matches!(name, section::FIXUP | ".altinstr_aux")

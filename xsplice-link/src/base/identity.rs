@@ -77,8 +77,7 @@ fn find_build_id(section: &[u8]) -> Option<BuildId> {
     note::notes(section).find_map(|note| BuildId::new(note.build_id()?))
 }
 
-/// The length in bytes of the id in the first note that is a GNU build-id by its owner and kind,
-/// and none by its length.
+/// The length in bytes of the first GNU build-id whose length is not allowed.
 fn unusable_length(section: &[u8]) -> Option<usize> {
     note::notes(section)
         .find(|note| note.is_build_id() && note.build_id().is_none())

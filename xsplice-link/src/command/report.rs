@@ -1,5 +1,5 @@
-//! What the commands say in JSON, each behind the inputs that it was given. The keys are in
-//! docs/json.md; those of a payload that was written are the ones of `xsplice-build`.
+//! The JSON reports of the commands, each with its inputs. docs/json.md documents the keys; for a
+//! written payload they are the same as in `xsplice-build`.
 
 use std::path::Path;
 

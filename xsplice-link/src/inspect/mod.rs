@@ -1,5 +1,5 @@
-//! One page about a payload, for a person and as JSON: what it replaces, what it depends on, what
-//! it brings along and what it asks of the loader.
+//! One page about a payload, as text and as JSON: what it replaces, what it depends on, what it
+//! contains and what it needs from the loader.
 
 mod code;
 mod data;

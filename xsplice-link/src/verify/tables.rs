@@ -1,4 +1,5 @@
-//! Hooks and special sections: every pointer and every entry must concern the payload's own code.
+//! Checks hooks and special sections: every pointer and every entry must refer to the payload's own
+//! code.
 
 use object::elf;
 use xsplice_abi::errno::Errno;
@@ -143,7 +144,7 @@ fn entry(subject: &Subject<'_, '_, '_>, table: &TableFacts<'_>, start: u64) -> R
     Ok(())
 }
 
-/// An alternative that only removes code has a replacement of no bytes, which may stand anywhere.
+/// An alternative that only removes code has an empty replacement, which may be anywhere.
 fn is_empty_replacement(
     subject: &Subject<'_, '_, '_>,
     table: &TableFacts<'_>,

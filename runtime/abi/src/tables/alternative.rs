@@ -5,7 +5,7 @@ use super::layout::{Field, LeadsTo};
 use zerocopy::byteorder::little_endian::{I32, U16};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// Bit of the feature that turns its meaning round (Xen since 4.17.6).
+/// Bit of the feature number that inverts its meaning (Xen since 4.17.6).
 const FEATURE_INVERTED: u16 = 1 << 15;
 
 /// Xen 4.17 `struct alt_instr` (`asm/alternative.h`), 14 bytes without gaps.

@@ -1,5 +1,5 @@
-//! The tables that every loader walks, by section name, and the layout of their entries. Nobody
-//! else lays an entry out or says by number where a field stands.
+//! The tables that every loader walks, by section name, and the layout of their entries. No other
+//! code contains an entry's layout or a field's offset.
 
 mod alternative;
 mod bug_frame;
@@ -33,8 +33,8 @@ pub struct EntrySizes {
     pub alternative_call: u64,
 }
 
-/// A table that a loader walks. Whoever handles tables matches all of these, so that a new one
-/// cannot be taken for another.
+/// A table that a loader walks. Code that handles tables matches all variants without a wildcard,
+/// so that a new table cannot be mistaken for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SpecialTable {
     /// `.bug_frames.N`, of [`BugFrame`].
@@ -151,8 +151,8 @@ pub const REWRITING: [Rewriting; 2] = [
     },
 ];
 
-/// Whether a section of this name looks like a table that loaders walk but is none that they know:
-/// they would never look at it.
+/// Whether a section has the name of a table but of a kind that loaders do not know, so that they
+/// would ignore it.
 #[must_use]
 pub fn is_unknown(name: &str) -> bool {
     name.starts_with(section::BUG_FRAMES) && SpecialTable::of(name).is_none()

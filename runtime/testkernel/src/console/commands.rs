@@ -198,7 +198,8 @@ fn stats() -> String {
         // Writing to a string never fails.
         let _ = writeln!(
             text,
-            "cpu={number} calls={} timers={} nmis={} delivered={} kicks={} safe_points={} delayed={} last_value={:#x}",
+            "cpu={number} calls={} timers={} nmis={} delivered={} kicks={} safe_points={} \
+             delayed={} last_value={:#x}",
             cpu.calls.load(Relaxed),
             cpu.timers.load(Relaxed),
             cpu.nmis.load(Relaxed),
