@@ -125,7 +125,13 @@ impl Transport for SocketTransport {
         *operation = *answer.operation().ok_or(CtlError::Nonsense {
             what: "no operation in the answer to one",
         })?;
-        *area = answer.into_data();
+        let written = answer.into_data();
+        *area = request.into_data();
+        area.get_mut(..written.len())
+            .ok_or(CtlError::Nonsense {
+                what: "an answer with more of our memory than there is",
+            })?
+            .copy_from_slice(&written);
         Ok(result)
     }
 

@@ -67,7 +67,7 @@ fn one(payload: &Payload, level: Option<usize>, out: &mut dyn fmt::Write) -> fmt
         if let Ok(word) = core::str::from_utf8(word)
             && !word.is_empty()
         {
-            writeln!(out, "  metadata: {word}")?;
+            writeln!(out, "  metadata: {}", Printable(word))?;
         }
     }
     if !hidden.is_empty() {
@@ -106,6 +106,22 @@ fn one(payload: &Payload, level: Option<usize>, out: &mut dyn fmt::Write) -> fmt
         )?;
     }
     Ok(())
+}
+
+/// Text on one line: control characters are shown as escapes.
+struct Printable<'a>(&'a str);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            if character.is_control() {
+                write!(out, "{}", character.escape_default())?;
+            } else {
+                fmt::Write::write_char(out, character)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 fn mark(applied: Applied) -> &'static str {

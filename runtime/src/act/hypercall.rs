@@ -14,6 +14,7 @@ use crate::act::hooks;
 use crate::act::list;
 use crate::act::runtime::{Privilege, Runtime};
 use crate::load;
+use crate::payload::directory::Listing;
 use crate::payload::stack::{Scheduled, Stack, Work};
 use crate::payload::{Payload, PayloadState, Placed};
 use crate::platform::{Interrupts, Level, Platform};
@@ -41,9 +42,14 @@ fn name<'area>(name: &Name, area: &'area [u8]) -> Result<&'area [u8], Errno> {
     }
     let text = buffer(area, name.name_handle.get(), bytes.into())?;
     match text.split_last() {
-        Some((0, label)) if !label.contains(&0) && core::str::from_utf8(label).is_ok() => Ok(text),
+        Some((0, label)) if is_name(label) => Ok(text),
         _ => Err(Errno::EINVAL),
     }
+}
+
+/// Without control characters: names stand in lists and logs, a line each.
+fn is_name(label: &[u8]) -> bool {
+    core::str::from_utf8(label).is_ok_and(|label| !label.chars().any(char::is_control))
 }
 
 impl<P: Platform> Runtime<'_, P> {
@@ -93,13 +99,21 @@ impl<P: Platform> Runtime<'_, P> {
             return Err(Errno::EINVAL);
         }
         let file = buffer(area, upload.payload_handle.get(), bytes)?;
-        let mut stack = self.stack.lock();
-        if stack.named(name).is_ok() {
-            return Err(Errno::EEXIST);
-        }
-        self.release_unmapped(&mut stack);
-        let id = stack.new_id();
-        let loaded = load::load(&self.surroundings(), &stack, id, name, file);
+        let (id, version) = {
+            let mut stack = self.stack.lock();
+            if stack.named(name).is_ok() {
+                return Err(Errno::EEXIST);
+            }
+            self.release_unmapped(&mut stack);
+            (stack.new_id(), stack.version)
+        };
+        // Reading and checking take time: others go on meanwhile, and are looked at again below.
+        let is_loaded = |id: &[u8]| {
+            let stack = self.stack.lock();
+            let mut payloads = stack.payloads.iter();
+            payloads.any(|payload| payload.build_id.as_bytes() == id)
+        };
+        let loaded = load::load(&self.surroundings(), is_loaded, id, name, file);
         let (payload, listing) = loaded.map_err(|error| {
             let label = core::str::from_utf8(name).unwrap_or_default();
             let label = label.trim_end_matches('\0');
@@ -107,8 +121,24 @@ impl<P: Platform> Runtime<'_, P> {
                 .log(Level::Error, format_args!("{label}: {error}"));
             error.errno()
         })?;
-        // Reserve space for all regions in the list of unmapped ones, so that an unload needs no
-        // memory.
+        self.put_in(version, payload, listing)
+    }
+
+    /// Puts a payload to the others, if it still goes with them; they were `version` of the list
+    /// when it was begun to be loaded.
+    fn put_in(&self, version: u32, payload: Payload, listing: Listing) -> Result<(), Errno> {
+        let mut stack = self.stack.lock();
+        if stack.version != version
+            && let Err(errno) = load::still_fits(&stack, &self.directory, &payload, &listing)
+        {
+            self.give_back(&mut stack, &payload.regions);
+            self.platform.log(
+                Level::Error,
+                format_args!("{}: other payloads have changed meanwhile", payload.label()),
+            );
+            return Err(errno);
+        }
+        // Room for all regions once they are unmapped: an unload cannot fail for memory.
         let regions = stack.mapped_regions() + payload.regions.len();
         let room = stack.payloads.try_reserve(1).is_ok()
             && stack.unmapped.try_reserve(regions).is_ok()

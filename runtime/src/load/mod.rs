@@ -122,13 +122,15 @@ impl<P: Platform> Drop for Reserved<'_, P> {
     }
 }
 
-/// Reads, checks and places the payload in `file` under `name` (NUL included).
+/// Reads, checks and places the payload in `file` under `name` (NUL included). `is_loaded` says
+/// whether a build-id is there already. Other payloads may come and go meanwhile: whether what was
+/// found of them is still so is for the caller to find out, see [`still_fits`].
 ///
 /// # Errors
 /// See [`LoadError`]; nothing is left behind then.
 pub fn load<'data, P: Platform>(
     around: &Surroundings<'_, '_, P>,
-    stack: &Stack,
+    is_loaded: impl Fn(&[u8]) -> bool,
     id: PayloadId,
     name: &[u8],
     file: &'data [u8],
@@ -137,7 +139,7 @@ pub fn load<'data, P: Platform>(
     let view = elf::parse(content).map_err(LoadError::Elf)?;
     let facts = check::payload(&view)?;
     check::base(&facts, around.base.build_id)?;
-    new_build_id(around, stack, &facts)?;
+    new_build_id(around, is_loaded, &facts)?;
 
     let layout = place::lay_out(&view)?;
     let mut reserved = Reserved {
@@ -216,17 +218,46 @@ fn label(name: &[u8]) -> &str {
 
 fn new_build_id<'data, P: Platform>(
     around: &Surroundings<'_, '_, P>,
-    stack: &Stack,
+    is_loaded: impl Fn(&[u8]) -> bool,
     facts: &Facts<'data>,
 ) -> Result<(), CheckError<'data>> {
     let id = facts.notes.build_id;
-    let is_taken = id == around.base.build_id
-        || stack
-            .payloads
-            .iter()
-            .any(|payload| payload.build_id.as_bytes() == id);
-    if is_taken {
+    if id == around.base.build_id || is_loaded(id) {
         return Err(Fault::BuildIdTaken.of_file());
+    }
+    Ok(())
+}
+
+/// Finds that what was loaded beside others still goes with those on `stack`, which is locked from
+/// here until the payload is on it: names and build-id are new, and what it refers to is there.
+///
+/// # Errors
+/// -EEXIST, or -EBUSY for a payload that it refers to and that has gone meanwhile.
+pub fn still_fits(
+    stack: &Stack,
+    directory: &Directory,
+    payload: &Payload,
+    listing: &Listing,
+) -> Result<(), Errno> {
+    let is_same = |other: &Payload| {
+        other.name == payload.name || other.build_id.as_bytes() == payload.build_id.as_bytes()
+    };
+    if stack.payloads.iter().any(is_same) {
+        return Err(Errno::EEXIST);
+    }
+    if payload.uses.iter().any(|id| stack.get(*id).is_none()) {
+        return Err(Errno::EBUSY);
+    }
+    let new = |symbol: &&PayloadSymbol| symbol.novelty == Novelty::New;
+    let mut names = listing.symbols.iter().filter(new);
+    let is_taken = directory.read(|others| {
+        names.any(|symbol| {
+            let name = symbol.name.read(&listing.names);
+            others.iter().any(|other| other.new_symbol(name).is_some())
+        })
+    });
+    if is_taken {
+        return Err(Errno::EEXIST);
     }
     Ok(())
 }

@@ -213,12 +213,14 @@ impl Image {
         })
     }
 
-    /// The NUL-terminated UTF-8 string at `address`, no longer than a symbol's name may be.
+    /// The NUL-terminated UTF-8 string at `address`, no longer than a symbol's name may be and
+    /// without control characters.
     #[must_use]
     pub fn string(&self, address: u64) -> Option<&str> {
         let bytes = self.bytes_from(address)?;
         let bytes = bytes.get(..=SYMBOL_NAME_BYTES_MAX).unwrap_or(bytes);
         let end = bytes.iter().position(|byte| *byte == 0)?;
-        core::str::from_utf8(bytes.get(..end)?).ok()
+        let string = core::str::from_utf8(bytes.get(..end)?).ok()?;
+        (!string.chars().any(char::is_control)).then_some(string)
     }
 }

@@ -182,6 +182,7 @@ fn hooks(page: &Page<'_>) -> Vec<Hook> {
     let of = |hook: &HookLine| Hook {
         kind: hook.kind.to_owned(),
         functions: hook.functions.clone(),
+        order: page.abi.hook_order,
     };
     hooks.map(of).collect()
 }
