@@ -167,8 +167,10 @@ pub fn is_walked_by_nobody(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{BugKind, ForeignTable, SpecialTable, is_unknown, is_walked_by_nobody};
-    use crate::profile;
+    use super::{
+        Alternative, BugFrame, BugKind, CallSite, EntrySizes, ExceptionEntry, ForeignTable,
+        SpecialTable, is_unknown, is_walked_by_nobody,
+    };
 
     #[test]
     fn tables_are_known_by_their_whole_names() {
@@ -192,18 +194,21 @@ mod tests {
 
     #[test]
     fn fields_lie_in_their_entries_in_order() {
-        let known = [
+        let sizes = EntrySizes {
+            bug_frame: BugFrame::BYTES,
+            bug_frame_assert: BugFrame::ASSERTION_BYTES,
+            exception: ExceptionEntry::BYTES,
+            alternative: Alternative::BYTES,
+            alternative_call: CallSite::BYTES,
+        };
+        [
             SpecialTable::Exceptions,
             SpecialTable::Alternatives,
             SpecialTable::CallSites,
         ]
         .into_iter()
-        .chain(BugKind::ALL.map(SpecialTable::BugFrames));
-        for profile in profile::ALL {
-            for table in known.clone() {
-                assert_lies_in(&table.layout(&profile.entries));
-            }
-        }
+        .chain(BugKind::ALL.map(SpecialTable::BugFrames))
+        .for_each(|table| assert_lies_in(&table.layout(&sizes)));
         let foreign = super::foreign::FOREIGN.iter();
         foreign
             .flat_map(|table: &ForeignTable| table.layouts)
