@@ -91,7 +91,7 @@ pub enum LinkError {
         /// The file.
         path: String,
         /// How long its id is.
-        id_bytes: u32,
+        id_bytes: usize,
     },
     /// A table of the base is not a whole number of entries.
     #[error(

@@ -4,7 +4,7 @@
 use object::elf;
 use xsplice_abi::hook::{HookKind, POINTER_BYTES};
 use xsplice_abi::machine::{Machine, OF_RUNTIME};
-use xsplice_abi::profile::{Expectations, Tail};
+use xsplice_abi::profile::Expectations;
 use xsplice_abi::record::{ExpectEntry, LivepatchExpect, RecordHead, offset};
 use xsplice_abi::tables::{self, SpecialTable};
 use xsplice_abi::{Profile, note, section};
@@ -356,15 +356,9 @@ fn own_expectation(data: &[u8], index: usize) -> Vec<u8> {
 }
 
 fn record_expectation(abi: &Profile, tail: &[u8]) -> Vec<u8> {
-    if !matches!(abi.tail, Tail::VersionAndExpect(_)) {
-        return Vec::new();
-    }
-    let start = tail.len().saturating_sub(size_of::<LivepatchExpect>());
-    let Ok((expect, _)) = LivepatchExpect::ref_from_prefix(tail.get(start..).unwrap_or(&[])) else {
+    let expect = abi.tail.expectation(tail);
+    let Some(expect) = expect.filter(LivepatchExpect::is_enabled) else {
         return Vec::new();
     };
-    if !expect.is_enabled() {
-        return Vec::new();
-    }
     expect.data[..usize::from(expect.length()).min(expect.data.len())].to_vec()
 }

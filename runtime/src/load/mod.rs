@@ -162,7 +162,7 @@ pub fn load<'data, P: Platform>(
     let addresses =
         relocate::addresses(&view, &image, |symbol| resolve(around, symbol, &mut uses))?;
     relocate::apply(&view, facts.profile, &addresses, &mut image)?;
-    let alternatives = special::apply_alternatives(&view, &mut image, |feature| {
+    let alternatives = special::apply_alternatives(&view, facts.profile, &mut image, |feature| {
         around.platform.has_feature(feature)
     })?;
     if alternatives > 0 {
@@ -179,7 +179,7 @@ pub fn load<'data, P: Platform>(
     judge_words(around, &words, &mut uses)?;
 
     let mut listing = listing(around, &view, &image, &addresses, &records, id, name)?;
-    listing.exceptions = special::exceptions(&view, &image)?;
+    listing.exceptions = special::exceptions(&view, facts.profile, &image)?;
     listing.bugs = special::bug_frames(&view, facts.profile, &image)?;
     let mut payload = payload(&view, &facts, &image, id, name)?;
     payload.hooks = special::hooks(&view, facts.profile, &image)?;

@@ -21,12 +21,9 @@ const fn alone(bytes: u64) -> Layout {
     Layout {
         bytes,
         fields: &[OWNER],
+        line_at: None,
     }
 }
-
-/// Offset of line and flags, behind the fields of an entry of `__bug_table` in the usual layout, in
-/// bytes.
-pub const BUG_TABLE_LINE_AT: u64 = 8;
 
 /// The tables.
 pub static FOREIGN: [ForeignTable; 13] = [
@@ -37,6 +34,7 @@ pub static FOREIGN: [ForeignTable; 13] = [
             Layout {
                 bytes: 12,
                 fields: &[OWNER, Field::new(4, LeadsTo::Data)],
+                line_at: Some(8),
             },
             // Without CONFIG_DEBUG_BUGVERBOSE: code and flags.
             alone(8),
@@ -48,6 +46,7 @@ pub static FOREIGN: [ForeignTable; 13] = [
                     Field::new(4, LeadsTo::Data),
                     Field::new(8, LeadsTo::Data),
                 ],
+                line_at: Some(12),
             },
         ],
     },
@@ -62,11 +61,13 @@ pub static FOREIGN: [ForeignTable; 13] = [
                     Field::new(4, LeadsTo::Code),
                     Field::new(8, LeadsTo::Anything),
                 ],
+                line_at: None,
             },
             // Before 4.6: code, where to go on.
             Layout {
                 bytes: 8,
                 fields: &[OWNER, Field::new(4, LeadsTo::Code)],
+                line_at: None,
             },
         ],
     },
@@ -79,6 +80,7 @@ pub static FOREIGN: [ForeignTable; 13] = [
                 Field::new(4, LeadsTo::Code),
                 Field::new(8, LeadsTo::Anything),
             ],
+            line_at: None,
         }],
     },
     ForeignTable {
@@ -86,6 +88,7 @@ pub static FOREIGN: [ForeignTable; 13] = [
         layouts: &[Layout {
             bytes: 8,
             fields: &[OWNER, Field::new(4, LeadsTo::Anything)],
+            line_at: None,
         }],
     },
     ForeignTable {
@@ -110,6 +113,7 @@ pub static FOREIGN: [ForeignTable; 13] = [
         layouts: &[Layout {
             bytes: 8,
             fields: &[Field::new(0, LeadsTo::Anything)],
+            line_at: None,
         }],
     },
     ForeignTable {
