@@ -16,4 +16,5 @@ mod report_pages;
 mod stacked_builds;
 mod terminals;
 mod test_map;
+mod tidy;
 mod tidy_house;
