@@ -1,5 +1,5 @@
-//! Uploads and a platform's refusals beside other calls: what happens while a payload is read and checked, files that are made
-//! to take long, and names that would forge lines of a log.
+//! Uploads beside other calls and a platform's refusals: what happens while a payload is read and
+//! checked, files that are made to take long, and names that would forge lines of a log.
 
 mod support;
 
@@ -26,8 +26,8 @@ use xsplice_runtime::{Runtime, SetupError};
 
 type Act = Box<dyn FnOnce() + Send>;
 
-/// A platform on which somebody else acts when the first region of a payload is filled: in the middle
-/// of an upload, when all symbols are found.
+/// A platform on which somebody else acts when the first region of a payload is filled: in the
+/// middle of an upload, when all symbols are found.
 struct Shared {
     memory: MemoryPlatform,
     meanwhile: Mutex<Option<Act>>,

@@ -1,6 +1,9 @@
-//! The whole way of one object: read both builds, correlate, compare, include, carve, judge.
+//! The pipeline of one object: read both builds, correlate, compare, apply the rules, include,
+//! carve, judge.
 
 use std::collections::BTreeSet;
+
+use xsplice_abi::machine::ALL;
 
 use crate::compare::changes::{Changes, find_changes};
 use crate::compare::comparer::Comparer;
@@ -14,9 +17,9 @@ use crate::include::carve::{Carved, carve};
 use crate::include::described_size;
 use crate::include::reach::include;
 use crate::layouts::Layouts;
-use crate::read::error::Side;
+use crate::read::error::{ObjectProblem, Side};
 use crate::read::items::{ItemId, ItemKind};
-use crate::read::object::ElfObject;
+use crate::read::object::{ElfObject, machine_of};
 use crate::read::side::Build;
 use crate::report::judge::{Scope, judge};
 use crate::report::lists;
@@ -27,12 +30,12 @@ use crate::verdict::refusal::Refusal;
 use crate::verdict::refusals::Verdicts;
 use crate::{DiffError, Extract, ObjectDiff, Options, Originals};
 
-/// Compares two builds of one object, and decides about it alone. `name` is what the report calls
-/// it: its file name.
+/// Compares two builds of one object, and judges it by itself. `name` is what the report calls it:
+/// its file name.
 ///
 /// # Errors
 ///
-/// When one of the two is not a well-formed x86-64 object. A change that cannot become a payload
+/// When one of the two is not a well-formed object of a known machine. A change that cannot become a payload
 /// is not an error but a refusal in the result.
 pub fn diff_objects<'data>(
     name: &str,
@@ -43,7 +46,7 @@ pub fn diff_objects<'data>(
     gather(name, original, patched, options).map(alone)
 }
 
-/// Compares two builds that were read already, and decides about the object alone.
+/// Compares two builds that were already read, and judges the object by itself.
 #[must_use]
 pub fn diff_builds<'data>(
     name: &str,
@@ -60,12 +63,12 @@ fn alone(mut diff: ObjectDiff<'_>) -> ObjectDiff<'_> {
     diff
 }
 
-/// Compares two builds of one object of a tree, and leaves to [`crate::report::judge`] what only the
-/// whole tree can tell. `name` is its path in the tree.
+/// Compares two builds of one object of a tree, and leaves to [`crate::report::judge`] what only
+/// the whole tree can tell. `name` is its path in the tree.
 ///
 /// # Errors
 ///
-/// When one of the two is not a well-formed x86-64 object. A change that cannot become a payload
+/// When one of the two is not a well-formed object of a known machine. A change that cannot become a payload
 /// is not an error but a refusal in the result.
 pub fn gather<'data>(
     name: &str,
@@ -76,8 +79,9 @@ pub fn gather<'data>(
     if original == patched {
         return Ok(ObjectDiff::unchanged(name));
     }
-    // A tree may hold one object that was merged from all others: without a second core for its
-    // second build, everything would wait for it.
+    check_machines(name, original, patched)?;
+    // Both builds are read in parallel: a tree may hold one object that was merged from all others,
+    // and the other cores would wait for it.
     let (original, patched) = rayon::join(
         || read(name, original, options.abi).map_err(DiffError::in_original),
         || read(name, patched, options.abi),
@@ -85,18 +89,34 @@ pub fn gather<'data>(
     Ok(gather_builds(name, &original?, &patched?, options))
 }
 
+/// Two builds for two machines have nothing to compare, whether the machines are known or not.
+fn check_machines(name: &str, original: &[u8], patched: &[u8]) -> Result<(), DiffError> {
+    match (machine_of(patched), machine_of(original)) {
+        (Some(machine), Some(other)) if machine != other => Err(DiffError {
+            object: name.to_owned(),
+            problem: ObjectProblem::TwoMachines {
+                machine,
+                original: name.to_owned(),
+                other,
+            },
+            side: Side::Patched,
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Takes an object that only the patched tree has: every function of it is new.
 ///
 /// # Errors
 ///
-/// When it is not a well-formed x86-64 object.
+/// When it is not a well-formed object of a known machine.
 pub fn take_whole<'data>(
     name: &str,
     patched: &'data [u8],
     options: &Options,
 ) -> Result<ObjectDiff<'data>, DiffError> {
-    let original = Build::empty(name);
     let patched = read(name, patched, options.abi)?;
+    let original = Build::empty(name, patched.object.machine);
     let mut diff = gather_builds(name, &original, &patched, options);
     for function in &mut diff.functions {
         for reason in &mut function.reasons {
@@ -108,19 +128,20 @@ pub fn take_whole<'data>(
     Ok(diff)
 }
 
-/// Looks at an object that only the original tree has: what it takes away from tables and from
-/// other objects.
+/// Judges an object that only the original tree has: it may remove table entries, or names that
+/// other objects use.
 ///
 /// # Errors
 ///
-/// When it is not a well-formed x86-64 object.
+/// When it is not a well-formed object of a known machine.
 pub fn drop_whole(
     name: &str,
     original: &[u8],
     options: &Options,
 ) -> Result<ObjectDiff<'static>, DiffError> {
     let original = read(name, original, options.abi).map_err(DiffError::in_original)?;
-    let diff = gather_builds(name, &original, &Build::empty(name), options);
+    let patched = Build::empty(name, original.object.machine);
+    let diff = gather_builds(name, &original, &patched, options);
     Ok(ObjectDiff {
         refusals: diff.refusals,
         accepted: diff.accepted,
@@ -129,8 +150,8 @@ pub fn drop_whole(
     })
 }
 
-/// Refuses an object that differs between the trees and is not for x86-64 in either: what its
-/// change means cannot be told. `None`: it is one for x86-64, or is damaged, in a tree that has it.
+/// Refuses an object that differs between the trees and is not for x86-64 in either: nothing here
+/// can read its code. `None` where it is for x86-64, or damaged, in a tree that has it.
 #[must_use]
 pub fn refuse_foreign(
     name: &str,
@@ -147,8 +168,10 @@ pub fn refuse_foreign(
     } else {
         "is new"
     };
+    let known: Vec<&str> = ALL.iter().map(|machine| machine.name).collect();
+    let known = known.join(" or ");
     let problem = format!(
-        "{what}, and is not for x86-64, so that nothing can tell what its change means; \
+        "{what}, and is not for {known}, so that nothing can tell what its change means; \
          if the running system does without the change, leave the object out with \
          --ignore-object '{name}'"
     );
@@ -162,7 +185,7 @@ pub fn refuse_foreign(
 ///
 /// # Errors
 ///
-/// When it is not a well-formed x86-64 object.
+/// When it is not a well-formed object of a known machine.
 pub fn weak_names<'data>(name: &str, object: &'data [u8]) -> Result<Vec<&'data str>, DiffError> {
     Ok(rules::definitions::weak_names(&ElfObject::parse(
         name, object,
@@ -174,14 +197,14 @@ pub fn weak_names<'data>(name: &str, object: &'data [u8]) -> Result<Vec<&'data s
 ///
 /// # Errors
 ///
-/// When it is not a well-formed x86-64 object.
+/// When it is not a well-formed object of a known machine.
 pub fn originals<'data>(name: &str, original: &'data [u8]) -> Result<Originals<'data>, DiffError> {
     let build = read(name, original, &xsplice_abi::profile::XSPLICE)?;
     let entries = SpecialEntries::new(&build, |item| item);
     Ok(Originals::new(&build, &entries, |item| item))
 }
 
-/// Reads one build, and refuses one whose description would be out of all proportion.
+/// Reads one build. Refuses an object whose description would be disproportionately large.
 fn read<'data>(
     name: &str,
     bytes: &'data [u8],
@@ -202,8 +225,8 @@ struct Related {
     entries: SpecialEntries,
 }
 
-/// The way of one object: correlate, compare, apply the rules, include, carve, compare layouts and
-/// toolchains, list.
+/// One object, phase by phase: correlate, compare, apply the rules, include, carve, compare layouts
+/// and toolchains, list.
 fn gather_builds<'data>(
     name: &str,
     original: &Build<'data>,
@@ -225,7 +248,7 @@ fn gather_builds<'data>(
     let changes = find_changes(name, &mut comparer, entries.0, entries.1, &mut verdicts);
     let names = check_contents(&mut comparer, &changes, entries, &mut verdicts);
     let inclusion = include(&comparer, &changes, entries.1, &mut verdicts);
-    rules::ownerless_entries::check(patched, entries.1, &inclusion, &mut verdicts);
+    rules::left_behind_entries::check(patched, entries.1, &inclusion, &mut verdicts);
     let is_carried = verdicts.refusals.is_empty() && !inclusion.items.is_empty();
     let carved = is_carried.then(|| {
         carve(
@@ -283,8 +306,9 @@ fn check_contents(
         .collect()
 }
 
-/// Compares the layouts of types and the toolchains, by debug information. That is by far the
-/// largest part of an object: it is read when a function is included, and then once.
+/// Compares the layouts of types and the toolchains, by debug information. Debug information is by
+/// far the largest part of an object, so it is read only when a function is included, and only
+/// once.
 fn compare_debug_info(
     name: &str,
     comparer: &Comparer<'_, '_>,
@@ -317,7 +341,7 @@ fn compare_debug_info(
     (layouts, toolchains)
 }
 
-/// What was found out about the object, without what debug information and the linker's part say.
+/// The result for the object, without the extract and without what debug information adds.
 fn report<'data>(
     name: &str,
     comparer: &Comparer<'_, '_>,
@@ -328,7 +352,7 @@ fn report<'data>(
     let guesses = lists::guesses(name, comparer, &changes);
     let mut diff = ObjectDiff {
         evidence: Evidence {
-            accept: verdicts.acknowledgements().clone(),
+            accept: verdicts.accept_list().clone(),
             names: Vec::new(),
         },
         functions: lists::functions(name, comparer, &changes, inclusion),
@@ -364,8 +388,9 @@ fn attach<'data>(
     name_layouts(diff);
 }
 
-/// Functions that differ in displacements alone are told which types' layouts it is. Where debug
-/// information shows that no type of theirs changed, it is something else, and not said.
+/// Adds to functions that differ in displacements alone the types whose layout changed. Where debug
+/// information shows that none of their types changed, the label is removed: the cause is another
+/// one.
 fn name_layouts(diff: &mut ObjectDiff<'_>) {
     let layouts = &diff.layouts;
     let is_known = layouts.compared > 0;

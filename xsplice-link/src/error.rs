@@ -1,9 +1,11 @@
-//! What can go wrong, split in two: an input that cannot be read (exit status 1), and a payload
-//! that must not be made (exit status 2), for which every reason is collected.
+//! Errors of two kinds: an input that cannot be read (exit status 1), and a payload that must not
+//! be made (exit status 2), for which every refusal is collected.
 
 use crate::build_id::BuildId;
 use std::fmt;
 use std::path::PathBuf;
+
+use xsplice_abi::machine::{ALL, MachineName};
 
 pub use xsplice_diff::verdict::kinds::RefusalCode;
 pub use xsplice_diff::verdict::refusal::Refusal;
@@ -16,7 +18,7 @@ pub enum LinkError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// An output could not be written or renamed into place.
@@ -24,7 +26,7 @@ pub enum LinkError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// Not a 64-bit ELF file at all.
@@ -32,7 +34,7 @@ pub enum LinkError {
     NotElf {
         /// The file.
         path: String,
-        /// What the reader said.
+        /// The reader's error.
         source: object::Error,
     },
     /// An ELF file with a broken part.
@@ -42,16 +44,31 @@ pub enum LinkError {
         path: String,
         /// The part.
         what: &'static str,
-        /// What the reader said.
+        /// The reader's error.
         source: object::Error,
     },
     /// An ELF file, but no linked image of ours.
-    #[error("{path}: is {found}; the base must be the linked x86-64 image that runs")]
+    #[error("{path}: is {found}; the base must be the linked {known} image that runs", known = known())]
     NotABase {
         /// The file.
         path: String,
         /// What it is instead.
         found: String,
+    },
+    /// An image and an extract for two machines.
+    #[error(
+        "{path}: is for {machine}, and {extract} for {other}; a payload is made of an image and of \
+         objects for one machine"
+    )]
+    TwoMachines {
+        /// The image.
+        path: String,
+        /// Of the image.
+        machine: MachineName,
+        /// The object that the extract is of.
+        extract: String,
+        /// Of the extract.
+        other: MachineName,
     },
     /// A base whose symbols were stripped.
     #[error("{path}: has no symbol table; give the unstripped image (xen-syms, not xen or xen.gz)")]
@@ -99,7 +116,7 @@ pub enum LinkError {
         /// What was given.
         name: String,
     },
-    /// An option that should name a build-id.
+    /// A value that is neither a build-id nor a file with one.
     #[error(
         "{text}: is neither a build-id (1 to 64 bytes in hexadecimal, two digits a byte) nor a file"
     )]
@@ -109,8 +126,8 @@ pub enum LinkError {
     },
     /// A payload to stack on that is for another image.
     #[error(
-        "{path}: was made for the image {other}, and this payload is for {made_for}; nothing can stack \
-         on it there. Make both for the image that runs: --orig and --base of the same build"
+        "{path}: was made for the image {other}, and this payload is for {made_for}; nothing can \
+         stack on it there. Make both for the image that runs: --orig and --base of the same build"
     )]
     OtherBase {
         /// The payload below.
@@ -136,7 +153,7 @@ pub enum LinkError {
         /// What is wrong with it.
         source: crate::read::ReadError,
     },
-    /// A deny list with a line that is none.
+    /// A deny list with a malformed line.
     #[error("{path}:{source}")]
     DenyList {
         /// The file.
@@ -153,6 +170,12 @@ pub enum LinkError {
     /// The payload must not be made.
     #[error("{0}")]
     Refused(Refusals),
+}
+
+/// The machines that payloads are made for.
+fn known() -> String {
+    let names: Vec<&str> = ALL.iter().map(|machine| machine.name).collect();
+    names.join(" or ")
 }
 
 /// Reasons to refuse, in the order of the inputs.

@@ -1,4 +1,4 @@
-//! What the console key shows: every payload, its state, regions, records and ids.
+//! The text of the dump call: every payload with its state, regions, records and ids.
 
 use core::fmt;
 
@@ -8,8 +8,8 @@ use crate::patch::record::Replacement;
 use crate::payload::{BuildId, Payload, PayloadState};
 use crate::platform::Platform;
 
-/// Metadata of a payload beyond this many bytes is counted, not shown: a payload chooses how much it
-/// has, and the text of all of them has to fit one answer.
+/// Metadata of a payload beyond this many bytes is counted, not shown: a payload chooses how much
+/// it has, and the text of all of them has to fit one answer.
 const METADATA_BYTES_SHOWN: usize = 16 * 1024;
 
 impl<P: Platform> Runtime<'_, P> {

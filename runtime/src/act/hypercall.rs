@@ -1,4 +1,4 @@
-//! The front door: payload operations, their arguments and error numbers.
+//! The payload hypercall: its operations, their arguments and error numbers.
 
 use xsplice_abi::errno::Errno;
 use xsplice_abi::hook::HookKind;
@@ -140,7 +140,8 @@ impl<P: Platform> Runtime<'_, P> {
             );
             return Err(errno);
         }
-        // Room for all regions once they are unmapped: an unload cannot fail for memory.
+        // Reserve space for all regions in the list of unmapped ones, so that an unload needs no
+        // memory.
         let regions = stack.mapped_regions() + payload.regions.len();
         let room = stack.payloads.try_reserve(1).is_ok()
             && stack.unmapped.try_reserve(regions).is_ok()
@@ -237,10 +238,10 @@ impl<P: Platform> Runtime<'_, P> {
         })
     }
 
-    /// The result of an action is known before every CPU has left it, so who asks for the next one
-    /// at once would be refused for moments that nobody can see. Waits those moments out: as long
-    /// as the caller would let CPUs come, or [`LEAVE_LIMIT_NS`]. The stack is not locked
-    /// meanwhile: the master needs it.
+    /// The result of an action is known slightly before every CPU has left it, and a next action at
+    /// that moment would be refused as busy. So this waits for the CPUs to leave: up to the
+    /// caller's timeout, or [`LEAVE_LIMIT_NS`]. The stack is not locked meanwhile, because the
+    /// master needs it.
     fn await_leaving(&self, timeout_ns: u64) {
         let limit = timeout_ns.max(LEAVE_LIMIT_NS);
         let deadline = self.platform.now_ns().saturating_add(limit);
@@ -341,8 +342,8 @@ impl<P: Platform> Runtime<'_, P> {
             }
         } else {
             let room = stack.unmapped.capacity() - stack.unmapped.len();
-            // Room was made when the payload was loaded. Pages without a place in the list would
-            // be lost, never reused too early.
+            // The list has space since the payload was loaded. If it had not, pages would be
+            // leaked, but never reused too early.
             let kept = regions.iter().take(room).map(|placed| placed.region);
             stack.unmapped.extend(kept);
         }
@@ -355,7 +356,7 @@ impl<P: Platform> Runtime<'_, P> {
         }
     }
 
-    /// Has every CPU flush its TLB, and releases what waited for that.
+    /// Makes every CPU flush its TLB, and releases the pages that waited for it.
     fn flush(&self, stack: &mut Stack) -> bool {
         match self.platform.flush_tlbs() {
             Ok(()) => {

@@ -1,12 +1,11 @@
-//! Frames of the control channel, to bytes and back.
+//! Encodes and decodes frames of the control channel.
 //!
-//! The layout is fixed in [`xsplice_abi::channel`]; here is the one encoder and the one decoder that
-//! both ends use. A console is a stream without borders: it may start in the middle of a frame, stop
-//! in one, or lose bytes. So a frame is COBS-encoded, ended by a zero byte, and carries a CRC-32
-//! over everything. The decoder holds at most one frame, refuses what cannot be one before it is
-//! held, and goes on at the next zero byte after anything that it did not understand. A frame that
-//! cannot be read has no sequence number that could be trusted, so a receiver drops it without an
-//! answer.
+//! The layout is fixed in [`xsplice_abi::channel`]; both ends use this encoder and decoder. A
+//! console is a stream without boundaries: it may start or stop inside a frame, or lose bytes. So a
+//! frame is COBS-encoded, ended by a zero byte, and has a CRC-32 over everything. The decoder holds
+//! at most one frame, stops storing bytes when no frame can be that long, and continues at the next
+//! zero byte after an error. The sequence number of an unreadable frame cannot be trusted, so a
+//! receiver drops it without an answer.
 
 mod decoder;
 mod encoder;
@@ -39,8 +38,8 @@ pub const ENCODED_BYTES_MAX: usize = max_encoding_length(FRAME_BYTES_MAX);
 /// What ends a frame.
 pub const DELIMITER: u8 = 0;
 
-/// What every connection begins with. A frame of an earlier connection that lacks nothing but its end
-/// is spoiled by the first byte, the longest block that COBS has and nothing in it, before the
+/// What every connection begins with. A frame of an earlier connection that lacks nothing but its
+/// end is spoiled by the first byte, the longest block that COBS has and nothing in it, before the
 /// second could end it. The third makes it different from whatever a connection sends later: there
 /// a frame may end like the first two, and the next one follows at once.
 pub const PREAMBLE: [u8; 3] = [0xff, DELIMITER, DELIMITER];

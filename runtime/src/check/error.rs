@@ -1,4 +1,4 @@
-//! What a check can find wrong, where, and with which error number.
+//! Every rule that a check can find broken, with the place and the error number.
 
 use core::fmt;
 

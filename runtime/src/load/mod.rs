@@ -1,8 +1,8 @@
-//! From a file to a loaded payload: everything that UPLOAD does.
+//! UPLOAD: from a file to a loaded payload.
 //!
 //! Order: signature, file, base, duplicates, memory, symbols, relocations, alternatives, records,
 //! tables; then the finished image is copied into its regions and these are protected. Until then
-//! nothing that runs can see it, and whatever fails gives all memory back.
+//! no running code can see it, and every failure frees all memory.
 
 pub mod place;
 pub mod records;
@@ -45,10 +45,10 @@ pub enum LoadError<'data> {
     /// It breaks a rule.
     #[error("{0}")]
     Check(CheckError<'data>),
-    /// There is no room for it near the base.
+    /// No free region near the base.
     #[error("{0}")]
     Regions(RegionsExhausted),
-    /// The runtime has no memory for its tables.
+    /// No memory for the runtime's tables.
     #[error("out of memory")]
     OutOfMemory,
 }
@@ -78,7 +78,7 @@ impl From<OutOfMemory> for LoadError<'_> {
     }
 }
 
-/// What a loader looks at beside the payload.
+/// What a loader needs besides the payload.
 pub struct Surroundings<'a, 'base, P> {
     /// Where memory comes from.
     pub platform: &'a P,
@@ -114,7 +114,7 @@ impl<P: Platform> Reserved<'_, P> {
 
 impl<P: Platform> Drop for Reserved<'_, P> {
     fn drop(&mut self) {
-        // Never protected, so never mapped for anybody but `fill`: no TLB can know them.
+        // Never protected, so never mapped except for `fill`: no TLB can hold them.
         for region in self.regions.iter().flatten() {
             self.platform.unmap(*region);
             self.platform.release(*region);
@@ -301,7 +301,7 @@ fn judge_records<'data, P: Platform>(
     let section = view
         .named(facts.profile.prefix, FUNCS)
         .map_or("", |(_, section)| section.name);
-    // Code of another payload may be replaced as the base's: it then may not be unloaded.
+    // Code of another payload may be replaced like the base's. That payload must then stay loaded.
     let owner = |address: u64, bytes: u64| {
         around.directory.read(|listings| {
             listings.iter().find_map(|listing| {
@@ -337,7 +337,7 @@ fn judge_records<'data, P: Platform>(
     Ok(())
 }
 
-/// Finds every word to be readable data of the running image, each one changed once.
+/// Checks that every word is readable data of the running image and is changed only once.
 fn judge_words<'data, P: Platform>(
     around: &Surroundings<'_, '_, P>,
     words: &[Word<'_>],
@@ -423,7 +423,7 @@ fn listing<'data, P: Platform>(
         if novelty == Novelty::New && is_taken(around, symbol.name) {
             return Err(Fault::SymbolTaken.of_file().about(symbol.name).into());
         }
-        // Labels inside code would hide the function that a fault is in.
+        // Labels inside code are left out, because they would hide the function that a fault is in.
         let is_named = symbol.kind == STT_FUNC || !image.is_code(address, 1);
         if novelty == Novelty::Replaces || is_named || symbol.size > 0 {
             listing.symbols.try_reserve(1).map_err(|_| OutOfMemory)?;
@@ -469,7 +469,7 @@ fn payload<'data>(
         .numbered()
         .filter(|(_, section)| place::access(section) == Access::ReadWrite)
         .filter(|(_, section)| section.is_allocated())
-        // Records may lie in a writable section; nobody writes them.
+        // Records may lie in a writable section, but the runtime does not write to them.
         .filter(|(id, _)| funcs.map(|(funcs, _)| funcs) != Some(*id));
     Ok(Payload {
         id,

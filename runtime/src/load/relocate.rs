@@ -1,4 +1,4 @@
-//! Turns symbols into addresses and writes them into the relocated fields.
+//! Resolves symbols to addresses and writes the relocated fields.
 
 use alloc::vec::Vec;
 
@@ -15,7 +15,7 @@ pub type Addresses = Vec<Option<u64>>;
 /// Finds the address of every symbol; `resolve` knows the undefined ones by name.
 ///
 /// # Errors
-/// What `resolve` says, about the symbol it said it of.
+/// The error of `resolve`, with its symbol.
 pub fn addresses<'data>(
     view: &View<'data>,
     image: &Image,

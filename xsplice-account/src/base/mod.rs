@@ -1,10 +1,9 @@
-//! The base: which of its bytes come from the original build, and which from nobody known.
-
-pub mod claims;
+//! The base: which of its bytes come from the original build, and which are of unknown origin.
 
 use std::ops::Range;
 
 use object::elf;
+use xsplice_diff::machine;
 use xsplice_diff::read::object::{SectionId, SymbolPlace};
 
 use crate::follow::{Follower, Pair, Place};
@@ -16,7 +15,7 @@ use crate::read::tree::{ItemId, Tree};
 pub struct BaseAccount {
     /// Bytes of loaded sections.
     pub bytes: u64,
-    /// Bytes that stand in the original build.
+    /// Bytes that are in the original build.
     pub from_objects: u64,
     /// Bytes that the linker made.
     pub from_linker: u64,
@@ -51,7 +50,7 @@ pub fn place(follower: &mut Follower<'_, '_>) {
         }
     }
     follower.run();
-    // What nobody names lies between what has names, in the order in which a linker takes objects.
+    // Items without a name lie between named ones, in the order in which a linker takes objects.
     for _ in 0..2 {
         search_gaps(follower);
     }
@@ -231,7 +230,7 @@ pub fn account(follower: &Follower<'_, '_>) -> BaseAccount {
     account
 }
 
-/// Names that the linker gives room to.
+/// Names for which the linker reserves space.
 fn common_names<'data>(tree: &Tree<'data>) -> foldhash::HashSet<&'data str> {
     let symbols = tree.objects.iter().flat_map(|object| &object.elf.symbols);
     let common = symbols.filter(|symbol| symbol.place == SymbolPlace::Common);
@@ -266,18 +265,12 @@ fn is_padding(image: &Image<'_>, gap: &Range<u64>) -> bool {
         Some(crate::read::image::Bytes::Zero) => return true,
         None => return false,
     };
-    if bytes.iter().all(|&byte| byte == 0) || bytes.iter().all(|&byte| byte == 0xcc) {
+    let machine = image.machine;
+    if bytes.iter().all(|&byte| byte == 0) || bytes.iter().all(|&byte| byte == machine.trap) {
         return true;
     }
     let is_code = image
         .section_at(gap.start)
         .is_some_and(|section| section.flags & elf::SHF_EXECINSTR.0 != 0);
-    let options = iced_x86::DecoderOptions::NONE;
-    let decoder = iced_x86::Decoder::new(64, bytes, options);
-    is_code
-        && decoder.into_iter().all(|instruction| {
-            use iced_x86::Mnemonic;
-            matches!(instruction.mnemonic(), Mnemonic::Nop | Mnemonic::Int3)
-                || instruction.code() == iced_x86::Code::Xchg_r16_AX
-        })
+    is_code && machine::is_padding(machine, bytes)
 }

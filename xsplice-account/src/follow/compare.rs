@@ -4,7 +4,7 @@ use xsplice_diff::read::object::{SectionId, SymbolPlace};
 
 use super::slot::access;
 use super::{Follower, Pair, Place};
-use crate::base::claims::Claims;
+use crate::follow::claims::Claims;
 use crate::read::fields::{Field, Form, Leads, value};
 use crate::read::image::Bytes;
 use crate::read::items::is_entry_table;
@@ -53,7 +53,7 @@ pub enum Mismatch {
         /// At the place.
         found: String,
     },
-    /// The place belongs to another section or object, or does not stand as it must.
+    /// The place belongs to another section or object, or is not aligned.
     Placement {
         /// The sentence's end.
         what: String,
@@ -76,13 +76,13 @@ impl<'data> Follower<'_, 'data> {
             .check_placement(pair)
             .and_then(|()| self.check(pair, &mut outcome));
         if let Err(failure) = failure {
-            let is_acknowledged = self.is_acknowledged(pair.item);
-            outcome.failure = (!is_acknowledged).then_some(failure);
+            let is_accepted = self.is_accepted(pair.item);
+            outcome.failure = (!is_accepted).then_some(failure);
         }
         outcome
     }
 
-    /// Whether the item may stand there: in the same kind of section, aligned as it asks for.
+    /// Whether the item may be there: in the same kind of section, and aligned as required.
     fn check_placement(&self, pair: Pair) -> Result<(), Failure> {
         let section = self.tree.section(pair.item);
         let item = self.tree.item(pair.item);
@@ -189,7 +189,7 @@ impl<'data> Follower<'_, 'data> {
         slice(section.data, offset, size).map(Bytes::Present)
     }
 
-    /// Compares bytes that nobody but the compiler had a say in.
+    /// Compares bytes that only the compiler determines.
     fn literal(
         &self,
         pair: Pair,
@@ -235,7 +235,7 @@ impl<'data> Follower<'_, 'data> {
     ) -> Option<(usize, usize, Found<'data>)> {
         let width = usize::from(field.width);
         let (start, end, at, form) = if field.form == Form::Slot {
-            let found = access(ours, theirs, offset, field.trailing)?;
+            let found = access(self.image.machine, ours, theirs, offset, field)?;
             (found.start, found.end, found.field, found.form)
         } else {
             (offset, offset + width, offset, field.form)
@@ -247,7 +247,7 @@ impl<'data> Follower<'_, 'data> {
                 self.follow_in_payload(id, start + at as u64, bytes, form)?
             }
         };
-        // A relaxed branch's field may stand elsewhere than the slot's did.
+        // The field of a relaxed branch may be at another offset than that of the slot access.
         let shift = if field.form == Form::Slot && form != Form::Slot {
             match form {
                 Form::Relative => i64::from(field.width),
@@ -294,7 +294,7 @@ impl<'data> Follower<'_, 'data> {
                 _ => Place::Payload(id, offset.wrapping_add(read)),
             }));
         };
-        let (theirs, _) = crate::read::fields::form(relocation.kind);
+        let (theirs, _) = crate::read::fields::form(payload.elf.machine, relocation.kind);
         let is_relative = |form| !matches!(form, Form::Absolute | Form::AbsoluteSigned);
         if theirs == Form::Unknown || is_relative(theirs) != is_relative(form) {
             return None;
@@ -441,10 +441,10 @@ impl<'data> Follower<'_, 'data> {
         let pair = Pair { item, place: start };
         let Place::Base(address) = start else {
             outcome.rests_on.push(pair);
-            // A second copy of what the base keeps would start afresh.
+            // A second copy of a variable that the base keeps would start from its initial value.
             return !self.tree.is_writable(item)
-                || self.is_acknowledged(item)
-                || !self.has_twin_in_base(item);
+                || self.is_accepted(item)
+                || !self.has_counterpart_in_base(item);
         };
         let mut names = self.tree.names(item).peekable();
         let is_named = names.peek().is_some();
@@ -489,7 +489,7 @@ impl<'data> Follower<'_, 'data> {
     }
 
     /// Whether the image has a symbol of one of the item's names, of the same size.
-    fn has_twin_in_base(&self, item: ItemId) -> bool {
+    fn has_counterpart_in_base(&self, item: ItemId) -> bool {
         self.tree.names(item).any(|symbol| {
             let found = self.image.named(symbol.name);
             let mut equal = found.filter(|other| other.size == symbol.size);

@@ -1,26 +1,28 @@
-//! Follows items to the places where they should be, and settles which of them really are there.
+//! Compares items with the places where they should be, and decides which of them are really there.
 //!
-//! That an item stands at a place means that its bytes do, and that every field leads to a place
-//! where what it meant stands. Such a claim rests on others, often in circles. Each is asked once
-//! and compared by itself; then those that fail take with them what rests on them. What is left
-//! holds together as a whole.
+//! An item is at a place when its bytes are there and every field leads to a place where the
+//! field's target is. So a claim depends on other claims, often in circles. Each claim is compared
+//! once, by itself; then every claim that depends on a failed one fails too. The remaining claims
+//! are consistent as a whole.
 
+pub mod claims;
 mod compare;
+pub mod lines;
 mod slot;
 
 use foldhash::HashMap;
 use rayon::prelude::*;
 use xsplice_diff::read::object::SectionId;
 
-use crate::base::claims::Claims;
-use crate::explain::lines::LineTables;
+use crate::follow::claims::Claims;
+use crate::follow::lines::LineTables;
 use crate::read::image::Image;
 use crate::read::payload::Payload;
 use crate::read::tree::{ItemId, Tree};
 use compare::Outcome;
 pub use compare::{Failure, Mismatch};
 
-/// Where something stands when the system runs.
+/// A place at run time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Place {
     /// In the base, at an address.
@@ -29,7 +31,7 @@ pub enum Place {
     Payload(SectionId, u64),
 }
 
-/// The claim that an item stands at a place.
+/// The claim that an item is at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pair {
     /// The item.
@@ -57,7 +59,7 @@ pub struct Follower<'run, 'data> {
     pub image: &'run Image<'data>,
     /// The payload, where there is one.
     pub payload: Option<&'run Payload<'data>>,
-    /// What of the original build stands where in the base; absent while that is being found out.
+    /// Where items of the original build are in the base; absent while that is being computed.
     pub claims: Option<&'run Claims<'run, 'data>>,
     /// Line tables of the followed build.
     pub lines: LineTables,
@@ -66,18 +68,18 @@ pub struct Follower<'run, 'data> {
     nodes: Vec<Node>,
     index: HashMap<Pair, usize>,
     asked: Vec<Pair>,
-    acknowledged: Vec<String>,
+    accepted: Vec<String>,
 }
 
 impl<'run, 'data> Follower<'run, 'data> {
-    /// Nothing asked yet. `acknowledged` are names that may differ.
+    /// Nothing asked yet. `accepted` are names that may differ.
     #[must_use]
     pub fn new(
         tree: &'run Tree<'data>,
         image: &'run Image<'data>,
         payload: Option<&'run Payload<'data>>,
         claims: Option<&'run Claims<'run, 'data>>,
-        acknowledged: &[String],
+        accepted: &[String],
     ) -> Follower<'run, 'data> {
         Follower {
             tree,
@@ -89,11 +91,11 @@ impl<'run, 'data> Follower<'run, 'data> {
             nodes: Vec::new(),
             index: HashMap::default(),
             asked: Vec::new(),
-            acknowledged: acknowledged.to_vec(),
+            accepted: accepted.to_vec(),
         }
     }
 
-    /// Asks whether an item stands at a place.
+    /// Asks whether an item is at a place.
     pub fn ask(&mut self, pair: Pair) {
         if !self.index.contains_key(&pair) {
             self.asked.push(pair);
@@ -101,7 +103,7 @@ impl<'run, 'data> Follower<'run, 'data> {
     }
 
     /// Compares everything that was asked, and what that rests on; returns the functions that what
-    /// holds leads to by their names, whose own place somebody must ask for.
+    /// holds leads to by their names, whose own places must then be asked for.
     pub fn run(&mut self) -> Vec<ItemId> {
         let mut open: Vec<(usize, Vec<Pair>)> = Vec::new();
         while !self.asked.is_empty() {
@@ -178,7 +180,7 @@ impl<'run, 'data> Follower<'run, 'data> {
         node.is_some_and(|&node| self.nodes[node].fails_with.is_none())
     }
 
-    /// Whether an item was asked for and stands anywhere.
+    /// Whether an item was asked for and has a place.
     #[must_use]
     pub fn stands_somewhere(&self, item: ItemId) -> bool {
         let mut holding = self.nodes.iter().filter(|node| node.fails_with.is_none());
@@ -203,13 +205,13 @@ impl<'run, 'data> Follower<'run, 'data> {
         })
     }
 
-    /// Whether the author said that this item may differ.
+    /// Whether the author accepted that this item differs.
     #[must_use]
-    pub fn is_acknowledged(&self, item: ItemId) -> bool {
+    pub fn is_accepted(&self, item: ItemId) -> bool {
         let names = self.tree.names(item);
         names
             .into_iter()
-            .any(|symbol| self.acknowledged.iter().any(|name| name == symbol.name))
+            .any(|symbol| self.accepted.iter().any(|name| name == symbol.name))
     }
 }
 

@@ -28,10 +28,10 @@ use crate::tell::explain;
 use crate::tell::referrers::Sought;
 use crate::tell::text::{self, Detail};
 
-/// Who writes the JSON.
+/// The author of the JSON documents.
 const TOOL: json::Tool = json::Tool::new("xsplice-diff");
 
-/// What is wrong when nothing can be said.
+/// Errors of the command.
 const NO_OUTPUT: &str = "the result cannot be printed";
 
 /// Compares two builds of one object, and extracts what changed.
@@ -54,7 +54,7 @@ struct Arguments {
     /// Say it of what you have dealt with: by a hook, a shadow variable, or because it was done
     /// when the system booted. It is recorded in the extract. Each refusal says the words that
     /// accept it.
-    #[arg(long, value_name = "WHAT", value_parser = crate::verdict::accept::acknowledgement)]
+    #[arg(long, value_name = "WHAT", value_parser = crate::verdict::accept::accept_value)]
     accept: Vec<String>,
     /// Write the extract here
     ///
@@ -80,7 +80,7 @@ struct Arguments {
 }
 
 const AFTER_HELP: &str = "\
-Exit status: 0 something changed and can travel; 1 could not run; 2 refused; 3 no functional \
+Exit status: 0 something changed and fits a payload; 1 could not run; 2 refused; 3 no functional \
 change.";
 
 const AFTER_LONG_HELP: &str = "\
@@ -92,8 +92,8 @@ Examples:
           A payload by hand.
 
 Exit status:
-  0  something changed or is new, and can travel. A new function that nothing in this object uses
-     is 0 here, for another object may use it; xsplice-build, which sees them all, then says 3
+  0  something changed or is new, and fits a payload. A new function that nothing in this object
+     uses is 0 here, for another object may use it; xsplice-build, which sees them all, then says 3
   1  could not run
   2  refused: every reason is listed
   3  no functional change";
@@ -152,14 +152,16 @@ fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
         .patched
         .file_name()
         .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let diff = diff_objects(&name, &original, &patched, &options).map_err(|mut error| {
-        // The message names the file as the caller did.
+    let diff = diff_objects(&name, &original, &patched, &options).map_err(|error| {
+        // The message names the files as the caller did.
         let path = match error.side {
             Side::Original => &arguments.original,
             Side::Patched => &arguments.patched,
         };
-        error.object = path.display().to_string();
-        error
+        error.naming(
+            path.display().to_string(),
+            arguments.original.display().to_string(),
+        )
     })?;
     if let Some(path) = &arguments.output
         && let Some(bytes) = write_diff(&diff)

@@ -1,7 +1,8 @@
-//! Why a diff could not run. What can run but must not become a payload is a
-//! [`Refusal`](crate::verdict::refusal::Refusal), not an error.
+//! Errors: inputs that cannot be read, so that there is no diff. A change that can be read but
+//! cannot become a payload is a [`Refusal`](crate::verdict::refusal::Refusal) instead.
 
 use thiserror::Error;
+use xsplice_abi::machine::{ALL, MachineName};
 
 /// A file that is not an object of the kind that can be compared.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -25,14 +26,26 @@ pub enum Side {
 }
 
 impl DiffError {
-    /// Whether the file is a whole object, and one that is not for x86-64: trees hold such for
-    /// code that starts a machine.
+    /// Whether the file is a complete object for another machine than x86-64. Trees hold such
+    /// objects for boot code.
     #[must_use]
     pub fn is_foreign(&self) -> bool {
         matches!(
             self.problem,
-            ObjectProblem::WrongClass | ObjectProblem::WrongMachine(_)
+            ObjectProblem::WrongClass
+                | ObjectProblem::WrongMachine(_)
+                | ObjectProblem::TwoMachines { .. }
         )
+    }
+
+    /// The same error, with the files called as the caller named them.
+    #[must_use]
+    pub fn naming(mut self, object: String, original: String) -> DiffError {
+        self.object = object;
+        if let ObjectProblem::TwoMachines { original: path, .. } = &mut self.problem {
+            *path = original;
+        }
+        self
     }
 
     /// The same error, of the original.
@@ -52,11 +65,23 @@ pub enum ObjectProblem {
     #[error("is not an ELF file; compare two objects (.o) that the compiler or assembler wrote")]
     NotElf,
     /// ELF, but 32 bits or big-endian.
-    #[error("is not a 64-bit little-endian ELF file; only x86-64 objects can be compared")]
+    #[error("is not a 64-bit little-endian ELF file; only objects for {known} can be compared", known = known())]
     WrongClass,
     /// ELF for another processor.
-    #[error("is for machine {0}, not x86-64 (62); build both trees for x86-64")]
-    WrongMachine(u16),
+    #[error("is for {0}, not {known}; build both trees for it", known = known())]
+    WrongMachine(MachineName),
+    /// The two builds are for two processors.
+    #[error(
+        "is for {machine}, and its original {original} for {other}; build both for one machine"
+    )]
+    TwoMachines {
+        /// Of the patched one.
+        machine: MachineName,
+        /// The original one.
+        original: String,
+        /// Of the original one.
+        other: MachineName,
+    },
     /// An executable or a shared object.
     #[error(
         "has ELF type {0}, not a relocatable object (1); name the object file, not the linked image"
@@ -75,12 +100,13 @@ pub enum ObjectProblem {
     Malformed {
         /// Which part of the file.
         part: Part,
-        /// What the reader said.
+        /// The reader's error.
         detail: String,
     },
     /// A relocation points outside of its section.
     #[error(
-        "{section}+{offset:#x}: the relocation lies outside of its section of {size:#x} bytes; rebuild the object"
+        "{section}+{offset:#x}: the relocation lies outside of its section of {size:#x} bytes; \
+         rebuild the object"
     )]
     RelocationOutside {
         /// The section.
@@ -92,7 +118,8 @@ pub enum ObjectProblem {
     },
     /// A relocation names a symbol that does not exist.
     #[error(
-        "{section}+{offset:#x}: the relocation names symbol {symbol}, but there are {count}; rebuild the object"
+        "{section}+{offset:#x}: the relocation names symbol {symbol}, but there are {count}; \
+         rebuild the object"
     )]
     RelocationSymbol {
         /// The section.
@@ -106,7 +133,8 @@ pub enum ObjectProblem {
     },
     /// A symbol lies outside of its section.
     #[error(
-        "{section}+{offset:#x} ({symbol}): the symbol lies outside of its section of {size:#x} bytes; rebuild the object"
+        "{section}+{offset:#x} ({symbol}): the symbol lies outside of its section of {size:#x} \
+         bytes; rebuild the object"
     )]
     SymbolOutside {
         /// The section.
@@ -118,6 +146,12 @@ pub enum ObjectProblem {
         /// Size of the section in bytes.
         size: u64,
     },
+}
+
+/// The machines whose objects can be compared.
+fn known() -> String {
+    let names = ALL.iter().map(|one| MachineName(one.e_machine).to_string());
+    names.collect::<Vec<_>>().join(" or ")
 }
 
 /// A part of an ELF file.
@@ -164,7 +198,7 @@ pub enum ExtractError {
     Malformed {
         /// Which part of the file.
         part: Part,
-        /// What the reader said.
+        /// The reader's error.
         detail: String,
     },
     /// An ELF file, but no extract.
@@ -178,7 +212,7 @@ pub enum ExtractError {
     Metadata {
         /// The section.
         section: &'static str,
-        /// What the reader said.
+        /// The reader's error.
         detail: String,
     },
     /// The ABI's name means nothing.
@@ -186,7 +220,8 @@ pub enum ExtractError {
     Abi(String),
     /// An index or offset leads nowhere.
     #[error(
-        "{section}+{offset:#x}: leads nowhere; write the extract again, this one was changed by hand"
+        "{section}+{offset:#x}: leads nowhere; write the extract again, this one was changed by \
+         hand"
     )]
     Dangling {
         /// The section.

@@ -3,27 +3,23 @@
 //!
 //! Names and section data stay where they are in the file. Relocations are turned into one flat
 //! array in section order, sorted by offset, for allocated sections alone: those of debug
-//! information are read where somebody asks for them ([`ElfObject::debug_relocations`]).
+//! information are read on request ([`ElfObject::debug_relocations`]).
 
 use std::ops::Range;
 
 use object::LittleEndian;
 use object::elf;
 use object::read::elf::{FileHeader as _, SectionHeader as _, Sym as _};
-use xsplice_abi::machine::OF_RUNTIME;
 
+use crate::machine::{Machine, MachineName};
 use crate::read::error::{DiffError, ObjectProblem, Part, Side};
 
-/// Index of a section header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SectionId(pub u32);
+pub use crate::read::object_entries::{
+    Relocation, Section, SectionId, Symbol, SymbolId, SymbolPlace,
+};
 
-/// Index of a symbol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SymbolId(pub u32);
-
-/// Longest symbol or section name that is taken, in bytes. Names may overlap in their table, so
-/// that reading them is only linear when none is long.
+/// Longest symbol or section name that is accepted, in bytes. Names may overlap in the string
+/// table, so reading them takes linear time only if none is long.
 const NAME_BYTES_MAX: usize = 16 * 1024;
 
 type Header = elf::FileHeader64<LittleEndian>;
@@ -35,6 +31,8 @@ pub(crate) const ENDIAN: LittleEndian = LittleEndian;
 pub struct ElfObject<'data> {
     /// What messages call it.
     pub name: String,
+    /// What its code runs on.
+    pub machine: &'static Machine,
     /// Section headers, the null one first.
     pub sections: Vec<Section<'data>>,
     /// Symbols, the null one first.
@@ -46,146 +44,12 @@ pub struct ElfObject<'data> {
     debug: Vec<(SectionId, &'data [Rela])>,
 }
 
-/// A section.
-#[derive(Debug)]
-pub struct Section<'data> {
-    /// Its name.
-    pub name: &'data str,
-    /// `sh_type`.
-    pub kind: u32,
-    /// `sh_flags`.
-    pub flags: u64,
-    /// In bytes; at least 1.
-    pub alignment: u64,
-    /// `sh_entsize`.
-    pub entry_size: u64,
-    /// In bytes.
-    pub size: u64,
-    /// Its bytes; empty for `SHT_NOBITS`.
-    pub data: &'data [u8],
-    /// Range of [`ElfObject::relocations`].
-    pub relocations: Range<usize>,
-}
-
-impl Section<'_> {
-    /// Whether the section is part of the loaded image.
-    #[must_use]
-    pub fn is_allocated(&self) -> bool {
-        self.has(elf::SHF_ALLOC)
-    }
-
-    /// Whether it holds code.
-    #[must_use]
-    pub fn is_executable(&self) -> bool {
-        self.has(elf::SHF_EXECINSTR)
-    }
-
-    /// Whether it is writable.
-    #[must_use]
-    pub fn is_writable(&self) -> bool {
-        self.has(elf::SHF_WRITE)
-    }
-
-    /// Whether the linker may merge its entries with equal ones.
-    #[must_use]
-    pub fn is_mergeable(&self) -> bool {
-        self.has(elf::SHF_MERGE)
-    }
-
-    /// Whether it holds terminated strings.
-    #[must_use]
-    pub fn holds_strings(&self) -> bool {
-        self.has(elf::SHF_STRINGS)
-    }
-
-    /// Whether it is thread-local.
-    #[must_use]
-    pub fn is_thread_local(&self) -> bool {
-        self.has(elf::SHF_TLS)
-    }
-
-    /// Whether it has no bytes in the file.
-    #[must_use]
-    pub fn is_nobits(&self) -> bool {
-        self.kind == elf::SHT_NOBITS.0
-    }
-
-    fn has(&self, flag: elf::SectionFlags) -> bool {
-        self.flags & flag.0 != 0
-    }
-}
-
-/// A symbol.
-#[derive(Clone, Copy, Debug)]
-pub struct Symbol<'data> {
-    /// Its name; empty for section symbols.
-    pub name: &'data str,
-    /// Where it lives.
-    pub place: SymbolPlace,
-    /// Offset in its section in bytes, or its value.
-    pub value: u64,
-    /// In bytes.
-    pub size: u64,
-    /// `STT_*`.
-    pub kind: u8,
-    /// `STB_*`.
-    pub binding: u8,
-    /// For a local: the `STT_FILE` symbol before it.
-    pub file: Option<&'data str>,
-}
-
-impl Symbol<'_> {
-    /// Whether other objects cannot refer to it.
-    #[must_use]
-    pub fn is_local(&self) -> bool {
-        self.binding == elf::STB_LOCAL.0
-    }
-
-    /// Whether it stands for a section.
-    #[must_use]
-    pub fn is_section(&self) -> bool {
-        self.kind == elf::STT_SECTION.0
-    }
-
-    /// Whether it names a function.
-    #[must_use]
-    pub fn is_function(&self) -> bool {
-        self.kind == elf::STT_FUNC.0 || self.kind == elf::STT_GNU_IFUNC.0
-    }
-}
-
-/// Where a symbol lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SymbolPlace {
-    /// In another object.
-    Undefined,
-    /// Nowhere: it is a number.
-    Absolute,
-    /// Wherever the linker puts it; the value is its alignment.
-    Common,
-    /// In a section.
-    Section(SectionId),
-}
-
-/// A relocation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Relocation {
-    /// Offset of the field in its section, in bytes.
-    pub offset: u64,
-    /// Added to the symbol's value.
-    pub addend: i64,
-    /// Its symbol.
-    pub symbol: SymbolId,
-    /// `R_X86_64_*`.
-    pub kind: u32,
-}
-
 impl<'data> ElfObject<'data> {
     /// Reads and checks an object. `name` is what messages call it.
     ///
     /// # Errors
     ///
-    /// When it is not a well-formed x86-64 relocatable object.
+    /// When it is not a well-formed relocatable object of a known machine.
     pub fn parse(name: &str, bytes: &'data [u8]) -> Result<ElfObject<'data>, DiffError> {
         parse(name, bytes).map_err(|problem| DiffError {
             object: name.to_owned(),
@@ -196,9 +60,10 @@ impl<'data> ElfObject<'data> {
 
     /// An object without sections and symbols.
     #[must_use]
-    pub fn empty(name: &str) -> ElfObject<'data> {
+    pub fn empty(name: &str, machine: &'static Machine) -> ElfObject<'data> {
         ElfObject {
             name: name.to_owned(),
+            machine,
             sections: Vec::new(),
             symbols: Vec::new(),
             relocations: Vec::new(),
@@ -290,7 +155,7 @@ pub(crate) fn text(bytes: &[u8], part: Part) -> Result<&str, ObjectProblem> {
 }
 
 fn parse<'data>(name: &str, bytes: &'data [u8]) -> Result<ElfObject<'data>, ObjectProblem> {
-    let header = check_header(bytes)?;
+    let (header, machine) = check_header(bytes)?;
     let table = header
         .sections(ENDIAN, bytes)
         .map_err(malformed(Part::SectionHeaders))?;
@@ -344,7 +209,10 @@ fn parse<'data>(name: &str, bytes: &'data [u8]) -> Result<ElfObject<'data>, Obje
         {
             return Err(damaged(
                 Part::Relocations,
-                "it is of type REL or CREL, and x86-64 code uses RELA",
+                &format!(
+                    "it is of type REL or CREL, and {} code uses RELA",
+                    machine.name
+                ),
             ));
         }
     }
@@ -354,6 +222,7 @@ fn parse<'data>(name: &str, bytes: &'data [u8]) -> Result<ElfObject<'data>, Obje
     };
     let mut object = ElfObject {
         name: name.to_owned(),
+        machine,
         sections,
         only_file: only_file(&symbols),
         symbols,
@@ -364,7 +233,8 @@ fn parse<'data>(name: &str, bytes: &'data [u8]) -> Result<ElfObject<'data>, Obje
     Ok(object)
 }
 
-pub(crate) fn check_header(bytes: &[u8]) -> Result<&Header, ObjectProblem> {
+/// The header of an object for a machine that is known, and the machine.
+pub(crate) fn check_header(bytes: &[u8]) -> Result<(&Header, &'static Machine), ObjectProblem> {
     let ident = bytes.get(..16).ok_or(ObjectProblem::NotElf)?;
     if ident[..4] != elf::ELFMAG {
         if ident.starts_with(b"BC\xc0\xde") {
@@ -381,15 +251,21 @@ pub(crate) fn check_header(bytes: &[u8]) -> Result<&Header, ObjectProblem> {
         return Err(damaged(Part::Header, "the file is larger than 4 GiB"));
     }
     let header = Header::parse(bytes).map_err(malformed(Part::Header))?;
-    let machine = header.e_machine(ENDIAN).0;
-    if machine != OF_RUNTIME.e_machine {
-        return Err(ObjectProblem::WrongMachine(machine));
-    }
+    let e_machine = header.e_machine(ENDIAN).0;
+    let machine =
+        Machine::of(e_machine).ok_or(ObjectProblem::WrongMachine(MachineName(e_machine)))?;
     let kind = header.e_type(ENDIAN).0;
     if kind != elf::ET_REL.0 {
         return Err(ObjectProblem::NotRelocatable(kind));
     }
-    Ok(header)
+    Ok((header, machine))
+}
+
+/// What an ELF file of 64 bits is for, whether that is known or not.
+pub(crate) fn machine_of(bytes: &[u8]) -> Option<MachineName> {
+    let header = Header::parse(bytes).ok()?;
+    let is_little = header.is_little_endian();
+    is_little.then(|| MachineName(header.e_machine(ENDIAN).0))
 }
 
 fn check_allocated(section: &Section<'_>) -> Result<(), ObjectProblem> {
@@ -523,7 +399,7 @@ fn read_relocations<'data>(
     symtab: usize,
 ) -> Result<(), ObjectProblem> {
     relas.sort_by_key(|(target, _, _)| *target);
-    let symbols = object.symbols.len();
+    let (machine, symbols) = (object.machine, object.symbols.len());
     for group in relas.chunk_by(|a, b| a.0 == b.0) {
         let target = group[0].0;
         let section = object
@@ -554,7 +430,7 @@ fn read_relocations<'data>(
                 if is_nothing(one.kind) {
                     continue;
                 }
-                check_relocation(&one, section, symbols)?;
+                check_relocation(machine, &one, section, symbols)?;
                 object.relocations.push(one);
             }
         }
@@ -573,13 +449,14 @@ fn is_nothing(kind: u32) -> bool {
 }
 
 fn check_relocation(
+    machine: &Machine,
     relocation: &Relocation,
     section: &Section<'_>,
     symbols: usize,
 ) -> Result<(), ObjectProblem> {
     let inside = relocation
         .offset
-        .checked_add(field_bytes(relocation.kind))
+        .checked_add(machine.field_bytes(relocation.kind))
         .is_some_and(|end| end <= section.size);
     if !inside {
         return Err(ObjectProblem::RelocationOutside {
@@ -597,12 +474,4 @@ fn check_relocation(
         });
     }
     Ok(())
-}
-
-/// Bytes that a relocation of this type changes; 1 for types that are not known.
-#[must_use]
-pub fn field_bytes(kind: u32) -> u64 {
-    OF_RUNTIME
-        .relocation(kind)
-        .map_or(1, |known| known.field.bytes() as u64)
 }

@@ -1,4 +1,4 @@
-//! Finds the code of the functions of a diff, as it was and as it is, for people to read.
+//! Finds the code of the functions of a diff in both builds, for listings.
 //!
 //! A function is known by its name and file in the patched object; its record, its out-of-line
 //! parts and its bytes are looked up once for all functions, so that a diff of thousands is
@@ -10,6 +10,7 @@ use object::elf;
 
 use crate::extract::Part;
 use crate::extract::{Extract, OriginalItem, OriginalTarget, Place, Record, SymbolIndex};
+use crate::machine::Machine;
 use crate::report::object_diff::{FunctionChange, ObjectDiff};
 use crate::tell::disassembly::{Code, Field, content};
 use crate::verdict::kinds::Status;
@@ -17,7 +18,7 @@ use crate::verdict::kinds::Status;
 /// The code of one function.
 #[derive(Debug, Default)]
 pub struct FunctionCode<'diff> {
-    /// How it stands in the extract; `None` for a new one.
+    /// Its record in the extract; `None` for a new one.
     pub record: Option<&'diff Record<'diff>>,
     /// Before; `None` for a new function.
     pub old: Option<Code<'diff>>,
@@ -32,9 +33,9 @@ pub struct FunctionCode<'diff> {
 pub struct PartCode<'diff> {
     /// Its name.
     pub name: &'diff str,
-    /// Before; empty for a part that came.
+    /// In the original; empty for a part that was added.
     pub old: Code<'diff>,
-    /// After; empty for a part that went.
+    /// In the patched object; empty for a part that was removed.
     pub new: Code<'diff>,
 }
 
@@ -48,7 +49,7 @@ pub struct Codes<'diff> {
 }
 
 impl<'diff> Codes<'diff> {
-    /// Looks through a diff; `None` when nothing travels.
+    /// Indexes a diff; `None` when nothing is included.
     #[must_use]
     pub fn new(diff: &'diff ObjectDiff<'diff>) -> Option<Codes<'diff>> {
         let extract = diff.extract.as_ref()?;
@@ -90,7 +91,7 @@ impl<'diff> Codes<'diff> {
         let parts = record.and_then(|_| self.parts.get(symbol));
         FunctionCode {
             record,
-            old: record.map(|record| original_code(&record.original)),
+            old: record.map(|record| original_code(self.extract.machine, &record.original)),
             new: symbol_code(self.extract, *symbol),
             parts: parts
                 .into_iter()
@@ -101,23 +102,23 @@ impl<'diff> Codes<'diff> {
     }
 
     fn part(&self, part: &'diff Part<'diff>) -> PartCode<'diff> {
+        let machine = self.extract.machine;
         let new = part
             .patched
             .and_then(|symbol| symbol_code(self.extract, symbol));
         PartCode {
             name: &part.name,
-            old: part
-                .original
-                .as_ref()
-                .map(original_code)
-                .unwrap_or_default(),
-            new: new.unwrap_or_default(),
+            old: part.original.as_ref().map_or_else(
+                || Code::none(machine),
+                |original| original_code(machine, original),
+            ),
+            new: new.unwrap_or_else(|| Code::none(machine)),
         }
     }
 }
 
 /// The code of an item of the original.
-fn original_code<'item>(item: &'item OriginalItem<'_>) -> Code<'item> {
+fn original_code<'item>(machine: &'static Machine, item: &'item OriginalItem<'_>) -> Code<'item> {
     let fields = item.relocations.iter().map(|relocation| Field {
         offset: relocation.offset,
         kind: relocation.kind,
@@ -125,6 +126,7 @@ fn original_code<'item>(item: &'item OriginalItem<'_>) -> Code<'item> {
         addend: relocation.addend,
     });
     Code {
+        machine,
         bytes: &item.bytes,
         fields: fields.collect(),
     }
@@ -147,7 +149,7 @@ fn original_target(target: &OriginalTarget<'_>) -> String {
     }
 }
 
-/// The code that a symbol of an extract stands for; `None` when the extract does not hold it.
+/// The code of a symbol of an extract; `None` when the extract does not hold it.
 fn symbol_code<'diff>(extract: &'diff Extract<'_>, symbol: SymbolIndex) -> Option<Code<'diff>> {
     let symbol = extract.symbols.get(symbol.0)?;
     let Place::Section { section, value } = symbol.place else {
@@ -165,16 +167,17 @@ fn symbol_code<'diff>(extract: &'diff Extract<'_>, symbol: SymbolIndex) -> Optio
         .map(|relocation| Field {
             offset: relocation.offset - value,
             kind: relocation.kind,
-            target: travelling_target(extract, relocation.symbol),
+            target: included_target(extract, relocation.symbol),
             addend: relocation.addend,
         });
     Some(Code {
+        machine: extract.machine,
         bytes,
         fields: fields.collect(),
     })
 }
 
-fn travelling_target(extract: &Extract<'_>, index: SymbolIndex) -> String {
+fn included_target(extract: &Extract<'_>, index: SymbolIndex) -> String {
     let Some(symbol) = extract.symbols.get(index.0) else {
         return "?".to_owned();
     };

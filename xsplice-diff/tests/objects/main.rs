@@ -4,8 +4,10 @@
 mod compiler;
 mod layouts;
 mod lines;
+mod machine;
 mod mutation;
 mod reading;
 mod sections;
 mod special;
+mod static_locals;
 mod traps;

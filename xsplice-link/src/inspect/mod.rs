@@ -1,5 +1,5 @@
-//! One page about a payload, for a person and as JSON: what it replaces, what it depends on, what
-//! it brings along and what it asks of the loader.
+//! One page about a payload, as text and as JSON: what it replaces, what it depends on, what it
+//! contains and what it needs from the loader.
 
 mod code;
 mod data;
@@ -7,10 +7,9 @@ mod page;
 mod places;
 mod tables;
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+use xsplice_abi::hex::Hex;
 use xsplice_abi::signature::MAGIC;
 use xsplice_diff::tell::disassembly;
 use xsplice_runtime::read::signature;
@@ -23,7 +22,6 @@ pub use tables::EntryLine;
 use self::places::Places;
 use crate::error::LinkError;
 use crate::facts::{Facts, Value};
-use crate::layout::type_name;
 use crate::read;
 
 /// Everything that `inspect` says. Field order is the order of the page and of the JSON.
@@ -53,6 +51,9 @@ pub struct Inspection {
     pub hooks: Vec<HookLine>,
     /// Tables that the loader walks.
     pub tables: Vec<TableLine>,
+    /// Tables that no loader walks, and whose entries are unknown.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unknown_tables: Vec<UnknownTableLine>,
     /// Symbols that the loader looks up.
     pub undefined: Vec<String>,
     /// Symbols that later payloads may use.
@@ -131,6 +132,15 @@ pub struct TableLine {
     pub entries: u64,
     /// The entries.
     pub items: Vec<EntryLine>,
+}
+
+/// A table whose entries are unknown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UnknownTableLine {
+    /// The section.
+    pub name: String,
+    /// In bytes.
+    pub size: u64,
 }
 
 /// One defined symbol.
@@ -216,6 +226,14 @@ impl Inspection {
                     items: reader.entries(table),
                 })
                 .collect(),
+            unknown_tables: facts
+                .unknown_tables
+                .iter()
+                .map(|table| UnknownTableLine {
+                    name: table.name.to_owned(),
+                    size: table.size_bytes,
+                })
+                .collect(),
             undefined: facts.undefined().map(|one| one.name.to_owned()).collect(),
             exports: facts
                 .defined()
@@ -239,7 +257,7 @@ impl Inspection {
                 .filter(|section| section.is_allocated())
                 .map(section_line)
                 .collect(),
-            relocations: relocation_counts(view),
+            relocations: relocation_counts(facts),
             data: data::lines(facts, &places),
             references: data::references(facts, &places),
             unloaded: view
@@ -261,10 +279,7 @@ impl Inspection {
 
 /// Bytes in hexadecimal.
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes everything");
-        text
-    })
+    Hex(bytes).to_string()
 }
 
 fn section_line(section: &Section<'_>) -> SectionLine {
@@ -305,6 +320,7 @@ fn record_lines(facts: &Facts<'_, '_>) -> Vec<RecordLine> {
             new_size: record.new_size,
             expect: hex(&record.expect),
             expect_code: disassembly::listing(&disassembly::Code {
+                machine: facts.machine,
                 bytes: &record.expect,
                 fields: Vec::new(),
             })
@@ -326,14 +342,14 @@ pub(crate) fn region(section: &Section<'_>) -> &'static str {
     }
 }
 
-fn relocation_counts(view: &View<'_>) -> Vec<(String, usize)> {
+fn relocation_counts(facts: &Facts<'_, '_>) -> Vec<(String, usize)> {
     let mut counts = std::collections::BTreeMap::new();
-    for entry in view.relocations.iter().flat_map(|all| &all.entries) {
+    for entry in facts.view.relocations.iter().flat_map(|all| &all.entries) {
         *counts.entry(entry.kind).or_insert(0) += 1;
     }
     counts
         .into_iter()
-        .map(|(kind, count)| (type_name(kind).into_owned(), count))
+        .map(|(kind, count)| (facts.machine.type_name(kind).to_string(), count))
         .collect()
 }
 

@@ -13,11 +13,11 @@ use crate::facts::{Facts, TableFacts};
 pub struct EntryLine {
     /// The place in the code that it is about.
     pub owner: String,
-    /// What it says.
+    /// The new text.
     pub text: String,
 }
 
-/// Displacements of an assertion's message count from the frame, as its others.
+/// The displacement of an assertion's message counts from the frame, as the others do.
 const MESSAGE_AT: i64 = BugFrame::MESSAGE_AT as i64;
 
 /// Looks at one table.

@@ -1,10 +1,11 @@
-//! The payload as it will be written: sections, symbols and relocations by index, no bytes of
-//! ELF yet. Everything that decides what a payload holds works on this; [`crate::write`] only
-//! writes it down.
+//! The payload before it is written: sections, symbols and relocations by index, without ELF
+//! encoding. All decisions about a payload's contents are made on this structure; [`crate::write`]
+//! only encodes it.
 
 pub mod record;
 
 use std::borrow::Cow;
+use xsplice_diff::machine::Machine;
 
 /// Index of a section of a [`Layout`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,7 +15,7 @@ pub struct OutSection(pub usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OutSymbol(pub usize);
 
-/// What memory a section becomes, which also fixes its ELF flags.
+/// The kind of memory of a section, which also determines its ELF flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Memory {
     /// `AX`.
@@ -80,7 +81,7 @@ pub struct Section {
 pub struct Relocation {
     /// Byte offset in the section.
     pub offset: u64,
-    /// `R_X86_64_*`.
+    /// One of the machine's types.
     pub kind: u32,
     /// What it points at.
     pub symbol: OutSymbol,
@@ -137,8 +138,10 @@ pub struct Symbol {
 }
 
 /// A whole payload.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
+    /// What its code runs on.
+    pub machine: &'static Machine,
     /// In file order.
     pub sections: Vec<Section>,
     /// Private ones and globals in any order; the writer sorts them.
@@ -146,6 +149,16 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(machine: &'static Machine) -> Layout {
+        Layout {
+            machine,
+            sections: Vec::new(),
+            symbols: Vec::new(),
+        }
+    }
+
     /// Adds a section.
     pub fn add_section(&mut self, section: Section) -> OutSection {
         self.sections.push(section);
@@ -167,10 +180,4 @@ impl Layout {
             .position(|section| section.name == name)?;
         Some(OutSection(position))
     }
-}
-
-/// The psABI name of a relocation type, or its number.
-#[must_use]
-pub fn type_name(kind: u32) -> Cow<'static, str> {
-    xsplice_diff::read::relocation::kind_name(kind).into()
 }

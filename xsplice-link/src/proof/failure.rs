@@ -1,13 +1,11 @@
-//! Why a proof failed, and what that smells of.
+//! Why a proof failed, and which cause that suggests.
 
-use iced_x86::{Decoder, DecoderOptions, Instruction};
-use xsplice_abi::machine::OF_RUNTIME;
 use xsplice_diff::OriginalItem;
 use xsplice_diff::debug_info::toolchain::Toolchain;
+use xsplice_diff::machine::{Instruction, Machine, walk};
 
 use crate::base::{Base, QualifiedName};
 use crate::error::{Refusal, RefusalCode};
-use crate::layout::type_name;
 
 /// The first place where an original item and the base differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +23,7 @@ pub struct ProofFailure {
 pub enum FailureKind {
     /// The address is not in the image, or its section ends early.
     OutsideImage,
-    /// Bytes that the linker had no say in.
+    /// Bytes that the linker does not change.
     BytesDiffer {
         /// The object's.
         expected: u8,
@@ -39,7 +37,7 @@ pub enum FailureKind {
         /// What the base refers to.
         found: String,
     },
-    /// A string, constant or table reads differently.
+    /// A string, constant or table has other contents.
     ContentDiffers {
         /// Where the base has it.
         address: u64,
@@ -62,7 +60,7 @@ pub enum FailureKind {
 }
 
 impl ProofFailure {
-    /// The sentence for people: what differs, and what it smells of. `compiled_by` is the item's
+    /// The sentence for people: what differs, and what this suggests. `compiled_by` is the item's
     /// toolchain, where that is known.
     #[must_use]
     pub fn explain(
@@ -71,15 +69,15 @@ impl ProofFailure {
         item: &OriginalItem<'_>,
         compiled_by: Option<&Toolchain>,
     ) -> String {
-        let what = self.describe();
+        let what = self.describe(base.machine());
         format!(
             "the base is not linked from this object: {what}; {}. The original objects must be \
              those of the very build that runs, not a rebuild of it",
-            self.smell(base, item, compiled_by)
+            self.suggestion(base, item, compiled_by)
         )
     }
 
-    fn describe(&self) -> String {
+    fn describe(&self, machine: &'static Machine) -> String {
         let at = format!("at +{:#x} ({:#x})", self.offset, self.address);
         match &self.kind {
             FailureKind::OutsideImage => format!("{at} the image holds no such bytes"),
@@ -93,7 +91,7 @@ impl ProofFailure {
                 "the string or constant that it refers to at +{:#x} differs from the base's at \
                  {address:#x}: {}",
                 self.offset,
-                inner.describe()
+                inner.describe(machine)
             ),
             FailureKind::GotAccessDiffers => {
                 format!("{at} the base has another instruction than a GOT access may become")
@@ -101,7 +99,7 @@ impl ProofFailure {
             FailureKind::UnknownRelocation(kind) => {
                 format!(
                     "{at} there is a {} field, which cannot be followed",
-                    type_name(*kind)
+                    machine.type_name(*kind)
                 )
             }
             FailureKind::MalformedItem => format!("{at} its relocations contradict each other"),
@@ -111,8 +109,8 @@ impl ProofFailure {
         }
     }
 
-    /// What the difference looks like.
-    fn smell(
+    /// The cause that the difference suggests.
+    fn suggestion(
         &self,
         base: &Base<'_>,
         item: &OriginalItem<'_>,
@@ -120,15 +118,16 @@ impl ProofFailure {
     ) -> String {
         let start = self.address.wrapping_sub(self.offset);
         let linked = base.bytes_from(start).unwrap_or(&[]);
-        if OF_RUNTIME.is_marked(linked) != OF_RUNTIME.is_marked(&item.bytes) {
-            return "it smells of other flags: one of the two was compiled with -fcf-protection"
+        let machine = base.machine();
+        if machine.is_marked(linked) != machine.is_marked(&item.bytes) {
+            return "this suggests other flags: one of the two was compiled with -fcf-protection"
                 .to_owned();
         }
-        // Of code in which something else stands, the toolchain is the first to be suspected.
+        // For code that differs altogether, another toolchain is the most likely cause.
         let foreign = compiled_by.map(|ours| ours.missing_in(&base.toolchain().compiled_by));
         if let Some(foreign) = foreign.filter(|foreign| !foreign.is_empty()) {
             return format!(
-                "it smells of another toolchain: the object was compiled by {}, which is not in \
+                "this suggests another toolchain: the object was compiled by {}, which is not in \
                  the base",
                 foreign.join(", ")
             );
@@ -139,23 +138,25 @@ impl ProofFailure {
         };
         match &self.kind {
             FailureKind::TargetDiffers { .. } | FailureKind::ContentDiffers { .. } => {
-                "it smells of another source or configuration: the same code refers to something \
+                "this suggests another source or configuration: the same code refers to something \
                  else"
                     .to_owned()
             }
-            FailureKind::BytesDiffer { .. } if same_mnemonic(&item.bytes, linked, self.offset) => {
-                "it smells of another source: the same instruction with another constant or \
+            FailureKind::BytesDiffer { .. }
+                if is_same_kind(machine, &item.bytes, linked, self.offset) =>
+            {
+                "this suggests another source: the same instruction with another constant or \
                  structure offset"
                     .to_owned()
             }
-            FailureKind::OutsideImage => "it smells of a foreign or truncated image".to_owned(),
+            FailureKind::OutsideImage => "this suggests a foreign or truncated image".to_owned(),
             FailureKind::UnknownRelocation(_) | FailureKind::MalformedItem => {
-                "it smells of a damaged extract".to_owned()
+                "this suggests a damaged extract".to_owned()
             }
             FailureKind::BytesDiffer { .. }
             | FailureKind::GotAccessDiffers
             | FailureKind::SizeDiffers { .. } => {
-                format!("it smells of another compiler, other flags or another source{compiler}")
+                format!("this suggests another compiler, other flags or another source{compiler}")
             }
         }
     }
@@ -182,15 +183,12 @@ impl ProofFailure {
 }
 
 /// Whether the instruction around `offset` is the same kind of instruction on both sides.
-fn same_mnemonic(ours: &[u8], linked: &[u8], offset: u64) -> bool {
-    let instruction = |code: &[u8]| -> Option<Instruction> {
-        let decoder = Decoder::new(64, code, DecoderOptions::NONE);
-        decoder
-            .into_iter()
-            .find(|instruction| instruction.next_ip() > offset)
-    };
-    match (instruction(ours), instruction(linked)) {
-        (Some(a), Some(b)) => a.mnemonic() == b.mnemonic() && a.ip() == b.ip(),
-        _ => false,
-    }
+fn is_same_kind(machine: &Machine, ours: &[u8], linked: &[u8], offset: u64) -> bool {
+    let around = |instruction: &Instruction<'_>| instruction.end > offset;
+    let (ours, linked) = (
+        walk(machine, ours, 0).find(around),
+        walk(machine, linked, 0).find(around),
+    );
+    ours.zip(linked)
+        .is_some_and(|(a, b)| a.start == b.start && a.is_same_kind(&b))
 }

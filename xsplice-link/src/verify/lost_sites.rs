@@ -1,15 +1,14 @@
-//! Alternatives that a function has in the base and its replacement lost with their entries.
+//! Finds alternatives of a base function whose table entries are missing for its replacement.
 //!
-//! A fix may take an alternative out of a function. But then its place goes too: what an
-//! alternative leaves in compiled code is a run of NOPs that the boot code fills. Where the new
-//! function has fewer entries than the base's, and more of such runs that no entry names, an entry
-//! was lost.
+//! A fix may remove an alternative from a function. Then its place is removed too: in compiled code
+//! the place is a run of NOPs, which the boot code fills. Where the new function has fewer entries
+//! than the base's and more runs of NOPs that no entry names, an entry was lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
 use xsplice_abi::section::ALTINSTRUCTIONS;
+use xsplice_diff::machine::{Filler, Flow, Machine, walk};
 use xsplice_runtime::read::view::SectionId;
 
 use super::sites::{alternative, entries};
@@ -17,11 +16,11 @@ use super::tables::points_at;
 use super::{Lines, Subject};
 use crate::facts::{RecordFacts, Value};
 
-/// Compilers put NOPs before what they align, to a multiple of this or of more.
+/// Least alignment for which compilers insert NOPs.
 const ALIGNED_BYTES: u64 = 8;
 
-/// Looks at every function that is replaced. Returns what to say of those that have fewer
-/// alternatives than in the base, and lost none.
+/// Checks every function that is replaced. Returns notes on functions that have fewer alternatives
+/// than in the base without having lost one.
 pub(super) fn check(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> Vec<String> {
     let base = subject.base;
     let mut told = Vec::new();
@@ -52,8 +51,8 @@ pub(super) fn check(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> Vec
             continue;
         };
         let name = record.name.unwrap_or_default();
-        let old_runs = Runs::new(old_code, old.start, &before);
-        let new_runs = Runs::new(new_code, new.start, &after);
+        let old_runs = Runs::new(base.machine(), old_code, old.start, &before);
+        let new_runs = Runs::new(base.machine(), new_code, new.start, &after);
         if let Some(at) = new_runs.lost(&old_runs) {
             lines.fail_unseen(format!(
                 "{name}+{:#x}: NOPs that the base's has for an alternative have no entry of \
@@ -92,7 +91,7 @@ fn new_function(record: &RecordFacts<'_>) -> Option<(SectionId, Range<u64>)> {
     }
 }
 
-/// The places that the payload's alternatives are for, by section and in order.
+/// The places of the payload's alternatives, by section and in order.
 fn new_sites(subject: &Subject<'_, '_, '_>) -> BTreeMap<SectionId, Vec<Range<u64>>> {
     let mut sites: BTreeMap<SectionId, Vec<Range<u64>>> = BTreeMap::new();
     for (table, start) in entries(subject, ALTINSTRUCTIONS) {
@@ -117,27 +116,24 @@ struct Runs<'code> {
 }
 
 impl<'code> Runs<'code> {
-    fn new(code: &'code [u8], start: u64, sites: &[Range<u64>]) -> Runs<'code> {
-        let mut decoder = Decoder::with_ip(64, code, start, DecoderOptions::NONE);
-        let mut instruction = Instruction::default();
+    fn new(machine: &Machine, code: &'code [u8], start: u64, sites: &[Range<u64>]) -> Runs<'code> {
         let mut found: Vec<Range<u64>> = Vec::new();
         let mut targets = BTreeSet::new();
         let mut has_table = false;
-        while decoder.can_decode() {
-            decoder.decode_out(&mut instruction);
-            match instruction.flow_control() {
-                FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch => {
-                    targets.insert(instruction.near_branch_target());
+        for instruction in walk(machine, code, start) {
+            match instruction.flow {
+                Flow::ConditionalJump | Flow::Jump => {
+                    targets.extend(instruction.lead.map(|lead| lead.to));
                 }
-                FlowControl::IndirectBranch => has_table = true,
+                Flow::IndirectJump => has_table = true,
                 _ => {}
             }
-            if instruction.mnemonic() != Mnemonic::Nop {
+            if instruction.filler != Some(Filler::Nop) {
                 continue;
             }
             match found.last_mut() {
-                Some(run) if run.end == instruction.ip() => run.end = instruction.next_ip(),
-                _ => found.push(instruction.ip()..instruction.next_ip()),
+                Some(run) if run.end == instruction.start => run.end = instruction.end,
+                _ => found.push(instruction.start..instruction.end),
             }
         }
         let mut runs = Runs {
@@ -151,7 +147,7 @@ impl<'code> Runs<'code> {
                 .and_then(|(from, to)| code.get(from..to));
             let Some(bytes) = bytes else { continue };
             let overlaps = |site: &Range<u64>| site.start < run.end && run.start < site.end;
-            // What is jumped to is aligned; the branches of a table are not seen.
+            // Jump targets may be aligned with NOPs. Targets of jump tables are not known here.
             let aligns =
                 run.end.is_multiple_of(ALIGNED_BYTES) && (has_table || targets.contains(&run.end));
             if sites.iter().any(overlaps) {
@@ -177,6 +173,8 @@ impl<'code> Runs<'code> {
 mod tests {
     use std::ops::Range;
 
+    use xsplice_abi::machine::OF_RUNTIME;
+
     use super::Runs;
 
     /// The place of a three-byte instruction, `imul $100,%edi,%eax`, `ret`.
@@ -184,8 +182,8 @@ mod tests {
     const PLACE: Range<u64> = 0..3;
 
     fn lost(code: &[u8], sites: &[Range<u64>]) -> Option<u64> {
-        let old = Runs::new(&CODE, 0, std::slice::from_ref(&PLACE));
-        Runs::new(code, 0, sites).lost(&old)
+        let old = Runs::new(OF_RUNTIME, &CODE, 0, std::slice::from_ref(&PLACE));
+        Runs::new(OF_RUNTIME, code, 0, sites).lost(&old)
     }
 
     #[test]

@@ -1,14 +1,13 @@
-//! The records against the base: does each name, address and size mean one function, is there
-//! room for the jump, does it reach, and does the base start with what is expected?
+//! Checks the records against the base: whether each name, address and size means one function,
+//! whether the jump fits and reaches, and whether the base starts with the expected bytes.
 
 use std::ops::Range;
 
-use iced_x86::{Decoder, DecoderOptions};
 use object::elf;
 use xsplice_abi::errno::Errno;
 use xsplice_abi::limits::EXPECT_BYTES_MAX;
-use xsplice_abi::machine::OF_RUNTIME;
 use xsplice_abi::profile::{ZeroNewAddr, ZeroOldAddr};
+use xsplice_diff::machine::{Machine, walk};
 use xsplice_runtime::read::deny::Named;
 use xsplice_runtime::read::view::Section;
 
@@ -75,14 +74,14 @@ fn targets<'a, 'data>(
 /// What is wrong with a record, and the loader's error number where the loader sees it.
 type Wrong = (Option<Errno>, String);
 
-/// The address of the function that a record names, and what is wrong with it all the same.
+/// The address of the function that a record names, with what is wrong about it.
 fn target(
     subject: &Subject<'_, '_, '_>,
     name: &str,
     record: &RecordFacts<'_>,
 ) -> Result<(u64, Option<String>), Wrong> {
     let base = subject.base;
-    // The loader takes a written address as it is, and looks at the name only where there is none.
+    // The loader uses a written address as it is, and looks up the name only where there is none.
     let is_looked_up =
         record.old == Value::Absolute(0) && subject.facts.abi.zero_old_addr == ZeroOldAddr::LookUp;
     let symbol = function(base, name)
@@ -168,8 +167,9 @@ fn written_at(base: &Base<'_>, address: u64, record: &RecordFacts<'_>) -> Range<
     if is_nops(record) {
         return address..address.saturating_add(u64::from(record.new_size));
     }
-    let start = address.saturating_add(OF_RUNTIME.jump_offset(bytes) as u64);
-    start..start.saturating_add(OF_RUNTIME.jump.code.len() as u64)
+    let machine = base.machine();
+    let start = address.saturating_add(machine.jump_offset(bytes) as u64);
+    start..start.saturating_add(machine.jump.code.len() as u64)
 }
 
 fn room(subject: &Subject<'_, '_, '_>, placed: &[Placed<'_, '_>], checks: &mut Vec<Check>) {
@@ -191,7 +191,7 @@ fn room(subject: &Subject<'_, '_, '_>, placed: &[Placed<'_, '_>], checks: &mut V
     }
     for one in placed.iter().filter(|one| is_nops(one.record)) {
         let bytes = subject.base.bytes_from(one.address).unwrap_or(&[]);
-        if let Some(cut) = cut_instruction(bytes, one.address, one.record.new_size) {
+        if let Some(cut) = cut_instruction(subject.base.machine(), bytes, one.record.new_size) {
             lines.fail(
                 Errno::EINVAL,
                 format!(
@@ -205,25 +205,18 @@ fn room(subject: &Subject<'_, '_, '_>, placed: &[Placed<'_, '_>], checks: &mut V
     lines.pass("each old function has room for the jump");
 }
 
-/// Whether a record stands for NOPs in place of the function's first bytes.
+/// Whether a record overwrites the function's first bytes with NOPs.
 fn is_nops(record: &RecordFacts<'_>) -> bool {
     record.new == Value::Absolute(0)
 }
 
-/// Offset of the instruction of `code` that the byte at `end` belongs to without being its first.
-fn cut_instruction(code: &[u8], address: u64, end: u32) -> Option<usize> {
-    let end = usize::try_from(end).ok()?;
-    let mut decoder = Decoder::with_ip(64, code, address, DecoderOptions::NONE);
-    while decoder.position() < end {
-        let at = decoder.position();
-        if decoder.decode().is_invalid() {
-            return None;
-        }
-        if decoder.position() > end {
-            return Some(at);
-        }
-    }
-    None
+/// Offset of the instruction of `code` that `end` cuts in two.
+fn cut_instruction(machine: &Machine, code: &[u8], end: u32) -> Option<u64> {
+    let end = u64::from(end);
+    walk(machine, code, 0)
+        .take_while(|instruction| instruction.start < end && instruction.is_valid)
+        .find(|instruction| instruction.end > end)
+        .map(|instruction| instruction.start)
 }
 
 fn code(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
@@ -280,7 +273,7 @@ fn new_code(facts: &Facts<'_, '_>, record: &RecordFacts<'_>) -> Result<(), Wrong
             ),
         )),
         Some(_) => Ok(()),
-        // A payload that names no function at all is none of ours.
+        // The function's name is missing; this linker does not make such a payload.
         None if facts.defined().all(|one| one.kind != elf::STT_FUNC.0) => Ok(()),
         None => Err((
             None,
@@ -348,7 +341,7 @@ fn overlap(subject: &Subject<'_, '_, '_>, placed: &[Placed<'_, '_>], checks: &mu
         }
     }
     for (range, below) in replaced_below(subject) {
-        // One that replaces the same function again is what stacking is for.
+        // Replacing the same function again is legal: payloads are stacked for that.
         let clash = ranges
             .iter()
             .find(|(own, _)| *own != range && own.start < range.end && range.start < own.end);
@@ -376,7 +369,7 @@ fn replaced_below<'a>(subject: &Subject<'a, '_, '_>) -> Vec<(Range<u64>, &'a str
     all
 }
 
-/// Looks at where each record writes, whatever its name says.
+/// Checks the address at which each record writes, whatever name it gives.
 fn denied(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
     let mut lines = Lines::new(checks, CheckKind::RecordDenied);
     let mut denied = Vec::new();
@@ -394,7 +387,7 @@ fn denied(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
         let overlaps = |range: &Range<u64>| start < range.end && range.start < end;
         if denied.iter().any(overlaps) {
             let name = record.name.unwrap_or("?");
-            // The address too where the name is another function's.
+            // The address is shown too where the name is that of another function.
             let place = match subject.base.named(name) {
                 Named::Once { address, .. } if address == start => String::new(),
                 _ => format!(" (at {start:#x})"),
@@ -402,7 +395,8 @@ fn denied(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
             lines.fail(
                 Errno::EINVAL,
                 format!(
-                    "{name}{place} is on the deny list: a CPU may be inside it while text is written"
+                    "{name}{place} is on the deny list: a CPU may be inside it while text is \
+                     written"
                 ),
             );
         }
@@ -474,6 +468,8 @@ pub(super) fn is_code(section: Option<&Section<'_>>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use xsplice_abi::machine::OF_RUNTIME;
+
     use super::cut_instruction;
 
     /// `mov $17,%eax; jmp +0`
@@ -482,7 +478,11 @@ mod tests {
     #[test]
     fn nops_may_end_where_an_instruction_ends_and_nowhere_else() {
         for (end, cut) in [(5, None), (9, Some(5)), (3, Some(0)), (10, None)] {
-            assert_eq!(cut_instruction(&MINOR_VERSION, 0x1000, end), cut, "{end}");
+            assert_eq!(
+                cut_instruction(OF_RUNTIME, &MINOR_VERSION, end),
+                cut,
+                "{end}"
+            );
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Serves the control channel: takes requests off the ports, answers them one at a time.
+//! Serves the control channel: reads requests from the ports and answers them one at a time.
 //!
-//! A port's next request is read when its last answer is with the device, which takes it as the host
-//! reads; a host that does not read is waited for without holding up this CPU, which has a safe point
-//! to go to, or the other port. What an unprivileged caller asks is refused before anything is made
-//! for it.
+//! A port's next request is read when its last answer is with the device, which takes it as the
+//! host reads; a host that does not read is waited for without holding up this CPU, which has a
+//! safe point to go to, or the other port. What an unprivileged caller asks is refused before
+//! anything is made for it.
 
 use alloc::vec::Vec;
 use core::fmt;

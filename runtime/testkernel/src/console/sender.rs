@@ -1,11 +1,11 @@
-//! One port's way to the host: a ring of small buffers that cannot be blocked for good.
+//! Output of one port to the host: a ring of small buffers that never blocks for good.
 //!
-//! When the host closes a connection, QEMU forgets the buffer that it was writing and never gives it
-//! back; those behind it come back at once. The device takes buffers strictly in order, so one that
-//! comes back proves that every earlier one still missing was forgotten: nothing reads it any more.
-//! Therefore each answer ends in a buffer of its own, a zero byte that means nothing to a decoder:
-//! whichever buffer is lost, at most one is, and the next that is sent proves it. An answer becomes
-//! bytes as there are buffers for it: one that nobody reads costs no more than the ring.
+//! When the host closes a connection, QEMU forgets the buffer that it was writing and never gives
+//! it back; those behind it come back at once. The device takes buffers strictly in order, so one
+//! that comes back proves that every earlier one still missing was forgotten: nothing reads it any
+//! more. Therefore each answer ends in a buffer of its own, a zero byte that means nothing to a
+//! decoder: whichever buffer is lost, at most one is, and the next that is sent proves it. Layouts
+//! are those of the virtio specification 1.2, section 2.7 "Split Virtqueues".
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;

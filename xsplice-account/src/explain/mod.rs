@@ -1,3 +1,0 @@
-//! Differences that prove to be none: the closed list.
-
-pub mod lines;
