@@ -4,7 +4,7 @@
 #   PREFIX    where `make install` puts the commands
 #   FACTOR    multiplies every time limit of the runs in QEMU and every time budget of `make bench`,
 #             for slow machines
-#   MINUTES   how long `make fuzz` and `make coverage` mutate
+#   MINUTES   how long `make fuzz` and `make coverage` mutate, and `make operators` operates
 #   RUNS      after how many runs they stop, if that is sooner
 #   SEED      where they begin
 #   MUTATED   folders of runtime/src that `make mutants-runtime` changes
@@ -97,8 +97,13 @@ coverage: packages ## the same, and print which lines the mutations reach, by fi
 		-show-branch-summary=false | tee out/coverage/report.txt
 
 .PHONY: kernel-many
-kernel-many: packages ## boot 16 and 64 CPUs, and patch a thousand times at 4
+kernel-many: packages ## boot 16 and 64 CPUs, patch a thousand times at 4, thousands of bad clients
 	XSPLICE_KERNEL_MANY=1 $(CARGO) test -p xsplice-tests --test booted_kernel
+
+.PHONY: operators
+operators: packages ## an hour (MINUTES) of operators at random against a booted kernel
+	XSPLICE_OPERATORS_SECONDS=$$(($(if $(filter file,$(origin MINUTES)),60,$(MINUTES)) * 60)) \
+		XSPLICE_SEED=$(SEED) $(CARGO) test -p xsplice-tests --test booted_kernel
 
 # The order in which loom comes upon executions is the same every time; the clock says how many.
 .PHONY: loom

@@ -85,6 +85,7 @@ macro_rules! unlimited_platform {
 }
 
 unlimited_platform! {
+    cpus() -> usize;
     freeze_online() -> Option<CpuSet>;
     thaw_online();
     kick(cpus: &CpuSet);

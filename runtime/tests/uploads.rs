@@ -1,25 +1,28 @@
-//! Uploads beside other calls: what happens while a payload is read and checked, files that are
-//! made to take long, and names that would forge lines of a log.
+//! Uploads beside other calls and a platform's refusals: what happens while a payload is read and
+//! checked, files that are made to take long, and names that would forge lines of a log.
 
 mod support;
 
 use std::fmt;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use support::{Caller, Maker, Record, Target};
 use xsplice_abi::Errno;
 use xsplice_abi::hook::HookArgument;
-use xsplice_abi::hypercall::ACTION_UNLOAD;
+use xsplice_abi::hypercall::{
+    ACTION_APPLY, ACTION_CHECK, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD,
+};
 use xsplice_abi::limits::{PAYLOAD_BYTES_MAX, SYMBOL_NAME_BYTES_MAX};
 use xsplice_runtime::Policy;
-use xsplice_runtime::Runtime;
 use xsplice_runtime::patch::memory::MemoryPlatform;
 use xsplice_runtime::platform::{
     Access, Interrupts, Level, MemoryFault, Platform, Region, RegionsExhausted,
 };
 use xsplice_runtime::rendezvous::Quiesced;
-use xsplice_runtime::rendezvous::cpu::{CpuId, CpuSet};
+use xsplice_runtime::rendezvous::cpu::{CPUS_MAX, CpuId, CpuSet};
+use xsplice_runtime::{Runtime, SetupError};
 
 type Act = Box<dyn FnOnce() + Send>;
 
@@ -28,6 +31,7 @@ type Act = Box<dyn FnOnce() + Send>;
 struct Shared {
     memory: MemoryPlatform,
     meanwhile: Mutex<Option<Act>>,
+    danger: AtomicBool,
 }
 
 macro_rules! passed_on {
@@ -36,6 +40,13 @@ macro_rules! passed_on {
             $(fn $method(&self, $($argument: $kind),*) $(-> $result)? {
                 self.memory.$method($($argument),*)
             })*
+
+            fn is_safe_to_act(&self) -> Result<(), &'static str> {
+                match self.danger.load(Ordering::SeqCst) {
+                    true => Err("about to suspend"),
+                    false => Ok(()),
+                }
+            }
 
             fn fill(&self, region: Region, bytes: &[u8]) {
                 let act = self.meanwhile.lock().unwrap().take();
@@ -49,6 +60,7 @@ macro_rules! passed_on {
 }
 
 passed_on! {
+    cpus() -> usize;
     freeze_online() -> Option<CpuSet>;
     thaw_online();
     kick(cpus: &CpuSet);
@@ -81,6 +93,7 @@ fn kernel() -> Kernel {
     let platform = Shared {
         memory: support::platform(),
         meanwhile: Mutex::new(None),
+        danger: AtomicBool::new(false),
     };
     Box::leak(Box::new(support::runtime_on(platform, Policy::default())))
 }
@@ -332,4 +345,50 @@ fn names_with_control_characters_are_refused() {
     for name in ["a b", "\u{e9}t\u{e9}", "a/b.c#d"] {
         assert_eq!(kernel().upload(name, &Maker::new(1).write()), 0, "{name:?}");
     }
+}
+
+#[test]
+fn a_platform_may_refuse_to_be_stopped() {
+    let kernel = kernel();
+    let danger = |is_there| kernel.platform().danger.store(is_there, Ordering::SeqCst);
+    danger(true);
+    assert_eq!(
+        kernel.upload("one", &Maker::new(1).write()),
+        0,
+        "stops nobody"
+    );
+    let busy = Errno::EBUSY.negated();
+    for cmd in [ACTION_APPLY, ACTION_REPLACE, ACTION_CHECK] {
+        assert_eq!(kernel.schedule("one", cmd, 0), busy, "{cmd}");
+    }
+    assert_eq!(kernel.get("one"), Ok((1, 0)), "nothing is scheduled");
+    danger(false);
+    assert_eq!(kernel.act("one", ACTION_APPLY), 0);
+    danger(true);
+    assert_eq!(kernel.act("one", ACTION_REVERT), busy);
+    danger(false);
+    assert_eq!(kernel.act("one", ACTION_REVERT), 0);
+    danger(true);
+    assert_eq!(kernel.schedule("one", ACTION_UNLOAD, 0), 0, "stops nobody");
+}
+
+#[test]
+fn a_machine_with_more_cpus_than_can_be_stopped_is_refused() {
+    let runtime_for = |cpus: u16| {
+        let platform = support::platform();
+        platform.set_online(cpus);
+        let base = xsplice_runtime::Base {
+            symbols: support::base_symbols(),
+            build_id: &support::BASE_ID,
+            text: support::TEXT..support::TEXT + support::TEXT_BYTES,
+        };
+        Runtime::new(platform, base, Policy::default())
+    };
+    let most = u16::try_from(CPUS_MAX).unwrap();
+    assert!(runtime_for(most).is_ok());
+    let refused = runtime_for(most + 1).err();
+    assert_eq!(
+        refused,
+        Some(SetupError::TooManyCpus { cpus: CPUS_MAX + 1 })
+    );
 }

@@ -7,7 +7,8 @@ use support::uploads::{refused, taken};
 use support::{A, AW, Caller, DATA, Extra, Maker, TEXT, peek, runtime};
 use xsplice_abi::Errno;
 use xsplice_abi::hypercall::{
-    ACTION_APPLY, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD, STATE_APPLIED,
+    ACTION_APPLY, ACTION_FLAG_LEAVE_WORDS, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD,
+    STATE_APPLIED, STATE_CHECKED,
 };
 use xsplice_abi::profile::XSPLICE_V1;
 
@@ -160,4 +161,54 @@ fn a_payload_whose_word_another_one_changes_stays_loaded() {
     assert_eq!(runtime.schedule("one", ACTION_UNLOAD, 0), EBUSY);
     assert_eq!(runtime.schedule("two", ACTION_UNLOAD, 0), 0);
     assert_eq!(runtime.schedule("one", ACTION_UNLOAD, 0), 0);
+}
+
+#[test]
+fn a_word_that_the_base_has_changed_since_keeps_the_payload_until_the_operator_says_so() {
+    let runtime = runtime();
+    let payload = Maker::new(1)
+        .with_word(DATA, TEXT, 0x1234)
+        .with_word(SPARE, 0, 0x77);
+    assert_eq!(runtime.upload("one", &payload.write()), 0);
+    for (cmd, flags) in [
+        (ACTION_APPLY, ACTION_FLAG_LEAVE_WORDS),
+        (ACTION_REPLACE, ACTION_FLAG_LEAVE_WORDS),
+        (ACTION_UNLOAD, ACTION_FLAG_LEAVE_WORDS),
+        (ACTION_REVERT, ACTION_FLAG_LEAVE_WORDS << 1),
+    ] {
+        assert_eq!(runtime.schedule("one", cmd, flags), EINVAL, "{cmd} {flags}");
+    }
+    assert_eq!(runtime.act("one", ACTION_APPLY), 0);
+    runtime
+        .platform()
+        .overwrite(DATA, &0x5555_u64.to_le_bytes())
+        .unwrap();
+    assert_eq!(runtime.act("one", ACTION_REVERT), EINVAL);
+    assert_eq!(
+        runtime.get("one").map(|(state, _)| state),
+        Ok(STATE_APPLIED)
+    );
+    assert_eq!(
+        runtime.schedule("one", ACTION_REVERT, ACTION_FLAG_LEAVE_WORDS),
+        0
+    );
+    runtime.stop();
+    assert_eq!(runtime.get("one"), Ok((STATE_CHECKED, 0)));
+    assert_eq!(peek(&runtime, DATA, 8), 0x5555_u64.to_le_bytes(), "left");
+    assert_eq!(peek(&runtime, SPARE, 8), [0; 8], "put back as ever");
+    assert_eq!(runtime.schedule("one", ACTION_UNLOAD, 0), 0);
+}
+
+#[test]
+fn a_word_that_is_as_it_was_written_is_put_back_whatever_the_operator_says() {
+    let runtime = runtime();
+    let payload = Maker::new(1).with_word(DATA, TEXT, 0x1234);
+    assert_eq!(runtime.upload("one", &payload.write()), 0);
+    assert_eq!(runtime.act("one", ACTION_APPLY), 0);
+    assert_eq!(
+        runtime.schedule("one", ACTION_REVERT, ACTION_FLAG_LEAVE_WORDS),
+        0
+    );
+    runtime.stop();
+    assert_eq!(peek(&runtime, DATA, 8), TEXT.to_le_bytes());
 }

@@ -256,6 +256,10 @@ impl Drop for Mapping {
 }
 
 impl Platform for HostPlatform {
+    fn cpus(&self) -> usize {
+        self.cpus.len().into()
+    }
+
     fn freeze_online(&self) -> Option<CpuSet> {
         Some(self.cpus)
     }

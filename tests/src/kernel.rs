@@ -12,9 +12,7 @@ use xsplice_abi::channel::{CALL_INFO, CALL_TEST};
 use xsplice_abi::hypercall::Operation;
 use xsplice_ctl::CtlError;
 use xsplice_ctl::action::{Goal, Outcome, Plan, perform};
-use xsplice_ctl::calls::{
-    self, ActionKind, Dependencies, KernelTimeout, PayloadName, State, Status,
-};
+use xsplice_ctl::calls::{self, ActionKind, KernelTimeout, PayloadName, State, Status, Waived};
 use xsplice_ctl::list::{Entry, list};
 use xsplice_ctl::transport::{SocketTransport, Transport};
 
@@ -113,7 +111,7 @@ impl Kernel {
     /// # Errors
     /// When there is no answer, or no end.
     pub fn act(&self, kind: ActionKind, name: &str) -> Result<Answer<()>> {
-        self.act_with(kind, name, CPU_TIMEOUT, Dependencies::Enforced)
+        self.act_with(kind, name, CPU_TIMEOUT, Waived::Nothing)
     }
 
     /// Carries out an action that nothing stands against: asked again while -EBUSY says that a CPU
@@ -147,12 +145,12 @@ impl Kernel {
         kind: ActionKind,
         name: &str,
         timeout: KernelTimeout,
-        dependencies: Dependencies,
+        waived: Waived,
     ) -> Result<Answer<()>> {
         let plan = Plan {
             kind,
             timeout,
-            dependencies,
+            waived,
             goal: Goal::Act,
             limit: scaled(ANSWER_LIMIT)?,
         };
@@ -174,7 +172,7 @@ impl Kernel {
             &PayloadName::new(name)?,
             kind,
             CPU_TIMEOUT,
-            Dependencies::Enforced,
+            Waived::Nothing,
         )?)
     }
 

@@ -2,14 +2,16 @@
 //!
 //! Machines are booted once and shared, one check after the other; each check begins and ends with
 //! no payload loaded, and a check that fails costs its machine. With XSPLICE_KERNEL_MANY set, the
-//! large machines and the long runs are done instead (`make kernel-many`).
+//! large machines and the long runs are done instead (`make kernel-many`); with
+//! XSPLICE_OPERATORS_SECONDS set, operators at random, for so long (`make operators`).
 
 mod booted;
 
 use anyhow::{Context, Result};
 use booted::bench::{Bench, CheckFunction};
 use booted::{
-    actions, attacks, clients, code, contents, denied, rounds, signatures, stops, uploads,
+    actions, attacks, clients, code, contents, denied, memory, operators, rounds, signatures,
+    stops, uploads,
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::env;
@@ -27,7 +29,7 @@ fn main() -> Result<()> {
     arguments.test_threads = Some(1);
     let bench = Arc::new(Mutex::new(Bench::default()));
     let mut trials = Vec::new();
-    for (cpus, checks) in plan() {
+    for (cpus, checks) in plan()? {
         for (claim, check) in checks {
             let bench = Arc::clone(&bench);
             trials.push(Trial::test(format!("{cpus} CPUs: {claim}"), move || {
@@ -45,7 +47,10 @@ fn main() -> Result<()> {
 }
 
 /// Which checks run on how many CPUs.
-fn plan() -> Vec<(u32, Vec<&'static Check>)> {
+fn plan() -> Result<Vec<(u32, Vec<&'static Check>)>> {
+    if operators::duration()?.is_some() {
+        return Ok(vec![(4, operators::CHECKS.iter().collect())]);
+    }
     let short: Vec<&Check> = [
         actions::CHECKS,
         contents::CHECKS,
@@ -54,13 +59,14 @@ fn plan() -> Vec<(u32, Vec<&'static Check>)> {
         code::CHECKS,
         attacks::CHECKS,
         clients::SHORT,
+        memory::CHECKS,
         stops::SHORT,
         rounds::SHORT,
     ]
     .into_iter()
     .flatten()
     .collect();
-    if env::var_os(MANY_VARIABLE).is_some() {
+    Ok(if env::var_os(MANY_VARIABLE).is_some() {
         vec![
             (2, clients::LONG.iter().collect()),
             (
@@ -88,5 +94,5 @@ fn plan() -> Vec<(u32, Vec<&'static Check>)> {
             ),
             (4, short.into_iter().chain(rounds::MEDIUM).collect()),
         ]
-    }
+    })
 }

@@ -20,7 +20,7 @@ use xsplice_runtime::channel::{Decoder, Frame};
 use xsplice_runtime::patch::memory::MemoryPlatform;
 use xsplice_runtime::rendezvous::cpu::CpuId;
 use xsplice_runtime::{Privilege, Runtime};
-use xsplice_tests::golden::Page;
+use xsplice_tests::golden::{self, Page};
 use xsplice_tests::loader::Machine;
 use xsplice_tests::tools::{self, limited};
 use xsplice_tests::workspace;
@@ -329,8 +329,8 @@ fn is_absent(document: &Value, key: &str) -> bool {
 fn committed() -> Vec<Value> {
     let cases = fs::read_dir(workspace().join("fixtures/cases")).unwrap();
     let reports = cases.filter_map(|case| {
-        let text = fs::read_to_string(case.unwrap().path().join("run.md")).ok()?;
-        let page = Page::parse(&text).unwrap();
+        let page = case.unwrap().path().join(golden::PAGE);
+        let page = Page::parse(&fs::read_to_string(page).ok()?).unwrap();
         Some(serde_json::from_str(&page.report).unwrap())
     });
     let reports: Vec<_> = reports.collect();

@@ -97,10 +97,11 @@ fn a_function_that_a_payload_below_replaces_too_is_named() {
     let folder = scratch();
     let below = build(&folder, "below.xsplice", &["--name", "below"]);
     assert_eq!(below.status, Some(0), "{below:?}");
-    assert!(!below.stdout.contains("must carry"), "{below:?}");
+    assert!(!below.stdout.contains("must contain"), "{below:?}");
     let run = build(&folder, "out.xsplice", &["--depends", "below.xsplice"]);
     assert_eq!(run.status, Some(0), "{run:?}");
-    let told = "below: below.xsplice replaces f too; this payload's code of it must carry that fix";
+    let told =
+        "below: below.xsplice replaces f too; this payload's code of it must contain that fix";
     assert!(run.stdout.contains(told), "{run:?}");
     // The command that it gives to check it is right.
     let check = run

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use xsplice_abi::hex::Hex;
 use xsplice_abi::note;
 use zerocopy::IntoBytes as _;
 
@@ -53,7 +54,7 @@ impl BuildId {
 
 impl fmt::Display for BuildId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+        Hex(&self.0).fmt(out)
     }
 }
 

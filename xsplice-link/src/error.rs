@@ -18,7 +18,7 @@ pub enum LinkError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// An output could not be written or renamed into place.
@@ -26,7 +26,7 @@ pub enum LinkError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// Not a 64-bit ELF file at all.
@@ -34,7 +34,7 @@ pub enum LinkError {
     NotElf {
         /// The file.
         path: String,
-        /// What the reader said.
+        /// The reader's error.
         source: object::Error,
     },
     /// An ELF file with a broken part.
@@ -44,7 +44,7 @@ pub enum LinkError {
         path: String,
         /// The part.
         what: &'static str,
-        /// What the reader said.
+        /// The reader's error.
         source: object::Error,
     },
     /// An ELF file, but no linked image of ours.
@@ -94,7 +94,7 @@ pub enum LinkError {
         /// The file.
         path: String,
         /// How long its id is.
-        id_bytes: u32,
+        id_bytes: usize,
     },
     /// A table of the base is not a whole number of entries.
     #[error(

@@ -4,7 +4,7 @@
 use object::elf;
 use xsplice_abi::hook::{HookKind, POINTER_BYTES};
 use xsplice_abi::machine::{Machine, OF_RUNTIME};
-use xsplice_abi::profile::{Expectations, Tail};
+use xsplice_abi::profile::Expectations;
 use xsplice_abi::record::{ExpectEntry, LivepatchExpect, RecordHead, offset};
 use xsplice_abi::tables::{self, SpecialTable};
 use xsplice_abi::{Profile, note, section};
@@ -44,7 +44,7 @@ pub struct Facts<'view, 'data> {
     pub hooks: Vec<HookFacts<'data>>,
     /// Tables that the loader walks.
     pub tables: Vec<TableFacts<'data>>,
-    /// Tables that no loader walks: of a kind that nobody here was taught, or of another system.
+    /// Tables that no loader walks: of an unknown kind, or of another system.
     pub unknown_tables: Vec<UnknownTable<'data>>,
 }
 
@@ -117,7 +117,7 @@ pub struct TableFacts<'data> {
     pub size_bytes: u64,
 }
 
-/// A loaded table of which nobody here knows an entry.
+/// A loaded table whose entries are unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownTable<'data> {
     /// The section's name.
@@ -356,15 +356,9 @@ fn own_expectation(data: &[u8], index: usize) -> Vec<u8> {
 }
 
 fn record_expectation(abi: &Profile, tail: &[u8]) -> Vec<u8> {
-    if !matches!(abi.tail, Tail::VersionAndExpect(_)) {
-        return Vec::new();
-    }
-    let start = tail.len().saturating_sub(size_of::<LivepatchExpect>());
-    let Ok((expect, _)) = LivepatchExpect::ref_from_prefix(tail.get(start..).unwrap_or(&[])) else {
+    let expect = abi.tail.expectation(tail);
+    let Some(expect) = expect.filter(LivepatchExpect::is_enabled) else {
         return Vec::new();
     };
-    if !expect.is_enabled() {
-        return Vec::new();
-    }
     expect.data[..usize::from(expect.length()).min(expect.data.len())].to_vec()
 }

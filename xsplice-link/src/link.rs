@@ -5,6 +5,7 @@ use std::path::Path;
 
 use object::elf;
 use sha1::{Digest as _, Sha1};
+use xsplice_abi::hex::Hex;
 use xsplice_abi::limits::{NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, SECTIONS_MAX, SYMBOL_NAME_BYTES_MAX};
 use xsplice_abi::profile::BaseNote;
 use xsplice_abi::{note, section};
@@ -119,7 +120,7 @@ impl Payload {
             size: self.bytes.len(),
             build_id: self.build_id.to_string(),
             depends: self.depends.to_string(),
-            sha1: sha1.iter().map(|byte| format!("{byte:02x}")).collect(),
+            sha1: Hex(&sha1).to_string(),
             functions: self.records.len(),
         }
     }

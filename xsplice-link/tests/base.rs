@@ -1,8 +1,6 @@
 //! What the linker learns of a base image, and which files it does not take for one.
 
-mod support;
-
-use support::{KERNEL, Tree, hand};
+use crate::support::{KERNEL, Tree, hand};
 use xsplice_abi::machine::Machine;
 use xsplice_abi::machine::x86_64::MACHINE;
 use xsplice_abi::profile::XSPLICE;

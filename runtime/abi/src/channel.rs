@@ -29,7 +29,7 @@ pub const CALL_DUMP: u32 = 120;
 /// answer's is text.
 pub const CALL_TEST: u32 = 0x1000;
 
-/// Largest area that a caller may have: a payload of the largest size, and room for its name.
+/// Largest area that a caller may have: a payload of the largest size, and space for its name.
 pub const AREA_BYTES_MAX: usize = crate::limits::PAYLOAD_BYTES_MAX + 64 * 1024;
 
 /// Start of each frame.

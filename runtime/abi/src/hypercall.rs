@@ -29,6 +29,9 @@ pub const ACTION_CHECK: u32 = 5;
 
 /// Flag of an action: apply although the dependency is not on top of the stack.
 pub const ACTION_FLAG_NODEPS: u32 = 1;
+/// Flag of a revert: words of data that the base has changed since they were patched stay as they
+/// are, instead of keeping the payload applied.
+pub const ACTION_FLAG_LEAVE_WORDS: u32 = 1 << 1;
 
 /// State: loaded and checked.
 pub const STATE_CHECKED: u32 = 1;

@@ -7,21 +7,11 @@ use core::str::FromStr;
 use crate::hook::HookKind;
 use crate::machine::RelocationType;
 use crate::machine::x86_64::{ABS32S, ABS64, MACHINE, NONE, PC32, PC64, PLT32};
+pub use crate::record::Tail;
 use crate::record::{
     LIVEPATCH_VERSION, LivepatchRecord, XSPLICE_V1_VERSION, XspliceRecord, XspliceV1Record, offset,
 };
 use crate::tables::{EntrySizes, LAID_OUT_HERE};
-
-/// The tail of a profile's records, behind the shared head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tail {
-    /// All zero.
-    Zero,
-    /// A version byte at offset 32, then zero.
-    Version(u8),
-    /// A version byte at offset 32, an expectation at 72.
-    VersionAndExpect(u8),
-}
 
 /// What a zero in `new_addr` means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

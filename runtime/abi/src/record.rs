@@ -3,7 +3,7 @@
 //! Bytes 0 to 31 are the same in every profile; the tail differs.
 
 use zerocopy::byteorder::little_endian::{U32, U64};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::limits::EXPECT_BYTES_MAX;
 
@@ -76,7 +76,7 @@ pub struct LivepatchRecord {
     /// [`LIVEPATCH_VERSION`].
     pub version: u8,
     /// Zero.
-    pub pad: [u8; 39],
+    pub pad: [u8; LIVEPATCH_PAD_BYTES],
     /// What the old function must start with.
     pub expect: LivepatchExpect,
 }
@@ -156,6 +156,115 @@ pub struct WordRecord {
     /// What it holds while the payload is applied.
     pub value: U64,
 }
+
+impl WordRecord {
+    /// Offset of [`WordRecord::name`], in bytes.
+    pub const NAME_AT: u64 = core::mem::offset_of!(WordRecord, name) as u64;
+    /// Offset of [`WordRecord::address`], in bytes.
+    pub const ADDRESS_AT: u64 = core::mem::offset_of!(WordRecord, address) as u64;
+    /// Offset of [`WordRecord::expected`], in bytes.
+    pub const EXPECTED_AT: u64 = core::mem::offset_of!(WordRecord, expected) as u64;
+    /// Offset of [`WordRecord::value`], in bytes.
+    pub const VALUE_AT: u64 = core::mem::offset_of!(WordRecord, value) as u64;
+}
+
+/// The tail of a profile's records, behind the shared head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tail {
+    /// All zero.
+    Zero,
+    /// A version byte at offset 32, then zero.
+    Version(u8),
+    /// A version byte at offset 32, an expectation at 72.
+    VersionAndExpect(u8),
+}
+
+/// Why a loader does not take a record's tail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TailFault {
+    /// It is of another version.
+    Version(u8),
+    /// What must be zero is not.
+    NotZero,
+}
+
+const fn livepatch(head: RecordHead, version: u8, expect: LivepatchExpect) -> LivepatchRecord {
+    LivepatchRecord {
+        head,
+        version,
+        pad: [0; LIVEPATCH_PAD_BYTES],
+        expect,
+    }
+}
+
+impl Tail {
+    /// Fills the bytes behind a record's head: of a new record, whose function must start with
+    /// `expect`. `None` when these are more than there is a place for, or `tail` is not as long as
+    /// this kind's.
+    #[must_use]
+    pub fn encode(self, expect: &[u8], tail: &mut [u8]) -> Option<()> {
+        tail.fill(0);
+        match self {
+            Tail::Zero => {}
+            Tail::Version(version) => *tail.first_mut()? = version,
+            Tail::VersionAndExpect(version) => {
+                let expect = if expect.is_empty() {
+                    LivepatchExpect::DISABLED
+                } else {
+                    LivepatchExpect::bytes(expect)?
+                };
+                let record = livepatch(RecordHead::new_zeroed(), version, expect);
+                let bytes = record.as_bytes().get(offset::TAIL..)?;
+                (bytes.len() == tail.len()).then(|| tail.copy_from_slice(bytes))?;
+            }
+        }
+        Some(())
+    }
+
+    /// What the bytes behind a record's head expect, whatever else is wrong with them.
+    #[must_use]
+    pub fn expectation(self, tail: &[u8]) -> Option<LivepatchExpect> {
+        match self {
+            Tail::Zero | Tail::Version(_) => None,
+            Tail::VersionAndExpect(_) => {
+                const AT: usize = core::mem::offset_of!(LivepatchRecord, expect) - offset::TAIL;
+                let (expect, _) = LivepatchExpect::read_from_prefix(tail.get(AT..)?).ok()?;
+                Some(expect)
+            }
+        }
+    }
+
+    /// What the bytes behind a record's head expect, when a loader takes them.
+    ///
+    /// # Errors
+    /// Another version, or bytes that must be zero.
+    pub fn read(self, tail: &[u8]) -> Result<LivepatchExpect, TailFault> {
+        let version = tail.first().copied().unwrap_or(0);
+        let expect = match self {
+            Tail::Zero => LivepatchExpect::DISABLED,
+            Tail::Version(demanded) | Tail::VersionAndExpect(demanded) if version != demanded => {
+                return Err(TailFault::Version(version));
+            }
+            Tail::Version(_) => LivepatchExpect::DISABLED,
+            Tail::VersionAndExpect(_) => self.expectation(tail).ok_or(TailFault::NotZero)?,
+        };
+        let rest = match self {
+            Tail::Zero => tail,
+            Tail::Version(_) => tail.get(1..).unwrap_or_default(),
+            Tail::VersionAndExpect(_) => tail
+                .get(1..=LIVEPATCH_PAD_BYTES)
+                .ok_or(TailFault::NotZero)?,
+        };
+        if rest.iter().all(|byte| *byte == 0) {
+            Ok(expect)
+        } else {
+            Err(TailFault::NotZero)
+        }
+    }
+}
+
+/// Size of [`LivepatchRecord::pad`].
+const LIVEPATCH_PAD_BYTES: usize = 39;
 
 /// [`XspliceV1Record::version`].
 pub const XSPLICE_V1_VERSION: u8 = 1;

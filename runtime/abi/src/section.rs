@@ -20,6 +20,8 @@ pub const ACCEPT: &str = "accept";
 
 /// The payload's own build-id note.
 pub const BUILD_ID: &str = ".note.gnu.build-id";
+/// What all code of an object or image takes part in, as a note.
+pub const PROPERTY: &str = ".note.gnu.property";
 /// `key=value` strings, each ended by NUL.
 pub const MODINFO: &str = ".modinfo";
 /// Bug frames: this prefix and the kind, 0 to 3.

@@ -8,9 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use xsplice_abi::Errno;
 
-use crate::calls::{
-    self, ActionKind, Dependencies, KernelTimeout, PayloadName, State, Status, get,
-};
+use crate::calls::{self, ActionKind, KernelTimeout, PayloadName, State, Status, Waived, get};
 use crate::error::CtlError;
 use crate::list::list;
 use crate::request::Request;
@@ -39,7 +37,7 @@ pub struct Plan {
     /// How long the kernel waits for its CPUs.
     pub timeout: KernelTimeout,
     /// Whether the stack's order matters.
-    pub dependencies: Dependencies,
+    pub waived: Waived,
     /// What when nothing is left to do.
     pub goal: Goal,
     /// How long to wait here for the end.
@@ -96,7 +94,7 @@ pub fn perform(
             name: name.to_string(),
         });
     }
-    calls::action(transport, name, plan.kind, plan.timeout, plan.dependencies)?
+    calls::action(transport, name, plan.kind, plan.timeout, plan.waived)?
         .map_err(|errno| name.refused(request, errno, Some(before.state)))?;
 
     let after = wait(transport, name, plan)?;

@@ -31,7 +31,7 @@ pub struct Arguments {
     pub json: bool,
 
     /// How long to wait for an answer, and for an action to end
-    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = wait)]
     pub wait: Duration,
 
     /// What to do; without it, help is printed
@@ -103,6 +103,10 @@ pub enum Command {
     Revert {
         /// The payload
         name: String,
+        /// Leave words of data as they are that the kernel has changed since; without it, such a
+        /// word keeps the payload in effect
+        #[arg(long)]
+        leave_words: bool,
         #[command(flatten)]
         timeout: TimeoutOption,
         #[command(flatten)]
@@ -192,6 +196,24 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// What a clock can wait for: something, and no more than [`WAIT_MAX`].
+fn wait(text: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    if duration.is_zero() {
+        return Err("nothing can be answered in no time; the least is 1ns".to_owned());
+    }
+    if duration > WAIT_MAX {
+        return Err(format!(
+            "at most {} s can be waited for",
+            WAIT_MAX.as_secs()
+        ));
+    }
+    Ok(duration)
+}
+
+/// A year: longer than any kernel takes, and no clock that is added to overflows.
+const WAIT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 fn kernel_timeout(text: &str) -> Result<KernelTimeout, String> {
     let ns = u32::try_from(duration(text)?.as_nanos())
         .map_err(|_| format!("the kernel takes at most {:?}", KernelTimeout::MAX))?;
@@ -200,7 +222,7 @@ fn kernel_timeout(text: &str) -> Result<KernelTimeout, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Arguments, duration, kernel_timeout};
+    use super::{Arguments, WAIT_MAX, duration, kernel_timeout, wait};
     use clap::{CommandFactory, Parser};
     use std::time::Duration;
 
@@ -227,6 +249,18 @@ mod tests {
         }
         assert_eq!(kernel_timeout("4s").map(|t| t.ns), Ok(4_000_000_000));
         assert!(kernel_timeout("5s").is_err());
+    }
+
+    #[test]
+    fn a_wait_is_taken_or_refused_but_never_overflows_a_clock() {
+        assert_eq!(wait("1ns"), Ok(Duration::from_nanos(1)));
+        assert_eq!(wait("31536000s"), Ok(WAIT_MAX));
+        for text in ["0s", "0ns", "31536001s", "18446744073709551615s"] {
+            assert!(wait(text).is_err(), "{text}");
+            let line = ["xsplice-ctl", "--wait", text, "info"];
+            assert!(Arguments::try_parse_from(line).is_err(), "{text}");
+        }
+        assert!(std::time::Instant::now().checked_add(WAIT_MAX).is_some());
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::fmt;
 use xsplice_abi::Errno;
 use xsplice_abi::hypercall::{
-    ACTION_FLAG_NODEPS, Action, Get, Name, OP_ACTION, OP_GET, OP_UPLOAD, Operation, Upload,
+    ACTION_FLAG_LEAVE_WORDS, ACTION_FLAG_NODEPS, Action, Get, Name, OP_ACTION, OP_GET, OP_UPLOAD,
+    Operation, Upload,
 };
 use xsplice_abi::limits::NAME_BYTES_MAX;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
@@ -13,7 +14,7 @@ use crate::error::CtlError;
 use crate::request::Request;
 use crate::transport::Transport;
 
-pub use crate::request::{ActionKind, Dependencies, KernelTimeout, State, Status};
+pub use crate::request::{ActionKind, KernelTimeout, State, Status, Waived};
 
 /// A payload's name, known to fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,16 +123,17 @@ pub fn action(
     name: &PayloadName,
     kind: ActionKind,
     timeout: KernelTimeout,
-    dependencies: Dependencies,
+    waived: Waived,
 ) -> Result<Result<(), Errno>, CtlError> {
     let mut area = Area::new();
     let argument = Action {
         name: name.describe(&mut area),
         cmd: U32::new(kind.number()),
         timeout_ns: U32::new(timeout.ns),
-        flags: U32::new(match dependencies {
-            Dependencies::Enforced => 0,
-            Dependencies::Ignored => ACTION_FLAG_NODEPS,
+        flags: U32::new(match waived {
+            Waived::Nothing => 0,
+            Waived::Dependency => ACTION_FLAG_NODEPS,
+            Waived::ChangedWords => ACTION_FLAG_LEAVE_WORDS,
         }),
         pad: U32::ZERO,
     };

@@ -6,7 +6,7 @@ use std::path::Path;
 use xsplice_abi::channel::AREA_BYTES_MAX;
 
 use crate::action::{Goal, Outcome, Plan, perform};
-use crate::calls::{ActionKind, Dependencies, PayloadName, get, upload};
+use crate::calls::{ActionKind, PayloadName, Waived, get, upload};
 use crate::error::{Aftermath, CtlError};
 use crate::identity::assert_same;
 use crate::transport::Transport;
@@ -89,7 +89,7 @@ pub(crate) fn apply_or_unload(
     } else {
         let unload = Plan {
             kind: ActionKind::Unload,
-            dependencies: Dependencies::Enforced,
+            waived: Waived::Nothing,
             goal: Goal::BeThere,
             ..*plan
         };

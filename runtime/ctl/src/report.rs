@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::io::Write;
 use xsplice_abi::Errno;
 use xsplice_console::json::{self, Tool};
@@ -11,7 +12,7 @@ use crate::calls::Status;
 use crate::error::CtlError;
 use crate::list::Entry;
 
-/// Who writes the JSON.
+/// The author of the JSON documents.
 const TOOL: Tool = Tool::new("xsplice-ctl");
 
 /// For whom to print.
@@ -104,11 +105,12 @@ impl Report<'_> {
         )?;
         for entry in entries {
             let state = state_text(entry.status);
-            write!(self.out, "{:<40}| ", entry.name)?;
+            write!(self.out, "{:<40}| ", on_one_line(&entry.name))?;
             match columns {
                 Columns::Status => writeln!(self.out, "{state}")?,
                 Columns::Metadata => {
-                    writeln!(self.out, "{state:<11}| {}", entry.metadata.join(";"))?;
+                    let metadata = entry.metadata.join(";");
+                    writeln!(self.out, "{state:<11}| {}", on_one_line(&metadata))?;
                 }
             }
         }
@@ -118,7 +120,12 @@ impl Report<'_> {
     pub(crate) fn status(&mut self, name: &str, status: Status) -> Result<(), CtlError> {
         match self.format {
             Format::Json => self.json(&payload_json(name, status, None)),
-            Format::Text => Ok(writeln!(self.out, "{name}: {}", state_text(status))?),
+            Format::Text => Ok(writeln!(
+                self.out,
+                "{}: {}",
+                on_one_line(name),
+                state_text(status)
+            )?),
         }
     }
 
@@ -132,6 +139,7 @@ impl Report<'_> {
             return self.json(&InfoJson { info: object });
         }
         for (key, value) in facts {
+            let (key, value) = (on_one_line(key), on_one_line(value));
             writeln!(self.out, "{key:<23}: {value}")?;
         }
         Ok(())
@@ -142,9 +150,8 @@ impl Report<'_> {
             let lines = text.lines().collect();
             return self.json(&LinesJson { lines });
         }
-        write!(self.out, "{text}")?;
-        if !text.is_empty() && !text.ends_with('\n') {
-            writeln!(self.out)?;
+        for line in text.lines() {
+            writeln!(self.out, "{}", on_one_line(line))?;
         }
         Ok(())
     }
@@ -204,6 +211,22 @@ impl Report<'_> {
         let text = json::document(TOOL, value)?;
         Ok(self.out.write_all(text.as_bytes())?)
     }
+}
+
+/// What the kernel says, without what would move the cursor or begin a line: control characters are
+/// shown as escapes.
+fn on_one_line(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let shown = |character: char| {
+        if character.is_control() {
+            character.escape_default().to_string()
+        } else {
+            character.to_string()
+        }
+    };
+    Cow::Owned(text.chars().map(shown).collect())
 }
 
 fn payload_json<'a>(

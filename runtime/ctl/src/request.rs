@@ -72,7 +72,7 @@ impl fmt::Display for State {
     }
 }
 
-/// State, and what the last action came to.
+/// State, and result of the last action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
     /// Where it is.
@@ -155,14 +155,16 @@ impl fmt::Display for ActionKind {
     }
 }
 
-/// Whether the payload's dependency has to be on top of the stack.
+/// What the operator takes the responsibility for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Dependencies {
-    /// It has to.
+pub enum Waived {
+    /// Nothing: the kernel decides.
     #[default]
-    Enforced,
-    /// The operator knows better.
-    Ignored,
+    Nothing,
+    /// Of an apply or a check: the dependency need not be on top of the stack.
+    Dependency,
+    /// Of a revert: words of data that the kernel has changed since stay as they are.
+    ChangedWords,
 }
 
 /// How long the kernel waits for its CPUs; 0 is the kernel's default.

@@ -11,7 +11,7 @@ use crate::action::{Goal, Outcome, Plan, perform};
 use crate::arguments::{
     ApplyOptions, Arguments, Command, DependencyOption, GoalOption, TimeoutOption,
 };
-use crate::calls::{ActionKind, Dependencies, KernelTimeout, PayloadName, get};
+use crate::calls::{ActionKind, KernelTimeout, PayloadName, Waived, get};
 use crate::error::CtlError;
 use crate::list::list;
 use crate::load::{Uploaded, apply_or_unload, name_of, read_payload, upload_for};
@@ -94,7 +94,7 @@ fn connect_and_run(
         }
         Command::Check { name, dependencies } => {
             let plan = Plan {
-                dependencies: dependencies.into(),
+                waived: dependencies.into(),
                 ..plan(ActionKind::Check, wait)
             };
             act(socket, report, name, &plan)
@@ -107,10 +107,16 @@ fn connect_and_run(
         ),
         Command::Revert {
             name,
+            leave_words,
             timeout,
             goal,
         } => {
             let plan = Plan {
+                waived: if *leave_words {
+                    Waived::ChangedWords
+                } else {
+                    Waived::Nothing
+                },
                 timeout: timeout.into(),
                 goal: goal.into(),
                 ..plan(ActionKind::Revert, wait)
@@ -214,7 +220,7 @@ fn plan(kind: ActionKind, limit: Duration) -> Plan {
     Plan {
         kind,
         timeout: KernelTimeout::default(),
-        dependencies: Dependencies::Enforced,
+        waived: Waived::Nothing,
         goal: Goal::Act,
         limit,
     }
@@ -223,7 +229,7 @@ fn plan(kind: ActionKind, limit: Duration) -> Plan {
 fn apply_plan(kind: ActionKind, options: &ApplyOptions, limit: Duration) -> Plan {
     Plan {
         timeout: (&options.timeout).into(),
-        dependencies: (&options.dependencies).into(),
+        waived: (&options.dependencies).into(),
         goal: (&options.goal).into(),
         ..plan(kind, limit)
     }
@@ -235,12 +241,12 @@ impl From<&TimeoutOption> for KernelTimeout {
     }
 }
 
-impl From<&DependencyOption> for Dependencies {
-    fn from(option: &DependencyOption) -> Dependencies {
+impl From<&DependencyOption> for Waived {
+    fn from(option: &DependencyOption) -> Waived {
         if option.nodeps {
-            Dependencies::Ignored
+            Waived::Dependency
         } else {
-            Dependencies::Enforced
+            Waived::Nothing
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::check::Fault;
 use crate::names::OutOfMemory;
 use crate::patch::open_text::OpenText;
 use crate::patch::overlay::Overlay;
-use crate::patch::{Applied, Patch, WordPatch};
+use crate::patch::{Applied, ChangedWord, Patch, WordPatch};
 use crate::payload::stack::{Stack, Work};
 use crate::payload::{Freshness, Payload, PayloadId, PayloadState};
 use crate::platform::Platform;
@@ -26,6 +26,15 @@ pub enum Dependency {
     Checked,
     /// The operator takes the responsibility (NODEPS).
     Ignored,
+}
+
+/// What the operator takes the responsibility for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waived {
+    /// The stack's order.
+    pub dependency: Dependency,
+    /// What became of words of data.
+    pub changed: ChangedWord,
 }
 
 /// Why an action is refused before anything happens.
@@ -219,7 +228,12 @@ fn reverted(stack: &Stack, work: Work) -> impl Iterator<Item = PayloadId> + '_ {
 ///
 /// # Errors
 /// A function or word is not as it must be; no memory.
-pub fn prepare(platform: &impl Platform, stack: &mut Stack, work: Work) -> Result<(), ActionError> {
+pub fn prepare(
+    platform: &impl Platform,
+    stack: &mut Stack,
+    work: Work,
+    changed: ChangedWord,
+) -> Result<(), ActionError> {
     stack.applied.try_reserve(1).map_err(|_| OutOfMemory)?;
     stack.reverted.clear();
     let on_stack = stack.applied.len();
@@ -237,7 +251,7 @@ pub fn prepare(platform: &impl Platform, stack: &mut Stack, work: Work) -> Resul
         each(
             payload,
             |patch| patch.prepare_revert(platform, &overlay, depth),
-            |word| word.prepare(platform, &overlay, depth),
+            |word| word.prepare(platform, &overlay, depth, changed),
         )?;
     }
     if let Work::Apply(id) | Work::Replace(id) = work {
@@ -245,7 +259,7 @@ pub fn prepare(platform: &impl Platform, stack: &mut Stack, work: Work) -> Resul
         each(
             payload,
             |patch| patch.prepare(platform, &overlay),
-            |word| word.prepare(platform, &overlay, Overlay::EVERYTHING),
+            |word| word.prepare(platform, &overlay, Overlay::EVERYTHING, changed),
         )?;
     }
     Ok(())

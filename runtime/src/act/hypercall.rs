@@ -3,17 +3,19 @@
 use xsplice_abi::errno::Errno;
 use xsplice_abi::hook::HookKind;
 use xsplice_abi::hypercall::{
-    ACTION_APPLY, ACTION_CHECK, ACTION_FLAG_NODEPS, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD,
-    Action, Get, List, Name, OP_ACTION, OP_GET, OP_LIST, OP_UPLOAD, Operation, Status, Upload,
+    ACTION_APPLY, ACTION_CHECK, ACTION_FLAG_LEAVE_WORDS, ACTION_FLAG_NODEPS, ACTION_REPLACE,
+    ACTION_REVERT, ACTION_UNLOAD, Action, Get, List, Name, OP_ACTION, OP_GET, OP_LIST, OP_UPLOAD,
+    Operation, Status, Upload,
 };
 use xsplice_abi::limits::{NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, TIMEOUT_DEFAULT_NS};
 use zerocopy::byteorder::little_endian::{I32, U16, U32};
 
-use crate::act::action::{self, Dependency};
+use crate::act::action::{self, Dependency, Waived};
 use crate::act::hooks;
 use crate::act::list;
 use crate::act::runtime::{Privilege, Runtime};
 use crate::load;
+use crate::patch::ChangedWord;
 use crate::payload::directory::Listing;
 use crate::payload::stack::{Scheduled, Stack, Work};
 use crate::payload::{Payload, PayloadState, Placed};
@@ -138,7 +140,8 @@ impl<P: Platform> Runtime<'_, P> {
             );
             return Err(errno);
         }
-        // Room for all regions once they are unmapped: an unload cannot fail for memory.
+        // Reserve space for all regions in the list of unmapped ones, so that an unload needs no
+        // memory.
         let regions = stack.mapped_regions() + payload.regions.len();
         let room = stack.payloads.try_reserve(1).is_ok()
             && stack.unmapped.try_reserve(regions).is_ok()
@@ -172,12 +175,18 @@ impl<P: Platform> Runtime<'_, P> {
         }
         let name = name(&action.name, area)?;
         let command = action.cmd.get();
-        let takes_flags = matches!(command, ACTION_APPLY | ACTION_CHECK);
-        let dependency = match action.flags.get() {
-            0 => Dependency::Checked,
-            ACTION_FLAG_NODEPS if takes_flags => Dependency::Ignored,
-            _ => return Err(Errno::EINVAL),
+        let mut waived = Waived {
+            dependency: Dependency::Checked,
+            changed: ChangedWord::Refused,
         };
+        match (action.flags.get(), command) {
+            (0, _) => {}
+            (ACTION_FLAG_NODEPS, ACTION_APPLY | ACTION_CHECK) => {
+                waived.dependency = Dependency::Ignored;
+            }
+            (ACTION_FLAG_LEAVE_WORDS, ACTION_REVERT) => waived.changed = ChangedWord::Left,
+            _ => return Err(Errno::EINVAL),
+        }
         let timeout_ns = u64::from(match action.timeout_ns.get() {
             0 => TIMEOUT_DEFAULT_NS,
             given => given,
@@ -185,13 +194,22 @@ impl<P: Platform> Runtime<'_, P> {
         self.await_leaving(timeout_ns);
         let mut stack = self.stack.lock();
         let id = stack.named(name)?.id;
+        // A check tells whether an apply would work now; taking out what is not in effect stops
+        // nobody.
+        if command != ACTION_UNLOAD
+            && let Err(reason) = self.platform.is_safe_to_act()
+        {
+            self.platform
+                .log(Level::Error, format_args!("not at this moment: {reason}"));
+            return Err(Errno::EBUSY);
+        }
         let work = match command {
             ACTION_UNLOAD => return self.unload(&mut stack, name),
             ACTION_CHECK => {
                 if self.rendezvous.is_busy() {
                     return Err(Errno::EBUSY);
                 }
-                return self.prepare(&mut stack, Work::Apply(id), dependency);
+                return self.prepare(&mut stack, Work::Apply(id), waived);
             }
             ACTION_REVERT => Work::Revert(id),
             ACTION_APPLY => Work::Apply(id),
@@ -200,7 +218,7 @@ impl<P: Platform> Runtime<'_, P> {
         };
         let claim = self.claim().map_err(|busy| self.say_busy(busy))?;
         let ready = self
-            .prepare(&mut stack, work, dependency)
+            .prepare(&mut stack, work, waived)
             .and_then(|()| self.ask_hook(&mut stack, work));
         if let Err(errno) = ready {
             self.abandon(claim);
@@ -245,9 +263,9 @@ impl<P: Platform> Runtime<'_, P> {
         Errno::EBUSY
     }
 
-    fn prepare(&self, stack: &mut Stack, work: Work, dependency: Dependency) -> Result<(), Errno> {
-        action::conditions(stack, self.base.build_id, work, dependency)
-            .and_then(|()| action::prepare(&self.platform, stack, work))
+    fn prepare(&self, stack: &mut Stack, work: Work, waived: Waived) -> Result<(), Errno> {
+        action::conditions(stack, self.base.build_id, work, waived.dependency)
+            .and_then(|()| action::prepare(&self.platform, stack, work, waived.changed))
             .map_err(|error| {
                 let label = stack
                     .get(work.payload())

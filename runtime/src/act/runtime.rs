@@ -22,7 +22,7 @@ use crate::payload::stack::{Stack, Work};
 use crate::platform::{Level, Platform};
 use crate::read::deny::{Denied, DenyError};
 use crate::read::signature::Verifier;
-use crate::rendezvous::cpu::{CpuId, CpuSet, Interrupts};
+use crate::rendezvous::cpu::{CPUS_MAX, CpuId, CpuSet, Interrupts};
 use crate::rendezvous::milestones::{Milestones, Recorder};
 use crate::rendezvous::steps::{Effects, Freezing, Outcome};
 use crate::rendezvous::{Busy, Claim, Quiesced, Rendezvous};
@@ -64,6 +64,12 @@ pub enum SetupError<'base> {
     /// Memory for the runtime's own tables could not be had.
     #[error("out of memory")]
     OutOfMemory,
+    /// The machine has more CPUs than can be brought together.
+    #[error("{cpus} CPUs, but the runtime stops at most {CPUS_MAX}")]
+    TooManyCpus {
+        /// How many the platform says.
+        cpus: usize,
+    },
 }
 
 /// Loads, applies, reverts and replaces payloads in one running image.
@@ -102,6 +108,10 @@ impl<'base, P: Platform> Runtime<'base, P> {
         base: Base<'base>,
         policy: Policy<'base>,
     ) -> Result<Self, SetupError<'base>> {
+        let cpus = platform.cpus();
+        if cpus > CPUS_MAX {
+            return Err(SetupError::TooManyCpus { cpus });
+        }
         let mut denied = Vec::new();
         denied
             .try_reserve_exact(policy.deny.len())
@@ -373,8 +383,8 @@ impl<P: Platform> Effects for Visitor<'_, '_, P> {
             Work::Revert(_) => Some(HookKind::PostRevert),
             Work::Replace(_) => None,
         };
-        // The action is not over before its post-hook is: nobody unloads the payload under it,
-        // and its name stays where the argument points.
+        // The action is not over before its post-hook returns, so the payload cannot be unloaded
+        // meanwhile, and its name stays where the argument points.
         let hook = kind
             .filter(|_| scheduled.result.is_some())
             .and_then(|kind| payload.hooks.single(kind))

@@ -27,6 +27,8 @@ pub struct Intake {
     /// Not decoded: those from `taken` on.
     input: Vec<u8>,
     taken: usize,
+    /// The room of [`Intake::keep_room`], while `input` is larger.
+    spare: Option<Vec<u8>>,
     bytes_max: usize,
     /// Starts, in `input`, of the pieces that may be of a connection nobody has told of yet.
     recent: [usize; RECENT_MAX],
@@ -48,11 +50,48 @@ impl Intake {
             decoder: Decoder::in_the_middle(),
             input: Vec::new(),
             taken: 0,
+            spare: None,
             bytes_max,
             recent: [0; RECENT_MAX],
             recent_count: 0,
             flow: Flow::Taking,
         }
+    }
+
+    /// Takes room for `bytes` bytes that is not given back: as much is taken in whatever becomes of
+    /// memory. Without memory for it now, nothing is kept.
+    pub fn keep_room(&mut self, bytes: usize) {
+        let mut room = Vec::new();
+        if room.try_reserve_exact(bytes).is_ok() {
+            self.input = room;
+        }
+    }
+
+    /// Makes `input` hold `bytes` bytes. Returns whether there was memory for it.
+    fn grow(&mut self, bytes: usize) -> bool {
+        if bytes <= self.input.capacity() {
+            return true;
+        }
+        let doubled = self.input.capacity().saturating_mul(2).min(self.bytes_max);
+        let mut larger = Vec::new();
+        if larger.try_reserve_exact(bytes.max(doubled)).is_err() {
+            return false;
+        }
+        larger.extend_from_slice(&self.input);
+        let smaller = core::mem::replace(&mut self.input, larger);
+        if self.spare.is_none() {
+            self.spare = Some(smaller);
+        }
+        true
+    }
+
+    /// Nothing is held: the kept room is enough again.
+    fn clear(&mut self) {
+        if let Some(spare) = self.spare.take() {
+            self.input = spare;
+        }
+        self.input.clear();
+        self.taken = 0;
     }
 
     /// Takes one piece, as the console gave it.
@@ -75,7 +114,7 @@ impl Intake {
             self.taken = 0;
         }
         let bytes = self.input.len() + piece.len();
-        if bytes > self.bytes_max || self.input.try_reserve(piece.len()).is_err() {
+        if bytes > self.bytes_max || !self.grow(bytes) {
             let held = self.input.len();
             self.flow = Flow::Dropping;
             return Err(Overrun { bytes: held });
@@ -120,8 +159,7 @@ impl Intake {
     }
 
     fn forget(&mut self) {
-        self.input.clear();
-        self.taken = 0;
+        self.clear();
         self.decoder = Decoder::in_the_middle();
         self.flow = Flow::Taking;
         self.settle();
@@ -133,8 +171,7 @@ impl Intake {
         let frame = self.decoder.next(&mut rest);
         self.taken = self.input.len() - rest.len();
         if frame.is_none() {
-            self.input.clear();
-            self.taken = 0;
+            self.clear();
         }
         frame
     }

@@ -399,7 +399,8 @@ pub fn written_bytes(operation: &Operation, area: &[u8]) -> usize {
 }
 
 /// [`OPERATION_BYTES`] in the type of the header's field.
-const WIRE_OPERATION_BYTES: u32 = 72;
+#[expect(clippy::cast_possible_truncation, reason = "asserted below")]
+const WIRE_OPERATION_BYTES: u32 = OPERATION_BYTES as u32;
 const _: () = assert!(WIRE_OPERATION_BYTES as usize == OPERATION_BYTES);
 
 fn check_area(area: usize, data: usize) -> Result<(), FrameError> {

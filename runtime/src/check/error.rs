@@ -221,6 +221,8 @@ faults! {
     WordAddress { /** Address. */ address: u64 } = EINVAL, "{address:#x} is no aligned word of data of the running image";
     /// Does not hold what the payload expects.
     WordFailed { /** What it holds. */ holds: u64 } = EINVAL, "the word holds {holds:#x}, which is not the expected value";
+    /// A word does not hold what the payload wrote there.
+    WordChanged { /** What it holds. */ holds: u64 } = EINVAL, "the word holds {holds:#x}, which the payload did not write; revert it with LEAVE_WORDS to keep that";
 
     // Hooks and special sections.
     /// Not a function of the payload or the base.

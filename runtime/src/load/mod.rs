@@ -114,7 +114,7 @@ impl<P: Platform> Reserved<'_, P> {
 
 impl<P: Platform> Drop for Reserved<'_, P> {
     fn drop(&mut self) {
-        // Never protected, so never mapped for anybody but `fill`: no TLB can know them.
+        // Never protected, so never mapped except for `fill`: no TLB can hold them.
         for region in self.regions.iter().flatten() {
             self.platform.unmap(*region);
             self.platform.release(*region);
@@ -162,7 +162,7 @@ pub fn load<'data, P: Platform>(
     let addresses =
         relocate::addresses(&view, &image, |symbol| resolve(around, symbol, &mut uses))?;
     relocate::apply(&view, facts.profile, &addresses, &mut image)?;
-    let alternatives = special::apply_alternatives(&view, &mut image, |feature| {
+    let alternatives = special::apply_alternatives(&view, facts.profile, &mut image, |feature| {
         around.platform.has_feature(feature)
     })?;
     if alternatives > 0 {
@@ -179,7 +179,7 @@ pub fn load<'data, P: Platform>(
     judge_words(around, &words, &mut uses)?;
 
     let mut listing = listing(around, &view, &image, &addresses, &records, id, name)?;
-    listing.exceptions = special::exceptions(&view, &image)?;
+    listing.exceptions = special::exceptions(&view, facts.profile, &image)?;
     listing.bugs = special::bug_frames(&view, facts.profile, &image)?;
     let mut payload = payload(&view, &facts, &image, id, name)?;
     payload.hooks = special::hooks(&view, facts.profile, &image)?;

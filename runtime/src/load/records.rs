@@ -7,8 +7,8 @@ use core::ops::Range;
 use xsplice_abi::Profile;
 use xsplice_abi::limits::EXPECT_BYTES_MAX;
 use xsplice_abi::machine::OF_RUNTIME;
-use xsplice_abi::profile::{Expectations, NewSize, Tail, Words, ZeroNewAddr, ZeroOldAddr};
-use xsplice_abi::record::{ExpectEntry, LivepatchRecord, RecordHead, WordRecord, offset};
+use xsplice_abi::profile::{Expectations, NewSize, Words, ZeroNewAddr, ZeroOldAddr};
+use xsplice_abi::record::{ExpectEntry, RecordHead, TailFault, WordRecord};
 use xsplice_abi::section::{EXPECT, FUNCS, WORDS};
 use zerocopy::FromBytes;
 
@@ -106,7 +106,7 @@ fn record<'image>(
         address => image.string(address).filter(|name| !name.is_empty()),
     }
     .ok_or(Fault::RecordName)?;
-    let in_record = tail_of(profile, raw, tail)?;
+    let in_record = tail_of(profile, tail)?;
     let old_bytes = head.old_size.get();
     let new_bytes = head.new_size.get();
     for (field, value) in [("old_size", old_bytes), ("new_size", new_bytes)] {
@@ -164,36 +164,12 @@ fn code_bytes(profile: &Profile, new_bytes: u32) -> u64 {
     }
 }
 
-fn tail_of(profile: &Profile, raw: &[u8], tail: &[u8]) -> Result<Expectation, Fault> {
-    let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
-    let version = raw.get(offset::TAIL).copied().unwrap_or(0);
-    let checked = |demanded: u8| {
-        if version == demanded {
-            Ok(())
-        } else {
-            Err(Fault::RecordVersion { version })
-        }
-    };
-    match profile.tail {
-        Tail::Zero if is_zero(tail) => Ok(Expectation::NONE),
-        Tail::Version(demanded) => {
-            checked(demanded)?;
-            if is_zero(tail.get(1..).unwrap_or_default()) {
-                Ok(Expectation::NONE)
-            } else {
-                Err(Fault::RecordTail)
-            }
-        }
-        Tail::VersionAndExpect(demanded) => {
-            checked(demanded)?;
-            let record = LivepatchRecord::read_from_bytes(raw).map_err(|_| Fault::RecordTail)?;
-            if record.pad != [0; 39] {
-                return Err(Fault::RecordTail);
-            }
-            Expectation::from_record(&record.expect)
-        }
-        Tail::Zero => Err(Fault::RecordTail),
-    }
+fn tail_of(profile: &Profile, tail: &[u8]) -> Result<Expectation, Fault> {
+    let expect = profile.tail.read(tail).map_err(|fault| match fault {
+        TailFault::Version(version) => Fault::RecordVersion { version },
+        TailFault::NotZero => Fault::RecordTail,
+    })?;
+    Expectation::from_record(&expect)
 }
 
 /// Checks that the old functions lie in `text` (or in further code that `is_patchable` allows) and

@@ -26,6 +26,11 @@ fn loaded<'view, 'image, 'data>(
     Some((section, image.address(id)?, image.section(id, section)?))
 }
 
+/// Size of an entry as the payload's loader reads it.
+fn entry_bytes(table: SpecialTable, profile: &Profile) -> usize {
+    usize::try_from(table.entry_bytes(&profile.entries)).unwrap_or(usize::MAX)
+}
+
 fn position(index: usize, entry_bytes: usize) -> u64 {
     u64::try_from(index.saturating_mul(entry_bytes)).unwrap_or(u64::MAX)
 }
@@ -49,10 +54,16 @@ pub fn hooks<'data>(
         let (Some(kind), Some(bytes)) = (kind, image.section(id, section)) else {
             continue;
         };
-        for (index, pointer) in bytes.as_chunks::<8>().0.iter().enumerate() {
+        for (index, pointer) in bytes
+            .as_chunks::<{ size_of::<u64>() }>()
+            .0
+            .iter()
+            .enumerate()
+        {
             let address = u64::from_le_bytes(*pointer);
             if !image.is_code(address, 1) {
-                return Err(Fault::HookAddress { address }.at(section.name, position(index, 8)));
+                return Err(Fault::HookAddress { address }
+                    .at(section.name, position(index, size_of::<u64>())));
             }
             hooks
                 .entries
@@ -70,18 +81,23 @@ pub fn hooks<'data>(
 /// An entry about code that is not the payload's.
 pub fn exceptions<'data>(
     view: &View<'data>,
+    profile: &Profile,
     image: &Image,
 ) -> Result<Vec<Exception>, CheckError<'data>> {
     let mut exceptions = Vec::new();
     let Some((section, start, bytes)) = loaded(view, image, EX_TABLE, "") else {
         return Ok(exceptions);
     };
-    let (entries, _) = <[ExceptionEntry]>::ref_from_prefix(bytes).unwrap_or((&[], bytes));
+    let entry_bytes = entry_bytes(SpecialTable::Exceptions, profile);
+    let entries = bytes.chunks_exact(entry_bytes);
     exceptions
         .try_reserve_exact(entries.len())
         .map_err(|_| Fault::OutOfMemory.of_file())?;
-    for (index, entry) in entries.iter().enumerate() {
-        let at = position(index, size_of::<ExceptionEntry>());
+    for (index, entry) in entries.enumerate() {
+        let at = position(index, entry_bytes);
+        let Ok((entry, _)) = ExceptionEntry::ref_from_prefix(entry) else {
+            return Err(Fault::SectionEmpty.at(section.name, at));
+        };
         let place = start.wrapping_add(at);
         let fault = displaced(place, entry.fault.get());
         let resume_at = place.wrapping_add(ExceptionEntry::RESUME_AT);
@@ -115,8 +131,7 @@ pub fn bug_frames<'data>(
         let Some((section, start, bytes)) = loaded(view, image, BUG_FRAMES, kind.suffix()) else {
             continue;
         };
-        let entry_bytes = SpecialTable::BugFrames(kind).entry_bytes(&profile.entries);
-        let entry_bytes = usize::try_from(entry_bytes).unwrap_or(usize::MAX);
+        let entry_bytes = entry_bytes(SpecialTable::BugFrames(kind), profile);
         for (index, entry) in bytes.chunks_exact(entry_bytes).enumerate() {
             let at = position(index, entry_bytes);
             let place = start.wrapping_add(at);
@@ -150,10 +165,12 @@ pub fn bug_frames<'data>(
 /// The first entry that is wrong.
 pub fn apply_alternatives<'data>(
     view: &View<'data>,
+    profile: &Profile,
     image: &mut Image,
     has_feature: impl Fn(u16) -> bool,
 ) -> Result<usize, CheckError<'data>> {
-    call_sites(view, image)?;
+    call_sites(view, profile, image)?;
+    let entry_bytes = entry_bytes(SpecialTable::Alternatives, profile);
     let Some((id, section)) = view.named(ALTINSTRUCTIONS, "") else {
         return Ok(0);
     };
@@ -162,7 +179,7 @@ pub fn apply_alternatives<'data>(
     };
     let mut applied = 0;
     for index in 0.. {
-        let at = position(index, size_of::<Alternative>());
+        let at = position(index, entry_bytes);
         let entry = image
             .section(id, section)
             .and_then(|bytes| Alternative::read(bytes.get(usize::try_from(at).ok()?..)?));
@@ -253,14 +270,21 @@ fn replacements<'image, 'view, 'data>(
 
 /// Checks that every alternative call site is an indirect call through memory in the payload's
 /// code. The call is not rewritten: it calls the same function, only slower.
-fn call_sites<'data>(view: &View<'data>, image: &Image) -> Result<(), CheckError<'data>> {
+fn call_sites<'data>(
+    view: &View<'data>,
+    profile: &Profile,
+    image: &Image,
+) -> Result<(), CheckError<'data>> {
     let Some((section, start, bytes)) = loaded(view, image, ALT_CALL_SITES, "") else {
         return Ok(());
     };
     let call = &OF_RUNTIME.pointer_call;
-    let (entries, _) = <[CallSite]>::ref_from_prefix(bytes).unwrap_or((&[], bytes));
-    for (index, entry) in entries.iter().enumerate() {
-        let at = position(index, size_of::<CallSite>());
+    let entry_bytes = entry_bytes(SpecialTable::CallSites, profile);
+    for (index, entry) in bytes.chunks_exact(entry_bytes).enumerate() {
+        let at = position(index, entry_bytes);
+        let Ok((entry, _)) = CallSite::ref_from_prefix(entry) else {
+            return Err(Fault::SectionEmpty.at(section.name, at));
+        };
         let address = displaced(start.wrapping_add(at), entry.call.get());
         if !image.is_code(address, position(1, call.bytes())) {
             return Err(Fault::EntryOutside { address }.at(section.name, at));

@@ -253,6 +253,10 @@ impl State {
 }
 
 impl Platform for MemoryPlatform {
+    fn cpus(&self) -> usize {
+        self.state.lock().online.into()
+    }
+
     fn freeze_online(&self) -> Option<CpuSet> {
         let mut state = self.state.lock();
         if let Some(left) = state.refused_freezes.checked_sub(1) {

@@ -251,6 +251,17 @@ pub struct WordPatch {
     before: Applied,
     /// What it held when the action was prepared.
     seen: u64,
+    /// Whether a revert writes it.
+    changed: ChangedWord,
+}
+
+/// What a revert does about a word that holds something else than the payload wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangedWord {
+    /// It is refused: the base's value would be lost.
+    Refused,
+    /// The word is left as it is; the operator says so.
+    Left,
 }
 
 impl WordPatch {
@@ -265,6 +276,7 @@ impl WordPatch {
             applied: Applied::No,
             before: Applied::No,
             seen: word.expected,
+            changed: ChangedWord::Refused,
         }
     }
 
@@ -279,7 +291,8 @@ impl WordPatch {
     }
 
     /// Finds that the word holds what an apply (or, when it is applied, a revert) expects, once
-    /// the payloads above have been reverted.
+    /// the payloads above have been reverted; `changed` says what is to become of one that does not
+    /// hold what was written.
     ///
     /// # Errors
     /// It does not.
@@ -288,19 +301,25 @@ impl WordPatch {
         platform: &impl Platform,
         overlay: &Overlay,
         depth: usize,
+        changed: ChangedWord,
     ) -> Result<(), Fault> {
         let now = self.read(platform)?;
         self.seen = now;
         self.before = self.applied;
+        self.changed = ChangedWord::Refused;
         let holds = overlay.word(self.address, depth).unwrap_or(now);
         let wanted = match self.applied {
             Applied::Yes => self.value,
             Applied::No => self.expected,
         };
-        if holds == wanted {
-            Ok(())
-        } else {
-            Err(Fault::WordFailed { holds })
+        match (holds == wanted, self.applied, changed) {
+            (true, ..) => Ok(()),
+            (false, Applied::Yes, ChangedWord::Left) => {
+                self.changed = ChangedWord::Left;
+                Ok(())
+            }
+            (false, Applied::Yes, ChangedWord::Refused) => Err(Fault::WordChanged { holds }),
+            (false, Applied::No, _) => Err(Fault::WordFailed { holds }),
         }
     }
 
@@ -326,7 +345,9 @@ impl WordPatch {
     /// Inside the zone: writes back what was there.
     pub fn revert(&mut self, text: &OpenText<'_, impl Platform>) {
         if self.applied == Applied::Yes {
-            text.write_word(self.address, self.expected);
+            if self.changed == ChangedWord::Refused {
+                text.write_word(self.address, self.expected);
+            }
             self.applied = Applied::No;
         }
     }

@@ -49,9 +49,7 @@ impl BuildId {
 impl core::fmt::Display for BuildId {
     /// In hexadecimal digits.
     fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        self.as_bytes()
-            .iter()
-            .try_for_each(|byte| write!(out, "{byte:02x}"))
+        core::fmt::Display::fmt(&xsplice_abi::hex::Hex(self.as_bytes()), out)
     }
 }
 

@@ -114,9 +114,12 @@ pub(super) fn lead<G: Guards>(
                 stage: Stage::AbortedReady,
                 ..seen
             };
-            let outcome = Outcome::LateToAcknowledge(generation);
             match memory.exchange(Cell::Phase, seen.word(), aborted.word(), Ordering::AcqRel) {
-                Ok(()) => Step::Finish { outcome },
+                // At once, not with the last that leaves: that one may hang, and NMIs find it.
+                Ok(()) if G::MASKS_NMIS => Step::UnmaskAborted { generation },
+                Ok(()) => Step::Finish {
+                    outcome: Outcome::LateToAcknowledge(generation),
+                },
                 Err(_) => Step::AwaitAcknowledged {
                     generation,
                     followers,

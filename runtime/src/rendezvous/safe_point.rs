@@ -62,6 +62,10 @@ pub(super) enum Step {
     FollowerOn {
         generation: Generation,
     },
+    /// Nothing was written: nobody has to serialise, and the master unmasks NMIs.
+    AbortedOn {
+        generation: Generation,
+    },
     CountFollowers {
         generation: Generation,
     },
@@ -131,6 +135,9 @@ pub(super) enum Step {
     UnmaskNmis {
         joined: Joined,
     },
+    UnmaskAborted {
+        generation: Generation,
+    },
     UnmaskAfterLeaving,
     NoteGone(Joined),
     CountAll(Joined),
@@ -181,6 +188,8 @@ impl SafePoint {
             | Step::LateOff { generation }
             | Step::FollowerSerialise { generation }
             | Step::FollowerOn { generation }
+            | Step::AbortedOn { generation }
+            | Step::UnmaskAborted { generation }
             | Step::CountFollowers { generation }
             | Step::Kick { generation }
             | Step::AwaitJoined { generation }
@@ -337,8 +346,7 @@ fn follow<G: Guards>(at: Step, memory: &impl Memory, effects: &mut impl Effects)
                     Step::FollowerOff { generation, seen }
                 }
                 Stage::Ready => Step::Acknowledge { generation, seen },
-                Stage::AbortedJoining => Step::NoteGone(follower(generation)),
-                Stage::AbortedReady => Step::CountFollowers { generation },
+                Stage::AbortedJoining | Stage::AbortedReady => Step::NoteGone(follower(generation)),
                 Stage::Wait | Stage::Go | Stage::Done => {
                     return Some(Err((Status::WaitingOpen, at)));
                 }
@@ -358,10 +366,10 @@ fn follow<G: Guards>(at: Step, memory: &impl Memory, effects: &mut impl Effects)
                 Ok(()) => Step::LateOff { generation },
                 Err(word) => {
                     let seen = Phase::from_word(word);
-                    if seen.stage == Stage::Ready {
-                        Step::Acknowledge { generation, seen }
-                    } else {
-                        Step::FollowerOn { generation }
+                    match seen.stage {
+                        Stage::Ready => Step::Acknowledge { generation, seen },
+                        Stage::AbortedReady => Step::AbortedOn { generation },
+                        _ => Step::FollowerOn { generation },
                     }
                 }
             }
@@ -372,7 +380,8 @@ fn follow<G: Guards>(at: Step, memory: &impl Memory, effects: &mut impl Effects)
         }
         Step::AwaitDone { generation } => match load_phase(memory).stage {
             Stage::Done if G::FOLLOWER_SERIALISES => Step::FollowerSerialise { generation },
-            Stage::Done | Stage::AbortedReady => Step::FollowerOn { generation },
+            Stage::Done => Step::FollowerOn { generation },
+            Stage::AbortedReady => Step::AbortedOn { generation },
             _ => return Some(Err((Status::WaitingClosed, at))),
         },
         Step::FollowerSerialise { generation } => {
@@ -383,7 +392,11 @@ fn follow<G: Guards>(at: Step, memory: &impl Memory, effects: &mut impl Effects)
             effects.interrupts_on();
             Step::CountFollowers { generation }
         }
-        // Whoever is the first to count itself is right at once; the others are told by the swap.
+        Step::AbortedOn { generation } => {
+            effects.interrupts_on();
+            Step::NoteGone(follower(generation))
+        }
+        // The first swap to succeed is right at once; a failed swap returns the current count.
         Step::CountFollowers { generation } => Step::Settle {
             followers: joined_count(memory).saturating_sub(1),
             seen: Count::none_of(generation),
@@ -434,6 +447,12 @@ fn leave<G: Guards>(at: Step, memory: &impl Memory, effects: &mut impl Effects) 
                     outcome: Outcome::Acted(joined.generation),
                 },
                 Role::Follower | Role::LateUnmasker => Step::NoteGone(joined),
+            }
+        }
+        Step::UnmaskAborted { generation } => {
+            effects.unmask_nmis();
+            Step::Finish {
+                outcome: Outcome::LateToAcknowledge(generation),
             }
         }
         Step::UnmaskAfterLeaving => {

@@ -80,8 +80,6 @@ pub struct BuildId;
 
 impl core::fmt::Display for BuildId {
     fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        build_id()
-            .iter()
-            .try_for_each(|byte| write!(out, "{byte:02x}"))
+        core::fmt::Display::fmt(&xsplice_abi::hex::Hex(build_id()), out)
     }
 }

@@ -5,7 +5,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use spin::Once;
-use x86_64::instructions::{hlt, interrupts};
+use x86_64::instructions::interrupts;
 use x86_64::registers::control::{Cr0, Cr0Flags};
 use xsplice_abi::hook::HookArgument;
 use xsplice_runtime::Base;
@@ -120,6 +120,10 @@ fn follows() -> bool {
 pub struct Machine;
 
 impl Platform for Machine {
+    fn cpus(&self) -> usize {
+        usize::try_from(cpu::count()).unwrap_or(usize::MAX)
+    }
+
     /// CPUs neither come nor go once the boot is over.
     fn freeze_online(&self) -> Option<CpuSet> {
         let mut online = CpuSet::EMPTY;
@@ -150,7 +154,7 @@ impl Platform for Machine {
         match interrupts {
             // The next tick or kick ends it. Many CPUs that spin keep the few that the host has
             // from running the one that everybody waits for.
-            Interrupts::On if cpu::current().timer_ticks() => hlt(),
+            Interrupts::On if cpu::current().timer_ticks() => cpu::current().halt(),
             Interrupts::On | Interrupts::Off => core::hint::spin_loop(),
         }
     }

@@ -57,8 +57,7 @@ pub extern "C" fn work_loop() -> ! {
             }
             end_when_asked();
         } else if !is_worker || turns.checked_rem(options.burst) == Some(0) {
-            // Until the next interrupt: a tick, or the kick that an action begins with.
-            x86_64::instructions::hlt();
+            cpu.halt();
         }
     }
 }

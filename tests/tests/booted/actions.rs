@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use xsplice_abi::Errno;
-use xsplice_ctl::calls::{ActionKind, Dependencies, State};
+use xsplice_ctl::calls::{ActionKind, State, Waived};
 use xsplice_tests::kernel::{CPU_TIMEOUT, Kernel};
 
 use super::super::Check;
@@ -163,12 +163,7 @@ fn out_of_order(bench: &mut Bench, cpus: u32) -> Result<()> {
     hello.act(&kernel, ActionKind::Apply)?;
     hot.refused(&kernel, ActionKind::Apply, Errno::EINVAL)?;
     says(&kernel, &hello)?;
-    let forced = kernel.act_with(
-        ActionKind::Apply,
-        hot.name,
-        CPU_TIMEOUT,
-        Dependencies::Ignored,
-    )?;
+    let forced = kernel.act_with(ActionKind::Apply, hot.name, CPU_TIMEOUT, Waived::Dependency)?;
     ensure!(forced == Ok(()), "{forced:?}");
     kernel.wait_for_all_cpus(hot.expected.hot, CPU_LIMIT)?;
     says(&kernel, &hello)

@@ -31,6 +31,8 @@ pub type CheckFunction = fn(&mut Bench, u32) -> Result<()>;
 pub struct Bench {
     built: Option<Built>,
     machines: BTreeMap<u32, Running>,
+    /// How long machines live, when not [`MACHINE_LIMIT`].
+    limit: Option<Duration>,
 }
 
 struct Built {
@@ -138,12 +140,18 @@ impl Bench {
         self.kernel(cpus)
     }
 
+    /// Machines that are booted from now on live so long.
+    pub fn keep_machines_for(&mut self, limit: Duration) {
+        self.limit = Some(limit);
+    }
+
     /// Ends the machine with `cpus` CPUs.
     pub fn stop(&mut self, cpus: u32) {
         self.machines.remove(&cpus);
     }
 
     fn boot(&mut self, cpus: u32, certificate: Option<PathBuf>) -> Result<()> {
+        let limit = self.limit.unwrap_or(MACHINE_LIMIT);
         let built = self.built()?;
         let machine = Machine {
             kernel: built.trees.kernel(),
@@ -151,7 +159,7 @@ impl Bench {
             options: "exit_after_ms=0".to_owned(),
             certificate,
             pace: Pace::Free,
-            limit: MACHINE_LIMIT,
+            limit,
             folder: built.folder.path().join(format!("machine{cpus}")),
         };
         let kernel = Kernel {
@@ -280,7 +288,7 @@ impl Built {
 }
 
 /// Reverts whatever is on top until nothing is in effect, then unloads everything.
-fn unload_all(kernel: &Kernel) -> Result<()> {
+pub fn unload_all(kernel: &Kernel) -> Result<()> {
     loop {
         let applied: Vec<String> = in_state(kernel, State::Applied)?;
         if applied.is_empty() {

@@ -38,11 +38,16 @@ const CLIENTS_BETWEEN: u32 = 5;
 const SERVED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Numbers that only look random.
-struct Draws(u64);
+pub struct Draws(u64);
 
 impl Draws {
+    /// Those that `seed` begins.
+    pub fn new(seed: u64) -> Draws {
+        Draws(seed)
+    }
+
     /// Some number below `limit`.
-    fn below(&mut self, limit: u32) -> u32 {
+    pub fn below(&mut self, limit: u32) -> u32 {
         self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
         u32::try_from((self.0 >> 33) % u64::from(limit)).unwrap_or_default()
     }
@@ -51,6 +56,14 @@ impl Draws {
         (0..count)
             .map(|_| u8::try_from(self.below(256)).unwrap_or_default())
             .collect()
+    }
+}
+
+/// Where draws begin.
+pub fn seed() -> Result<u64> {
+    match env::var(SEED_VARIABLE) {
+        Ok(text) => text.parse().context(SEED_VARIABLE),
+        Err(_) => Ok(1),
     }
 }
 
@@ -117,7 +130,7 @@ fn read(draws: &mut Draws, stream: &mut UnixStream) -> Result<()> {
 }
 
 /// One client that does not do what it should.
-fn misbehave(draws: &mut Draws, kernel: &Kernel, payload: &[u8]) -> Result<()> {
+pub fn misbehave(draws: &mut Draws, kernel: &Kernel, payload: &[u8]) -> Result<()> {
     let mut stream = connect(kernel)?;
     // What the host's end cannot take at once is not waited for.
     stream.set_write_timeout(Some(Duration::from_millis(20)))?;
@@ -136,11 +149,8 @@ fn thousands(bench: &mut Bench, cpus: u32) -> Result<()> {
 fn clients_that_leave(bench: &mut Bench, cpus: u32, clients: u32) -> Result<()> {
     let (kernel, guest) = (bench.kernel(cpus)?, bench.guest(cpus)?);
     let hello = bench.payload(&HELLO)?;
-    let seed = match env::var(SEED_VARIABLE) {
-        Ok(text) => text.parse().context(SEED_VARIABLE)?,
-        Err(_) => 1,
-    };
-    let mut draws = Draws(seed);
+    let seed = seed()?;
+    let mut draws = Draws::new(seed);
     let limit = scaled(SERVED_WITHIN)?;
     for client in 1..=clients {
         let said = || format!("seed {seed}, after {client} clients");

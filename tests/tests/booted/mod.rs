@@ -7,6 +7,8 @@ pub mod clients;
 pub mod code;
 pub mod contents;
 pub mod denied;
+pub mod memory;
+pub mod operators;
 pub mod rounds;
 pub mod signatures;
 pub mod stops;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use std::thread;
 use std::time::{Duration, Instant};
 use xsplice_abi::Errno;
-use xsplice_ctl::calls::{ActionKind, Dependencies, KernelTimeout, State};
+use xsplice_ctl::calls::{ActionKind, KernelTimeout, State, Waived};
 use xsplice_tests::kernel::{Counters, Kernel, number, values};
 use xsplice_tests::limit::scaled;
 
@@ -107,7 +107,7 @@ fn until(what: &str, mut reached: impl FnMut() -> Result<bool>) -> Result<()> {
 }
 
 fn impatient(kernel: &Kernel, payload: &Payload, kind: ActionKind) -> Result<Result<(), Errno>> {
-    kernel.act_with(kind, payload.name, IMPATIENT, Dependencies::Enforced)
+    kernel.act_with(kind, payload.name, IMPATIENT, Waived::Nothing)
 }
 
 /// The action failed for a late CPU and left everything as it was.

@@ -53,7 +53,7 @@ pub enum Mismatch {
         /// At the place.
         found: String,
     },
-    /// The place belongs to another section or object, or does not stand as it must.
+    /// The place belongs to another section or object, or is not aligned.
     Placement {
         /// The sentence's end.
         what: String,
@@ -82,7 +82,7 @@ impl<'data> Follower<'_, 'data> {
         outcome
     }
 
-    /// Whether the item may stand there: in the same kind of section, aligned as it asks for.
+    /// Whether the item may be there: in the same kind of section, and aligned as required.
     fn check_placement(&self, pair: Pair) -> Result<(), Failure> {
         let section = self.tree.section(pair.item);
         let item = self.tree.item(pair.item);
@@ -247,7 +247,7 @@ impl<'data> Follower<'_, 'data> {
                 self.follow_in_payload(id, start + at as u64, bytes, form)?
             }
         };
-        // A relaxed branch's field may stand elsewhere than the slot's did.
+        // The field of a relaxed branch may be at another offset than that of the slot access.
         let shift = if field.form == Form::Slot && form != Form::Slot {
             match form {
                 Form::Relative => i64::from(field.width),

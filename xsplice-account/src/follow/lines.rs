@@ -29,7 +29,7 @@ impl LineTables {
         LineTables((0..objects).map(|_| OnceLock::new()).collect())
     }
 
-    /// Whether the instruction at `offset` of a section stands on `line`.
+    /// Whether the line table gives `line` for the instruction at `offset` of a section.
     fn says(&self, tree: &Tree<'_>, item: ItemId, offset: u64, line: u64) -> bool {
         let elf = &tree.objects[item.object].elf;
         let table = self.0[item.object].get_or_init(|| read(elf).unwrap_or_default());

@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use sha1::{Digest, Sha1};
 
 use super::copy::entries;
+use xsplice_abi::hex::Hex;
 
 /// Variables that change with the terminal or login and do not affect builds.
 const SESSION: [&str; 14] = [
@@ -159,5 +160,5 @@ fn tools() -> String {
 
 fn hex(hash: Sha1) -> String {
     let digest = hash.finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    Hex(&digest).to_string()
 }

@@ -28,10 +28,10 @@ use crate::tell::explain;
 use crate::tell::referrers::Sought;
 use crate::tell::text::{self, Detail};
 
-/// Who writes the JSON.
+/// The author of the JSON documents.
 const TOOL: json::Tool = json::Tool::new("xsplice-diff");
 
-/// What is wrong when nothing can be said.
+/// Errors of the command.
 const NO_OUTPUT: &str = "the result cannot be printed";
 
 /// Compares two builds of one object, and extracts what changed.

@@ -73,7 +73,7 @@ impl<'data> Comparer<'_, 'data> {
 
     fn entry_difference(&mut self, before: &Entry, after: &Entry) -> Option<String> {
         let (original, patched) = (self.original, self.patched);
-        let line = match after.table.line {
+        let line = match after.line {
             Line::Word { at } if after.size > at + 2 => at..at + 2,
             _ => 0..0,
         };

@@ -3,11 +3,12 @@
 use foldhash::{HashMap, HashMapExt as _, HashSet};
 
 use crate::compare::pieces::{is_piece, reached, runs_into};
+use crate::read::indices::bytes_at;
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::object::SectionId;
 use crate::read::section_class::SectionClass;
 use crate::read::side::Build;
-use crate::read::special_sections::{Table, entry_bytes};
+use crate::read::special_sections::{Line, OWNER_AT, cut};
 
 /// An entry.
 #[derive(Clone, Copy, Debug)]
@@ -18,8 +19,8 @@ pub struct Entry {
     pub offset: u64,
     /// In bytes.
     pub size: u64,
-    /// What kind of table it is in.
-    pub table: &'static Table,
+    /// How line numbers are hidden in it.
+    pub line: Line,
 }
 
 /// All entries of one build.
@@ -51,21 +52,22 @@ impl SpecialEntries {
             if header.size == 0 || header.is_nobits() {
                 continue;
             }
-            let Some(size) = entry_bytes(&build.object, section, table) else {
+            let sizes = &build.items.entry_sizes;
+            let Some(cut) = cut(&build.object, section, table, sizes) else {
                 entries.unowned.push(Entry {
                     section,
                     offset: 0,
                     size: header.size,
-                    table,
+                    line: Line::None,
                 });
                 continue;
             };
-            for index in 0..header.size / size {
+            for index in 0..cut.entries {
                 let entry = Entry {
                     section,
-                    offset: index * size,
-                    size,
-                    table,
+                    offset: index * cut.entry_bytes,
+                    size: cut.entry_bytes,
+                    line: cut.line,
                 };
                 let owner = owner(build, &entry);
                 match owner.map(|item| (item, build.items.item(item).kind)) {
@@ -165,18 +167,13 @@ impl Entry {
     /// The entry's bytes.
     #[must_use]
     pub fn bytes<'data>(&self, build: &Build<'data>) -> &'data [u8] {
-        let range = usize::try_from(self.offset)
-            .ok()
-            .zip(usize::try_from(self.offset + self.size).ok());
         let data = build.object.section(self.section).data;
-        range
-            .and_then(|(from, to)| data.get(from..to))
-            .unwrap_or_default()
+        bytes_at(data, self.offset..self.offset + self.size)
     }
 }
 
 fn owner(build: &Build<'_>, entry: &Entry) -> Option<ItemId> {
-    let field = entry.offset + entry.table.owner;
+    let field = entry.offset + OWNER_AT;
     let index = entry
         .relocation_range(build)
         .find(|index| build.object.relocations[*index].offset == field)?;
@@ -185,7 +182,7 @@ fn owner(build: &Build<'_>, entry: &Entry) -> Option<ItemId> {
 
 /// The pieces of special code that an entry leads to.
 fn entered_by(build: &Build<'_>, entry: &Entry) -> impl Iterator<Item = ItemId> {
-    let owner = entry.offset.saturating_add(entry.table.owner);
+    let owner = entry.offset.saturating_add(OWNER_AT);
     entry
         .relocation_range(build)
         .filter(move |index| build.object.relocations[*index].offset != owner)

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use xsplice_abi::{note, section};
 
 use crate::debug_info::types::Types;
 use crate::machine::Machine;
@@ -16,7 +17,6 @@ use crate::read::object::ElfObject;
 /// Section of recorded command lines (`-frecord-gcc-switches`, `-frecord-command-line`).
 const COMMAND_LINE: &str = ".GCC.command.line";
 const COMMENT: &str = ".comment";
-const PROPERTY: &str = ".note.gnu.property";
 
 /// The toolchain of one object or image.
 #[derive(
@@ -88,7 +88,7 @@ impl Toolchain {
                         toolchain.add_flags(line);
                     }
                 }
-                PROPERTY => toolchain.add_properties(object.machine, section.data),
+                section::PROPERTY => toolchain.add_properties(object.machine, section.data),
                 _ => {}
             }
         }
@@ -118,28 +118,15 @@ impl Toolchain {
     }
 
     /// Adds the content of a `.note.gnu.property` section.
-    pub fn add_properties(&mut self, machine: &Machine, note: &[u8]) {
-        // n_namesz, n_descsz, n_type, "GNU\0"; then pr_type, pr_datasz, data, padded to 8 bytes.
-        const NOTE_HEADER_BYTES: usize = 16;
-        let mut rest = note.get(NOTE_HEADER_BYTES..).unwrap_or_default();
-        while let Some((kind, after)) = rest.split_first_chunk::<4>()
-            && let Some((size, data)) = after.split_first_chunk::<4>()
-        {
-            let size = usize::try_from(u32::from_le_bytes(*size)).unwrap_or(usize::MAX);
-            if u32::from_le_bytes(*kind) == machine.protection.property
-                && let Some((features, _)) = data.split_first_chunk::<4>()
-            {
-                let features = u32::from_le_bytes(*features);
-                let all = machine.protection.features.iter();
-                let kept = all.filter(|(bit, _)| features & bit != 0);
-                self.protections
-                    .extend(kept.map(|(_, name)| name.to_lowercase()));
-            }
-            let Some(padded) = size.checked_next_multiple_of(8) else {
-                return;
-            };
-            rest = data.get(padded..).unwrap_or_default();
-        }
+    pub fn add_properties(&mut self, machine: &Machine, section: &[u8]) {
+        let bits = note::property_bits(section, machine.protection.property);
+        let kept = machine
+            .protection
+            .features
+            .iter()
+            .filter(|(bit, _)| bits & bit != 0);
+        self.protections
+            .extend(kept.map(|(_, name)| name.to_ascii_lowercase()));
     }
 
     /// Whether nothing is known.

@@ -52,17 +52,13 @@ pub(super) struct RecordDescription<'data> {
 /// Bytes as hexadecimal digits.
 pub(super) mod hex {
     use std::borrow::Cow;
-    use std::fmt::Write as _;
 
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer, Serializer};
+    use xsplice_abi::hex::Hex;
 
     pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        let mut text = String::with_capacity(bytes.len() * 2);
-        for byte in bytes {
-            write!(text, "{byte:02x}").expect("writing to a String does not fail");
-        }
-        serializer.serialize_str(&text)
+        serializer.collect_str(&Hex(bytes))
     }
 
     pub fn deserialize<'de, 'data, D: Deserializer<'de>>(

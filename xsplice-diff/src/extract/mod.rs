@@ -1,9 +1,9 @@
 //! What passes from the differ to the linker: the included ranges of the patched object, the
 //! functions that they replace, and the original code.
 //!
-//! Every section of an extract holds exactly what belongs into a payload, and every relocation
-//! names its target: another section of the extract, the running image, or a symbol that another
-//! object defines. The linker never looks at an object again.
+//! Every section of an extract holds exactly what goes into a payload, and every relocation names
+//! its target: another section of the extract, the running image, or a symbol that another object
+//! defines. The linker never looks at an object again.
 //!
 //! In memory it borrows from the objects; [`write`] turns it into a relocatable ELF that
 //! `readelf` reads, [`read`] turns that back.

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use sha1::{Digest, Sha1};
 use xsplice_abi::Profile;
+use xsplice_abi::hex::Hex;
 
 use crate::report::object_diff::{ObjectDiff, Verdict};
 
@@ -138,9 +139,5 @@ fn identities(page: &Page<'_>) -> String {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    let mut out = String::new();
-    for byte in Sha1::digest(bytes) {
-        let _ = write!(out, "{byte:02x}");
-    }
-    out
+    Hex(&Sha1::digest(bytes)).to_string()
 }

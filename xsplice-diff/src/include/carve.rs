@@ -19,6 +19,7 @@ use crate::extract::{
 use crate::include::originals::{Describer, file_of};
 use crate::include::reach::{Destination, destination};
 use crate::options::Options;
+use crate::read::indices::{bytes_at, indices};
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::names;
 use crate::read::object::{self as model, SectionId, SymbolId, SymbolPlace};
@@ -151,7 +152,7 @@ impl<'data> Carver<'_, '_, 'data> {
         let data = if header.is_nobits() {
             &[]
         } else {
-            bytes(header, start, place.end())
+            bytes_at(header.data, start..place.end())
         };
         let section = self.section(header, start..place.end(), Cow::Borrowed(data));
         let at = Place::Section {
@@ -187,14 +188,12 @@ impl<'data> Carver<'_, '_, 'data> {
         );
         let header = patched.object.section(first.section);
         let start = first.offset;
-        let mut data = bytes(header, start, last.end()).to_vec();
+        let mut data = bytes_at(header.data, start..last.end()).to_vec();
         for item in (span.start().0..=span.end().0).map(ItemId) {
             let place = patched.items.item(item);
-            let hole = usize::try_from(place.offset - start)
-                .ok()
-                .zip(usize::try_from(place.end() - start).ok())
+            let hole = indices(place.offset - start..place.end() - start)
                 .filter(|_| !inclusion.holds(item) || !is_piece(patched, item))
-                .and_then(|(from, to)| data.get_mut(from..to));
+                .and_then(|range| data.get_mut(range));
             if let Some(hole) = hole {
                 hole.fill(patched.object.machine.trap);
             }
@@ -482,14 +481,6 @@ fn lead(build: &Build<'_>, item: ItemId) -> u64 {
         start = other.offset;
     }
     start
-}
-
-fn bytes<'data>(section: &model::Section<'data>, from: u64, to: u64) -> &'data [u8] {
-    usize::try_from(from)
-        .ok()
-        .zip(usize::try_from(to).ok())
-        .and_then(|(from, to)| section.data.get(from..to))
-        .unwrap_or_default()
 }
 
 fn flags(section: &model::Section<'_>) -> u64 {

@@ -14,7 +14,8 @@ use crate::read::relocation::Target;
 use crate::read::section_class::SectionClass;
 use crate::read::side::Build;
 use crate::read::side::is_content;
-use xsplice_abi::tables::{Alternative, SpecialTable};
+use crate::read::special_sections::OWNER_AT;
+use xsplice_abi::tables::SpecialTable;
 
 /// The `STT_FILE` name that qualifies a local in the image. Assembler code often has no such
 /// symbol; then GNU ld writes one with the object's file name without its folder.
@@ -70,14 +71,9 @@ impl<'data> Originals<'data> {
 
 /// The range of `item` that an entry lets the boot patch.
 fn patched_range(build: &Build<'_>, entry: &Entry, item: ItemId) -> Option<(u64, u64)> {
-    let length = match SpecialTable::of(build.object.section(entry.section).name)? {
-        SpecialTable::Alternatives => {
-            u64::from(Alternative::read(entry.bytes(build))?.original_bytes)
-        }
-        SpecialTable::CallSites => build.object.machine.pointer_call.bytes() as u64,
-        SpecialTable::BugFrames(_) | SpecialTable::Exceptions => return None,
-    };
-    let field = entry.offset + entry.table.owner;
+    let table = SpecialTable::of(build.object.section(entry.section).name)?;
+    let length = table.rewritten_bytes(entry.bytes(build))?;
+    let field = entry.offset + OWNER_AT;
     let index = entry
         .relocation_range(build)
         .find(|index| build.object.relocations[*index].offset == field)?;

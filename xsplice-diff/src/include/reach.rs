@@ -18,7 +18,7 @@ use crate::read::relocation::Target;
 use crate::read::section_class::SectionClass;
 use crate::read::side::Build;
 use crate::read::side::is_content;
-use crate::read::special_sections::{Included, runs_in_place};
+use crate::read::special_sections::runs_in_place;
 use crate::rules::boundary;
 use crate::rules::fall_through;
 use crate::rules::replaceable;
@@ -254,9 +254,6 @@ impl Includer<'_, '_, '_> {
         let entries = self.patched_entries;
         self.follow_on(item, source);
         for entry in entries.of(item).iter().chain(entries.about(item)) {
-            if entry.table.included == Included::Never {
-                continue;
-            }
             self.inclusion.entries.push(*entry);
             let end = entry.offset + entry.size;
             for index in entry.relocation_range(patched) {

@@ -103,7 +103,7 @@ pub enum ObjectProblem {
     Malformed {
         /// Which part of the file.
         part: Part,
-        /// What the reader said.
+        /// The reader's error.
         detail: String,
     },
     /// A relocation points outside of its section.
@@ -201,7 +201,7 @@ pub enum ExtractError {
     Malformed {
         /// Which part of the file.
         part: Part,
-        /// What the reader said.
+        /// The reader's error.
         detail: String,
     },
     /// An ELF file, but no extract.
@@ -215,7 +215,7 @@ pub enum ExtractError {
     Metadata {
         /// The section.
         section: &'static str,
-        /// What the reader said.
+        /// The reader's error.
         detail: String,
     },
     /// The ABI's name means nothing.

@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use object::elf;
 use xsplice_abi::Profile;
+use xsplice_abi::tables::EntrySizes;
 
 use crate::read::object::{ElfObject, SectionId, Symbol, SymbolId, SymbolPlace};
 use crate::read::section_class::{SectionClass, classify_all};
@@ -75,6 +76,8 @@ pub struct Items {
     pub all: Vec<Item>,
     /// What each section is for, by section.
     pub classes: Vec<SectionClass>,
+    /// How large an entry of a table is that the loader of the ABI walks.
+    pub entry_sizes: EntrySizes,
     /// Items of each section.
     of_section: Vec<Range<u32>>,
     /// The item that each symbol lies in, by symbol.
@@ -112,11 +115,13 @@ impl Items {
     pub fn new(object: &ElfObject<'_>, abi: &Profile) -> Items {
         let classes = classify_all(object, abi);
         let extents = Extents::new(object, &classes);
-        let references = crate::read::relocation::gap_references(object, &classes, &extents);
+        let references =
+            crate::read::relocation::gap_references(object, &classes, &extents, &abi.entries);
         let cuts = special_pieces::cut(object, &classes, &extents, references);
         let mut items = Items {
             all: Vec::with_capacity(extents.all.len() + extents.all.len() / 2),
             classes,
+            entry_sizes: abi.entries,
             of_section: Vec::with_capacity(object.sections.len()),
             of_symbol: vec![None; object.symbols.len()],
             referenced: cuts.iter().map(|cut| (cut.section, cut.offset)).collect(),

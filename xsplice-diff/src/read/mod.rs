@@ -2,6 +2,7 @@
 //! make up, and the entries of special sections.
 
 pub mod error;
+pub mod indices;
 pub mod items;
 pub mod names;
 pub mod object;

@@ -5,13 +5,13 @@
 //! processor counts from the end of the instruction. Here every relocation is resolved once, to the
 //! item that is meant. Later phases compare neither symbols nor addends.
 
-use xsplice_abi::tables::BugFrame;
+use xsplice_abi::tables::{BugFrame, EntrySizes};
 
 use crate::machine::cursor::Cursor;
 use crate::read::items::{Extents, GapReference, ItemId, Items};
 use crate::read::object::{ElfObject, Relocation, SectionId, SymbolId, SymbolPlace};
 use crate::read::section_class::SectionClass;
-use crate::read::special_sections::{Line, Origin, Table, entry_bytes};
+use crate::read::special_sections::{OWNER_AT, Origin, Table, cut};
 
 /// What a relocation points at. Offsets keep the addend as written (without line numbers): for a
 /// PC-relative field, `offset + bias` is the byte that is meant.
@@ -69,7 +69,7 @@ pub fn resolve(object: &ElfObject<'_>, items: &Items) -> Vec<Target> {
     let mut reader = BiasReader::new(object);
     for (id, section) in by_place(object) {
         let class = items.class_of(id);
-        let table = TableFields::new(object, id, class);
+        let table = TableFields::new(object, id, class, &items.entry_sizes);
         for relocation in &object.relocations[section.relocations.clone()] {
             targets.push(resolve_one(
                 object,
@@ -163,6 +163,7 @@ pub(crate) fn gap_references(
     object: &ElfObject<'_>,
     classes: &[SectionClass],
     extents: &Extents,
+    sizes: &EntrySizes,
 ) -> Vec<GapReference> {
     let has_gaps: Vec<bool> = object
         .sections
@@ -184,7 +185,7 @@ pub(crate) fn gap_references(
         if matches!(class, SectionClass::Ignored(_)) {
             continue;
         }
-        let table = TableFields::new(object, source, class);
+        let table = TableFields::new(object, source, class, sizes);
         for relocation in &object.relocations[section.relocations.clone()] {
             let symbol = object.symbol(relocation.symbol);
             let SymbolPlace::Section(target) = symbol.place else {
@@ -260,18 +261,24 @@ fn referrer(
 
 /// How the fields of a special section are to be read.
 struct TableFields {
-    table: &'static Table,
+    table: Table,
     entry_bytes: u64,
 }
 
 impl TableFields {
-    fn new(object: &ElfObject<'_>, section: SectionId, class: SectionClass) -> Option<TableFields> {
+    fn new(
+        object: &ElfObject<'_>,
+        section: SectionId,
+        class: SectionClass,
+        sizes: &EntrySizes,
+    ) -> Option<TableFields> {
         let SectionClass::Special(table) = class else {
             return None;
         };
         Some(TableFields {
             table,
-            entry_bytes: entry_bytes(object, section, table).unwrap_or(1),
+            // Of a table that cannot be cut, each field stands for itself.
+            entry_bytes: cut(object, section, table, sizes).map_or(1, |cut| cut.entry_bytes),
         })
     }
 
@@ -286,7 +293,7 @@ impl TableFields {
         relocation: &Relocation,
     ) -> Option<(SectionId, u64)> {
         let entry = relocation.offset - relocation.offset % self.entry_bytes;
-        let field = entry.checked_add(self.table.owner)?;
+        let field = entry.checked_add(OWNER_AT)?;
         let range = object.relocation_range(source, field..field.checked_add(1)?);
         let owner = object.relocations.get(range)?.first()?;
         let symbol = object.symbol(owner.symbol);
@@ -302,16 +309,16 @@ impl TableFields {
 
     /// The addend without the line number that some tables hide in it.
     fn addend(&self, relocation: &Relocation) -> i64 {
-        match self.table.line {
-            Line::TopBits if relocation.offset % self.entry_bytes < BugFrame::LINE_FIELDS_BYTES => {
-                BugFrame::part_addend(relocation.addend).0
-            }
-            _ => relocation.addend,
+        let at = relocation.offset % self.entry_bytes;
+        if self.table.has_lines_in_addends() && at < BugFrame::LINE_FIELDS_BYTES {
+            BugFrame::part_addend(relocation.addend).0
+        } else {
+            relocation.addend
         }
     }
 
     fn bias(&self, relocation: &Relocation) -> i32 {
-        match self.table.origin {
+        match self.table.origin() {
             Origin::Field => 0,
             Origin::Entry => {
                 i32::try_from(relocation.offset % self.entry_bytes).map_or(0, |offset| -offset)

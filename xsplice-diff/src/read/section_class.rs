@@ -30,7 +30,7 @@ pub enum SectionClass {
     /// Strings or constants without identity: only their contents count.
     Content,
     /// A table whose entries belong to functions.
-    Special(&'static Table),
+    Special(Table),
     /// Code that belongs to the entries of a special section.
     SpecialCode,
     /// Pointers to hooks, or in-place words.
@@ -180,7 +180,7 @@ fn classify_loaded(section: &Section<'_>, abi: &Profile) -> SectionClass {
     let is_below = |names: &[&str]| names.iter().any(|one| is_or_below(name, one));
     if section.is_mergeable() && !section.is_writable() && section.relocations.is_empty() {
         SectionClass::Content
-    } else if is_below(&PER_CPU) {
+    } else if is_per_cpu(name) {
         SectionClass::PerCpu
     } else if LINKER_SETS.iter().any(|set| is_in_set(name, set)) || is_c_identifier(name) {
         SectionClass::LinkerSet
@@ -195,6 +195,29 @@ fn classify_loaded(section: &Section<'_>, abi: &Profile) -> SectionClass {
     } else {
         SectionClass::Rodata
     }
+}
+
+/// Whether a section of this name holds code or data that is gone once the boot is over: also the
+/// tables of functions that run at its start and its end.
+#[must_use]
+pub fn is_of_boot(name: &str) -> bool {
+    const RUN_AT_BOOT: [&str; 7] = [
+        ".ctors",
+        ".dtors",
+        ".init_array",
+        ".fini_array",
+        ".preinit_array",
+        ".fini",
+        ".initcall",
+    ];
+    let mut runs = RUN_AT_BOOT.iter();
+    INIT.iter().any(|one| is_or_below(name, one)) || runs.any(|one| is_in_set(name, one))
+}
+
+/// Whether a section of this name holds the template of per-CPU data.
+#[must_use]
+pub fn is_per_cpu(name: &str) -> bool {
+    PER_CPU.iter().any(|one| is_or_below(name, one))
 }
 
 /// Like [`str::starts_with`], but faster for many prefixes: the last byte of a prefix is compared
@@ -241,7 +264,7 @@ pub fn is_noted(section: &Section<'_>) -> bool {
     is_note(section)
         && !matches!(
             section.name,
-            ".note.gnu.property" | section::BUILD_ID | ".note.GNU-stack" | ".note.ABI-tag"
+            section::PROPERTY | section::BUILD_ID | ".note.GNU-stack" | ".note.ABI-tag"
         )
 }
 

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::read::indices::bytes_at;
 use xsplice_abi::Profile;
 
 use crate::machine::Machine;
@@ -172,12 +173,7 @@ impl<'data> Build<'data> {
     pub fn bytes(&self, item: ItemId) -> &'data [u8] {
         let item = self.items.item(item);
         let data = self.object.section(item.section).data;
-        let range = usize::try_from(item.offset)
-            .ok()
-            .zip(usize::try_from(item.end()).ok());
-        range
-            .and_then(|(from, to)| data.get(from..to))
-            .unwrap_or_default()
+        bytes_at(data, item.offset..item.end())
     }
 
     /// Index range of the item's relocations.

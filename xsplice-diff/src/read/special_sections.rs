@@ -1,47 +1,35 @@
-//! Tables whose entries belong to functions, as data: how large an entry is, which field names its
-//! owner, which bits are line numbers, and which code its fields lead to.
-//!
-//! Layouts: Xen's `bug.h`, `alternative.h` and `uaccess.h`; Linux's `asm/bug.h`,
-//! `asm/extable.h`, `linux/jump_label.h`, `linux/static_call_types.h`, `asm/alternative.h`,
-//! `asm/orc_types.h`.
+//! Tables whose entries belong to functions: which sections they are, where an entry ends, which
+//! bits are line numbers, and what follows an entry along. How entries are laid out is asked of
+//! `xsplice_abi::tables`.
 
 use xsplice_abi::section;
-use xsplice_abi::tables::{Alternative, BugFrame, CallSite, ExceptionEntry};
+use xsplice_abi::tables::EntrySizes;
+use xsplice_abi::tables::{ForeignTable, Layout, LeadsTo, SpecialTable};
 
-use crate::read::object::{ElfObject, Relocation, SectionId};
+use crate::read::object::{ElfObject, Relocation, Section, SectionId, SymbolPlace};
 use crate::read::section_class::begins_with;
 
-/// A kind of special section.
-#[derive(Debug, PartialEq, Eq)]
+/// A table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Table {
-    /// Its name.
-    pub name: Name,
-    /// Size of an entry in bytes where neither `sh_entsize` nor the spacing of the owner fields
-    /// tells; 0: the section is one entry.
-    pub entry_bytes: u64,
-    /// How many relocations an entry has at most up to the next entry's first; their spacing
-    /// tells the size of an entry.
-    pub relocations_per_entry: usize,
-    /// Where the field lies that names the owner, in bytes.
-    pub owner: u64,
-    /// Where an entry holds line numbers.
-    pub line: Line,
-    /// What the fields' distances count from.
-    pub origin: Origin,
-    /// Whether entries go into a payload.
-    pub included: Included,
+    kind: Kind,
 }
 
-/// How a table is recognised.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Name {
-    /// By its whole name.
-    Exact(&'static str),
-    /// By the start of its name, with a number behind it.
-    Numbered(&'static str),
+/// Whose table it is, which says how its entries are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// One that our loaders walk.
+    Known(SpecialTable),
+    /// One of another system.
+    Foreign(&'static ForeignTable),
+    /// One that looks like a bug table of ours, of a kind that nobody was taught.
+    UnknownBugFrames,
 }
 
-/// Where an entry holds line numbers.
+/// Where the field lies that names the owner of an entry, in bytes: every entry begins with it.
+pub const OWNER_AT: u64 = 0;
+
+/// How line numbers are hidden in an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line {
     /// There are none.
@@ -64,77 +52,73 @@ pub enum Origin {
     Entry,
 }
 
-/// Whether entries go into a payload.
+/// A table of an object, cut into entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Included {
-    /// With their owner.
-    WithOwner,
-    /// Never: the loader has no use for them.
-    Never,
+pub struct Cut {
+    /// Size of an entry in bytes.
+    pub entry_bytes: u64,
+    /// How many there are; what is behind them is padding.
+    pub entries: u64,
+    /// How line numbers are hidden in an entry.
+    pub line: Line,
 }
-
-const fn table(name: Name, entry_bytes: u64, relocations_per_entry: usize) -> Table {
-    Table {
-        name,
-        entry_bytes,
-        relocations_per_entry,
-        owner: 0,
-        line: Line::None,
-        origin: Origin::Field,
-        included: Included::WithOwner,
-    }
-}
-
-/// Every table; the first that matches counts.
-pub static TABLES: [Table; 19] = [
-    Table {
-        line: Line::TopBits,
-        origin: Origin::Entry,
-        ..table(
-            Name::Exact(section::BUG_FRAMES_ASSERTION),
-            BugFrame::ASSERTION_BYTES,
-            3,
-        )
-    },
-    Table {
-        line: Line::TopBits,
-        origin: Origin::Entry,
-        ..table(Name::Numbered(section::BUG_FRAMES), BugFrame::BYTES, 2)
-    },
-    table(Name::Exact(section::EX_TABLE), ExceptionEntry::BYTES, 2),
-    table(Name::Exact(".ex_table.pre"), ExceptionEntry::BYTES, 2),
-    table(Name::Exact(section::ALTINSTRUCTIONS), Alternative::BYTES, 2),
-    table(Name::Exact(section::ALT_CALL_SITES), CallSite::BYTES, 1),
-    Table {
-        line: Line::Word { at: 8 },
-        ..table(Name::Exact("__bug_table"), 12, 2)
-    },
-    table(Name::Exact("__ex_table"), 12, 2),
-    table(Name::Exact("__jump_table"), 16, 3),
-    table(Name::Exact(".static_call_sites"), 8, 2),
-    table(Name::Exact(".parainstructions"), 16, 1),
-    table(Name::Exact(".smp_locks"), 4, 1),
-    table(Name::Exact("__mcount_loc"), 8, 1),
-    table(Name::Exact("__patchable_function_entries"), 8, 1),
-    table(Name::Exact(".printk_index"), 8, 1),
-    table(Name::Exact(".retpoline_sites"), 4, 1),
-    table(Name::Exact(".return_sites"), 4, 1),
-    table(Name::Exact(".call_sites"), 4, 1),
-    table(Name::Exact(".ibt_endbr_seal"), 4, 1),
-];
 
 /// The table that a section of this name is.
 #[must_use]
-pub fn table_for(name: &str) -> Option<&'static Table> {
-    TABLES.iter().find(|table| match table.name {
-        Name::Exact(exact) => name == exact,
-        Name::Numbered(prefix) => {
-            begins_with(name, prefix)
-                && name.strip_prefix(prefix).is_some_and(|rest| {
-                    !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit())
-                })
+pub fn table_for(name: &str) -> Option<Table> {
+    /// Exception entries that are walked once, during the boot.
+    const EX_TABLE_PRE: &str = ".ex_table.pre";
+    let is_numbered = || {
+        begins_with(name, section::BUG_FRAMES)
+            && name.strip_prefix(section::BUG_FRAMES).is_some_and(|rest| {
+                !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit())
+            })
+    };
+    let kind = if let Some(known) = SpecialTable::of(name) {
+        Kind::Known(known)
+    } else if name == EX_TABLE_PRE {
+        Kind::Known(SpecialTable::Exceptions)
+    } else if let Some(foreign) = ForeignTable::of(name) {
+        Kind::Foreign(foreign)
+    } else if is_numbered() {
+        Kind::UnknownBugFrames
+    } else {
+        return None;
+    };
+    Some(Table { kind })
+}
+
+impl Table {
+    /// What the fields' distances count from.
+    #[must_use]
+    pub fn origin(self) -> Origin {
+        if self.is_bug_frames() {
+            Origin::Entry
+        } else {
+            Origin::Field
         }
-    })
+    }
+
+    /// Whether line numbers stand in the top bits of the first fields.
+    #[must_use]
+    pub fn has_lines_in_addends(self) -> bool {
+        self.is_bug_frames()
+    }
+
+    fn is_bug_frames(self) -> bool {
+        matches!(
+            self.kind,
+            Kind::Known(SpecialTable::BugFrames(_)) | Kind::UnknownBugFrames
+        )
+    }
+
+    fn line(self, layout: Option<&Layout>) -> Line {
+        match layout.and_then(|layout| layout.line_at) {
+            _ if self.has_lines_in_addends() => Line::TopBits,
+            Some(at) => Line::Word { at },
+            None => Line::None,
+        }
+    }
 }
 
 /// Whether a section of this name holds code that entries of special sections refer to.
@@ -153,36 +137,179 @@ pub fn runs_in_place(name: &str) -> bool {
     matches!(name, section::FIXUP | ".altinstr_aux")
 }
 
-/// Size of an entry of a special section in bytes, such that the section is a whole number of
-/// entries: from `sh_entsize`, from the spacing of the relocations, or from the table. `None` where
-/// no such size is known.
+/// Cuts a special section into entries. The size of one is what `sh_entsize` says; else, of a
+/// table of ours, what its loader reads; else the known layout that the relocations fit; else
+/// the distance after which the relocations repeat. A size that merely divides the section's is
+/// none. `None`: nothing tells, or what tells is contradicted by the relocations or by the bytes
+/// behind the last entry.
 #[must_use]
-pub fn entry_bytes(object: &ElfObject<'_>, section: SectionId, table: &Table) -> Option<u64> {
-    let header = object.section(section);
-    let relocations = object.relocations_of(section);
-    let tiles = |size: u64| {
-        size != 0
-            && header.size.is_multiple_of(size)
-            && header.size / size <= relocations.len() as u64
-            && tiles_owners(relocations, header.size, size, table.owner)
-    };
-    let spacing = relocations
-        .iter()
-        .skip(1)
-        .take(table.relocations_per_entry)
-        .map(|relocation| relocation.offset);
-    std::iter::once(header.entry_size)
-        .chain(std::iter::once(table.entry_bytes))
-        .chain(spacing)
-        .chain(std::iter::once(header.size))
-        .find(|size| tiles(*size))
+pub fn cut(
+    object: &ElfObject<'_>,
+    section: SectionId,
+    table: Table,
+    sizes: &EntrySizes,
+) -> Option<Cut> {
+    let fields = Fields::new(object, section);
+    let said = fields.header.entry_size;
+    let (entry_bytes, layout) = match table.kind {
+        Kind::Known(known) => {
+            let layout = known.layout(sizes);
+            let agrees = said == 0 || said == layout.bytes;
+            (agrees && fields.fit(&layout)).then_some((layout.bytes, Some(layout)))
+        }
+        Kind::Foreign(foreign) if said != 0 => {
+            let known = foreign.layouts.iter().find(|layout| layout.bytes == said);
+            let fits = match known {
+                Some(layout) => fields.fit(layout),
+                None => fields.has_owners(said),
+            };
+            fits.then_some((said, known.copied()))
+        }
+        Kind::Foreign(foreign) => match fields.known_layout(foreign.layouts) {
+            Known::One(layout) => Some((layout.bytes, Some(*layout))),
+            Known::Several => None,
+            Known::None => {
+                let count = |layout: &Layout| layout.mandatory_fields();
+                let least = foreign.layouts.iter().map(count).min().unwrap_or(1);
+                Some((fields.period(least)?, None))
+            }
+        },
+        Kind::UnknownBugFrames if said != 0 => fields.has_owners(said).then_some((said, None)),
+        // Each names its code, and a file or a function.
+        Kind::UnknownBugFrames => Some((fields.period(2)?, None)),
+    }?;
+    Some(Cut {
+        entry_bytes,
+        entries: fields.entries_of(entry_bytes)?,
+        line: table.line(layout.as_ref()),
+    })
 }
 
-/// Whether every entry of `size` bytes has a relocation in its owner field.
-fn tiles_owners(relocations: &[Relocation], total: u64, size: u64, owner: u64) -> bool {
-    let owners = relocations
-        .iter()
-        .filter(|relocation| relocation.offset % size == owner)
-        .count();
-    owners as u64 == total / size
+/// Which of several known layouts the relocations fit.
+enum Known<'layout> {
+    None,
+    One(&'layout Layout),
+    Several,
+}
+
+/// The relocated fields of one table.
+struct Fields<'object, 'data> {
+    object: &'object ElfObject<'data>,
+    header: &'object Section<'data>,
+    all: &'object [Relocation],
+}
+
+impl<'object, 'data> Fields<'object, 'data> {
+    fn new(object: &'object ElfObject<'data>, section: SectionId) -> Fields<'object, 'data> {
+        Fields {
+            object,
+            header: object.section(section),
+            all: object.relocations_of(section),
+        }
+    }
+
+    /// How many entries of `size` bytes there are: as many as have a relocation. Behind them may
+    /// be zeros, fewer than an entry's or than what aligns the section.
+    fn entries_of(&self, size: u64) -> Option<u64> {
+        let last = self.all.last()?.offset;
+        let entries = last.checked_div(size)?.checked_add(1)?;
+        let used = entries.checked_mul(size)?;
+        let rest = self.header.size.checked_sub(used)?;
+        let padding = self.header.data.get(usize::try_from(used).ok()?..)?;
+        let is_padding =
+            padding.iter().all(|byte| *byte == 0) && (rest < size || rest < self.header.alignment);
+        is_padding.then_some(entries)
+    }
+
+    /// Whether entries of `size` bytes are all that is there, without padding.
+    fn tile(&self, size: u64) -> bool {
+        self.entries_of(size)
+            .and_then(|entries| entries.checked_mul(size))
+            == Some(self.header.size)
+    }
+
+    fn leads_to_code(&self, field: &Relocation) -> bool {
+        match self.object.symbol(field.symbol).place {
+            SymbolPlace::Section(id) => self.object.section(id).is_executable(),
+            _ => false,
+        }
+    }
+
+    fn is_undefined(&self, field: &Relocation) -> bool {
+        self.object.symbol(field.symbol).place == SymbolPlace::Undefined
+    }
+
+    /// Whether each entry of `size` bytes begins with a field that leads to code.
+    fn has_owners(&self, size: u64) -> bool {
+        let owners = self.all.iter().filter(|field| {
+            field.offset.checked_rem(size) == Some(OWNER_AT) && self.leads_to_code(field)
+        });
+        self.entries_of(size) == Some(owners.count() as u64)
+    }
+
+    /// Whether every relocation fills a field of `layout` that leads where this one does, and
+    /// every entry has its first.
+    fn fit(&self, layout: &Layout) -> bool {
+        let Some(entries) = self.entries_of(layout.bytes) else {
+            return false;
+        };
+        let first = self
+            .all
+            .iter()
+            .filter(|field| field.offset % layout.bytes == OWNER_AT);
+        let is_of_layout = |field: &Relocation| {
+            let known = layout.field(field.offset % layout.bytes);
+            known.is_some_and(|known| match known.leads_to {
+                LeadsTo::Owner => self.leads_to_code(field),
+                LeadsTo::Code | LeadsTo::Replacement => {
+                    self.leads_to_code(field) || self.is_undefined(field)
+                }
+                LeadsTo::Data => !self.leads_to_code(field),
+                LeadsTo::Anything => true,
+            })
+        };
+        first.count() as u64 == entries && self.all.iter().all(is_of_layout)
+    }
+
+    /// One that needs no padding before those that do.
+    fn known_layout<'layout>(&self, layouts: &'layout [Layout]) -> Known<'layout> {
+        let fitting = || layouts.iter().filter(|layout| self.fit(layout));
+        let only = |mut some: Vec<&'layout Layout>| match (some.pop(), some.is_empty()) {
+            (None, _) => Known::None,
+            (Some(layout), true) => Known::One(layout),
+            (Some(_), false) => Known::Several,
+        };
+        match only(fitting().filter(|layout| self.tile(layout.bytes)).collect()) {
+            Known::None => only(fitting().collect()),
+            known => known,
+        }
+    }
+
+    /// The distance after which the relocations repeat: their types, and which of them lead to
+    /// code. An entry has at least `least` of them; where there are too few for two entries, the
+    /// section is one.
+    fn period(&self, least: usize) -> Option<u64> {
+        let first = self.all.first()?;
+        if first.offset != OWNER_AT || !self.leads_to_code(first) {
+            return None;
+        }
+        if self.all.len() < 2 * least {
+            return Some(self.header.size);
+        }
+        let repeats = |count: usize, distance: u64| {
+            let pairs = self.all.iter().zip(self.all.iter().skip(count));
+            let mut pairs = pairs.map(|(one, next)| {
+                one.offset.checked_add(distance) == Some(next.offset)
+                    && one.kind == next.kind
+                    && self.leads_to_code(one) == self.leads_to_code(next)
+            });
+            pairs.all(|is_same| is_same)
+        };
+        (least..=self.all.len() / 2)
+            .filter(|count| self.all.len().is_multiple_of(*count))
+            .find_map(|count| {
+                let distance = self.all.get(count)?.offset.checked_sub(first.offset)?;
+                (distance != 0 && repeats(count, distance)).then_some(distance)
+            })
+    }
 }

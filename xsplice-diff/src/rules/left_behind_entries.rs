@@ -8,7 +8,6 @@ use crate::compare::inclusion::Inclusion;
 use crate::compare::special_entries::SpecialEntries;
 use crate::read::items::ItemKind;
 use crate::read::side::Build;
-use crate::read::special_sections::Included;
 use crate::verdict::kinds::RefusalCode;
 use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
@@ -22,9 +21,6 @@ pub fn check(
 ) {
     let mut refused = BTreeSet::new();
     for entry in &entries.unowned {
-        if entry.table.included == Included::Never {
-            continue;
-        }
         let function = entry
             .relocation_range(patched)
             .filter_map(|index| patched.targets[index].item())

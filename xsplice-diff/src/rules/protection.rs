@@ -6,9 +6,7 @@
 //! through a pointer, and a payload's notes are not checked. Different notes also mean that the two
 //! trees were built differently, so that functions differ that the patch does not touch.
 
-use object::LittleEndian;
-use object::elf::FileHeader64;
-use object::read::elf::NoteIterator;
+use xsplice_abi::{note, section};
 
 use crate::machine::Machine;
 use crate::read::side::Build;
@@ -16,15 +14,13 @@ use crate::verdict::kinds::RefusalCode;
 use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
 
-const NOTES: &str = ".note.gnu.property";
-
 /// Compares the notes of two builds in which a function differs.
 pub fn check(original: &Build<'_>, patched: &Build<'_>, verdicts: &mut Verdicts) {
     let (old, new) = (features(original), features(patched));
     if old != new {
         verdicts.refuse(
             RefusalCode::ObjectsDiffer,
-            Place::section(NOTES),
+            Place::section(section::PROPERTY),
             &format!(
                 "the original was compiled for {} and the patched object for {}; build both \
                  trees with the same -fcf-protection",
@@ -37,30 +33,14 @@ pub fn check(original: &Build<'_>, patched: &Build<'_>, verdicts: &mut Verdicts)
 
 /// The features that an object notes; none when it has no such note, or one that cannot be read.
 fn features(build: &Build<'_>) -> u32 {
-    let mut features = 0;
-    for (_, section) in build.object.sections() {
-        if section.name != NOTES {
-            continue;
-        }
-        let Ok(notes) = NoteIterator::<FileHeader64<LittleEndian>>::new(
-            LittleEndian,
-            section.alignment,
-            section.data,
-        ) else {
-            continue;
-        };
-        for note in notes.map_while(Result::ok) {
-            let Some(properties) = note.gnu_properties(LittleEndian) else {
-                continue;
-            };
-            for property in properties.map_while(Result::ok) {
-                if property.pr_type().0 == build.object.machine.protection.property {
-                    features |= property.data_u32(LittleEndian).unwrap_or(0);
-                }
-            }
-        }
-    }
-    features
+    let property = build.object.machine.protection.property;
+    let noted = build
+        .object
+        .sections()
+        .filter(|(_, section)| section.name == section::PROPERTY);
+    noted.fold(0, |features, (_, section)| {
+        features | note::property_bits(section.data, property)
+    })
 }
 
 fn shown(machine: &Machine, features: u32) -> String {

@@ -11,6 +11,7 @@ use object::elf;
 use crate::extract::Part;
 use crate::extract::{Extract, OriginalItem, OriginalTarget, Place, Record, SymbolIndex};
 use crate::machine::Machine;
+use crate::read::indices::indices;
 use crate::report::object_diff::{FunctionChange, ObjectDiff};
 use crate::tell::disassembly::{Code, Field, content};
 use crate::verdict::kinds::Status;
@@ -158,8 +159,7 @@ fn symbol_code<'diff>(extract: &'diff Extract<'_>, symbol: SymbolIndex) -> Optio
     let size = symbol.size;
     let section = extract.sections.get(section.0)?;
     let end = value.checked_add(size)?;
-    let range = usize::try_from(value).ok()?..usize::try_from(end).ok()?;
-    let bytes = section.data.get(range)?;
+    let bytes = section.data.get(indices(value..end)?)?;
     let fields = section
         .relocations
         .iter()

@@ -1,9 +1,9 @@
 //! Special sections, as Xen's and Linux's macros write them.
 
-use crate::compiler::{KERNEL, changed, compile, diff, refused};
+use crate::compiler::{KERNEL, assemble, changed, compile, diff, refused};
 use xsplice_diff::extract::{Extract, Place, Section};
 use xsplice_diff::report::object_diff::Verdict;
-use xsplice_diff::verdict::kinds::Reason;
+use xsplice_diff::verdict::kinds::{Reason, RefusalCode};
 
 const SOURCE: &str = r#"
 extern int ext(int);
@@ -140,4 +140,149 @@ fn the_same_entries_are_no_change() {
     let before = object(&BASE);
     let after = crate::compiler::with_a_byte_appended(&before);
     assert_eq!(diff(&before, &after).verdict(), Verdict::Unchanged);
+}
+
+/// Three functions with an entry each of the table that `section` begins, of which `second` has
+/// the constant `k`. In `entry`, `1b` is the code that it is about, `2b` another place in its
+/// function, `text` a string; `behind` stands behind the last entry.
+fn with_table(section: &str, entry: &str, behind: &str, k: u32) -> Vec<u8> {
+    let function = |name: &str, k: u32| {
+        format!(
+            ".section .text.{name},\"ax\",@progbits\n.globl {name}\n.type {name},@function\n\
+             {name}:\n1: movl (%rdi),%eax\nimull ${k},%eax,%eax\n2: ret\n.size {name},.-{name}\n\
+             .section {section}\n{entry}\n"
+        )
+    };
+    let functions = [("first", 3), ("second", k), ("third", 5)];
+    let functions = functions.map(|(name, k)| function(name, k)).concat();
+    assemble(&format!(
+        "{functions}{behind}\n.section .rodata.text,\"a\"\ntext: .asciz \"a.c\"\n\
+         .section .note.GNU-stack,\"\",@progbits\n"
+    ))
+}
+
+/// How many bytes of the table travel with a change of `second`; `None`: it is refused as one
+/// that cannot be cut.
+fn travelling(section: &str, entry: &str, behind: &str) -> Option<u64> {
+    let name = section.split(',').next().unwrap();
+    let before = with_table(section, entry, behind, 4);
+    let after = with_table(section, entry, behind, 6);
+    let found = diff(&before, &after);
+    assert_eq!(changed(&found), ["second"], "{section}: {entry}");
+    if found.refusals.is_empty() {
+        let extract = found.extract.as_ref().unwrap();
+        let pieces = extract.sections.iter().filter(|piece| piece.name == name);
+        return Some(pieces.map(|piece| piece.size).sum());
+    }
+    assert_eq!(refused(&found), [RefusalCode::MalformedSpecialSection]);
+    // The twin: nothing of it matters as long as nobody who has an entry changes.
+    let same = diff(&before, &before);
+    assert_eq!(same.verdict(), Verdict::Unchanged, "{section}: {entry}");
+    None
+}
+
+#[test]
+fn an_entry_is_as_large_as_its_relocations_say_and_not_as_what_divides_the_section() {
+    let bug = "__bug_table,\"aw\",@progbits";
+    for (section, entry, bytes) in [
+        // Three entries of 16 bytes are four of 12 and six of 8.
+        (bug, ".long 1b-., text-., text-.\n.word 7, 0x901", 16),
+        (bug, ".long 1b-., text-.\n.word 7, 0x901", 12),
+        (bug, ".long 1b-.\n.word 0x901, 0", 8),
+        // A layout that nobody was told: its relocations repeat after 24 bytes, or 20.
+        (bug, ".quad 1b, text\n.word 7, 0x901\n.long 0", 24),
+        (
+            bug,
+            ".long 1b-., text-., text-., text-.\n.word 7, 0x901",
+            20,
+        ),
+        ("__ex_table,\"a\",@progbits", ".long 1b-., 2b-., 3", 12),
+        ("__ex_table,\"a\",@progbits", ".quad 1b, 2b", 16),
+        (
+            "__jump_table,\"aw\",@progbits",
+            ".long 1b-., 2b-.\n.quad text-.",
+            16,
+        ),
+        (
+            ".parainstructions,\"a\",@progbits",
+            ".quad 1b\n.byte 7, 3\n.short 1, 0, 0",
+            16,
+        ),
+        (
+            ".parainstructions,\"a\",@progbits",
+            ".quad 1b\n.byte 7, 3\n.short 1",
+            12,
+        ),
+        (".ex_table,\"a\",@progbits", ".long 1b-., 2b-.", 8),
+        (".alt_call_sites,\"a\",@progbits", ".long 1b-.", 4),
+        // The object says it.
+        (
+            "__bug_table,\"aM\",@progbits,20",
+            ".long 1b-.\n.long 0, 0, 0, 0",
+            20,
+        ),
+    ] {
+        assert_eq!(
+            travelling(section, entry, ""),
+            Some(bytes),
+            "{section}: {entry}"
+        );
+    }
+    for (section, entry) in [
+        // Two entries of 12 bytes, or three of 8: either way each begins with code.
+        ("__ex_table,\"a\",@progbits", ".long 1b-., 2b-."),
+        // What the loader reads is 8 bytes, which divide three entries of 12 and of 16 as well.
+        (".ex_table,\"a\",@progbits", ".long 1b-., 2b-., 0"),
+        (".ex_table,\"a\",@progbits", ".long 1b-., 2b-., 0, 0"),
+        (".alt_call_sites,\"a\",@progbits", ".long 1b-., 0"),
+        // The object says what its relocations, or the loader, contradict.
+        (
+            "__bug_table,\"aM\",@progbits,8",
+            ".long 1b-., text-., text-.\n.word 7, 0x901",
+        ),
+        (".ex_table,\"aM\",@progbits,16", ".long 1b-., 2b-."),
+    ] {
+        assert_eq!(travelling(section, entry, ""), None, "{section}: {entry}");
+    }
+}
+
+#[test]
+fn zeros_behind_the_last_entry_are_padding_and_nothing_else_is() {
+    let (section, entry) = (".ex_table,\"a\",@progbits", ".balign 4\n.long 1b-., 2b-.");
+    for behind in ["", ".long 0", ".balign 16", ".balign 64", ".byte 0, 0, 0"] {
+        assert_eq!(travelling(section, entry, behind), Some(8), "{behind}");
+    }
+    for behind in [".long 7", ".long 0, 0, 0, 0", ".long 1b-."] {
+        assert_eq!(travelling(section, entry, behind), None, "{behind}");
+    }
+    // Padding between entries would be entries to the loader.
+    let torn = ".balign 16\n.long 1b-., 2b-.";
+    assert_eq!(travelling(section, torn, ""), None);
+    let foreign = (
+        "__bug_table,\"aw\",@progbits",
+        ".long 1b-., text-.\n.word 7, 1",
+    );
+    assert_eq!(travelling(foreign.0, foreign.1, ".balign 64"), Some(12));
+    assert_eq!(travelling(foreign.0, foreign.1, ".long 9"), None);
+}
+
+#[test]
+fn the_line_of_an_entry_stands_where_its_layout_has_it() {
+    let bug = "__bug_table,\"aw\",@progbits";
+    for fields in [".long 1b-., text-., text-.", ".long 1b-., text-."] {
+        let object = |line: u32, flags: u32| {
+            let entry = format!("{fields}\n.word {line}, {flags}");
+            with_table(bug, &entry, "", 4)
+        };
+        let before = object(7, 0x901);
+        let moved = object(9, 0x901);
+        assert_eq!(
+            diff(&before, &moved).verdict(),
+            Verdict::Unchanged,
+            "{fields}"
+        );
+        let other = object(7, 0x902);
+        let found = diff(&before, &other);
+        assert_eq!(changed(&found), ["first", "second", "third"], "{fields}");
+    }
 }

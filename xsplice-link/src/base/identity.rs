@@ -4,7 +4,6 @@ use object::LittleEndian;
 use object::elf::{self, FileHeader64};
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
 use xsplice_abi::note;
-use zerocopy::FromBytes as _;
 
 use crate::build_id::BuildId;
 use crate::error::LinkError;
@@ -74,40 +73,15 @@ impl BuildId {
 }
 
 /// The id in the first GNU build-id note of a note section.
-fn find_build_id(notes: &[u8]) -> Option<BuildId> {
-    each_note(notes).find_map(|note| BuildId::new(note::build_id(note)?))
+fn find_build_id(section: &[u8]) -> Option<BuildId> {
+    note::notes(section).find_map(|note| BuildId::new(note.build_id()?))
 }
 
 /// The length in bytes of the first GNU build-id whose length is not allowed.
-fn unusable_length(notes: &[u8]) -> Option<u32> {
-    each_note(notes).find_map(|one| {
-        let (header, _) = note::Header::read_from_prefix(one).ok()?;
-        let is_build_id = header.kind.get() == note::TYPE_BUILD_ID
-            && header.name_bytes.get() == 4
-            && header.owner == note::OWNER_GNU;
-        let id_bytes = header.description_bytes.get();
-        let is_usable =
-            usize::try_from(id_bytes).is_ok_and(|it| note::Header::build_id(it).is_some());
-        (is_build_id && !is_usable).then_some(id_bytes)
-    })
-}
-
-/// The rest of a note section from each of its notes on.
-fn each_note(notes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::successors(Some(notes), |notes| behind_first(notes))
-}
-
-fn behind_first(notes: &[u8]) -> Option<&[u8]> {
-    let word = |at: usize| {
-        let bytes = notes.get(at..at + 4)?.try_into().ok()?;
-        usize::try_from(u32::from_le_bytes(bytes)).ok()
-    };
-    let name_bytes = word(0)?.checked_next_multiple_of(4)?;
-    let description_bytes = word(4)?.checked_next_multiple_of(4)?;
-    let next = 12usize
-        .checked_add(name_bytes)?
-        .checked_add(description_bytes)?;
-    notes.get(next..)
+fn unusable_length(section: &[u8]) -> Option<usize> {
+    note::notes(section)
+        .find(|note| note.is_build_id() && note.build_id().is_none())
+        .map(|note| note.description.len())
 }
 
 #[cfg(test)]

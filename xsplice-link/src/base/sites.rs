@@ -5,11 +5,9 @@
 //! symbols by which the image walks them.
 
 use std::ops::Range;
-use xsplice_diff::machine::Machine;
 
-use xsplice_abi::section::{ALT_CALL_SITES, ALTINSTRUCTIONS};
-use xsplice_abi::tables::{Alternative, CallSite};
-use zerocopy::FromBytes as _;
+use xsplice_abi::profile::LIVEPATCH;
+use xsplice_abi::tables::{REWRITING, Rewriting};
 
 use super::{Base, QualifiedName};
 use crate::error::LinkError;
@@ -23,117 +21,61 @@ pub struct PatchSite {
     pub table: &'static str,
 }
 
-/// How one table is found.
-struct Table {
-    name: &'static str,
-    /// Symbols that the image walks the table by.
-    bounds: &'static [(&'static str, &'static str)],
-    kind: Kind,
-}
-
-/// Kind of entries. Their sizes are those of the image's own code, not those of a payload's
-/// profile.
-#[derive(Clone, Copy)]
-enum Kind {
-    Alternative,
-    CallSite,
-}
-
-impl Kind {
-    const fn entry_bytes(self) -> u64 {
-        match self {
-            Kind::Alternative => Alternative::BYTES,
-            Kind::CallSite => CallSite::BYTES,
-        }
-    }
-}
-
-const TABLES: [Table; 2] = [
-    Table {
-        name: ALTINSTRUCTIONS,
-        bounds: &[("__alt_instructions", "__alt_instructions_end")],
-        kind: Kind::Alternative,
-    },
-    Table {
-        name: ALT_CALL_SITES,
-        bounds: &[
-            ("__alt_call_sites_start", "__alt_call_sites_end"),
-            ("__alt_call_sites", "__alt_call_sites_end"),
-        ],
-        kind: Kind::CallSite,
-    },
-];
-
 /// Reads every table of `base`.
 pub(super) fn boot_patched(base: &Base<'_>) -> Result<Vec<PatchSite>, LinkError> {
     let mut sites = Vec::new();
-    for table in &TABLES {
-        let Some(range) = table.find(base) else {
+    for rewriting in &REWRITING {
+        let Some(range) = find(rewriting, base) else {
             continue;
         };
+        // An image is no payload. Of those that rewrite themselves by such tables, each is a
+        // Xen, whose loader reads payloads by the structures that its boot reads the image by.
+        let entry_bytes = rewriting.table.entry_bytes(&LIVEPATCH.entries);
         let size_bytes = range.end - range.start;
         let bytes = base.bytes_at(range.start, size_bytes);
-        let (Some(bytes), 0) = (bytes, size_bytes % table.kind.entry_bytes()) else {
+        let (Some(bytes), 0) = (bytes, size_bytes % entry_bytes) else {
             return Err(LinkError::BadTable {
                 path: base.path().to_owned(),
-                table: table.name,
+                table: rewriting.name,
                 size_bytes,
-                entry_bytes: table.kind.entry_bytes(),
+                entry_bytes,
             });
         };
-        match table.kind {
-            Kind::Alternative => read_alternatives(bytes, range.start, &mut sites),
-            Kind::CallSite => read_call_sites(base.machine(), bytes, range.start, &mut sites),
+        let entries = bytes.chunks_exact(usize::try_from(entry_bytes).unwrap_or(usize::MAX));
+        let mut field = range.start;
+        for entry in entries {
+            sites.extend(site(rewriting, entry, field));
+            field = field.wrapping_add(entry_bytes);
         }
     }
     sites.sort_by_key(|site| (site.range.start, site.range.end));
     Ok(sites)
 }
 
-impl Table {
-    fn find(&self, base: &Base<'_>) -> Option<Range<u64>> {
-        if let Some(section) = base
-            .sections()
-            .iter()
-            .find(|section| section.name == self.name)
-        {
-            return Some(section.range.clone());
-        }
-        let address = |name| {
-            let name = QualifiedName { file: None, name };
-            base.lookup(name).found().map(|symbol| symbol.address)
-        };
-        self.bounds.iter().find_map(|&(start, end)| {
-            let range = address(start)?..address(end)?;
-            (range.start < range.end).then_some(range)
-        })
-    }
+/// What the entry that stands at `address` lets the boot rewrite.
+fn site(rewriting: &Rewriting, entry: &[u8], address: u64) -> Option<PatchSite> {
+    let bytes = rewriting.table.rewritten_bytes(entry)?;
+    let start = address.wrapping_add_signed(rewriting.table.owner(entry)?.into());
+    Some(PatchSite {
+        range: start..start.saturating_add(bytes),
+        table: rewriting.name,
+    })
 }
 
-fn read_alternatives(bytes: &[u8], start: u64, sites: &mut Vec<PatchSite>) {
-    let mut field = start;
-    // The caller checked divisibility, so nothing is left over.
-    let (entries, _) = <[Alternative]>::ref_from_prefix(bytes).unwrap_or((&[], bytes));
-    for entry in entries {
-        let address = field.wrapping_add_signed(i64::from(entry.original.get()));
-        sites.push(PatchSite {
-            range: address..address.saturating_add(entry.place_bytes().into()),
-            table: ALTINSTRUCTIONS,
-        });
-        field = field.wrapping_add(Alternative::BYTES);
+fn find(rewriting: &Rewriting, base: &Base<'_>) -> Option<Range<u64>> {
+    if let Some(section) = base
+        .sections()
+        .iter()
+        .find(|section| section.name == rewriting.name)
+    {
+        return Some(section.range.clone());
     }
-}
-
-fn read_call_sites(machine: &Machine, bytes: &[u8], start: u64, sites: &mut Vec<PatchSite>) {
-    let mut field = start;
-    let call_bytes = machine.pointer_call.bytes() as u64;
-    let (entries, _) = <[CallSite]>::ref_from_prefix(bytes).unwrap_or((&[], bytes));
-    for entry in entries {
-        let address = field.wrapping_add_signed(i64::from(entry.call.get()));
-        sites.push(PatchSite {
-            range: address..address.saturating_add(call_bytes),
-            table: ALT_CALL_SITES,
-        });
-        field = field.wrapping_add(CallSite::BYTES);
-    }
+    let address = |name| {
+        let name = QualifiedName { file: None, name };
+        base.lookup(name).found().map(|symbol| symbol.address)
+    };
+    rewriting.bounds.iter().find_map(|&(start, end)| {
+        let range = address(start)?..address(end)?;
+        (range.start < range.end).then_some(range)
+    })
 }

@@ -3,6 +3,7 @@
 
 use object::read::elf::SectionHeader as _;
 use serde::Serialize;
+use xsplice_abi::{note, section as named};
 use xsplice_diff::debug_info::toolchain::Toolchain;
 use xsplice_diff::machine::Machine;
 
@@ -43,7 +44,7 @@ impl<'data> Marks<'data> {
         Marks {
             comment: section(b".comment"),
             gold: section(GOLD),
-            property: section(b".note.gnu.property"),
+            property: section(named::PROPERTY.as_bytes()),
         }
     }
 
@@ -59,9 +60,8 @@ impl<'data> Marks<'data> {
             .map(|text| text.trim_start_matches("Linker: ").to_owned());
         drop(linkers);
         if made.linker.is_none() && !self.gold.is_empty() {
-            /// n_namesz, n_descsz, n_type, "GNU\0".
-            const NOTE_HEADER_BYTES: usize = 16;
-            let text = self.gold.get(NOTE_HEADER_BYTES..).unwrap_or_default();
+            let text = note::notes(self.gold).next();
+            let text = text.map_or(&[][..], |note| note.description);
             let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
             made.linker = Some(String::from_utf8_lossy(text).into_owned());
         }

@@ -5,6 +5,7 @@ use serde::Serialize;
 use xsplice_abi::profile::Words;
 use xsplice_abi::record::WordRecord;
 use xsplice_abi::section;
+use xsplice_diff::read::indices::bytes_at;
 use xsplice_runtime::read::view::Section;
 
 use super::code::{pieces, relocations_of};
@@ -66,11 +67,7 @@ pub(super) fn lines(facts: &Facts<'_, '_>, places: &Places<'_, '_, '_>) -> Vec<D
         }
         let relocations = relocations_of(facts, id);
         for (start, end) in pieces(places, id, section) {
-            let slice = || {
-                let range = usize::try_from(start).ok()?..usize::try_from(end).ok()?;
-                section.data.get(range)
-            };
-            let bytes = slice().unwrap_or_default();
+            let bytes = bytes_at(section.data, start..end);
             let inside = relocations
                 .iter()
                 .filter(|entry| (start..end).contains(&entry.offset));
@@ -127,10 +124,10 @@ pub(super) fn words(facts: &Facts<'_, '_>, places: &Places<'_, '_, '_>) -> Vec<W
         .map(|index| {
             let start = index * entry_bytes;
             WordLine {
-                name: field(start),
-                address: field(start + 8),
-                expected: field(start + 16),
-                value: field(start + 24),
+                name: field(start + WordRecord::NAME_AT),
+                address: field(start + WordRecord::ADDRESS_AT),
+                expected: field(start + WordRecord::EXPECTED_AT),
+                value: field(start + WordRecord::VALUE_AT),
             }
         })
         .collect()

@@ -51,7 +51,7 @@ pub struct Inspection {
     pub hooks: Vec<HookLine>,
     /// Tables that the loader walks.
     pub tables: Vec<TableLine>,
-    /// Tables that no loader walks, and of which nobody here knows an entry.
+    /// Tables that no loader walks, and whose entries are unknown.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unknown_tables: Vec<UnknownTableLine>,
     /// Symbols that the loader looks up.
@@ -134,7 +134,7 @@ pub struct TableLine {
     pub items: Vec<EntryLine>,
 }
 
-/// A table of which nobody here knows an entry.
+/// A table whose entries are unknown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct UnknownTableLine {
     /// The section.

@@ -3,11 +3,8 @@
 use std::collections::HashMap;
 
 use xsplice_abi::limits::EXPECT_BYTES_MAX;
-use xsplice_abi::profile::{Expectations, Tail};
-use xsplice_abi::record::{
-    ExpectEntry, LivepatchExpect, LivepatchRecord, RecordHead, XspliceRecord, XspliceV1Record,
-    offset,
-};
+use xsplice_abi::profile::Expectations;
+use xsplice_abi::record::{ExpectEntry, RecordHead, offset};
 use xsplice_abi::{Profile, section};
 use xsplice_diff::OriginalItem;
 use zerocopy::byteorder::little_endian::{U32, U64};
@@ -198,29 +195,13 @@ fn encode(plan: &RecordPlan, abi: &Profile) -> Vec<u8> {
         new_size: U32::new(plan.new_size),
         old_size: U32::new(plan.old_size),
     };
-    match abi.tail {
-        Tail::Zero => {
-            let mut record = XspliceRecord::new_zeroed();
-            record.head = head;
-            record.as_bytes().to_vec()
-        }
-        Tail::Version(version) => {
-            let mut record = XspliceV1Record::new_zeroed();
-            record.head = head;
-            record.version = version;
-            record.as_bytes().to_vec()
-        }
-        Tail::VersionAndExpect(version) => {
-            let mut record = LivepatchRecord::new_zeroed();
-            record.head = head;
-            record.version = version;
-            if !plan.expect.is_empty() {
-                record.expect = LivepatchExpect::bytes(&plan.expect)
-                    .expect("an expectation has at most 31 bytes");
-            }
-            record.as_bytes().to_vec()
-        }
-    }
+    let mut record = vec![0; abi.record_bytes];
+    let (own, tail) = record.split_at_mut(size_of::<RecordHead>());
+    own.copy_from_slice(head.as_bytes());
+    abi.tail
+        .encode(&plan.expect, tail)
+        .expect("an expectation has at most 31 bytes, and a record its profile's size");
+    record
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use xsplice_abi::record::WordRecord;
 use xsplice_abi::section;
 use xsplice_abi::tables::SpecialTable;
 use xsplice_diff::extract::Section;
+use xsplice_diff::read::section_class::{is_of_boot, is_per_cpu};
 
 use crate::error::RefusalCode;
 use crate::layout::Memory;
@@ -102,13 +103,13 @@ pub fn classify(piece: &Section<'_>, abi: &'static Profile) -> Class {
     if let Some(table) = table(name, abi) {
         return table;
     }
-    if is_init(name) {
+    if is_of_boot(name) {
         return unloadable(
             "initialisation code and data are gone from a running image; a change of them needs \
              a load hook",
         );
     }
-    if name.contains("percpu") {
+    if is_per_cpu(name) {
         return unloadable("per-CPU data cannot be added to a running image");
     }
     if has(elf::SHF_EXECINSTR) {
@@ -225,12 +226,6 @@ fn foreign_prefix(name: &str) -> Option<&'static Profile> {
     profile::ALL
         .into_iter()
         .find(|profile| name.starts_with(profile.prefix))
-}
-
-fn is_init(name: &str) -> bool {
-    [".init", ".exit", ".ctors", ".dtors", ".fini", ".preinit"]
-        .iter()
-        .any(|prefix| name.starts_with(prefix))
 }
 
 fn placed(rank: Rank, name: &'static str, memory: Memory) -> Class {

@@ -25,7 +25,7 @@ pub enum ReadError {
     Goblin {
         /// The part.
         what: &'static str,
-        /// What goblin said.
+        /// goblin's error.
         source: goblin::error::Error,
     },
     /// Not a 64-bit little-endian ELF file.

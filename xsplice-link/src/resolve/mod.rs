@@ -11,6 +11,7 @@ use std::collections::{HashMap, HashSet};
 
 use object::elf;
 use sha1::{Digest as _, Sha1};
+use xsplice_abi::hex::Hex;
 use xsplice_abi::limits::SYMBOL_NAME_BYTES_MAX;
 use xsplice_diff::extract::{self, Extract, SymbolIndex};
 
@@ -410,10 +411,7 @@ fn is_global(symbol: &extract::Symbol) -> bool {
 fn shortened(name: &str) -> String {
     const HASH_BYTES: usize = 6;
     let hash = Sha1::digest(name.as_bytes());
-    let mut short: String = hash[..HASH_BYTES]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut short = Hex(&hash[..HASH_BYTES]).to_string();
     short.push(':');
     let keep = SYMBOL_NAME_BYTES_MAX - short.len();
     let mut start = name.len().saturating_sub(keep);

@@ -1,5 +1,5 @@
-//! Tables of other systems, which travel between objects of theirs and which no loader of ours
-//! walks: a payload that has one is taken, and what the table says has no effect.
+//! Tables of other systems. Their objects have them, but no loader here walks them: a payload with
+//! one is accepted, and the table has no effect.
 //!
 //! Layouts: Linux's `asm/bug.h`, `asm/extable.h`, `linux/jump_label.h`,
 //! `linux/static_call_types.h`, `asm/paravirt_types.h`, `asm/alternative.h`, `asm/ftrace.h`.
@@ -21,12 +21,9 @@ const fn alone(bytes: u64) -> Layout {
     Layout {
         bytes,
         fields: &[OWNER],
+        line_at: None,
     }
 }
-
-/// Line and flags of an entry of `__bug_table` stand behind its fields: where in the usual layout,
-/// in bytes.
-pub const BUG_TABLE_LINE_AT: u64 = 8;
 
 /// The tables.
 pub static FOREIGN: [ForeignTable; 13] = [
@@ -37,6 +34,7 @@ pub static FOREIGN: [ForeignTable; 13] = [
             Layout {
                 bytes: 12,
                 fields: &[OWNER, Field::new(4, LeadsTo::Data)],
+                line_at: Some(8),
             },
             // Without CONFIG_DEBUG_BUGVERBOSE: code and flags.
             alone(8),
@@ -48,6 +46,7 @@ pub static FOREIGN: [ForeignTable; 13] = [
                     Field::new(4, LeadsTo::Data),
                     Field::new(8, LeadsTo::Data),
                 ],
+                line_at: Some(12),
             },
         ],
     },
@@ -62,11 +61,13 @@ pub static FOREIGN: [ForeignTable; 13] = [
                     Field::new(4, LeadsTo::Code),
                     Field::new(8, LeadsTo::Anything),
                 ],
+                line_at: None,
             },
             // Before 4.6: code, where to go on.
             Layout {
                 bytes: 8,
                 fields: &[OWNER, Field::new(4, LeadsTo::Code)],
+                line_at: None,
             },
         ],
     },
@@ -79,6 +80,7 @@ pub static FOREIGN: [ForeignTable; 13] = [
                 Field::new(4, LeadsTo::Code),
                 Field::new(8, LeadsTo::Anything),
             ],
+            line_at: None,
         }],
     },
     ForeignTable {
@@ -86,6 +88,7 @@ pub static FOREIGN: [ForeignTable; 13] = [
         layouts: &[Layout {
             bytes: 8,
             fields: &[OWNER, Field::new(4, LeadsTo::Anything)],
+            line_at: None,
         }],
     },
     ForeignTable {
@@ -110,6 +113,7 @@ pub static FOREIGN: [ForeignTable; 13] = [
         layouts: &[Layout {
             bytes: 8,
             fields: &[Field::new(0, LeadsTo::Anything)],
+            line_at: None,
         }],
     },
     ForeignTable {

@@ -37,9 +37,18 @@ pub struct Layout {
     pub bytes: u64,
     /// The fields that relocations fill; nothing else of an entry is relocated.
     pub fields: &'static [Field],
+    /// Offset of the two bytes that hold a line number, where there are such.
+    pub line_at: Option<u64>,
 }
 
 impl Layout {
+    /// How many of its fields are relocated in every entry.
+    #[must_use]
+    pub fn mandatory_fields(&self) -> usize {
+        let mandatory = |field: &&Field| field.leads_to != LeadsTo::Anything;
+        self.fields.iter().filter(mandatory).count()
+    }
+
     /// The field at this offset in the entry.
     #[must_use]
     pub fn field(&self, at: u64) -> Option<&'static Field> {

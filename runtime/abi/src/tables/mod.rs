@@ -12,9 +12,10 @@ pub use alternative::Alternative;
 pub use bug_frame::{BugFrame, BugKind};
 pub use call_site::CallSite;
 pub use exception::ExceptionEntry;
-pub use foreign::{BUG_TABLE_LINE_AT, ForeignTable};
+pub use foreign::ForeignTable;
 pub use layout::{Field, Layout, LeadsTo};
 
+use crate::machine::OF_RUNTIME;
 use crate::section;
 
 /// Sizes of special-section entries in bytes, as this profile's loader reads them.
@@ -90,6 +91,31 @@ impl SpecialTable {
         Layout {
             bytes: self.entry_bytes(sizes),
             fields: self.fields(),
+            line_at: None,
+        }
+    }
+
+    /// How far the code that an entry is about lies from the entry's start, in bytes; `entry` is
+    /// the entry's bytes.
+    #[must_use]
+    pub fn owner(self, entry: &[u8]) -> Option<i32> {
+        match self {
+            SpecialTable::BugFrames(kind) => Some(BugFrame::read(kind, entry)?.location),
+            // It is the first field of each.
+            SpecialTable::Exceptions | SpecialTable::Alternatives | SpecialTable::CallSites => {
+                Some(i32::from_le_bytes(*entry.first_chunk()?))
+            }
+        }
+    }
+
+    /// How many bytes of the code that an entry is about the boot may rewrite; `None`: none.
+    /// `entry` is the entry's bytes.
+    #[must_use]
+    pub fn rewritten_bytes(self, entry: &[u8]) -> Option<u64> {
+        match self {
+            SpecialTable::Alternatives => Some(Alternative::read(entry)?.place_bytes().into()),
+            SpecialTable::CallSites => u64::try_from(OF_RUNTIME.pointer_call.bytes()).ok(),
+            SpecialTable::BugFrames(_) | SpecialTable::Exceptions => None,
         }
     }
 
@@ -105,6 +131,34 @@ impl SpecialTable {
         }
     }
 }
+
+/// A table by which the boot rewrites places of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rewriting {
+    /// Which.
+    pub table: SpecialTable,
+    /// Its section, where the linker script left it one of its own.
+    pub name: &'static str,
+    /// Symbols that the image walks it by, start and end, as they have been called.
+    pub bounds: &'static [(&'static str, &'static str)],
+}
+
+/// All of them.
+pub const REWRITING: [Rewriting; 2] = [
+    Rewriting {
+        table: SpecialTable::Alternatives,
+        name: section::ALTINSTRUCTIONS,
+        bounds: &[("__alt_instructions", "__alt_instructions_end")],
+    },
+    Rewriting {
+        table: SpecialTable::CallSites,
+        name: section::ALT_CALL_SITES,
+        bounds: &[
+            ("__alt_call_sites_start", "__alt_call_sites_end"),
+            ("__alt_call_sites", "__alt_call_sites_end"),
+        ],
+    },
+];
 
 /// Whether a section has the name of a table but of a kind that loaders do not know, so that they
 /// would ignore it.

@@ -8,6 +8,8 @@
 use alloc::vec::Vec;
 use core::fmt;
 use core::fmt::Write;
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::Relaxed;
 
 use xsplice_abi::channel::{CALL_DUMP, CALL_INFO, CALL_SYSCTL, CALL_TEST};
 use xsplice_abi::errno::Errno;
@@ -18,6 +20,7 @@ use xsplice_runtime::channel::{
 
 use crate::console::commands;
 use crate::console::receiver::PIECES_MAX;
+use crate::console::ring::BUFFER_BYTES;
 use crate::console::serial::{PORTS, Serial};
 use crate::console::text::Text;
 use crate::cpu;
@@ -36,7 +39,9 @@ const STEPS_UNPRIVILEGED: usize = 1;
 /// Most that is taken in behind an answer that is not read yet: any one request.
 const INPUT_BYTES_MAX: usize = ENCODED_BYTES_MAX + 1;
 /// As much on the other port, where nobody has anything to ask for.
-const INPUT_BYTES_MAX_UNPRIVILEGED: usize = 64 * 1024;
+const INPUT_BYTES_MAX_UNPRIVILEGED: usize = INPUT_BYTES_KEPT;
+/// Room for as much as the device holds at once.
+const INPUT_BYTES_KEPT: usize = PIECES_MAX * BUFFER_BYTES;
 
 #[derive(Debug)]
 struct Port {
@@ -48,12 +53,15 @@ struct Port {
 
 impl Port {
     fn new(privilege: Privilege) -> Port {
+        let mut intake = Intake::new(match privilege {
+            Privilege::Privileged => INPUT_BYTES_MAX,
+            Privilege::Unprivileged => INPUT_BYTES_MAX_UNPRIVILEGED,
+        });
+        // What a client sends that waits for its answer is taken in without any more memory.
+        intake.keep_room(INPUT_BYTES_KEPT);
         Port {
             privilege,
-            intake: Intake::new(match privilege {
-                Privilege::Privileged => INPUT_BYTES_MAX,
-                Privilege::Unprivileged => INPUT_BYTES_MAX_UNPRIVILEGED,
-            }),
+            intake,
             dropped: 0,
         }
     }
@@ -92,6 +100,14 @@ impl Port {
             }
         }
     }
+}
+
+/// How long the last payload call took.
+static CALL_NS: AtomicU64 = AtomicU64::new(0);
+
+/// How long the last payload call took, without the way to here and back, in nanoseconds.
+pub fn last_call_ns() -> u64 {
+    CALL_NS.load(Relaxed)
 }
 
 /// The channel.
@@ -209,7 +225,9 @@ fn answer(
         (CALL_SYSCTL, Some(asked)) => match request.take_area() {
             Ok(mut area) => {
                 let mut operation = asked;
+                let begun = clock::now_ns();
                 let result = runtime.hypercall(privilege, &mut operation, &mut area);
+                CALL_NS.store(clock::now_ns() - begun, Relaxed);
                 area.truncate(written_bytes(&asked, &area));
                 request.answer_sysctl(result, operation, area)
             }
@@ -236,7 +254,6 @@ fn refused(request: &Frame, error: Errno) -> Result<Frame, FrameError> {
 }
 
 fn info(runtime: &KernelRuntime, out: &mut Text) -> fmt::Result {
-    use core::sync::atomic::Ordering::Relaxed;
     let total =
         |counter: fn(&cpu::Cpu) -> u64| cpu::all().map(|(_, cpu)| counter(cpu)).sum::<u64>();
     write!(

@@ -17,6 +17,8 @@
 //! | `alternative` | | `path=` |
 //! | `tickets` | | `tickets=` |
 //! | `pages` | | `mapped= taken= heap= symbols=` (of payloads) |
+//! | `fail N` | the Nth allocation from then on fails; 0: none | for 0: `left=`, how many it did not come to |
+//! | `call` | | `ns=` that the last payload call took |
 //! | `mappings` | counts page-table entries by what they allow | `rx= r= rw= wx=` |
 //! | `storm NAME ROUNDS MS` | the last CPU applies, the first reverts that payload, so often each,
 //! with this timeout | |
@@ -37,6 +39,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use xsplice_abi::errno::Errno;
 
 use crate::boot::options;
+use crate::console::channel;
 use crate::console::text::Text;
 use crate::cpu;
 use crate::cpu::TimerSetting;
@@ -127,6 +130,17 @@ fn carry_out(runtime: &KernelRuntime, line: &[u8], out: &mut Text) -> Result<(),
                 runtime.payload_symbols()
             )
         }
+        ("fail", [Some(nth), None, _]) => {
+            let nth = number(nth)?;
+            let left = heap::fail_at(nth);
+            // An answer is an allocation, and the first that counts is of the next command.
+            if nth == 0 {
+                say!(out, "left={left}\n")
+            } else {
+                Ok(())
+            }
+        }
+        ("call", [None, ..]) => say!(out, "ns={}\n", channel::last_call_ns()),
         ("mappings", [None, ..]) => {
             let paging::Census { rx, r, rw, wx } = paging::census();
             say!(out, "rx={rx} r={r} rw={rw} wx={wx}\n")

@@ -14,6 +14,7 @@ pub(crate) mod tlb;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use x86_64::VirtAddr;
+use x86_64::instructions::interrupts;
 use x86_64::registers::model_specific::GsBase;
 
 /// Most CPUs that the kernel starts. `ap_stacks` of asm/ap.S has as many entries.
@@ -41,6 +42,8 @@ pub struct Cpu {
     pub nmis_delivered: AtomicU64,
     /// Kick interrupts taken.
     pub kicks: AtomicU64,
+    /// How many of them it has seen when it was about to halt.
+    kicks_seen: AtomicU64,
     /// Passes through its safe point.
     pub safe_points: AtomicU64,
     /// What the hot function last gave it.
@@ -110,6 +113,7 @@ impl Cpu {
             nmis_held: AtomicU64::new(0),
             nmis_delivered: AtomicU64::new(0),
             kicks: AtomicU64::new(0),
+            kicks_seen: AtomicU64::new(0),
             safe_points: AtomicU64::new(0),
             last_value: AtomicU32::new(0),
             hang_ns: AtomicU64::new(0),
@@ -130,6 +134,20 @@ impl Cpu {
     /// Whether this CPU is, or is about to be, the one that sends NMIs.
     pub fn sends_nmis(&self) -> bool {
         self.timer_wanted.load(Ordering::Relaxed) & TIMER_NMI != 0
+    }
+
+    /// Halts this CPU, the running one, until the next interrupt: a tick or a kick. What a kick tells
+    /// of may have been looked at just before it came: so a halt that follows one, however long ago,
+    /// returns at once. Interrupts are off while that is found out, and on from the instruction on
+    /// that halts.
+    pub fn halt(&self) {
+        interrupts::disable();
+        let kicks = self.kicks.load(Ordering::Relaxed);
+        if self.kicks_seen.swap(kicks, Ordering::Relaxed) == kicks {
+            interrupts::enable_and_hlt();
+        } else {
+            interrupts::enable();
+        }
     }
 
     /// Whether its timer wakes it now and then.

@@ -4,11 +4,26 @@
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use linked_list_allocator::Heap;
 use spin::Mutex;
 
 struct KernelHeap(Mutex<Heap>);
+
+/// How many allocations there are up to the one that a test wants to fail; 0 for none.
+static FAILS_AT: AtomicU32 = AtomicU32::new(0);
+
+/// Has the `nth` allocation from now on fail, or none for 0. Returns how many were still to come up
+/// to the one that was to fail before.
+pub fn fail_at(nth: u32) -> u32 {
+    FAILS_AT.swap(nth, Ordering::Relaxed)
+}
+
+fn has_to_fail() -> bool {
+    let next = |left: u32| left.checked_sub(1);
+    FAILS_AT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next) == Ok(1)
+}
 
 #[global_allocator]
 static HEAP: KernelHeap = KernelHeap(Mutex::new(Heap::empty()));
@@ -16,6 +31,9 @@ static HEAP: KernelHeap = KernelHeap(Mutex::new(Heap::empty()));
 // SAFETY: both functions pass on what `Heap` guarantees; the lock makes each call exclusive.
 unsafe impl GlobalAlloc for KernelHeap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if has_to_fail() {
+            return core::ptr::null_mut();
+        }
         self.0
             .lock()
             .allocate_first_fit(layout)
