@@ -140,19 +140,19 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
         accept: arguments.accept.clone(),
         ..Options::default()
     };
+    let ignored_names = ignored.iter().map(|pair| pair.name().to_owned()).collect();
+    let left_out = inputs::open_all(ignored)?;
+    let merged = merged::find(&inputs, &left_out);
     let progress = Progress::start("comparing", inputs.len(), visibility(arguments));
     let mut comparison =
-        compare(&inputs, &options, &progress).map_err(|errors| list_errors(arguments, errors))?;
+        compare(&inputs, &merged, &options, &progress).map_err(|errors| list_errors(arguments, errors))?;
     drop(progress);
-    let merged = merged::find(&inputs);
     comparison
         .settle_names(&inputs, &merged, &options)
         .map_err(|errors| list_errors(arguments, errors))?;
-    comparison.drop_covered(&merged);
     let layouts = layouts::settle(&mut comparison.diffs, &inputs, &merged);
     xsplice_diff::debug_info::toolchain::judge(&mut comparison.diffs);
 
-    let ignored_names = ignored.iter().map(|pair| pair.name().to_owned()).collect();
     let described = describe(arguments, &inputs, &comparison, ignored_names, &merged);
     let mut report = Report::new(described, &comparison.diffs, &layouts);
     tell(
@@ -170,7 +170,6 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
     }
 
     if let Some(patch) = &patch {
-        let left_out = inputs::open_all(ignored)?;
         let trees = Trees {
             inputs: &inputs,
             left_out: &left_out,

@@ -13,6 +13,7 @@ pub mod extract;
 pub mod html;
 pub mod include;
 pub mod layouts;
+pub mod merged;
 pub mod options;
 pub mod read;
 pub mod report;

@@ -94,12 +94,6 @@ impl<'data> Comparison<'data> {
             Err(errors)
         }
     }
-
-    /// Leaves out merged objects that say nothing that their parts do not say.
-    pub fn drop_covered(&mut self, merged: &Merged) {
-        let covered = merged.covered(&self.diffs);
-        self.diffs.retain(|diff| !covered.contains(&diff.object));
-    }
 }
 
 /// What became of one pair.
@@ -110,16 +104,21 @@ enum Outcome<'data> {
     Diff(Box<ObjectDiff<'data>>),
 }
 
-/// Compares all inputs.
+/// Compares all inputs but the merged ones.
 ///
 /// # Errors
 ///
 /// Every input that is not an object the differ can read.
 pub fn compare<'data>(
     inputs: &'data [Input],
+    merged: &Merged,
     options: &Options,
     progress: &Progress,
 ) -> Result<Comparison<'data>, Vec<DiffError>> {
+    let inputs: Vec<&Input> = inputs
+        .iter()
+        .filter(|input| !merged.parts.contains_key(&input.name))
+        .collect();
     let outcomes: Vec<_> = inputs
         .par_iter()
         .map(|input| {

@@ -66,12 +66,6 @@ pub fn changes(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Detail) ->
         for name in &inputs.ignored_objects {
             let _ = writeln!(text, "  {name}: left out (--ignore-object)");
         }
-        for name in &inputs.merged_objects {
-            let _ = writeln!(
-                text,
-                "  {name}: merged from objects that were compared themselves"
-            );
-        }
     }
     for diff in diffs {
         object(&mut text, diff, detail);

@@ -110,7 +110,12 @@ fn is_code_filler(build: &Build<'_>, item: ItemId) -> bool {
     if !section.is_executable() {
         return false;
     }
-    let bytes = build.bytes(item);
+    is_code_padding(build.bytes(item))
+}
+
+/// Whether bytes of code are nothing but NOPs and breakpoints.
+#[must_use]
+pub(crate) fn is_code_padding(bytes: &[u8]) -> bool {
     let mut decoder = iced_x86::Decoder::new(64, bytes, iced_x86::DecoderOptions::NONE);
     let mut instruction = iced_x86::Instruction::default();
     while decoder.can_decode() {
