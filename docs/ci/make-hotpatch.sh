@@ -22,7 +22,7 @@
 # What it leaves in OUT:
 #   NAME.xsplice     the payload (NAME.livepatch for Xen); signed where a key was given
 #   NAME.sig         its signature alone
-#   report.json      the report for pipelines, schema 1
+#   report.json      the report for pipelines, schema 2
 #   report.html      the report to be read and signed off
 #   report.txt       what was said on the way, with every reason down to the instructions
 #   inspect.txt      what is in the payload

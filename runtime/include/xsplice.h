@@ -46,8 +46,9 @@ typedef int xsplice_hook_fn(struct xsplice_hook_arg *arg);
 
 /*
  * Hooks. FN is a function defined above the macro. Load and unload hooks may occur several times
- * and run in order, inside the quiescent zone, after the jumps are written and before they are
- * removed; of the other kinds a payload has at most one.
+ * and run in order, inside the quiescent zone: with the prefix .livepatch. before the jumps are
+ * written and after they are removed, otherwise after they are written and before they are removed.
+ * Of the other kinds a payload has at most one.
  *
  * A hook answers 0 or a negated error number, and never -11 (-EAGAIN), which is what an action that
  * is in progress has. A pre-hook may be called again without its post-hook in between: the action

@@ -8,6 +8,7 @@ use xsplice_abi::hypercall::{
     ACTION_APPLY, ACTION_CHECK, ACTION_FLAG_NODEPS, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD,
     STATE_APPLIED, STATE_CHECKED,
 };
+use xsplice_abi::profile::{LIVEPATCH, XSPLICE_V1};
 
 const EINVAL: i32 = Errno::EINVAL.negated();
 const EBUSY: i32 = Errno::EBUSY.negated();
@@ -208,4 +209,75 @@ fn cpus_that_do_not_come_are_named_and_nothing_changes() {
     );
     runtime.platform().set_online(1);
     assert_eq!(runtime.act("one", ACTION_APPLY), 0, "the next try works");
+}
+
+#[test]
+fn ignoring_the_order_never_lets_a_payload_without_base_id_onto_another_base() {
+    let runtime = runtime();
+    let stacked = |number, below| Maker::of(&XSPLICE_V1, number).stacked_on(below).write();
+    let nodeps = |name| runtime.schedule(name, ACTION_APPLY, ACTION_FLAG_NODEPS);
+    // On a base that is not this one, and on a payload that is made for that.
+    runtime.upload("foreign", &stacked(1, 0x77));
+    runtime.upload("above", &stacked(2, 1));
+    // Two that stack on each other lead nowhere.
+    runtime.upload("round", &stacked(3, 4));
+    runtime.upload("and round", &stacked(4, 3));
+    let before = runtime.platform().snapshot();
+    for name in ["foreign", "above", "round", "and round"] {
+        assert_eq!(nodeps(name), EINVAL, "{name}");
+        let check = runtime.schedule(name, ACTION_CHECK, ACTION_FLAG_NODEPS);
+        assert_eq!(check, EINVAL, "{name}");
+    }
+    assert_eq!(runtime.platform().snapshot(), before);
+    // What leads to this base may skip the order.
+    runtime.upload("third", &stacked(7, 6));
+    assert_eq!(nodeps("third"), EINVAL, "what it stacks on is not loaded");
+    runtime.upload("second", &stacked(6, 5));
+    runtime.upload("first", &Maker::of(&LIVEPATCH, 5).write());
+    assert_eq!(
+        runtime.act("third", ACTION_APPLY),
+        EINVAL,
+        "without the flag"
+    );
+    assert_eq!(nodeps("third"), 0);
+    runtime.stop();
+    assert_eq!(runtime.get("third"), Ok((STATE_APPLIED, 0)));
+}
+
+#[test]
+fn bytes_that_change_before_the_zone_stop_an_apply() {
+    // The first written byte, and the last.
+    for offset in [0, 4] {
+        let runtime = runtime();
+        runtime.upload("one", &Maker::new(1).write());
+        assert_eq!(runtime.schedule("one", ACTION_APPLY, 0), 0);
+        runtime
+            .platform()
+            .overwrite(TEXT + offset, &[0xf4])
+            .unwrap();
+        let before = runtime.platform().snapshot();
+        runtime.stop();
+        assert_eq!(runtime.get("one"), Ok((STATE_CHECKED, EINVAL)), "{offset}");
+        assert_eq!(runtime.platform().snapshot(), before, "{offset}");
+    }
+    // A byte that is neither expected nor written is nobody's business.
+    let runtime = runtime();
+    runtime.upload("one", &Maker::new(1).write());
+    assert_eq!(runtime.schedule("one", ACTION_APPLY, 0), 0);
+    runtime.platform().overwrite(TEXT + 5, &[0xf4]).unwrap();
+    runtime.stop();
+    assert_eq!(runtime.get("one"), Ok((STATE_APPLIED, 0)));
+}
+
+#[test]
+fn a_revert_never_writes_over_foreign_bytes() {
+    let runtime = runtime();
+    runtime.upload("one", &Maker::new(1).write());
+    assert_eq!(runtime.act("one", ACTION_APPLY), 0);
+    let jump = peek(&runtime, TEXT, 5);
+    runtime.platform().overwrite(TEXT, &[0xcc]).unwrap();
+    assert_eq!(runtime.act("one", ACTION_REVERT), EINVAL);
+    assert_eq!(peek(&runtime, TEXT, 1), [0xcc]);
+    runtime.platform().overwrite(TEXT, &jump).unwrap();
+    assert_eq!(runtime.act("one", ACTION_REVERT), 0);
 }

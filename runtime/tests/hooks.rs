@@ -4,13 +4,13 @@ mod support;
 
 use std::sync::{Arc, Mutex};
 
-use support::{Caller, Maker, Record, TEXT, jump_at, runtime};
+use support::{AW, Caller, Extra, Maker, Record, TEXT, jump_at, runtime};
 use xsplice_abi::Errno;
 use xsplice_abi::hook::HookKind;
 use xsplice_abi::hypercall::{
     ACTION_APPLY, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD, STATE_APPLIED, STATE_CHECKED,
 };
-use xsplice_abi::profile::XSPLICE_V1;
+use xsplice_abi::profile::{LIVEPATCH, XSPLICE, XSPLICE_V1};
 use xsplice_runtime::Runtime;
 use xsplice_runtime::patch::memory::{Event, MemoryPlatform};
 use xsplice_runtime::rendezvous::cpu::{CpuId, CpuSet};
@@ -517,4 +517,81 @@ fn pages_are_released_after_every_cpu_has_flushed_its_tlb() {
     assert!(flush < release);
     assert_eq!(system.schedule("two", ACTION_UNLOAD, 0), 0);
     assert_eq!(system.platform().snapshot(), free);
+}
+
+/// What happens to text and hooks, in order.
+fn order_of(system: &System) -> Vec<&'static str> {
+    let events = system.platform().take_events();
+    let seen = events.iter().filter_map(|event| match event {
+        Event::WriteText(_, bytes) if bytes[0] == 0xe9 => Some("jump"),
+        Event::WriteText(..) => Some("undo"),
+        Event::CallHook(_) => Some("hook"),
+        _ => None,
+    });
+    seen.collect()
+}
+
+#[test]
+fn hooks_of_a_livepatch_payload_run_as_in_xen_and_those_of_the_own_profiles_while_replaced() {
+    for (profile, expected) in [
+        (&LIVEPATCH, ["hook", "jump", "undo", "hook"]),
+        (&XSPLICE, ["jump", "hook", "hook", "undo"]),
+        (&XSPLICE_V1, ["jump", "hook", "hook", "undo"]),
+    ] {
+        let system = runtime();
+        let mut maker = Maker::of(profile, 1);
+        maker.hooks = vec![("load", vec!["new"]), ("unload", vec!["new"])];
+        assert_eq!(system.upload("one", &maker.write()), 0);
+        let _ = system.platform().take_events();
+        assert_eq!(system.act("one", ACTION_APPLY), 0);
+        assert_eq!(system.act("one", ACTION_REVERT), 0);
+        assert_eq!(order_of(&system), expected, "{}", profile.name);
+    }
+}
+
+#[test]
+fn a_failed_replace_calls_load_hooks_again_in_the_order_of_the_profile() {
+    for (profile, expected) in [
+        (&LIVEPATCH, ["undo", "hook", "hook", "hook", "jump"]),
+        (&XSPLICE, ["hook", "undo", "hook", "jump", "hook"]),
+    ] {
+        let system = runtime();
+        let mut maker = Maker::of(profile, 1);
+        maker.hooks = vec![("load", vec!["new"]), ("unload", vec!["new"])];
+        assert_eq!(system.upload("one", &maker.write()), 0);
+        assert_eq!(system.upload("two", &hooked(2, &["apply"]).write()), 0);
+        assert_eq!(system.act("one", ACTION_APPLY), 0);
+        let _calls = answering(&system, &[("apply", -22)]);
+        let _ = system.platform().take_events();
+        assert_eq!(system.act("two", ACTION_REPLACE), -22);
+        assert_eq!(order_of(&system), expected, "{}", profile.name);
+    }
+}
+
+#[test]
+fn an_apply_hook_that_refused_may_have_written_the_data() {
+    let system = runtime();
+    let mut maker = hooked(1, &["apply"]);
+    maker.sections.push(Extra::new(".data.x", AW, &[1; 8]));
+    assert_eq!(system.upload("one", &maker.write()), 0);
+    let calls = answering(&system, &[("apply", -22)]);
+    assert_eq!(system.act("one", ACTION_APPLY), -22);
+    assert_eq!(names(&calls), ["apply"]);
+    let again = system.act("one", ACTION_APPLY);
+    assert_eq!(again, Errno::EINVAL.negated());
+    assert_eq!(names(&calls), [""; 0], "it is refused before its hook");
+}
+
+#[test]
+fn no_post_hook_follows_an_action_that_a_cpu_came_too_late_for() {
+    let system = runtime();
+    let maker = hooked(1, &["preapply", "postapply"]);
+    assert_eq!(system.upload("one", &maker.write()), 0);
+    let calls = answering(&system, &[]);
+    system.platform().set_online(2);
+    assert_eq!(system.act("one", ACTION_APPLY), Errno::EBUSY.negated());
+    assert_eq!(names(&calls), ["preapply"]);
+    system.platform().set_online(1);
+    assert_eq!(system.act("one", ACTION_APPLY), 0);
+    assert_eq!(names(&calls), ["preapply", "postapply"]);
 }

@@ -18,8 +18,8 @@ use serde::Deserialize;
 pub struct Description {
     /// What the case shows, as a sentence.
     pub claim: String,
-    /// Rules, heuristics and traps that the case stands for.
-    pub covers: Vec<String>,
+    /// Numbers of the rules of `docs/rules.md` that the case holds.
+    pub rules: Vec<String>,
     /// The compiler and its flags, as on a command line.
     pub build: String,
     /// Objects that are compiled by another line, by path.

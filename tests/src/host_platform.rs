@@ -3,7 +3,7 @@
 //!
 //! Every piece of memory is mapped twice from one memory file: at its address with the rights it
 //! has in a kernel (text is never writable there), and at an alias of the kernel's choice that is
-//! writable. The runtime's writes go through the alias, as design.md §7 demands of a kernel.
+//! writable. The runtime's writes go through the alias, as those of a kernel must.
 
 use std::cell::Cell;
 use std::fmt;

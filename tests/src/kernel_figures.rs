@@ -1,7 +1,7 @@
 //! What a stop of all CPUs costs in the booted test kernel, measured and judged: `bench-kernel`.
 //!
 //! Instructions inside the quiescent zone are counted by the emulator and are the same on every
-//! host; they have a budget (design.md, section 10). Times depend on the host's cores and load and
+//! host; they have a budget. Times depend on the host's cores and load and
 //! have none.
 
 mod many;

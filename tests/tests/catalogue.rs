@@ -1,5 +1,6 @@
 //! The list of cases is complete: `docs/cases.md` names every case and nothing else, each case
-//! claims names and reasons and has its twin, and each chapter of the pages about reasons and
+//! claims names, reasons and what its payload holds, and has its twin; `docs/rules.md` and the
+//! cases name each other; and each chapter of the pages about reasons and
 //! refusals has an example that a case or a test really produces.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,9 +11,6 @@ use serde_json::Value;
 use xsplice_tests::case::{self, Case};
 use xsplice_tests::workspace;
 
-/// Rules of the design's chapter 6, and the heuristics of the newer of the peers.
-const RULES: usize = 12;
-const HEURISTICS: usize = 24;
 /// Exit statuses of the tools.
 const REFUSED: i32 = 2;
 const NO_CHANGE: i32 = 3;
@@ -109,14 +107,83 @@ fn every_case_is_in_the_list() {
     }
 }
 
+/// One chapter of `docs/rules.md`.
+struct Rule {
+    /// `R` and a number.
+    key: String,
+    /// The file that decides.
+    place: String,
+    cases: BTreeSet<String>,
+    /// Tests as `FILE::TEST`, for what no case holds.
+    tests: Vec<String>,
+}
+
+fn rules() -> Vec<Rule> {
+    let text = read("docs/rules.md");
+    text.split("\n## ")
+        .skip(1)
+        .map(|chapter| {
+            let (key, _) = chapter.split_once(". ").expect("a rule has a number");
+            let paragraph = |start: &str| {
+                chapter
+                    .split("\n\n")
+                    .find_map(|one| one.trim_end().strip_prefix(start))
+                    .map(|one| quoted(one).map(str::to_owned).collect::<Vec<_>>())
+                    .unwrap_or_default()
+            };
+            Rule {
+                key: key.to_owned(),
+                place: paragraph("Where: ").pop().unwrap_or_default(),
+                cases: paragraph("Cases: ").into_iter().collect(),
+                tests: paragraph("Tests: "),
+            }
+        })
+        .collect()
+}
+
 #[test]
-fn every_rule_and_heuristic_has_its_row() {
-    let keys: BTreeSet<String> = rows().into_iter().map(|(key, _)| key).collect();
-    let rules = (1..=RULES).map(|rule| format!("6.{rule}"));
-    let heuristics = (1..=HEURISTICS).map(|heuristic| format!("4.{heuristic}"));
-    for key in rules.chain(heuristics) {
-        assert!(keys.contains(&key), "{key}: no row in docs/cases.md");
+fn rules_are_numbered_in_order_and_each_has_its_place_and_is_held() {
+    for (index, rule) in rules().iter().enumerate() {
+        assert_eq!(rule.key, format!("R{}", index + 1));
+        let place = workspace().join(&rule.place);
+        assert!(place.is_file(), "{}: {}: no file", rule.key, rule.place);
+        assert!(
+            !rule.cases.is_empty() || !rule.tests.is_empty(),
+            "{}: nothing holds it",
+            rule.key
+        );
+        for test in &rule.tests {
+            test_body(test);
+        }
     }
+}
+
+#[test]
+fn rules_and_cases_name_each_other() {
+    let mut cited: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (name, case) in cases() {
+        assert!(!case.description.rules.is_empty(), "{name}: holds no rule");
+        for rule in case.description.rules {
+            cited.entry(rule).or_default().insert(name.clone());
+        }
+    }
+    let rules = rules();
+    for rule in &rules {
+        let by_cases = cited.remove(&rule.key).unwrap_or_default();
+        assert_eq!(rule.cases, by_cases, "{}: other cases cite it", rule.key);
+    }
+    assert!(cited.is_empty(), "no such rules: {cited:?}");
+}
+
+#[test]
+fn the_list_of_cases_cites_rules_that_exist() {
+    let known: BTreeSet<String> = rules().into_iter().map(|rule| rule.key).collect();
+    let cited: BTreeSet<String> = rows()
+        .into_iter()
+        .map(|(key, _)| key)
+        .filter(|key| key.starts_with('R'))
+        .collect();
+    assert_eq!(known, cited);
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use xsplice_abi::profile;
+use xsplice_diff::debug_info::line_table::SourceLine;
+use xsplice_diff::extract::Part;
 use xsplice_diff::extract::{
     Extract, OriginalItem, OriginalRelocation, OriginalTarget, Place, Record, Relocation, Section,
     SectionIndex, Symbol, SymbolIndex,
@@ -13,18 +15,19 @@ use xsplice_diff::layouts::{
     ChangedKind, FieldChange, FieldDifference, Held, LayoutChange, Layouts, NotCompared, Reaching,
     Shape, Slot, User,
 };
+use xsplice_diff::report::json::PayloadSummary;
 use xsplice_diff::report::object_diff::{
-    Accepted, DataChange, FunctionChange, Ignored, ObjectDiff, Part, Reason, Refusal, RefusalCode,
-    SourceLine, SpecialSection, Status,
+    DataChange, Evidence, FunctionChange, ObjectDiff, SpecialSection,
 };
+use xsplice_diff::verdict::kinds::Ignored;
+use xsplice_diff::verdict::kinds::{Accepted, Reason, RefusalCode, Status};
+use xsplice_diff::verdict::refusal::Refusal;
 
 use xsplice_diff::debug_info::toolchain::{Toolchain, Toolchains};
 
 use xsplice_build::hunks::{Fate, HunkItem, HunkReport};
 use xsplice_build::tell::html::{Page, render};
-use xsplice_build::tell::report::{
-    BaseInput, Inputs, PayloadSummary, ProofSummary, RefusalEntry, Report,
-};
+use xsplice_build::tell::report::{BaseInput, Inputs, ProofSummary, Report};
 use xsplice_diff::html::{Callers, Findings, RefusalText, object, word};
 use xsplice_diff::tell::referrers::{How, Referrer, When};
 
@@ -124,7 +127,6 @@ fn extract(text: &str) -> Extract<'static> {
 fn diff(text: &str) -> ObjectDiff<'static> {
     let own = || text.to_owned();
     ObjectDiff {
-        unsettled_names: Vec::new(),
         object: own(),
         functions: vec![FunctionChange {
             object: own(),
@@ -184,7 +186,7 @@ fn diff(text: &str) -> ObjectDiff<'static> {
             unpaired: Vec::new(),
         },
         toolchains: Some(toolchains(text)),
-        acknowledged: Vec::new(),
+        evidence: Evidence::default(),
         parts: vec![Part {
             record: SymbolIndex(0),
             name: format!("{text}.cold"),
@@ -307,7 +309,7 @@ fn page(text: &str, diffs: &[ObjectDiff<'static>]) -> String {
     };
     let mut report = Report::new(inputs(text), diffs, &changes);
     let refusals = diffs.iter().flat_map(|diff| &diff.refusals);
-    report.refusals.extend(refusals.map(RefusalEntry::from));
+    report.refusals.extend(refusals.cloned());
     let own = || vec![text.to_owned()];
     report.hunks = Some(vec![HunkReport {
         file: text.to_owned(),
@@ -360,7 +362,7 @@ fn object_page(text: &str, diff: &ObjectDiff<'static>) -> String {
     };
     let refusals = diff.refusals.iter().map(|refusal| RefusalText {
         code: word(refusal.code),
-        message: refusal.message.clone(),
+        message: refusal.message(),
     });
     let diffs = std::slice::from_ref(diff);
     object::render(&object::Page {
@@ -420,14 +422,8 @@ fn a_hostile_refusal_stays_text() {
     let refused = |text: &str| {
         let mut diff = diff(text);
         diff.extract = None;
-        diff.refusals.push(Refusal {
-            code: RefusalCode::ChangedBss,
-            object: text.to_owned(),
-            section: Some(text.to_owned()),
-            symbol: Some(text.to_owned()),
-            offset: Some(8),
-            message: text.to_owned(),
-        });
+        let refusal = Refusal::new(RefusalCode::ChangedBss, text, text);
+        diff.refusals.push(refusal.at(text, 8).of(text));
         [object_page(text, &diff), page(text, &[diff])]
     };
     for (hostile, tame) in refused(HOSTILE).iter().zip(&refused("tame")) {

@@ -15,4 +15,5 @@ pub mod source;
 pub mod tell;
 
 pub use command::arguments::Arguments;
-pub use run::{ExitStatus, run};
+pub use run::run;
+pub use xsplice_console::ExitStatus;

@@ -5,22 +5,14 @@ use std::process::ExitCode;
 
 use xsplice_build::command::arguments::Request;
 use xsplice_build::{ExitStatus, run};
-use xsplice_diff::command::terminal::{complain, print, with_causes};
+use xsplice_console::process::{answer_failure, answer_usage};
+use xsplice_console::terminal::print;
 use xsplice_diff::tell::code_page;
 
 fn main() -> ExitCode {
     let request = match Request::parse(std::env::args_os()) {
         Ok(request) => request,
-        Err(error) => {
-            // Printing help fails only when nobody listens.
-            let _ = error.print();
-            let status = if error.use_stderr() {
-                ExitStatus::CouldNotRun
-            } else {
-                ExitStatus::Done
-            };
-            return status.into();
-        }
+        Err(usage) => return answer_usage(&usage).into(),
     };
     let result = match request {
         Request::Build(arguments) => run(&arguments),
@@ -29,12 +21,6 @@ fn main() -> ExitCode {
             Err(error) => Err(error.into()),
         },
     };
-    match result {
-        Ok(status) => status.into(),
-        Err(error) => {
-            // Nowhere is left to say that this could not be said.
-            let _ = complain(&format!("xsplice-build: {}\n", with_causes(error.as_ref())));
-            ExitStatus::CouldNotRun.into()
-        }
-    }
+    let status = result.unwrap_or_else(|error| answer_failure("xsplice-build", error.as_ref()));
+    status.into()
 }

@@ -3,20 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use sha1::{Digest, Sha1};
 use xsplice_abi::Profile;
 use xsplice_link::Base;
 use xsplice_link::BuildId;
 use xsplice_link::LinkOptions;
 use xsplice_link::Refusal;
 use xsplice_link::RefusalCode;
+use xsplice_link::command::input;
 use xsplice_link::link::Payload;
 use xsplice_link::options::{BaseProof, References, StacksOn};
-use xsplice_link::read::mapped::MappedFile;
 use xsplice_link::verify::{self, Against, CheckKind, NamedFile, Verification, deny_list};
 
 use crate::command::arguments::Arguments;
-use crate::tell::report::{PayloadSummary, RefusalEntry};
 
 /// Reads what the options name, to say before two builds rather than after them that it cannot
 /// serve. Paths below `work` are left for later: the builds may make them.
@@ -33,16 +31,16 @@ pub fn check_options(arguments: &Arguments, work: &Path) -> Result<()> {
         ("--xen-depends", &arguments.xen_depends),
     ] {
         if let Some(text) = text.as_deref().filter(|text| is_here(Path::new(text))) {
-            BuildId::from_argument(text).context(option)?;
+            BuildId::from_argument(text, input::open_named).context(option)?;
         }
     }
     if let Some(path) = arguments.base.as_deref().filter(|path| is_here(path)) {
-        Base::parse(&path.display().to_string(), &MappedFile::open(path)?)?;
+        Base::parse(&path.display().to_string(), &input::open(path)?)?;
     }
     if let Some(path) = &arguments.deny {
         deny_list(NamedFile {
             path: &path.display().to_string(),
-            bytes: &MappedFile::open(path)?,
+            bytes: &input::open(path)?,
         })?;
     }
     Ok(())
@@ -67,11 +65,13 @@ pub fn options(
         options.proof = BaseProof::Skipped;
     }
     if let Some(text) = &arguments.xen_depends {
-        options.base_id = Some(BuildId::from_argument(text).context("--xen-depends")?);
+        options.base_id =
+            Some(BuildId::from_argument(text, input::open_named).context("--xen-depends")?);
     }
     if let Some(text) = &arguments.depends {
         let made_for = options.base_id.as_ref().unwrap_or(base.build_id());
-        options.stacks_on = StacksOn::from_argument(text, base, made_for).context("--depends")?;
+        options.stacks_on = StacksOn::from_argument(text, base, made_for, input::open_named)
+            .context("--depends")?;
     }
     Ok(options)
 }
@@ -90,7 +90,7 @@ pub fn verify(
 ) -> Result<Verification> {
     let path = path.display().to_string();
     let list = match &arguments.deny {
-        Some(file) => Some((file.display().to_string(), MappedFile::open(file)?)),
+        Some(file) => Some((file.display().to_string(), input::open(file)?)),
         None => None,
     };
     let deny = match &list {
@@ -100,7 +100,7 @@ pub fn verify(
     // A payload that stacks on others does not tell what those are, so it cannot stand for the
     // stack.
     let below = match (&options.stacks_on, &arguments.depends) {
-        (StacksOn::Payload(_), Some(text)) => Some((text, MappedFile::open(Path::new(text))?)),
+        (StacksOn::Payload(_), Some(text)) => Some((text, input::open(Path::new(text))?)),
         _ => None,
     };
     let stack: Vec<NamedFile<'_>> = below
@@ -125,7 +125,7 @@ pub fn verify(
 /// What `verify` has against a payload. An id that an option gives is for another base or for a
 /// stack that is not at hand: that the payload carries it is what was asked for.
 #[must_use]
-pub fn failures(verification: &Verification, options: &LinkOptions) -> Vec<RefusalEntry> {
+pub fn failures(verification: &Verification, options: &LinkOptions) -> Vec<Refusal> {
     let is_asked_for = |check: CheckKind| match check {
         CheckKind::BaseId => options.base_id.is_some(),
         CheckKind::Depends => matches!(options.stacks_on, StacksOn::Id(_)),
@@ -149,11 +149,7 @@ pub fn failures(verification: &Verification, options: &LinkOptions) -> Vec<Refus
             check.check.name(),
             check.message
         );
-        RefusalEntry::from(&Refusal::new(
-            RefusalCode::VerifyFailed,
-            &verification.payload,
-            message,
-        ))
+        Refusal::new(RefusalCode::VerifyFailed, &verification.payload, message)
     });
     refusals.collect()
 }
@@ -174,20 +170,4 @@ pub fn output_path(arguments: &Arguments, name: &str) -> PathBuf {
         .output
         .clone()
         .unwrap_or_else(|| PathBuf::from(format!("{name}.xsplice")))
-}
-
-/// What the report says of `payload`, which goes to `path`.
-#[must_use]
-pub fn summary(payload: &Payload, path: &Path) -> PayloadSummary {
-    PayloadSummary {
-        path: path.display().to_string(),
-        size: payload.bytes.len(),
-        build_id: payload.build_id.to_string(),
-        depends: payload.depends.to_string(),
-        sha1: Sha1::digest(&payload.bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
-        functions: payload.records.len(),
-    }
 }

@@ -2,16 +2,21 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use xsplice_abi::Profile;
+use xsplice_console::ExitStatus;
+use xsplice_console::MappedFile;
 use xsplice_diff::Extract;
 use xsplice_diff::ObjectDiff;
 use xsplice_diff::Options;
 use xsplice_diff::Verdict;
 use xsplice_diff::html::Callers;
+use xsplice_diff::layouts::LayoutChange;
+use xsplice_diff::report::judge::{Scope, acceptances, judge};
+use xsplice_diff::report::object_diff::layout_summary;
 use xsplice_diff::tell::explain::explain;
+use xsplice_diff::verdict::accept::{Found, check_matched};
 use xsplice_link::Base;
 use xsplice_link::LinkError;
 use xsplice_link::Refusal;
@@ -22,7 +27,6 @@ use xsplice_link::link;
 use xsplice_link::link::Payload;
 use xsplice_link::options::BaseProof;
 use xsplice_link::proof::ItemFailure;
-use xsplice_link::read::mapped::MappedFile;
 use xsplice_link::verify::Verification;
 
 use crate::command::arguments::Arguments;
@@ -47,32 +51,8 @@ use crate::source;
 use crate::source::patch_file;
 use crate::source::patch_file::PatchFile;
 use crate::tell::html::{self, Linked, Page};
-use crate::tell::report::{BaseInput, Inputs, ProofSummary, RefusalEntry, Report};
+use crate::tell::report::{BaseInput, Inputs, ProofSummary, Report};
 use crate::tell::story;
-
-/// What the command's exit status says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExitStatus {
-    /// 0: a payload was made.
-    Done,
-    /// 1: usage, bad input, I/O, limits.
-    CouldNotRun,
-    /// 2: the changes cannot be carried by a payload; every reason was listed.
-    Refused,
-    /// 3: nothing that matters differs.
-    NoChange,
-}
-
-impl From<ExitStatus> for ExitCode {
-    fn from(status: ExitStatus) -> ExitCode {
-        ExitCode::from(match status {
-            ExitStatus::Done => 0,
-            ExitStatus::CouldNotRun => 1,
-            ExitStatus::Refused => 2,
-            ExitStatus::NoChange => 3,
-        })
-    }
-}
 
 /// Does everything that the command line asks for.
 ///
@@ -91,8 +71,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitStatus> {
 }
 
 fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
-    let abi = Profile::by_name(&arguments.abi)
-        .with_context(|| format!("--abi {}: not known", arguments.abi))?;
+    let abi = arguments.abi.0;
     let name = name::choose(
         arguments.name.as_deref(),
         arguments.patch.as_deref(),
@@ -138,20 +117,16 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
     let options = Options {
         abi,
         accept: arguments.accept.clone(),
-        ..Options::default()
     };
     let ignored_names = ignored.iter().map(|pair| pair.name().to_owned()).collect();
     let left_out = inputs::open_all(ignored)?;
     let merged = merged::find(&inputs, &left_out);
     let progress = Progress::start("comparing", inputs.len(), visibility(arguments));
-    let mut comparison =
-        compare(&inputs, &merged, &options, &progress).map_err(|errors| list_errors(arguments, errors))?;
-    drop(progress);
-    comparison
-        .settle_names(&inputs, &merged, &options)
+    let mut comparison = compare(&inputs, &merged, &options, &progress)
         .map_err(|errors| list_errors(arguments, errors))?;
-    let layouts = layouts::settle(&mut comparison.diffs, &inputs, &merged);
-    xsplice_diff::debug_info::toolchain::judge(&mut comparison.diffs);
+    drop(progress);
+    let layouts = judge_tree(&mut comparison, &inputs, &merged);
+    let mut found = acceptances(&comparison.diffs);
 
     let described = describe(arguments, &inputs, &comparison, ignored_names, &merged);
     let mut report = Report::new(described, &comparison.diffs, &layouts);
@@ -159,10 +134,7 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
         arguments,
         &story::changes(&report, &comparison.diffs, detail(arguments)),
     );
-    tell(
-        arguments,
-        &xsplice_diff::layouts::summary(&comparison.diffs, &layouts),
-    );
+    tell(arguments, &layout_summary(&comparison.diffs, &layouts));
     if arguments.explain {
         for diff in &comparison.diffs {
             tell(arguments, &explain(diff));
@@ -177,8 +149,9 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
             diffs: &comparison.diffs,
             dependencies: &dependencies::files_read(&arguments.patched),
         };
-        follow_hunks(arguments, patch, &trees, &mut report);
+        follow_hunks(arguments, patch, &trees, &mut report, &mut found);
     }
+    check_matched(&arguments.accept, &found)?;
 
     let file = find_base(arguments, &others, &comparison)?;
     let base = match &file {
@@ -227,7 +200,7 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
             arguments,
             &story::no_change(&report, &comparison.diffs, detail(arguments)),
         );
-        ExitStatus::NoChange
+        ExitStatus::Unchanged
     };
 
     if let Some(path) = &arguments.json {
@@ -243,21 +216,39 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
     Ok(status)
 }
 
+/// Decides about everything that was compared, for the tree as a whole. Returns the layout changes,
+/// each once.
+fn judge_tree(
+    comparison: &mut Comparison<'_>,
+    inputs: &[Input],
+    merged: &Merged,
+) -> Vec<LayoutChange> {
+    let weak = comparison.weak_symbols(inputs, merged);
+    let mut layouts = layouts::follow(&comparison.diffs, inputs, merged);
+    let scope = match inputs {
+        [_] => Scope::Object,
+        _ => Scope::Tree(&weak),
+    };
+    judge(&mut comparison.diffs, &mut layouts, scope);
+    layouts
+}
+
 /// Follows the patch's hunks and tells what became of them.
 fn follow_hunks(
     arguments: &Arguments,
     patch: &PatchFile,
     trees: &Trees<'_>,
     report: &mut Report<'_>,
+    found: &mut Found,
 ) {
     let hunks = hunks::follow(patch, trees, &arguments.accept);
     tell(
         arguments,
         &story::hunks(&patch.path, &hunks.reports, detail(arguments)),
     );
-    report
-        .refusals
-        .extend(hunks.refusals.iter().map(RefusalEntry::from));
+    found.accepted.extend(hunks.matched);
+    found.refused.extend(hunks.acceptable);
+    report.refusals.extend(hunks.refusals);
     report.hunks = Some(hunks.reports);
 }
 
@@ -349,7 +340,7 @@ fn prove_tree(
         let original = arguments.orig.display().to_string();
         report
             .refusals
-            .push((&Refusal::new(RefusalCode::ProofFailed, &original, message)).into());
+            .push(Refusal::new(RefusalCode::ProofFailed, &original, message));
     }
     let sentences = |failed: &[(String, ItemFailure)]| {
         let sentence = |(object, item): &(String, ItemFailure)| {
@@ -387,7 +378,7 @@ fn differ_refusals(
     diffs: &[ObjectDiff<'_>],
     unlinked: &HashSet<String>,
     base: Option<&Base<'_>>,
-) -> Vec<RefusalEntry> {
+) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     for diff in diffs
         .iter()
@@ -401,10 +392,9 @@ fn differ_refusals(
                     base.path(),
                     diff.object
                 );
-                let refusal = Refusal::new(RefusalCode::NotLinked, &diff.object, message);
-                refusals.push((&refusal).into());
+                refusals.push(Refusal::new(RefusalCode::NotLinked, &diff.object, message));
             }
-            _ => refusals.extend(diff.refusals.iter().map(RefusalEntry::from)),
+            _ => refusals.extend(diff.refusals.iter().cloned()),
         }
     }
     refusals
@@ -457,9 +447,7 @@ impl LinkJob<'_> {
                 return Ok(None);
             }
             Err(LinkError::Refused(refusals)) => {
-                report
-                    .refusals
-                    .extend(refusals.0.iter().map(RefusalEntry::from));
+                report.refusals.extend(refusals.0);
                 return Ok(None);
             }
             Err(error) => return Err(error.into()),
@@ -481,7 +469,7 @@ impl LinkJob<'_> {
             if !dry_run {
                 write_file(&path, &linked.bytes)?;
             }
-            let summary = payload::summary(&linked, &path);
+            let summary = linked.summary(&path);
             tell(
                 self.arguments,
                 &story::payload(

@@ -159,6 +159,18 @@ impl Trees {
         self.tool(further)
     }
 
+    /// The exit status of a run that writes no report.
+    fn fails(&self, further: &[&str]) -> Option<i32> {
+        let output = Command::new(env!("CARGO_BIN_EXE_xsplice-build"))
+            .args(["--orig", "a", "--patched", "b", "--patch", "fix.patch"])
+            .args(["-o", "out.xsplice"])
+            .args(further)
+            .current_dir(self.folder.path())
+            .output()
+            .expect("the tool runs");
+        output.status.code()
+    }
+
     fn tool(&self, further: &[&str]) -> (i32, Value) {
         let output = Command::new(env!("CARGO_BIN_EXE_xsplice-build"))
             .args(["--orig", "a", "--patched", "b", "--patch", "fix.patch"])
@@ -383,8 +395,15 @@ fn a_change_without_effect_is_refused_and_can_be_accepted() {
     assert_eq!((status, codes(&report)), (2, vec!["hunk-not-in-payload"]));
     assert_eq!(fates(&report), ["refused g", "payload other"]);
 
-    let elsewhere = ["--accept", "hunk:core/f.c:99"];
-    assert_eq!(trees.tool(&elsewhere).0, 2);
+    for elsewhere in ["hunk:core/f.c:99", "hunk:c*/g.c", "data:*"] {
+        assert_eq!(
+            trees.fails(&["--accept", elsewhere]),
+            Some(1),
+            "{elsewhere}"
+        );
+    }
+    let (status, _) = trees.tool(&["--accept", "hunk:c*/?.c"]);
+    assert_eq!(status, 0);
     let (status, report) = trees.tool(&["--accept", "hunk:core/f.c:14"]);
     assert_eq!((status, fates(&report)[0].as_str()), (0, "accepted g"));
     let payload = fs::read(trees.path("out.xsplice")).expect("a payload");

@@ -1,26 +1,34 @@
-//! The whole way of one object: read both builds, correlate, compare, include, judge, carve.
+//! The whole way of one object: read both builds, correlate, compare, include, carve, judge.
 
-use crate::compare::changes::find_changes;
+use std::collections::BTreeSet;
+
+use crate::compare::changes::{Changes, find_changes};
 use crate::compare::comparer::Comparer;
+use crate::compare::inclusion::Inclusion;
 use crate::compare::special_entries::SpecialEntries;
 use crate::compare::users::Users;
-use crate::correlate::correlate;
+use crate::correlate::{Correlation, correlate};
 use crate::debug_info::toolchain::{Toolchain, Toolchains};
 use crate::debug_info::types::read::TypeSections;
 use crate::include::carve::{Carved, carve};
-use crate::include::reach::{Inclusion, include};
-use crate::layouts::Seen;
+use crate::include::described_size;
+use crate::include::reach::include;
+use crate::layouts::Layouts;
+use crate::read::error::Side;
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::object::ElfObject;
 use crate::read::side::Build;
-use crate::report::object_diff::{
-    DataChange, FunctionChange, Ignored, Reason, Refusal, RefusalCode, SpecialSection, Status,
-};
+use crate::report::judge::{Scope, judge};
+use crate::report::lists;
+use crate::report::object_diff::{Evidence, NameChange};
+use crate::rules;
+use crate::verdict::kinds::{Reason, RefusalCode};
+use crate::verdict::refusal::Refusal;
 use crate::verdict::refusals::Verdicts;
 use crate::{DiffError, Extract, ObjectDiff, Options, Originals};
 
-/// Compares two builds of one object. `name` is what the report calls it: its path in the tree,
-/// or its file name.
+/// Compares two builds of one object, and decides about it alone. `name` is what the report calls
+/// it: its file name.
 ///
 /// # Errors
 ///
@@ -32,16 +40,49 @@ pub fn diff_objects<'data>(
     patched: &'data [u8],
     options: &Options,
 ) -> Result<ObjectDiff<'data>, DiffError> {
+    gather(name, original, patched, options).map(alone)
+}
+
+/// Compares two builds that were read already, and decides about the object alone.
+#[must_use]
+pub fn diff_builds<'data>(
+    name: &str,
+    original: &Build<'data>,
+    patched: &Build<'data>,
+    options: &Options,
+) -> ObjectDiff<'data> {
+    alone(gather_builds(name, original, patched, options))
+}
+
+fn alone(mut diff: ObjectDiff<'_>) -> ObjectDiff<'_> {
+    let mut changes = crate::layouts::merge(&diff.layouts.changes);
+    judge(std::slice::from_mut(&mut diff), &mut changes, Scope::Object);
+    diff
+}
+
+/// Compares two builds of one object of a tree, and leaves to [`crate::report::judge`] what only the
+/// whole tree can tell. `name` is its path in the tree.
+///
+/// # Errors
+///
+/// When one of the two is not a well-formed x86-64 object. A change that cannot become a payload
+/// is not an error but a refusal in the result.
+pub fn gather<'data>(
+    name: &str,
+    original: &'data [u8],
+    patched: &'data [u8],
+    options: &Options,
+) -> Result<ObjectDiff<'data>, DiffError> {
     if original == patched {
         return Ok(ObjectDiff::unchanged(name));
     }
     // A tree may hold one object that was merged from all others: without a second core for its
     // second build, everything would wait for it.
     let (original, patched) = rayon::join(
-        || Build::new(name, original, options.abi).map_err(DiffError::in_original),
-        || Build::new(name, patched, options.abi),
+        || read(name, original, options.abi).map_err(DiffError::in_original),
+        || read(name, patched, options.abi),
     );
-    Ok(diff_builds(name, &original?, &patched?, options))
+    Ok(gather_builds(name, &original?, &patched?, options))
 }
 
 /// Takes an object that only the patched tree has: every function of it is new.
@@ -55,8 +96,8 @@ pub fn take_whole<'data>(
     options: &Options,
 ) -> Result<ObjectDiff<'data>, DiffError> {
     let original = Build::empty(name);
-    let patched = Build::new(name, patched, options.abi)?;
-    let mut diff = diff_builds(name, &original, &patched, options);
+    let patched = read(name, patched, options.abi)?;
+    let mut diff = gather_builds(name, &original, &patched, options);
     for function in &mut diff.functions {
         for reason in &mut function.reasons {
             if *reason == Reason::NewGlobal {
@@ -78,12 +119,12 @@ pub fn drop_whole(
     original: &[u8],
     options: &Options,
 ) -> Result<ObjectDiff<'static>, DiffError> {
-    let original = Build::new(name, original, options.abi).map_err(DiffError::in_original)?;
-    let diff = diff_builds(name, &original, &Build::empty(name), options);
+    let original = read(name, original, options.abi).map_err(DiffError::in_original)?;
+    let diff = gather_builds(name, &original, &Build::empty(name), options);
     Ok(ObjectDiff {
         refusals: diff.refusals,
         accepted: diff.accepted,
-        unsettled_names: diff.unsettled_names,
+        evidence: diff.evidence,
         ..ObjectDiff::unchanged(name)
     })
 }
@@ -106,20 +147,13 @@ pub fn refuse_foreign(
     } else {
         "is new"
     };
-    let message = format!(
-        "{name}: {what}, and is not for x86-64, so that nothing can tell what its change means; \
+    let problem = format!(
+        "{what}, and is not for x86-64, so that nothing can tell what its change means; \
          if the running system does without the change, leave the object out with \
          --ignore-object '{name}'"
     );
     Some(ObjectDiff {
-        refusals: vec![Refusal {
-            code: RefusalCode::ForeignObject,
-            object: name.to_owned(),
-            section: None,
-            symbol: None,
-            offset: None,
-            message,
-        }],
+        refusals: vec![Refusal::new(RefusalCode::ForeignObject, name, problem)],
         ..ObjectDiff::unchanged(name)
     })
 }
@@ -130,7 +164,7 @@ pub fn refuse_foreign(
 ///
 /// When it is not a well-formed x86-64 object.
 pub fn weak_names<'data>(name: &str, object: &'data [u8]) -> Result<Vec<&'data str>, DiffError> {
-    Ok(crate::rules::definitions::weak_names(&ElfObject::parse(
+    Ok(rules::definitions::weak_names(&ElfObject::parse(
         name, object,
     )?))
 }
@@ -142,163 +176,192 @@ pub fn weak_names<'data>(name: &str, object: &'data [u8]) -> Result<Vec<&'data s
 ///
 /// When it is not a well-formed x86-64 object.
 pub fn originals<'data>(name: &str, original: &'data [u8]) -> Result<Originals<'data>, DiffError> {
-    let build = Build::new(name, original, &xsplice_abi::profile::XSPLICE)?;
+    let build = read(name, original, &xsplice_abi::profile::XSPLICE)?;
     let entries = SpecialEntries::new(&build, |item| item);
     Ok(Originals::new(&build, &entries, |item| item))
 }
 
-/// What an object was compiled by.
-///
-/// # Errors
-///
-/// When it is not a well-formed x86-64 object.
-pub fn toolchain_of(name: &str, object: &[u8]) -> Result<Toolchain, DiffError> {
-    let object = ElfObject::parse(name, object)?;
-    let sections = TypeSections::new(&object);
-    let types = sections.as_ref().and_then(TypeSections::read);
-    Ok(Toolchain::of(&object, types.as_ref()))
+/// Reads one build, and refuses one whose description would be out of all proportion.
+fn read<'data>(
+    name: &str,
+    bytes: &'data [u8],
+    abi: &xsplice_abi::Profile,
+) -> Result<Build<'data>, DiffError> {
+    let build = Build::new(name, bytes, abi)?;
+    described_size::check(&build).map_err(|problem| DiffError {
+        object: name.to_owned(),
+        problem,
+        side: Side::Patched,
+    })?;
+    Ok(build)
 }
 
-/// Compares two builds that were read already.
-#[must_use]
-pub fn diff_builds<'data>(
+/// One side of the comparison: who uses what, and which entries belong to whom.
+struct Related {
+    users: Users,
+    entries: SpecialEntries,
+}
+
+/// The way of one object: correlate, compare, apply the rules, include, carve, compare layouts and
+/// toolchains, list.
+fn gather_builds<'data>(
     name: &str,
     original: &Build<'data>,
     patched: &Build<'data>,
     options: &Options,
 ) -> ObjectDiff<'data> {
     let correlation = correlate(original, patched);
-    let original_root = |item| correlation.original_root(item);
-    let patched_root = |item| correlation.patched_root(item);
-    let ((original_users, original_entries), (patched_users, patched_entries)) = rayon::join(
-        || {
-            let users = Users::new(original, original_root);
-            (users, SpecialEntries::new(original, original_root))
-        },
-        || {
-            let users = Users::new(patched, patched_root);
-            (users, SpecialEntries::new(patched, patched_root))
-        },
-    );
+    let (before, after) = relate(original, patched, &correlation);
     let mut comparer = Comparer::new(
         original,
         patched,
         &correlation,
-        &original_users,
-        &patched_users,
-        (&original_entries, &patched_entries),
+        &before.users,
+        &after.users,
+        (&before.entries, &after.entries),
     );
+    let entries = (&before.entries, &after.entries);
     let mut verdicts = Verdicts::new(name, patched, options);
-    let changes = find_changes(
-        name,
-        &mut comparer,
-        &original_entries,
-        &patched_entries,
-        &mut verdicts,
-    );
-    crate::rules::unreached_code::check(
-        &mut comparer,
-        &original_entries,
-        &patched_entries,
-        &mut verdicts,
-    );
-    crate::rules::kind_changes::check(&comparer, &mut verdicts);
-    if !changes.functions.is_empty() {
-        crate::rules::protection::check(original, patched, &mut verdicts);
-    }
-    let unsettled_names =
-        crate::rules::definitions::compare(name, &mut comparer, &changes, options, &mut verdicts);
-    let inclusion = include(&comparer, &changes, &patched_entries, &mut verdicts);
-    crate::rules::ownerless_entries::check(patched, &patched_entries, &inclusion, &mut verdicts);
-    let travels = verdicts.refusals.is_empty() && !inclusion.items.is_empty();
-    let carved = travels.then(|| {
+    let changes = find_changes(name, &mut comparer, entries.0, entries.1, &mut verdicts);
+    let names = check_contents(&mut comparer, &changes, entries, &mut verdicts);
+    let inclusion = include(&comparer, &changes, entries.1, &mut verdicts);
+    rules::ownerless_entries::check(patched, entries.1, &inclusion, &mut verdicts);
+    let is_carried = verdicts.refusals.is_empty() && !inclusion.items.is_empty();
+    let carved = is_carried.then(|| {
         carve(
-            name,
-            &comparer,
-            &changes,
-            &inclusion,
-            &original_entries,
-            &verdicts,
-            options,
+            name, &comparer, &changes, &inclusion, entries.0, &verdicts, options,
         )
     });
-    let travelling = changes
+    let (layouts, toolchains) = compare_debug_info(name, &comparer, &changes, &inclusion);
+    let mut diff = report(name, &comparer, changes, &inclusion, verdicts);
+    diff.evidence.names = names;
+    attach(&mut diff, carved, layouts, toolchains);
+    diff
+}
+
+/// Finds who refers to what in both builds, and which entries of special sections belong to whom.
+fn relate(
+    original: &Build<'_>,
+    patched: &Build<'_>,
+    correlation: &Correlation,
+) -> (Related, Related) {
+    let original_root = |item| correlation.original_root(item);
+    let patched_root = |item| correlation.patched_root(item);
+    rayon::join(
+        || Related {
+            users: Users::new(original, original_root),
+            entries: SpecialEntries::new(original, original_root),
+        },
+        || Related {
+            users: Users::new(patched, patched_root),
+            entries: SpecialEntries::new(patched, patched_root),
+        },
+    )
+}
+
+/// Applies the rules about what differs. Returns the names that other objects may notice.
+fn check_contents(
+    comparer: &mut Comparer<'_, '_>,
+    changes: &Changes,
+    (before, after): (&SpecialEntries, &SpecialEntries),
+    verdicts: &mut Verdicts,
+) -> Vec<NameChange> {
+    rules::notes::check(comparer, verdicts);
+    rules::unreferenced::check(comparer, verdicts);
+    rules::unknown_tables::check(comparer, verdicts);
+    rules::kept_place::check(comparer, verdicts);
+    rules::unowned_entries::check(comparer, before, after, verdicts);
+    rules::common_symbols::check(comparer, verdicts);
+    rules::unreached_code::check(comparer, before, after, verdicts);
+    rules::kind_changes::check(comparer, verdicts);
+    if !changes.functions.is_empty() {
+        rules::protection::check(comparer.original, comparer.patched, verdicts);
+    }
+    rules::definitions::compare(comparer, changes, verdicts)
+        .into_iter()
+        .map(|(name, what)| NameChange { name, what })
+        .collect()
+}
+
+/// Compares the layouts of types and the toolchains, by debug information. That is by far the
+/// largest part of an object: it is read when a function is included, and then once.
+fn compare_debug_info(
+    name: &str,
+    comparer: &Comparer<'_, '_>,
+    changes: &Changes,
+    inclusion: &Inclusion,
+) -> (Layouts, Option<Toolchains>) {
+    let (original, patched) = (comparer.original, comparer.patched);
+    let included: BTreeSet<ItemId> = changes
         .functions
         .keys()
         .chain(inclusion.items.keys())
         .copied()
         .filter(|item| patched.items.item(*item).kind == ItemKind::Function)
-        .collect::<std::collections::BTreeSet<ItemId>>();
-    // Debug information is by far the largest part of an object: it is read when something
-    // travels, and then once.
+        .collect();
     let sections = |build: &Build<'_>| {
-        (!travelling.is_empty())
+        (!included.is_empty())
             .then(|| TypeSections::new(&build.object))
             .flatten()
     };
-    let (old_sections, new_sections) = (sections(original), sections(patched));
-    let old_types = old_sections.as_ref().and_then(TypeSections::read);
-    let new_types = new_sections.as_ref().and_then(TypeSections::read);
-    let layouts = crate::layouts::find(
-        name,
-        &comparer,
-        &travelling,
-        old_types.as_ref(),
-        new_types.as_ref(),
-    );
-    let toolchains = (!travelling.is_empty()).then(|| {
+    let (old, new) = (sections(original), sections(patched));
+    let old = old.as_ref().and_then(TypeSections::read);
+    let new = new.as_ref().and_then(TypeSections::read);
+    let layouts = crate::layouts::find(name, comparer, &included, old.as_ref(), new.as_ref());
+    let toolchains = (!included.is_empty()).then(|| {
         Toolchains::new(
-            Toolchain::of(&original.object, old_types.as_ref()),
-            Toolchain::of(&patched.object, new_types.as_ref()),
+            Toolchain::of(&original.object, old.as_ref()),
+            Toolchain::of(&patched.object, new.as_ref()),
         )
     });
-    let (extract, parts) = match carved {
-        Some(Carved { extract, parts }) => (Some(extract), parts),
-        None => (None, Vec::new()),
-    };
-    let extract = extract.map(|extract| Extract {
-        compiled_by: toolchains
-            .as_ref()
-            .map_or_else(Toolchain::default, |both| both.original.clone()),
-        ..extract
-    });
+    (layouts, toolchains)
+}
+
+/// What was found out about the object, without what debug information and the linker's part say.
+fn report<'data>(
+    name: &str,
+    comparer: &Comparer<'_, '_>,
+    changes: Changes,
+    inclusion: &Inclusion,
+    verdicts: Verdicts,
+) -> ObjectDiff<'data> {
+    let guesses = lists::guesses(name, comparer, &changes);
     let mut diff = ObjectDiff {
-        layouts,
-        toolchains,
-        acknowledged: verdicts.acknowledged().to_vec(),
-        functions: functions(name, &comparer, &changes, &inclusion),
-        data: data(name, &comparer, &inclusion),
-        special_sections: special_sections(name, patched, &inclusion),
+        evidence: Evidence {
+            accept: verdicts.acknowledgements().clone(),
+            names: Vec::new(),
+        },
+        functions: lists::functions(name, comparer, &changes, inclusion),
+        data: lists::data(name, comparer, inclusion),
+        special_sections: lists::special_sections(name, comparer.patched, inclusion),
         accepted: verdicts.accepted,
         refusals: verdicts.refusals,
-        unsettled_names,
-        extract,
-        parts,
+        ignored: changes.ignored,
         ..ObjectDiff::unchanged(name)
     };
-    diff.ignored.clone_from(&changes.ignored);
-    // Where every user is the same, byte for byte and reference for reference, the order was right.
-    let guessed = |item: &&ItemId| match patched_users.only_function(**item) {
-        Some(function) => changes.functions.contains_key(&function),
-        None => !patched_users.is_unused(**item) && !changes.functions.is_empty(),
-    };
-    let guesses = correlation.by_order.iter().filter(guessed);
-    diff.ignored.extend(guesses.map(|item| {
-        Ignored {
-            object: name.to_owned(),
-            name: patched.shown(*item),
-            why:
-                "nothing but its order tells this static variable from others of its name; it was \
-              taken for the one at the same place"
-                    .to_owned(),
-        }
-    }));
-    name_layouts(&mut diff);
-    let diffs = std::slice::from_mut(&mut diff);
-    let mut differ = crate::layouts::merge(diffs);
-    crate::layouts::judge(diffs, &mut differ, Seen::OneObject);
-    crate::debug_info::toolchain::judge(diffs);
+    diff.ignored.extend(guesses);
     diff
+}
+
+/// Adds what the linker needs, and what debug information says.
+fn attach<'data>(
+    diff: &mut ObjectDiff<'data>,
+    carved: Option<Carved<'data>>,
+    layouts: Layouts,
+    toolchains: Option<Toolchains>,
+) {
+    if let Some(Carved { extract, parts }) = carved {
+        diff.extract = Some(Extract {
+            compiled_by: toolchains
+                .as_ref()
+                .map_or_else(Toolchain::default, |both| both.original.clone()),
+            ..extract
+        });
+        diff.parts = parts;
+    }
+    diff.layouts = layouts;
+    diff.toolchains = toolchains;
+    name_layouts(diff);
 }
 
 /// Functions that differ in displacements alone are told which types' layouts it is. Where debug
@@ -318,108 +381,4 @@ fn name_layouts(diff: &mut ObjectDiff<'_>) {
             }
         }
     }
-}
-
-fn functions(
-    object: &str,
-    comparer: &Comparer<'_, '_>,
-    changes: &crate::compare::changes::Changes,
-    inclusion: &Inclusion,
-) -> Vec<FunctionChange> {
-    let patched = comparer.patched;
-    let of = |item: ItemId, reasons: Vec<Reason>| {
-        let twin = comparer.correlation.original(item);
-        FunctionChange {
-            object: object.to_owned(),
-            name: patched.name(item).to_owned(),
-            file: patched
-                .symbol(item)
-                .and_then(|symbol| crate::include::originals::file_of(patched, symbol)),
-            status: if twin.is_some() {
-                Status::Changed
-            } else {
-                Status::New
-            },
-            old_size: twin.map_or(0, |twin| comparer.original.items.item(twin).size),
-            new_size: patched.items.item(item).size,
-            source: None,
-            reasons,
-        }
-    };
-    let table = (!changes.functions.is_empty())
-        .then(|| crate::debug_info::line_table::LineTable::new(&patched.object))
-        .flatten();
-    let mut functions: Vec<FunctionChange> = changes
-        .functions
-        .iter()
-        .map(|(item, reasons)| {
-            let mut function = of(*item, reasons.clone());
-            let (part, offset) = changes.first.get(item).copied().unwrap_or((*item, 0));
-            let place = patched.items.item(part);
-            let at = place.offset.saturating_add(offset);
-            function.source = table
-                .as_ref()
-                .and_then(|table| table.source(place.section, at));
-            function
-        })
-        .collect();
-    for (item, reason) in &inclusion.items {
-        let is_code = matches!(
-            patched.items.item(*item).kind,
-            ItemKind::Function | ItemKind::Label
-        );
-        if is_code && let Some(reason) = reason {
-            functions.push(of(*item, vec![reason.clone()]));
-        }
-    }
-    functions.sort_by(|a, b| (&a.name, &a.file).cmp(&(&b.name, &b.file)));
-    functions
-}
-
-fn data(object: &str, comparer: &Comparer<'_, '_>, inclusion: &Inclusion) -> Vec<DataChange> {
-    let patched = comparer.patched;
-    let mut data: Vec<DataChange> = inclusion
-        .items
-        .keys()
-        .filter(|item| {
-            matches!(
-                patched.items.item(**item).kind,
-                ItemKind::Datum | ItemKind::UnsizedDatum
-            ) && patched.items.class(**item) != crate::read::section_class::SectionClass::Hook
-                && !crate::correlate::is_content(patched, **item)
-        })
-        .map(|item| DataChange {
-            object: object.to_owned(),
-            name: patched.shown(*item),
-            section: patched.section_name(*item).to_owned(),
-            status: if comparer.correlation.original(*item).is_some() {
-                Status::Changed
-            } else {
-                Status::New
-            },
-        })
-        .collect();
-    data.sort_by(|a, b| (&a.name, &a.section).cmp(&(&b.name, &b.section)));
-    data
-}
-
-fn special_sections(
-    object: &str,
-    patched: &Build<'_>,
-    inclusion: &Inclusion,
-) -> Vec<SpecialSection> {
-    let mut counts = std::collections::BTreeMap::new();
-    for entry in &inclusion.entries {
-        *counts
-            .entry(patched.object.section(entry.section).name)
-            .or_insert(0) += 1;
-    }
-    counts
-        .into_iter()
-        .map(|(section, entries)| SpecialSection {
-            object: object.to_owned(),
-            section: section.to_owned(),
-            entries,
-        })
-        .collect()
 }

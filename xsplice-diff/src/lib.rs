@@ -4,6 +4,7 @@
 //! decide what must travel and what must be refused, carve the [`extract`] for the linker.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "command")]
 pub mod command;
 pub mod compare;
 pub mod correlate;
@@ -29,6 +30,6 @@ pub use read::source_files::source_files;
 pub use report::object_diff::{ObjectDiff, Verdict};
 
 pub use diff::{
-    diff_builds, diff_objects, drop_whole, originals, refuse_foreign, take_whole, toolchain_of,
+    diff_builds, diff_objects, drop_whole, gather, originals, refuse_foreign, take_whole,
     weak_names,
 };

@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 pub mod base;
+#[cfg(feature = "command")]
 pub mod command;
 pub mod error;
 pub mod inspect;

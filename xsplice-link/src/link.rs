@@ -1,12 +1,15 @@
 //! Links extracts into a payload: merge, prove, resolve, relocate, describe, write.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use object::elf;
+use sha1::{Digest as _, Sha1};
 use xsplice_abi::limits::{NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, SECTIONS_MAX, SYMBOL_NAME_BYTES_MAX};
 use xsplice_abi::profile::BaseNote;
 use xsplice_abi::{note, section};
 use xsplice_diff::extract::{self, Extract, Record};
+use xsplice_diff::report::json::PayloadSummary;
 
 use crate::base::{Base, BaseSymbol, Lookup, QualifiedName, Scope, SymbolKind};
 use crate::error::{LinkError, Refusal, RefusalCode, Refusals};
@@ -104,6 +107,22 @@ pub fn link(
     })
 }
 
+impl Payload {
+    /// What reports say of it once it is written to `path`.
+    #[must_use]
+    pub fn summary(&self, path: &Path) -> PayloadSummary {
+        let sha1 = Sha1::digest(&self.bytes);
+        PayloadSummary {
+            path: path.display().to_string(),
+            size: self.bytes.len(),
+            build_id: self.build_id.to_string(),
+            depends: self.depends.to_string(),
+            sha1: sha1.iter().map(|byte| format!("{byte:02x}")).collect(),
+            functions: self.records.len(),
+        }
+    }
+}
+
 /// The name goes into symbols and metadata, where other characters have a meaning.
 fn check_name(name: &str) -> Result<(), LinkError> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
@@ -186,7 +205,7 @@ fn check_hooks(layout: &Layout, options: &LinkOptions, refusals: &mut Vec<Refusa
                     format!(
                         "there are {} `{}` hooks, and a payload may have one; let one call the \
                          others",
-                        size_bytes / classify::POINTER_BYTES,
+                        size_bytes / xsplice_abi::hook::POINTER_BYTES,
                         kind.name()
                     ),
                 )

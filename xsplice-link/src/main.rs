@@ -4,29 +4,15 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use xsplice_diff::command::terminal::complain;
-use xsplice_link::command::{Arguments, ExitStatus, run};
+use xsplice_console::process::{answer_failure, answer_usage};
+use xsplice_link::command::{Arguments, run};
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            // Printing help fails only when nobody listens.
-            let _ = error.print();
-            let status = if error.use_stderr() {
-                ExitStatus::CouldNotRun
-            } else {
-                ExitStatus::Done
-            };
-            return status.into();
+    let status = match Arguments::try_parse() {
+        Ok(arguments) => {
+            run(&arguments).unwrap_or_else(|error| answer_failure("xsplice-link", &error))
         }
+        Err(usage) => answer_usage(&usage),
     };
-    match run(&arguments) {
-        Ok(status) => status.into(),
-        Err(error) => {
-            // Nowhere is left to say that this could not be said.
-            let _ = complain(&format!("xsplice-link: {error}\n"));
-            ExitStatus::CouldNotRun.into()
-        }
-    }
+    status.into()
 }

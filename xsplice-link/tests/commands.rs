@@ -67,7 +67,7 @@ fn an_extract_file_becomes_a_payload_that_inspect_and_verify_take() {
     );
     let json = xsplice_link(directory, &["inspect", "--json", "-", "fix.xsplice"]);
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
-    assert_eq!(json["schema"], 1);
+    assert_eq!(json["schema"], 2);
     assert_eq!(json["records"][0]["name"], "first");
     let verified = xsplice_link(directory, &["verify", "--base", "image", "fix.xsplice"]);
     assert_eq!(
@@ -207,4 +207,36 @@ fn what_cannot_run_is_status_1_and_names_the_file() {
         assert!(said.contains(message), "{arguments:?}: {said}");
     }
     assert_eq!(names(directory), ["a.extract", "empty", "image", "text"]);
+}
+
+#[test]
+fn inspect_and_verify_read_a_payload_from_standard_input() {
+    let directory = folder();
+    let directory = directory.path();
+    let linked = xsplice_link(
+        directory,
+        &["link", "--base", "image", "-o", "fix.xsplice", "a.extract"],
+    );
+    assert_eq!(linked.status.code(), Some(0), "{}", text(&linked.stderr));
+    let piped = |arguments: &[&str], file: &str| {
+        Command::new(env!("CARGO_BIN_EXE_xsplice-link"))
+            .args(arguments)
+            .current_dir(directory)
+            .stdin(std::fs::File::open(directory.join(file)).unwrap())
+            .output()
+            .unwrap()
+    };
+    for verb in [&["inspect"][..], &["verify", "--base", "image"]] {
+        let by_path = xsplice_link(directory, &[verb, &["fix.xsplice"]].concat());
+        let by_pipe = piped(&[verb, &["-"]].concat(), "fix.xsplice");
+        assert_eq!(by_path.status.code(), Some(0), "{verb:?}");
+        assert_eq!(by_pipe.status.code(), Some(0), "{verb:?}");
+        let named = text(&by_path.stdout).replace("fix.xsplice", "-");
+        assert_eq!(text(&by_pipe.stdout), named, "{verb:?}");
+        // Nothing is judged as an empty file is: no payload.
+        let by_path = xsplice_link(directory, &[verb, &["/dev/null"]].concat());
+        let nothing = piped(&[verb, &["-"]].concat(), "/dev/null");
+        assert_ne!(nothing.status.code(), Some(0), "{verb:?}");
+        assert_eq!(nothing.status.code(), by_path.status.code(), "{verb:?}");
+    }
 }

@@ -275,7 +275,7 @@ fn a_base_of_another_build_is_refused_with_what_it_smells_of() {
         match error.expect_err("the base is another build") {
             LinkError::Refused(refusals) => {
                 let first = &refusals.0[0];
-                (first.code, first.message.clone())
+                (first.code, first.problem.clone())
             }
             other => panic!("{other}"),
         }

@@ -5,9 +5,11 @@ use zerocopy::{Immutable, IntoBytes, KnownLayout};
 /// A kind of hook, named by its section `PREFIXhooks.NAME`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HookKind {
-    /// Array of `void (*)(void)`; runs inside the quiescent zone, after the jumps are written.
+    /// Array of `void (*)(void)`; runs inside the quiescent zone; the profile's
+    /// [`HookOrder`](crate::profile::HookOrder) says whether after the jumps are written.
     Load,
-    /// Array of `void (*)(void)`; runs inside the quiescent zone, before the jumps are removed.
+    /// Array of `void (*)(void)`; runs inside the quiescent zone; the profile's
+    /// [`HookOrder`](crate::profile::HookOrder) says whether before the jumps are removed.
     Unload,
     /// May veto; runs before the action is scheduled.
     PreApply,
@@ -23,6 +25,9 @@ pub enum HookKind {
     PostRevert,
 }
 
+/// Size of a pointer in a hook section, in bytes.
+pub const POINTER_BYTES: u64 = 8;
+
 /// How many pointers a hook section holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HookCount {
@@ -33,7 +38,7 @@ pub enum HookCount {
 }
 
 impl HookKind {
-    /// Every kind, in section-name order of the design.
+    /// Every kind, in the order of their sections' names.
     pub const ALL: [HookKind; 8] = [
         HookKind::Load,
         HookKind::Unload,

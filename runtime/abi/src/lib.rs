@@ -12,13 +12,14 @@ pub mod errno;
 pub mod hook;
 pub mod hypercall;
 pub mod limits;
+pub mod machine;
 pub mod note;
 pub mod profile;
 pub mod record;
-pub mod relocation;
 pub mod section;
 pub mod signature;
-pub mod trampoline;
+pub mod tables;
 
 pub use errno::Errno;
+pub use machine::Machine;
 pub use profile::Profile;

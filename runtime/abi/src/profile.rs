@@ -1,11 +1,16 @@
 //! The payload ABIs. A profile is data: every rule that differs between loaders is a field here,
 //! and the writer, the checks and the loader read it.
 
+use core::fmt;
+use core::str::FromStr;
+
 use crate::hook::HookKind;
+use crate::machine::RelocationType;
+use crate::machine::x86_64::{ABS32S, ABS64, MACHINE, NONE, PC32, PC64, PLT32};
 use crate::record::{
-    LIVEPATCH_VERSION, LivepatchRecord, XSPLICE_V1_VERSION, XspliceRecord, XspliceV1Record,
+    LIVEPATCH_VERSION, LivepatchRecord, XSPLICE_V1_VERSION, XspliceRecord, XspliceV1Record, offset,
 };
-use crate::relocation::{ABS32S, ABS64, NONE, PC32, PC64, PLT32, RelocationType};
+use crate::tables::{Alternative, BugFrame, CallSite, ExceptionEntry};
 
 /// Where a profile's records keep what follows the shared head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +70,16 @@ pub enum BaseNote {
     Absent,
 }
 
+/// When load and unload hooks run beside the writing of the jumps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookOrder {
+    /// Load hooks after the jumps are written, unload hooks before they are removed: both run while
+    /// the replaced functions are in effect, so that an unload hook can call what a load hook could.
+    WhileReplaced,
+    /// Load hooks before the jumps are written, unload hooks after they are removed: as Xen does.
+    WhileNotReplaced,
+}
+
 /// Sizes of special-section entries in bytes, as this profile's loader reads them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntrySizes {
@@ -105,6 +120,8 @@ pub struct Profile {
     pub base_note: BaseNote,
     /// Hooks that the loader knows.
     pub hooks: &'static [HookKind],
+    /// When load and unload hooks run.
+    pub hook_order: HookOrder,
     /// Whether `PREFIXwords` is known.
     pub words: Words,
     /// Relocation types that the loader takes.
@@ -126,14 +143,14 @@ pub enum Words {
 }
 
 const ENTRIES: EntrySizes = EntrySizes {
-    bug_frame: 8,
-    bug_frame_assert: 16,
-    exception: 8,
-    alternative: 14,
-    alternative_call: 4,
+    bug_frame: BugFrame::BYTES,
+    bug_frame_assert: BugFrame::ASSERTION_BYTES,
+    exception: ExceptionEntry::BYTES,
+    alternative: Alternative::BYTES,
+    alternative_call: CallSite::BYTES,
 };
 
-const WINDOW_BYTES: u64 = 1 << 31;
+const WINDOW_BYTES: u64 = MACHINE.window_bytes;
 
 /// The default: taken by the bundled runtime.
 pub const XSPLICE: Profile = Profile {
@@ -147,7 +164,17 @@ pub const XSPLICE: Profile = Profile {
     zero_old_addr: ZeroOldAddr::Refused,
     expectations: Expectations::OwnSection,
     base_note: BaseNote::Mandatory,
-    hooks: &HookKind::ALL,
+    hooks: &[
+        HookKind::Load,
+        HookKind::Unload,
+        HookKind::PreApply,
+        HookKind::Apply,
+        HookKind::PostApply,
+        HookKind::PreRevert,
+        HookKind::Revert,
+        HookKind::PostRevert,
+    ],
+    hook_order: HookOrder::WhileReplaced,
     words: Words::Known,
     relocations: &[NONE, ABS64, PC32, PLT32, ABS32S, PC64],
     entries: ENTRIES,
@@ -167,6 +194,7 @@ pub const XSPLICE_V1: Profile = Profile {
     expectations: Expectations::None,
     base_note: BaseNote::Absent,
     hooks: &[HookKind::Load, HookKind::Unload],
+    hook_order: HookOrder::WhileReplaced,
     words: Words::Unknown,
     relocations: &[NONE, ABS64, PC32, PLT32],
     entries: ENTRIES,
@@ -185,12 +213,131 @@ pub const LIVEPATCH: Profile = Profile {
     zero_old_addr: ZeroOldAddr::LookUp,
     expectations: Expectations::InRecord,
     base_note: BaseNote::Mandatory,
-    hooks: &HookKind::ALL,
+    hooks: &[
+        HookKind::Load,
+        HookKind::Unload,
+        HookKind::PreApply,
+        HookKind::Apply,
+        HookKind::PostApply,
+        HookKind::PreRevert,
+        HookKind::Revert,
+        HookKind::PostRevert,
+    ],
+    hook_order: HookOrder::WhileNotReplaced,
     words: Words::Unknown,
     relocations: &[NONE, ABS64, PC32, PLT32],
     entries: ENTRIES,
     window_bytes: WINDOW_BYTES,
 };
+
+/// What a payload shows of its profile.
+#[derive(Clone, Copy, Debug)]
+pub struct Signs<'data> {
+    /// The first allocated section with the prefix of [`XSPLICE`], by name.
+    pub xsplice_section: Option<&'data str>,
+    /// The first allocated section with the prefix of [`LIVEPATCH`], by name.
+    pub livepatch_section: Option<&'data str>,
+    /// The value of the first `abi=` of `.modinfo`.
+    pub claimed: Option<&'data str>,
+    /// The contents of the records' section with the prefix of [`XSPLICE`].
+    pub records: Option<&'data [u8]>,
+    /// Whether there is a note of the base with the prefix of [`XSPLICE`].
+    pub has_base_note: bool,
+}
+
+/// Why a payload has no profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoProfile<'data> {
+    /// It has sections of two prefixes; this is the first of [`XSPLICE`]'s.
+    PrefixesMixed(&'data str),
+    /// `abi=` names none.
+    Unknown,
+    /// `abi=` names one with another prefix.
+    OfOtherPrefix,
+}
+
+impl<'data> Signs<'data> {
+    /// The profile of a payload.
+    ///
+    /// `abi=` decides. Payloads older than that key are told apart by what their loaders demand:
+    /// the version byte of the first record or, without records, the base's note.
+    ///
+    /// # Errors
+    /// Sections of both prefixes, or an `abi=` that contradicts them.
+    pub fn profile(&self) -> Result<&'static Profile, NoProfile<'data>> {
+        let prefix = match (self.xsplice_section, self.livepatch_section) {
+            (Some(name), Some(_)) => return Err(NoProfile::PrefixesMixed(name)),
+            (None, Some(_)) => LIVEPATCH.prefix,
+            (_, None) => XSPLICE.prefix,
+        };
+        if let Some(name) = self.claimed {
+            let profile = Profile::by_name(name).ok_or(NoProfile::Unknown)?;
+            return if profile.prefix == prefix {
+                Ok(profile)
+            } else {
+                Err(NoProfile::OfOtherPrefix)
+            };
+        }
+        Ok(self.looks_like())
+    }
+
+    /// The profile that a payload looks like, whatever `abi=` says.
+    fn looks_like(&self) -> &'static Profile {
+        if self.xsplice_section.is_none() && self.livepatch_section.is_some() {
+            return &LIVEPATCH;
+        }
+        let is_v1 = match self.records {
+            Some(records) => records.get(offset::TAIL) == Some(&XSPLICE_V1_VERSION),
+            None => !self.has_base_note,
+        };
+        if is_v1 { &XSPLICE_V1 } else { &XSPLICE }
+    }
+
+    /// The profile to show a payload by, whether its loader takes it or not: the one that it
+    /// claims where there is such, else the one that it looks like.
+    #[must_use]
+    pub fn nearest_profile(&self) -> &'static Profile {
+        self.profile().unwrap_or_else(|_| {
+            let claimed = self.claimed.and_then(Profile::by_name);
+            claimed.unwrap_or_else(|| self.looks_like())
+        })
+    }
+}
+
+/// No profile has the name that was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownAbi;
+
+impl fmt::Display for UnknownAbi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the ABIs are ")?;
+        for (index, known) in ALL.iter().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            write!(f, "{separator}{}", known.name)?;
+        }
+        Ok(())
+    }
+}
+
+impl core::error::Error for UnknownAbi {}
+
+/// The value of `--abi`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abi(pub &'static Profile);
+
+impl FromStr for Abi {
+    type Err = UnknownAbi;
+
+    fn from_str(name: &str) -> Result<Abi, UnknownAbi> {
+        Profile::by_name(name).map(Abi).ok_or(UnknownAbi)
+    }
+}
+
+impl fmt::Display for Abi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.name)
+    }
+}
 
 /// Every profile, the default first.
 pub const ALL: [&Profile; 3] = [&XSPLICE, &XSPLICE_V1, &LIVEPATCH];

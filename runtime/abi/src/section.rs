@@ -34,3 +34,11 @@ pub const ALTINSTRUCTIONS: &str = ".altinstructions";
 pub const ALTINSTR_REPLACEMENT: &str = ".altinstr_replacement";
 /// Alternative call sites.
 pub const ALT_CALL_SITES: &str = ".alt_call_sites";
+
+/// Keys of `.modinfo`.
+pub mod modinfo {
+    /// The profile's name, as `--abi` takes it.
+    pub const ABI: &str = "abi";
+    /// The payload's name.
+    pub const NAME: &str = "name";
+}

@@ -4,11 +4,15 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::io::Write;
 use xsplice_abi::Errno;
+use xsplice_console::json::{self, Tool};
 
 use crate::action::Outcome;
 use crate::calls::Status;
 use crate::error::CtlError;
 use crate::list::Entry;
+
+/// Who writes the JSON.
+const TOOL: Tool = Tool::new("xsplice-ctl");
 
 /// For whom to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +57,16 @@ struct StepJson<'a> {
     name: &'a str,
     command: &'a str,
     result: &'static str,
+}
+
+#[derive(Serialize)]
+struct InfoJson {
+    info: Map<String, Value>,
+}
+
+#[derive(Serialize)]
+struct LinesJson<'a> {
+    lines: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -115,7 +129,7 @@ impl Report<'_> {
             let object: Map<String, Value> = facts
                 .map(|(key, value)| (key.to_owned(), Value::from(value)))
                 .collect();
-            return self.json(&object);
+            return self.json(&InfoJson { info: object });
         }
         for (key, value) in facts {
             writeln!(self.out, "{key:<23}: {value}")?;
@@ -125,10 +139,8 @@ impl Report<'_> {
 
     pub(crate) fn text(&mut self, text: &str) -> Result<(), CtlError> {
         if self.format == Format::Json {
-            let mut object = Map::new();
-            let lines: Vec<Value> = text.lines().map(Value::from).collect();
-            object.insert("lines".to_owned(), Value::from(lines));
-            return self.json(&object);
+            let lines = text.lines().collect();
+            return self.json(&LinesJson { lines });
         }
         write!(self.out, "{text}")?;
         if !text.is_empty() && !text.ends_with('\n') {
@@ -189,8 +201,8 @@ impl Report<'_> {
     }
 
     fn json<T: Serialize>(&mut self, value: &T) -> Result<(), CtlError> {
-        serde_json::to_writer_pretty(&mut self.out, value)?;
-        Ok(writeln!(self.out)?)
+        let text = json::document(TOOL, value)?;
+        Ok(self.out.write_all(text.as_bytes())?)
     }
 }
 

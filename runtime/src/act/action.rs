@@ -6,6 +6,7 @@ use core::fmt;
 use thiserror::Error;
 use xsplice_abi::errno::Errno;
 use xsplice_abi::hook::HookKind;
+use xsplice_abi::profile::HookOrder;
 
 use crate::act::hooks;
 use crate::act::stack::{Freshness, OutOfMemory, Payload, PayloadId, PayloadState, Stack, Work};
@@ -40,6 +41,9 @@ pub enum ActionError {
     /// Its dependency is not on top of the stack.
     #[error("made to stack on another build-id than what is on top of the stack")]
     DependencyNotOnTop,
+    /// Its profile names no base, and what it stacks on is neither the base nor loaded on it.
+    #[error("made to stack on a build-id that is neither the base's nor of a payload on this base")]
+    ForeignBase,
     /// REPLACE starts from the bare base, and it was made to stack on something else.
     #[error("made to stack on another payload; REPLACE leaves the base alone below it")]
     NotForBase,
@@ -114,6 +118,7 @@ impl ActionError {
             ActionError::Unknown => Errno::ENOENT,
             ActionError::WrongState(_)
             | ActionError::DependencyNotOnTop
+            | ActionError::ForeignBase
             | ActionError::NotForBase
             | ActionError::Used => Errno::EINVAL,
             ActionError::NotOnTop | ActionError::InUse => Errno::EBUSY,
@@ -169,9 +174,32 @@ pub fn conditions(
             if dependency == Dependency::Checked && depends != below {
                 return Err(ActionError::DependencyNotOnTop);
             }
+            if !rests_on(stack, base_id, payload) {
+                return Err(ActionError::ForeignBase);
+            }
         }
     }
     Ok(())
+}
+
+/// Whether `payload` was made for this base. Where the profile says which base that is, the loader
+/// has compared it. Otherwise what it stacks on must lead to the base through loaded payloads: no
+/// operator may take the responsibility for code that was made for another image.
+fn rests_on(stack: &Stack, base_id: &[u8], payload: &Payload) -> bool {
+    let mut payload = payload;
+    // Each step is one payload further down; more steps than payloads go round in a circle.
+    for _ in 0..=stack.payloads.len() {
+        let depends = payload.depends.as_bytes();
+        if payload.base.is_some() || depends == base_id {
+            return true;
+        }
+        let is_below = |other: &&Payload| other.build_id.as_bytes() == depends;
+        match stack.payloads.iter().find(is_below) {
+            Some(below) => payload = below,
+            None => return false,
+        }
+    }
+    false
 }
 
 /// Payloads that `work` reverts, the newest first.
@@ -314,6 +342,10 @@ fn put_back(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, id
         return;
     };
     let hook = hooks::call_single(platform, payload, HookKind::Apply, payload.rc);
+    let order = payload.profile.hook_order;
+    if hook.is_none() && order == HookOrder::WhileNotReplaced {
+        hooks::call_all(platform, payload, HookKind::Load);
+    }
     let text = OpenText::new(platform, quiesced);
     for patch in &mut payload.patches {
         patch.put_back(&text);
@@ -324,7 +356,10 @@ fn put_back(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, id
     drop(text);
     match hook {
         Some(result) => payload.rc = result,
-        None => hooks::call_all(platform, payload, HookKind::Load),
+        None if order == HookOrder::WhileReplaced => {
+            hooks::call_all(platform, payload, HookKind::Load);
+        }
+        None => {}
     }
     payload.state = PayloadState::Applied;
     stack.applied.push(id);
@@ -337,8 +372,16 @@ fn apply(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, id: P
     let result = match hooks::call_single(platform, payload, HookKind::Apply, payload.rc) {
         Some(result) => result,
         None => {
-            write(platform, quiesced, payload);
-            hooks::call_all(platform, payload, HookKind::Load);
+            match payload.profile.hook_order {
+                HookOrder::WhileReplaced => {
+                    write(platform, quiesced, payload);
+                    hooks::call_all(platform, payload, HookKind::Load);
+                }
+                HookOrder::WhileNotReplaced => {
+                    hooks::call_all(platform, payload, HookKind::Load);
+                    write(platform, quiesced, payload);
+                }
+            }
             0
         }
     };
@@ -365,13 +408,12 @@ fn revert(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, id: 
     let Some(payload) = stack.get_mut(id) else {
         return Errno::ENOENT.negated();
     };
-    let result = match hooks::call_single(platform, payload, HookKind::Revert, payload.rc) {
-        Some(result) => result,
-        None => {
-            hooks::call_all(platform, payload, HookKind::Unload);
-            0
-        }
-    };
+    let hook = hooks::call_single(platform, payload, HookKind::Revert, payload.rc);
+    let order = payload.profile.hook_order;
+    if hook.is_none() && order == HookOrder::WhileReplaced {
+        hooks::call_all(platform, payload, HookKind::Unload);
+    }
+    let result = hook.unwrap_or(0);
     if result == 0 {
         // Also after a revert hook: no jump into a payload outlives its being applied.
         let text = OpenText::new(platform, quiesced);
@@ -382,6 +424,9 @@ fn revert(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, id: 
             patch.revert(&text);
         }
         drop(text);
+        if hook.is_none() && order == HookOrder::WhileNotReplaced {
+            hooks::call_all(platform, payload, HookKind::Unload);
+        }
         payload.state = PayloadState::Checked;
         stack.applied.pop();
         if stack.reverted.len() < stack.reverted.capacity() {

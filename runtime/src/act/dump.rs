@@ -1,4 +1,4 @@
-//! What the seeds' console key shows: every payload, its state, regions, records and ids.
+//! What the console key shows: every payload, its state, regions, records and ids.
 
 use core::fmt;
 
@@ -7,6 +7,10 @@ use crate::load::records::Replacement;
 use crate::patch::Applied;
 use crate::platform::Platform;
 use crate::runtime::Runtime;
+
+/// Metadata of a payload beyond this many bytes is counted, not shown: a payload chooses how much it
+/// has, and the text of all of them has to fit one answer.
+const METADATA_BYTES_SHOWN: usize = 16 * 1024;
 
 impl<P: Platform> Runtime<'_, P> {
     /// Writes every payload with its regions and records, in order of upload.
@@ -57,12 +61,17 @@ fn one(payload: &Payload, level: Option<usize>, out: &mut dyn fmt::Write) -> fmt
         writeln!(out, "  base:     {base}")?;
     }
     // Metadata: NUL-terminated words.
-    for word in payload.metadata.split(|byte| *byte == 0) {
+    let shown = payload.metadata.len().min(METADATA_BYTES_SHOWN);
+    let (metadata, hidden) = payload.metadata.split_at(shown);
+    for word in metadata.split(|byte| *byte == 0) {
         if let Ok(word) = core::str::from_utf8(word)
             && !word.is_empty()
         {
             writeln!(out, "  metadata: {word}")?;
         }
+    }
+    if !hidden.is_empty() {
+        writeln!(out, "  metadata: {} bytes more", hidden.len())?;
     }
     for placed in &payload.regions {
         let region = placed.region;

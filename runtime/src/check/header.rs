@@ -1,9 +1,10 @@
 //! The ELF header: what kind of file a payload is.
 
 use xsplice_abi::limits::SECTIONS_MAX;
+use xsplice_abi::machine;
 
 use super::{CheckError, Fault};
-use crate::read::elf::{EM_X86_64, ET_REL};
+use crate::read::elf::ET_REL;
 use crate::read::view::{SHT_SYMTAB, View};
 
 const IDENT_VERSION: u8 = 6;
@@ -13,7 +14,7 @@ const VERSION_CURRENT: u8 = 1;
 const OS_ABI_NONE: u8 = 0;
 const OS_ABI_FREEBSD: u8 = 9;
 
-/// A relocatable x86-64 file of at most [`SECTIONS_MAX`] - 1 sections with one symbol table.
+/// A relocatable file for the runtime's machine, of at most [`SECTIONS_MAX`] - 1 sections with one symbol table.
 ///
 /// # Errors
 /// The first of its rules that is broken.
@@ -44,7 +45,7 @@ pub fn check<'data>(view: &View<'data>) -> Result<(), CheckError<'data>> {
     if header.kind != ET_REL {
         return Err(Fault::NotRelocatable { kind: header.kind }.of_file());
     }
-    if header.machine != EM_X86_64 {
+    if header.machine != machine::OF_RUNTIME.e_machine {
         let machine = header.machine;
         return Err(Fault::ForeignMachine { machine }.of_file());
     }

@@ -2,24 +2,18 @@
 //! there, and the sizes of their tables.
 
 use xsplice_abi::Profile;
-use xsplice_abi::hook::{HookCount, HookKind};
+use xsplice_abi::hook::{HookCount, HookKind, POINTER_BYTES};
 use xsplice_abi::note;
-use xsplice_abi::profile::{BaseNote, Expectations, LIVEPATCH, Words, XSPLICE, XSPLICE_V1};
-use xsplice_abi::record::{ExpectEntry, WordRecord, XSPLICE_V1_VERSION, offset};
+use xsplice_abi::profile::{BaseNote, Expectations, LIVEPATCH, NoProfile, Signs, Words, XSPLICE};
+use xsplice_abi::record::{ExpectEntry, WordRecord};
 use xsplice_abi::section::{
-    ALT_CALL_SITES, ALTINSTR_REPLACEMENT, ALTINSTRUCTIONS, BUG_FRAMES, BUILD_ID, DEPENDS, EX_TABLE,
-    EXPECT, FUNCS, HOOKS, MODINFO, STRINGS, WORDS, XEN_DEPENDS,
+    ALTINSTR_REPLACEMENT, BUILD_ID, DEPENDS, EXPECT, FUNCS, HOOKS, MODINFO, STRINGS, WORDS,
+    XEN_DEPENDS, modinfo,
 };
+use xsplice_abi::tables::{self, SpecialTable};
 
 use super::{CheckError, Fault};
 use crate::read::view::{SHT_NOBITS, Section, View};
-
-/// Kinds of bug frames.
-const BUG_FRAME_KINDS: [&str; 4] = ["0", "1", "2", "3"];
-/// The kind whose entries are longer.
-const BUG_FRAME_ASSERT: &str = "3";
-/// Size of a pointer in a hook section.
-pub(crate) const POINTER_BYTES: u64 = 8;
 
 /// The profile that a payload's sections and metadata name.
 ///
@@ -29,31 +23,31 @@ pub(crate) const POINTER_BYTES: u64 = 8;
 /// # Errors
 /// Sections of both prefixes, or metadata that contradict them.
 pub fn profile<'data>(view: &View<'data>) -> Result<&'static Profile, CheckError<'data>> {
+    signs(view, metadata_value(metadata(view)?, modinfo::ABI))
+        .profile()
+        .map_err(|none| match none {
+            NoProfile::PrefixesMixed(name) => Fault::PrefixesMixed.at(name, 0),
+            NoProfile::Unknown => Fault::AbiUnknown.at(MODINFO, 0),
+            NoProfile::OfOtherPrefix => Fault::AbiOfOtherPrefix.at(MODINFO, 0),
+        })
+}
+
+/// What a payload shows of its profile; `claimed` is the value of `abi=`.
+#[must_use]
+pub fn signs<'data>(view: &View<'data>, claimed: Option<&'data str>) -> Signs<'data> {
     let carries = |prefix: &str| {
         view.sections
             .iter()
             .find(|section| section.is_allocated() && section.name.starts_with(prefix))
+            .map(|section| section.name)
     };
-    let prefix = match (carries(XSPLICE.prefix), carries(LIVEPATCH.prefix)) {
-        (Some(section), Some(_)) => return Err(Fault::PrefixesMixed.at(section.name, 0)),
-        (None, Some(_)) => LIVEPATCH.prefix,
-        (_, None) => XSPLICE.prefix,
-    };
-    if let Some(abi) = metadata_value(metadata(view)?, "abi") {
-        let profile = Profile::by_name(abi).ok_or(Fault::AbiUnknown.at(MODINFO, 0))?;
-        if profile.prefix != prefix {
-            return Err(Fault::AbiOfOtherPrefix.at(MODINFO, 0));
-        }
-        return Ok(profile);
+    Signs {
+        xsplice_section: carries(XSPLICE.prefix),
+        livepatch_section: carries(LIVEPATCH.prefix),
+        claimed,
+        records: view.named(XSPLICE.prefix, FUNCS).map(|(_, s)| s.data),
+        has_base_note: view.named(XSPLICE.prefix, XEN_DEPENDS).is_some(),
     }
-    if prefix == LIVEPATCH.prefix {
-        return Ok(&LIVEPATCH);
-    }
-    let is_v1 = match view.named(prefix, FUNCS) {
-        Some((_, funcs)) => funcs.data.get(offset::TAIL) == Some(&XSPLICE_V1_VERSION),
-        None => view.named(prefix, XEN_DEPENDS).is_none(),
-    };
-    Ok(if is_v1 { &XSPLICE_V1 } else { &XSPLICE })
 }
 
 /// The bytes of `.modinfo`: strings, each ended by NUL; empty when there is none.
@@ -157,17 +151,11 @@ fn meaning(name: &str, profile: &Profile) -> Meaning {
                 .map_or(Meaning::Unknown, |kind| Meaning::Hook(*kind)),
         };
     }
-    if let Some(kind) = name.strip_prefix(BUG_FRAMES) {
-        return match kind {
-            BUG_FRAME_ASSERT => table(profile.entries.bug_frame_assert),
-            _ if BUG_FRAME_KINDS.contains(&kind) => table(profile.entries.bug_frame),
-            _ => Meaning::Unknown,
-        };
+    if let Some(known) = SpecialTable::of(name) {
+        return table(known.entry_bytes(&profile.entries));
     }
     match name {
-        EX_TABLE => table(profile.entries.exception),
-        ALTINSTRUCTIONS => table(profile.entries.alternative),
-        ALT_CALL_SITES => table(profile.entries.alternative_call),
+        _ if tables::is_unknown(name) => Meaning::Unknown,
         ALTINSTR_REPLACEMENT | BUILD_ID | MODINFO => Meaning::Once,
         _ => Meaning::Plain,
     }

@@ -6,12 +6,12 @@ use core::ops::Range;
 
 use xsplice_abi::Profile;
 use xsplice_abi::limits::EXPECT_BYTES_MAX;
+use xsplice_abi::machine::OF_RUNTIME;
 use xsplice_abi::profile::{Expectations, NewSize, Tail, Words, ZeroNewAddr, ZeroOldAddr};
 use xsplice_abi::record::{
     ExpectEntry, LivepatchExpect, LivepatchRecord, RecordHead, WordRecord, offset,
 };
 use xsplice_abi::section::{EXPECT, FUNCS, WORDS};
-use xsplice_abi::trampoline::{JUMP_BYTES, encode_jump};
 use zerocopy::FromBytes;
 
 use crate::check::{CheckError, Fault};
@@ -218,7 +218,7 @@ fn record<'image>(
         (address, _) => address,
     };
     if matches!(replacement, Replacement::Jump(_)) {
-        let needed = u8::try_from(JUMP_BYTES).unwrap_or(u8::MAX);
+        let needed = u8::try_from(OF_RUNTIME.jump.code.len()).unwrap_or(u8::MAX);
         if old_bytes < u32::from(needed) {
             return Err(Fault::RecordTooSmall {
                 bytes: old_bytes,
@@ -296,10 +296,13 @@ pub fn targets<'data>(
             return Err(Fault::RecordOld { address }.at(section, 0));
         }
         if let Replacement::Jump(new) = record.replacement {
-            // The jump may stand up to 4 bytes in, after an endbr64; both places must reach.
-            let reaches = encode_jump(address, new).is_some()
-                && encode_jump(address.wrapping_add(4), new).is_some();
-            if !reaches {
+            // The jump may stand behind a mark of the entry; every such place must reach.
+            let marks = OF_RUNTIME.entry_marks.iter().map(|mark| mark.len());
+            let reaches = |offset: usize| {
+                let from = address.wrapping_add(u64::try_from(offset).unwrap_or(u64::MAX));
+                OF_RUNTIME.jump.encode(from, new).is_some()
+            };
+            if !core::iter::once(0).chain(marks).all(reaches) {
                 return Err(Fault::RecordOutOfReach.at(section, 0));
             }
         }

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use xsplice_abi::Profile;
-use xsplice_abi::relocation::Field;
+use xsplice_abi::machine::Kind;
 
 use crate::check::{CheckError, Fault, sections};
 use crate::load::place::Image;
@@ -74,66 +74,19 @@ pub fn apply<'data>(
                 .ok_or(fault(Fault::RelocationUnloaded))?;
             let position = start.wrapping_add(entry.offset);
             let sum = i128::from(symbol) + i128::from(entry.addend);
-            let value = match kind.field {
-                Field::None => continue,
-                Field::Absolute64 | Field::AbsoluteSigned32 => sum,
-                Field::PcRelative32 | Field::PcRelative64 => sum - i128::from(position),
-            };
-            let encoded = encode(kind.field, value);
-            let encoded = encoded.ok_or(fault(Fault::RelocationOverflow { value }))?;
+            if kind.field.kind == Kind::Nothing {
+                continue;
+            }
+            let value = kind.field.value(sum, position);
+            let value = value.ok_or(fault(Fault::RelocationType { kind: entry.kind }))?;
+            let overflow = fault(Fault::RelocationOverflow { value });
+            kind.field.fitting(value).ok_or(overflow)?;
             let field = usize::try_from(entry.offset)
                 .ok()
                 .and_then(|offset| bytes.get_mut(offset..)?.get_mut(..kind.field.bytes()))
                 .ok_or(fault(Fault::RelocationOutside))?;
-            field.copy_from_slice(encoded.get(..kind.field.bytes()).unwrap_or_default());
+            kind.field.write(field, value).ok_or(overflow)?;
         }
     }
     Ok(())
-}
-
-/// The field's bytes, little-endian, in the first [`Field::bytes`] bytes; `None` on overflow.
-fn encode(field: Field, value: i128) -> Option<[u8; 8]> {
-    let value = match field {
-        Field::None => 0,
-        // A sum below 0 or past the top is no address: it wraps in hardware and is refused here.
-        Field::Absolute64 => u64::try_from(value).ok()?,
-        Field::PcRelative64 => i64::try_from(value).ok()?.cast_unsigned(),
-        Field::PcRelative32 => i64::from(i32::try_from(value).ok()?).cast_unsigned(),
-        Field::AbsoluteSigned32 => {
-            // The 32 bits are sign-extended by the instruction: the whole address must come back.
-            let address = u64::try_from(value).ok()?.cast_signed();
-            i64::from(i32::try_from(address).ok()?).cast_unsigned()
-        }
-    };
-    Some(value.to_le_bytes())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::encode;
-    use xsplice_abi::relocation::Field;
-
-    #[test]
-    fn each_field_takes_its_range_and_nothing_more() {
-        let high = 0xffff_ffff_8020_0000_u64;
-        let fits = |field, value: i128| encode(field, value).is_some();
-        assert!(fits(Field::AbsoluteSigned32, high.into()));
-        assert!(fits(Field::AbsoluteSigned32, 0x7fff_ffff));
-        assert!(!fits(Field::AbsoluteSigned32, 0x8000_0000));
-        assert!(!fits(Field::AbsoluteSigned32, 0xffff_ffff_7fff_ffff));
-        assert!(!fits(Field::AbsoluteSigned32, -1));
-        assert!(fits(Field::PcRelative32, 0x7fff_ffff) && fits(Field::PcRelative32, -0x8000_0000));
-        assert!(!fits(Field::PcRelative32, 0x8000_0000));
-        assert!(!fits(Field::PcRelative32, -0x8000_0001));
-        assert!(fits(Field::Absolute64, u64::MAX.into()) && !fits(Field::Absolute64, 1 << 64));
-        assert!(fits(Field::PcRelative64, i64::MIN.into()) && !fits(Field::PcRelative64, 1 << 63));
-        assert_eq!(
-            encode(Field::AbsoluteSigned32, high.into()).map(|bytes| bytes[..4].to_vec()),
-            Some(vec_of(0x8020_0000))
-        );
-    }
-
-    fn vec_of(value: u32) -> alloc::vec::Vec<u8> {
-        value.to_le_bytes().to_vec()
-    }
 }

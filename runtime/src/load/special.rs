@@ -5,26 +5,16 @@ use alloc::vec::Vec;
 
 use xsplice_abi::Profile;
 use xsplice_abi::hook::HookKind;
+use xsplice_abi::machine::OF_RUNTIME;
 use xsplice_abi::section::{
     ALT_CALL_SITES, ALTINSTR_REPLACEMENT, ALTINSTRUCTIONS, BUG_FRAMES, EX_TABLE, HOOKS,
 };
-use zerocopy::byteorder::little_endian::{I32, U16};
-use zerocopy::{FromBytes, Immutable, Unaligned};
+use xsplice_abi::tables::{self, Alternative, BugKind, CallSite, ExceptionEntry, SpecialTable};
+use zerocopy::FromBytes as _;
 
 use crate::check::{CheckError, Fault};
 use crate::load::place::Image;
 use crate::read::view::{Section, SectionId, View};
-
-/// Bits of a bug frame's word that hold the displacement; the rest holds line bits.
-const BUG_DISPLACEMENT_BITS: u32 = 24;
-/// Line bits in each of the two words.
-const BUG_LINE_BITS: u32 = 7;
-/// Kind of bug frame with two more words: a message.
-const BUG_FRAME_ASSERT: u8 = 3;
-/// Bit of an alternative's feature that turns its meaning round (Xen since 4.17.6).
-const FEATURE_INVERTED: u16 = 1 << 15;
-/// `nop`.
-const NOP: u8 = 0x90;
 
 /// Hooks of a payload: addresses of its functions.
 #[derive(Debug, Default)]
@@ -123,16 +113,16 @@ pub fn exceptions<'data>(
     let Some((section, start, bytes)) = loaded(view, image, EX_TABLE, "") else {
         return Ok(exceptions);
     };
-    let entries = bytes.as_chunks::<8>().0;
+    let (entries, _) = <[ExceptionEntry]>::ref_from_prefix(bytes).unwrap_or((&[], bytes));
     exceptions
         .try_reserve_exact(entries.len())
         .map_err(|_| Fault::OutOfMemory.of_file())?;
     for (index, entry) in entries.iter().enumerate() {
-        let at = position(index, 8);
-        let [a, b, c, d, e, f, g, h] = *entry;
+        let at = position(index, size_of::<ExceptionEntry>());
         let place = start.wrapping_add(at);
-        let fault = displaced(place, i32::from_le_bytes([a, b, c, d]));
-        let resume = displaced(place.wrapping_add(4), i32::from_le_bytes([e, f, g, h]));
+        let fault = displaced(place, entry.fault.get());
+        let resume_at = place.wrapping_add(ExceptionEntry::RESUME_AT);
+        let resume = displaced(resume_at, entry.resume.get());
         for address in [fault, resume] {
             if !image.is_code(address, 1) {
                 return Err(Fault::EntryOutside { address }.at(section.name, at));
@@ -163,37 +153,6 @@ pub struct BugFrame {
     pub message: Option<u64>,
 }
 
-/// Decodes the frame at `place`: two words, each with a displacement from the frame in its low 24
-/// bits and 7 bits of the line above. A negative displacement has borrowed one from the line bits.
-fn decode_frame(kind: u8, place: u64, entry: &[u8]) -> Option<BugFrame> {
-    let word = |index: usize| {
-        let bytes = entry.get(index * 4..index * 4 + 4)?;
-        Some(u32::from_le_bytes(<[u8; 4]>::try_from(bytes).ok()?))
-    };
-    let split = |word: u32| {
-        let unused = u32::BITS - BUG_DISPLACEMENT_BITS;
-        let displacement = (word << unused).cast_signed() >> unused;
-        let borrowed = u32::from(displacement < 0);
-        let line = (word >> BUG_DISPLACEMENT_BITS).wrapping_add(borrowed);
-        (displacement, line & ((1 << BUG_LINE_BITS) - 1))
-    };
-    let (location, line_high) = split(word(0)?);
-    let (pointer, line_low) = split(word(1)?);
-    let message = if kind == BUG_FRAME_ASSERT {
-        // Counted from the frame, as the other displacements; the word before it is unused.
-        word(3).map(|word| displaced(place, word.cast_signed()))
-    } else {
-        None
-    };
-    Some(BugFrame {
-        address: displaced(place, location),
-        kind,
-        pointer: displaced(place, pointer),
-        line: (line_high << BUG_LINE_BITS) | line_low,
-        message,
-    })
-}
-
 /// Reads the bug frames, sorted by address.
 ///
 /// # Errors
@@ -204,22 +163,24 @@ pub fn bug_frames<'data>(
     image: &Image,
 ) -> Result<Vec<BugFrame>, CheckError<'data>> {
     let mut frames = Vec::new();
-    for kind in 0..=BUG_FRAME_ASSERT {
-        let suffix = [b'0' + kind];
-        let suffix = core::str::from_utf8(&suffix).unwrap_or_default();
-        let Some((section, start, bytes)) = loaded(view, image, BUG_FRAMES, suffix) else {
+    for kind in BugKind::ALL {
+        let Some((section, start, bytes)) = loaded(view, image, BUG_FRAMES, kind.suffix()) else {
             continue;
         };
-        let entry_bytes = if kind == BUG_FRAME_ASSERT {
-            profile.entries.bug_frame_assert
-        } else {
-            profile.entries.bug_frame
-        };
+        let entry_bytes = SpecialTable::BugFrames(kind).entry_bytes(&profile.entries);
         let entry_bytes = usize::try_from(entry_bytes).unwrap_or(usize::MAX);
         for (index, entry) in bytes.chunks_exact(entry_bytes).enumerate() {
             let at = position(index, entry_bytes);
-            let frame = decode_frame(kind, start.wrapping_add(at), entry)
+            let place = start.wrapping_add(at);
+            let read = tables::BugFrame::read(kind, entry)
                 .ok_or(Fault::SectionEmpty.at(section.name, at))?;
+            let frame = BugFrame {
+                address: displaced(place, read.location),
+                kind: kind.number(),
+                pointer: displaced(place, read.pointer),
+                line: read.line,
+                message: read.message.map(|message| displaced(place, message)),
+            };
             if !image.is_code(frame.address, 1) {
                 let address = frame.address;
                 return Err(Fault::EntryOutside { address }.at(section.name, at));
@@ -233,21 +194,6 @@ pub fn bug_frames<'data>(
     frames.sort_unstable_by_key(|frame| frame.address);
     Ok(frames)
 }
-
-/// An entry of `.altinstructions` (Xen's `struct alt_instr`, 14 bytes).
-#[derive(Clone, Copy, FromBytes, Immutable, Unaligned)]
-#[repr(C)]
-struct Alternative {
-    original: I32,
-    replacement: I32,
-    feature: U16,
-    original_bytes: u8,
-    replacement_bytes: u8,
-    padding_bytes: u8,
-    owner: u8,
-}
-
-const _: () = assert!(size_of::<Alternative>() == 14);
 
 /// Puts the alternatives in place whose feature this machine has, and finds all of them to be
 /// about the payload's own code. Returns how many were put in place.
@@ -269,10 +215,9 @@ pub fn apply_alternatives<'data>(
     let mut applied = 0;
     for index in 0.. {
         let at = position(index, size_of::<Alternative>());
-        let entry = image.section(id, section).and_then(|bytes| {
-            let tail = bytes.get(usize::try_from(at).ok()?..)?;
-            Some(Alternative::read_from_prefix(tail).ok()?.0)
-        });
+        let entry = image
+            .section(id, section)
+            .and_then(|bytes| Alternative::read(bytes.get(usize::try_from(at).ok()?..)?));
         let Some(entry) = entry else {
             break;
         };
@@ -295,9 +240,7 @@ enum Chosen {
 }
 
 fn chosen(entry: &Alternative, has_feature: &impl Fn(u16) -> bool) -> Chosen {
-    let feature = entry.feature.get();
-    let inverted = feature & FEATURE_INVERTED != 0;
-    if has_feature(feature & !FEATURE_INVERTED) == inverted {
+    if has_feature(entry.feature()) == entry.is_inverted() {
         Chosen::Original
     } else {
         Chosen::Replacement
@@ -312,8 +255,11 @@ fn place_alternative(
     chosen: Chosen,
 ) -> Result<bool, Fault> {
     let original = displaced(place, entry.original.get());
-    let source = displaced(place.wrapping_add(4), entry.replacement.get());
-    let total = usize::from(entry.original_bytes) + usize::from(entry.padding_bytes);
+    let source = displaced(
+        place.wrapping_add(Alternative::REPLACEMENT_AT),
+        entry.replacement.get(),
+    );
+    let total = usize::from(entry.place_bytes());
     let length = usize::from(entry.replacement_bytes);
     if length > total {
         return Err(Fault::AlternativeLong);
@@ -321,7 +267,8 @@ fn place_alternative(
     if !image.is_code(original, u64::try_from(total).unwrap_or(u64::MAX)) {
         return Err(Fault::EntryOutside { address: original });
     }
-    let mut bytes = [NOP; 2 * u8::MAX as usize];
+    let mut bytes = [0; 2 * u8::MAX as usize];
+    OF_RUNTIME.fill_with_short_nops(&mut bytes);
     if length > 0 {
         let outside = Fault::EntryOutside { address: source };
         let (_, replacements, content) = replacements(view, image).ok_or(outside)?;
@@ -337,15 +284,10 @@ fn place_alternative(
     if chosen == Chosen::Original {
         return Ok(false);
     }
-    // A call or jump moves with its displacement counted from the new place.
-    if let [0xe8 | 0xe9, a, b, c, d, ..] = &mut bytes
-        && length == 5
-    {
-        let moved = i128::from(source) - i128::from(original);
-        let old = i32::from_le_bytes([*a, *b, *c, *d]);
-        let new = i32::try_from(i128::from(old) + moved).map_err(|_| Fault::AlternativeOverflow)?;
-        [*a, *b, *c, *d] = new.to_le_bytes();
-    }
+    let replacement = bytes.get_mut(..length).ok_or(Fault::AlternativeLong)?;
+    OF_RUNTIME
+        .move_branch(replacement, source, original)
+        .ok_or(Fault::AlternativeOverflow)?;
     let target = image
         .code_mut(original, total)
         .ok_or(Fault::EntryOutside { address: original })?;
@@ -367,52 +309,20 @@ fn call_sites<'data>(view: &View<'data>, image: &Image) -> Result<(), CheckError
     let Some((section, start, bytes)) = loaded(view, image, ALT_CALL_SITES, "") else {
         return Ok(());
     };
-    for (index, entry) in bytes.as_chunks::<4>().0.iter().enumerate() {
-        let at = position(index, 4);
-        let address = displaced(start.wrapping_add(at), i32::from_le_bytes(*entry));
-        if !image.is_code(address, 6) {
+    let call = &OF_RUNTIME.pointer_call;
+    let (entries, _) = <[CallSite]>::ref_from_prefix(bytes).unwrap_or((&[], bytes));
+    for (index, entry) in entries.iter().enumerate() {
+        let at = position(index, size_of::<CallSite>());
+        let address = displaced(start.wrapping_add(at), entry.call.get());
+        if !image.is_code(address, position(1, call.bytes())) {
             return Err(Fault::EntryOutside { address }.at(section.name, at));
         }
         if !image
             .bytes_from(address)
-            .is_some_and(|code| code.starts_with(&[0xff, 0x15]))
+            .is_some_and(|code| code.starts_with(call.opcode))
         {
             return Err(Fault::AlternativeCallSite.at(section.name, at));
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::decode_frame;
-
-    fn frame(location: i32, pointer: i32, line: u32) -> [u8; 8] {
-        // As the assembler adds them: displacement plus the line bits above it.
-        let high = location.cast_unsigned().wrapping_add((line >> 7) << 24);
-        let low = pointer.cast_unsigned().wrapping_add((line & 0x7f) << 24);
-        let mut bytes = [0; 8];
-        bytes[..4].copy_from_slice(&high.to_le_bytes());
-        bytes[4..].copy_from_slice(&low.to_le_bytes());
-        bytes
-    }
-
-    #[test]
-    fn lines_survive_displacements_of_either_sign() {
-        for (location, pointer) in [(-16, 64), (16, -64), (-16, -64), (16, 64)] {
-            for line in [1, 127, 128, 2000, 16383] {
-                let decoded = decode_frame(2, 0x10_0000, &frame(location, pointer, line)).unwrap();
-                assert_eq!(decoded.line, line, "location {location} pointer {pointer}");
-                assert_eq!(
-                    decoded.address,
-                    0x10_0000_u64.wrapping_add_signed(location.into())
-                );
-                assert_eq!(
-                    decoded.pointer,
-                    0x10_0000_u64.wrapping_add_signed(pointer.into())
-                );
-                assert_eq!(decoded.message, None);
-            }
-        }
-    }
 }

@@ -133,6 +133,19 @@ impl MemoryPlatform {
         });
     }
 
+    /// Writes over the image, as somebody else than the runtime would.
+    ///
+    /// # Errors
+    /// Not all of it is mapped.
+    pub fn overwrite(&self, address: u64, bytes: &[u8]) -> Result<(), MemoryFault> {
+        let mut state = self.state.lock();
+        let place = state
+            .bytes_mut(address, bytes.len())
+            .ok_or(MemoryFault { address })?;
+        place.copy_from_slice(bytes);
+        Ok(())
+    }
+
     /// Adds a piece of the image that is zeros. It takes memory where it is touched alone, for a
     /// file may promise any size.
     pub fn map_zeros(&self, addresses: Range<u64>) {

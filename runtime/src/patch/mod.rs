@@ -9,7 +9,7 @@ pub mod open_text;
 pub mod overlay;
 pub mod trampoline;
 
-use xsplice_abi::trampoline::size_needed;
+use xsplice_abi::machine::OF_RUNTIME;
 
 use crate::act::stack::Name;
 use crate::check::Fault;
@@ -134,8 +134,10 @@ impl Patch {
         if !code.starts_with(self.expectation.bytes()) {
             return Err(Fault::ExpectFailed);
         }
-        if matches!(self.replacement, Replacement::Jump(_)) && code.len() < size_needed(code) {
-            let needed = u8::try_from(size_needed(code)).unwrap_or(u8::MAX);
+        if matches!(self.replacement, Replacement::Jump(_))
+            && code.len() < OF_RUNTIME.size_needed(code)
+        {
+            let needed = u8::try_from(OF_RUNTIME.size_needed(code)).unwrap_or(u8::MAX);
             let bytes = self.old_bytes;
             return Err(Fault::RecordTooSmall { bytes, needed });
         }

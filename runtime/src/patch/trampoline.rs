@@ -2,7 +2,7 @@
 //! that undo it.
 
 use xsplice_abi::limits::EXPECT_BYTES_MAX;
-use xsplice_abi::trampoline::{JUMP_BYTES, encode_jump, jump_offset, size_needed};
+use xsplice_abi::machine::OF_RUNTIME;
 
 use crate::check::Fault;
 use crate::load::records::Replacement;
@@ -10,24 +10,10 @@ use crate::load::records::Replacement;
 /// Most bytes of an old function that one record looks at or writes, from its start.
 pub const WINDOW_BYTES: usize = EXPECT_BYTES_MAX;
 
-/// The longest single NOP of each length (Intel SDM volume 2, NOP, "Recommended Multi-Byte
-/// Sequence"); the first entry has one byte.
-const NOPS: [&[u8]; 9] = [
-    &[0x90],
-    &[0x66, 0x90],
-    &[0x0f, 0x1f, 0x00],
-    &[0x0f, 0x1f, 0x40, 0x00],
-    &[0x0f, 0x1f, 0x44, 0x00, 0x00],
-    &[0x66, 0x0f, 0x1f, 0x44, 0x00, 0x00],
-    &[0x0f, 0x1f, 0x80, 0x00, 0x00, 0x00, 0x00],
-    &[0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
-    &[0x66, 0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
-];
-
 /// Bytes that one record writes into an old function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trampoline {
-    /// Offset in the old function: 0, or 4 after `endbr64`.
+    /// Offset in the old function: 0, or behind the mark of its entry.
     offset: u8,
     /// How many bytes are written.
     length: u8,
@@ -46,7 +32,7 @@ impl Trampoline {
         code: &[u8],
         replacement: Replacement,
     ) -> Result<Trampoline, Fault> {
-        let offset = jump_offset(code);
+        let offset = OF_RUNTIME.jump_offset(code);
         let mut trampoline = Trampoline {
             offset: small(offset),
             length: 0,
@@ -54,15 +40,16 @@ impl Trampoline {
         };
         match replacement {
             Replacement::Jump(new) => {
-                let needed = small(size_needed(code));
+                let needed = small(OF_RUNTIME.size_needed(code));
                 if old_bytes < needed.into() {
                     let bytes = old_bytes;
                     return Err(Fault::RecordTooSmall { bytes, needed });
                 }
                 let from = old_address.wrapping_add(trampoline.offset.into());
-                let jump = encode_jump(from, new).ok_or(Fault::RecordOutOfReach)?;
-                trampoline.length = small(JUMP_BYTES);
-                trampoline.bytes[..JUMP_BYTES].copy_from_slice(&jump);
+                let jump = OF_RUNTIME.jump.encode(from, new);
+                let jump = jump.ok_or(Fault::RecordOutOfReach)?;
+                trampoline.length = small(jump.bytes().len());
+                trampoline.bytes[..jump.bytes().len()].copy_from_slice(jump.bytes());
             }
             Replacement::Nops(end) => {
                 trampoline.length = end.saturating_sub(trampoline.offset);
@@ -70,7 +57,7 @@ impl Trampoline {
                     .bytes
                     .get_mut(..usize::from(trampoline.length))
                     .ok_or(Fault::RecordNopOutside)?;
-                fill_with_nops(nops);
+                OF_RUNTIME.fill_with_nops(nops);
             }
         }
         Ok(trampoline)
@@ -93,16 +80,6 @@ impl Trampoline {
 
 fn small(value: usize) -> u8 {
     u8::try_from(value).unwrap_or(u8::MAX)
-}
-
-fn fill_with_nops(mut place: &mut [u8]) {
-    while !place.is_empty() {
-        let index = place.len().min(NOPS.len()) - 1;
-        let nop = NOPS[index];
-        let (head, tail) = place.split_at_mut(nop.len());
-        head.copy_from_slice(nop);
-        place = tail;
-    }
 }
 
 #[cfg(test)]
@@ -144,7 +121,10 @@ mod tests {
             assert_eq!(nops.bytes().len(), usize::from(length));
             let mut rest = nops.bytes();
             while !rest.is_empty() {
-                let nop = super::NOPS.iter().rfind(|nop| rest.starts_with(nop));
+                let nop = super::OF_RUNTIME
+                    .nops
+                    .iter()
+                    .rfind(|nop| rest.starts_with(nop));
                 rest = &rest[nop.expect("every piece is a NOP of the table").len()..];
             }
         }

@@ -17,8 +17,6 @@ use crate::read::view::{
     SHT_STRTAB, SHT_SYMTAB, Section, SectionId, Symbol, SymbolId, View,
 };
 
-/// `EM_X86_64`.
-pub const EM_X86_64: u16 = 62;
 /// `ET_REL`.
 pub const ET_REL: u16 = 1;
 const MAGIC: &[u8] = b"\x7fELF";

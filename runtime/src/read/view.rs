@@ -113,7 +113,7 @@ pub struct Symbol<'data> {
 pub struct Relocation {
     /// Offset in the section that is relocated, in bytes.
     pub offset: u64,
-    /// `R_X86_64_*` number.
+    /// Number of its type, as the machine's psABI has it.
     pub kind: u32,
     /// Symbol; 0 is none.
     pub symbol: SymbolId,

@@ -12,7 +12,7 @@ use super::many::{CHANGED, FUNCTIONS, Many};
 use super::{act, upload};
 use crate::kernel::{Kernel, values};
 
-/// Most instructions that a record may cost: design.md, section 10.
+/// Most instructions that a record may cost, in virtual time.
 const BUDGET: u64 = 60;
 /// How often each is counted. The least counts: an interrupt may fall between the masking of NMIs
 /// and that of interrupts.

@@ -28,7 +28,7 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(15);
 pub struct Machine {
     /// QEMU's accelerator: `tcg` works everywhere.
     pub accelerator: String,
-    /// The CPU model; under TCG `max,-smap`, see `reference/real-xen.md` §1.
+    /// The CPU model; under TCG `max,-smap`.
     pub cpu: String,
     /// How many CPUs: with two or more the loader's rendezvous is real.
     pub cpus: u32,

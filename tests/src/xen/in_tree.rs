@@ -242,7 +242,7 @@ fn hooks(suite: &InTree<'_>) -> Result<Vec<Scenario>> {
     ])
 }
 
-/// The scenario that ends with the hypervisor's death (`reference/real-xen.md` §3). Its last step is
+/// The scenario that ends with the hypervisor's death. Its last step is
 /// the one that kills.
 pub fn crash(tools: &Tools, original: &Tree) -> Scenario {
     let suite = InTree { tools, original };

@@ -21,7 +21,7 @@ pub const CHECKS: &[Check] = &[(
 /// quiescent zone, the loader.
 const PATCHER: [&str; 4] = [
     "15xsplice_runtime10rendezvous",
-    "15xsplice_runtime6action",
+    "15xsplice_runtime3act6action",
     "15xsplice_runtime4load",
     "15xsplice_runtime7runtime",
 ];

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
+use xsplice_abi::profile::{self, Abi};
+use xsplice_diff::command::abi;
 
 /// Turns two builds of a hypervisor or kernel into a payload that patches the running one.
 ///
@@ -87,9 +89,9 @@ pub struct Arguments {
     ///
     /// xsplice: the bundled runtime. xsplice-v1: the design as merged into Xen in 2016. livepatch:
     /// Xen 4.17 to today.
-    #[arg(long, default_value = "xsplice", value_parser = ["xsplice", "xsplice-v1", "livepatch"])]
+    #[arg(long, default_value = profile::XSPLICE.name, value_parser = abi())]
     #[arg(help_heading = PAYLOAD)]
-    pub abi: String,
+    pub abi: Abi,
 
     /// Build-id of what the payload stacks on: hex, an image or a payload [default: the base]
     ///
@@ -119,7 +121,7 @@ pub struct Arguments {
     /// Say it of what you have dealt with: by a hook, a shadow variable, or because it was done
     /// when the system booted. It is recorded in the payload. Each refusal says the words that
     /// accept it; XSPLICE_ACCEPT of xsplice.h says them in the source, beside the change.
-    #[arg(long, value_name = "WHAT", value_parser = xsplice_diff::verdict::refusals::acknowledgement)]
+    #[arg(long, value_name = "WHAT", value_parser = xsplice_diff::verdict::accept::acknowledgement)]
     #[arg(help_heading = LIMITS)]
     pub accept: Vec<String>,
 

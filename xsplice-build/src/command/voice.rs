@@ -1,8 +1,6 @@
 //! Where what is told goes: by `-q`, `-v` and where the JSON report is written to.
 
-use std::path::Path;
-
-use xsplice_diff::command::terminal;
+use xsplice_console::{json, terminal};
 
 use crate::command::arguments::Arguments;
 use crate::command::progress::Visibility;
@@ -33,13 +31,8 @@ pub fn tell(arguments: &Arguments, text: &str) {
     if arguments.quiet {
         return;
     }
-    let told = if arguments.json.as_deref() == Some(Path::new("-")) {
-        terminal::complain(text)
-    } else {
-        terminal::print(text)
-    };
     // The payload matters more than that its story is heard.
-    let _ = told;
+    let _ = json::tell(arguments.json.as_deref(), text);
 }
 
 /// What is wrong goes to standard error.

@@ -1,23 +1,25 @@
 //! How much one payload may change: limits that a release process sets, so that a fix that was
 //! meant to be small and is not gets looked at before it ships.
 
-use xsplice_diff::report::object_diff::Status;
-use xsplice_link::Refusal;
-use xsplice_link::RefusalCode;
+use xsplice_diff::verdict::kinds::RefusalCode;
+use xsplice_diff::verdict::kinds::Status;
+use xsplice_diff::verdict::refusal::Refusal;
 
 use crate::command::arguments::Arguments;
-use crate::tell::report::{RefusalEntry, Report};
+use crate::tell::report::Report;
 use crate::tell::story::count;
 
 /// What of the report is over the limits of the command line.
 #[must_use]
-pub fn exceeded(arguments: &Arguments, report: &Report<'_>) -> Vec<RefusalEntry> {
+pub fn exceeded(arguments: &Arguments, report: &Report<'_>) -> Vec<Refusal> {
     let replaced = report
+        .changes
         .functions
         .iter()
         .filter(|function| function.status == Status::Changed)
         .count();
     let new_bytes: u64 = report
+        .changes
         .functions
         .iter()
         .map(|function| function.new_size)
@@ -42,6 +44,6 @@ pub fn exceeded(arguments: &Arguments, report: &Report<'_>) -> Vec<RefusalEntry>
     }
     let tree = &report.inputs.patched;
     all.into_iter()
-        .map(|message| (&Refusal::new(RefusalCode::OverBudget, tree, message)).into())
+        .map(|message| Refusal::new(RefusalCode::OverBudget, tree, message))
         .collect()
 }

@@ -1,5 +1,4 @@
-//! Looks for users of changed layouts in all objects of the original tree, and decides about each
-//! type once for the whole tree.
+//! Looks for users of changed layouts in all objects of the original tree.
 //!
 //! Nothing is read again unless a layout changed, so that the common case costs nothing.
 
@@ -7,39 +6,34 @@ use std::collections::{HashMap, HashSet};
 
 use rayon::prelude::*;
 use xsplice_diff::ObjectDiff;
-use xsplice_diff::layouts::{self, LayoutChange, Seen};
-use xsplice_diff::report::object_diff::Status;
+use xsplice_diff::layouts::{self, LayoutChange};
+use xsplice_diff::verdict::kinds::Status;
 
 use crate::compare::merged::Merged;
 use crate::inputs::{Bytes, Input};
 
-/// Completes the layout changes of `diffs` with their users in the tree and decides about them;
-/// returns them, each type once.
+/// The layout changes of `diffs`, each type once, with their users in the tree.
 #[must_use]
-pub fn settle(
-    diffs: &mut [ObjectDiff<'_>],
-    inputs: &[Input],
-    merged: &Merged,
-) -> Vec<LayoutChange> {
-    let mut changes = layouts::merge(diffs);
-    if diffs.iter().any(|diff| !diff.layouts.unpaired.is_empty()) {
+pub fn follow(diffs: &[ObjectDiff<'_>], inputs: &[Input], merged: &Merged) -> Vec<LayoutChange> {
+    let mut changes = layouts::merge(diffs.iter().flat_map(|diff| &diff.layouts.changes));
+    let unpaired: Vec<_> = diffs
+        .iter()
+        .flat_map(|diff| &diff.layouts.unpaired)
+        .collect();
+    if !unpaired.is_empty() {
         let elsewhere: Vec<_> = inputs
             .par_iter()
             .filter(|input| !merged.parts.contains_key(&input.name))
             .filter_map(|input| match &input.bytes {
                 Bytes::Both { original, patched } if original[..] != patched[..] => {
-                    layouts::changed_elsewhere(&input.name, original, patched, diffs).ok()
+                    layouts::changed_elsewhere(&input.name, original, patched, &unpaired).ok()
                 }
                 _ => None,
             })
             .collect();
         changes.extend(elsewhere.into_iter().flatten());
-        changes = layouts::merge_all(&changes);
+        changes = layouts::merge(&changes);
     }
-    let seen = match inputs {
-        [_] => Seen::OneObject,
-        _ => Seen::AllObjects,
-    };
     if changes.iter().any(|change| change.breaks) {
         let changed = changed_functions(diffs);
         let none = HashSet::new();
@@ -54,7 +48,6 @@ pub fn settle(
             .collect();
         layouts::add_users(&mut changes, found.into_iter().flatten());
     }
-    layouts::judge(diffs, &mut changes, seen);
     changes
 }
 

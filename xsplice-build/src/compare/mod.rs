@@ -8,14 +8,13 @@ pub mod proof;
 pub mod toolchain;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use rayon::prelude::*;
 use xsplice_diff::DiffError;
 use xsplice_diff::ObjectDiff;
 use xsplice_diff::Options;
-use xsplice_diff::diff_objects;
 use xsplice_diff::drop_whole;
+use xsplice_diff::gather;
 use xsplice_diff::refuse_foreign;
 use xsplice_diff::report::object_diff::Verdict;
 use xsplice_diff::take_whole;
@@ -41,58 +40,20 @@ pub struct Comparison<'data> {
 }
 
 impl<'data> Comparison<'data> {
-    /// Compares those objects again that give other objects a name, take one from them, or make
-    /// one weak, if an object of the original tree has a weak symbol of that name.
-    ///
-    /// # Errors
-    ///
-    /// As for [`compare`].
-    pub fn settle_names(
-        &mut self,
-        inputs: &'data [Input],
-        merged: &Merged,
-        options: &Options,
-    ) -> Result<(), Vec<DiffError>> {
-        let unsettled: BTreeSet<&str> = self
+    /// The weak symbols of the original tree whose names changed somewhere, by name, each with the
+    /// objects that have it.
+    #[must_use]
+    pub fn weak_symbols(&self, inputs: &[Input], merged: &Merged) -> BTreeMap<String, Vec<String>> {
+        let changed: BTreeSet<&str> = self
             .diffs
             .iter()
-            .flat_map(|diff| &diff.unsettled_names)
-            .map(String::as_str)
+            .flat_map(|diff| &diff.evidence.names)
+            .map(|change| change.name.as_str())
             .collect();
-        if unsettled.is_empty() {
-            return Ok(());
+        if changed.is_empty() {
+            return BTreeMap::new();
         }
-        let weak = weak_symbols(inputs, merged, &unsettled);
-        let concerned = |diff: &ObjectDiff<'_>| {
-            let mut names = diff.unsettled_names.iter();
-            names.any(|name| weak.contains_key(name))
-        };
-        let again: BTreeSet<String> = self
-            .diffs
-            .iter()
-            .filter(|diff| concerned(diff))
-            .map(|diff| diff.object.clone())
-            .collect();
-        let options = Options {
-            weak_elsewhere: Arc::new(weak),
-            ..options.clone()
-        };
-        let mut errors = Vec::new();
-        for input in inputs.iter().filter(|input| again.contains(&input.name)) {
-            let Some(diff) = self.diffs.iter_mut().find(|diff| diff.object == input.name) else {
-                continue;
-            };
-            match compare_one(input, &options) {
-                Ok(Outcome::Diff(new) | Outcome::Removed(new)) => *diff = *new,
-                Ok(Outcome::Equal) => {}
-                Err(error) => errors.push(error),
-            }
-        }
-        if errors.is_empty() {
-            Ok(())
-        } else {
-            Err(errors)
-        }
+        weak_symbols(inputs, merged, &changed)
     }
 }
 
@@ -138,7 +99,7 @@ pub fn compare<'data>(
             Ok(Outcome::Equal) => comparison.equal += 1,
             Ok(Outcome::Removed(diff)) => {
                 comparison.removed.push(input.name.clone());
-                if !diff.refusals.is_empty() || !diff.unsettled_names.is_empty() {
+                if !diff.refusals.is_empty() || !diff.evidence.names.is_empty() {
                     comparison.diffs.push(*diff);
                 }
             }
@@ -183,7 +144,7 @@ fn compare_readable<'data>(
         Bytes::Both { original, patched } if original[..] == patched[..] => {
             return Ok(Outcome::Equal);
         }
-        Bytes::Both { original, patched } => diff_objects(&input.name, original, patched, options)?,
+        Bytes::Both { original, patched } => gather(&input.name, original, patched, options)?,
         Bytes::Added { patched } => take_whole(&input.name, patched, options)?,
         Bytes::Removed { original } => {
             // One that cannot be read was no part of the base.

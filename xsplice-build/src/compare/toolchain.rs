@@ -34,7 +34,7 @@ impl Fingerprint {
             original,
             patched,
             differences,
-        } = Toolchains::of_all(diffs);
+        } = Toolchains::of_all(diffs.iter().filter_map(|diff| diff.toolchains.as_ref()));
         Fingerprint {
             original,
             patched,

@@ -8,8 +8,9 @@ use super::evidence::{Source, Sources};
 use super::outcome::{Outcome, is_code};
 use super::paths::{is_documentation, matching};
 use super::wording::{changes_comments_alone, is_statement};
-use super::{Fate, HunkItem, HunkRefusal, Outcomes, Trees};
+use super::{Fate, HunkItem, Outcomes, Trees};
 use crate::source::patch_file::{ChangedLine, FileChange, Hunk, Side};
+use xsplice_diff::verdict::kinds::RefusalCode;
 
 /// Said of a hunk without any code.
 const COMMENTS_ALONE: &str = "comments and blanks alone";
@@ -21,7 +22,7 @@ const NAMES_SHOWN_MAX: usize = 3;
 #[derive(Debug)]
 pub struct Verdict {
     pub fate: Fate,
-    pub refusal: Option<HunkRefusal>,
+    pub refusal: Option<RefusalCode>,
     pub items: Vec<HunkItem>,
     pub why: String,
 }
@@ -36,7 +37,7 @@ impl Verdict {
         }
     }
 
-    fn refused(code: HunkRefusal, why: String) -> Verdict {
+    fn refused(code: RefusalCode, why: String) -> Verdict {
         Verdict {
             refusal: Some(code),
             ..Verdict::plain(Fate::Refused, why)
@@ -57,7 +58,7 @@ pub fn decide(
             "the patch may mean {}; give it with paths from the top of the source",
             list(&sources.ambiguous, " or ")
         );
-        return Verdict::refused(HunkRefusal::HunkAmbiguous, why);
+        return Verdict::refused(RefusalCode::HunkAmbiguous, why);
     }
     if sources.found.is_empty() {
         return without_source(file, hunk, sources, outcomes, trees);
@@ -67,7 +68,7 @@ pub fn decide(
             "{stale} is the same in both trees, and the hunk moves lines that it was compiled \
              from: the patched tree was not built with this patch; build it again"
         );
-        return Verdict::refused(HunkRefusal::HunkNotBuilt, why);
+        return Verdict::refused(RefusalCode::HunkNotBuilt, why);
     }
     let lines: Vec<LineFate> = hunk
         .changes
@@ -108,7 +109,7 @@ fn without_source(
     }
     if is_included && outcomes.are_all_unchanged() {
         return Verdict::refused(
-            HunkRefusal::HunkNotBuilt,
+            RefusalCode::HunkNotBuilt,
             "the build reads this file, and no object changed: nothing uses what the hunk changes, \
              or the patched tree was not built with this patch"
                 .to_owned(),
@@ -123,7 +124,7 @@ fn without_source(
         );
     }
     Verdict::refused(
-        HunkRefusal::HunkNotCompiled,
+        RefusalCode::HunkNotCompiled,
         format!(
             "{name} is in no object of the tree, so that nothing of this change can be in the \
              payload"
@@ -328,7 +329,7 @@ fn combine(
         );
         return Verdict {
             items: same,
-            ..Verdict::refused(HunkRefusal::HunkNotInPayload, why)
+            ..Verdict::refused(RefusalCode::HunkNotInPayload, why)
         };
     }
     if let Some(object) = not_built {
@@ -337,13 +338,13 @@ fn combine(
         );
         return Verdict {
             items: same,
-            ..Verdict::refused(HunkRefusal::HunkNotInPayload, why)
+            ..Verdict::refused(RefusalCode::HunkNotInPayload, why)
         };
     }
     if !comments_alone && let Some(line) = silent.first() {
         return Verdict {
             items: line.within.iter().map(|(item, _)| item.clone()).collect(),
-            ..Verdict::refused(HunkRefusal::HunkNotInPayload, became_nothing(line, file))
+            ..Verdict::refused(RefusalCode::HunkNotInPayload, became_nothing(line, file))
         };
     }
     tell(led, &same, sources, comments_alone, file, outcomes)
@@ -407,7 +408,7 @@ fn tell(
                  this patch",
                 list(&objects, ", ")
             );
-            return Verdict::refused(HunkRefusal::HunkNotBuilt, why);
+            return Verdict::refused(RefusalCode::HunkNotBuilt, why);
         }
         if !comments_alone && is_header {
             let why = format!(

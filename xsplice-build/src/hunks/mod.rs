@@ -12,13 +12,14 @@ mod outcome;
 pub mod paths;
 mod wording;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use xsplice_diff::ObjectDiff;
+use xsplice_diff::verdict::accept::of_hunk;
+use xsplice_diff::verdict::refusal::Refusal;
 
 use crate::compare::merged::Merged;
 use crate::inputs::Input;
 use crate::source::patch_file::PatchFile;
-use crate::tell::report::RefusalEntry;
 
 pub use outcome::Outcomes;
 
@@ -56,20 +57,6 @@ impl Fate {
             Fate::Refused => "refused",
         }
     }
-}
-
-/// Why a hunk is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum HunkRefusal {
-    /// No object of the trees was compiled from the file.
-    HunkNotCompiled,
-    /// The code of its lines is the same in both builds.
-    HunkNotInPayload,
-    /// An object that was compiled from the file was not compiled again.
-    HunkNotBuilt,
-    /// Several sources of the trees have the name that the patch gives.
-    HunkAmbiguous,
 }
 
 /// A function or datum that a hunk leads to.
@@ -111,7 +98,11 @@ pub struct Hunks {
     /// Every hunk, in the order of the patch.
     pub reports: Vec<HunkReport>,
     /// Of those that led nowhere and were not acknowledged.
-    pub refusals: Vec<(HunkRefusal, String, String)>,
+    pub refusals: Vec<Refusal>,
+    /// Acknowledgements that settled one, as given.
+    pub matched: Vec<String>,
+    /// How those are acknowledged that were refused.
+    pub acceptable: Vec<String>,
 }
 
 /// What the fates follow from.
@@ -154,58 +145,29 @@ pub fn follow(patch: &PatchFile, trees: &Trees<'_>, accept: &[String]) -> Hunks 
                 accepted: None,
             };
             if let Some(code) = verdict.refusal {
-                report.accepted = acknowledgement(accept, &report, hunk);
+                let lines = hunk.new_start..=hunk.new_end().saturating_sub(1).max(hunk.new_start);
+                for given in accept {
+                    if let Some(what) = of_hunk(given, &report.file, &lines) {
+                        report.accepted.get_or_insert(what);
+                        hunks.matched.push(given.clone());
+                    }
+                }
                 if report.accepted.is_some() {
                     report.fate = Fate::Accepted;
                 } else {
-                    let message = format!(
-                        "{}:{} ({shown}:{}): {}; if that is right, acknowledge it with --accept \
-                         hunk:{shown}:{}",
-                        patch.path, hunk.patch_line, hunk.new_start, report.why, hunk.new_start
+                    let start = hunk.new_start;
+                    let problem = format!(
+                        "{}; if that is right, acknowledge it with --accept hunk:{shown}:{start}",
+                        report.why
                     );
-                    hunks.refusals.push((code, shown.to_owned(), message));
+                    let place = format!("{}:{} ({shown}:{start})", patch.path, hunk.patch_line);
+                    let refusal = Refusal::new(code, shown, problem).named(place);
+                    hunks.refusals.push(refusal);
+                    hunks.acceptable.push(format!("hunk:{shown}:{start}"));
                 }
             }
             hunks.reports.push(report);
         }
     }
     hunks
-}
-
-/// The acknowledgement of a hunk: `hunk:FILE`, or `hunk:FILE:LINE` with a line that it touches.
-fn acknowledgement(
-    accept: &[String],
-    report: &HunkReport,
-    hunk: &crate::source::patch_file::Hunk,
-) -> Option<String> {
-    let is_meant = |what: &&String| {
-        let Some(place) = what.strip_prefix("hunk:") else {
-            return false;
-        };
-        if place == report.file {
-            return true;
-        }
-        let Some((file, line)) = place.rsplit_once(':') else {
-            return false;
-        };
-        let Ok(line) = line.parse::<u64>() else {
-            return false;
-        };
-        file == report.file
-            && (line == hunk.new_start || (hunk.new_start..hunk.new_end()).contains(&line))
-    };
-    accept.iter().find(is_meant).cloned()
-}
-
-impl From<&(HunkRefusal, String, String)> for RefusalEntry {
-    fn from((code, file, message): &(HunkRefusal, String, String)) -> RefusalEntry {
-        RefusalEntry {
-            code: serde_json::to_value(code).unwrap_or_default(),
-            object: file.clone(),
-            section: None,
-            symbol: None,
-            offset: None,
-            message: message.clone(),
-        }
-    }
 }

@@ -8,7 +8,7 @@ use xsplice_diff::ObjectDiff;
 use xsplice_diff::debug_info::source_lines;
 use xsplice_diff::debug_info::source_lines::{Defined, Mark, defined};
 use xsplice_diff::read::names::{clone_family, cold_parent};
-use xsplice_diff::report::object_diff::Reason;
+use xsplice_diff::verdict::kinds::Reason;
 
 use super::Trees;
 use crate::inputs::{Bytes, Input};
@@ -159,7 +159,7 @@ fn said_by(diff: &ObjectDiff<'_>, name: &str) -> Outcome {
     let refused = diff
         .refusals
         .iter()
-        .find(|refusal| refusal.symbol.as_deref() == Some(name));
+        .find(|refusal| refusal.place.symbol.as_deref() == Some(name));
     if let Some(refusal) = refused {
         let code = serde_json::to_value(refusal.code).unwrap_or_default();
         return Outcome::Refused(code.as_str().unwrap_or_default().to_owned());

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use rayon::prelude::*;
+use xsplice_console::MappedFile;
 use xsplice_link::Base;
-use xsplice_link::read::mapped::MappedFile;
+use xsplice_link::command::input;
 
 use crate::inputs::pair::may_be_image;
 
@@ -17,7 +18,7 @@ use crate::inputs::pair::may_be_image;
 /// `given` cannot be mapped; or none or several of `others` would do, which are then listed.
 pub fn find(given: Option<&Path>, others: &[PathBuf], original: &Path) -> Result<MappedFile> {
     if let Some(path) = given {
-        return Ok(MappedFile::open(path)?);
+        return Ok(input::open(path)?);
     }
     let mut found = Vec::new();
     let mut near_misses = Vec::new();
@@ -26,7 +27,7 @@ pub fn find(given: Option<&Path>, others: &[PathBuf], original: &Path) -> Result
         .filter(|path| may_be_image(path))
         .collect();
     for path in images {
-        let file = MappedFile::open(path)?;
+        let file = input::open(path)?;
         match Base::parse(&path.display().to_string(), &file) {
             Ok(base) if base.is_hosted_program() => {}
             Ok(_) => found.push(file),

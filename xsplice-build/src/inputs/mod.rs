@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use rayon::prelude::*;
-use xsplice_link::read::mapped::MappedFile;
+use xsplice_console::MappedFile;
+use xsplice_link::command::input;
 
 use crate::inputs::pair::Pair;
 
@@ -91,7 +92,7 @@ impl Input {
     /// A file that cannot be opened or mapped.
     pub fn open(pair: Pair) -> Result<Input> {
         let map = |path: &std::path::Path| {
-            MappedFile::open(path)
+            input::open(path)
                 .map(ObjectBytes::whole)
                 .with_context(|| "every object of both trees must be readable")
         };

@@ -1,54 +1,37 @@
-//! The JSON report, schema 1.
+//! The JSON report of a whole run; the keys are in docs/json.md.
 //!
-//! Fields may be added, never changed: pipelines read this.
+//! Keys may be added. One that changes or goes raises the schema: pipelines read this.
 
 use std::path::Path;
 
 use serde::Serialize;
+use xsplice_console::json::Tool;
 use xsplice_diff::ObjectDiff;
-use xsplice_diff::layouts::{self, LayoutChange};
-use xsplice_diff::report::object_diff::{
-    Accepted, DataChange, FunctionChange, Ignored, SpecialSection,
-};
+use xsplice_diff::layouts::LayoutChange;
+use xsplice_diff::report::json::{Changes, PayloadSummary};
+use xsplice_diff::verdict::refusal::Refusal;
 use xsplice_link::LinkError;
 use xsplice_link::command::output::write_json;
 use xsplice_link::verify::Outlook;
 
 use crate::compare::toolchain::Fingerprint;
-
 use crate::hunks::HunkReport;
+
+/// Who writes it.
+const TOOL: Tool = Tool::new("xsplice-build");
 
 /// The whole report. On refusal, `payload` is `null` and `refusals` says why.
 #[derive(Debug, Serialize)]
 pub struct Report<'a> {
-    /// 1.
-    pub schema: u32,
-    /// `xsplice-build`.
-    pub tool: &'static str,
-    /// Its version.
-    pub version: &'static str,
     /// What was compared.
     pub inputs: Inputs,
-    /// Functions that travel, in object then name order.
-    pub functions: Vec<&'a FunctionChange>,
-    /// Data that travels.
-    pub data: Vec<&'a DataChange>,
-    /// Special sections of which entries travel.
-    pub special_sections: Vec<&'a SpecialSection>,
-    /// Differences that are proven not to matter.
-    pub ignored: Vec<Ignored>,
-    /// Differences that the author acknowledged.
-    pub accepted: Vec<&'a Accepted>,
-    /// Types and prototypes that differ between the builds, with who uses them.
-    pub layouts: &'a [LayoutChange],
-    /// How many types and prototypes were compared.
-    pub layouts_compared: usize,
-    /// Objects of which functions changed and no layout could be compared.
-    pub layouts_not_compared: Vec<NotCompared<'a>>,
+    /// What differs between the builds.
+    #[serde(flatten)]
+    pub changes: Changes<'a>,
     /// What original, patched tree and base were built by.
     pub toolchain: Fingerprint,
     /// Why there is no payload.
-    pub refusals: Vec<RefusalEntry>,
+    pub refusals: Vec<Refusal>,
     /// What became of each hunk of `--patch`; absent without it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hunks: Option<Vec<HunkReport>>,
@@ -58,15 +41,6 @@ pub struct Report<'a> {
     pub payload: Option<PayloadSummary>,
     /// What may be done with it later: applied again, replaced; `null` when none was made.
     pub outlook: Option<Outlook>,
-}
-
-/// An object of which no layout could be compared.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct NotCompared<'a> {
-    /// The object.
-    pub object: &'a str,
-    /// Why.
-    pub why: layouts::NotCompared,
 }
 
 /// What was compared.
@@ -104,23 +78,6 @@ pub struct BaseInput {
     pub build_id: String,
 }
 
-/// One refusal, of the differ or of the linker.
-#[derive(Clone, Debug, Serialize)]
-pub struct RefusalEntry {
-    /// Its kind, in kebab-case.
-    pub code: serde_json::Value,
-    /// The object at fault.
-    pub object: String,
-    /// Section, where there is one.
-    pub section: Option<String>,
-    /// Symbol, where there is one.
-    pub symbol: Option<String>,
-    /// Offset in the section in bytes, where there is one.
-    pub offset: Option<u64>,
-    /// The whole sentence: the place, what is wrong and what would make it right.
-    pub message: String,
-}
-
 /// How the original tree compares with the base.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProofSummary {
@@ -144,23 +101,6 @@ pub struct ProofSummary {
     pub foreign: Vec<String>,
 }
 
-/// The payload that was made.
-#[derive(Clone, Debug, Serialize)]
-pub struct PayloadSummary {
-    /// Where it was written.
-    pub path: String,
-    /// In bytes.
-    pub size: usize,
-    /// Its own build-id, in hexadecimal.
-    pub build_id: String,
-    /// What it stacks on, in hexadecimal.
-    pub depends: String,
-    /// SHA-1 of the file, in hexadecimal.
-    pub sha1: String,
-    /// How many functions it replaces.
-    pub functions: usize,
-}
-
 impl<'a> Report<'a> {
     /// A report of `diffs`, of which `layouts` are the layout changes of all, that has come to no
     /// result yet.
@@ -171,33 +111,8 @@ impl<'a> Report<'a> {
         layouts: &'a [LayoutChange],
     ) -> Report<'a> {
         Report {
-            schema: 1,
-            tool: "xsplice-build",
-            version: env!("CARGO_PKG_VERSION"),
             inputs,
-            functions: diffs.iter().flat_map(|diff| &diff.functions).collect(),
-            data: diffs.iter().flat_map(|diff| &diff.data).collect(),
-            special_sections: diffs
-                .iter()
-                .flat_map(|diff| &diff.special_sections)
-                .collect(),
-            ignored: diffs
-                .iter()
-                .flat_map(|diff| diff.ignored.iter().cloned())
-                .collect(),
-            accepted: diffs.iter().flat_map(|diff| &diff.accepted).collect(),
-            layouts,
-            layouts_compared: diffs.iter().map(|diff| diff.layouts.compared).sum(),
-            layouts_not_compared: diffs
-                .iter()
-                .filter_map(|diff| {
-                    let why = diff.layouts.not_compared?;
-                    Some(NotCompared {
-                        object: &diff.object,
-                        why,
-                    })
-                })
-                .collect(),
+            changes: Changes::new(diffs, layouts),
             toolchain: Fingerprint::new(diffs),
             refusals: Vec::new(),
             hunks: None,
@@ -213,38 +128,6 @@ impl<'a> Report<'a> {
     ///
     /// When the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), LinkError> {
-        write_json(path, self)
-    }
-}
-
-impl From<&xsplice_diff::report::object_diff::Refusal> for RefusalEntry {
-    fn from(refusal: &xsplice_diff::report::object_diff::Refusal) -> RefusalEntry {
-        RefusalEntry {
-            code: serde_json::to_value(refusal.code).unwrap_or_default(),
-            object: refusal.object.clone(),
-            section: refusal.section.clone(),
-            symbol: refusal.symbol.clone(),
-            offset: refusal.offset,
-            message: refusal.message.clone(),
-        }
-    }
-}
-
-impl From<&xsplice_link::Refusal> for RefusalEntry {
-    fn from(refusal: &xsplice_link::Refusal) -> RefusalEntry {
-        RefusalEntry {
-            code: serde_json::to_value(refusal.code).unwrap_or_default(),
-            object: refusal.object.clone(),
-            section: refusal.section.clone(),
-            symbol: refusal.symbol.clone(),
-            offset: refusal.offset,
-            message: refusal.to_string(),
-        }
-    }
-}
-
-impl std::fmt::Display for RefusalEntry {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str(&self.message)
+        write_json(path, TOOL, self)
     }
 }

@@ -4,13 +4,16 @@ use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
 use xsplice_diff::ObjectDiff;
-use xsplice_diff::report::build_stamp::build_stamps;
-use xsplice_diff::report::object_diff::{FunctionChange, Status, Verdict};
+use xsplice_diff::report::build_stamps::build_stamps;
+use xsplice_diff::report::json::PayloadSummary;
+use xsplice_diff::report::object_diff::{FunctionChange, Verdict};
 use xsplice_diff::report::ripple::ripple;
+use xsplice_diff::verdict::kinds::Status;
 use xsplice_link::verify::Outlook;
 
 use crate::hunks::{Fate, HunkReport};
-use crate::tell::report::{PayloadSummary, ProofSummary, RefusalEntry, Report};
+use crate::tell::report::{ProofSummary, Report};
+use xsplice_diff::verdict::refusal::Refusal;
 
 const BOLD: Style = Style::new().bold();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
@@ -148,7 +151,7 @@ pub fn no_change(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Detail) 
         }
     }
     text.push_str("no functional change: there is nothing to patch\n");
-    if !report.accepted.is_empty() {
+    if !report.changes.accepted.is_empty() {
         let _ = writeln!(
             text,
             "what was accepted is set by no hook, so no payload carries it and the running system \
@@ -162,6 +165,7 @@ pub fn no_change(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Detail) 
 /// What was acknowledged, each word once.
 fn accepted(report: &Report<'_>) -> String {
     let mut all: Vec<&str> = report
+        .changes
         .accepted
         .iter()
         .map(|one| one.what.as_str())
@@ -271,7 +275,7 @@ pub fn unused(diffs: &[ObjectDiff<'_>]) -> String {
 
 /// The refusals, each with what would make it right.
 #[must_use]
-pub fn refusals(refusals: &[RefusalEntry]) -> String {
+pub fn refusals(refusals: &[Refusal]) -> String {
     let mut text = String::new();
     let reasons = count_u64(
         u64::try_from(refusals.len()).unwrap_or(u64::MAX),
@@ -283,10 +287,13 @@ pub fn refusals(refusals: &[RefusalEntry]) -> String {
         "{BAD}refused{BAD:#}: no payload was made, for {reasons}:"
     );
     for refusal in refusals {
-        let code = refusal.code.as_str().unwrap_or_default();
+        let code = xsplice_diff::html::word(refusal.code);
         let _ = writeln!(text, "  {refusal}\n    {DIM}[{code}]{DIM:#}");
     }
-    if let Some(code) = refusals.iter().find_map(|refusal| refusal.code.as_str()) {
+    if let Some(code) = refusals
+        .first()
+        .map(|refusal| xsplice_diff::html::word(refusal.code))
+    {
         let _ = writeln!(
             text,
             "{DIM}what a code means: xsplice-build --explain-code {code}{DIM:#}"

@@ -1,31 +1,35 @@
 //! The command `xsplice-diff`: reads two objects, prints what differs, writes the extract.
 
-pub mod output;
-pub mod terminal;
-
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{CommandFactory, Parser};
-use serde_json::json;
 use xsplice_abi::Profile;
+use xsplice_abi::profile::{self, Abi};
+use xsplice_console::json;
+use xsplice_console::output::{check_writable, is_standard_output, write_file};
+use xsplice_console::process::{answer_failure, answer_usage};
+use xsplice_console::terminal::complain;
+use xsplice_console::{ExitStatus, MappedFile};
 
-use crate::command::output::{check_writable, write_file};
-use crate::command::terminal::{complain, print, print_whole, with_causes};
 use crate::diff_objects;
-use crate::extract::write_diff;
 use crate::html::{self, Callers, Findings, RefusalText};
 use crate::layouts;
 use crate::options::Options;
 use crate::read::error::Side;
-use crate::report::build_stamp::build_stamps;
-use crate::report::object_diff::{ObjectDiff, Verdict};
+use crate::report::build_stamps::build_stamps;
+use crate::report::json::{ObjectReport, Pair};
+use crate::report::object_diff::{ObjectDiff, Verdict, layout_summary};
 use crate::report::ripple::ripple;
+use crate::report::written::write_diff;
 use crate::tell::explain;
 use crate::tell::referrers::Sought;
 use crate::tell::text::{self, Detail};
+
+/// Who writes the JSON.
+const TOOL: json::Tool = json::Tool::new("xsplice-diff");
 
 /// What is wrong when nothing can be said.
 const NO_OUTPUT: &str = "the result cannot be printed";
@@ -43,14 +47,14 @@ struct Arguments {
     ///
     /// xsplice: the bundled runtime. xsplice-v1: the design as merged into Xen in 2016. livepatch:
     /// Xen 4.17 to today.
-    #[arg(long, value_name = "ABI", default_value = "xsplice")]
-    abi: String,
+    #[arg(long, value_name = "ABI", default_value = profile::XSPLICE.name, value_parser = abi())]
+    abi: Abi,
     /// Accept what would be refused: WHAT:NAME, such as `data:limit`, or `line-numbers`
     ///
     /// Say it of what you have dealt with: by a hook, a shadow variable, or because it was done
     /// when the system booted. It is recorded in the extract. Each refusal says the words that
     /// accept it.
-    #[arg(long, value_name = "WHAT", value_parser = crate::verdict::refusals::acknowledgement)]
+    #[arg(long, value_name = "WHAT", value_parser = crate::verdict::accept::acknowledgement)]
     accept: Vec<String>,
     /// Write the extract here
     ///
@@ -94,6 +98,12 @@ Exit status:
   2  refused: every reason is listed
   3  no functional change";
 
+/// Reads `--abi`, in every command that has it.
+pub fn abi() -> impl TypedValueParser<Value = Abi> {
+    PossibleValuesParser::new(profile::ALL.map(|profile| profile.name))
+        .try_map(|name| name.parse::<Abi>())
+}
+
 /// The command line, for manual pages and completions.
 #[must_use]
 pub fn definition() -> clap::Command {
@@ -103,61 +113,36 @@ pub fn definition() -> clap::Command {
 /// Runs the command on the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            let failed = error.use_stderr();
-            // A closed pipe on the way out is nobody's loss.
-            let _ = error.print();
-            return if failed {
-                ExitCode::from(1)
-            } else {
-                ExitCode::SUCCESS
-            };
-        }
+    let status = match Arguments::try_parse() {
+        Ok(arguments) => match run(&arguments) {
+            Ok(verdict) => status(verdict),
+            Err(error) => answer_failure("xsplice-diff", error.as_ref()),
+        },
+        Err(usage) => answer_usage(&usage),
     };
-    match run(&arguments) {
-        Ok(verdict) => ExitCode::from(status(verdict)),
-        Err(error) => {
-            // Nowhere is left to say that this could not be said.
-            let _ = complain(&format!("xsplice-diff: {}\n", with_causes(error.as_ref())));
-            ExitCode::from(1)
-        }
-    }
+    status.into()
 }
 
 /// Exit status of a verdict.
-#[must_use]
-pub fn status(verdict: Verdict) -> u8 {
+fn status(verdict: Verdict) -> ExitStatus {
     match verdict {
-        Verdict::Changed => 0,
-        Verdict::Refused => 2,
-        Verdict::Unchanged => 3,
+        Verdict::Changed => ExitStatus::Done,
+        Verdict::Refused => ExitStatus::Refused,
+        Verdict::Unchanged => ExitStatus::Unchanged,
     }
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
-    let Some(abi) = Profile::by_name(&arguments.abi) else {
-        let known: Vec<&str> = xsplice_abi::profile::ALL
-            .iter()
-            .map(|abi| abi.name)
-            .collect();
-        bail!(
-            "--abi {} is not known; take one of {}",
-            arguments.abi,
-            known.join(", ")
-        );
-    };
+    let abi = arguments.abi.0;
     let options = Options {
         abi,
         accept: arguments.accept.clone(),
-        ..Options::default()
     };
     let outputs = [&arguments.output, &arguments.json, &arguments.html];
     for path in outputs
         .into_iter()
         .flatten()
-        .filter(|path| path.as_os_str() != "-")
+        .filter(|path| !is_standard_output(path))
     {
         check_writable(path).with_context(|| format!("{}: cannot be written", path.display()))?;
     }
@@ -193,20 +178,15 @@ fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
         human.push_str(&format!("\n{note}\n"));
     }
     let one = std::slice::from_ref(&diff);
-    human.push_str(&layouts::summary(one, &layouts::merge(one)));
+    human.push_str(&layout_summary(one, &layouts::merge(&diff.layouts.changes)));
     if arguments.explain {
         human.push_str(&explain::explain(&diff));
     }
     let refusals = text::refusals(&diff);
-    match arguments.json.as_deref() {
-        Some(path) if path == Path::new("-") => {
-            print_whole(&json_report(arguments, &diff)?).context(NO_OUTPUT)?;
-        }
-        Some(path) => {
-            write(path, json_report(arguments, &diff)?.as_bytes())?;
-            print(&human).context(NO_OUTPUT)?;
-        }
-        None => print(&human).context(NO_OUTPUT)?,
+    json::tell(arguments.json.as_deref(), &human).context(NO_OUTPUT)?;
+    if let Some(path) = &arguments.json {
+        json::write(path, TOOL, &json_report(arguments, &diff))
+            .with_context(|| format!("{}: cannot be written", path.display()))?;
     }
     if let Some(path) = &arguments.html {
         let page = page(arguments, abi, &diff, &original, &patched)?;
@@ -218,8 +198,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     Ok(diff.verdict())
 }
 
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| {
+fn read(path: &Path) -> anyhow::Result<MappedFile> {
+    MappedFile::open(path).with_context(|| {
         format!(
             "{}: cannot be read; name a readable object file",
             path.display()
@@ -249,9 +229,9 @@ fn page(
     };
     let refusals = diff.refusals.iter().map(|refusal| RefusalText {
         code: html::word(refusal.code),
-        message: refusal.message.clone(),
+        message: refusal.message(),
     });
-    let layouts = layouts::merge(diffs);
+    let layouts = layouts::merge(&diff.layouts.changes);
     Ok(html::object::render(&html::object::Page {
         abi,
         diff,
@@ -267,26 +247,11 @@ fn page(
     }))
 }
 
-fn json_report(arguments: &Arguments, diff: &ObjectDiff<'_>) -> anyhow::Result<String> {
-    let report = json!({
-        "schema": 1,
-        "tool": "xsplice-diff",
-        "version": env!("CARGO_PKG_VERSION"),
-        "inputs": {
-            "original": arguments.original,
-            "patched": arguments.patched,
-        },
-        "functions": diff.functions,
-        "data": diff.data,
-        "special_sections": diff.special_sections,
-        "ignored": diff.ignored,
-        "accepted": diff.accepted,
-        "refusals": diff.refusals,
-        "layouts": diff.layouts,
-        "toolchains": diff.toolchains,
-        "payload": null,
-    });
-    let mut text = serde_json::to_string_pretty(&report)?;
-    writeln!(text).context("a line end")?;
-    Ok(text)
+/// The report in JSON.
+fn json_report<'a>(arguments: &Arguments, diff: &'a ObjectDiff<'_>) -> ObjectReport<'a> {
+    let inputs = Pair {
+        original: arguments.original.display().to_string(),
+        patched: arguments.patched.display().to_string(),
+    };
+    ObjectReport::new(inputs, diff)
 }

@@ -3,21 +3,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::compare::build_stamp;
 use crate::compare::comparer::Comparer;
+use crate::compare::constructors::only_called_at_start;
 use crate::compare::line_numbers::{self, Difference, LineTables};
+use crate::compare::reserved_space;
 use crate::compare::special_entries::SpecialEntries;
-use crate::correlate::is_content;
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::names;
 use crate::read::padding::{self, is_padding};
 use crate::read::section_class::SectionClass;
-use crate::report::build_stamp;
-use crate::report::object_diff::{Ignored, Reason, RefusalCode};
-use crate::rules::constructors::only_called_at_start;
-use crate::rules::kept_place;
-use crate::rules::loose;
-use crate::rules::unknown_tables;
-use crate::verdict::refusals::{Place, Verdicts};
+use crate::read::side::is_content;
+use crate::verdict::kinds::{ACCEPTED_LINE_NUMBERS, Ignored, Reason, RefusalCode};
+use crate::verdict::place::Place;
+use crate::verdict::refusals::Verdicts;
 
 /// What the comparison found.
 #[derive(Debug, Default)]
@@ -161,22 +160,6 @@ pub fn find_changes(
         );
     }
     removed_items(object, comparer, &mut changes, verdicts);
-    loose::check(comparer, verdicts);
-    unknown_tables::check(comparer, verdicts);
-    kept_place::check(comparer, verdicts);
-    if let Some(Reason::SpecialEntryDiffers { section, detail }) =
-        comparer.entries_differ(&original_entries.unowned, &patched_entries.unowned)
-    {
-        verdicts.refuse(
-            RefusalCode::MalformedSpecialSection,
-            Place::section(&section),
-            &format!(
-                "{detail}, and no function owns it; let each entry begin with the address of \
-                 the code it is for"
-            ),
-        );
-    }
-    loose::common_symbols(comparer, verdicts);
     changes
 }
 
@@ -218,10 +201,13 @@ impl Lines {
                 Judgement::Label(Reason::LooksLikeLineNumbers)
             }
             Difference::LooksLikeLineNumbers(shifts) if relocations_agree() => {
-                if verdicts.accepts_line_numbers(patched.name(p)) {
+                if verdicts
+                    .acknowledgements()
+                    .accepts_line_numbers(patched.name(p))
+                {
                     let shifts: Vec<String> = shifts.iter().map(ToString::to_string).collect();
                     Judgement::Noise(format!(
-                        "looks like line numbers only, and was accepted as such: {}",
+                        "{ACCEPTED_LINE_NUMBERS} as such: {}",
                         shifts.join(", ")
                     ))
                 } else {
@@ -346,7 +332,7 @@ fn datum(
         .any(|reason| matches!(reason, Reason::SizeDiffers { .. }));
     let is_room =
         kind == ItemKind::Gap && is_padding(patched, item) && is_padding(comparer.original, twin);
-    if is_room && padding::is_same_room(comparer, twin, item) {
+    if is_room && reserved_space::is_same_room(comparer, twin, item) {
         return;
     }
     let (code, problem) = match patched.items.class(item) {

@@ -9,13 +9,14 @@ use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 
 use crate::compare::special_entries::SpecialEntries;
 use crate::compare::users::Users;
-use crate::correlate::{Correlation, is_content};
+use crate::correlate::Correlation;
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::object::{Relocation, SymbolId, SymbolPlace};
 use crate::read::relocation::{Target, comparable, kind_name};
 use crate::read::side::Build;
+use crate::read::side::is_content;
 use crate::read::strings::shown;
-use crate::report::object_diff::Reason;
+use crate::verdict::kinds::Reason;
 
 /// Reasons listed for one item; more are no help.
 const REASONS_MAX: usize = 16;

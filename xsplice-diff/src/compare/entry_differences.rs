@@ -1,13 +1,13 @@
 //! Compares entries of special sections, and what else belongs to code without being in it.
 
 use crate::compare::comparer::Comparer;
+use crate::compare::pieces::is_piece;
 use crate::compare::special_entries::{Entry, SpecialEntries};
-use crate::correlate::is_content;
 use crate::read::items::ItemId;
 use crate::read::side::Build;
+use crate::read::side::is_content;
 use crate::read::special_sections::Line;
-use crate::report::object_diff::Reason;
-use crate::rules::unreached_code::is_piece;
+use crate::verdict::kinds::Reason;
 
 impl<'data> Comparer<'_, 'data> {
     /// Whether what belongs to two pieces of special code differs: their entries, and the code that

@@ -2,12 +2,12 @@
 
 use foldhash::{HashMap, HashMapExt as _, HashSet};
 
+use crate::compare::pieces::{is_piece, reached, runs_into};
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::object::SectionId;
 use crate::read::section_class::SectionClass;
 use crate::read::side::Build;
 use crate::read::special_sections::{Table, entry_bytes};
-use crate::rules::unreached_code::{is_piece, reached, runs_into};
 
 /// An entry.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@ use crate::read::items::{ItemId, ItemKind};
 use crate::read::object::{Relocation, SectionId};
 use crate::read::section_class::SectionClass;
 use crate::read::side::Build;
-use crate::tell::disassembly::ends_in_branch;
+use xsplice_abi::machine::OF_RUNTIME;
 
 /// Who refers to an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,11 +124,35 @@ impl Users {
 #[must_use]
 pub fn is_call(build: &Build<'_>, source: ItemId, relocation: &Relocation) -> bool {
     let section = build.object.section(build.items.item(source).section);
-    if !section.is_executable() {
+    // The number of an address may stand behind any byte; what a call has is a distance.
+    if !section.is_executable() || !is_branch_type(relocation.kind) {
         return false;
     }
     let Ok(at) = usize::try_from(relocation.offset) else {
         return false;
     };
     section.data.get(..at).is_some_and(ends_in_branch)
+}
+
+/// Whether a relocation of this type may fill the operand of a near call or jump.
+#[must_use]
+pub fn is_branch_type(kind: u32) -> bool {
+    OF_RUNTIME
+        .relocation(kind)
+        .is_some_and(|known| known.alike == OF_RUNTIME.distance.number)
+}
+
+/// Whether code ends in the opcode of a near call or jump, so that its operand is next.
+#[must_use]
+pub fn ends_in_branch(code: &[u8]) -> bool {
+    const CALL: u8 = 0xe8;
+    const JUMP: u8 = 0xe9;
+    const TWO_BYTES: u8 = 0x0f;
+    /// Conditional jumps are `0f 80` to `0f 8f`.
+    const CONDITIONAL: u8 = 0x80;
+    match code {
+        [.., CALL | JUMP] => true,
+        [.., TWO_BYTES, condition] => condition & 0xf0 == CONDITIONAL,
+        _ => false,
+    }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Correlation, is_content, starts};
+use super::{Correlation, starts};
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::names;
 use crate::read::padding::is_filler;
 use crate::read::side::Build;
+use crate::read::side::is_content;
 
 /// Items of one family that have no twin yet.
 #[derive(Default)]

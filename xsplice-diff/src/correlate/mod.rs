@@ -83,25 +83,6 @@ fn root(parents: &[Option<ItemId>], item: ItemId) -> ItemId {
     at
 }
 
-/// Whether an item has no identity: only what it holds counts, and a copy is as good. Strings,
-/// constants, jump tables, and read-only objects with names that the compiler made up
-/// (`__func__.0`, `CSWTCH.5`, `switch.table.f`).
-#[must_use]
-pub fn is_content(build: &Build<'_>, item: ItemId) -> bool {
-    let class = build.items.class(item);
-    match build.items.item(item).kind {
-        ItemKind::Content => true,
-        ItemKind::Gap => class.is_constant() || class == SectionClass::SpecialCode,
-        ItemKind::Datum => {
-            class.is_constant()
-                && build
-                    .symbol(item)
-                    .is_some_and(|symbol| symbol.is_local() && symbol.name.contains('.'))
-        }
-        ItemKind::Function | ItemKind::Label | ItemKind::UnsizedDatum => false,
-    }
-}
-
 /// A name as it is looked up: a local's with its file.
 type Key<'data> = (Option<&'data str>, &'data str);
 

@@ -9,12 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use foldhash::{HashMap, HashMapExt as _};
 
+use super::Correlation;
 use super::groups::{Group, groups};
-use super::{Correlation, is_content};
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::names;
 use crate::read::section_class::SectionClass;
 use crate::read::side::Build;
+use crate::read::side::is_content;
 
 /// What tells variables of one name apart.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]

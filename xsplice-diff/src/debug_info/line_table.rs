@@ -7,7 +7,16 @@ use gimli::{DebugLineOffset, EndianSlice, LittleEndian};
 use crate::debug_info::debug_sections::{DebugSections, address};
 use crate::debug_info::source_lines::{join, normalised};
 use crate::read::object::{ElfObject, SectionId};
-use crate::report::object_diff::SourceLine;
+use serde::{Deserialize, Serialize};
+
+/// A line of a source file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceLine {
+    /// The file, as the compiler was told.
+    pub file: String,
+    /// From 1.
+    pub line: u64,
+}
 
 type Slice<'d> = EndianSlice<'d, LittleEndian>;
 

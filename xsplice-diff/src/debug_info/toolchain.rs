@@ -11,10 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::debug_info::types::Types;
 use crate::read::object::ElfObject;
-use crate::report::object_diff::{Accepted, ObjectDiff, Refusal, RefusalCode};
-
-/// `WHAT` of the acknowledgement that the two builds may be by different toolchains.
-pub const TOOLCHAIN: &str = "toolchain";
 
 /// Section of recorded command lines (`-frecord-gcc-switches`, `-frecord-command-line`).
 const COMMAND_LINE: &str = ".GCC.command.line";
@@ -309,9 +305,9 @@ impl Toolchains {
 
     /// Of everything that travels.
     #[must_use]
-    pub fn of_all(diffs: &[ObjectDiff<'_>]) -> Toolchains {
+    pub fn of_all<'a>(pairs: impl IntoIterator<Item = &'a Toolchains>) -> Toolchains {
         let mut all = Toolchains::default();
-        for both in diffs.iter().filter_map(|diff| diff.toolchains.as_ref()) {
+        for both in pairs {
             all.original.merge(&both.original);
             all.patched.merge(&both.patched);
             all.differences.extend(both.differences.iter().cloned());
@@ -350,77 +346,6 @@ impl std::fmt::Display for Difference {
 pub fn say_differences(differences: &[Difference]) -> String {
     let all: Vec<String> = differences.iter().map(ToString::to_string).collect();
     all.join("; ")
-}
-
-/// Refuses objects whose two builds are by different toolchains, or notes that it was
-/// acknowledged: once for each difference, however many objects have it. What was decided before
-/// is forgotten.
-pub fn judge(diffs: &mut [ObjectDiff<'_>]) {
-    let code = RefusalCode::ToolchainDiffers;
-    let mut groups: BTreeMap<Vec<Difference>, Vec<usize>> = BTreeMap::new();
-    for (index, diff) in diffs.iter_mut().enumerate() {
-        diff.refusals.retain(|refusal| refusal.code != code);
-        diff.accepted.retain(|accepted| accepted.code != code);
-        if let Some(extract) = &mut diff.extract {
-            extract.accepted.retain(|what| !is_toolchain(what));
-        }
-        // A lost protection is not for the author to accept; crate::rules::protection refuses it.
-        let differences = diff.toolchains.iter().flat_map(|both| &both.differences);
-        let differences: Vec<Difference> = differences
-            .filter(|difference| difference.kind != DifferenceKind::Protection)
-            .cloned()
-            .collect();
-        if !differences.is_empty() {
-            groups.entry(differences).or_default().push(index);
-        }
-    }
-    for (differences, indices) in groups {
-        let acknowledged = indices.iter().find_map(|index| {
-            let all = &diffs[*index].acknowledged;
-            all.iter().find(|what| is_toolchain(what)).cloned()
-        });
-        let others = match indices.len() - 1 {
-            0 => String::new(),
-            1 => " and 1 more object".to_owned(),
-            more => format!(" and {more} more objects"),
-        };
-        let diff = &mut diffs[indices[0]];
-        let message = format!(
-            "{}{others}: the two builds are by different toolchains: {}; build the patched tree \
-             with the compiler and flags of the original, or accept it with --accept toolchain \
-             when the difference is the fix",
-            diff.object,
-            say_differences(&differences)
-        );
-        match acknowledged {
-            Some(what) => {
-                if let Some(extract) = &mut diff.extract {
-                    extract.accepted.push(what.clone());
-                }
-                diff.accepted.push(Accepted {
-                    object: diff.object.clone(),
-                    what,
-                    symbol: None,
-                    code,
-                    message,
-                });
-            }
-            None => diff.refusals.push(Refusal {
-                code,
-                object: diff.object.clone(),
-                section: None,
-                symbol: None,
-                offset: None,
-                message,
-            }),
-        }
-    }
-}
-
-/// `toolchain`, or `toolchain:REASON` as a macro has to write it.
-fn is_toolchain(what: &str) -> bool {
-    what.strip_prefix(TOOLCHAIN)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
 }
 
 #[cfg(test)]

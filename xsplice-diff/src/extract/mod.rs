@@ -21,7 +21,8 @@ mod read;
 mod write;
 
 pub use read::read;
-pub use write::{write, write_diff};
+pub use write::write;
+pub(crate) use write::write_parts;
 
 /// Index into [`Extract::sections`].
 #[derive(
@@ -239,3 +240,17 @@ pub enum OriginalTarget<'data> {
 
 /// How deep content that refers to content is followed.
 pub const CONTENT_DEPTH_MAX: usize = 4;
+
+/// An out-of-line part (`f.cold`) of a replaced function. The linker needs no more of it than the
+/// extract holds; people want to see what it was, too.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part<'data> {
+    /// The new code of the function that it is a part of, as its record names it.
+    pub record: SymbolIndex,
+    /// Its name in the patched object, or in the original where it went.
+    pub name: String,
+    /// As it was; `None` for one that came.
+    pub original: Option<OriginalItem<'data>>,
+    /// As it is; `None` for one that went.
+    pub patched: Option<SymbolIndex>,
+}

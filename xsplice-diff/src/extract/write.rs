@@ -8,23 +8,11 @@ use object::write::elf::{FileHeader, Rel, SectionHeader, SectionIndex as ElfSect
 
 use super::description::{DESCRIPTION, Description, ORIGINALS, REPORT, RecordDescription, VERSION};
 use super::{Extract, Place, Symbol};
-use crate::report::object_diff::{ObjectDiff, Verdict};
 
 /// The ELF form of `extract`; the same extract gives the same bytes.
 #[must_use]
 pub fn write(extract: &Extract<'_>) -> Vec<u8> {
     write_parts(extract, None)
-}
-
-/// The ELF form of what a diff extracted, with the report in it; `None` when it extracted nothing.
-#[must_use]
-pub fn write_diff(diff: &ObjectDiff<'_>) -> Option<Vec<u8>> {
-    if diff.verdict() == Verdict::Refused {
-        return None;
-    }
-    let extract = diff.extract.as_ref()?;
-    let report = serde_json::to_vec_pretty(diff).expect("a report has string keys alone");
-    Some(write_parts(extract, Some(report)))
 }
 
 /// A section to be written, allocated or not.
@@ -47,7 +35,8 @@ struct Reserved {
     offset: u64,
 }
 
-fn write_parts(extract: &Extract<'_>, report: Option<Vec<u8>>) -> Vec<u8> {
+/// With a report in it, where there is one.
+pub(crate) fn write_parts(extract: &Extract<'_>, report: Option<Vec<u8>>) -> Vec<u8> {
     let order = symbol_order(&extract.symbols);
     let names: Vec<Cow<'_, str>> = extract.symbols.iter().map(elf_name).collect();
     let outs = sections(extract, &order, report);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::report::object_diff::{Reason, Status};
+use crate::verdict::kinds::{Reason, Status};
 
 use super::text::{Text, count, size_u64};
 use super::{Findings, layouts};

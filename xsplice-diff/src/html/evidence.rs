@@ -6,8 +6,8 @@ use std::fmt::Write;
 use xsplice_abi::section;
 
 use crate::extract::{Extract, Section};
-use crate::report::object_diff::Status;
 use crate::tell::code_page;
+use crate::verdict::kinds::Status;
 
 use super::text::{Text, code};
 use super::{Findings, manual, word};

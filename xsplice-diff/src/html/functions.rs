@@ -3,10 +3,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 
-use crate::report::object_diff::{Reason, Status};
 use crate::tell::code_page;
 use crate::tell::disassembly::Code;
 use crate::tell::referrers::{How, Referrer, When};
+use crate::verdict::kinds::{Reason, Status};
 
 use super::changes::Function;
 use super::text::{Text, grouped};

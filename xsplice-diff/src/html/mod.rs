@@ -23,8 +23,10 @@ use serde::Serialize;
 
 use crate::debug_info::toolchain::Toolchains;
 use crate::layouts::LayoutChange;
-use crate::report::object_diff::{Accepted, DataChange, Ignored, ObjectDiff, SpecialSection};
+use crate::report::object_diff::{DataChange, ObjectDiff, SpecialSection};
 use crate::tell::referrers::Referrer;
+use crate::verdict::kinds::Accepted;
+use crate::verdict::kinds::Ignored;
 use changes::{Function, functions_of};
 use text::Text;
 
@@ -78,7 +80,9 @@ impl<'a> Findings<'a> {
         Findings {
             diffs,
             layouts,
-            toolchains: Toolchains::of_all(diffs),
+            toolchains: Toolchains::of_all(
+                diffs.iter().filter_map(|diff| diff.toolchains.as_ref()),
+            ),
             refusals,
             functions: functions_of(diffs, callers),
             callers_from: &callers.from,

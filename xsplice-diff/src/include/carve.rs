@@ -8,21 +8,22 @@ use object::elf;
 
 use crate::compare::changes::Changes;
 use crate::compare::comparer::Comparer;
+use crate::compare::inclusion::Inclusion;
+use crate::compare::pieces::{Spans, is_piece};
 use crate::compare::special_entries::SpecialEntries;
 use crate::debug_info::toolchain::Toolchain;
+use crate::extract::Part;
 use crate::extract::{
     Extract, Place, Record, Relocation, Section, SectionIndex, Symbol, SymbolIndex,
 };
 use crate::include::originals::{Describer, file_of};
-use crate::include::reach::{Destination, Inclusion, destination};
+use crate::include::reach::{Destination, destination};
 use crate::options::Options;
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::names;
 use crate::read::object::{self as model, SectionId, SymbolId, SymbolPlace};
 use crate::read::relocation::is_known;
 use crate::read::side::Build;
-use crate::report::object_diff::Part;
-use crate::rules::unreached_code::{Spans, is_piece};
 use crate::verdict::refusals::Verdicts;
 
 /// What was cut out.

@@ -8,11 +8,11 @@
 
 use std::collections::HashMap;
 
-use crate::correlate::is_content;
 use crate::extract::CONTENT_DEPTH_MAX;
 use crate::read::error::{ObjectProblem, Part};
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::side::Build;
+use crate::read::side::is_content;
 
 /// References that may be described, whatever the object's size.
 const REFERENCES: u64 = 8 << 10;

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashMapExt as _};
 
 use crate::compare::special_entries::{Entry, SpecialEntries};
-use crate::correlate::is_content;
 use crate::extract::{CONTENT_DEPTH_MAX, OriginalItem, OriginalRelocation, OriginalTarget};
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::object::{Relocation, Symbol, SymbolPlace};
 use crate::read::relocation::Target;
 use crate::read::section_class::SectionClass;
 use crate::read::side::Build;
-use xsplice_abi::section::{ALT_CALL_SITES, ALTINSTRUCTIONS};
+use crate::read::side::is_content;
+use xsplice_abi::machine::OF_RUNTIME;
+use xsplice_abi::tables::{Alternative, SpecialTable};
 
 /// The `STT_FILE` name that qualifies a local in the image. Assembler code often has no such symbol;
 /// then GNU ld writes one with the object's file name without its folder.
@@ -70,14 +71,12 @@ impl<'data> Originals<'data> {
 
 /// The range of `item` that an entry lets the boot patch.
 fn patched_range(build: &Build<'_>, entry: &Entry, item: ItemId) -> Option<(u64, u64)> {
-    /// Offset of the length of the original instruction in an alternatives entry.
-    const ORIGINAL_LENGTH_AT: usize = 10;
-    /// Bytes of an indirect call through memory.
-    const CALL_BYTES: u64 = 6;
-    let length = match build.object.section(entry.section).name {
-        ALTINSTRUCTIONS => u64::from(*entry.bytes(build).get(ORIGINAL_LENGTH_AT)?),
-        ALT_CALL_SITES => CALL_BYTES,
-        _ => return None,
+    let length = match SpecialTable::of(build.object.section(entry.section).name)? {
+        SpecialTable::Alternatives => {
+            u64::from(Alternative::read(entry.bytes(build))?.original_bytes)
+        }
+        SpecialTable::CallSites => OF_RUNTIME.pointer_call.bytes() as u64,
+        SpecialTable::BugFrames(_) | SpecialTable::Exceptions => return None,
     };
     let field = entry.offset + entry.table.owner;
     let index = entry

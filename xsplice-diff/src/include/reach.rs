@@ -9,54 +9,22 @@ use object::elf;
 
 use crate::compare::changes::Changes;
 use crate::compare::comparer::{Comparer, shown_target};
-use crate::compare::special_entries::{Entry, SpecialEntries};
-use crate::correlate::is_content;
+use crate::compare::inclusion::Inclusion;
+use crate::compare::pieces::is_piece;
+use crate::compare::special_entries::SpecialEntries;
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::object::{Relocation, SymbolPlace, field_bytes};
 use crate::read::relocation::{Target, is_known, kind_name};
 use crate::read::section_class::SectionClass;
 use crate::read::side::Build;
+use crate::read::side::is_content;
 use crate::read::special_sections::{Travel, runs_in_place};
-use crate::report::object_diff::{Reason, RefusalCode};
 use crate::rules::boundary;
 use crate::rules::fall_through;
 use crate::rules::replaceable;
-use crate::rules::unreached_code::is_piece;
-use crate::verdict::refusals::{Place, Verdicts};
-
-/// What travels of the patched object.
-#[derive(Debug, Default)]
-pub struct Inclusion {
-    /// Items, with the reason where it is not that they changed.
-    pub items: BTreeMap<ItemId, Option<Reason>>,
-    /// Special-section entries of included functions.
-    pub entries: Vec<Entry>,
-    /// The function that content without identity belongs to, for its references back.
-    pub owners: BTreeMap<ItemId, ItemId>,
-    /// Items of special code that must stay as far apart as they are.
-    pub bound: BTreeSet<(ItemId, ItemId)>,
-}
-
-impl Inclusion {
-    /// Whether the item travels.
-    #[must_use]
-    pub fn holds(&self, item: ItemId) -> bool {
-        self.items.contains_key(&item)
-    }
-
-    /// The function for which something that travels refers to others; itself if it is none's.
-    #[must_use]
-    pub fn source(&self, comparer: &Comparer<'_, '_>, item: ItemId) -> ItemId {
-        let owner = self.owners.get(&item).copied();
-        owner.unwrap_or_else(|| comparer.correlation.patched_root(item))
-    }
-
-    /// Whether two pieces of special code travel as far apart as they are.
-    #[must_use]
-    pub fn keep_distance(&self, one: ItemId, other: ItemId) -> bool {
-        self.bound.contains(&(one, other))
-    }
-}
+use crate::verdict::kinds::{Reason, RefusalCode};
+use crate::verdict::place::Place;
+use crate::verdict::refusals::Verdicts;
 
 /// Where a reference of something that travels leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,14 +22,15 @@ use crate::read::items::{ItemId, ItemKind};
 use crate::read::side::Build;
 
 mod fields;
-mod judge;
+mod merge;
 mod reach;
 mod tree;
 mod uses;
 mod wording;
 
-pub use judge::{Seen, judge, merge, merge_all};
+pub use merge::merge;
 pub use tree::{Found, add_users, changed_elsewhere, users_in};
+pub(crate) use wording::problem;
 pub use wording::{differences as say_differences, field as say_field, summary};
 
 pub use fields::Shape;

@@ -11,7 +11,6 @@ use crate::read::error::DiffError;
 use crate::read::object::ElfObject;
 use crate::read::relocation::Target;
 use crate::read::side::Build;
-use crate::report::object_diff::ObjectDiff;
 
 /// Users of one change in one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +93,7 @@ pub fn add_users(changes: &mut [LayoutChange], found: impl IntoIterator<Item = F
 }
 
 /// Looks in another object of the tree, which differs between the builds, for the layouts that
-/// types had which an object of `diffs` did not know before: a header that it includes only now,
+/// types had which another object did not know before (`unpaired`): a header that it includes only now,
 /// or an object that is new as a whole. A type that nobody knew before is new and breaks nothing.
 ///
 /// # Errors
@@ -104,12 +103,12 @@ pub fn changed_elsewhere(
     object: &str,
     original: &[u8],
     patched: &[u8],
-    diffs: &[ObjectDiff<'_>],
+    unpaired: &[&Unpaired],
 ) -> Result<Vec<LayoutChange>, DiffError> {
-    let wanted: Vec<&Unpaired> = diffs
+    let wanted: Vec<&Unpaired> = unpaired
         .iter()
-        .filter(|diff| diff.object != object)
-        .flat_map(|diff| &diff.layouts.unpaired)
+        .copied()
+        .filter(|unpaired| unpaired.reaching.object != object)
         .filter(|unpaired| unpaired.name.function.is_none())
         .filter(|unpaired| is_mentioned(original, &unpaired.name.name))
         .collect();

@@ -3,13 +3,12 @@
 use std::fmt::Write as _;
 
 use super::{ChangedKind, FieldChange, FieldDifference, Held, LayoutChange, NotCompared, Slot};
-use crate::report::object_diff::ObjectDiff;
 
 /// As many members, users and objects are named one by one.
 const NAMED_MAX: usize = 6;
 
 /// What is wrong with a change that breaks something, and what would make it right.
-pub(super) fn problem(change: &LayoutChange) -> String {
+pub(crate) fn problem(change: &LayoutChange) -> String {
     if change.kind == ChangedKind::Prototype {
         let how = change.fields.first().map(prototypes).unwrap_or_default();
         let users = if change.users.is_empty() {
@@ -205,7 +204,7 @@ fn named_users(change: &LayoutChange, one: &str, many: &str) -> String {
 /// What to tell about layouts beside the refusals: that they were not compared, and what differs
 /// in a way that breaks nothing. Lines; empty when there is nothing to tell.
 #[must_use]
-pub fn summary(diffs: &[ObjectDiff<'_>], changes: &[LayoutChange]) -> String {
+pub fn summary(not_compared: &[(&str, NotCompared)], changes: &[LayoutChange]) -> String {
     let mut text = String::new();
     for change in changes.iter().filter(|change| !change.breaks) {
         let said = if change.kind == ChangedKind::Prototype {
@@ -221,10 +220,10 @@ pub fn summary(diffs: &[ObjectDiff<'_>], changes: &[LayoutChange]) -> String {
         NotCompared::NoDebugInformationInOriginal,
         NotCompared::NoDebugInformationInPatched,
     ] {
-        let objects: Vec<&str> = diffs
+        let objects: Vec<&str> = not_compared
             .iter()
-            .filter(|diff| diff.layouts.not_compared == Some(why))
-            .map(|diff| diff.object.as_str())
+            .filter(|(_, reason)| *reason == why)
+            .map(|(object, _)| *object)
             .collect();
         if objects.is_empty() {
             continue;

@@ -135,7 +135,13 @@ impl Cover<'_, '_, '_> {
     fn choices(&self, id: SectionId, end: u64) -> Vec<(u64, usize)> {
         let section = self.merged.section(id);
         let mut found = Vec::new();
-        for &alignment in self.parts.alignments.get(section.name).into_iter().flatten() {
+        for &alignment in self
+            .parts
+            .alignments
+            .get(section.name)
+            .into_iter()
+            .flatten()
+        {
             let Some(start) = end.checked_next_multiple_of(alignment) else {
                 continue;
             };
@@ -197,15 +203,19 @@ impl Cover<'_, '_, '_> {
     /// Whether a relocation of the merged object points at what one of a part points at.
     fn is_same_target(&self, part: usize, ours: &Relocation, theirs: &Relocation) -> bool {
         let object = self.parts.objects[part].1;
-        let (our, their) = (self.merged.symbol(ours.symbol), object.symbol(theirs.symbol));
+        let (our, their) = (
+            self.merged.symbol(ours.symbol),
+            object.symbol(theirs.symbol),
+        );
         if our.is_section() != their.is_section() || our.is_local() != their.is_local() {
             return false;
         }
         match (our.place, their.place) {
             (SymbolPlace::Section(ours_in), SymbolPlace::Section(theirs_in)) => {
-                let distance = i128::from(position(our, ours)) - i128::from(position(their, theirs));
-                let is_equal = our.is_section()
-                    || (our.name == their.name && ours.addend == theirs.addend);
+                let distance =
+                    i128::from(position(our, ours)) - i128::from(position(their, theirs));
+                let is_equal =
+                    our.is_section() || (our.name == their.name && ours.addend == theirs.addend);
                 is_equal && self.lands(part, theirs_in, ours_in, distance)
             }
             // What a part leaves to others, another part may define.

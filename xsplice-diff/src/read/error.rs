@@ -1,5 +1,5 @@
 //! Why a diff could not run. What can run but must not become a payload is a
-//! [`Refusal`](crate::report::object_diff::Refusal), not an error.
+//! [`Refusal`](crate::verdict::refusal::Refusal), not an error.
 
 use thiserror::Error;
 

@@ -10,6 +10,7 @@ use std::ops::Range;
 use object::LittleEndian;
 use object::elf;
 use object::read::elf::{FileHeader as _, SectionHeader as _, Sym as _};
+use xsplice_abi::machine::OF_RUNTIME;
 
 use crate::read::error::{DiffError, ObjectProblem, Part, Side};
 
@@ -381,7 +382,7 @@ pub(crate) fn check_header(bytes: &[u8]) -> Result<&Header, ObjectProblem> {
     }
     let header = Header::parse(bytes).map_err(malformed(Part::Header))?;
     let machine = header.e_machine(ENDIAN).0;
-    if machine != elf::EM_X86_64.0 {
+    if machine != OF_RUNTIME.e_machine {
         return Err(ObjectProblem::WrongMachine(machine));
     }
     let kind = header.e_type(ENDIAN).0;
@@ -550,7 +551,7 @@ fn read_relocations<'data>(
             }
             for raw in *entries {
                 let one = relocation(raw);
-                if one.kind == elf::R_X86_64_NONE.0 {
+                if is_nothing(one.kind) {
                     continue;
                 }
                 check_relocation(&one, section, symbols)?;
@@ -564,6 +565,11 @@ fn read_relocations<'data>(
         section.relocations = start..object.relocations.len();
     }
     Ok(())
+}
+
+/// Whether a relocation of this type means nothing; 0 is that type on every machine.
+fn is_nothing(kind: u32) -> bool {
+    kind == 0
 }
 
 fn check_relocation(
@@ -596,16 +602,7 @@ fn check_relocation(
 /// Bytes that a relocation of this type changes; 1 for types that are not known.
 #[must_use]
 pub fn field_bytes(kind: u32) -> u64 {
-    match elf::RelocationType(kind) {
-        elf::R_X86_64_64 | elf::R_X86_64_PC64 | elf::R_X86_64_GOTOFF64 => 8,
-        elf::R_X86_64_PC32
-        | elf::R_X86_64_PLT32
-        | elf::R_X86_64_32
-        | elf::R_X86_64_32S
-        | elf::R_X86_64_GOTPCREL
-        | elf::R_X86_64_GOTPCRELX
-        | elf::R_X86_64_REX_GOTPCRELX => 4,
-        elf::R_X86_64_16 | elf::R_X86_64_PC16 => 2,
-        _ => 1,
-    }
+    OF_RUNTIME
+        .relocation(kind)
+        .map_or(1, |known| known.field.bytes() as u64)
 }

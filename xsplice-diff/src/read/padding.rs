@@ -5,8 +5,7 @@
 //! with its neighbours; room that was asked for is memory that code runs into when the patch
 //! makes it larger and the base does not.
 
-use crate::compare::comparer::Comparer;
-use crate::read::items::{Item, ItemId, ItemKind};
+use crate::read::items::{ItemId, ItemKind};
 use crate::read::side::Build;
 
 /// Whether an item is what assemblers and linkers fill gaps with: zeros, and in code NOPs and
@@ -31,41 +30,6 @@ pub fn is_filler(build: &Build<'_>, item: ItemId) -> bool {
     place.size < alignment_at(build, place.section, place.end())
 }
 
-/// Whether two gaps that are twins and padding hold the same room, apart from what alignment
-/// leaves.
-#[must_use]
-pub fn is_same_room(comparer: &Comparer<'_, '_>, o: ItemId, p: ItemId) -> bool {
-    let (original, patched) = (comparer.original, comparer.patched);
-    let (old, new) = (original.items.item(o), patched.items.item(p));
-    if old.size == new.size {
-        return true;
-    }
-    if !is_zero(original, o) && !is_zero(patched, p) {
-        return true;
-    }
-    let alignment = given(original, old).min(given(patched, new));
-    if is_filler(original, o) && is_filler(patched, p) {
-        // Between the same two neighbours, and from the same place on, there is nothing that
-        // alignment could have made larger.
-        let same_start = old.offset % alignment == new.offset % alignment;
-        let is_code = patched.object.section(new.section).is_executable();
-        return is_code || !(same_start && has_same_neighbours(comparer, o, p));
-    }
-    // Room behind what alignment leaves in front of it.
-    std::iter::successors(Some(1_u64), |power| power.checked_mul(2))
-        .take_while(|power| *power <= alignment)
-        .any(|power| room(old, power) == room(new, power))
-}
-
-fn room(gap: &Item, alignment: u64) -> Option<u64> {
-    let start = gap.offset.checked_next_multiple_of(alignment)?;
-    gap.end().checked_sub(start)
-}
-
-fn given(build: &Build<'_>, item: &Item) -> u64 {
-    build.object.section(item.section).alignment.max(1)
-}
-
 /// The largest power of two that a place in a section is certain to be a multiple of, in bytes.
 fn alignment_at(build: &Build<'_>, section: crate::read::object::SectionId, offset: u64) -> u64 {
     let whole = build.object.section(section).alignment.max(1);
@@ -75,32 +39,7 @@ fn alignment_at(build: &Build<'_>, section: crate::read::object::SectionId, offs
     }
 }
 
-/// Whether what lies in front of two gaps, and what lies behind them, are twins.
-fn has_same_neighbours(comparer: &Comparer<'_, '_>, o: ItemId, p: ItemId) -> bool {
-    let (before, behind) = neighbours(comparer.original, o);
-    let (before_new, behind_new) = neighbours(comparer.patched, p);
-    let same = |old: Option<ItemId>, new: Option<ItemId>| match (old, new) {
-        (Some(old), Some(new)) => comparer.correlation.original(new) == Some(old),
-        (None, None) => true,
-        _ => false,
-    };
-    same(before, before_new) && same(behind, behind_new)
-}
-
-fn neighbours(build: &Build<'_>, item: ItemId) -> (Option<ItemId>, Option<ItemId>) {
-    let section = build.items.item(item).section;
-    let in_section = |id: Option<u32>| {
-        let id = ItemId(id?);
-        let found = build.items.all.get(id.index())?;
-        (found.section == section).then_some(id)
-    };
-    (
-        in_section(item.0.checked_sub(1)),
-        in_section(item.0.checked_add(1)),
-    )
-}
-
-fn is_zero(build: &Build<'_>, item: ItemId) -> bool {
+pub(crate) fn is_zero(build: &Build<'_>, item: ItemId) -> bool {
     build.bytes(item).iter().all(|byte| *byte == 0)
 }
 

@@ -6,7 +6,9 @@
 //! the item that is meant, so that nothing behind this module compares symbols or addends.
 
 use iced_x86::{Decoder, DecoderOptions, Instruction};
-use object::elf;
+use xsplice_abi::machine::{OF_RUNTIME, UseInPayload};
+
+use xsplice_abi::tables::BugFrame;
 
 use crate::read::items::{Extents, GapReference, ItemId, Items};
 use crate::read::object::{ElfObject, Relocation, SectionId, SymbolId, SymbolPlace};
@@ -65,66 +67,35 @@ impl Target {
 /// Whether the field counts from its own place.
 #[must_use]
 pub fn is_pc_relative(kind: u32) -> bool {
-    matches!(
-        elf::RelocationType(kind),
-        elf::R_X86_64_PC32
-            | elf::R_X86_64_PLT32
-            | elf::R_X86_64_PC64
-            | elf::R_X86_64_PC16
-            | elf::R_X86_64_PC8
-            | elf::R_X86_64_GOTPCREL
-            | elf::R_X86_64_GOTPCRELX
-            | elf::R_X86_64_REX_GOTPCRELX
-    )
+    OF_RUNTIME
+        .relocation(kind)
+        .is_some_and(|known| known.field.is_relative())
 }
 
 /// Whether the type is one that something that travels may have: the linker knows what to do.
 #[must_use]
 pub fn is_known(kind: u32) -> bool {
-    matches!(
-        elf::RelocationType(kind),
-        elf::R_X86_64_64
-            | elf::R_X86_64_PC32
-            | elf::R_X86_64_PLT32
-            | elf::R_X86_64_32
-            | elf::R_X86_64_32S
-            | elf::R_X86_64_PC64
-            | elf::R_X86_64_GOTPCREL
-            | elf::R_X86_64_GOTPCRELX
-            | elf::R_X86_64_REX_GOTPCRELX
-    )
+    OF_RUNTIME
+        .relocation(kind)
+        .is_some_and(|known| known.use_in_payload == UseInPayload::Carried)
 }
 
 /// The type under which two fields that are computed alike compare equal: where nothing is
 /// linked dynamically, a call through the PLT is a plain call.
 #[must_use]
 pub fn comparable(kind: u32) -> u32 {
-    if kind == elf::R_X86_64_PLT32.0 {
-        elf::R_X86_64_PC32.0
-    } else {
-        kind
-    }
+    OF_RUNTIME
+        .relocation(kind)
+        .map_or(kind, |known| known.alike)
 }
 
 /// psABI name of a relocation type, for people.
 #[must_use]
 pub fn kind_name(kind: u32) -> String {
-    let name = match elf::RelocationType(kind) {
-        elf::R_X86_64_64 => "R_X86_64_64",
-        elf::R_X86_64_PC32 => "R_X86_64_PC32",
-        elf::R_X86_64_PLT32 => "R_X86_64_PLT32",
-        elf::R_X86_64_32 => "R_X86_64_32",
-        elf::R_X86_64_32S => "R_X86_64_32S",
-        elf::R_X86_64_PC64 => "R_X86_64_PC64",
-        elf::R_X86_64_GOTPCREL => "R_X86_64_GOTPCREL",
-        elf::R_X86_64_GOTPCRELX => "R_X86_64_GOTPCRELX",
-        elf::R_X86_64_REX_GOTPCRELX => "R_X86_64_REX_GOTPCRELX",
-        elf::R_X86_64_PC8 => "R_X86_64_PC8",
-        elf::R_X86_64_PC16 => "R_X86_64_PC16",
-        elf::R_X86_64_TPOFF32 => "R_X86_64_TPOFF32",
-        _ => return format!("relocation type {kind}"),
-    };
-    name.to_owned()
+    match OF_RUNTIME.relocation(kind) {
+        Some(known) => format!("{}{}", OF_RUNTIME.relocation_prefix, known.name),
+        None => format!("relocation type {kind}"),
+    }
 }
 
 /// Resolves every relocation of `object`, in the order of [`ElfObject::relocations`].
@@ -368,9 +339,8 @@ impl TableFields {
     /// The addend without the line number in it.
     fn addend(&self, relocation: &Relocation) -> i64 {
         match self.table.line {
-            Line::TopBits if relocation.offset % self.entry_bytes < 8 => {
-                const ABOVE_24_BITS: u32 = 64 - 24;
-                (relocation.addend << ABOVE_24_BITS) >> ABOVE_24_BITS
+            Line::TopBits if relocation.offset % self.entry_bytes < BugFrame::LINE_FIELDS_BYTES => {
+                BugFrame::part_addend(relocation.addend).0
             }
             _ => relocation.addend,
         }
@@ -442,22 +412,15 @@ impl<'data> BiasReader<'data> {
     }
 }
 
-/// Whether the opcode before a field shows that the field ends its instruction: a near call or
-/// jump, or an instruction with a memory operand that has no form with an immediate.
+/// Whether a PC-relative field is the operand of a near call or jump, which it ends. Behind one
+/// that is a displacement an immediate may stand, and only the decoder knows: the same opcode
+/// number has one in some maps and none in others.
 fn no_immediate_follows(before: &[u8]) -> bool {
     let [.., opcode, last] = before else {
         return false;
     };
     let is_rip_relative = last & 0b1100_0111 == 0b0000_0101;
-    if !is_rip_relative {
-        return matches!(last, 0xe8 | 0xe9) || (*opcode == 0x0f && last & 0xf0 == 0x80);
-    }
-    // mov, lea, call/jmp/push/inc/dec, add, sub, and, or, xor, cmp, test, movsxd. None of these
-    // numbers names an instruction with an immediate in the 0f, 0f38 and 0f3a maps.
-    matches!(
-        opcode,
-        0x8b | 0x89 | 0x8d | 0xff | 0x8a | 0x88 | 0x03 | 0x01 | 0x2b | 0x29 | 0x3b | 0x39 | 0x85
-    )
+    !is_rip_relative && (matches!(last, 0xe8 | 0xe9) || (*opcode == 0x0f && last & 0xf0 == 0x80))
 }
 
 #[cfg(test)]
@@ -465,12 +428,15 @@ mod tests {
     use super::no_immediate_follows;
 
     #[test]
-    fn opcodes_tell_where_no_immediate_can_follow() {
+    fn only_the_operands_of_branches_are_known_to_end_their_instruction() {
         assert!(no_immediate_follows(&[0x90, 0xe8]));
-        assert!(no_immediate_follows(&[0x48, 0x8d, 0x3d]));
         assert!(no_immediate_follows(&[0x0f, 0x84]));
+        // lea x(%rip), %rdi
+        assert!(!no_immediate_follows(&[0x48, 0x8d, 0x3d]));
         // cmpl $imm, x(%rip); movb $imm, x(%rip)
         assert!(!no_immediate_follows(&[0x83, 0x3d]));
         assert!(!no_immediate_follows(&[0xc6, 0x05]));
+        // vextracti128 $imm, %ymm0, x(%rip), whose opcode is that of a cmp without one
+        assert!(!no_immediate_follows(&[0xc4, 0xe3, 0x7d, 0x39, 0x05]));
     }
 }

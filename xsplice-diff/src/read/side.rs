@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use xsplice_abi::Profile;
 
-use crate::include::described_size;
-use crate::read::error::{DiffError, Side};
-use crate::read::items::{ItemId, Items};
+use crate::read::error::DiffError;
+use crate::read::items::{ItemId, ItemKind, Items};
 use crate::read::object::{ElfObject, Relocation, SectionId, Symbol};
 use crate::read::relocation::{Target, resolve};
 use crate::read::resolved_fields::{self, ResolvedField};
+use crate::read::section_class::SectionClass;
 
 /// One of the two builds.
 #[derive(Debug)]
@@ -45,11 +45,6 @@ impl<'data> Build<'data> {
         if !fields.is_empty() {
             build.add_relocations(&fields);
         }
-        described_size::check(&build).map_err(|problem| DiffError {
-            object: name.to_owned(),
-            problem,
-            side: Side::Patched,
-        })?;
         Ok(build)
     }
 
@@ -204,5 +199,24 @@ impl<'data> Build<'data> {
         } else {
             name.to_owned()
         }
+    }
+}
+
+/// Whether an item has no identity: only what it holds counts, and a copy is as good. Strings,
+/// constants, jump tables, and read-only objects with names that the compiler made up
+/// (`__func__.0`, `CSWTCH.5`, `switch.table.f`).
+#[must_use]
+pub fn is_content(build: &Build<'_>, item: ItemId) -> bool {
+    let class = build.items.class(item);
+    match build.items.item(item).kind {
+        ItemKind::Content => true,
+        ItemKind::Gap => class.is_constant() || class == SectionClass::SpecialCode,
+        ItemKind::Datum => {
+            class.is_constant()
+                && build
+                    .symbol(item)
+                    .is_some_and(|symbol| symbol.is_local() && symbol.name.contains('.'))
+        }
+        ItemKind::Function | ItemKind::Label | ItemKind::UnsizedDatum => false,
     }
 }

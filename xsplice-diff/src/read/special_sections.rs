@@ -5,6 +5,9 @@
 //! `asm/extable.h`, `linux/jump_label.h`, `linux/static_call_types.h`, `asm/alternative.h`,
 //! `asm/orc_types.h`.
 
+use xsplice_abi::section;
+use xsplice_abi::tables::{Alternative, BugFrame, CallSite, ExceptionEntry};
+
 use crate::read::object::{ElfObject, Relocation, SectionId};
 use crate::read::section_class::begins_with;
 
@@ -87,17 +90,17 @@ pub static TABLES: [Table; 19] = [
     Table {
         line: Line::TopBits,
         origin: Origin::Entry,
-        ..table(Name::Exact(".bug_frames.3"), 16, 3)
+        ..table(Name::Exact(".bug_frames.3"), BugFrame::ASSERTION_BYTES, 3)
     },
     Table {
         line: Line::TopBits,
         origin: Origin::Entry,
-        ..table(Name::Numbered(".bug_frames."), 8, 2)
+        ..table(Name::Numbered(section::BUG_FRAMES), BugFrame::BYTES, 2)
     },
-    table(Name::Exact(".ex_table"), 8, 2),
-    table(Name::Exact(".ex_table.pre"), 8, 2),
-    table(Name::Exact(".altinstructions"), 14, 2),
-    table(Name::Exact(".alt_call_sites"), 4, 1),
+    table(Name::Exact(section::EX_TABLE), ExceptionEntry::BYTES, 2),
+    table(Name::Exact(".ex_table.pre"), ExceptionEntry::BYTES, 2),
+    table(Name::Exact(section::ALTINSTRUCTIONS), Alternative::BYTES, 2),
+    table(Name::Exact(section::ALT_CALL_SITES), CallSite::BYTES, 1),
     Table {
         line: Line::Word { at: 8 },
         ..table(Name::Exact("__bug_table"), 12, 2)

@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 
 use crate::layouts::say_differences;
-use crate::report::object_diff::{ObjectDiff, Reason};
+use crate::report::object_diff::ObjectDiff;
+use crate::verdict::kinds::Reason;
 
 /// As many functions of one kind of difference are a ripple; fewer may each have their own cause.
 pub const FUNCTIONS_MIN: usize = 10;

@@ -11,14 +11,14 @@ use object::elf;
 
 use crate::compare::changes::Changes;
 use crate::compare::comparer::Comparer;
-use crate::correlate::is_content;
-use crate::options::Options;
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::object::{Symbol, SymbolId, SymbolPlace};
 use crate::read::section_class::SectionClass;
 use crate::read::side::Build;
-use crate::report::object_diff::RefusalCode;
-use crate::verdict::refusals::{Place, Verdicts};
+use crate::read::side::is_content;
+use crate::verdict::kinds::RefusalCode;
+use crate::verdict::place::Place;
+use crate::verdict::refusals::Verdicts;
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +37,10 @@ enum Meaning {
 /// objects know that refer to them weakly or have a weak definition of their own.
 #[must_use]
 pub fn compare(
-    object: &str,
     comparer: &mut Comparer<'_, '_>,
     changes: &Changes,
-    options: &Options,
     verdicts: &mut Verdicts,
-) -> Vec<String> {
+) -> Vec<(String, &'static str)> {
     let (original, patched) = (comparer.original, comparer.patched);
     let before = definitions(original);
     let after = definitions(patched);
@@ -80,28 +78,7 @@ pub fn compare(
     for name in before.keys().filter(|name| !after.contains_key(*name)) {
         unsettled.push(((*name).to_owned(), "is gone"));
     }
-    for (name, what) in &unsettled {
-        let users = options
-            .weak_elsewhere
-            .get(name)
-            .into_iter()
-            .flatten()
-            .filter(|user| user.as_str() != object);
-        let users: Vec<&str> = users.map(String::as_str).collect();
-        if users.is_empty() {
-            continue;
-        }
-        verdicts.refuse_acceptable(
-            RefusalCode::DefinitionChanged,
-            Place::symbol(name),
-            &format!(
-                "{what}, and {} has a weak symbol of this name, which stands for something else \
-                 from now on while the base stays as it was linked; change the callers instead",
-                users.join(", ")
-            ),
-        );
-    }
-    unsettled.into_iter().map(|(name, _)| name).collect()
+    unsettled
 }
 
 /// The weak symbols of an object that other objects see, defined or not, in order.

@@ -3,14 +3,15 @@
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
 
 use crate::compare::comparer::Comparer;
-use crate::include::reach::Inclusion;
+use crate::compare::inclusion::Inclusion;
 use crate::read::items::ItemId;
 use crate::read::names;
 use crate::read::object::SectionId;
 use crate::read::side::Build;
 use crate::read::special_sections::runs_in_place;
-use crate::report::object_diff::RefusalCode;
-use crate::verdict::refusals::{Place, Verdicts};
+use crate::verdict::kinds::RefusalCode;
+use crate::verdict::place::Place;
+use crate::verdict::refusals::Verdicts;
 
 /// Assembler code may run on into what stands behind it. Code without a FILE symbol is taken for
 /// assembler code: gas writes none on its own.

@@ -7,12 +7,13 @@
 use std::collections::BTreeMap;
 
 use crate::compare::comparer::Comparer;
-use crate::correlate::is_content;
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::object::SectionId;
 use crate::read::section_class::SectionClass;
-use crate::report::object_diff::RefusalCode;
-use crate::verdict::refusals::{Place, Verdicts};
+use crate::read::side::is_content;
+use crate::verdict::kinds::RefusalCode;
+use crate::verdict::place::Place;
+use crate::verdict::refusals::Verdicts;
 
 /// Sections that the base makes read-only once it has booted.
 const READ_ONLY_AFTER_BOOT: [&str; 2] = [".data.ro_after_init", ".data..ro_after_init"];

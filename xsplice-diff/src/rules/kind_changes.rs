@@ -5,8 +5,9 @@ use std::collections::HashMap;
 
 use crate::compare::comparer::Comparer;
 use crate::read::items::{ItemId, ItemKind};
-use crate::report::object_diff::RefusalCode;
-use crate::verdict::refusals::{Place, Verdicts};
+use crate::verdict::kinds::RefusalCode;
+use crate::verdict::place::Place;
+use crate::verdict::refusals::Verdicts;
 
 /// Compares the global names that only one of the two builds has as what they stand for. Locals
 /// cannot clash: the base's is named with its file and its kind.

@@ -4,13 +4,14 @@
 
 use std::collections::BTreeSet;
 
+use crate::compare::inclusion::Inclusion;
 use crate::compare::special_entries::SpecialEntries;
-use crate::include::reach::Inclusion;
 use crate::read::items::ItemKind;
 use crate::read::side::Build;
 use crate::read::special_sections::Travel;
-use crate::report::object_diff::RefusalCode;
-use crate::verdict::refusals::{Place, Verdicts};
+use crate::verdict::kinds::RefusalCode;
+use crate::verdict::place::Place;
+use crate::verdict::refusals::Verdicts;
 
 /// Looks for entries without an owner that refer to code which travels.
 pub fn check(

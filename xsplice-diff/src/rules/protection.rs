@@ -11,8 +11,9 @@ use object::elf::{FileHeader64, GNU_PROPERTY_X86_FEATURE_1_AND};
 use object::read::elf::NoteIterator;
 
 use crate::read::side::Build;
-use crate::report::object_diff::RefusalCode;
-use crate::verdict::refusals::{Place, Verdicts};
+use crate::verdict::kinds::RefusalCode;
+use crate::verdict::place::Place;
+use crate::verdict::refusals::Verdicts;
 
 const NOTES: &str = ".note.gnu.property";
 /// Bits of `GNU_PROPERTY_X86_FEATURE_1_AND` and what processors' manuals call them.

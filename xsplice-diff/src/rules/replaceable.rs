@@ -8,9 +8,10 @@ use crate::compare::comparer::Comparer;
 use crate::read::items::{Item, ItemId};
 use crate::read::object::{SectionId, SymbolId, SymbolPlace};
 use crate::read::side::Build;
-use crate::report::object_diff::RefusalCode;
 use crate::rules::fall_through;
-use crate::verdict::refusals::{Place, Verdicts};
+use crate::verdict::kinds::RefusalCode;
+use crate::verdict::place::Place;
+use crate::verdict::refusals::Verdicts;
 
 /// Looks at every function to be replaced, and at what the base refers to inside of it.
 pub fn check(comparer: &Comparer<'_, '_>, changes: &Changes, verdicts: &mut Verdicts) {
@@ -25,7 +26,7 @@ pub fn check(comparer: &Comparer<'_, '_>, changes: &Changes, verdicts: &mut Verd
             continue;
         };
         let bytes = original.bytes(twin);
-        let needed = xsplice_abi::trampoline::size_needed(bytes);
+        let needed = xsplice_abi::machine::OF_RUNTIME.size_needed(bytes);
         if bytes.len() < needed {
             verdicts.refuse(
                 RefusalCode::FunctionTooSmall,

@@ -12,8 +12,9 @@ use crate::compare::users::Users;
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::section_class::{SectionClass, is_usual};
 use crate::read::side::Build;
-use crate::report::object_diff::RefusalCode;
-use crate::verdict::refusals::{Place, Verdicts};
+use crate::verdict::kinds::RefusalCode;
+use crate::verdict::place::Place;
+use crate::verdict::refusals::Verdicts;
 
 /// Refuses entries that came, went, or changed places.
 pub fn check(comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
@@ -65,7 +66,7 @@ fn may_be_walked(build: &Build<'_>, users: &Users, item: ItemId) -> bool {
         build.items.item(item).kind,
         ItemKind::Datum | ItemKind::UnsizedDatum
     ) && users.is_unused(item)
-        && !crate::correlate::is_content(build, item)
+        && !crate::read::side::is_content(build, item)
         && !is_usual(build.section_name(item), build.name(item))
 }
 

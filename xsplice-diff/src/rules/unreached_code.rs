@@ -1,80 +1,21 @@
-//! Code beside the functions (`.fixup` and its like): what each piece of it runs on into, which of
-//! it belongs to somebody, and what must keep its distance in a payload.
+//! Code beside the functions that nobody leads to.
 //!
 //! What a table's entry or a function leads to is compared and carried with it, and so is
 //! everything that is reached from there. What nobody reaches is compared by itself: it stays in the
 //! base, and no payload can change it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeInclusive;
-
-use foldhash::{HashSet, HashSetExt as _};
-use iced_x86::{Decoder, DecoderOptions, Instruction};
 
 use crate::compare::comparer::Comparer;
+use crate::compare::pieces::is_piece;
 use crate::compare::special_entries::SpecialEntries;
-use crate::read::items::{ItemId, ItemKind};
+use crate::read::items::ItemId;
 use crate::read::padding::is_padding;
 use crate::read::section_class::SectionClass;
 use crate::read::side::Build;
-use crate::read::special_pieces::{Step, ending};
-use crate::read::special_sections::runs_in_place;
-use crate::report::object_diff::RefusalCode;
-use crate::verdict::refusals::{Place, Verdicts};
-
-/// Whether an item is a piece of special code that no symbol stands for.
-#[must_use]
-pub fn is_piece(build: &Build<'_>, item: ItemId) -> bool {
-    build.items.item(item).kind == ItemKind::Gap
-        && build.items.class(item) == SectionClass::SpecialCode
-}
-
-/// What a piece runs on into: the item right behind it. `is_entered` tells of pieces whether a
-/// table leads to their start.
-#[must_use]
-pub fn runs_into(
-    build: &Build<'_>,
-    item: ItemId,
-    is_entered: impl Fn(ItemId) -> bool,
-) -> Option<ItemId> {
-    if !is_piece(build, item) || !runs_in_place(build.section_name(item)) {
-        return None;
-    }
-    let (section, end) = (build.items.item(item).section, build.items.item(item).end());
-    let next = build.items.at(section, end)?;
-    if build.items.item(next).offset != end {
-        return None;
-    }
-    let mut decoder = Decoder::new(64, build.bytes(item), DecoderOptions::NONE);
-    let mut instruction = Instruction::default();
-    let steps = std::iter::from_fn(|| {
-        decoder.can_decode().then(|| {
-            decoder.decode_out(&mut instruction);
-            Step::new(&instruction)
-        })
-    });
-    ending(steps).runs_into(|| is_entered(next)).then_some(next)
-}
-
-/// All pieces that `first` lead to, from piece to piece. `each` may name more that a piece leads to.
-pub(crate) fn reached(
-    build: &Build<'_>,
-    first: impl IntoIterator<Item = ItemId>,
-    is_entered: impl Fn(ItemId) -> bool,
-    mut each: impl FnMut(ItemId, &mut Vec<ItemId>),
-) -> HashSet<ItemId> {
-    let mut reached = HashSet::new();
-    let mut open: Vec<ItemId> = first.into_iter().collect();
-    while let Some(item) = open.pop() {
-        if !is_piece(build, item) || !reached.insert(item) {
-            continue;
-        }
-        open.extend(build.relocations(item).filter_map(|(_, to)| to.item()));
-        open.extend(runs_into(build, item, &is_entered));
-        each(item, &mut open);
-    }
-    reached
-}
+use crate::verdict::kinds::RefusalCode;
+use crate::verdict::place::Place;
+use crate::verdict::refusals::Verdicts;
 
 /// Refuses a change of special code that nobody reaches.
 pub fn check(
@@ -124,56 +65,5 @@ pub fn check(
              object leads to; give it a symbol with .type and .size in both trees, or deal with the \
              change in a hook",
         );
-    }
-}
-
-/// Stretches of special code that travel as they are, so that what leads from one piece to another
-/// without a relocation keeps its distance: a short jump, and code that runs on.
-#[derive(Debug, Default)]
-pub struct Spans(Vec<RangeInclusive<ItemId>>);
-
-impl Spans {
-    /// Joins pairs of items of one section; pairs that overlap come into one stretch.
-    #[must_use]
-    pub fn new(pairs: &BTreeSet<(ItemId, ItemId)>) -> Spans {
-        let mut pairs: Vec<(ItemId, ItemId)> = pairs
-            .iter()
-            .map(|(one, other)| (*one.min(other), *one.max(other)))
-            .collect();
-        pairs.sort_unstable();
-        let mut spans: Vec<RangeInclusive<ItemId>> = Vec::new();
-        for (first, last) in pairs {
-            match spans.last_mut() {
-                Some(span) if first <= *span.end() => {
-                    *span = *span.start()..=last.max(*span.end());
-                }
-                _ => spans.push(first..=last),
-            }
-        }
-        Spans(spans)
-    }
-
-    /// The stretch that an item lies in.
-    #[must_use]
-    pub fn of(&self, item: ItemId) -> Option<RangeInclusive<ItemId>> {
-        let behind = self.0.partition_point(|span| *span.start() <= item);
-        let span = self.0.get(behind.checked_sub(1)?)?;
-        span.contains(&item).then(|| span.clone())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Spans;
-    use crate::read::items::ItemId;
-
-    #[test]
-    fn pairs_that_overlap_come_into_one_stretch() {
-        let pair = |one, other| (ItemId(one), ItemId(other));
-        let spans = Spans::new(&[pair(9, 4), pair(2, 5), pair(11, 12)].into());
-        assert_eq!(spans.of(ItemId(3)), Some(ItemId(2)..=ItemId(9)));
-        assert_eq!(spans.of(ItemId(12)), Some(ItemId(11)..=ItemId(12)));
-        assert_eq!(spans.of(ItemId(10)), None);
-        assert_eq!(spans.of(ItemId(1)), None);
     }
 }

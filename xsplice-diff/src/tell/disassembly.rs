@@ -5,6 +5,7 @@
 //! are printed as its target, and a jump inside the function counts as equal when both jump to
 //! instructions that face each other.
 
+use crate::compare::users::{ends_in_branch, is_branch_type};
 use std::collections::HashMap;
 use std::fmt::Write;
 
@@ -12,8 +13,8 @@ use iced_x86::{
     ConstantOffsets, Decoder, DecoderOptions, Formatter, GasFormatter, Instruction, OpKind,
     SymResString, SymResTextInfo, SymbolResolver, SymbolResult,
 };
-use object::elf;
 use similar::{Algorithm, DiffOp, capture_diff_slices};
+use xsplice_abi::machine::{Kind, OF_RUNTIME};
 
 /// Longest listing, old and new together, that is laid side by side; in instructions. Longer ones
 /// nobody reads, and aligning them takes time in the square of what differs.
@@ -51,29 +52,11 @@ impl Code<'_> {
     }
 
     fn is_call(&self, field: &Field) -> bool {
-        let is_relative = matches!(
-            elf::RelocationType(field.kind),
-            elf::R_X86_64_PC32 | elf::R_X86_64_PLT32
-        );
+        let is_relative = is_branch_type(field.kind);
         let before = usize::try_from(field.offset)
             .ok()
             .and_then(|at| self.bytes.get(..at));
         is_relative && before.is_some_and(ends_in_branch)
-    }
-}
-
-/// Whether code ends in the opcode of a near call or jump, so that its operand is next.
-#[must_use]
-pub fn ends_in_branch(code: &[u8]) -> bool {
-    const CALL: u8 = 0xe8;
-    const JUMP: u8 = 0xe9;
-    const TWO_BYTES: u8 = 0x0f;
-    /// Conditional jumps are `0f 80` to `0f 8f`.
-    const CONDITIONAL: u8 = 0x80;
-    match code {
-        [.., CALL | JUMP] => true,
-        [.., TWO_BYTES, condition] => condition & 0xf0 == CONDITIONAL,
-        _ => false,
     }
 }
 
@@ -168,19 +151,13 @@ fn line(code: &Code<'_>, instruction: &Instruction, offsets: &ConstantOffsets) -
 
 /// The target with its displacement: PC-relative fields count from the end of the instruction.
 fn describe(field: &Field, end: u64) -> String {
-    let bias = match elf::RelocationType(field.kind) {
-        elf::R_X86_64_PC8
-        | elf::R_X86_64_PC16
-        | elf::R_X86_64_PC32
-        | elf::R_X86_64_PC64
-        | elf::R_X86_64_PLT32
-        | elf::R_X86_64_GOTPCREL
-        | elf::R_X86_64_GOTPCRELX
-        | elf::R_X86_64_REX_GOTPCRELX => end.wrapping_sub(field.offset).cast_signed(),
+    let known = OF_RUNTIME.relocation(field.kind);
+    let bias = match known {
+        Some(known) if known.field.is_relative() => end.wrapping_sub(field.offset).cast_signed(),
         _ => 0,
     };
-    let through_got = match elf::RelocationType(field.kind) {
-        elf::R_X86_64_GOTPCREL | elf::R_X86_64_GOTPCRELX | elf::R_X86_64_REX_GOTPCRELX => "@GOT",
+    let through_got = match known {
+        Some(known) if known.field.kind == Kind::Slot => "@GOT",
         _ => "",
     };
     let target = &field.target;
@@ -432,6 +409,14 @@ mod tests {
         );
         let calls: Vec<&str> = code.calls().map(|field| field.target.as_str()).collect();
         assert_eq!(calls, ["called", "jumped", "branched"]);
+    }
+
+    #[test]
+    fn an_address_stored_behind_a_byte_like_a_call_is_no_call() {
+        // movq $f, -0x18(%rbp)
+        let bytes = [0x48, 0xc7, 0x45, 0xe8, 0, 0, 0, 0];
+        let code = code(&bytes, &[(4, elf::R_X86_64_32S.0, "f", 0)]);
+        assert_eq!(code.calls().count(), 0);
     }
 
     #[test]

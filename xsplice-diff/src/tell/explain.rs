@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use crate::report::object_diff::{FunctionChange, ObjectDiff, Reason};
+use crate::report::object_diff::{FunctionChange, ObjectDiff};
 use crate::tell::disassembly::{Code, Line, Row, listing, side_by_side};
 use crate::tell::function_code::Codes;
+use crate::verdict::kinds::Reason;
 
 /// Instructions shown around a difference.
 const CONTEXT: usize = 2;

@@ -8,9 +8,11 @@ use std::collections::HashMap;
 
 use object::elf;
 
+use crate::extract::Part;
 use crate::extract::{Extract, OriginalItem, OriginalTarget, Place, Record, SymbolIndex};
-use crate::report::object_diff::{FunctionChange, ObjectDiff, Part, Status};
+use crate::report::object_diff::{FunctionChange, ObjectDiff};
 use crate::tell::disassembly::{Code, Field, content};
+use crate::verdict::kinds::Status;
 
 /// The code of one function.
 #[derive(Debug, Default)]

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::report::object_diff::{FunctionChange, ObjectDiff, Status, Verdict};
+use crate::report::object_diff::{FunctionChange, ObjectDiff, Verdict};
+use crate::verdict::kinds::Status;
 
 /// How much is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +67,7 @@ pub fn render(diff: &ObjectDiff<'_>, detail: Detail, out: &mut String) {
 pub fn refusals(diff: &ObjectDiff<'_>) -> String {
     let mut out = String::new();
     for refusal in &diff.refusals {
-        line(&mut out, format_args!("{}", refusal.message));
+        line(&mut out, format_args!("{refusal}"));
     }
     out
 }

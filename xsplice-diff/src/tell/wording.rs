@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::report::object_diff::Reason;
+use crate::verdict::kinds::Reason;
 
 impl fmt::Display for Reason {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::Command;
 
 use xsplice_diff::options::Options;
-use xsplice_diff::report::object_diff::{ObjectDiff, Reason, RefusalCode, Status, Verdict};
+use xsplice_diff::report::object_diff::{ObjectDiff, Verdict};
+use xsplice_diff::verdict::kinds::{Reason, RefusalCode, Status};
 
 /// Flags of a hypervisor build: one section an item, no PIC, kernel addresses.
 pub const KERNEL: &[&str] = &[
@@ -96,7 +97,8 @@ pub fn diff_with<'data>(
         "every function has a reason: {diff:#?}"
     );
     if diff.verdict() == Verdict::Changed {
-        let bytes = xsplice_diff::extract::write_diff(&diff).expect("something was extracted");
+        let bytes =
+            xsplice_diff::report::written::write_diff(&diff).expect("something was extracted");
         let complaints = readelf("-aW", &bytes);
         assert!(!complaints.contains("arning"), "{complaints}");
         let read = xsplice_diff::extract::read(&bytes).expect("what was written can be read");

@@ -1,7 +1,8 @@
 //! Layouts of types: what a changed function can reach, in every form of debug information.
 
 use xsplice_diff::layouts::{ChangedKind, FieldDifference, Held, LayoutChange, NotCompared};
-use xsplice_diff::report::object_diff::{ObjectDiff, Reason, RefusalCode};
+use xsplice_diff::report::object_diff::ObjectDiff;
+use xsplice_diff::verdict::kinds::{Reason, RefusalCode};
 
 use crate::compiler::{KERNEL, changed, compile, compilers, diff, reasons, refused};
 

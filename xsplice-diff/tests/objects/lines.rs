@@ -2,7 +2,8 @@
 
 use crate::compiler::{KERNEL, changed, compile, compilers, diff, diff_with, reasons, refused};
 use xsplice_diff::options::Options;
-use xsplice_diff::report::object_diff::{Reason, Verdict};
+use xsplice_diff::report::object_diff::Verdict;
+use xsplice_diff::verdict::kinds::Reason;
 
 const SOURCE: &str = r#"
 extern void warn(int, const char *); extern int ext(int);

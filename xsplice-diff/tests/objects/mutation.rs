@@ -206,7 +206,7 @@ fn run(pairs: &[(Vec<u8>, Vec<u8>)], seed: u64) {
         let _ = xsplice_diff::take_whole("case.o", &patched, &options);
         if let Ok(diff) = xsplice_diff::diff_objects("case.o", &original, &patched, &options) {
             let _ = xsplice_diff::tell::explain::explain(&diff);
-            if let Some(bytes) = xsplice_diff::extract::write_diff(&diff) {
+            if let Some(bytes) = xsplice_diff::report::written::write_diff(&diff) {
                 let read = xsplice_diff::extract::read(&bytes).expect("what was written is read");
                 assert_eq!(Some(&read), diff.extract.as_ref());
             }

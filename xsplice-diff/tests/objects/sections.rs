@@ -1,7 +1,8 @@
 //! What a section is for: a name that merely begins like a known one says nothing.
 
 use crate::compiler::{assemble, diff, refused};
-use xsplice_diff::report::object_diff::{RefusalCode, Verdict};
+use xsplice_diff::report::object_diff::Verdict;
+use xsplice_diff::verdict::kinds::RefusalCode;
 
 /// A variable in a section of this name and these flags, and a function that reads it.
 fn variable(section: &str, flags: &str, value: u32) -> Vec<u8> {

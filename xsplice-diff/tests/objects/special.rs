@@ -2,7 +2,8 @@
 
 use crate::compiler::{KERNEL, changed, compile, diff, refused};
 use xsplice_diff::extract::{Extract, Place, Section};
-use xsplice_diff::report::object_diff::{Reason, Verdict};
+use xsplice_diff::report::object_diff::Verdict;
+use xsplice_diff::verdict::kinds::Reason;
 
 const SOURCE: &str = r#"
 extern int ext(int);

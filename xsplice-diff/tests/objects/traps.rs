@@ -6,7 +6,8 @@ use crate::compiler::{
 };
 use xsplice_diff::extract::Place;
 use xsplice_diff::options::Options;
-use xsplice_diff::report::object_diff::{Reason, RefusalCode, Verdict};
+use xsplice_diff::report::object_diff::Verdict;
+use xsplice_diff::verdict::kinds::{Reason, RefusalCode};
 
 /// Every set of flags that the rules must hold under.
 const FLAG_SETS: &[&[&str]] = &[
@@ -91,7 +92,7 @@ fn the_extract_is_the_same_every_time() {
         KERNEL,
         &body("static int cnt; cnt += x; if (cnt > 9) return 1;"),
     );
-    let write = || xsplice_diff::extract::write_diff(&diff(&original, &patched));
+    let write = || xsplice_diff::report::written::write_diff(&diff(&original, &patched));
     assert_eq!(write(), write());
 }
 

@@ -6,9 +6,10 @@
 
 use std::ops::Range;
 
-use zerocopy::FromBytes;
-use zerocopy::byteorder::little_endian::I32;
-use zerocopy::{Immutable, KnownLayout, Unaligned};
+use xsplice_abi::machine::OF_RUNTIME;
+use xsplice_abi::section::{ALT_CALL_SITES, ALTINSTRUCTIONS};
+use xsplice_abi::tables::{Alternative, CallSite};
+use zerocopy::FromBytes as _;
 
 use super::{Base, QualifiedName};
 use crate::error::LinkError;
@@ -22,57 +23,43 @@ pub struct PatchSite {
     pub table: &'static str,
 }
 
-/// How one table is found and what its entries look like.
+/// How one table is found.
 struct Table {
     name: &'static str,
     /// Symbols that the image walks the table by.
     bounds: &'static [(&'static str, &'static str)],
-    entry_bytes: u64,
-    kind: Entry,
+    kind: Kind,
 }
 
-enum Entry {
-    /// [`Alternative`].
+/// What the entries are. An image is no payload: its sizes are those of its own code.
+#[derive(Clone, Copy)]
+enum Kind {
     Alternative,
-    /// A 4-byte offset from itself to an indirect call through memory.
     CallSite,
 }
 
-/// An entry of `.altinstructions` (Xen 4.17 `struct alt_instr`).
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C, packed)]
-struct Alternative {
-    /// From this field to the original instruction.
-    original: I32,
-    replacement: I32,
-    feature: [u8; 2],
-    original_bytes: u8,
-    replacement_bytes: u8,
-    padding_bytes: u8,
-    flags: u8,
+impl Kind {
+    const fn entry_bytes(self) -> u64 {
+        match self {
+            Kind::Alternative => Alternative::BYTES,
+            Kind::CallSite => CallSite::BYTES,
+        }
+    }
 }
-
-const ENTRIES: xsplice_abi::profile::EntrySizes = xsplice_abi::profile::LIVEPATCH.entries;
-const _: () = assert!(size_of::<Alternative>() as u64 == ENTRIES.alternative);
-
-/// `call *disp32(%rip)`: ff 15 and a 4-byte displacement.
-const INDIRECT_CALL_BYTES: u64 = 6;
 
 const TABLES: [Table; 2] = [
     Table {
-        name: xsplice_abi::section::ALTINSTRUCTIONS,
+        name: ALTINSTRUCTIONS,
         bounds: &[("__alt_instructions", "__alt_instructions_end")],
-        entry_bytes: ENTRIES.alternative,
-        kind: Entry::Alternative,
+        kind: Kind::Alternative,
     },
     Table {
-        name: xsplice_abi::section::ALT_CALL_SITES,
+        name: ALT_CALL_SITES,
         bounds: &[
             ("__alt_call_sites_start", "__alt_call_sites_end"),
             ("__alt_call_sites", "__alt_call_sites_end"),
         ],
-        entry_bytes: ENTRIES.alternative_call,
-        kind: Entry::CallSite,
+        kind: Kind::CallSite,
     },
 ];
 
@@ -85,17 +72,17 @@ pub(super) fn boot_patched(base: &Base<'_>) -> Result<Vec<PatchSite>, LinkError>
         };
         let size_bytes = range.end - range.start;
         let bytes = base.bytes_at(range.start, size_bytes);
-        let (Some(bytes), 0) = (bytes, size_bytes % table.entry_bytes) else {
+        let (Some(bytes), 0) = (bytes, size_bytes % table.kind.entry_bytes()) else {
             return Err(LinkError::BadTable {
                 path: base.path().to_owned(),
                 table: table.name,
                 size_bytes,
-                entry_bytes: table.entry_bytes,
+                entry_bytes: table.kind.entry_bytes(),
             });
         };
         match table.kind {
-            Entry::Alternative => read_alternatives(bytes, range.start, &mut sites),
-            Entry::CallSite => read_call_sites(bytes, range.start, &mut sites),
+            Kind::Alternative => read_alternatives(bytes, range.start, &mut sites),
+            Kind::CallSite => read_call_sites(bytes, range.start, &mut sites),
         }
     }
     sites.sort_by_key(|site| (site.range.start, site.range.end));
@@ -128,24 +115,24 @@ fn read_alternatives(bytes: &[u8], start: u64, sites: &mut Vec<PatchSite>) {
     let (entries, _) = <[Alternative]>::ref_from_prefix(bytes).unwrap_or((&[], bytes));
     for entry in entries {
         let address = field.wrapping_add_signed(i64::from(entry.original.get()));
-        let length = u64::from(entry.original_bytes) + u64::from(entry.padding_bytes);
         sites.push(PatchSite {
-            range: address..address.saturating_add(length),
-            table: xsplice_abi::section::ALTINSTRUCTIONS,
+            range: address..address.saturating_add(entry.place_bytes().into()),
+            table: ALTINSTRUCTIONS,
         });
-        field = field.wrapping_add(ENTRIES.alternative);
+        field = field.wrapping_add(Alternative::BYTES);
     }
 }
 
 fn read_call_sites(bytes: &[u8], start: u64, sites: &mut Vec<PatchSite>) {
     let mut field = start;
-    let (entries, _) = <[I32]>::ref_from_prefix(bytes).unwrap_or((&[], bytes));
+    let call_bytes = OF_RUNTIME.pointer_call.bytes() as u64;
+    let (entries, _) = <[CallSite]>::ref_from_prefix(bytes).unwrap_or((&[], bytes));
     for entry in entries {
-        let address = field.wrapping_add_signed(i64::from(entry.get()));
+        let address = field.wrapping_add_signed(i64::from(entry.call.get()));
         sites.push(PatchSite {
-            range: address..address.saturating_add(INDIRECT_CALL_BYTES),
-            table: xsplice_abi::section::ALT_CALL_SITES,
+            range: address..address.saturating_add(call_bytes),
+            table: ALT_CALL_SITES,
         });
-        field = field.wrapping_add(ENTRIES.alternative_call);
+        field = field.wrapping_add(CallSite::BYTES);
     }
 }

@@ -1,16 +1,22 @@
 //! `xsplice-link inspect`.
 
 use super::{ExitStatus, InspectArguments};
-use crate::command::output;
+use crate::command::report::{INSPECT, InspectInputs, InspectReport, shown};
+use crate::command::{input, output};
 use crate::error::LinkError;
 use crate::inspect::inspect;
-use crate::read::mapped::MappedFile;
 
 pub(super) fn run(arguments: &InspectArguments) -> Result<ExitStatus, LinkError> {
-    let file = MappedFile::open(&arguments.payload)?;
+    let file = input::open_or_standard_input(&arguments.payload)?;
     let inspection = inspect(&arguments.payload.display().to_string(), &file)?;
     match &arguments.json {
-        Some(target) => output::write_json(target, &inspection)?,
+        Some(target) => {
+            let inputs = InspectInputs {
+                payload: shown(&arguments.payload),
+            };
+            let inspection = &inspection;
+            output::write_json(target, INSPECT, &InspectReport { inputs, inspection })?;
+        }
         None => output::print(&inspection.to_string())?,
     }
     Ok(ExitStatus::Done)

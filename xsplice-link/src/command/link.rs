@@ -2,52 +2,24 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-
 use super::{ExitStatus, LinkArguments};
 use crate::base::Base;
-use crate::command::output;
+use crate::command::report::{LINK, LinkInputs, LinkReport, shown};
+use crate::command::{input, output};
 use crate::error::{LinkError, Refusal};
 use crate::link::{Payload, link};
 use crate::options::{BaseProof, LinkOptions, References, StacksOn};
-use crate::read::mapped::MappedFile;
 use crate::write::build_id::BuildId;
-
-/// The JSON report, schema 1 of design.md §3, with the linker's part of it.
-#[derive(Debug, Serialize)]
-struct Report {
-    schema: u32,
-    tool: &'static str,
-    version: &'static str,
-    inputs: Inputs,
-    refusals: Vec<Refusal>,
-    payload: Option<Summary>,
-}
-
-#[derive(Debug, Serialize)]
-struct Inputs {
-    base: String,
-    extracts: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Summary {
-    path: String,
-    size: usize,
-    build_id: String,
-    depends: String,
-    functions: usize,
-}
 
 pub(super) fn run(arguments: &LinkArguments) -> Result<ExitStatus, LinkError> {
     let outputs = [Some(&arguments.output), arguments.json.as_ref()];
     output::check_writable(outputs.into_iter().flatten().map(PathBuf::as_path))?;
-    let base_file = MappedFile::open(&arguments.base)?;
+    let base_file = input::open(&arguments.base)?;
     let base = Base::parse(&arguments.base.display().to_string(), &base_file)?;
     let files = arguments
         .extracts
         .iter()
-        .map(|path| MappedFile::open(path))
+        .map(|path| input::open(path))
         .collect::<Result<Vec<_>, _>>()?;
     let extracts = files
         .iter()
@@ -74,46 +46,35 @@ pub(super) fn run(arguments: &LinkArguments) -> Result<ExitStatus, LinkError> {
         Some(_) => ExitStatus::Done,
         None => ExitStatus::Refused,
     };
-    match &arguments.json {
-        Some(target) => {
-            output::write_json(target, &report(arguments, payload.as_ref(), refusals))?;
-        }
-        None => {
-            if let Some(payload) = &payload {
-                output::print(&format!(
-                    "{}: {} bytes, replaces {} functions, build-id {}\n",
-                    arguments.output.display(),
-                    payload.bytes.len(),
-                    payload.records.len(),
-                    payload.build_id
-                ))?;
-            }
-        }
+    if let Some(payload) = &payload {
+        let told = format!(
+            "{}: {} bytes, replaces {} functions, build-id {}\n",
+            arguments.output.display(),
+            payload.bytes.len(),
+            payload.records.len(),
+            payload.build_id
+        );
+        output::tell(arguments.json.as_deref(), &told)?;
+    }
+    if let Some(target) = &arguments.json {
+        let report = report(arguments, payload.as_ref(), refusals);
+        output::write_json(target, LINK, &report)?;
     }
     Ok(status)
 }
 
-fn report(arguments: &LinkArguments, payload: Option<&Payload>, refusals: Vec<Refusal>) -> Report {
-    Report {
-        schema: 1,
-        tool: "xsplice-link",
-        version: env!("CARGO_PKG_VERSION"),
-        inputs: Inputs {
-            base: arguments.base.display().to_string(),
-            extracts: arguments
-                .extracts
-                .iter()
-                .map(|path| path.display().to_string())
-                .collect(),
+fn report(
+    arguments: &LinkArguments,
+    payload: Option<&Payload>,
+    refusals: Vec<Refusal>,
+) -> LinkReport {
+    LinkReport {
+        inputs: LinkInputs {
+            base: shown(&arguments.base),
+            extracts: arguments.extracts.iter().map(|path| shown(path)).collect(),
         },
         refusals,
-        payload: payload.map(|payload| Summary {
-            path: arguments.output.display().to_string(),
-            size: payload.bytes.len(),
-            build_id: payload.build_id.to_string(),
-            depends: payload.depends.to_string(),
-            functions: payload.records.len(),
-        }),
+        payload: payload.map(|payload| payload.summary(&arguments.output)),
     }
 }
 
@@ -122,7 +83,7 @@ fn options(arguments: &LinkArguments, base: &Base<'_>) -> Result<LinkOptions, Li
         Some(name) => name.clone(),
         None => name_of(&arguments.output),
     };
-    let mut options = LinkOptions::new(&name, arguments.abi);
+    let mut options = LinkOptions::new(&name, arguments.abi.0);
     if arguments.prelink {
         options.references = References::Prelinked;
     }
@@ -130,11 +91,11 @@ fn options(arguments: &LinkArguments, base: &Base<'_>) -> Result<LinkOptions, Li
         options.proof = BaseProof::Skipped;
     }
     if let Some(text) = &arguments.xen_depends {
-        options.base_id = Some(BuildId::from_argument(text)?);
+        options.base_id = Some(BuildId::from_argument(text, input::open_named)?);
     }
     if let Some(text) = &arguments.depends {
         let made_for = options.base_id.as_ref().unwrap_or(base.build_id());
-        options.stacks_on = StacksOn::from_argument(text, base, made_for)?;
+        options.stacks_on = StacksOn::from_argument(text, base, made_for, input::open_named)?;
     }
     options.exports.clone_from(&arguments.exports);
     Ok(options)

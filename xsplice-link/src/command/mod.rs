@@ -1,18 +1,20 @@
 //! The command line of `xsplice-link`.
 
+pub mod input;
 pub mod output;
 
 mod inspect;
 mod link;
+mod report;
 mod sign;
 mod verify;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use xsplice_abi::Profile;
-use xsplice_abi::profile;
+use xsplice_abi::profile::{self, Abi};
+pub use xsplice_console::ExitStatus;
+use xsplice_diff::command::abi;
 
 use crate::error::LinkError;
 
@@ -71,8 +73,8 @@ struct LinkArguments {
     #[arg(short, long)]
     name: Option<String>,
     /// Which loader the payload is for: that of the extracts
-    #[arg(long, default_value = profile::XSPLICE.name, value_parser = profile_named)]
-    abi: &'static Profile,
+    #[arg(long, default_value = profile::XSPLICE.name, value_name = "ABI", value_parser = abi())]
+    abi: Abi,
     /// What it stacks on: a build-id, an image or a payload [default: the base]
     #[arg(long, value_name = "HEX|ELF")]
     depends: Option<String>,
@@ -107,7 +109,7 @@ struct InspectArguments {
     /// Write JSON instead of the page; `-` is standard output
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
-    /// The payload
+    /// The payload; `-` is standard input
     payload: PathBuf,
 }
 
@@ -132,7 +134,7 @@ struct VerifyArguments {
     /// Write the report as JSON; `-` is standard output
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
-    /// The payload
+    /// The payload; `-` is standard input
     payload: PathBuf,
 }
 
@@ -151,27 +153,6 @@ struct SignArguments {
     payload: PathBuf,
 }
 
-/// How the command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExitStatus {
-    /// 0: done.
-    Done,
-    /// 1: usage, bad input, I/O.
-    CouldNotRun,
-    /// 2: refused; every reason is listed.
-    Refused,
-}
-
-impl From<ExitStatus> for ExitCode {
-    fn from(status: ExitStatus) -> ExitCode {
-        ExitCode::from(match status {
-            ExitStatus::Done => 0,
-            ExitStatus::CouldNotRun => 1,
-            ExitStatus::Refused => 2,
-        })
-    }
-}
-
 /// Runs the command. Results go to standard output, refusals to standard error.
 ///
 /// # Errors
@@ -183,11 +164,4 @@ pub fn run(arguments: &Arguments) -> Result<ExitStatus, LinkError> {
         Command::Verify(arguments) => verify::run(arguments),
         Command::Sign(arguments) => sign::run(arguments),
     }
-}
-
-fn profile_named(text: &str) -> Result<&'static Profile, String> {
-    Profile::by_name(text).ok_or_else(|| {
-        let names: Vec<_> = profile::ALL.iter().map(|known| known.name).collect();
-        format!("the ABIs are {}", names.join(", "))
-    })
 }

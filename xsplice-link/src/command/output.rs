@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::Serialize;
+use xsplice_console::json::Tool;
 
 use crate::error::LinkError;
 
@@ -11,7 +12,7 @@ use crate::error::LinkError;
 /// # Errors
 /// [`LinkError::Write`]; `path` is left as it was.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), LinkError> {
-    xsplice_diff::command::output::write_file(path, bytes).map_err(|source| failed(path, source))
+    xsplice_console::output::write_file(path, bytes).map_err(|source| failed(path, source))
 }
 
 /// Makes sure that each of `paths` can be written later; `-` is standard output and always can.
@@ -19,25 +20,20 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), LinkError> {
 /// # Errors
 /// [`LinkError::Write`] of the first that cannot.
 pub fn check_writable<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<(), LinkError> {
-    let mut files = paths.into_iter().filter(|path| path.as_os_str() != "-");
+    let mut files = paths
+        .into_iter()
+        .filter(|path| !xsplice_console::output::is_standard_output(path));
     files.try_for_each(|path| {
-        xsplice_diff::command::output::check_writable(path).map_err(|source| failed(path, source))
+        xsplice_console::output::check_writable(path).map_err(|source| failed(path, source))
     })
 }
 
-/// Writes `value` as JSON to `target`, where `-` is standard output.
+/// Writes the document of `value` by `tool` to `target`, where `-` is standard output.
 ///
 /// # Errors
 /// [`LinkError::Write`].
-pub fn write_json<T: Serialize>(target: &Path, value: &T) -> Result<(), LinkError> {
-    let mut text =
-        serde_json::to_string_pretty(value).map_err(|error| failed(target, error.into()))?;
-    text.push('\n');
-    if target.as_os_str() == "-" {
-        xsplice_diff::command::terminal::print_whole(&text).map_err(|source| failed(target, source))
-    } else {
-        write_file(target, text.as_bytes())
-    }
+pub fn write_json<T: Serialize>(target: &Path, tool: Tool, value: &T) -> Result<(), LinkError> {
+    xsplice_console::json::write(target, tool, value).map_err(|source| failed(target, source))
 }
 
 /// Prints a result for people.
@@ -45,7 +41,15 @@ pub fn write_json<T: Serialize>(target: &Path, value: &T) -> Result<(), LinkErro
 /// # Errors
 /// [`LinkError::Write`].
 pub fn print(text: &str) -> Result<(), LinkError> {
-    xsplice_diff::command::terminal::print(text).map_err(|source| failed(Path::new("-"), source))
+    xsplice_console::terminal::print(text).map_err(|source| failed(Path::new("-"), source))
+}
+
+/// Prints what came out for people, beside the JSON that goes to `json`.
+///
+/// # Errors
+/// [`LinkError::Write`].
+pub fn tell(json: Option<&Path>, text: &str) -> Result<(), LinkError> {
+    xsplice_console::json::tell(json, text).map_err(|source| failed(Path::new("-"), source))
 }
 
 /// Prints a message for people.
@@ -53,7 +57,7 @@ pub fn print(text: &str) -> Result<(), LinkError> {
 /// # Errors
 /// [`LinkError::Write`].
 pub fn complain(text: &str) -> Result<(), LinkError> {
-    xsplice_diff::command::terminal::complain(text).map_err(|source| failed(Path::new("-"), source))
+    xsplice_console::terminal::complain(text).map_err(|source| failed(Path::new("-"), source))
 }
 
 fn failed(path: &Path, source: std::io::Error) -> LinkError {

@@ -2,8 +2,8 @@
 //! name.
 
 use iced_x86::{Decoder, DecoderOptions};
-use object::elf;
 use serde::Serialize;
+use xsplice_diff::read::relocation::is_pc_relative;
 use xsplice_diff::tell::disassembly::{Code, Field, listing};
 use xsplice_runtime::read::view::{Relocation, Section, SectionId};
 
@@ -122,10 +122,7 @@ fn fields<'a>(
         .map(|entry| {
             let offset = entry.offset - start;
             let end = ends[ends.partition_point(|end| *end <= offset)..].first();
-            let is_relative = matches!(
-                elf::RelocationType(entry.kind),
-                elf::R_X86_64_PC32 | elf::R_X86_64_PLT32 | elf::R_X86_64_PC64
-            );
+            let is_relative = is_pc_relative(entry.kind);
             let bias = match end {
                 Some(end) if is_relative => end.wrapping_sub(offset).cast_signed(),
                 _ => 0,

@@ -26,14 +26,9 @@ use crate::layout::relocate::type_name;
 use crate::read;
 use crate::read::facts::{Facts, Value};
 
-/// Schema of the JSON form.
-const SCHEMA: u32 = 1;
-
 /// Everything that `inspect` says. Field order is the order of the page and of the JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Inspection {
-    /// Version of this structure.
-    pub schema: u32,
     /// Size of the file in bytes.
     pub size: usize,
     /// SHA-256 of the file, in hexadecimal.
@@ -187,7 +182,6 @@ impl Inspection {
         let owned =
             |id: &Option<crate::write::build_id::BuildId>| id.as_ref().map(ToString::to_string);
         Inspection {
-            schema: SCHEMA,
             size: file.len(),
             sha256: hex(&Sha256::digest(file)),
             abi: facts.abi.name.to_owned(),

@@ -1,7 +1,7 @@
 //! Entries of the tables that the loader walks, each by the code that it belongs to.
 
 use serde::Serialize;
-use xsplice_abi::section::{ALTINSTRUCTIONS, BUG_FRAMES, EX_TABLE};
+use xsplice_abi::tables::{Alternative, BugFrame, BugKind, ExceptionEntry, SpecialTable};
 use xsplice_runtime::read::view::{Relocation, SectionId};
 
 use super::code::CodeBlock;
@@ -17,11 +17,8 @@ pub struct EntryLine {
     pub text: String,
 }
 
-/// Bits of a bug frame's word that hold the displacement; the rest holds 7 bits of the line.
-const DISPLACEMENT_BITS: u32 = 24;
-const LINE_BITS: u32 = 7;
-/// Bit of an alternative's feature that turns its meaning round (Xen since 4.17.6).
-const FEATURE_INVERTED: u16 = 1 << 15;
+/// Displacements of an assertion's message count from the frame, as its others.
+const MESSAGE_AT: i64 = BugFrame::MESSAGE_AT as i64;
 
 /// Looks at one table.
 pub(super) struct Reader<'a, 'view, 'data> {
@@ -44,17 +41,15 @@ impl Reader<'_, '_, '_> {
     }
 
     fn entry(&self, table: &TableFacts<'_>, start: u64) -> EntryLine {
-        if let Some(kind) = table.name.strip_prefix(BUG_FRAMES) {
-            return self.bug_frame(table.section, start, kind);
-        }
         let owner = self.named(table.section, start, 0);
-        let text = match table.name {
-            EX_TABLE => {
-                let resume = self.named(table.section, start + 4, 0);
+        let text = match table.kind {
+            SpecialTable::BugFrames(kind) => return self.bug_frame(table.section, start, kind),
+            SpecialTable::Exceptions => {
+                let resume = self.named(table.section, start + ExceptionEntry::RESUME_AT, 0);
                 format!("a fault here continues at {resume}")
             }
-            ALTINSTRUCTIONS => self.alternative(table.section, start),
-            _ => "alternative call".to_owned(),
+            SpecialTable::Alternatives => self.alternative(table.section, start),
+            SpecialTable::CallSites => "alternative call".to_owned(),
         };
         EntryLine { owner, text }
     }
@@ -71,12 +66,10 @@ impl Reader<'_, '_, '_> {
     }
 
     /// Displacements count from the frame; their upper bits hold the line.
-    fn bug_frame(&self, section: SectionId, start: u64, kind: &str) -> EntryLine {
+    fn bug_frame(&self, section: SectionId, start: u64, kind: BugKind) -> EntryLine {
         let split = |at: u64| -> Option<(Relocation, i64)> {
             let entry = *self.field(section, start + at)?;
-            let unused = i64::BITS - DISPLACEMENT_BITS;
-            let displacement = (entry.addend << unused) >> unused;
-            let line = entry.addend.wrapping_sub(displacement) >> DISPLACEMENT_BITS;
+            let (displacement, line) = BugFrame::part_addend(entry.addend);
             let addend = displacement - i64::try_from(at).unwrap_or(0);
             Some((Relocation { addend, ..entry }, line))
         };
@@ -84,20 +77,20 @@ impl Reader<'_, '_, '_> {
             Some((entry, _)) => self.places.target(entry, 0),
             None => "a place that no relocation names".to_owned(),
         };
-        let (location, pointer) = (split(0), split(4));
+        let (location, pointer) = (split(BugFrame::LOCATION_AT), split(BugFrame::POINTER_AT));
         let line = match (&location, &pointer) {
-            (Some((_, high)), Some((_, low))) => (high << LINE_BITS) | low,
+            (Some((_, high)), Some((_, low))) => BugFrame::joined_line(*high, *low),
             _ => 0,
         };
         let text = match kind {
-            "0" => format!("runs {}", target(&pointer)),
-            "1" => format!("warning at line {line} of {}", target(&pointer)),
-            "2" => format!("bug at line {line} of {}", target(&pointer)),
-            _ => format!(
+            BugKind::RunFunction => format!("runs {}", target(&pointer)),
+            BugKind::Warning => format!("warning at line {line} of {}", target(&pointer)),
+            BugKind::Bug => format!("bug at line {line} of {}", target(&pointer)),
+            BugKind::Assertion => format!(
                 "assertion at line {line} of {}: {}",
                 target(&pointer),
                 // Counted from the frame too.
-                self.named(section, start + 12, -12)
+                self.named(section, start + BugFrame::MESSAGE_AT, -MESSAGE_AT)
             ),
         };
         EntryLine {
@@ -112,19 +105,20 @@ impl Reader<'_, '_, '_> {
             .view
             .section(section)
             .map_or(&[][..], |one| one.data);
-        let byte = |at: u64| {
-            let at = usize::try_from(start + at).ok();
-            at.and_then(|at| data.get(at)).copied().unwrap_or(0)
+        let entry = usize::try_from(start)
+            .ok()
+            .and_then(|start| Alternative::read(data.get(start..)?));
+        let Some(entry) = entry else {
+            return "an entry that is cut".to_owned();
         };
-        let feature = u16::from_le_bytes([byte(8), byte(9)]);
-        let condition = if feature & FEATURE_INVERTED == 0 {
-            "with"
-        } else {
+        let condition = if entry.is_inverted() {
             "without"
+        } else {
+            "with"
         };
-        let (old, new, padding) = (byte(10), byte(11), byte(12));
+        let new = entry.replacement_bytes;
         let place = self
-            .field(section, start + 4)
+            .field(section, start + Alternative::REPLACEMENT_AT)
             .and_then(|entry| self.places.in_payload(entry, 0));
         let replacement = match place {
             Some(place) if new != 0 => self.replacement(place, new),
@@ -132,8 +126,8 @@ impl Reader<'_, '_, '_> {
         };
         format!(
             "{condition} feature {:#x}: {} bytes become {new} bytes, {replacement}",
-            feature & !FEATURE_INVERTED,
-            u16::from(old) + u16::from(padding),
+            entry.feature(),
+            entry.place_bytes(),
         )
     }
 

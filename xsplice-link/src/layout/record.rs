@@ -4,13 +4,13 @@
 use std::collections::HashMap;
 
 use xsplice_abi::limits::EXPECT_BYTES_MAX;
+use xsplice_abi::machine::OF_RUNTIME;
 use xsplice_abi::profile::{Expectations, Tail};
 use xsplice_abi::record::{
     ExpectEntry, LivepatchExpect, LivepatchRecord, RecordHead, XspliceRecord, XspliceV1Record,
     offset,
 };
-use xsplice_abi::relocation::ABS64;
-use xsplice_abi::{Profile, section, trampoline};
+use xsplice_abi::{Profile, section};
 use xsplice_diff::OriginalItem;
 use zerocopy::byteorder::little_endian::{U32, U64};
 use zerocopy::{FromZeros as _, IntoBytes as _};
@@ -66,7 +66,7 @@ pub fn expectation(
             .any(|range| range.contains(&old.address)),
     };
     let bytes = base.bytes_at(old.address, old.size_bytes).unwrap_or(&[]);
-    if is_replaced_below || trampoline::jump_offset(bytes) != 0 {
+    if is_replaced_below || OF_RUNTIME.jump_offset(bytes) != 0 {
         return Vec::new();
     }
     let mut length = bytes.len().min(EXPECT_BYTES_MAX);
@@ -111,20 +111,20 @@ pub fn append(layout: &mut Layout, abi: &'static Profile, plans: &[RecordPlan]) 
         let start = bytes.len() as u64;
         relocations.push(Relocation {
             offset: start + offset::NAME as u64,
-            kind: ABS64.number,
+            kind: OF_RUNTIME.word.number,
             symbol: strings_symbol,
             addend: name_offset,
         });
         relocations.push(Relocation {
             offset: start + offset::NEW_ADDR as u64,
-            kind: ABS64.number,
+            kind: OF_RUNTIME.word.number,
             symbol: plan.new.0,
             addend: plan.new.1,
         });
         if let Some(symbol) = plan.old {
             relocations.push(Relocation {
                 offset: start + offset::OLD_ADDR as u64,
-                kind: ABS64.number,
+                kind: OF_RUNTIME.word.number,
                 symbol,
                 addend: 0,
             });

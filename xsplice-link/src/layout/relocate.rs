@@ -4,9 +4,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use object::elf;
 use xsplice_abi::Profile;
-use xsplice_abi::relocation::{ABS32S, ABS64, PC32};
+use xsplice_abi::machine::x86_64::{ABS32S, ABS64, PC32};
 use xsplice_diff::extract::{self, Extract};
 
 use crate::error::{Refusal, RefusalCode};
@@ -23,10 +22,7 @@ const SLOT_BYTES: u64 = 8;
 /// The psABI name of a relocation type, or its number.
 #[must_use]
 pub fn type_name(kind: u32) -> Cow<'static, str> {
-    match elf::NAMES_R_X86_64.name(elf::RelocationType(kind)) {
-        Some(name) => Cow::Borrowed(name),
-        None => Cow::Owned(format!("relocation type {kind}")),
-    }
+    xsplice_diff::read::relocation::kind_name(kind).into()
 }
 
 /// Carries over the relocations of every piece.

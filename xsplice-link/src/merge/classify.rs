@@ -8,17 +8,15 @@ use std::borrow::Cow;
 
 use object::elf;
 use xsplice_abi::Profile;
-use xsplice_abi::hook::{HookCount, HookKind};
+use xsplice_abi::hook::{HookCount, HookKind, POINTER_BYTES};
 use xsplice_abi::profile::{self, Words};
 use xsplice_abi::record::WordRecord;
 use xsplice_abi::section;
+use xsplice_abi::tables::SpecialTable;
 use xsplice_diff::extract::Section;
 
 use crate::error::RefusalCode;
 use crate::layout::Memory;
-
-/// Size of a function pointer in a hook section, in bytes.
-pub const POINTER_BYTES: u64 = 8;
 
 /// What becomes of a piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -217,25 +215,9 @@ pub fn hook_size_is_legal(kind: HookKind, size_bytes: u64) -> bool {
 
 /// Tables that loaders know by name.
 fn table(name: &str, abi: &Profile) -> Option<Fate> {
-    let entry_bytes = entry_bytes(name, abi)?;
+    let entry_bytes = SpecialTable::of(name)?.entry_bytes(&abi.entries);
     let rank = Rank::Table { entry_bytes };
     Some(placed_owned(rank, name.to_owned(), Memory::ReadOnly))
-}
-
-/// Size of an entry of the special section `name`, in bytes; `None` when it is none that the
-/// profile's loader knows.
-#[must_use]
-pub fn entry_bytes(name: &str, abi: &Profile) -> Option<u64> {
-    match name {
-        section::EX_TABLE => Some(abi.entries.exception),
-        section::ALTINSTRUCTIONS => Some(abi.entries.alternative),
-        section::ALT_CALL_SITES => Some(abi.entries.alternative_call),
-        _ => match name.strip_prefix(section::BUG_FRAMES)? {
-            "0" | "1" | "2" => Some(abi.entries.bug_frame),
-            "3" => Some(abi.entries.bug_frame_assert),
-            _ => None,
-        },
-    }
 }
 
 /// The profile whose prefix `name` has.

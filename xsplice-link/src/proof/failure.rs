@@ -1,7 +1,7 @@
 //! Why a proof failed, and what that smells of.
 
 use iced_x86::{Decoder, DecoderOptions, Instruction};
-use xsplice_abi::trampoline::ENDBR64;
+use xsplice_abi::machine::OF_RUNTIME;
 use xsplice_diff::OriginalItem;
 use xsplice_diff::debug_info::toolchain::Toolchain;
 
@@ -120,7 +120,7 @@ impl ProofFailure {
     ) -> String {
         let start = self.address.wrapping_sub(self.offset);
         let linked = base.bytes_from(start).unwrap_or(&[]);
-        if linked.starts_with(&ENDBR64) != item.bytes.starts_with(&ENDBR64) {
+        if OF_RUNTIME.is_marked(linked) != OF_RUNTIME.is_marked(&item.bytes) {
             return "it smells of other flags: one of the two was compiled with -fcf-protection"
                 .to_owned();
         }

@@ -11,7 +11,7 @@ mod relaxed;
 mod tree;
 
 use foldhash::{HashMap, HashMapExt as _};
-use object::elf;
+use xsplice_abi::machine::{Kind, OF_RUNTIME};
 use xsplice_diff::extract::{OriginalItem, OriginalRelocation, OriginalTarget};
 
 use crate::base::{Base, Lookup, QualifiedName};
@@ -344,7 +344,7 @@ fn literal(
     })
 }
 
-/// Reads the field at `offset` of the linked bytes; `None` for `R_X86_64_NONE`.
+/// Reads the field at `offset` of the linked bytes; `None` for a type that means nothing.
 fn decode(
     base: &Base<'_>,
     bytes: &[u8],
@@ -363,30 +363,17 @@ fn decode(
             end: relaxed.end,
         }));
     }
-    let unsigned = |size: usize| -> Option<u64> {
-        let mut wide = [0; 8];
-        wide[..size].copy_from_slice(linked.get(offset..offset + size)?);
-        Some(u64::from_le_bytes(wide))
+    let known = OF_RUNTIME.relocation(relocation.kind);
+    let known = known.ok_or(FailureKind::UnknownRelocation(relocation.kind))?;
+    let held = || known.field.read(linked.get(offset..)?);
+    let value = match known.field.kind {
+        Kind::Nothing if known.number == 0 => return Ok(None),
+        Kind::Absolute if known.number == OF_RUNTIME.word.number => base.running_word_at(place),
+        Kind::Absolute => held(),
+        Kind::Relative => held().map(|value| value.wrapping_add(place)),
+        _ => return Err(FailureKind::UnknownRelocation(relocation.kind)),
     };
-    let signed = |size: usize| -> Option<u64> {
-        let unused_bits = 64 - 8 * u32::try_from(size).ok()?;
-        let raw = unsigned(size)?;
-        Some(((raw << unused_bits).cast_signed() >> unused_bits).cast_unsigned())
-    };
-    let relative = |value: Option<u64>| value.map(|value| value.wrapping_add(place));
-    let (value, size) = match elf::RelocationType(relocation.kind) {
-        elf::R_X86_64_NONE => return Ok(None),
-        elf::R_X86_64_64 => (base.running_word_at(place), 8),
-        elf::R_X86_64_PC64 => (relative(unsigned(8)), 8),
-        elf::R_X86_64_PC32 | elf::R_X86_64_PLT32 => (relative(signed(4)), 4),
-        elf::R_X86_64_32 => (unsigned(4), 4),
-        elf::R_X86_64_32S => (signed(4), 4),
-        elf::R_X86_64_16 => (unsigned(2), 2),
-        elf::R_X86_64_PC16 => (relative(signed(2)), 2),
-        elf::R_X86_64_8 => (unsigned(1), 1),
-        elf::R_X86_64_PC8 => (relative(signed(1)), 1),
-        other => return Err(FailureKind::UnknownRelocation(other.0)),
-    };
+    let size = known.field.bytes();
     let value = value.ok_or(FailureKind::MalformedItem)?;
     Ok(Some(Field {
         target: value.wrapping_sub(relocation.addend.cast_unsigned()),

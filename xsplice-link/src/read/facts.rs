@@ -2,11 +2,13 @@
 //! prints and `verify` judges. Nothing is judged here, and what cannot be read is `None`.
 
 use object::elf;
-use xsplice_abi::hook::HookKind;
-use xsplice_abi::profile::{self, Expectations, Tail};
+use xsplice_abi::hook::{HookKind, POINTER_BYTES};
+use xsplice_abi::profile::{Expectations, Tail};
 use xsplice_abi::record::{ExpectEntry, LivepatchExpect, RecordHead, offset};
+use xsplice_abi::tables::SpecialTable;
 use xsplice_abi::{Profile, note, section};
 use xsplice_runtime::check::sections::is_registered;
+use xsplice_runtime::check::special::signs;
 use xsplice_runtime::read::view::{Place, SectionId, Symbol, View};
 use zerocopy::FromBytes as _;
 
@@ -97,6 +99,8 @@ pub struct HookFacts<'data> {
 /// A table of fixed entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableFacts<'data> {
+    /// What its entries are.
+    pub kind: SpecialTable,
     /// The section's name.
     pub name: &'data str,
     /// The section.
@@ -112,7 +116,11 @@ impl<'view, 'data> Facts<'view, 'data> {
     #[must_use]
     pub fn new(view: &'view View<'data>) -> Facts<'view, 'data> {
         let metadata = metadata(view);
-        let abi = abi(view, &metadata);
+        let claimed = metadata
+            .iter()
+            .find(|(key, _)| *key == section::modinfo::ABI)
+            .map(|&(_, name)| name);
+        let abi = signs(view, claimed).nearest_profile();
         let mut facts = Facts {
             view,
             fields: FieldIndex::new(view),
@@ -130,10 +138,12 @@ impl<'view, 'data> Facts<'view, 'data> {
         facts.tables = view
             .numbered()
             .filter_map(|(id, section)| {
+                let kind = SpecialTable::of(section.name)?;
                 Some(TableFacts {
+                    kind,
                     name: section.name,
                     section: id,
-                    entry_bytes: classify::entry_bytes(section.name, abi)?,
+                    entry_bytes: kind.entry_bytes(&abi.entries),
                     size_bytes: section.size,
                 })
             })
@@ -280,44 +290,17 @@ impl<'view, 'data> Facts<'view, 'data> {
             let Some(kind) = classify::hook_of(section.name, self.abi) else {
                 continue;
             };
-            let count = section.data.len() as u64 / classify::POINTER_BYTES;
+            let count = section.data.len() as u64 / POINTER_BYTES;
             hooks.push(HookFacts {
                 kind,
                 section: id,
                 size_bytes: section.size,
                 functions: (0..count)
-                    .map(|index| self.value(id, index * classify::POINTER_BYTES))
+                    .map(|index| self.value(id, index * POINTER_BYTES))
                     .collect(),
             });
         }
         hooks
-    }
-}
-
-/// The ABI that `.modinfo` claims, else the one that the sections look like.
-fn abi(view: &View<'_>, metadata: &[(&str, &str)]) -> &'static Profile {
-    let claimed = metadata
-        .iter()
-        .find(|(key, _)| *key == "abi")
-        .and_then(|(_, name)| Profile::by_name(name));
-    if let Some(claimed) = claimed {
-        return claimed;
-    }
-    let has = |prefix: &str| {
-        view.sections
-            .iter()
-            .any(|section| section.name.starts_with(prefix))
-    };
-    if has(profile::LIVEPATCH.prefix) {
-        &profile::LIVEPATCH
-    } else if has(profile::XSPLICE.prefix)
-        && view
-            .named(profile::XSPLICE.prefix, section::XEN_DEPENDS)
-            .is_none()
-    {
-        &profile::XSPLICE_V1
-    } else {
-        &profile::XSPLICE
     }
 }
 

@@ -2,7 +2,6 @@
 //! so that a mistake of one is seen by the other.
 
 pub mod facts;
-pub mod mapped;
 
 use std::collections::HashMap;
 

@@ -12,10 +12,10 @@ use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
 use xsplice_abi::section::ALTINSTRUCTIONS;
 use xsplice_runtime::read::view::SectionId;
 
-use super::sites::entries;
+use super::sites::{alternative, entries};
 use super::tables::points_at;
 use super::{Lines, Subject};
-use crate::read::facts::{RecordFacts, TableFacts, Value};
+use crate::read::facts::{RecordFacts, Value};
 
 /// Compilers put NOPs before what they align, to a multiple of this or of more.
 const ALIGNED_BYTES: u64 = 8;
@@ -97,7 +97,9 @@ fn new_sites(subject: &Subject<'_, '_, '_>) -> BTreeMap<SectionId, Vec<Range<u64
     let mut sites: BTreeMap<SectionId, Vec<Range<u64>>> = BTreeMap::new();
     for (table, start) in entries(subject, ALTINSTRUCTIONS) {
         if let Some((section, at)) = points_at(subject, table.section, start) {
-            let end = at.saturating_add(place_bytes(subject, table, start).unwrap_or(0));
+            let end = at.saturating_add(
+                alternative(subject, table, start).map_or(0, |entry| entry.place_bytes().into()),
+            );
             sites.entry(section).or_default().push(at..end);
         }
     }
@@ -105,16 +107,6 @@ fn new_sites(subject: &Subject<'_, '_, '_>) -> BTreeMap<SectionId, Vec<Range<u64
         sites.sort_unstable_by_key(|site| site.start);
     }
     sites
-}
-
-/// Length of the place that an alternatives entry is for, in bytes: the instruction and its padding.
-fn place_bytes(subject: &Subject<'_, '_, '_>, table: &TableFacts<'_>, start: u64) -> Option<u64> {
-    const ORIGINAL_BYTES_AT: usize = 10;
-    const PADDING_BYTES_AT: usize = 12;
-    let section = subject.facts.view.section(table.section)?;
-    let entry = section.data.get(usize::try_from(start).ok()?..)?;
-    let length = |at: usize| entry.get(at).copied().map(u64::from);
-    Some(length(ORIGINAL_BYTES_AT)? + length(PADDING_BYTES_AT)?)
 }
 
 /// The runs of NOPs of one function, by what they are: those at the places of alternatives, and

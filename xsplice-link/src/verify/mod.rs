@@ -113,7 +113,8 @@ pub struct Check {
 /// The whole report.
 #[derive(Clone, Debug, Serialize)]
 pub struct Verification {
-    /// The payload.
+    /// What messages call the payload.
+    #[serde(skip)]
     pub payload: String,
     /// Every check; one line each, but one a failure.
     pub checks: Vec<Check>,
@@ -212,6 +213,8 @@ impl<'report> Lines<'report> {
 pub fn verify(payload: NamedFile<'_>, against: Against<'_>) -> Result<Verification, LinkError> {
     let mut checks = Vec::new();
     signed(payload, against.signer, &mut checks);
+    // What cannot be read has no profile, and no loader takes it in any window.
+    let mut abi = &xsplice_abi::profile::XSPLICE;
     let outlook = match readable(payload, &mut checks) {
         None => None,
         Some(view) => {
@@ -241,10 +244,11 @@ pub fn verify(payload: NamedFile<'_>, against: Against<'_>) -> Result<Verificati
             branches::check(&subject, &mut checks);
             tables::check(&subject, &mut checks);
             sites::check(&subject, &mut checks);
+            abi = subject.facts.abi;
             Some(Outlook::new(&subject))
         }
     };
-    let loader = trial::check(payload, &against, &mut checks);
+    let loader = trial::check(payload, abi, &against, &mut checks);
     if loader.is_taken() {
         // Whatever is wrong, it is nothing that the loader would notice.
         checks.iter_mut().for_each(|check| check.errno = None);

@@ -7,8 +7,8 @@ use iced_x86::{Decoder, DecoderOptions};
 use object::elf;
 use xsplice_abi::errno::Errno;
 use xsplice_abi::limits::EXPECT_BYTES_MAX;
+use xsplice_abi::machine::OF_RUNTIME;
 use xsplice_abi::profile::{ZeroNewAddr, ZeroOldAddr};
-use xsplice_abi::trampoline;
 use xsplice_runtime::read::deny::Named;
 use xsplice_runtime::read::view::Section;
 
@@ -168,8 +168,8 @@ fn written_at(base: &Base<'_>, address: u64, record: &RecordFacts<'_>) -> Range<
     if is_nops(record) {
         return address..address.saturating_add(u64::from(record.new_size));
     }
-    let start = address.saturating_add(trampoline::jump_offset(bytes) as u64);
-    start..start.saturating_add(trampoline::JUMP_BYTES as u64)
+    let start = address.saturating_add(OF_RUNTIME.jump_offset(bytes) as u64);
+    start..start.saturating_add(OF_RUNTIME.jump.code.len() as u64)
 }
 
 fn room(subject: &Subject<'_, '_, '_>, placed: &[Placed<'_, '_>], checks: &mut Vec<Check>) {

@@ -2,13 +2,15 @@
 //! of the code stays as it was compiled while the base's is rewritten.
 //!
 //! A lost entry shows in three ways. Replacement code that no entry names has lost its alternative.
-//! So have NOPs that the base's function has for one (`lost_sites.rs`). And a call through a pointer that the base reaches by alternative calls alone is one that has
-//! lost its entry: what the boot code does with such a pointer afterwards is the base's affair.
+//! So have NOPs that the base's function has for one (`lost_sites.rs`). And a call through a
+//! pointer that the base reaches by alternative calls alone is one that has lost its entry: what
+//! the boot code does with such a pointer afterwards is the base's affair.
 
 use std::collections::{BTreeSet, HashSet};
 
-use object::elf;
+use xsplice_abi::machine::OF_RUNTIME;
 use xsplice_abi::section::{ALT_CALL_SITES, ALTINSTR_REPLACEMENT, ALTINSTRUCTIONS};
+use xsplice_abi::tables::Alternative;
 use xsplice_runtime::read::view::{Place, SectionId, Symbol};
 
 use super::lost_sites;
@@ -17,10 +19,6 @@ use super::{Check, CheckKind, Lines, Subject};
 use crate::base::{Base, Lookup, QualifiedName};
 use crate::read::facts::TableFacts;
 
-/// `call *disp32(%rip)`.
-const INDIRECT_CALL: [u8; 2] = [0xff, 0x15];
-/// Bytes of such a call.
-const INDIRECT_CALL_BYTES: u64 = 6;
 /// What the linker puts between pieces of code.
 const PADDING: u8 = 0xcc;
 
@@ -53,10 +51,12 @@ fn orphans(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
     let mut count = 0;
     for (table, start) in entries(subject, ALTINSTRUCTIONS) {
         count += 1;
-        let Some(length) = replacement_bytes(subject, table, start) else {
+        let Some(entry) = alternative(subject, table, start) else {
             continue;
         };
-        if let Some((section, offset)) = points_at(subject, table.section, start + 4)
+        let length = entry.replacement_bytes;
+        let field = start + Alternative::REPLACEMENT_AT;
+        if let Some((section, offset)) = points_at(subject, table.section, field)
             && section == id
         {
             named.extend(offset..offset.saturating_add(length.into()));
@@ -89,16 +89,14 @@ fn orphans(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
     count
 }
 
-/// Length of the replacement code of an alternatives entry, in bytes.
-pub(super) fn replacement_bytes(
+/// The alternatives entry at `start` of a table.
+pub(super) fn alternative(
     subject: &Subject<'_, '_, '_>,
     table: &TableFacts<'_>,
     start: u64,
-) -> Option<u8> {
-    const REPLACEMENT_BYTES_AT: u64 = 11;
-    let at = usize::try_from(start.checked_add(REPLACEMENT_BYTES_AT)?).ok()?;
+) -> Option<Alternative> {
     let section = subject.facts.view.section(table.section)?;
-    section.data.get(at).copied()
+    Alternative::read(section.data.get(usize::try_from(start).ok()?..)?)
 }
 
 /// Tables of this name and the offset of each whole entry.
@@ -126,20 +124,21 @@ fn calls(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
         .collect();
     let pointers = alternative_pointers(subject.base);
     let view = subject.facts.view;
+    let call = &OF_RUNTIME.pointer_call;
     let mut count = 0;
     for table in &view.relocations {
         let Some(code) = view.section(table.target).filter(|one| one.is_executable()) else {
             continue;
         };
         for entry in &table.entries {
-            let Some(start) = entry.offset.checked_sub(INDIRECT_CALL.len() as u64) else {
+            let Some(start) = entry.offset.checked_sub(call.opcode.len() as u64) else {
                 continue;
             };
-            let opcode = usize::try_from(start).ok().and_then(|start| {
-                code.data
-                    .get(start..start.checked_add(INDIRECT_CALL.len())?)
-            });
-            if entry.kind != elf::R_X86_64_PC32.0 || opcode != Some(&INDIRECT_CALL) {
+            let from_start = usize::try_from(start)
+                .ok()
+                .and_then(|start| code.data.get(start..));
+            let is_call = from_start.is_some_and(|code| code.starts_with(call.opcode));
+            if entry.kind != OF_RUNTIME.distance.number || !is_call {
                 continue;
             }
             if owned.contains(&(table.target, start)) {
@@ -187,30 +186,25 @@ fn in_base<'data>(
 
 /// Pointers that the base calls through at places that its boot code rewrites.
 fn alternative_pointers(base: &Base<'_>) -> HashSet<u64> {
+    let call = &OF_RUNTIME.pointer_call;
     base.boot_patched()
         .iter()
-        .filter_map(|site| pointer_of(base.bytes_from(site.range.start)?, site.range.start))
+        .filter_map(|site| call.pointer(base.bytes_from(site.range.start)?, site.range.start))
         .collect()
-}
-
-/// The pointer of an indirect call that `code`, at `address`, begins with.
-fn pointer_of(code: &[u8], address: u64) -> Option<u64> {
-    let field = code.strip_prefix(&INDIRECT_CALL)?.first_chunk()?;
-    let next = address.wrapping_add(INDIRECT_CALL_BYTES);
-    Some(next.wrapping_add_signed(i32::from_le_bytes(*field).into()))
 }
 
 /// Whether the base has a call through `pointer` that its boot code leaves alone. Bytes that merely
 /// look like one count too.
 fn is_called_plainly(base: &Base<'_>, pointer: u64) -> bool {
+    let call = &OF_RUNTIME.pointer_call;
     let code = base.sections().iter().filter(|one| one.is_executable());
     code.into_iter().any(|section| {
         (section.range.start..)
-            .zip(section.data.windows(INDIRECT_CALL_BYTES as usize))
-            .filter(|(address, code)| pointer_of(code, *address) == Some(pointer))
+            .zip(section.data.windows(call.bytes()))
+            .filter(|(address, code)| call.pointer(code, *address) == Some(pointer))
             .any(|(address, _)| {
-                let call = address..address.saturating_add(INDIRECT_CALL_BYTES);
-                base.first_patched_in(&call).is_none()
+                let site = address..address.saturating_add(call.bytes() as u64);
+                base.first_patched_in(&site).is_none()
             })
     })
 }

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use xsplice_abi::errno::Errno;
-use xsplice_abi::relocation::Field;
+use xsplice_abi::machine::{Field, Kind, Range};
 use xsplice_runtime::read::view::{Place, Section, SectionId, Symbol};
 
 use super::{Check, CheckKind, Lines, Subject};
@@ -194,15 +194,15 @@ fn fits(
         }
         Place::Common | Place::Reserved(_) => return Err(format!("{name} has no place")),
     };
-    match field {
-        Field::None | Field::Absolute64 | Field::PcRelative64 => Ok(()),
-        Field::PcRelative32 => match address {
+    match (field.kind, field.range) {
+        (Kind::Nothing, _) | (_, Range::Unsigned(64) | Range::Signed(64)) => Ok(()),
+        (Kind::Relative, Range::Signed(32)) => match address {
             Some(address) if subject.base.section_at(address).is_none() => Err(format!(
                 "{name} at {address:#x} is outside the image, so 32 bits may not reach it"
             )),
             _ => Ok(()),
         },
-        Field::AbsoluteSigned32 => {
+        (Kind::Absolute, Range::SignedAddress(32)) => {
             // A symbol of the payload is as far up as the base is.
             let address = address.unwrap_or_else(|| super::records::text_span(subject.base).start);
             let value = address.wrapping_add_signed(addend);
@@ -214,5 +214,6 @@ fn fits(
                 ))
             }
         }
+        _ => Err(format!("{name} is in a field that no loader fills")),
     }
 }

@@ -3,10 +3,11 @@
 use object::elf;
 use xsplice_abi::errno::Errno;
 use xsplice_abi::section;
+use xsplice_abi::tables::{Alternative, BugFrame, CallSite, ExceptionEntry, SpecialTable};
 use xsplice_runtime::read::view::{Place, SectionId};
 
 use super::records::is_code;
-use super::sites::replacement_bytes;
+use super::sites::alternative;
 use super::{Check, CheckKind, Lines, Subject};
 use crate::inspect;
 use crate::merge::classify;
@@ -101,16 +102,26 @@ fn tables(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
 
 /// Fields of an entry that must point at the payload's code: offset in the entry, and the section
 /// when it must be a certain one.
-fn code_fields(table: &str) -> &'static [(u64, Option<&'static str>)] {
+fn code_fields(table: SpecialTable) -> &'static [(u64, Option<&'static str>)] {
     match table {
-        section::EX_TABLE => &[(0, None), (4, None)],
-        section::ALTINSTRUCTIONS => &[(0, None), (4, Some(section::ALTINSTR_REPLACEMENT))],
-        _ => &[(0, None)],
+        SpecialTable::Exceptions => &[
+            (ExceptionEntry::FAULT_AT, None),
+            (ExceptionEntry::RESUME_AT, None),
+        ],
+        SpecialTable::Alternatives => &[
+            (Alternative::ORIGINAL_AT, None),
+            (
+                Alternative::REPLACEMENT_AT,
+                Some(section::ALTINSTR_REPLACEMENT),
+            ),
+        ],
+        SpecialTable::CallSites => &[(CallSite::CALL_AT, None)],
+        SpecialTable::BugFrames(_) => &[(BugFrame::LOCATION_AT, None)],
     }
 }
 
 fn entry(subject: &Subject<'_, '_, '_>, table: &TableFacts<'_>, start: u64) -> Result<(), String> {
-    for &(field, expected) in code_fields(table.name) {
+    for &(field, expected) in code_fields(table.kind) {
         if is_empty_replacement(subject, table, start, expected) {
             continue;
         }
@@ -136,7 +147,8 @@ fn is_empty_replacement(
     start: u64,
     expected: Option<&str>,
 ) -> bool {
-    expected.is_some() && replacement_bytes(subject, table, start) == Some(0)
+    expected.is_some()
+        && alternative(subject, table, start).is_some_and(|entry| entry.replacement_bytes == 0)
 }
 
 /// The place that a 4-byte PC-relative field will refer to.
@@ -153,18 +165,10 @@ pub(super) fn points_at(
     let Place::Section(section) = symbol.place else {
         return None;
     };
-    const UNUSED_BITS: u32 = 64 - 24;
-    // Bug frames have a displacement of 24 bits and keep bits of the line number in the addend's upper byte.
-    let addend = if subject
-        .facts
-        .view
-        .section(table)?
-        .name
-        .starts_with(section::BUG_FRAMES)
-    {
-        (relocation.addend << UNUSED_BITS) >> UNUSED_BITS
-    } else {
-        relocation.addend
+    let name = subject.facts.view.section(table)?.name;
+    let addend = match SpecialTable::of(name) {
+        Some(SpecialTable::BugFrames(_)) => BugFrame::part_addend(relocation.addend).0,
+        _ => relocation.addend,
     };
     Some((section, symbol.value.wrapping_add_signed(addend)))
 }

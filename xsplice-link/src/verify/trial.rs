@@ -6,13 +6,13 @@
 use std::ops::Range;
 
 use serde::Serialize;
+use xsplice_abi::Profile;
 use xsplice_abi::errno::Errno;
 use xsplice_abi::hypercall::{
     ACTION_APPLY, ACTION_CHECK, ACTION_FLAG_NODEPS, Action, Get, Name, OP_ACTION, OP_GET,
     OP_UPLOAD, Operation, Upload,
 };
 use xsplice_abi::limits::{PAGE_BYTES, PAYLOAD_BYTES_MAX};
-use xsplice_abi::profile;
 use xsplice_runtime::Policy;
 use xsplice_runtime::Privilege;
 use xsplice_runtime::Runtime;
@@ -69,6 +69,7 @@ struct Attempt {
 /// their own.
 pub(super) fn check(
     payload: NamedFile<'_>,
+    abi: &Profile,
     against: &Against<'_>,
     checks: &mut Vec<Check>,
 ) -> Answer {
@@ -84,7 +85,7 @@ pub(super) fn check(
         .iter()
         .any(|check| check.check <= CheckKind::LoaderRules && check.errno.is_some());
     let mut lines = Lines::new(checks, CheckKind::TrialLoad);
-    let window = window(against.base);
+    let window = window(against.base, abi);
     let bytes_needed = region_bytes(payload, against.stack);
     let highest = window.end.saturating_sub(bytes_needed).max(window.start);
     let ends = [("lowest", window.clone()), ("highest", highest..window.end)];
@@ -128,9 +129,9 @@ pub(super) fn check(
 
 /// Addresses that the payload's regions may cover: every part of the image is within the window's
 /// size of every one of them.
-fn window(base: &Base<'_>) -> Range<u64> {
+fn window(base: &Base<'_>, abi: &Profile) -> Range<u64> {
     let image = image_span(base);
-    let bytes = profile::XSPLICE.window_bytes;
+    let bytes = abi.window_bytes;
     let low = image.end.saturating_sub(bytes).max(PAGE_BYTES);
     let high = image.start.saturating_add(bytes);
     // An image in the top 2 GiB is addressed by 32 sign-extended bits, so its loader stays there.

@@ -1,13 +1,12 @@
 //! What `--depends` and `--xen-depends` mean: a build-id in hexadecimal, an image or a payload.
 
-use std::path::Path;
+use std::ops::Deref;
 
 use crate::base::Base;
 use crate::error::LinkError;
 use crate::options::{Below, StacksOn};
 use crate::read;
 use crate::read::facts::Facts;
-use crate::read::mapped::MappedFile;
 use crate::write::build_id::BuildId;
 
 /// The id that digits say, with or without the `0x` that linkers ask for.
@@ -18,44 +17,58 @@ fn from_digits(text: &str) -> Option<BuildId> {
 
 impl BuildId {
     /// Reads an option's value: hexadecimal digits, or a file that carries a build-id. A file
-    /// whose name looks like an id is given as `./NAME`.
+    /// whose name looks like an id is given as `./NAME`. `open` gives the bytes of the file that
+    /// the text names, `None` where there is no such file.
     ///
     /// # Errors
     /// [`LinkError::NoSuchId`] when it is neither; [`LinkError`] when the file cannot be read.
-    pub fn from_argument(text: &str) -> Result<BuildId, LinkError> {
-        if let Some(id) = from_digits(text) {
-            return Ok(id);
+    pub fn from_argument<B: Deref<Target = [u8]>>(
+        text: &str,
+        open: impl FnOnce(&str) -> Result<Option<B>, LinkError>,
+    ) -> Result<BuildId, LinkError> {
+        match from_digits(text) {
+            Some(id) => Ok(id),
+            None => BuildId::of_image(text, &named(text, open)?),
         }
-        let path = Path::new(text);
-        if !path.exists() {
-            return Err(LinkError::NoSuchId {
-                text: text.to_owned(),
-            });
-        }
-        BuildId::of_image(text, &MappedFile::open(path)?)
     }
+}
+
+/// The bytes of the file that `text` names.
+fn named<B>(
+    text: &str,
+    open: impl FnOnce(&str) -> Result<Option<B>, LinkError>,
+) -> Result<B, LinkError> {
+    open(text)?.ok_or_else(|| LinkError::NoSuchId {
+        text: text.to_owned(),
+    })
 }
 
 impl StacksOn {
     /// Reads the value of `--depends`. A payload tells what it replaces and exports; the base's
-    /// own id means the base. `made_for` is the id of the image that both run on.
+    /// own id means the base. `made_for` is the id of the image that both run on; `open` is as for
+    /// [`BuildId::from_argument`].
     ///
     /// # Errors
     /// As [`BuildId::from_argument`]; [`LinkError::OtherBase`] for a payload that runs on another
     /// image.
-    pub fn from_argument(
+    pub fn from_argument<B: Deref<Target = [u8]>>(
         text: &str,
         base: &Base<'_>,
         made_for: &BuildId,
+        open: impl FnOnce(&str) -> Result<Option<B>, LinkError>,
     ) -> Result<StacksOn, LinkError> {
-        let id = BuildId::from_argument(text)?;
+        if let Some(id) = from_digits(text) {
+            return Ok(if id == *base.build_id() {
+                StacksOn::Base
+            } else {
+                StacksOn::Id(id)
+            });
+        }
+        let file = named(text, open)?;
+        let id = BuildId::of_image(text, &file)?;
         if id == *base.build_id() {
             return Ok(StacksOn::Base);
         }
-        if from_digits(text).is_some() {
-            return Ok(StacksOn::Id(id));
-        }
-        let file = MappedFile::open(Path::new(text))?;
         match Below::of_payload(text, &file, base, made_for)? {
             Some(below) => Ok(StacksOn::Payload(below)),
             None => Ok(StacksOn::Id(id)),
@@ -118,14 +131,17 @@ impl Below {
 
 #[cfg(test)]
 mod tests {
+    use crate::error::LinkError;
     use crate::write::build_id::BuildId;
 
     #[test]
     fn an_id_is_read_with_and_without_the_prefix_of_linkers() {
-        let id = BuildId::from_argument("abcd").expect("two bytes");
-        assert_eq!(BuildId::from_argument("0xABcd").expect("two bytes"), id);
+        let no_file = |_: &str| -> Result<Option<Vec<u8>>, LinkError> { Ok(None) };
+        let id = BuildId::from_argument("abcd", no_file).expect("two bytes");
+        let prefixed = BuildId::from_argument("0xABcd", no_file).expect("two bytes");
+        assert_eq!(prefixed, id);
         for text in ["0x", "0xabc", "0x0xab"] {
-            let error = BuildId::from_argument(text).expect_err("is no id");
+            let error = BuildId::from_argument(text, no_file).expect_err("is no id");
             assert!(error.to_string().contains("two digits a byte"), "{error}");
         }
     }

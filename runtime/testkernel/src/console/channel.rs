@@ -1,30 +1,34 @@
 //! Serves the control channel: takes requests off the ports, answers them one at a time.
 //!
-//! A port's next request is read when its last answer has left, so that a host that does not read
-//! is waited for without holding up this CPU, which has a safe point to go to.
+//! A port's next request is read when its last answer is with the device, which takes it as the host
+//! reads; a host that does not read is waited for without holding up this CPU, which has a safe point
+//! to go to, or the other port. What an unprivileged caller asks is refused before anything is made
+//! for it.
 
-use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::fmt::Write;
 
 use xsplice_abi::channel::{CALL_DUMP, CALL_INFO, CALL_SYSCTL, CALL_TEST};
 use xsplice_abi::errno::Errno;
 use xsplice_runtime::Privilege;
-use xsplice_runtime::channel::{DELIMITER, Decoder, Frame, FrameError, FrameKind};
+use xsplice_runtime::channel::{Decoder, Frame, FrameError, FrameKind};
 
 use crate::boot::image;
 use crate::console::commands;
 use crate::console::debugcon::log;
-use crate::console::serial::{PORTS, Serial};
+use crate::console::serial::{PORTS, RECEIVE_BYTES, Serial};
+use crate::console::text::Text;
 use crate::cpu;
 use crate::cpu::clock;
 use crate::platform::KernelRuntime;
 use crate::work;
 use crate::work::target;
 
-/// Buffers that are taken from a port before this CPU goes back to its safe point.
+/// Buffers that are taken from the privileged port before this CPU goes back to its safe point.
 const BUFFERS_AT_ONCE: usize = 16;
+/// As many of the other: a flood there must not keep this CPU.
+const UNPRIVILEGED_AT_ONCE: usize = 1;
 
 #[derive(Debug)]
 struct Port {
@@ -42,9 +46,24 @@ impl Port {
         Port {
             privilege,
             decoder: Decoder::in_the_middle(),
-            input: Vec::new(),
+            input: Vec::with_capacity(RECEIVE_BYTES),
             taken: 0,
             dropped: 0,
+        }
+    }
+
+    /// Forgets everything of the connection before.
+    fn begin(&mut self) {
+        self.decoder = Decoder::in_the_middle();
+        self.input.clear();
+        self.taken = 0;
+        self.dropped = 0;
+    }
+
+    fn buffers_at_once(&self) -> usize {
+        match self.privilege {
+            Privilege::Privileged => BUFFERS_AT_ONCE,
+            Privilege::Unprivileged => UNPRIVILEGED_AT_ONCE,
         }
     }
 
@@ -81,17 +100,20 @@ impl Channel {
     pub fn poll(&mut self) {
         self.poll_control();
         for index in 0..PORTS {
-            for _ in 0..BUFFERS_AT_ONCE {
+            self.serial.advance(index);
+            for _ in 0..self.ports[index].buffers_at_once() {
                 if !self.serial.can_send(index) || self.decode(index) {
                     break;
                 }
-                let Some(bytes) = self.serial.receive(index) else {
-                    break;
-                };
+                let mut input = core::mem::take(&mut self.ports[index].input);
+                let came = self.serial.receive(index, &mut input);
                 // The device tells of a new connection before it gives its first bytes.
                 self.poll_control();
-                self.ports[index].input = bytes;
+                self.ports[index].input = input;
                 self.ports[index].taken = 0;
+                if !came {
+                    break;
+                }
             }
         }
     }
@@ -102,7 +124,8 @@ impl Channel {
     fn poll_control(&mut self) {
         while let Some(index) = self.serial.poll_control() {
             if let Some(port) = self.ports.get_mut(index) {
-                *port = Port::new(port.privilege);
+                port.begin();
+                self.serial.drop_pending(index);
             }
         }
     }
@@ -140,39 +163,50 @@ fn answer(
     if !matches!(request.kind(), FrameKind::Request { .. }) {
         return Ok(None);
     }
-    let answer = match (request.call(), request.operation().copied()) {
-        (CALL_SYSCTL, Some(mut operation)) => {
-            let mut area = request.take_area()?;
-            let result = runtime.hypercall(privilege, &mut operation, &mut area);
-            request.answer_sysctl(result, operation, area)?
-        }
-        _ if privilege == Privilege::Unprivileged => {
-            request.answer(Errno::EPERM.negated(), Vec::new())?
-        }
-        (CALL_INFO, _) => request.answer(0, info(runtime).into_bytes())?,
-        (CALL_DUMP, _) => {
-            let mut text = String::new();
-            // Writing to a string never fails.
-            let _ = runtime.dump(&mut text);
-            request.answer(0, text.into_bytes())?
-        }
-        (CALL_TEST, _) => match commands::run(runtime, request.data()) {
-            Ok(text) => request.answer(0, text.into_bytes())?,
-            Err(error) => request.answer(error.negated(), Vec::new())?,
+    if privilege == Privilege::Unprivileged {
+        return refused(&request, Errno::EPERM).map(Some);
+    }
+    let whole = match (request.call(), request.operation().copied()) {
+        (CALL_SYSCTL, Some(mut operation)) => match request.take_area() {
+            Ok(mut area) => {
+                let result = runtime.hypercall(privilege, &mut operation, &mut area);
+                request.answer_sysctl(result, operation, area)?.encode()
+            }
+            Err(error) => Err(error),
         },
-        _ => request.answer(Errno::ENOSYS.negated(), Vec::new())?,
+        (CALL_INFO, _) => text_answer(&request, Text::of(|out| info(runtime, out))),
+        (CALL_DUMP, _) => text_answer(&request, Text::of(|out| runtime.dump(out))),
+        (CALL_TEST, _) => {
+            let text = commands::run(runtime, request.data());
+            text_answer(&request, text.map(alloc::string::String::into_bytes))
+        }
+        _ => refused(&request, Errno::ENOSYS),
     };
-    // A zero byte first: whatever an earlier connection left half sent ends there.
-    let mut bytes = answer.encode()?;
-    bytes.insert(0, DELIMITER);
-    Ok(Some(bytes))
+    match whole {
+        Err(FrameError::NoMemory { .. }) => refused(&request, Errno::ENOMEM),
+        other => other,
+    }
+    .map(Some)
 }
 
-fn info(runtime: &KernelRuntime) -> String {
+fn text_answer(request: &Frame, text: Result<Vec<u8>, Errno>) -> Result<Vec<u8>, FrameError> {
+    match text {
+        Ok(text) => request.answer(0, text)?.encode(),
+        Err(error) => refused(request, error),
+    }
+}
+
+/// The answer that is an error number, and nothing of what the request carried.
+fn refused(request: &Frame, error: Errno) -> Result<Vec<u8>, FrameError> {
+    request.answer(error.negated(), Vec::new())?.encode()
+}
+
+fn info(runtime: &KernelRuntime, out: &mut Text) -> fmt::Result {
     use core::sync::atomic::Ordering::Relaxed;
     let total =
         |counter: fn(&cpu::Cpu) -> u64| cpu::all().map(|(_, cpu)| counter(cpu)).sum::<u64>();
-    format!(
+    write!(
+        out,
         "extra={}\nversion={}\nbuild_id={}\ncpus={}\nuptime_ns={}\nepoch={}\ncalls={}\nwrong={}\nnmis={}\n",
         target::version(),
         env!("CARGO_PKG_VERSION"),

@@ -5,4 +5,6 @@ pub(crate) mod commands;
 pub(crate) mod debugcon;
 pub(crate) mod exit;
 pub(crate) mod location;
+pub(crate) mod sender;
 pub(crate) mod serial;
+pub(crate) mod text;

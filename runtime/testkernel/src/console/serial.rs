@@ -17,6 +17,7 @@ use zerocopy::byteorder::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::boot::{DIRECT_MAP, DIRECT_MAP_BYTES};
+use crate::console::sender::PortSender;
 
 /// How many ports are used: numbers 1 and 2 of the device.
 pub const PORTS: usize = 2;
@@ -28,14 +29,17 @@ const SLOTS: u64 = 32;
 
 /// `VIRTIO_CONSOLE_F_MULTIPORT` and `VIRTIO_F_VERSION_1`.
 const FEATURES: u64 = 1 << 1 | 1 << 32;
-const PAGE_BYTES: u32 = 4096;
+pub(super) const PAGE_BYTES: u32 = 4096;
 const QUEUE_CONTROL_IN: u16 = 2;
 const QUEUE_CONTROL_OUT: u16 = 3;
 /// First queue of port 1; each port has one in, one out.
 const QUEUE_PORTS: u16 = 4;
 
+/// As many as the device's queue holds: what finds no buffer is lost.
+const CONTROL_BUFFERS: usize = 32;
 const CONTROL_BYTES: usize = 256;
-const RECEIVE_BYTES: usize = 16 * 1024;
+/// Most that [`Serial::receive`] gives at once.
+pub const RECEIVE_BYTES: usize = 16 * 1024;
 
 /// Control events.
 mod event {
@@ -79,7 +83,7 @@ pub enum SerialError {
 
 /// Memory for the device: the heap, which lies in the direct map.
 #[derive(Debug)]
-struct Memory;
+pub(super) struct Memory;
 
 // SAFETY: the heap is one physically contiguous range of the direct map, so an allocation's
 // physical address is its virtual one minus the start of that map; it is not moved.
@@ -115,7 +119,7 @@ fn dma_layout(pages: usize) -> Layout {
 }
 
 /// The physical address of heap memory.
-fn physical(address: NonNull<u8>) -> PhysAddr {
+pub(super) fn physical(address: NonNull<u8>) -> PhysAddr {
     let offset = (address.as_ptr() as u64).wrapping_sub(DIRECT_MAP);
     assert!(
         offset < DIRECT_MAP_BYTES,
@@ -124,7 +128,7 @@ fn physical(address: NonNull<u8>) -> PhysAddr {
     offset
 }
 
-/// One direction to the device: at most one buffer under way.
+/// Control messages to the device, which takes each at once: at most one buffer under way.
 #[derive(Debug)]
 struct Sender {
     number: u16,
@@ -171,14 +175,14 @@ impl Sender {
 #[derive(Debug)]
 struct Port {
     receive: OwningQueue<Memory, 4, RECEIVE_BYTES>,
-    send: Sender,
+    send: PortSender,
 }
 
 /// The device.
 #[derive(Debug)]
 pub struct Serial {
     transport: MmioTransport<'static>,
-    control_in: OwningQueue<Memory, 16, CONTROL_BYTES>,
+    control_in: OwningQueue<Memory, CONTROL_BUFFERS, CONTROL_BYTES>,
     control_out: Sender,
     control_waiting: VecDeque<ControlMessage>,
     ports: Vec<Port>,
@@ -215,7 +219,7 @@ impl Serial {
                 let number = QUEUE_PORTS + 2 * index;
                 Ok(Port {
                     receive: receiver(&mut transport, number)?,
-                    send: Sender::new(&mut transport, number + 1)?,
+                    send: PortSender::new(&mut transport, number + 1),
                 })
             })
             .collect::<Result<Vec<Port>, SerialError>>()?;
@@ -288,21 +292,40 @@ impl Serial {
         });
     }
 
-    /// What has arrived at port `index`, one buffer at a time.
-    pub fn receive(&mut self, index: usize) -> Option<Vec<u8>> {
-        let port = self.ports.get_mut(index)?;
+    /// Puts what has arrived at port `index` into `input`, one device buffer at a time, at most
+    /// [`RECEIVE_BYTES`]; what was there is gone. Returns whether anything came.
+    pub fn receive(&mut self, index: usize, input: &mut Vec<u8>) -> bool {
+        let Some(port) = self.ports.get_mut(index) else {
+            return false;
+        };
+        input.clear();
+        let taken = port.receive.poll(&mut self.transport, |bytes| {
+            input.extend_from_slice(bytes);
+            Ok(Some(()))
+        });
         // An error of the queue is as good as nothing: the next call tries again.
-        port.receive
-            .poll(&mut self.transport, |bytes| Ok(Some(bytes.to_vec())))
-            .ok()
-            .flatten()
+        matches!(taken, Ok(Some(())))
+    }
+
+    /// Goes on with what port `index` sends.
+    pub fn advance(&mut self, index: usize) {
+        if let Some(port) = self.ports.get_mut(index) {
+            port.send.advance(&mut self.transport);
+        }
+    }
+
+    /// Forgets what port `index` has still to send.
+    pub fn drop_pending(&mut self, index: usize) {
+        if let Some(port) = self.ports.get_mut(index) {
+            port.send.drop_pending();
+        }
     }
 
     /// Whether port `index` can take the next [`Serial::send`].
-    pub fn can_send(&mut self, index: usize) -> bool {
+    pub fn can_send(&self, index: usize) -> bool {
         self.ports
-            .get_mut(index)
-            .is_some_and(|port| port.send.is_idle())
+            .get(index)
+            .is_some_and(|port| port.send.can_send())
     }
 
     /// Sends `bytes` (not empty) from port `index`, after [`Serial::can_send`] said yes. With

@@ -20,7 +20,7 @@ use crate::cpu::clock;
 use crate::cpu::nmi;
 use crate::cpu::{self, Cpu, TimerSetting};
 use crate::platform::{self, KernelRuntime};
-use crate::work::target::{CHECKS};
+use crate::work::target::CHECKS;
 
 /// Results that did not agree.
 static WRONG: AtomicU64 = AtomicU64::new(0);

@@ -86,10 +86,15 @@ impl Page<'_> {
 pub fn render(page: &Page<'_>) -> String {
     let report = page.report;
     let refusals = report.refusals.iter().map(|refusal| RefusalText {
-        code: refusal.code.as_str().unwrap_or_default().to_owned(),
+        code: xsplice_diff::html::word(refusal.code),
         message: refusal.to_string(),
     });
-    let mut findings = Findings::new(page.diffs, report.layouts, refusals.collect(), page.callers);
+    let mut findings = Findings::new(
+        page.diffs,
+        report.changes.layouts.changes,
+        refusals.collect(),
+        page.callers,
+    );
     let plans = plans(page, &findings);
     for (function, plan) in findings.functions.iter_mut().zip(&plans) {
         let Some(plan) = plan else { continue };
@@ -142,8 +147,8 @@ pub fn render(page: &Page<'_>) -> String {
         ),
     ];
     let maker = Maker {
-        tool: report.tool,
-        version: report.version,
+        tool: "xsplice-build",
+        version: env!("CARGO_PKG_VERSION"),
     };
     document(maker, &masthead(page), &findings.functions, chapters)
 }

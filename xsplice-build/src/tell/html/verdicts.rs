@@ -16,7 +16,7 @@ pub fn chapter(page: &Page<'_>, findings: &Findings<'_>) -> String {
         Outcome::Refused => {
             "No payload was made. Every reason is listed below, each with its ways out."
         }
-        Outcome::NoChange if page.report.accepted.is_empty() => {
+        Outcome::NoChange if page.report.changes.accepted.is_empty() => {
             "Both trees do the same. Nothing was linked, and there is nothing to apply."
         }
         Outcome::NoChange => {
@@ -96,7 +96,7 @@ fn proven(page: &Page<'_>, findings: &Findings<'_>) -> Vec<String> {
         ));
     }
     lines.extend(super::hunks::verdicts(page).0);
-    if page.outcome() == Outcome::NoChange && page.report.accepted.is_empty() {
+    if page.outcome() == Outcome::NoChange && page.report.changes.accepted.is_empty() {
         lines.push(format!(
             "no function, datum or table entry differs in what it does, in {}",
             count(page.report.inputs.objects, "object")

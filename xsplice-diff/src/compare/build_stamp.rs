@@ -2,7 +2,7 @@
 //! differs in such a text alone is labelled, and an object in which nothing else differs is named
 //! with what to do about it. Nothing is left out for it: a guess may label, never hide.
 
-use crate::report::object_diff::{ObjectDiff, Reason};
+use crate::verdict::kinds::Reason;
 
 const MONTHS: [&str; 12] = [
     "January",
@@ -74,37 +74,6 @@ pub(crate) fn label(reasons: &[Reason]) -> Option<Reason> {
         matches!(reason, Reason::StringDiffers { old, new, .. } if is_build_stamp(old, new))
     });
     (all && !reasons.is_empty()).then_some(Reason::LooksLikeBuildStamp)
-}
-
-/// What to tell about the objects in which nothing but such texts differs; `None` when there are
-/// none.
-#[must_use]
-pub fn build_stamps(diffs: &[ObjectDiff<'_>]) -> Option<String> {
-    let objects: Vec<&str> = diffs
-        .iter()
-        .filter(|diff| is_stamped(diff))
-        .map(|diff| diff.object.as_str())
-        .collect();
-    let first = objects.first()?;
-    let verb = if objects.len() == 1 {
-        "differs"
-    } else {
-        "differ"
-    };
-    Some(format!(
-        "{} {verb} in nothing but what every build writes anew (dates, times, build numbers); give \
-         both builds one date (Xen: XEN_BUILD_DATE and XEN_BUILD_TIME; Linux: \
-         KBUILD_BUILD_TIMESTAMP), or leave it out with --ignore-object '{first}'",
-        objects.join(", ")
-    ))
-}
-
-fn is_stamped(diff: &ObjectDiff<'_>) -> bool {
-    let labelled = diff
-        .functions
-        .iter()
-        .all(|function| function.reasons.contains(&Reason::LooksLikeBuildStamp));
-    labelled && !diff.functions.is_empty() && diff.data.is_empty() && diff.refusals.is_empty()
 }
 
 fn words(text: &str) -> Vec<Word<'_>> {

@@ -22,6 +22,12 @@ fn folder(path: &Path) -> io::Result<&Path> {
     Err(io::Error::new(io::ErrorKind::NotFound, message))
 }
 
+/// Whether `path`, as an option gives it, means standard output.
+#[must_use]
+pub fn is_standard_output(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
 /// Makes sure that a file can be written to `path` later, before anything else is: who asks for
 /// several outputs gets all or none.
 ///

@@ -1,0 +1,71 @@
+//! An entry of `.altinstructions`: code that the boot, or the loader, replaces where the machine
+//! has a feature.
+
+use zerocopy::byteorder::little_endian::{I32, U16};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Bit of the feature that turns its meaning round (Xen since 4.17.6).
+const FEATURE_INVERTED: u16 = 1 << 15;
+
+/// Xen 4.17 `struct alt_instr` (`asm/alternative.h`), 14 bytes without gaps.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+    Unaligned
+)]
+#[repr(C)]
+pub struct Alternative {
+    /// From this field to the original instruction, in bytes.
+    pub original: I32,
+    /// From this field to the replacement, in bytes.
+    pub replacement: I32,
+    feature_bits: U16,
+    /// Length of the original instruction in bytes.
+    pub original_bytes: u8,
+    /// Length of the replacement in bytes.
+    pub replacement_bytes: u8,
+    /// NOPs behind the original instruction, in bytes.
+    pub padding_bytes: u8,
+    /// Private to the loader.
+    pub private: u8,
+}
+
+const _: () = assert!(size_of::<Alternative>() == 14);
+
+impl Alternative {
+    /// Size of an entry in bytes.
+    pub const BYTES: u64 = size_of::<Alternative>() as u64;
+    /// Offset of the field that leads to the original instruction, in bytes.
+    pub const ORIGINAL_AT: u64 = core::mem::offset_of!(Alternative, original) as u64;
+    /// Offset of the field that leads to the replacement, in bytes.
+    pub const REPLACEMENT_AT: u64 = core::mem::offset_of!(Alternative, replacement) as u64;
+
+    /// The entry that `bytes` begin with; `None` where they are fewer than one.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Alternative> {
+        Some(Alternative::read_from_prefix(bytes).ok()?.0)
+    }
+
+    /// The feature's number.
+    #[must_use]
+    pub fn feature(&self) -> u16 {
+        self.feature_bits.get() & !FEATURE_INVERTED
+    }
+
+    /// Whether the replacement is for machines that lack the feature.
+    #[must_use]
+    pub fn is_inverted(&self) -> bool {
+        self.feature_bits.get() & FEATURE_INVERTED != 0
+    }
+
+    /// Length of the place that the replacement may fill, in bytes: instruction and NOPs.
+    #[must_use]
+    pub fn place_bytes(&self) -> u16 {
+        u16::from(self.original_bytes) + u16::from(self.padding_bytes)
+    }
+}

@@ -1,0 +1,134 @@
+//! The report in JSON, as far as it tells of two builds and of the payload: `xsplice-diff` writes
+//! it of one object and `xsplice-build` of two trees, by the same structures. What the keys mean
+//! to a reader is in docs/json.md, which a test holds against what the commands write.
+
+use serde::Serialize;
+
+use super::object_diff::{DataChange, FunctionChange, ObjectDiff, SpecialSection};
+use crate::debug_info::toolchain::Toolchains;
+use crate::layouts::{self, LayoutChange};
+use crate::verdict::kinds::{Accepted, Ignored};
+use crate::verdict::refusal::Refusal;
+
+/// What differs between two builds.
+#[derive(Debug, Serialize)]
+pub struct Changes<'a> {
+    /// Functions that travel, in object then name order.
+    pub functions: Vec<&'a FunctionChange>,
+    /// Data that travels.
+    pub data: Vec<&'a DataChange>,
+    /// Special sections of which entries travel.
+    pub special_sections: Vec<&'a SpecialSection>,
+    /// Differences that are proven not to matter.
+    pub ignored: Vec<&'a Ignored>,
+    /// Differences that the author acknowledged.
+    pub accepted: Vec<&'a Accepted>,
+    /// Types and prototypes.
+    pub layouts: LayoutReport<'a>,
+}
+
+/// How types and prototypes compare.
+#[derive(Debug, Serialize)]
+pub struct LayoutReport<'a> {
+    /// How many were compared.
+    pub compared: usize,
+    /// Objects of which functions changed and no layout could be compared.
+    pub not_compared: Vec<NotCompared<'a>>,
+    /// Those that differ, with who uses them.
+    pub changes: &'a [LayoutChange],
+}
+
+/// An object of which no layout could be compared.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct NotCompared<'a> {
+    /// The object.
+    pub object: &'a str,
+    /// Why.
+    pub why: layouts::NotCompared,
+}
+
+/// A payload that was written.
+#[derive(Clone, Debug, Serialize)]
+pub struct PayloadSummary {
+    /// Where it was written.
+    pub path: String,
+    /// In bytes.
+    pub size: usize,
+    /// Its own build-id, in hexadecimal.
+    pub build_id: String,
+    /// What it stacks on, in hexadecimal.
+    pub depends: String,
+    /// SHA-1 of the file, in hexadecimal.
+    pub sha1: String,
+    /// How many functions it replaces.
+    pub functions: usize,
+}
+
+/// The whole report of one object.
+#[derive(Debug, Serialize)]
+pub struct ObjectReport<'a> {
+    /// What was compared.
+    pub inputs: Pair,
+    /// What differs.
+    #[serde(flatten)]
+    pub changes: Changes<'a>,
+    /// What the two were built by.
+    pub toolchain: Toolchains,
+    /// Why nothing can be made of it.
+    pub refusals: &'a [Refusal],
+    /// Always `None`: an object alone makes no payload. The key stands in every report.
+    pub payload: Option<PayloadSummary>,
+}
+
+/// The two builds of one object, as given.
+#[derive(Debug, Serialize)]
+pub struct Pair {
+    /// As shipped.
+    pub original: String,
+    /// With the change.
+    pub patched: String,
+}
+
+impl<'a> Changes<'a> {
+    /// Those of `diffs`, of which `changes` are the layout changes of all.
+    #[must_use]
+    pub fn new(diffs: &'a [ObjectDiff<'_>], changes: &'a [LayoutChange]) -> Changes<'a> {
+        let not_compared = diffs.iter().filter_map(|diff| {
+            let why = diff.layouts.not_compared?;
+            Some(NotCompared {
+                object: &diff.object,
+                why,
+            })
+        });
+        Changes {
+            functions: diffs.iter().flat_map(|diff| &diff.functions).collect(),
+            data: diffs.iter().flat_map(|diff| &diff.data).collect(),
+            special_sections: diffs
+                .iter()
+                .flat_map(|diff| &diff.special_sections)
+                .collect(),
+            ignored: diffs.iter().flat_map(|diff| &diff.ignored).collect(),
+            accepted: diffs.iter().flat_map(|diff| &diff.accepted).collect(),
+            layouts: LayoutReport {
+                compared: diffs.iter().map(|diff| diff.layouts.compared).sum(),
+                not_compared: not_compared.collect(),
+                changes,
+            },
+        }
+    }
+}
+
+impl<'a> ObjectReport<'a> {
+    /// The report of `diff`, made of the files that `inputs` names.
+    #[must_use]
+    pub fn new(inputs: Pair, diff: &'a ObjectDiff<'_>) -> ObjectReport<'a> {
+        let diffs = std::slice::from_ref(diff);
+        ObjectReport {
+            inputs,
+            changes: Changes::new(diffs, &diff.layouts.changes),
+            toolchain: Toolchains::of_all(diff.toolchains.as_ref()),
+            refusals: &diff.refusals,
+            payload: None,
+        }
+    }
+}

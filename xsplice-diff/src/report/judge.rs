@@ -1,0 +1,190 @@
+//! Decides what the evidence of several objects amounts to, once for all of them.
+//!
+//! Layouts, toolchains and names concern more than the object in which they were found: one object
+//! cannot tell whether others still call a function, and one acknowledgement is enough for a type
+//! that ten objects show. So comparing an object only gathers, and this step refuses or accepts.
+
+use std::collections::BTreeMap;
+
+use crate::debug_info::toolchain::{Difference, DifferenceKind, say_differences};
+use crate::layouts::{ChangedKind, LayoutChange, problem};
+use crate::report::object_diff::ObjectDiff;
+use crate::verdict::accept::{Found, LINE_NUMBERS, acceptable, remedy};
+use crate::verdict::kinds::{Accepted, Reason, RefusalCode};
+use crate::verdict::place::Place;
+use crate::verdict::refusal::Refusal;
+
+/// How much of the program was seen.
+#[derive(Clone, Copy, Debug)]
+pub enum Scope<'a> {
+    /// One object: others may call its global functions.
+    Object,
+    /// All objects of the tree, whose weak symbols are these, by name, each with the objects of
+    /// the original tree that have it.
+    Tree(&'a BTreeMap<String, Vec<String>>),
+}
+
+/// Decides about names, layouts and toolchains. `changes` are the layout changes of all objects,
+/// each once, with their users; those that turn out to break nothing are marked so.
+pub fn judge(diffs: &mut [ObjectDiff<'_>], changes: &mut [LayoutChange], scope: Scope<'_>) {
+    if let Scope::Tree(weak) = scope {
+        names(diffs, weak);
+    }
+    for change in changes {
+        let is_prototype = change.kind == ChangedKind::Prototype;
+        if is_prototype && matches!(scope, Scope::Tree(_)) && change.users.is_empty() {
+            // Whoever calls it changes with it.
+            change.breaks = false;
+        }
+        if change.breaks {
+            layout(diffs, change);
+        }
+    }
+    toolchains(diffs);
+}
+
+/// A name that is new, gone, weak or no longer weak matters where another object has a weak symbol
+/// of that name.
+fn names(diffs: &mut [ObjectDiff<'_>], weak: &BTreeMap<String, Vec<String>>) {
+    for diff in diffs {
+        for change in std::mem::take(&mut diff.evidence.names) {
+            let users: Vec<&str> = weak
+                .get(&change.name)
+                .into_iter()
+                .flatten()
+                .map(String::as_str)
+                .filter(|user| *user != diff.object)
+                .collect();
+            if users.is_empty() {
+                continue;
+            }
+            let code = RefusalCode::DefinitionChanged;
+            let place = Place::symbol(&change.name);
+            let problem = format!(
+                "{}, and {} has a weak symbol of this name, which stands for something else \
+                 from now on while the base stays as it was linked; change the callers instead{}",
+                change.what,
+                users.join(", "),
+                remedy(code, &place)
+            );
+            let accepted = acceptable(code)
+                .and_then(|word| diff.evidence.accept.by_name(word, &[&change.name]));
+            let symbol = place.symbol.clone();
+            let refusal = Refusal::new(code, &diff.object, problem).in_place(place);
+            match accepted {
+                Some(what) => {
+                    if let Some(extract) = &mut diff.extract {
+                        extract.accepted.push(what.clone());
+                    }
+                    diff.accepted.push(Accepted::new(&refusal, what, symbol));
+                }
+                None => diff.refusals.push(refusal),
+            }
+        }
+    }
+}
+
+/// One refusal for a type, however many objects show it.
+fn layout(diffs: &mut [ObjectDiff<'_>], change: &LayoutChange) {
+    let code = match change.kind {
+        ChangedKind::Prototype => RefusalCode::ChangedPrototype,
+        _ => RefusalCode::ChangedLayout,
+    };
+    let word = acceptable(code).unwrap_or_default();
+    let accepted = diffs
+        .iter()
+        .filter(|diff| change.objects.contains(&diff.object))
+        .find_map(|diff| diff.evidence.accept.by_name(word, &[&change.name]));
+    let Some(diff) = diffs
+        .iter_mut()
+        .find(|diff| change.objects.contains(&diff.object))
+    else {
+        return;
+    };
+    let place = Place::symbol(&change.name);
+    let problem = format!("{}{}", problem(change), remedy(code, &place));
+    let refusal = Refusal::new(code, &diff.object, problem).in_place(place);
+    let Some(what) = accepted else {
+        diff.refusals.push(refusal);
+        return;
+    };
+    diff.accepted
+        .push(Accepted::new(&refusal, what.clone(), None));
+    // Each object that has the type says so, as it would say when it is compared alone.
+    let concerned = diffs
+        .iter_mut()
+        .filter(|diff| change.objects.contains(&diff.object));
+    for extract in concerned.filter_map(|diff| diff.extract.as_mut()) {
+        extract.accepted.push(what.clone());
+    }
+}
+
+/// Refuses objects whose two builds are by different toolchains, or notes that it was
+/// acknowledged: once for each difference, however many objects have it.
+fn toolchains(diffs: &mut [ObjectDiff<'_>]) {
+    let code = RefusalCode::ToolchainDiffers;
+    let mut groups: BTreeMap<Vec<Difference>, Vec<usize>> = BTreeMap::new();
+    for (index, diff) in diffs.iter().enumerate() {
+        // A lost protection is not for the author to accept; crate::rules::protection refuses it.
+        let differences = diff.toolchains.iter().flat_map(|both| &both.differences);
+        let differences: Vec<Difference> = differences
+            .filter(|difference| difference.kind != DifferenceKind::Protection)
+            .cloned()
+            .collect();
+        if !differences.is_empty() {
+            groups.entry(differences).or_default().push(index);
+        }
+    }
+    for (differences, indices) in groups {
+        let accepted = indices
+            .iter()
+            .find_map(|index| diffs[*index].evidence.accept.toolchain());
+        let others = match indices.len() - 1 {
+            0 => String::new(),
+            1 => " and 1 more object".to_owned(),
+            more => format!(" and {more} more objects"),
+        };
+        let diff = &mut diffs[indices[0]];
+        let problem = format!(
+            "the two builds are by different toolchains: {}; build the patched tree \
+             with the compiler and flags of the original, or accept it with --accept toolchain \
+             when the difference is the fix",
+            say_differences(&differences)
+        );
+        let named = format!("{}{others}", diff.object);
+        let refusal = Refusal::new(code, &diff.object, problem).named(named);
+        match accepted {
+            Some(what) => {
+                if let Some(extract) = &mut diff.extract {
+                    extract.accepted.push(what.clone());
+                }
+                diff.accepted.push(Accepted::new(&refusal, what, None));
+            }
+            None => diff.refusals.push(refusal),
+        }
+    }
+}
+
+/// What was accepted in some objects, and what could have been.
+#[must_use]
+pub fn acceptances(diffs: &[ObjectDiff<'_>]) -> Found {
+    let by_line = |name: &str| format!("{LINE_NUMBERS}:{name}");
+    let mut found = Found::default();
+    for diff in diffs {
+        let all = diff.accepted.iter().map(|accepted| accepted.what.clone());
+        found.accepted.extend(all);
+        let lines = diff.ignored.iter().filter(|one| one.is_accepted());
+        found.accepted.extend(lines.map(|one| by_line(&one.name)));
+        for refusal in &diff.refusals {
+            if let Some((word, name)) = acceptable(refusal.code).zip(refusal.place.name()) {
+                found.refused.push(format!("{word}:{name}"));
+            }
+        }
+        let alike = diff
+            .functions
+            .iter()
+            .filter(|function| function.reasons.contains(&Reason::LooksLikeLineNumbers));
+        found.refused.extend(alike.map(|one| by_line(&one.name)));
+    }
+    found
+}

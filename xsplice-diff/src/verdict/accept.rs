@@ -1,0 +1,383 @@
+//! Acknowledgements: what the author has dealt with, and which refusals that settles.
+//!
+//! An acknowledgement is `WHAT:NAME`, from `--accept` or from the patched source itself
+//! (`xsplice.h`). `WHAT` is a word for a kind of refusal, `NAME` the symbol, the section or the
+//! hunk. In `NAME`, `*` stands for any characters and `?` for one; every other character stands
+//! for itself, so that `static-local:hits.0` means that variable alone. `WHAT` is never a pattern.
+//!
+//! One that matches nothing is an error, for it names something that is not there: a typing error,
+//! or a difference that is gone. The words `line-numbers` and `toolchain` alone name a kind and no
+//! thing, and may stand in a script that makes every payload. What the source says is not checked:
+//! a header says it to every object that includes it. `xsplice-diff` checks nothing of the kind: it
+//! sees one object of a tree, and is given what was said for all.
+
+use thiserror::Error;
+
+use crate::verdict::kinds::RefusalCode;
+use crate::verdict::place::Place;
+
+/// `WHAT` of the acknowledgement that leaves functions out which differ in line numbers alone.
+pub const LINE_NUMBERS: &str = "line-numbers";
+/// `WHAT` of the acknowledgement that the two builds are by different toolchains.
+pub const TOOLCHAIN: &str = "toolchain";
+/// `WHAT` of a hunk.
+const HUNK: &str = "hunk";
+
+/// What may be acknowledged as a whole, too, and not by name alone.
+const WHOLE: [&str; 2] = [LINE_NUMBERS, TOOLCHAIN];
+
+/// What is acknowledged by name, each kind with its word.
+const BY_NAME: [(RefusalCode, &str); 17] = [
+    (RefusalCode::ChangedData, "data"),
+    (RefusalCode::ChangedBss, "bss"),
+    (RefusalCode::ChangedRodata, "rodata"),
+    (RefusalCode::ChangedInit, "init"),
+    (RefusalCode::ChangedPerCpu, "per-cpu"),
+    (RefusalCode::ChangedLinkerSet, "linker-set"),
+    (RefusalCode::ChangedSection, "section"),
+    (RefusalCode::ChangedAssembly, "assembly"),
+    (RefusalCode::CommonSymbol, "common"),
+    (RefusalCode::AmbiguousStaticLocal, "static-local"),
+    (RefusalCode::ChangedLayout, "layout"),
+    (RefusalCode::ChangedPrototype, "prototype"),
+    (RefusalCode::DefinitionChanged, "definition"),
+    (RefusalCode::HunkNotCompiled, HUNK),
+    (RefusalCode::HunkNotInPayload, HUNK),
+    (RefusalCode::HunkNotBuilt, HUNK),
+    (RefusalCode::HunkAmbiguous, HUNK),
+];
+
+/// The word by which a kind of refusal is acknowledged; `None` for what nobody can deal with by
+/// hand.
+#[must_use]
+pub fn acceptable(code: RefusalCode) -> Option<&'static str> {
+    let found = BY_NAME.iter().find(|(one, _)| *one == code);
+    found.map(|(_, word)| *word)
+}
+
+/// How something in a place is acknowledged, as the end of a sentence; empty where it cannot be.
+#[must_use]
+pub fn remedy(code: RefusalCode, place: &Place) -> String {
+    acceptable(code)
+        .zip(place.name())
+        .map_or_else(String::new, |(word, name)| {
+            format!(
+                ", then acknowledge it with --accept {word}:{name} or XSPLICE_ACCEPT in the source"
+            )
+        })
+}
+
+/// The words in front of a name.
+fn words() -> Vec<&'static str> {
+    let mut words: Vec<&str> = BY_NAME.iter().map(|(_, word)| *word).collect();
+    words.dedup();
+    words
+}
+
+/// A value of `--accept` that can never match anything.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum AcceptError {
+    /// No such word in front.
+    #[error(
+        "nothing is acknowledged by that word; it is WHAT:NAME with one of {}, or {} (the nearest \
+         is {nearest})",
+        words().join(", "),
+        WHOLE.join(" or ")
+    )]
+    Unknown {
+        /// The word that is most like it.
+        nearest: &'static str,
+    },
+    /// A word that needs a name.
+    #[error("say which, as in WHAT:NAME; the refusal names it")]
+    NoName,
+}
+
+/// Reads a value of `--accept`.
+///
+/// # Errors
+///
+/// [`AcceptError`]. Whether the name is that of anything is not looked at: [`check_matched`] does,
+/// when everything was compared.
+pub fn acknowledgement(text: &str) -> Result<String, AcceptError> {
+    let (what, name) = text.split_once(':').unwrap_or((text, ""));
+    let words = words();
+    if WHOLE.contains(&what) {
+        return Ok(text.to_owned());
+    }
+    if !words.contains(&what) {
+        let all = words.into_iter().chain(WHOLE);
+        let nearest = all.min_by_key(|word| distance(word, what));
+        return Err(AcceptError::Unknown {
+            nearest: nearest.unwrap_or(LINE_NUMBERS),
+        });
+    }
+    if name.is_empty() {
+        return Err(AcceptError::NoName);
+    }
+    Ok(text.to_owned())
+}
+
+/// What the author acknowledges, in the order given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Acknowledgements(Vec<String>);
+
+impl Acknowledgements {
+    /// Those of the options, and then those of the patched source.
+    pub fn new(all: impl IntoIterator<Item = String>) -> Acknowledgements {
+        Acknowledgements(all.into_iter().collect())
+    }
+
+    /// Whether one of `names` is acknowledged as `what`: then `WHAT:NAME`, with the name itself
+    /// where a pattern was given.
+    #[must_use]
+    pub fn by_name(&self, what: &str, names: &[&str]) -> Option<String> {
+        self.of(what).find_map(|pattern| {
+            let name = names.iter().find(|name| matches(pattern, name))?;
+            Some(format!("{what}:{name}"))
+        })
+    }
+
+    /// Whether functions are left out that seem to differ in line numbers alone.
+    #[must_use]
+    pub fn accepts_line_numbers(&self, function: &str) -> bool {
+        self.0.iter().any(|given| given == LINE_NUMBERS)
+            || self.by_name(LINE_NUMBERS, &[function]).is_some()
+    }
+
+    /// `toolchain`, or `toolchain:REASON` as a macro has to write it.
+    #[must_use]
+    pub fn toolchain(&self) -> Option<String> {
+        self.0.iter().find(|given| is_toolchain(given)).cloned()
+    }
+
+    /// The names or patterns of one word.
+    fn of<'a>(&'a self, what: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0
+            .iter()
+            .filter_map(move |given| given.strip_prefix(what)?.strip_prefix(':'))
+    }
+}
+
+/// The acknowledgement that settles a hunk which touches `lines` of `file`: `hunk:FILE`, or
+/// `hunk:FILE:LINE` with one of the lines; a pattern is told as what it matched.
+#[must_use]
+pub fn of_hunk(given: &str, file: &str, lines: &std::ops::RangeInclusive<u64>) -> Option<String> {
+    let pattern = given.strip_prefix(HUNK)?.strip_prefix(':')?;
+    if matches(pattern, file) {
+        return Some(format!("{HUNK}:{file}"));
+    }
+    let (pattern, line) = pattern.rsplit_once(':')?;
+    let is_meant = lines.contains(&line.parse::<u64>().ok()?) && matches(pattern, file);
+    is_meant.then(|| format!("{HUNK}:{file}:{line}"))
+}
+
+fn is_toolchain(given: &str) -> bool {
+    given
+        .strip_prefix(TOOLCHAIN)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+}
+
+/// Whether a name is what a pattern says: `*` is any characters, `?` is one.
+#[must_use]
+pub fn matches(pattern: &str, name: &str) -> bool {
+    let (pattern, name): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), name.chars().collect());
+    let (mut at, mut next) = (0, 0);
+    // Where the last star stands, and how much of the name it takes.
+    let mut star = None;
+    while next < name.len() {
+        match pattern.get(at) {
+            Some('*') => {
+                star = Some((at, next));
+                at += 1;
+            }
+            Some(one) if *one == '?' || *one == name[next] => {
+                at += 1;
+                next += 1;
+            }
+            _ => {
+                let Some((star_at, taken)) = star else {
+                    return false;
+                };
+                star = Some((star_at, taken + 1));
+                at = star_at + 1;
+                next = taken + 1;
+            }
+        }
+    }
+    pattern[at..].iter().all(|rest| *rest == '*')
+}
+
+/// How many characters must be put in, taken out or changed to make one text of another.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (index, letter) in one.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = index + 1;
+        for (column, against) in other.iter().enumerate() {
+            let changed = diagonal + usize::from(letter != *against);
+            diagonal = row[column + 1];
+            row[column + 1] = changed.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[other.len()]
+}
+
+/// What a run accepted, and what it could have accepted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// What was accepted, by name, or as given.
+    pub accepted: Vec<String>,
+    /// What was refused and can be accepted.
+    pub refused: Vec<String>,
+}
+
+/// Acknowledgements that matched nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{}", .0.join("\n"))]
+pub struct Unmatched(Vec<String>);
+
+/// Looks whether everything that was given with `--accept` names something that is there.
+///
+/// # Errors
+///
+/// [`Unmatched`], which names what is nearest to each.
+pub fn check_matched(given: &[String], found: &Found) -> Result<(), Unmatched> {
+    let is_matched = |given: &String| {
+        let Some((what, pattern)) = given.split_once(':') else {
+            return true;
+        };
+        is_toolchain(given)
+            || found.accepted.iter().any(|accepted| {
+                let name = accepted
+                    .strip_prefix(what)
+                    .and_then(|rest| rest.strip_prefix(':'));
+                name.is_some_and(|name| matches(pattern, name))
+            })
+    };
+    let unmatched: Vec<String> = given
+        .iter()
+        .filter(|given| !is_matched(given))
+        .map(|given| {
+            let all = found.refused.iter().chain(&found.accepted);
+            let nearest = all.min_by_key(|one| (distance(one, given), (*one).clone()));
+            let nearest = nearest.map_or_else(
+                || "nothing here can be accepted by name".to_owned(),
+                |nearest| format!("the nearest that can be accepted is {nearest}"),
+            );
+            format!("--accept {given}: matches nothing; {nearest}")
+        })
+        .collect();
+    if unmatched.is_empty() {
+        Ok(())
+    } else {
+        Err(Unmatched(unmatched))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AcceptError, Acknowledgements, Found, acknowledgement, check_matched, matches};
+
+    #[test]
+    fn a_word_that_acknowledges_nothing_is_an_error() {
+        for sound in [
+            "data:x",
+            "data:opt_*",
+            "layout:a:b",
+            "hunk:f.c:3",
+            "line-numbers",
+            "line-numbers:f",
+            "toolchain",
+        ] {
+            assert_eq!(acknowledgement(sound).as_deref(), Ok(sound));
+        }
+        for (unknown, nearest) in [("rodta:x", "rodata"), ("dta:x", "data"), ("dat*:x", "data")] {
+            assert_eq!(
+                acknowledgement(unknown),
+                Err(AcceptError::Unknown { nearest }),
+                "{unknown}"
+            );
+        }
+        for unknown in ["nosuch", "", ":x", "*:x"] {
+            let error = acknowledgement(unknown);
+            assert!(
+                matches!(error, Err(AcceptError::Unknown { .. })),
+                "{unknown}"
+            );
+        }
+        for nameless in ["data", "data:", "hunk"] {
+            assert_eq!(
+                acknowledgement(nameless),
+                Err(AcceptError::NoName),
+                "{nameless}"
+            );
+        }
+    }
+
+    #[test]
+    fn stars_and_question_marks_alone_are_patterns() {
+        for (pattern, name) in [
+            ("opt_*", "opt_"),
+            ("opt_*", "opt_watchdog"),
+            ("*", ""),
+            ("*_*_x", "a_b_c_x"),
+            ("hits.?", "hits.0"),
+            (".data.*", ".data.limit"),
+        ] {
+            assert!(matches(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [
+            ("opt_*", "popt_x"),
+            ("hits.0", "hitsx0"),
+            ("hits.?", "hits."),
+            ("[ab]", "a"),
+            ("*_x", "a_xy"),
+            ("limit", "limits"),
+        ] {
+            assert!(!matches(pattern, name), "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_does_not_cross_kinds_and_is_told_as_what_it_matched() {
+        let given = Acknowledgements::new(["data:*".to_owned()]);
+        let accepted = given.by_name("data", &["limit"]);
+        assert_eq!(accepted.as_deref(), Some("data:limit"));
+        assert_eq!(given.by_name("bss", &["limit"]), None);
+        assert!(!given.accepts_line_numbers("limit"));
+        assert_eq!(given.toolchain(), None);
+    }
+
+    #[test]
+    fn one_that_matches_nothing_is_told_with_the_nearest() {
+        let found = Found {
+            accepted: vec!["data:opt_one".to_owned()],
+            refused: vec!["bss:limit".to_owned(), "data:limit".to_owned()],
+        };
+        let check = |given: &str| {
+            check_matched(&[given.to_owned()], &found).map_err(|error| error.to_string())
+        };
+        for sound in [
+            "data:opt_*",
+            "data:opt_one",
+            "line-numbers",
+            "toolchain:fix",
+        ] {
+            assert_eq!(check(sound), Ok(()), "{sound}");
+        }
+        let error = check("data:limti").unwrap_err();
+        assert!(
+            error.ends_with("the nearest that can be accepted is data:limit"),
+            "{error}"
+        );
+        assert!(check("bss:opt_*").is_err());
+        let nothing = check_matched(&["data:x".to_owned()], &Found::default());
+        assert_eq!(
+            nothing.unwrap_err().to_string(),
+            "--accept data:x: matches nothing; nothing here can be accepted by name"
+        );
+    }
+}

@@ -1,0 +1,293 @@
+//! The words that every rule speaks: why something travels, and why it cannot.
+//!
+//! Reasons and refusals are closed enums: every kind is documented, and nothing is reported that
+//! is not one of them. They stand apart from the result that holds them, so that a rule needs to
+//! know nothing of what is made of its words.
+
+use serde::{Deserialize, Serialize};
+
+use crate::verdict::refusal::Refusal;
+
+/// Whether an item replaces one of the base or is an addition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// The original has it too.
+    Changed,
+    /// Only the patched object has it.
+    New,
+}
+
+/// A difference that the author acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The object that holds it.
+    pub object: String,
+    /// What was acknowledged, as given: `WHAT:NAME` or `WHAT`.
+    pub what: String,
+    /// The symbol that it is about, where there is one.
+    #[serde(skip)]
+    pub symbol: Option<String>,
+    /// The refusal that it stands against.
+    pub code: RefusalCode,
+    /// What the refusal would have said.
+    pub message: String,
+}
+
+impl Accepted {
+    /// What `refusal` would have said, had `what` not been acknowledged.
+    #[must_use]
+    pub fn new(refusal: &Refusal, what: String, symbol: Option<String>) -> Accepted {
+        Accepted {
+            object: refusal.object.clone(),
+            what,
+            symbol,
+            code: refusal.code,
+            message: refusal.message(),
+        }
+    }
+}
+
+/// Why a function travels. Offsets are in bytes from the start of the function.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Reason {
+    /// The code's first difference.
+    BytesDiffer {
+        /// Offset in the patched function.
+        offset: u64,
+    },
+    /// The code is longer or shorter and the same up to the end of the shorter.
+    SizeDiffers {
+        /// In bytes.
+        old: u64,
+        /// In bytes.
+        new: u64,
+    },
+    /// A relocation refers to something else.
+    TargetDiffers {
+        /// Offset of the field.
+        offset: u64,
+        /// What it referred to.
+        old: String,
+        /// What it refers to.
+        new: String,
+    },
+    /// Only one of the two functions has a relocation here, or they are of different types.
+    RelocationDiffers {
+        /// Offset of the field.
+        offset: u64,
+        /// The original's type and target, or "none".
+        old: String,
+        /// The patched one's type and target, or "none".
+        new: String,
+    },
+    /// A string that the function refers to reads differently.
+    StringDiffers {
+        /// Offset of the field.
+        offset: u64,
+        /// What it said.
+        old: String,
+        /// What it says.
+        new: String,
+    },
+    /// A constant or table that belongs to the function (a jump table, a switch's values, a
+    /// `static const` that nothing else uses) holds other values.
+    ConstantDiffers {
+        /// Offset of the field that refers to it.
+        offset: u64,
+        /// The constant's name, or its place.
+        name: String,
+        /// Where the contents differ first, in bytes from its start.
+        at: u64,
+    },
+    /// The function's out-of-line part differs.
+    ColdPartDiffers {
+        /// Name of the part.
+        name: String,
+        /// What differs in it; offsets are from the start of the part. Empty for a part that came
+        /// or went.
+        reasons: Vec<Reason>,
+    },
+    /// Entries of a special section that belong to the function differ.
+    SpecialEntryDiffers {
+        /// The section.
+        section: String,
+        /// What differs.
+        detail: String,
+    },
+    /// The original object has no such function, and something that travels refers to it.
+    PulledIn {
+        /// Who refers to it.
+        by: String,
+    },
+    /// The original object has no such function, and other objects may refer to it.
+    NewGlobal,
+    /// The original tree has no such object.
+    NewObject,
+    /// A hook section refers to it.
+    Hook {
+        /// The section.
+        section: String,
+    },
+    /// Looks as if nothing but line numbers differed, but there is no debug information to prove
+    /// it. A label beside the other reasons.
+    LooksLikeLineNumbers,
+    /// Differs in dates, times and build numbers alone, which every build writes anew. A label
+    /// beside the other reasons.
+    LooksLikeBuildStamp,
+    /// Differs in displacements of memory operands alone: a structure's layout changed. A label
+    /// beside the other reasons.
+    LayoutOnly {
+        /// Types whose layout differs, by debug information; empty without.
+        types: Vec<String>,
+    },
+}
+
+/// Kinds of refusals.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusalCode {
+    /// The initial value or size of existing writable data changed.
+    ChangedData,
+    /// The size of existing zero-initialised data changed.
+    ChangedBss,
+    /// Existing read-only data that more than one function uses, or that other objects may use,
+    /// changed.
+    ChangedRodata,
+    /// Code or data that only ran or was only read at boot changed.
+    ChangedInit,
+    /// Existing per-CPU data changed.
+    ChangedPerCpu,
+    /// New per-CPU data: the areas of the CPUs are already laid out.
+    NewPerCpu,
+    /// Entries of a table that the base walks between two symbols changed.
+    ChangedLinkerSet,
+    /// A section that has no symbols, or only symbols without sizes, changed.
+    ChangedSection,
+    /// Assembler code whose extent no symbol tells changed.
+    ChangedAssembly,
+    /// A common symbol is new or changed.
+    CommonSymbol,
+    /// Thread-local storage changed or is new.
+    ThreadLocal,
+    /// The original function is too small for the jump to its replacement.
+    FunctionTooSmall,
+    /// A changed function has an entry label in its interior.
+    InteriorEntry,
+    /// A changed function runs on into the one behind it.
+    FallsThrough,
+    /// Something outside refers into the interior of a changed function.
+    InteriorReference,
+    /// Which variable of the original a static local is cannot be told.
+    AmbiguousStaticLocal,
+    /// Something that travels jumps to a neighbour by a field too short for the distance that
+    /// will lie between them.
+    ShortJump,
+    /// A relocation type that is not known, or that the profile's loader does not take, occurs in
+    /// something that travels.
+    UnknownRelocation,
+    /// Something that travels refers to a place of the base that has no name.
+    UnnamedTarget,
+    /// A special section cannot be cut into entries.
+    MalformedSpecialSection,
+    /// A hook section is malformed, or the ABI does not know it.
+    MalformedHook,
+    /// A symbol's kind (function, data) or binding changed so that it is no longer the same.
+    SymbolKindChanged,
+    /// A structure, union or enumeration that changed functions use has another layout.
+    ChangedLayout,
+    /// A function takes or gives something else, and callers that do not change would not know.
+    ChangedPrototype,
+    /// The two builds are by different compilers, or with different flags.
+    ToolchainDiffers,
+    /// A name that other objects see stands for something else.
+    DefinitionChanged,
+    /// Which of two neighbouring variables something that travels refers to cannot be told.
+    AmbiguousTarget,
+    /// The two objects were built for different machines or with different code models.
+    ObjectsDiffer,
+    /// An object that is not for x86-64 differs between the trees.
+    ForeignObject,
+    /// A symbol that the base does not have and no extract defines.
+    UnresolvedSymbol,
+    /// A name that several base symbols carry.
+    AmbiguousSymbol,
+    /// The base's function is not what the original object says: size or kind.
+    RecordMismatch,
+    /// Two records, or two names of the base, for one address.
+    SharedAddress,
+    /// The original object's bytes are not those of the base.
+    ProofFailed,
+    /// A section that is writable and executable, thread-local or otherwise not loadable.
+    UnloadableSection,
+    /// A section name that belongs to another profile or that the profile does not know.
+    ForeignSection,
+    /// A special-section table whose pieces are not whole entries.
+    BrokenTable,
+    /// A hook that the profile's loader does not know, or one too many of a kind.
+    BadHook,
+    /// Two extracts define one global, or a new global has the name of one in the base.
+    DuplicateSymbol,
+    /// A name that is too long for the loader.
+    NameTooLong,
+    /// The payload is larger than a loader takes, or has too many sections.
+    TooLarge,
+    /// Extracts made for another `--abi` than the one asked for.
+    AbiMismatch,
+    /// The record size in the base's debug information is not the profile's.
+    RecordSize,
+    /// An extract that contradicts itself.
+    MalformedExtract,
+    /// `--prelink` with a base that is not the file that boots.
+    NotPrelinkable,
+    /// Nothing to patch: no record and no hook.
+    Nothing,
+    /// An object that changed and is not linked into the base.
+    NotLinked,
+    /// What was written does not pass `verify`.
+    VerifyFailed,
+    /// More functions or bytes change than the caller allows.
+    OverBudget,
+    /// No object of the trees was compiled from the file of a hunk.
+    HunkNotCompiled,
+    /// The code of a hunk's lines is the same in both builds.
+    HunkNotInPayload,
+    /// An object that was compiled from the file of a hunk was not compiled again.
+    HunkNotBuilt,
+    /// Several sources of the trees have the name that the patch gives.
+    HunkAmbiguous,
+}
+
+/// A difference that is proven not to matter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ignored {
+    /// The object that holds it.
+    pub object: String,
+    /// The function, datum or section.
+    pub name: String,
+    /// Why it does not matter.
+    pub why: String,
+}
+
+/// How the reason of a difference begins that the author accepted as one of line numbers.
+pub(crate) const ACCEPTED_LINE_NUMBERS: &str = "looks like line numbers only, and was accepted";
+
+impl Ignored {
+    /// Whether the author accepted it, and it was not proven.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        self.why.starts_with(ACCEPTED_LINE_NUMBERS)
+    }
+}
