@@ -6,57 +6,86 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use xsplice_diff::merged;
+use xsplice_diff::merged::{Candidate, Standing};
 
 use crate::inputs::Input;
 
 /// The merged objects of both trees.
 #[derive(Debug, Default)]
 pub struct Merged {
-    /// Name of a merged object → names of the objects that it was merged from.
+    /// Name of a merged object → names of the objects that it was merged from. Those that were left
+    /// out by name are here, too.
     pub parts: BTreeMap<String, Vec<String>>,
 }
 
 /// Finds the objects that are merged in each tree that has them. What was left out by name may
 /// still be a part.
+///
+/// An object that is merged from other objects than before counts as compiled, unless those came or
+/// went with the change: then what differs is in itself alone.
 #[must_use]
 pub fn find(inputs: &[Input], left_out: &[Input]) -> Merged {
-    let all: Vec<&Input> = inputs.iter().chain(left_out).collect();
+    let compared = inputs.iter().map(|input| (input, Standing::Compared));
+    let named = left_out.iter().map(|input| (input, Standing::LeftOut));
+    let all: Vec<(&Input, Standing)> = compared.chain(named).collect();
     let (original, patched) = rayon::join(
         || in_tree(&all, Input::original),
         || in_tree(&all, Input::patched),
     );
-    let merged = inputs.iter().filter_map(|input| {
-        let parts: Option<Vec<_>> = [
-            (input.original().is_some(), &original),
-            (input.patched().is_some(), &patched),
-        ]
-        .into_iter()
-        .filter(|(is_there, _)| *is_there)
-        .map(|(_, tree)| tree.get(input.name.as_str()))
-        .collect();
-        let parts: BTreeSet<&str> = parts?.into_iter().flatten().copied().collect();
+    let merged = all.iter().filter_map(|(input, _)| {
+        let name = input.name.as_str();
+        let before = input.original().map(|_| original.parts.get(name));
+        let after = input.patched().map(|_| patched.parts.get(name));
+        let parts: BTreeSet<&str> = match (before, after) {
+            (Some(before), Some(after)) => {
+                let (before, after) = (before?, after?);
+                let is_whole = before.difference(after).all(|part| !patched.has(part))
+                    && after.difference(before).all(|part| !original.has(part));
+                is_whole.then(|| before.union(after).copied().collect())?
+            }
+            (before, after) => before.or(after)??.clone(),
+        };
         let parts = parts.into_iter().map(str::to_owned).collect();
-        Some((input.name.clone(), parts))
+        Some((name.to_owned(), parts))
     });
     Merged {
         parts: merged.collect(),
     }
 }
 
-/// The merged objects of one tree, by name.
-fn in_tree<'i>(
-    inputs: &[&'i Input],
-    bytes: fn(&Input) -> Option<&[u8]>,
-) -> BTreeMap<&'i str, Vec<&'i str>> {
-    let (names, objects): (Vec<&str>, Vec<&[u8]>) = inputs
+/// The objects of one tree.
+struct Tree<'i> {
+    names: BTreeSet<&'i str>,
+    /// The merged ones, and what they were merged from.
+    parts: BTreeMap<&'i str, BTreeSet<&'i str>>,
+}
+
+impl Tree<'_> {
+    fn has(&self, object: &str) -> bool {
+        self.names.contains(object)
+    }
+}
+
+fn in_tree<'i>(inputs: &[(&'i Input, Standing)], bytes: fn(&Input) -> Option<&[u8]>) -> Tree<'i> {
+    let objects: Vec<Candidate<'i>> = inputs
         .iter()
-        .filter_map(|input| Some((input.name.as_str(), bytes(input)?)))
-        .unzip();
-    merged::find(&objects)
+        .filter_map(|(input, standing)| {
+            Some(Candidate {
+                name: input.name.as_str(),
+                bytes: bytes(input)?,
+                standing: *standing,
+            })
+        })
+        .collect();
+    let parts = merged::find(&objects)
         .into_iter()
         .map(|(object, parts)| {
-            let parts = parts.into_iter().map(|part| names[part]);
-            (names[object], parts.collect())
+            let parts = parts.into_iter().map(|part| objects[part].name);
+            (objects[object].name, parts.collect())
         })
-        .collect()
+        .collect();
+    Tree {
+        names: objects.iter().map(|object| object.name).collect(),
+        parts,
+    }
 }

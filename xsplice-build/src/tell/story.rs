@@ -1,5 +1,6 @@
 //! What `xsplice-build` tells a person: a short story by default, more with `-v`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
@@ -204,7 +205,7 @@ pub fn hunks(patch: &str, hunks: &[HunkReport], detail: Detail) -> String {
     /// A longer list is for `-v` and the reports; what needs a look is always told.
     const TOLD_MAX: usize = 12;
 
-    let mut text = format!("\n{patch}: {}\n", fates(hunks));
+    let mut text = format!("\n{}{patch}: {}\n", left_out(hunks), fates(hunks));
     let tell_all = hunks.len() <= TOLD_MAX || detail >= Detail::Verbose;
     for hunk in hunks {
         let is_plain = matches!(
@@ -229,6 +230,28 @@ pub fn hunks(patch: &str, hunks: &[HunkReport], detail: Detail) -> String {
         };
     }
     text
+}
+
+/// What was left out by name and has code of the patch, told before anything else.
+fn left_out(hunks: &[HunkReport]) -> String {
+    let blind: Vec<&HunkReport> = hunks
+        .iter()
+        .filter(|hunk| !hunk.left_out.is_empty())
+        .collect();
+    let objects: BTreeSet<&str> = blind
+        .iter()
+        .flat_map(|hunk| &hunk.left_out)
+        .map(String::as_str)
+        .collect();
+    if objects.is_empty() {
+        return String::new();
+    }
+    let objects: Vec<&str> = objects.into_iter().collect();
+    format!(
+        "{BAD}left out by name{BAD:#}: {}, with code of {}; whether the payload needs it is not known\n",
+        objects.join(", "),
+        count(blind.len(), "hunk")
+    )
 }
 
 /// `2 hunks in payload, 1 no code`.

@@ -1,14 +1,19 @@
-//! Covers the sections of an object with sections of other objects.
+//! Covers one section of an object with sections of other objects.
 //!
 //! `ld -r` puts sections of one name behind each other, each on a multiple of its own alignment, and
 //! leaves their bytes and relocations as they are but for the offsets. So a merged section is a row
-//! of tiles: sections of its name, equal in bytes and relocations, with padding between them.
+//! of tiles: sections of its name, equal in bytes, relocations and symbols, with padding between
+//! them.
 
-use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::iter;
 
-use crate::merged::ObjectIndex;
-use crate::read::object::{ElfObject, Relocation, Section, SectionId, Symbol, SymbolPlace};
+use object::elf;
+
+use crate::merged::cover::Cover;
+use crate::merged::places::Places;
+use crate::merged::{ObjectIndex, made_anew};
+use crate::read::object::{ElfObject, Section, SectionId};
 use crate::read::padding::is_code_padding;
 
 /// Sections that begin with equal bytes are tried one after the other, and each may leave a rest
@@ -19,45 +24,70 @@ const ATTEMPTS_MAX: usize = 1 << 16;
 /// First bytes of a section, by which tiles are found.
 const KEY_BYTES: usize = 8;
 
-/// Sections that linkers make anew instead of taking them as they are, and that no payload holds.
-const MADE_ANEW: [&str; 2] = [".note.gnu.property", ".eh_frame"];
+/// Flags that a linker may take from a section when it puts it behind others.
+const MAY_GO: u64 = elf::SHF_MERGE.0 | elf::SHF_STRINGS.0 | elf::SHF_GROUP.0;
 
 /// Objects that others may have been merged from, by what they hold.
 #[derive(Debug, Default)]
 pub(super) struct Parts<'p, 'data> {
-    objects: Vec<(ObjectIndex, &'p ElfObject<'data>)>,
+    pub(super) objects: Vec<Part<'p, 'data>>,
     tiles: HashMap<Key<'data>, Vec<Tile>>,
     alignments: HashMap<&'data str, BTreeSet<u64>>,
+    /// Alignments of sections of that name that hold nothing: what stands behind one is aligned all
+    /// the same.
+    alignments_of_empty: HashMap<&'data str, BTreeSet<u64>>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Part<'p, 'data> {
+    pub(super) index: ObjectIndex,
+    pub(super) object: &'p ElfObject<'data>,
+    pub(super) places: Places<'p, 'data>,
 }
 
 /// Name of a section, its alignment and its first bytes.
 type Key<'data> = (&'data str, u64, &'data [u8]);
 
 /// A section of a part.
-#[derive(Clone, Copy, Debug)]
-struct Tile {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Tile {
     /// Index into [`Parts::objects`].
-    part: usize,
-    section: SectionId,
+    pub(super) part: usize,
+    pub(super) section: SectionId,
 }
 
-/// Where a section of a part stands in a section of the merged object, found by a reference.
-type Landing = (usize, SectionId, SectionId, i128);
+/// A tile and where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Placement {
+    pub(super) end: u64,
+    pub(super) tile: Tile,
+    pub(super) start: u64,
+}
 
 impl<'p, 'data> Parts<'p, 'data> {
     /// Adds all sections of `object`.
     pub(super) fn add(&mut self, index: ObjectIndex, object: &'p ElfObject<'data>) {
         let part = self.objects.len();
-        self.objects.push((index, object));
+        self.objects.push(Part {
+            index,
+            object,
+            places: Places::of(object),
+        });
         for (id, section) in object.sections() {
-            if !is_covered_by_bytes(section) {
+            if !is_tiled(section) {
+                if section.is_allocated() && section.size == 0 && section.alignment > 1 {
+                    let known = self.alignments_of_empty.entry(section.name).or_default();
+                    known.insert(section.alignment);
+                }
                 continue;
             }
             let key = &section.data[..section.data.len().min(KEY_BYTES)];
+            let tile = Tile { part, section: id };
             self.tiles
                 .entry((section.name, section.alignment, key))
                 .or_default()
-                .push(Tile { part, section: id });
+                .push(tile);
             self.alignments
                 .entry(section.name)
                 .or_default()
@@ -65,86 +95,63 @@ impl<'p, 'data> Parts<'p, 'data> {
         }
     }
 
-    /// The objects that `merged` was merged from; `None` when it holds anything else.
-    pub(super) fn of(&self, merged: &ElfObject<'data>) -> Option<BTreeSet<ObjectIndex>> {
-        let cover = Cover {
-            parts: self,
-            merged,
-            landings: RefCell::default(),
-        };
-        let mut found = BTreeSet::new();
-        for (id, section) in merged.sections() {
-            if is_covered_by_bytes(section) {
-                found.extend(cover.section(id)?);
-            }
-        }
-        let has_room = merged
-            .sections()
-            .filter(|(_, section)| section.is_allocated() && section.is_nobits())
-            .all(|(_, section)| section.size <= self.reserved_bytes(&found, section.name));
-        let parts = found.iter().map(|&part| self.objects[part].0);
-        (has_room && !found.is_empty()).then(|| parts.collect())
-    }
-
-    /// How much the parts reserve in sections without bytes of that name, alignment included.
-    fn reserved_bytes(&self, parts: &BTreeSet<usize>, name: &str) -> u64 {
-        parts
-            .iter()
-            .flat_map(|&part| self.objects[part].1.sections())
-            .filter(|(_, section)| section.name == name && section.is_nobits())
-            .fold(0, |sum, (_, section)| {
-                sum.saturating_add(section.size)
-                    .saturating_add(section.alignment - 1)
-            })
+    /// The section that a tile is.
+    pub(super) fn section(&self, tile: Tile) -> &'p Section<'data> {
+        self.objects[tile.part].object.section(tile.section)
     }
 }
 
-/// One merged object being covered.
-struct Cover<'c, 'p, 'data> {
-    parts: &'c Parts<'p, 'data>,
-    merged: &'c ElfObject<'data>,
-    /// Landings that were looked at, and whether the bytes there are equal.
-    landings: RefCell<HashMap<Landing, bool>>,
+/// Whether a section must be a row of tiles.
+pub(super) fn is_tiled(section: &Section<'_>) -> bool {
+    section.is_allocated()
+        && !section.is_nobits()
+        && section.size > 0
+        && !made_anew(section.name.as_bytes())
 }
 
-impl Cover<'_, '_, '_> {
-    /// The parts whose sections the section consists of, longest first where several fit.
-    fn section(&self, id: SectionId) -> Option<BTreeSet<usize>> {
+impl<'data> Cover<'_, '_, 'data> {
+    /// The tiles that a section of the merged object consists of, in order; none of `used`.
+    pub(super) fn row(&self, id: SectionId, used: &HashSet<Tile>) -> Option<Vec<Placement>> {
         let size = self.merged.section(id).size;
-        // Each step: where the tile before it ends, and what may stand there, the best one last.
-        let mut steps = vec![(0, self.choices(id, 0))];
-        let mut chosen: Vec<usize> = Vec::new();
-        for _ in 0..ATTEMPTS_MAX {
-            let (_, choices) = steps.last_mut()?;
-            let Some((end, part)) = choices.pop() else {
+        // What may stand behind each of the chosen, the best one last.
+        let mut steps = vec![self.choices(id, 0)];
+        let mut chosen: Vec<Placement> = Vec::new();
+        let mut is_chosen = used.clone();
+        for _ in 0..ATTEMPTS_MAX.max(steps.len()) {
+            let Some(choice) = steps.last_mut()?.pop() else {
                 steps.pop();
-                chosen.pop();
+                if let Some(last) = chosen.pop() {
+                    is_chosen.remove(&last.tile);
+                }
                 continue;
             };
-            chosen.push(part);
-            if end == size {
-                return Some(chosen.into_iter().collect());
+            if !is_chosen.insert(choice.tile) {
+                continue;
             }
-            let next = self.choices(id, end);
-            steps.push((end, next));
+            chosen.push(choice);
+            let mut ends = self.behind_empty(id, choice.end);
+            if ends.any(|end| end == size && self.is_gap(id, choice.end, end)) {
+                return self.has_flags_of(id, &chosen).then_some(chosen);
+            }
+            steps.push(self.choices(id, choice.end));
         }
         None
     }
 
-    /// Tiles that may follow what ends at `end`: where each ends, and whose it is; longest last.
-    fn choices(&self, id: SectionId, end: u64) -> Vec<(u64, usize)> {
+    /// Tiles that may follow what ends at `end`; the longest is the last.
+    fn choices(&self, id: SectionId, end: u64) -> Vec<Placement> {
         let section = self.merged.section(id);
         let mut found = Vec::new();
-        for &alignment in self
-            .parts
-            .alignments
-            .get(section.name)
-            .into_iter()
-            .flatten()
-        {
-            let Some(start) = end.checked_next_multiple_of(alignment) else {
-                continue;
-            };
+        let alignments = self.parts.alignments.get(section.name);
+        let mut starts = BTreeSet::new();
+        for from in self.behind_empty(id, end) {
+            let aligned = alignments.into_iter().flatten().filter_map(|&alignment| {
+                let start = from.checked_next_multiple_of(alignment)?;
+                Some((alignment, start))
+            });
+            starts.extend(aligned);
+        }
+        for (alignment, start) in starts {
             let Some(rest) = usize::try_from(start)
                 .ok()
                 .and_then(|start| section.data.get(start..))
@@ -156,15 +163,23 @@ impl Cover<'_, '_, '_> {
             }
             for length in 1..=rest.len().min(KEY_BYTES) {
                 let key = (section.name, alignment, &rest[..length]);
-                for tile in self.parts.tiles.get(&key).into_iter().flatten() {
-                    if let Some(end) = self.fits(id, start, rest, *tile) {
-                        found.push((end, tile.part));
-                    }
-                }
+                let tiles = self.parts.tiles.get(&key).into_iter().flatten();
+                found.extend(tiles.filter_map(|tile| self.fits(id, start, rest, *tile)));
             }
         }
         found.sort_unstable();
         found
+    }
+
+    /// Where what stands behind `end` may begin: there, or where an empty section ends.
+    fn behind_empty(&self, id: SectionId, end: u64) -> impl Iterator<Item = u64> {
+        let name = self.merged.section(id).name;
+        let alignments = self.parts.alignments_of_empty.get(name);
+        let behind = alignments
+            .into_iter()
+            .flatten()
+            .filter_map(move |alignment| end.checked_next_multiple_of(*alignment));
+        iter::once(end).chain(behind)
     }
 
     /// Whether a linker leaves these bytes between two sections.
@@ -173,110 +188,59 @@ impl Cover<'_, '_, '_> {
         let (Ok(start), Ok(end)) = (usize::try_from(from), usize::try_from(to)) else {
             return false;
         };
-        let bytes = &section.data[start..end];
+        let Some(bytes) = section.data.get(start..end) else {
+            return false;
+        };
         let is_filled = bytes.iter().all(|byte| *byte == 0)
             || (section.is_executable() && is_code_padding(bytes));
         is_filled && self.merged.relocation_range(id, from..to).is_empty()
     }
 
-    /// Where the tile ends when it stands at `start`, of which `rest` is what follows.
-    fn fits(&self, id: SectionId, start: u64, rest: &[u8], tile: Tile) -> Option<u64> {
-        let (_, part) = self.parts.objects[tile.part];
-        let section = part.section(tile.section);
-        // A linker may set no flag that a part has not.
-        if !rest.starts_with(section.data) || section.flags != self.merged.section(id).flags {
+    /// Where the tile stands when it begins at `start`, of which `rest` is what follows.
+    fn fits(&self, id: SectionId, start: u64, rest: &[u8], tile: Tile) -> Option<Placement> {
+        let section = self.parts.section(tile);
+        let flags = self.merged.section(id).flags;
+        let is_alike = self.is_eligible[tile.part]
+            && self.pins.allow(tile, id, start)
+            && rest.starts_with(section.data)
+            && section.flags & !MAY_GO & !flags == 0;
+        if !is_alike {
             return None;
         }
         let end = start.checked_add(section.size)?;
-        let range = self.merged.relocation_range(id, start..end);
-        let ours = &self.merged.relocations[range];
-        let theirs = part.relocations_of(tile.section);
-        let is_equal = ours.len() == theirs.len()
-            && ours.iter().zip(theirs).all(|(ours, theirs)| {
-                ours.offset - start == theirs.offset
-                    && ours.kind == theirs.kind
-                    && self.is_same_target(tile.part, ours, theirs)
-            });
-        is_equal.then_some(end)
+        let placement = Placement { end, tile, start };
+        let is_equal = self.has_symbols_of(id, placement)
+            && self
+                .pairs(id, start, tile)?
+                .all(|(ours, theirs)| self.may_be_same(tile.part, ours, theirs));
+        is_equal.then_some(placement)
     }
 
-    /// Whether a relocation of the merged object points at what one of a part points at.
-    fn is_same_target(&self, part: usize, ours: &Relocation, theirs: &Relocation) -> bool {
-        let object = self.parts.objects[part].1;
-        let (our, their) = (
-            self.merged.symbol(ours.symbol),
-            object.symbol(theirs.symbol),
-        );
-        if our.is_section() != their.is_section() || our.is_local() != their.is_local() {
-            return false;
-        }
-        match (our.place, their.place) {
-            (SymbolPlace::Section(ours_in), SymbolPlace::Section(theirs_in)) => {
-                let distance =
-                    i128::from(position(our, ours)) - i128::from(position(their, theirs));
-                let is_equal =
-                    our.is_section() || (our.name == their.name && ours.addend == theirs.addend);
-                is_equal && self.lands(part, theirs_in, ours_in, distance)
-            }
-            // What a part leaves to others, another part may define.
-            (_, SymbolPlace::Undefined) | (SymbolPlace::Common, SymbolPlace::Common) => {
-                our.name == their.name && ours.addend == theirs.addend
-            }
-            (SymbolPlace::Absolute, SymbolPlace::Absolute) => {
-                our.name == their.name && our.value == their.value && ours.addend == theirs.addend
-            }
-            _ => false,
-        }
+    /// Whether the symbols in a part of a merged section are those of the tile. Symbols without a
+    /// size at either end may be a neighbour's.
+    fn has_symbols_of(&self, id: SectionId, placement: Placement) -> bool {
+        let Placement { end, tile, start } = placement;
+        let part = &self.parts.objects[tile.part];
+        let ours = self.places.within(id, start..=end - 1);
+        let are_theirs = ours
+            .filter(|symbol| symbol.size > 0 || symbol.value > start)
+            .all(|symbol| part.places.has(tile.section, symbol.value - start, symbol));
+        are_theirs
+            && part
+                .places
+                .in_section(tile.section)
+                .filter(|symbol| symbol.binding == elf::STB_GLOBAL.0)
+                .all(|symbol| {
+                    let at = start.checked_add(symbol.value);
+                    at.is_some_and(|at| self.places.has(id, at, symbol))
+                })
     }
 
-    /// Whether a section of the part stands `distance` bytes into a section of the merged object.
-    fn lands(&self, part: usize, theirs: SectionId, ours: SectionId, distance: i128) -> bool {
-        let landing = (part, theirs, ours, distance);
-        if let Some(&is_equal) = self.landings.borrow().get(&landing) {
-            return is_equal;
-        }
-        let is_equal = self.is_landing(landing);
-        self.landings.borrow_mut().insert(landing, is_equal);
-        is_equal
+    /// Whether each flag of a merged section is one of its tiles'.
+    fn has_flags_of(&self, id: SectionId, row: &[Placement]) -> bool {
+        let theirs = row.iter().fold(0, |flags, placement| {
+            flags | self.parts.section(placement.tile).flags
+        });
+        self.merged.section(id).flags & !theirs == 0
     }
-
-    fn is_landing(&self, (part, theirs, ours, distance): Landing) -> bool {
-        let theirs = self.parts.objects[part].1.section(theirs);
-        let ours = self.merged.section(ours);
-        let Ok(start) = u64::try_from(distance) else {
-            return false;
-        };
-        let is_within = start
-            .checked_add(theirs.size)
-            .is_some_and(|end| end <= ours.size);
-        let has_bytes = ours.is_nobits()
-            || usize::try_from(start).is_ok_and(|start| {
-                ours.data
-                    .get(start..)
-                    .is_some_and(|rest| rest.starts_with(theirs.data))
-            });
-        theirs.name == ours.name
-            && theirs.is_nobits() == ours.is_nobits()
-            && start.is_multiple_of(theirs.alignment)
-            && is_within
-            && has_bytes
-    }
-}
-
-/// Where the symbol stands in its section; for a section symbol, where the addend leads. The
-/// difference of two such places is how far one section stands in the other.
-fn position(symbol: &Symbol<'_>, relocation: &Relocation) -> i64 {
-    if symbol.is_section() {
-        relocation.addend
-    } else {
-        symbol.value.cast_signed()
-    }
-}
-
-/// Whether the section's bytes must be those of parts.
-fn is_covered_by_bytes(section: &Section<'_>) -> bool {
-    section.is_allocated()
-        && !section.is_nobits()
-        && section.size > 0
-        && !MADE_ANEW.contains(&section.name)
 }

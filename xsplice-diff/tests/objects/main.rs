@@ -4,6 +4,7 @@
 mod compiler;
 mod layouts;
 mod lines;
+mod merged;
 mod mutation;
 mod reading;
 mod sections;
