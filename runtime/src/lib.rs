@@ -1,10 +1,10 @@
 //! Loads payloads into a running image and applies, reverts and replaces them while every CPU
 //! stands still.
 //!
-//! The way of a payload: [`elf`] reads it into a [`view`], [`check`] judges the view, `place`
-//! gives it addresses, `relocate` fills them in, `records` and `special` judge what came out,
-//! `load` joins these to a payload in state CHECKED. An action is prepared in `action` (all that
-//! can fail fails there), carried out inside the [`rendezvous`], and recorded in `stack`.
+//! The way of a payload: [`read`] reads the file into a view, [`check`] judges the view, [`load`]
+//! gives it addresses, fills them in, judges what came out and makes a [`payload`] in state
+//! CHECKED of it. An action is prepared in [`act`] (all that can fail fails there) and carried out
+//! inside the [`rendezvous`] by [`patch`].
 //! [`hypercall`](Runtime::hypercall) is the front door and [`platform`] the back one.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -12,13 +12,17 @@
 extern crate alloc;
 
 pub mod act;
+pub mod base;
 pub mod channel;
 pub mod check;
 pub mod load;
+pub mod names;
 pub mod patch;
+pub mod payload;
 pub mod platform;
 pub mod read;
 pub mod rendezvous;
-mod runtime;
 
-pub use runtime::{Base, Bug, Policy, Privilege, Runtime, SetupError};
+pub use act::runtime::{Policy, Privilege, Runtime, SetupError};
+pub use base::Base;
+pub use payload::directory::Bug;

@@ -14,14 +14,7 @@ use xsplice_abi::limits::EXPECT_BYTES_MAX;
 use crate::rendezvous::Quiesced;
 use crate::rendezvous::cpu::{CpuId, CpuSet};
 
-/// Whether the CPU takes maskable interrupts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Interrupts {
-    /// It takes them.
-    On,
-    /// They are held back.
-    Off,
-}
+pub use crate::rendezvous::cpu::Interrupts;
 
 /// What a payload region may be used for. There is no value that is both writable and executable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,7 +1,7 @@
 //! What the runtime writes into text is what a disassembler reads there.
 
 use iced_x86::{Code, Decoder, DecoderOptions, Mnemonic};
-use xsplice_runtime::load::records::Replacement;
+use xsplice_runtime::patch::record::Replacement;
 use xsplice_runtime::patch::trampoline::Trampoline;
 
 const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];

@@ -3,64 +3,23 @@
 
 mod support;
 
-use std::collections::BTreeMap;
-
+use support::uploads::{changed, log_of, refused, taken};
 use support::{
     A, AW, AX, BASE_ID, Caller, DATA, Extra, FUNCTIONS, Maker, R64, Record, TEXT, Target, WINDOW,
-    deny, jump_at, peek, runtime, runtime_with, version_of,
+    deny, peek, runtime, runtime_with, version_of,
 };
 use xsplice_abi::Errno;
 use xsplice_abi::hypercall::{ACTION_APPLY, ACTION_REVERT, ACTION_UNLOAD};
 use xsplice_abi::profile::{LIVEPATCH, XSPLICE, XSPLICE_V1};
 use xsplice_runtime::Policy;
 use xsplice_runtime::patch::memory::Event;
-use xsplice_runtime::platform::{Access, Level};
+use xsplice_runtime::platform::Access;
 
 const NONE: u32 = 0;
 const PC32: u32 = 2;
 const PLT32: u32 = 4;
 const ABS32S: u32 = 11;
 const PC64: u32 = 24;
-
-/// Uploads and finds the errno, the words of the message, and that memory is as before.
-#[track_caller]
-fn refused(file: &[u8], errno: Errno, says: &str) {
-    let runtime = runtime();
-    let before = runtime.platform().snapshot();
-    let result = runtime.upload("bad", file);
-    let log = log_of(&runtime.platform().take_events());
-    assert_eq!(result, errno.negated(), "{log}");
-    assert!(log.contains(says), "the message is: {log}");
-    assert_eq!(runtime.platform().snapshot(), before, "memory is as before");
-    assert_eq!(runtime.get("bad"), Err(Errno::ENOENT.negated()));
-    assert_eq!(
-        runtime.upload("good", &Maker::new(9).write()),
-        0,
-        "the next upload works"
-    );
-}
-
-#[track_caller]
-fn taken(maker: &Maker) {
-    let runtime = runtime();
-    let result = runtime.upload("good", &maker.write());
-    let log = log_of(&runtime.platform().take_events());
-    assert_eq!(result, 0, "{log}");
-}
-
-fn log_of(events: &[Event]) -> String {
-    let lines = events.iter().filter_map(|event| match event {
-        Event::Log(Level::Error, line) => Some(line.as_str()),
-        _ => None,
-    });
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-fn changed(change: impl FnOnce(&mut Maker)) -> Maker {
-    let mut maker = Maker::new(1);
-    change(&mut maker);
-    maker
-}
 
 fn record(change: impl FnOnce(&mut Record)) -> Maker {
     changed(|maker| change(&mut maker.records[0]))
@@ -530,152 +489,6 @@ fn payloads_with_written_data_are_applied_once() {
     assert_eq!(runtime.schedule("one", ACTION_UNLOAD, 0), 0);
     assert_eq!(runtime.upload("one", &maker.write()), 0);
     assert_eq!(runtime.act("one", ACTION_APPLY), 0);
-}
-
-#[test]
-fn words_are_changed_in_place_and_undone() {
-    let words = |address: u64, expected: u64| {
-        let mut entry = Vec::new();
-        for field in [0, address, expected, 0x1234] {
-            entry.extend(field.to_le_bytes());
-        }
-        let words =
-            Extra::new(".xsplice.words", A, &entry).relocated(0, R64, "start of .rodata.n", 0);
-        changed(|m| {
-            m.sections.push(Extra::new(".rodata.n", A, b"table[0]\0"));
-            m.sections.push(words);
-        })
-    };
-    let runtime = runtime();
-    assert_eq!(runtime.upload("one", &words(DATA, TEXT).write()), 0);
-    assert_eq!(runtime.act("one", ACTION_APPLY), 0);
-    assert_eq!(peek(&runtime, DATA, 8), 0x1234_u64.to_le_bytes());
-    assert_eq!(runtime.act("one", ACTION_REVERT), 0);
-    assert_eq!(peek(&runtime, DATA, 8), TEXT.to_le_bytes());
-    assert_eq!(
-        runtime.upload("other", &{
-            let mut other = words(DATA, 7);
-            other.build_id = vec![2; 20];
-            other.write()
-        }),
-        0
-    );
-    let before = runtime.platform().snapshot();
-    assert_eq!(runtime.act("other", ACTION_APPLY), Errno::EINVAL.negated());
-    assert_eq!(
-        runtime.platform().snapshot(),
-        before,
-        "no function is patched either"
-    );
-    refused(
-        &words(DATA + 1, 0).write(),
-        Errno::EINVAL,
-        "no aligned word",
-    );
-    refused(
-        &words(TEXT + 8, 0).write(),
-        Errno::EINVAL,
-        "no aligned word",
-    );
-    refused(
-        &words(DATA + 0x1000, 0).write(),
-        Errno::EINVAL,
-        "no aligned word",
-    );
-    let mut old = Maker::of(&XSPLICE_V1, 1);
-    old.sections.push(Extra::new(".xsplice.words", A, &[0; 32]));
-    refused(&old.write(), Errno::EOPNOTSUPP, "does not know");
-}
-
-#[test]
-fn exception_tables_and_bug_frames_are_found_by_address() {
-    let runtime = runtime();
-    let mut maker = Maker::new(1);
-    maker.sections.push(
-        Extra::new(".ex_table", A, &[0; 8])
-            .relocated(0, PC32, "new", 2)
-            .relocated(4, PC32, "new", 9),
-    );
-    // Line 300 is 2 * 128 + 44; the line bits stand above the displacements.
-    maker.sections.push(
-        Extra::new(".bug_frames.1", A, &[0; 8])
-            .relocated(0, PC32, "new", 4 + (2 << 24))
-            .relocated(4, PC32, "start of .rodata.file", 4 + (44 << 24)),
-    );
-    let at = maker.sections.len() - 1;
-    maker
-        .sections
-        .insert(at, Extra::new(".rodata.file", A, b"file.c\0"));
-    assert_eq!(runtime.upload("one", &maker.write()), 0);
-    assert_eq!(runtime.act("one", ACTION_APPLY), 0);
-    let new = jump_at(&runtime, TEXT).unwrap();
-    assert_eq!(runtime.exception(new + 2), Some(new + 9));
-    assert_eq!(runtime.exception(new + 3), None);
-    let bug = runtime.bug(new + 4).expect("the frame is there");
-    assert_eq!((bug.kind, bug.line), (1, 300));
-    assert_eq!(peek(&runtime, bug.pointer, 7), b"file.c\0");
-    assert_eq!(runtime.bug(new + 5), None);
-    let mut text = String::new();
-    runtime.describe(new + 3, &mut text).unwrap();
-    assert_eq!(text, "one:new+0x3/0x10");
-    let mut linked = Maker::new(2).stacked_on(1);
-    linked.functions = BTreeMap::from([("two:f0", vec![0xc3; 16])]);
-    linked.records[0].new = Target::New("two:f0");
-    assert_eq!(runtime.upload("two", &linked.write()), 0);
-    assert_eq!(runtime.act("two", ACTION_APPLY), 0);
-    let mut text = String::new();
-    let replaced = jump_at(&runtime, TEXT).unwrap();
-    runtime.describe(replaced, &mut text).unwrap();
-    assert_eq!(text, "two:f0+0x0/0x10", "as the linker names it");
-    assert_eq!(runtime.act("two", ACTION_REVERT), 0);
-    assert_eq!(runtime.act("one", ACTION_REVERT), 0);
-    assert_eq!(runtime.schedule("one", ACTION_UNLOAD, 0), 0);
-    assert_eq!(runtime.exception(new + 2), None);
-
-    let foreign = Extra::new(".ex_table", A, &[0; 8])
-        .relocated(0, PC32, "f0", 0)
-        .relocated(4, PC32, "new", 0);
-    refused(
-        &changed(|m| m.sections.push(foreign)).write(),
-        Errno::EINVAL,
-        "no code of the payload",
-    );
-}
-
-#[test]
-fn alternatives_take_effect_where_the_feature_is() {
-    let maker = |feature: u16| {
-        let mut entry = vec![0; 14];
-        entry[8..10].copy_from_slice(&feature.to_le_bytes());
-        entry[10..14].copy_from_slice(&[3, 2, 0, 0]);
-        let mut maker = Maker::new(1);
-        maker
-            .sections
-            .push(Extra::new(".altinstr_replacement", AX, &[0xaa, 0xbb]));
-        maker.sections.push(
-            Extra::new(".altinstructions", A, &entry)
-                .relocated(0, PC32, "new", 1)
-                .relocated(4, PC32, "start of .altinstr_replacement", 0),
-        );
-        maker
-    };
-    let code = |maker: &Maker, features: &[u16]| {
-        let runtime = runtime();
-        runtime.platform().set_features(features);
-        assert_eq!(runtime.upload("one", &maker.write()), 0);
-        assert_eq!(runtime.act("one", ACTION_APPLY), 0);
-        peek(&runtime, jump_at(&runtime, TEXT).unwrap(), 5)
-    };
-    assert_eq!(code(&maker(5), &[5]), [1, 0xaa, 0xbb, 0x90, 1]);
-    assert_eq!(code(&maker(5), &[6]), [1, 1, 1, 1, 1]);
-    assert_eq!(code(&maker(5 | 1 << 15), &[5]), [1, 1, 1, 1, 1]);
-    assert_eq!(code(&maker(5 | 1 << 15), &[]), [1, 0xaa, 0xbb, 0x90, 1]);
-    let mut long = maker(5);
-    long.sections[1].data[10] = 1;
-    refused(&long.write(), Errno::EINVAL, "longer than its place");
-    let mut foreign = maker(5);
-    foreign.sections[1].relocations[0].2 = "f0";
-    refused(&foreign.write(), Errno::EINVAL, "no code of the payload");
 }
 
 #[test]

@@ -37,6 +37,7 @@ const NOBODY: u16 = u16::MAX;
 thread_local! {
     static CPU: Cell<u16> = const { Cell::new(0) };
     static INTERRUPTS: Cell<Interrupts> = const { Cell::new(Interrupts::On) };
+    static IS_MASTER: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Notes who asks for what; what is not about CPUs is the platform's in memory.
@@ -47,6 +48,8 @@ struct Recorder {
     notes: Mutex<Vec<(u16, Event)>>,
     /// This CPU stands still before it turns interrupts off, until it is nobody.
     slow: AtomicU16,
+    /// This one before it serialises, as a follower.
+    slow_to_leave: AtomicU16,
 }
 
 impl Recorder {
@@ -114,6 +117,7 @@ impl Platform for Recorder {
     }
 
     fn mask_nmis(&self) {
+        IS_MASTER.set(true);
         self.note(Event::MaskNmis);
     }
 
@@ -122,6 +126,10 @@ impl Platform for Recorder {
     }
 
     fn serialise(&self) {
+        let is_master = IS_MASTER.replace(false);
+        while !is_master && self.slow_to_leave.load(Ordering::SeqCst) == CPU.get() {
+            thread::yield_now();
+        }
         self.note(Event::Serialise);
     }
 
@@ -161,6 +169,7 @@ fn system(cpus: u16) -> System {
         started: Instant::now(),
         notes: Mutex::default(),
         slow: AtomicU16::new(NOBODY),
+        slow_to_leave: AtomicU16::new(NOBODY),
     };
     support::runtime_on(recorder, Policy::default())
 }
@@ -381,6 +390,32 @@ fn a_cpu_that_comes_and_does_not_stop_is_named_and_waited_for_before_the_next_ac
         let notes = whole_action(&system);
         once(&notes, &Event::UnmaskNmis, None);
         assert_eq!(act(&system, ACTION_APPLY, PATIENT_NS), 0);
+    });
+}
+
+#[test]
+fn the_next_action_waits_for_a_cpu_that_is_about_to_leave_the_last_one() {
+    let system = system(2);
+    assert_eq!(system.upload("one", &Maker::new(1).write()), 0);
+    with_cpus(&system, &[1], || {
+        let recorder = system.platform();
+        // Until CPU 1 follows.
+        loop {
+            let _ = recorder.take();
+            recorder.slow_to_leave.store(1, Ordering::SeqCst);
+            assert_eq!(act(&system, ACTION_APPLY, PATIENT_NS), 0);
+            if recorder.take().contains(&(0, Event::MaskNmis)) {
+                break;
+            }
+            assert_eq!(act(&system, ACTION_REVERT, PATIENT_NS), 0);
+        }
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(50));
+                recorder.slow_to_leave.store(NOBODY, Ordering::SeqCst);
+            });
+            assert_eq!(act(&system, ACTION_REVERT, PATIENT_NS), 0);
+        });
     });
 }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use goblin::elf::Elf;
 use goblin::elf::program_header::PT_LOAD;
 use goblin::elf::sym::STB_GLOBAL;
@@ -210,18 +210,22 @@ impl Image {
         HostPlatform::new(&self.file, 1)
     }
 
-    /// Address of the global called `name`.
+    /// Address of the global called `name`, or of a local where the linker made a hidden one that.
     ///
     /// # Errors
     /// When there is none.
     pub fn address(&self, name: &str) -> Result<u64> {
         let elf = Elf::parse(&self.file)?;
-        elf.syms
+        let mut named: Vec<_> = elf
+            .syms
             .iter()
-            .find(|symbol| {
-                symbol.st_bind() == STB_GLOBAL && elf.strtab.get_at(symbol.st_name) == Some(name)
-            })
-            .map(|symbol| symbol.st_value)
-            .with_context(|| format!("{name}: no such global"))
+            .filter(|symbol| elf.strtab.get_at(symbol.st_name) == Some(name))
+            .collect();
+        named.sort_by_key(|symbol| symbol.st_bind() != STB_GLOBAL);
+        match named.as_slice() {
+            [found] => Ok(found.st_value),
+            [found, ..] if found.st_bind() == STB_GLOBAL => Ok(found.st_value),
+            _ => bail!("{name}: {} symbols have the name", named.len()),
+        }
     }
 }

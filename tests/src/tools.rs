@@ -25,6 +25,10 @@ const COMMANDS: [&str; 4] = [
     "xsplice-ctl",
 ];
 
+/// The version that payloads of the tests name, by environment: another release of the tools
+/// changes no committed file. The documents show what the release of this version writes.
+pub const PAYLOAD_VERSION: (&str, &str) = ("XSPLICE_TOOL_VERSION", "0.1.0");
+
 /// Longest that one run may take. Generous: the machine may be busy.
 const RUN_LIMIT: Duration = Duration::from_secs(60);
 
@@ -110,6 +114,7 @@ where
         .current_dir(directory)
         .env_remove("RUST_BACKTRACE")
         .env_remove("RUST_LOG")
+        .env(PAYLOAD_VERSION.0, PAYLOAD_VERSION.1)
         .env("COLUMNS", "100");
     prepare(&mut process);
     limited(&mut process)

@@ -9,8 +9,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-/// The crates, each with the file that strings its phases together.
-const CRATES: [(&str, &str); 1] = [("xsplice-diff", "diff")];
+/// The crates, each with the file that strings its phases together, where there is one.
+const CRATES: [(&str, &str); 8] = [
+    ("xsplice-diff", "diff"),
+    ("xsplice-link", "link"),
+    ("xsplice-build", "run"),
+    ("xsplice-console", ""),
+    ("runtime/abi", ""),
+    ("runtime", ""),
+    ("runtime/testkernel", "start"),
+    ("runtime/ctl", "run"),
+];
 
 /// Which rooms each room names, with a file that does.
 type Arrows = BTreeMap<String, BTreeMap<String, PathBuf>>;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
-use xsplice_tests::tools::{self, limited};
+use xsplice_tests::tools::{self, PAYLOAD_VERSION, limited};
 use xsplice_tests::workspace;
 
 /// The shell block of the README that holds `text`.
@@ -28,6 +28,7 @@ fn shell(script: &str, folder: &Path) -> (Option<i32>, String) {
     let path = format!("{}:{path}", tools::folder().display());
     let mut command = Command::new("sh");
     command.args(["-e", "-c", script]).env("PATH", path);
+    command.env(PAYLOAD_VERSION.0, PAYLOAD_VERSION.1);
     let run = limited(command.current_dir(folder)).unwrap();
     (run.status, format!("{}{}", run.stdout, run.stderr))
 }

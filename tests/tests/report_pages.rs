@@ -25,9 +25,10 @@ use xsplice_diff::verdict::refusal::Refusal;
 
 use xsplice_diff::debug_info::toolchain::{Toolchain, Toolchains};
 
+use xsplice_build::compare::proof::ProofSummary;
 use xsplice_build::hunks::{Fate, HunkItem, HunkReport};
 use xsplice_build::tell::html::{Page, render};
-use xsplice_build::tell::report::{BaseInput, Inputs, ProofSummary, Report};
+use xsplice_build::tell::report::{BaseInput, Inputs, Report};
 use xsplice_diff::html::{Callers, Findings, RefusalText, object, word};
 use xsplice_diff::tell::referrers::{How, Referrer, When};
 

@@ -17,5 +17,7 @@ fn documents_show_what_the_commands_print() {
     ] {
         cases.register_bin(name, tools::folder().join(name));
     }
+    let (variable, version) = tools::PAYLOAD_VERSION;
+    cases.env(variable, version);
     cases.case("README.md").case("docs/*.md");
 }

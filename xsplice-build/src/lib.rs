@@ -5,6 +5,8 @@
 //! which order.
 #![forbid(unsafe_code)]
 
+pub mod account;
+pub mod budget;
 pub mod command;
 pub mod compare;
 pub mod hunks;

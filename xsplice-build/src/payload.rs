@@ -73,6 +73,9 @@ pub fn options(
         options.stacks_on = StacksOn::from_argument(text, base, made_for, input::open_named)
             .context("--depends")?;
     }
+    if let Some(version) = &arguments.tool_version {
+        options.tool_version.clone_from(version);
+    }
     Ok(options)
 }
 

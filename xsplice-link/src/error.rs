@@ -1,7 +1,7 @@
 //! What can go wrong, split in two: an input that cannot be read (exit status 1), and a payload
 //! that must not be made (exit status 2), for which every reason is collected.
 
-use crate::write::build_id::BuildId;
+use crate::build_id::BuildId;
 use std::fmt;
 use std::path::PathBuf;
 

@@ -5,9 +5,12 @@
 #![deny(unsafe_code)]
 
 pub mod base;
+pub mod build_id;
 #[cfg(feature = "command")]
 pub mod command;
+pub mod depends;
 pub mod error;
+pub mod facts;
 pub mod inspect;
 pub mod layout;
 pub mod link;
@@ -21,7 +24,7 @@ pub mod verify;
 pub mod write;
 
 pub use base::Base;
+pub use build_id::BuildId;
 pub use error::{LinkError, Refusal, RefusalCode, Refusals};
 pub use link::{Payload, link};
 pub use options::LinkOptions;
-pub use write::build_id::BuildId;

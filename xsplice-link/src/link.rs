@@ -12,17 +12,17 @@ use xsplice_diff::extract::{self, Extract, Record};
 use xsplice_diff::report::json::PayloadSummary;
 
 use crate::base::{Base, BaseSymbol, Lookup, QualifiedName, Scope, SymbolKind};
+use crate::build_id::BuildId;
 use crate::error::{LinkError, Refusal, RefusalCode, Refusals};
 use crate::layout::record::{self, RecordPlan};
-use crate::layout::relocate;
 use crate::layout::{Content, Layout, Memory, Section};
 use crate::merge;
 use crate::merge::classify;
 use crate::options::{BaseProof, LinkOptions, References, StacksOn};
 use crate::proof;
 use crate::resolve::Resolver;
+use crate::resolve::relocate;
 use crate::write;
-use crate::write::build_id::BuildId;
 
 /// A linked payload.
 #[derive(Clone, Debug)]
@@ -491,7 +491,7 @@ fn append_modinfo(layout: &mut Layout, extracts: &[&Extract<'_>], options: &Link
     let mut lines = vec![
         format!("abi={}", options.abi.name),
         format!("name={}", options.name),
-        concat!("tool=xsplice-link ", env!("CARGO_PKG_VERSION")).to_owned(),
+        format!("tool=xsplice-link {}", options.tool_version),
     ];
     if options.proof == BaseProof::Skipped {
         lines.push("base-proof=skipped".to_owned());

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use xsplice_abi::Profile;
 
-use crate::write::build_id::BuildId;
+use crate::build_id::BuildId;
 
 /// How references to the base are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub struct LinkOptions {
     pub exports: Vec<String>,
     /// Further `key=value` lines of `.modinfo`.
     pub metadata: Vec<(String, String)>,
+    /// The version that `tool=` of `.modinfo` names.
+    pub tool_version: String,
 }
 
 impl LinkOptions {
@@ -82,6 +84,7 @@ impl LinkOptions {
             base_id: None,
             exports: Vec::new(),
             metadata: Vec::new(),
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::machine::x86_64::{ABS32S, ABS64, MACHINE, NONE, PC32, PC64, PLT32};
 use crate::record::{
     LIVEPATCH_VERSION, LivepatchRecord, XSPLICE_V1_VERSION, XspliceRecord, XspliceV1Record, offset,
 };
-use crate::tables::{Alternative, BugFrame, CallSite, ExceptionEntry};
+use crate::tables::{Alternative, BugFrame, CallSite, EntrySizes, ExceptionEntry};
 
 /// Where a profile's records keep what follows the shared head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,21 +78,6 @@ pub enum HookOrder {
     WhileReplaced,
     /// Load hooks before the jumps are written, unload hooks after they are removed: as Xen does.
     WhileNotReplaced,
-}
-
-/// Sizes of special-section entries in bytes, as this profile's loader reads them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EntrySizes {
-    /// `.bug_frames.0` to `.bug_frames.2`.
-    pub bug_frame: u64,
-    /// `.bug_frames.3` (assertions): two more words.
-    pub bug_frame_assert: u64,
-    /// `.ex_table`.
-    pub exception: u64,
-    /// `.altinstructions`.
-    pub alternative: u64,
-    /// `.alt_call_sites`.
-    pub alternative_call: u64,
 }
 
 /// One payload ABI and the loader that takes it.

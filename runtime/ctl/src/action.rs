@@ -11,8 +11,9 @@ use xsplice_abi::Errno;
 use crate::calls::{
     self, ActionKind, Dependencies, KernelTimeout, PayloadName, State, Status, get,
 };
-use crate::error::{CtlError, Request};
+use crate::error::CtlError;
 use crate::list::list;
+use crate::request::Request;
 use crate::transport::Transport;
 
 /// Pause between the first looks; it doubles up to [`POLL_SLOWEST`].

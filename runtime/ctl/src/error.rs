@@ -12,7 +12,7 @@ use xsplice_abi::channel::AREA_BYTES_MAX;
 use xsplice_abi::limits::NAME_BYTES_MAX;
 use xsplice_runtime::channel::FrameError;
 
-use crate::calls::{ActionKind, State};
+use crate::request::{ActionKind, Request, State};
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -178,39 +178,6 @@ pub enum Aftermath {
     /// It stays, against our will.
     #[error("and it could not be unloaded: {0}")]
     Stuck(#[source] Box<CtlError>),
-}
-
-/// What the kernel was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request {
-    /// Load and check.
-    Upload,
-    /// State and result.
-    Get,
-    /// Names and states.
-    List,
-    /// Change a state.
-    Action(ActionKind),
-    /// Facts about the kernel.
-    Info,
-    /// What the console key prints.
-    Dump,
-    /// A command of the test kernel.
-    Test,
-}
-
-impl std::fmt::Display for Request {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str(match self {
-            Request::Upload => "upload",
-            Request::Get => "get",
-            Request::List => "list",
-            Request::Action(action) => action.word(),
-            Request::Info => "info",
-            Request::Dump => "dump",
-            Request::Test => "test",
-        })
-    }
 }
 
 /// An action in a wrong state is -EINVAL, and so is much else; the two states side by side tell.

@@ -7,11 +7,12 @@ use xsplice_abi::Errno;
 use xsplice_abi::channel::CALL_DUMP;
 use xsplice_abi::note::build_id;
 use xsplice_abi::section::BUILD_ID;
-use xsplice_runtime::act::stack::BuildId;
+use xsplice_runtime::payload::BuildId;
 use xsplice_runtime::read::elf;
 
 use crate::calls::PayloadName;
-use crate::error::{CtlError, Request};
+use crate::error::CtlError;
+use crate::request::Request;
 use crate::transport::Transport;
 
 /// Fails unless the payload that is loaded as `name` is the one in `file`.

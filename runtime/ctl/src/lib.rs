@@ -16,6 +16,7 @@ mod identity;
 pub mod list;
 mod load;
 mod report;
+pub mod request;
 mod run;
 pub mod transport;
 

@@ -15,7 +15,8 @@ use zerocopy::byteorder::little_endian::U32;
 
 use crate::area::{Area, Buffer};
 use crate::calls::{State, Status};
-use crate::error::{CtlError, Request};
+use crate::error::CtlError;
+use crate::request::Request;
 use crate::transport::Transport;
 
 /// How often a listing starts again before it gives up.

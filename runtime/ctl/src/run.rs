@@ -12,10 +12,11 @@ use crate::arguments::{
     ApplyOptions, Arguments, Command, DependencyOption, GoalOption, TimeoutOption,
 };
 use crate::calls::{ActionKind, Dependencies, KernelTimeout, PayloadName, get};
-use crate::error::{CtlError, Request};
+use crate::error::CtlError;
 use crate::list::list;
 use crate::load::{Uploaded, apply_or_unload, name_of, read_payload, upload_for};
 use crate::report::{Columns, Format, Report};
+use crate::request::Request;
 use crate::transport::{SocketTransport, Transport};
 
 /// Does what `arguments` say, results to `out`.

@@ -9,11 +9,13 @@ use xsplice_abi::hook::HookKind;
 use xsplice_abi::profile::HookOrder;
 
 use crate::act::hooks;
-use crate::act::stack::{Freshness, OutOfMemory, Payload, PayloadId, PayloadState, Stack, Work};
 use crate::check::Fault;
+use crate::names::OutOfMemory;
 use crate::patch::open_text::OpenText;
 use crate::patch::overlay::Overlay;
 use crate::patch::{Applied, Patch, WordPatch};
+use crate::payload::stack::{Stack, Work};
+use crate::payload::{Freshness, Payload, PayloadId, PayloadState};
 use crate::platform::Platform;
 use crate::rendezvous::Quiesced;
 
@@ -225,7 +227,8 @@ pub fn prepare(platform: &impl Platform, stack: &mut Stack, work: Work) -> Resul
         .reverted
         .try_reserve(on_stack)
         .map_err(|_| OutOfMemory)?;
-    let overlay = Overlay::of(reverted(stack, work).filter_map(|id| stack.get(id)))?;
+    let newest_first = reverted(stack, work).filter_map(|id| stack.get(id));
+    let overlay = Overlay::of(newest_first.map(|payload| (&*payload.patches, &*payload.words)))?;
     for depth in 0.. {
         let Some(id) = reverted(stack, work).nth(depth) else {
             break;

@@ -2,11 +2,11 @@
 
 use core::fmt;
 
-use crate::act::stack::{BuildId, Payload, PayloadState};
-use crate::load::records::Replacement;
+use crate::act::runtime::Runtime;
 use crate::patch::Applied;
+use crate::patch::record::Replacement;
+use crate::payload::{BuildId, Payload, PayloadState};
 use crate::platform::Platform;
-use crate::runtime::Runtime;
 
 /// Metadata of a payload beyond this many bytes is counted, not shown: a payload chooses how much it
 /// has, and the text of all of them has to fit one answer.

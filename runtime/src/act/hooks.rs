@@ -3,7 +3,7 @@
 use xsplice_abi::errno::Errno;
 use xsplice_abi::hook::{HookArgument, HookKind};
 
-use crate::act::stack::Payload;
+use crate::payload::Payload;
 use crate::platform::Platform;
 
 /// The structure that a hook is given: the payload's name, state, result and records.

@@ -12,11 +12,12 @@ use zerocopy::byteorder::little_endian::{I32, U16, U32};
 use crate::act::action::{self, Dependency};
 use crate::act::hooks;
 use crate::act::list;
-use crate::act::stack::{Payload, PayloadState, Placed, Scheduled, Stack, Work};
+use crate::act::runtime::{Privilege, Runtime};
 use crate::load;
+use crate::payload::stack::{Scheduled, Stack, Work};
+use crate::payload::{Payload, PayloadState, Placed};
 use crate::platform::{Interrupts, Level, Platform};
 use crate::rendezvous::Busy;
-use crate::runtime::{Privilege, Runtime};
 
 /// How long the next action at least waits for CPUs that have not left the last one.
 const LEAVE_LIMIT_NS: u64 = 1_000_000_000;

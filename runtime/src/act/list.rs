@@ -10,7 +10,8 @@ use zerocopy::IntoBytes;
 use zerocopy::byteorder::little_endian::{I32, U32};
 
 use crate::act::hypercall::buffer;
-use crate::act::stack::{Payload, Stack};
+use crate::payload::Payload;
+use crate::payload::stack::Stack;
 
 /// One of the caller's arrays, filled from its start.
 struct Array {

@@ -1,10 +1,9 @@
-//! Carries out what an operator asks: hypercalls, actions, the stack of payloads, hooks.
+//! Carries out what an operator asks: hypercalls, actions, hooks, shadow variables.
 
 pub mod action;
-pub mod directory;
 pub mod dump;
 pub mod hooks;
 pub mod hypercall;
 pub mod list;
+pub mod runtime;
 pub mod shadow;
-pub mod stack;

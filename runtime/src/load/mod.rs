@@ -17,20 +17,21 @@ use thiserror::Error;
 use xsplice_abi::errno::Errno;
 use xsplice_abi::section::FUNCS;
 
-use crate::act::directory::{Directory, Listing, Novelty, PayloadSymbol};
-use crate::act::stack::{
-    BuildId, Freshness, Name, OutOfMemory, Payload, PayloadId, PayloadState, Placed, Stack,
-};
+use crate::base::Base;
 use crate::check::{self, CheckError, Facts, Fault, sections};
 use crate::load::place::{ACCESSES, Image};
-use crate::load::records::Record;
+use crate::names::{Name, OutOfMemory};
+use crate::patch::record::{Record, Replacement, Word};
 use crate::patch::{Patch, WordPatch};
+use crate::payload::directory::{Directory, Listing, Novelty, PayloadSymbol};
+use crate::payload::stack::Stack;
+use crate::payload::tables::Hooks;
+use crate::payload::{BuildId, Freshness, Payload, PayloadId, PayloadState, Placed};
 use crate::platform::{Access, Level, Platform, Region, RegionsExhausted};
 use crate::read::elf::{self, ElfError};
 use crate::read::signature::{self, SignatureError, Verifier};
 use crate::read::symbols::Lookup;
 use crate::read::view::{SHT_NOBITS, STT_FUNC, View};
-use crate::runtime::Base;
 
 /// Why a payload was not loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -308,7 +309,7 @@ fn judge_records<'data, P: Platform>(
 /// Finds every word to be readable data of the running image, each one changed once.
 fn judge_words<'data, P: Platform>(
     around: &Surroundings<'_, '_, P>,
-    words: &[records::Word<'_>],
+    words: &[Word<'_>],
     uses: &mut Vec<PayloadId>,
 ) -> Result<(), CheckError<'data>> {
     let mut addresses = Vec::new();
@@ -364,8 +365,8 @@ fn listing<'data, P: Platform>(
         records
             .iter()
             .filter_map(|record| match record.replacement {
-                records::Replacement::Jump(address) => Some(address),
-                records::Replacement::Nops(_) => None,
+                Replacement::Jump(address) => Some(address),
+                Replacement::Nops(_) => None,
             }),
     );
     replacing.sort_unstable();
@@ -454,7 +455,7 @@ fn payload<'data>(
             .filter(|(_, section)| section.kind != SHT_NOBITS)
             .and_then(|(funcs, _)| image.address(funcs))
             .unwrap_or(0),
-        hooks: special::Hooks::default(),
+        hooks: Hooks::default(),
         metadata: copy(facts.metadata)?,
         writable_bytes: writable.map(|(_, section)| section.size).sum(),
         uses: Vec::new(),
@@ -467,7 +468,7 @@ fn payload<'data>(
 fn keep_patches(
     payload: &mut Payload,
     records: &[Record<'_>],
-    words: &[records::Word<'_>],
+    words: &[Word<'_>],
 ) -> Result<(), OutOfMemory> {
     payload
         .patches

@@ -82,6 +82,8 @@ struct State {
     now_ns: u64,
     /// Allocations that succeed before one fails.
     allocations_left: usize,
+    /// Freezes that are refused before one succeeds.
+    refused_freezes: usize,
     /// CPUs that do not confirm TLB flushes.
     deaf: CpuSet,
     features: Vec<u16>,
@@ -116,6 +118,7 @@ impl MemoryPlatform {
                 online: 1,
                 now_ns: 0,
                 allocations_left: usize::MAX,
+                refused_freezes: 0,
                 deaf: CpuSet::EMPTY,
                 features: Vec::new(),
                 hook: Box::new(|_, _| 0),
@@ -165,6 +168,11 @@ impl MemoryPlatform {
     /// Lets `count` allocations of regions succeed and then fails.
     pub fn fail_allocation_after(&self, count: usize) {
         self.state.lock().allocations_left = count;
+    }
+
+    /// Refuses the next `count` times to freeze the online set, as if a CPU came or went.
+    pub fn refuse_freezes(&self, count: usize) {
+        self.state.lock().refused_freezes = count;
     }
 
     /// Claims that `count` CPUs are online; all but CPU 0 never do anything.
@@ -246,8 +254,13 @@ impl State {
 
 impl Platform for MemoryPlatform {
     fn freeze_online(&self) -> Option<CpuSet> {
-        self.note(Event::Freeze);
-        Some(CpuSet::first(self.state.lock().online))
+        let mut state = self.state.lock();
+        if let Some(left) = state.refused_freezes.checked_sub(1) {
+            state.refused_freezes = left;
+            return None;
+        }
+        state.events.push(Event::Freeze);
+        Some(CpuSet::first(state.online))
     }
 
     fn thaw_online(&self) {

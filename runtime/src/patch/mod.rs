@@ -7,15 +7,16 @@
 pub mod memory;
 pub mod open_text;
 pub mod overlay;
+pub mod record;
 pub mod trampoline;
 
 use xsplice_abi::machine::OF_RUNTIME;
 
-use crate::act::stack::Name;
 use crate::check::Fault;
-use crate::load::records::{Expectation, Record, Replacement, Word};
+use crate::names::Name;
 use crate::patch::open_text::OpenText;
 use crate::patch::overlay::Overlay;
+use crate::patch::record::{Expectation, Record, Replacement, Word};
 use crate::patch::trampoline::{Trampoline, WINDOW_BYTES};
 use crate::platform::Platform;
 

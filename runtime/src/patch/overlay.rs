@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use crate::act::stack::{OutOfMemory, Payload};
+use crate::names::OutOfMemory;
 use crate::patch::trampoline::WINDOW_BYTES;
 use crate::patch::{Applied, Patch, WordPatch};
 
@@ -41,22 +41,24 @@ impl Overlay {
         }
     }
 
-    /// Takes back `payloads`, the newest first.
+    /// Takes back what payloads changed, the newest first.
     ///
     /// # Errors
     /// No memory.
-    pub fn of<'a>(payloads: impl Iterator<Item = &'a Payload>) -> Result<Overlay, OutOfMemory> {
+    pub fn of<'a>(
+        payloads: impl Iterator<Item = (&'a [Patch], &'a [WordPatch])>,
+    ) -> Result<Overlay, OutOfMemory> {
         let mut overlay = Overlay::nothing();
-        for (depth, payload) in payloads.enumerate() {
+        for (depth, (patches, words)) in payloads.enumerate() {
             overlay
                 .pieces
-                .try_reserve(payload.patches.len())
+                .try_reserve(patches.len())
                 .map_err(|_| OutOfMemory)?;
             overlay
                 .words
-                .try_reserve(payload.words.len())
+                .try_reserve(words.len())
                 .map_err(|_| OutOfMemory)?;
-            let undone = payload.patches.iter().filter_map(Patch::undo);
+            let undone = patches.iter().filter_map(Patch::undo);
             overlay.pieces.extend(undone.map(|(address, undo)| {
                 let mut bytes = [0; WINDOW_BYTES];
                 for (to, from) in bytes.iter_mut().zip(undo) {
@@ -70,7 +72,7 @@ impl Overlay {
                 }
             }));
             let is_applied = |word: &&WordPatch| word.applied == Applied::Yes;
-            let words = payload.words.iter().filter(is_applied);
+            let words = words.iter().filter(is_applied);
             overlay
                 .words
                 .extend(words.map(|word| (word.address, depth, word.expected)));

@@ -5,7 +5,7 @@ use xsplice_abi::limits::EXPECT_BYTES_MAX;
 use xsplice_abi::machine::OF_RUNTIME;
 
 use crate::check::Fault;
-use crate::load::records::Replacement;
+use crate::patch::record::Replacement;
 
 /// Most bytes of an old function that one record looks at or writes, from its start.
 pub const WINDOW_BYTES: usize = EXPECT_BYTES_MAX;
@@ -86,7 +86,7 @@ fn small(value: usize) -> u8 {
 mod tests {
     use super::Trampoline;
     use crate::check::Fault;
-    use crate::load::records::Replacement;
+    use crate::patch::record::Replacement;
 
     #[test]
     fn a_jump_stands_at_the_start_or_after_endbr64() {

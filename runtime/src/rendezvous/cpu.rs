@@ -28,6 +28,15 @@ impl fmt::Display for CpuId {
     }
 }
 
+/// Whether the CPU takes maskable interrupts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Interrupts {
+    /// It takes them.
+    On,
+    /// They are held back.
+    Off,
+}
+
 /// A set of CPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CpuSet {

@@ -1,7 +1,7 @@
 //! Brings every CPU to its safe point and runs one action while nothing else runs.
 //!
-//! [`steps`] is the protocol, [`words`] what the CPUs share. This file drives the steps on real
-//! atomics, and names the CPUs that an action waits for.
+//! [`steps`] is the protocol, [`words`] what the CPUs share, [`shared`] where it is. This file drives
+//! the steps on the processor's atomics, and names the CPUs that an action waits for.
 
 pub mod cpu;
 pub mod milestones;
@@ -9,15 +9,16 @@ pub mod milestones;
 mod leading;
 mod opening;
 mod safe_point;
+pub mod shared;
 pub mod steps;
 pub mod words;
 
 use core::sync::atomic::Ordering;
 
-use crate::platform::Interrupts;
-use crate::rendezvous::cpu::{CPUS_MAX, CpuId, CpuSet};
+use crate::rendezvous::cpu::{CPUS_MAX, CpuId, CpuSet, Interrupts};
+use shared::Words;
 use steps::{Effects, Opening, SafePoint, Sound, Status};
-use words::{Cell, Generation, Join, Memory, Phase, Stage, Words};
+use words::{Cell, Generation, Join, Memory, Phase, Stage};
 
 /// Proof that every other online CPU stands at its safe point with interrupts off and NMIs are
 /// held. Only the rendezvous makes one, and writing text requires one.
@@ -55,7 +56,7 @@ impl Rendezvous {
     #[must_use]
     pub fn new() -> Option<Rendezvous> {
         Some(Rendezvous {
-            words: Words::new()?,
+            words: Words::new(CPUS_MAX)?,
         })
     }
 

@@ -78,11 +78,19 @@ impl Opening {
                 self.at = OpeningStep::ResetSettled { generation };
             }
             OpeningStep::ResetSettled { generation } => {
-                memory.store(Cell::Settled, none_of(generation), Ordering::Relaxed);
+                memory.store(
+                    Cell::Settled,
+                    Count::none_of(generation).word(),
+                    Ordering::Relaxed,
+                );
                 self.at = OpeningStep::ResetLeft { generation };
             }
             OpeningStep::ResetLeft { generation } => {
-                memory.store(Cell::Left, none_of(generation), Ordering::Relaxed);
+                memory.store(
+                    Cell::Left,
+                    Count::none_of(generation).word(),
+                    Ordering::Relaxed,
+                );
                 self.at = OpeningStep::ResetPhase { generation };
             }
             OpeningStep::ResetPhase { generation } => {
@@ -143,12 +151,4 @@ impl Default for Opening {
     fn default() -> Self {
         Opening::new()
     }
-}
-
-const fn none_of(generation: Generation) -> u64 {
-    Count {
-        generation,
-        count: 0,
-    }
-    .word()
 }

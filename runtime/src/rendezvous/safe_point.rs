@@ -65,10 +65,6 @@ pub(super) enum Step {
     CountFollowers {
         generation: Generation,
     },
-    ReadSettled {
-        generation: Generation,
-        followers: u16,
-    },
     Settle {
         followers: u16,
         seen: Count,
@@ -138,10 +134,6 @@ pub(super) enum Step {
     UnmaskAfterLeaving,
     NoteGone(Joined),
     CountAll(Joined),
-    ReadLeft {
-        joined: Joined,
-        all: u16,
-    },
     Leave {
         joined: Joined,
         all: u16,
@@ -182,7 +174,6 @@ impl SafePoint {
             | Step::UnmaskNmis { joined }
             | Step::NoteGone(joined)
             | Step::CountAll(joined)
-            | Step::ReadLeft { joined, .. }
             | Step::Leave { joined, .. } => Standing::Inside(joined.generation),
             Step::AwaitReady { generation }
             | Step::FollowerOff { generation, .. }
@@ -191,7 +182,6 @@ impl SafePoint {
             | Step::FollowerSerialise { generation }
             | Step::FollowerOn { generation }
             | Step::CountFollowers { generation }
-            | Step::ReadSettled { generation, .. }
             | Step::Kick { generation }
             | Step::AwaitJoined { generation }
             | Step::AbortJoining { generation }
@@ -392,13 +382,10 @@ fn follow<G: Guards>(at: Step, memory: &impl Memory, effects: &mut impl Effects)
             effects.interrupts_on();
             Step::CountFollowers { generation }
         }
-        Step::CountFollowers { generation } => Step::ReadSettled {
-            generation,
+        // Whoever is the first to count itself is right at once; the others are told by the swap.
+        Step::CountFollowers { generation } => Step::Settle {
             followers: joined_count(memory).saturating_sub(1),
-        },
-        Step::ReadSettled { followers, .. } => Step::Settle {
-            followers,
-            seen: Count::from_word(memory.load(Cell::Settled, Ordering::Relaxed)),
+            seen: Count::none_of(generation),
         },
         Step::Settle { followers, seen } => {
             let new = Count {
@@ -467,14 +454,10 @@ fn leave<G: Guards>(at: Step, memory: &impl Memory, effects: &mut impl Effects) 
             memory.store(Cell::Gone(cpu), joined.generation.into(), Ordering::Relaxed);
             Step::CountAll(joined)
         }
-        Step::CountAll(joined) => Step::ReadLeft {
+        Step::CountAll(joined) => Step::Leave {
             joined,
             all: joined_count(memory),
-        },
-        Step::ReadLeft { joined, all } => Step::Leave {
-            joined,
-            all,
-            seen: Count::from_word(memory.load(Cell::Left, Ordering::Relaxed)),
+            seen: Count::none_of(joined.generation),
         },
         Step::Leave { joined, all, seen } => {
             let new = Count {

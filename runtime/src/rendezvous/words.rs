@@ -3,7 +3,7 @@
 //! Every word carries the generation of the action it is about in its upper half, so that a CPU
 //! that comes late to one action cannot be counted in the next.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 
 use crate::rendezvous::cpu::CpuId;
 
@@ -36,8 +36,8 @@ pub trait Memory {
     fn store(&self, cell: Cell, value: u64, order: Ordering);
     /// Writes and returns what was there.
     fn swap(&self, cell: Cell, value: u64, order: Ordering) -> u64;
-    /// Writes `new` if `current` is there; returns what was there instead, with acquire ordering,
-    /// when it is not.
+    /// Writes `new` if `current` is there; returns what was there instead when it is not. That is
+    /// for the next try alone: nothing is ordered by it.
     ///
     /// # Errors
     /// The value that was found.
@@ -177,6 +177,15 @@ pub struct Count {
 }
 
 impl Count {
+    /// Nobody yet.
+    #[must_use]
+    pub const fn none_of(generation: Generation) -> Count {
+        Count {
+            generation,
+            count: 0,
+        }
+    }
+
     /// As a word.
     #[must_use]
     pub const fn word(self) -> u64 {
@@ -188,79 +197,6 @@ impl Count {
     pub fn from_word(word: u64) -> Count {
         let (generation, _, count) = unpack(word);
         Count { generation, count }
-    }
-}
-
-/// Real shared words: the rendezvous of a running system.
-#[derive(Debug)]
-pub struct Words {
-    busy: AtomicU64,
-    join: AtomicU64,
-    phase: AtomicU64,
-    settled: AtomicU64,
-    left: AtomicU64,
-    cpus: alloc::vec::Vec<CpuWords>,
-}
-
-/// Words of one CPU, in a cache line of their own: the fast path of a safe point reads one.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct CpuWords {
-    request: AtomicU64,
-    joined: AtomicU64,
-    gone: AtomicU64,
-}
-
-impl Words {
-    /// Words of an idle rendezvous of up to [`crate::rendezvous::cpu::CPUS_MAX`] CPUs; `None` without memory.
-    #[must_use]
-    pub fn new() -> Option<Words> {
-        let mut cpus = alloc::vec::Vec::new();
-        cpus.try_reserve_exact(crate::rendezvous::cpu::CPUS_MAX)
-            .ok()?;
-        cpus.resize_with(crate::rendezvous::cpu::CPUS_MAX, CpuWords::default);
-        Some(Words {
-            busy: AtomicU64::new(0),
-            join: AtomicU64::new(0),
-            phase: AtomicU64::new(0),
-            settled: AtomicU64::new(0),
-            left: AtomicU64::new(0),
-            cpus,
-        })
-    }
-
-    fn cell(&self, cell: Cell) -> &AtomicU64 {
-        let cpu = |cpu: CpuId| &self.cpus[cpu.index() % crate::rendezvous::cpu::CPUS_MAX];
-        match cell {
-            Cell::Busy => &self.busy,
-            Cell::Join => &self.join,
-            Cell::Phase => &self.phase,
-            Cell::Settled => &self.settled,
-            Cell::Left => &self.left,
-            Cell::Request(id) => &cpu(id).request,
-            Cell::Joined(id) => &cpu(id).joined,
-            Cell::Gone(id) => &cpu(id).gone,
-        }
-    }
-}
-
-impl Memory for Words {
-    fn load(&self, cell: Cell, order: Ordering) -> u64 {
-        self.cell(cell).load(order)
-    }
-
-    fn store(&self, cell: Cell, value: u64, order: Ordering) {
-        self.cell(cell).store(value, order);
-    }
-
-    fn swap(&self, cell: Cell, value: u64, order: Ordering) -> u64 {
-        self.cell(cell).swap(value, order)
-    }
-
-    fn exchange(&self, cell: Cell, current: u64, new: u64, order: Ordering) -> Result<(), u64> {
-        self.cell(cell)
-            .compare_exchange(current, new, order, Ordering::Acquire)
-            .map(drop)
     }
 }
 

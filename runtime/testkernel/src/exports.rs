@@ -6,7 +6,7 @@ use core::ptr;
 
 use xsplice_abi::errno::Errno;
 
-use crate::console::debugcon::log;
+use crate::debug_ports::debugcon::log;
 use crate::platform::{self, KernelRuntime, Machine};
 
 /// Payload code runs after the runtime was made.

@@ -21,18 +21,18 @@ use xsplice_runtime::read::trusted_key::{KeyError, TrustedKey};
 use xsplice_runtime::rendezvous::Quiesced;
 use xsplice_runtime::rendezvous::cpu::{CpuId, CpuSet};
 
-use crate::boot::image;
-use crate::console::debugcon::log;
 use crate::cpu;
 use crate::cpu::apic;
 use crate::cpu::clock;
+use crate::cpu::delays;
 use crate::cpu::features;
 use crate::cpu::nmi;
 use crate::cpu::tlb;
+use crate::debug_ports::debugcon::log;
+use crate::image;
 use crate::memory::pages;
 use crate::memory::paging::{self, PAGE};
 use crate::memory::words;
-use crate::work::delays;
 
 /// The test kernel's runtime.
 pub type KernelRuntime = Runtime<'static, Machine>;

@@ -1,6 +1,8 @@
 //! A small base in memory and payloads for it, written by the `object` crate.
 #![allow(dead_code, clippy::allow_attributes, reason = "each test uses a part")]
 
+pub mod uploads;
+
 use std::collections::BTreeMap;
 
 use object::write::{Object, Relocation, SectionId, Symbol, SymbolId, SymbolSection};
@@ -160,6 +162,8 @@ pub struct Maker {
     /// addend).
     pub sections: Vec<Extra>,
     pub globals: Vec<&'static str>,
+    /// Further symbols: name, the function of the payload that they count from, and how far.
+    pub labels: Vec<(&'static str, &'static str, u64)>,
     pub leave_out: Vec<&'static str>,
 }
 
@@ -191,6 +195,9 @@ impl Extra {
     }
 }
 
+const WORDS: &str = ".xsplice.words";
+const WORD_NAME: &str = "start of .rodata.word";
+
 /// `R_X86_64_64`.
 pub const R64: u32 = 1;
 /// Allocated; with code; with written data.
@@ -214,6 +221,7 @@ impl Maker {
             hooks: Vec::new(),
             sections: Vec::new(),
             globals: Vec::new(),
+            labels: Vec::new(),
             leave_out: Vec::new(),
         }
     }
@@ -233,6 +241,27 @@ impl Maker {
         self
     }
 
+    /// With a word that becomes `value`.
+    pub fn with_word(mut self, address: u64, expected: u64, value: u64) -> Maker {
+        let mut entry = Vec::new();
+        for field in [0, address, expected, value] {
+            entry.extend(field.to_le_bytes());
+        }
+        match self.sections.iter_mut().find(|extra| extra.name == WORDS) {
+            Some(words) => {
+                let at = words.data.len() as u64;
+                words.data.extend(entry);
+                words.relocations.push((at, R64, WORD_NAME, 0));
+            }
+            None => {
+                self.sections.push(Extra::new(".rodata.word", A, b"word\0"));
+                let words = Extra::new(WORDS, A, &entry);
+                self.sections.push(words.relocated(0, R64, WORD_NAME, 0));
+            }
+        }
+        self
+    }
+
     /// The payload's file.
     pub fn write(&self) -> Vec<u8> {
         let mut writer = Writer {
@@ -243,6 +272,9 @@ impl Maker {
         for (name, code) in &self.functions {
             let id = writer.section(&format!(".text.{name}"), SectionKind::Text, AX, code, 16);
             writer.define(name, id, 0, code.len(), self.globals.contains(name));
+            for (label, _, value) in self.labels.iter().filter(|label| label.1 == *name) {
+                writer.define(label, id, *value, 0, false);
+            }
         }
         let strings: Vec<u8> = self
             .records

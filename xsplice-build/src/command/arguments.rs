@@ -106,6 +106,15 @@ pub struct Arguments {
     #[arg(long, value_name = "HEX|ELF", help_heading = PAYLOAD)]
     pub xen_depends: Option<String>,
 
+    /// The version of the tool that the payload names; for comparing releases byte by byte
+    #[arg(
+        long,
+        value_name = "VERSION",
+        env = "XSPLICE_TOOL_VERSION",
+        hide = true
+    )]
+    pub tool_version: Option<String>,
+
     /// Make references to the base absolute instead of leaving them to the loader
     ///
     /// For loaders that cannot look names up. Refused where the base is not the file that boots.
@@ -146,6 +155,13 @@ pub struct Arguments {
     /// Refuse when the functions of the payload hold more bytes than this
     #[arg(long, value_name = "N", help_heading = LIMITS)]
     pub max_bytes: Option<u64>,
+
+    /// Find a place for every byte of the base and of the patched build, or refuse
+    ///
+    /// A second look that shares no rule with the first. It needs a base even when nothing differs,
+    /// and still refuses some changes that a payload carries well.
+    #[arg(long, help_heading = LIMITS)]
+    pub account: bool,
 
     /// Do not compare the original objects with the base (recorded in the payload)
     ///

@@ -4,9 +4,19 @@ use xsplice_console::{json, terminal};
 
 use crate::command::arguments::Arguments;
 use crate::command::progress::Visibility;
-use crate::tell::story::Detail;
 
 /// How much is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    /// Errors alone.
+    Quiet,
+    /// The story.
+    Normal,
+    /// Every object that was looked at, every difference that was ignored.
+    Verbose,
+}
+
+/// How much `-q` and `-v` ask for.
 #[must_use]
 pub fn detail(arguments: &Arguments) -> Detail {
     match (arguments.quiet, arguments.verbose) {

@@ -15,8 +15,8 @@ use xsplice_diff::html::text::count;
 use xsplice_diff::tell::referrers::Sought;
 
 use crate::compare::merged::Merged;
+use crate::compare::proof::ProofSummary;
 use crate::inputs::Input;
-use crate::tell::report::ProofSummary;
 
 /// Looks through the patched tree, and through what only the original tree has, for that runs on.
 /// Merged objects say nothing that their parts do not say, and what is not linked into the base

@@ -1,6 +1,5 @@
 //! Runs the differ over every pair of objects, on all cores.
 
-pub mod budget;
 pub mod callers;
 pub mod layouts;
 pub mod merged;

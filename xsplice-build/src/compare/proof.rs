@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use rayon::prelude::*;
+use serde::Serialize;
 use xsplice_diff::originals;
 use xsplice_link::Base;
 use xsplice_link::proof::{TreeProof, prove_object};
@@ -20,6 +21,29 @@ pub struct Proof {
     /// Objects of the original tree that have functions, none of which is in the base.
     pub unlinked: HashSet<String>,
     /// Objects that cannot be compared: for another machine, or no ELF at all.
+    pub foreign: Vec<String>,
+}
+
+/// How the original tree compares with the base, for the report.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProofSummary {
+    /// Objects that are linked into the base.
+    pub objects: usize,
+    /// Their functions whose bytes the base holds.
+    pub proven: usize,
+    /// Their constants of a name that the base holds as they were compiled.
+    pub constants: usize,
+    /// Their functions that the base has no symbol of.
+    pub absent: usize,
+    /// Their functions that the base holds otherwise, each with the first difference.
+    pub failed: Vec<String>,
+    /// Their constants that the base holds otherwise, each with the first difference.
+    pub failed_constants: Vec<String>,
+    /// Objects in place of which others were linked that define the same names.
+    pub superseded: Vec<String>,
+    /// Objects that have functions, none of which is in the base.
+    pub unlinked: Vec<String>,
+    /// Files that were not compared: no x86-64 objects.
     pub foreign: Vec<String>,
 }
 

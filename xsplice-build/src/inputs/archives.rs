@@ -15,12 +15,13 @@ use crate::inputs::{Bytes, Input, ObjectBytes, open_all};
 
 const ELF_MAGIC: &[u8] = b"\x7fELF";
 
-/// Adds the members of `archives` that differ and that no input is, in order of name, and those
+/// Adds the members of `archives` that differ and that neither an input nor what was left out
+/// is, in order of name, and those
 /// that only one tree has.
 ///
 /// # Errors
 /// An archive that cannot be read.
-pub fn add_members(inputs: &mut Vec<Input>, archives: Vec<Pair>, ignored: &[Pair]) -> Result<()> {
+pub fn add_members(inputs: &mut Vec<Input>, archives: Vec<Pair>, left_out: &[Input]) -> Result<()> {
     let mut members = Vec::new();
     for archive in open_all(archives)? {
         members.extend(differing(&archive)?);
@@ -28,9 +29,8 @@ pub fn add_members(inputs: &mut Vec<Input>, archives: Vec<Pair>, ignored: &[Pair
     if members.is_empty() {
         return Ok(());
     }
-    let left_out = open_all(ignored.to_vec())?;
     let mut known: HashMap<(Option<usize>, Option<usize>), Vec<&Input>> = HashMap::new();
-    for input in inputs.iter().chain(&left_out) {
+    for input in inputs.iter().chain(left_out) {
         known.entry(lengths(input)).or_default().push(input);
     }
     members.retain(|member| {

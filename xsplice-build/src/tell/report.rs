@@ -14,6 +14,7 @@ use xsplice_link::LinkError;
 use xsplice_link::command::output::write_json;
 use xsplice_link::verify::Outlook;
 
+use crate::compare::proof::ProofSummary;
 use crate::compare::toolchain::Fingerprint;
 use crate::hunks::HunkReport;
 
@@ -37,6 +38,9 @@ pub struct Report<'a> {
     pub hunks: Option<Vec<HunkReport>>,
     /// How the original objects compare with the base; `null` when that was not looked at.
     pub proof: Option<ProofSummary>,
+    /// A place for every byte of both builds; absent without `--account`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<xsplice_account::Account>,
     /// The payload; `null` when none was made.
     pub payload: Option<PayloadSummary>,
     /// What may be done with it later: applied again, replaced; `null` when none was made.
@@ -78,29 +82,6 @@ pub struct BaseInput {
     pub build_id: String,
 }
 
-/// How the original tree compares with the base.
-#[derive(Clone, Debug, Serialize)]
-pub struct ProofSummary {
-    /// Objects that are linked into the base.
-    pub objects: usize,
-    /// Their functions whose bytes the base holds.
-    pub proven: usize,
-    /// Their constants of a name that the base holds as they were compiled.
-    pub constants: usize,
-    /// Their functions that the base has no symbol of.
-    pub absent: usize,
-    /// Their functions that the base holds otherwise, each with the first difference.
-    pub failed: Vec<String>,
-    /// Their constants that the base holds otherwise, each with the first difference.
-    pub failed_constants: Vec<String>,
-    /// Objects in place of which others were linked that define the same names.
-    pub superseded: Vec<String>,
-    /// Objects that have functions, none of which is in the base.
-    pub unlinked: Vec<String>,
-    /// Files that were not compared: no x86-64 objects.
-    pub foreign: Vec<String>,
-}
-
 impl<'a> Report<'a> {
     /// A report of `diffs`, of which `layouts` are the layout changes of all, that has come to no
     /// result yet.
@@ -117,6 +98,7 @@ impl<'a> Report<'a> {
             refusals: Vec::new(),
             hunks: None,
             proof: None,
+            account: None,
             payload: None,
             outlook: None,
         }

@@ -12,25 +12,16 @@ use xsplice_diff::report::ripple::ripple;
 use xsplice_diff::verdict::kinds::Status;
 use xsplice_link::verify::Outlook;
 
+use crate::command::voice::Detail;
+use crate::compare::proof::ProofSummary;
 use crate::hunks::{Fate, HunkReport};
-use crate::tell::report::{ProofSummary, Report};
+use crate::tell::report::Report;
 use xsplice_diff::verdict::refusal::Refusal;
 
 const BOLD: Style = Style::new().bold();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const DIM: Style = Style::new().dimmed();
-
-/// How much is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Detail {
-    /// Errors alone.
-    Quiet,
-    /// The story.
-    Normal,
-    /// Every object that was looked at, every difference that was ignored.
-    Verbose,
-}
 
 /// What was compared, and what changed in it.
 #[must_use]

@@ -258,6 +258,8 @@ pub enum RefusalCode {
     NotLinked,
     /// What was written does not pass `verify`.
     VerifyFailed,
+    /// The account found no place for a byte of the base or of the patched build.
+    NotAccounted,
     /// More functions or bytes change than the caller allows.
     OverBudget,
     /// No object of the trees was compiled from the file of a hunk.

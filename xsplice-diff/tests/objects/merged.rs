@@ -379,7 +379,15 @@ fn no_byte_relocation_or_symbol_may_be_another() {
             }
             // An entry of 24 bytes: type and binding at 4, value at 8, size at 16.
             let at = start + index.0 * 24;
-            for (field, change) in [(0, 1), (4, 1), (4, 0x20), (8, 1), (16, 1)] {
+            // A function becomes an object, anything else nothing; a local one may lose its name.
+            let kind = if symbol.st_type() == elf::STT_FUNC {
+                3
+            } else {
+                1
+            };
+            let is_local = symbol.st_bind() == elf::STB_LOCAL;
+            let other_name = if is_local { (4, kind) } else { (0, 1) };
+            for (field, change) in [other_name, (4, kind), (4, 0x20), (8, 1), (16, 1)] {
                 asked += 1;
                 if is_known(&objects, |bytes| bytes[at + field] ^= change) {
                     wrong.insert(format!("{} {field}", String::from_utf8_lossy(name)));

@@ -5,6 +5,7 @@
 //! data; a lookup is a hash or a binary search.
 
 mod dwarf;
+mod identity;
 mod names;
 mod sites;
 mod toolchain;
@@ -18,8 +19,8 @@ use object::read::elf::{FileHeader as _, SectionHeader as _, SectionTable, Sym a
 
 use xsplice_runtime::read::deny::Named;
 
+use crate::build_id::BuildId;
 use crate::error::LinkError;
-use crate::write::build_id::BuildId;
 pub use names::{Lookup, QualifiedName, SymbolId};
 pub use sites::PatchSite;
 pub use toolchain::BaseToolchain;

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use super::{ExitStatus, LinkArguments};
 use crate::base::Base;
+use crate::build_id::BuildId;
 use crate::command::report::{LINK, LinkInputs, LinkReport, shown};
 use crate::command::{input, output};
 use crate::error::{LinkError, Refusal};
 use crate::link::{Payload, link};
 use crate::options::{BaseProof, LinkOptions, References, StacksOn};
-use crate::write::build_id::BuildId;
 
 pub(super) fn run(arguments: &LinkArguments) -> Result<ExitStatus, LinkError> {
     let outputs = [Some(&arguments.output), arguments.json.as_ref()];
@@ -98,6 +98,9 @@ fn options(arguments: &LinkArguments, base: &Base<'_>) -> Result<LinkOptions, Li
         options.stacks_on = StacksOn::from_argument(text, base, made_for, input::open_named)?;
     }
     options.exports.clone_from(&arguments.exports);
+    if let Some(version) = &arguments.tool_version {
+        options.tool_version.clone_from(version);
+    }
     Ok(options)
 }
 

@@ -96,6 +96,14 @@ struct LinkArguments {
     /// It keeps its own name; everything else that is new gets the payload's name in front.
     #[arg(long = "export", value_name = "SYMBOL")]
     exports: Vec<String>,
+    /// The version of the tool that the payload names; for comparing releases byte by byte
+    #[arg(
+        long,
+        value_name = "VERSION",
+        env = "XSPLICE_TOOL_VERSION",
+        hide = true
+    )]
+    tool_version: Option<String>,
     /// Write the report as JSON; `-` is standard output
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,

@@ -8,7 +8,7 @@ use xsplice_diff::tell::disassembly::{Code, Field, listing};
 use xsplice_runtime::read::view::{Relocation, Section, SectionId};
 
 use super::places::Places;
-use crate::read::facts::Facts;
+use crate::facts::Facts;
 
 /// Code from one name to the next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -9,8 +9,8 @@ use xsplice_runtime::read::view::Section;
 
 use super::code::{pieces, relocations_of};
 use super::places::Places;
-use crate::layout::relocate::type_name;
-use crate::read::facts::Facts;
+use crate::facts::Facts;
+use crate::layout::type_name;
 
 /// Data from one name to the next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

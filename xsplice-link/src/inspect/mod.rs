@@ -22,9 +22,9 @@ pub use tables::EntryLine;
 
 use self::places::Places;
 use crate::error::LinkError;
-use crate::layout::relocate::type_name;
+use crate::facts::{Facts, Value};
+use crate::layout::type_name;
 use crate::read;
-use crate::read::facts::{Facts, Value};
 
 /// Everything that `inspect` says. Field order is the order of the page and of the JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -179,8 +179,7 @@ impl Inspection {
             places: &places,
             code: &code,
         };
-        let owned =
-            |id: &Option<crate::write::build_id::BuildId>| id.as_ref().map(ToString::to_string);
+        let owned = |id: &Option<crate::build_id::BuildId>| id.as_ref().map(ToString::to_string);
         Inspection {
             size: file.len(),
             sha256: hex(&Sha256::digest(file)),

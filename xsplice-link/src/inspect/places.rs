@@ -4,7 +4,7 @@ use object::elf;
 use xsplice_diff::tell::disassembly::content;
 use xsplice_runtime::read::view::{Place, Relocation, SectionId};
 
-use crate::read::facts::Facts;
+use crate::facts::Facts;
 
 /// A named range of the payload.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,7 @@ use xsplice_runtime::read::view::{Relocation, SectionId};
 
 use super::code::CodeBlock;
 use super::places::Places;
-use crate::read::facts::{Facts, TableFacts};
+use crate::facts::{Facts, TableFacts};
 
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -3,7 +3,6 @@
 //! writes it down.
 
 pub mod record;
-pub mod relocate;
 
 use std::borrow::Cow;
 
@@ -168,4 +167,10 @@ impl Layout {
             .position(|section| section.name == name)?;
         Some(OutSection(position))
     }
+}
+
+/// The psABI name of a relocation type, or its number.
+#[must_use]
+pub fn type_name(kind: u32) -> Cow<'static, str> {
+    xsplice_diff::read::relocation::kind_name(kind).into()
 }

@@ -7,7 +7,7 @@ use xsplice_diff::debug_info::toolchain::Toolchain;
 
 use crate::base::{Base, QualifiedName};
 use crate::error::{Refusal, RefusalCode};
-use crate::layout::relocate::type_name;
+use crate::layout::type_name;
 
 /// The first place where an original item and the base differ.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,8 +1,6 @@
 //! Reads a payload with goblin into the runtime's view: a second reader beside the loader's own,
 //! so that a mistake of one is seen by the other.
 
-pub mod facts;
-
 use std::collections::HashMap;
 
 use goblin::container::{Container, Ctx, Endian};

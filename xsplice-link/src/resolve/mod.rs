@@ -6,6 +6,7 @@
 //! any number of payloads without a clash. Exported symbols keep their own names.
 
 pub mod got;
+pub mod relocate;
 
 use std::collections::{HashMap, HashSet};
 

@@ -8,8 +8,8 @@ use xsplice_abi::profile::BaseNote;
 use xsplice_abi::section;
 
 use super::{Check, CheckKind, Lines, Subject};
+use crate::build_id::BuildId;
 use crate::sign;
-use crate::write::build_id::BuildId;
 
 /// What our linker writes into `.modinfo`. It is looked for in the whole file, for the damage may
 /// be where that section is named.

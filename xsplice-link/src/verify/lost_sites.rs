@@ -15,7 +15,7 @@ use xsplice_runtime::read::view::SectionId;
 use super::sites::{alternative, entries};
 use super::tables::points_at;
 use super::{Lines, Subject};
-use crate::read::facts::{RecordFacts, Value};
+use crate::facts::{RecordFacts, Value};
 
 /// Compilers put NOPs before what they align, to a multiple of this or of more.
 const ALIGNED_BYTES: u64 = 8;

@@ -25,8 +25,8 @@ use xsplice_runtime::read::signature;
 
 use crate::base::Base;
 use crate::error::LinkError;
+use crate::facts::Facts;
 use crate::read;
-use crate::read::facts::Facts;
 use crate::sign::{self, Signer};
 pub use outlook::{Escape, Outlook};
 pub use trial::Answer;

@@ -9,7 +9,7 @@ use xsplice_abi::section;
 use xsplice_runtime::read::view::{Place, SectionId, Symbol};
 
 use super::Subject;
-use crate::read::facts::{Facts, RecordFacts, Value};
+use crate::facts::{Facts, RecordFacts, Value};
 
 /// The verdicts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

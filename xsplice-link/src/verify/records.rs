@@ -14,7 +14,7 @@ use xsplice_runtime::read::view::Section;
 
 use super::{Check, CheckKind, Lines, Subject};
 use crate::base::{Base, BaseSymbol, Lookup, QualifiedName, SymbolKind};
-use crate::read::facts::{Facts, RecordFacts, Value};
+use crate::facts::{Facts, RecordFacts, Value};
 
 /// A record whose old function was found.
 struct Placed<'a, 'data> {

@@ -17,7 +17,7 @@ use super::lost_sites;
 use super::tables::points_at;
 use super::{Check, CheckKind, Lines, Subject};
 use crate::base::{Base, Lookup, QualifiedName};
-use crate::read::facts::TableFacts;
+use crate::facts::TableFacts;
 
 /// What the linker puts between pieces of code.
 const PADDING: u8 = 0xcc;

@@ -9,8 +9,8 @@ use xsplice_runtime::read::view::{Place, Section, SectionId, Symbol};
 
 use super::{Check, CheckKind, Lines, Subject};
 use crate::base::{Lookup, QualifiedName};
-use crate::layout::relocate::type_name;
-use crate::read::facts::{Facts, Value};
+use crate::facts::{Facts, Value};
+use crate::layout::type_name;
 
 /// Addresses that 32 sign-extended bits hold: below this, or from its complement up.
 const SIGNED_32_LIMIT: u64 = 1 << 31;

@@ -9,9 +9,9 @@ use xsplice_runtime::read::view::{Place, SectionId};
 use super::records::is_code;
 use super::sites::alternative;
 use super::{Check, CheckKind, Lines, Subject};
+use crate::facts::{TableFacts, Value};
 use crate::inspect;
 use crate::merge::classify;
-use crate::read::facts::{TableFacts, Value};
 
 pub(super) fn check(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
     hooks(subject, checks);

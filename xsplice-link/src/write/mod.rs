@@ -2,9 +2,6 @@
 //! program headers, only allocated sections with their relocations, one symbol table, and a
 //! build-id that is the SHA-1 of everything else.
 
-pub mod build_id;
-pub mod depends;
-
 use std::collections::HashSet;
 
 use object::elf;
@@ -13,9 +10,9 @@ use object::write::elf::{FileHeader, Rel, SectionHeader, SectionIndex, Sym, Writ
 use sha1::{Digest as _, Sha1};
 use xsplice_abi::note::{self, BUILD_ID_BYTES};
 
+use crate::build_id::BuildId;
 use crate::error::LinkError;
 use crate::layout::{Content, Kind, Layout, Memory, OutSymbol, Place, Section, Symbol, Visibility};
-use crate::write::build_id::BuildId;
 
 /// Bytes of `Elf64_Rela` and `Elf64_Sym`, which are the same.
 const RELA_BYTES: u64 = 24;

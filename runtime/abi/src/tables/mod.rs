@@ -11,8 +11,22 @@ pub use bug_frame::{BugFrame, BugKind};
 pub use call_site::CallSite;
 pub use exception::ExceptionEntry;
 
-use crate::profile::EntrySizes;
 use crate::section;
+
+/// Sizes of special-section entries in bytes, as this profile's loader reads them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntrySizes {
+    /// `.bug_frames.0` to `.bug_frames.2`.
+    pub bug_frame: u64,
+    /// `.bug_frames.3` (assertions): two more words.
+    pub bug_frame_assert: u64,
+    /// `.ex_table`.
+    pub exception: u64,
+    /// `.altinstructions`.
+    pub alternative: u64,
+    /// `.alt_call_sites`.
+    pub alternative_call: u64,
+}
 
 /// A table that a loader walks. Whoever handles tables matches all of these, so that a new one
 /// cannot be taken for another.

@@ -4,19 +4,14 @@
 //! Layouts are those of PVH (Xen, public/arch-x86/hvm/start_info.h, version 1).
 
 pub(crate) mod fw_cfg;
-pub(crate) mod image;
 pub(crate) mod options;
-pub(crate) mod tables;
 
 use core::ops::Range;
 
 use zerocopy::byteorder::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
-/// Start of the mapping of all physical memory below 4 GiB.
-pub const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
-/// What the direct map covers, in bytes.
-pub const DIRECT_MAP_BYTES: u64 = 4 << 30;
+use crate::memory::{DIRECT_MAP, DIRECT_MAP_BYTES};
 
 const MAGIC: u32 = 0x336e_c578;
 /// `XEN_HVM_MEMMAP_TYPE_RAM`.

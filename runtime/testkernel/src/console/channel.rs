@@ -14,13 +14,13 @@ use xsplice_abi::errno::Errno;
 use xsplice_runtime::Privilege;
 use xsplice_runtime::channel::{Decoder, Frame, FrameError, FrameKind};
 
-use crate::boot::image;
 use crate::console::commands;
-use crate::console::debugcon::log;
 use crate::console::serial::{PORTS, RECEIVE_BYTES, Serial};
 use crate::console::text::Text;
 use crate::cpu;
 use crate::cpu::clock;
+use crate::debug_ports::debugcon::log;
+use crate::image;
 use crate::platform::KernelRuntime;
 use crate::work;
 use crate::work::target;

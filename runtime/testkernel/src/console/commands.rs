@@ -33,16 +33,16 @@ use core::sync::atomic::Ordering::Relaxed;
 use xsplice_abi::errno::Errno;
 
 use crate::boot::options;
-use crate::boot::tables;
-use crate::console::exit;
 use crate::cpu;
 use crate::cpu::TimerSetting;
+use crate::cpu::delays;
 use crate::cpu::nmi;
+use crate::debug_ports::exit;
+use crate::fault::tables;
 use crate::memory::heap;
 use crate::memory::pages;
 use crate::memory::paging;
 use crate::platform::{self, KernelRuntime};
-use crate::work::delays;
 use crate::work::storm;
 use crate::work::target;
 

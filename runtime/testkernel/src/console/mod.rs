@@ -1,10 +1,7 @@
-//! What connects the kernel with the outside: log, control channel, test commands, exit.
+//! What the host says to the kernel: the control channel and the commands of tests.
 
 pub(crate) mod channel;
 pub(crate) mod commands;
-pub(crate) mod debugcon;
-pub(crate) mod exit;
-pub(crate) mod location;
 pub(crate) mod sender;
 pub(crate) mod serial;
 pub(crate) mod text;

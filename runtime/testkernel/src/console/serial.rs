@@ -16,8 +16,8 @@ use virtio_drivers::{BufferDirection, Hal, PhysAddr};
 use zerocopy::byteorder::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::boot::{DIRECT_MAP, DIRECT_MAP_BYTES};
 use crate::console::sender::PortSender;
+use crate::memory::{DIRECT_MAP, DIRECT_MAP_BYTES};
 
 /// How many ports are used: numbers 1 and 2 of the device.
 pub const PORTS: usize = 2;

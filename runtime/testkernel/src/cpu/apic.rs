@@ -8,8 +8,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use x86_64::instructions::port::Port;
 use x86_64::registers::model_specific::Msr;
 
-use crate::boot::DIRECT_MAP;
 use crate::cpu::clock;
+use crate::memory::DIRECT_MAP;
 
 /// The timer's vector.
 pub const VECTOR_TIMER: u8 = 0x20;

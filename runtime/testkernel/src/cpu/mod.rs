@@ -4,12 +4,12 @@
 
 pub(crate) mod apic;
 pub(crate) mod clock;
+pub(crate) mod delays;
 pub(crate) mod features;
 pub(crate) mod gates;
 pub(crate) mod nmi;
 pub(crate) mod smp;
 pub(crate) mod tlb;
-pub(crate) mod trap;
 
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 

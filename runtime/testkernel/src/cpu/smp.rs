@@ -8,12 +8,12 @@ use core::sync::atomic::Ordering;
 use x86_64::instructions::interrupts;
 use x86_64::instructions::port::Port;
 
-use crate::boot::DIRECT_MAP;
 use crate::boot::options;
 use crate::cpu::apic;
 use crate::cpu::clock;
 use crate::cpu::gates::{self, InterruptStacks};
 use crate::cpu::{self, CPUS_MAX};
+use crate::memory::DIRECT_MAP;
 use crate::memory::paging::{self, Frames, PAGE, STACK_WINDOW};
 
 /// Where the start-up code is copied: the page that the start-up IPI names. asm/ap.S knows it.
@@ -169,28 +169,9 @@ pub fn come_online(stacks: Stacks) {
     interrupts::enable();
 }
 
-/// Leaves the boot stack, which has no unmapped page below it, for the first CPU's work stack.
-pub fn enter_work_loop(stacks: Stacks) -> ! {
-    // SAFETY: (1) the work stack is mapped and empty; its top is a multiple of 16, as the call
-    // expects; (2) nothing on the stack that is left is used again.
-    unsafe {
-        core::arch::asm!(
-            "mov rsp, {top}",
-            "xor ebp, ebp",
-            "call {work_loop}",
-            "ud2",
-            top = in(reg) stacks.work,
-            work_loop = sym crate::work::work_loop,
-            options(noreturn)
-        )
-    }
-}
-
-/// Where asm/ap.S arrives, on its work stack.
-#[unsafe(no_mangle)]
-extern "C" fn ap_main(number: u32) -> ! {
+/// What a CPU that [`start_others`] started does about itself, on its work stack.
+pub fn arrive(number: u32) {
     cpu::adopt(number);
     let stacks = STACKS.get().and_then(|stacks| stacks.get(number as usize));
     come_online(*stacks.expect("start_others() gave every CPU its stacks"));
-    crate::work::work_loop()
 }

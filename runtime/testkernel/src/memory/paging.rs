@@ -21,8 +21,8 @@ use x86_64::structures::paging::{
 };
 use x86_64::{PhysAddr, VirtAddr};
 
-use crate::boot::image;
-use crate::boot::{DIRECT_MAP, DIRECT_MAP_BYTES};
+use crate::image;
+use crate::memory::{DIRECT_MAP, DIRECT_MAP_BYTES};
 
 /// Page size in bytes.
 pub const PAGE: u64 = 4096;

@@ -1,25 +1,18 @@
-//! Every CPU's work loop: the safe point, then calls of target functions whose results are checked.
+//! What workers do: calls of target functions whose results are checked, and what a test asks for
+//! besides.
 //!
 //! The runtime's epoch changes while all CPUs stand at their safe points, with each action. Within
 //! one epoch a function has one value: the first CPU to get one writes it down, all others must get
 //! the same. A call during which the epoch changes cannot happen and is counted as wrong too.
 
-pub(crate) mod delays;
 pub(crate) mod storm;
 pub(crate) mod target;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use spin::Mutex;
-
-use crate::boot::options;
-use crate::console::channel::Channel;
-use crate::console::debugcon::log;
-use crate::cpu::apic;
-use crate::cpu::clock;
-use crate::cpu::nmi;
-use crate::cpu::{self, Cpu, TimerSetting};
-use crate::platform::{self, KernelRuntime};
+use crate::cpu::Cpu;
+use crate::debug_ports::debugcon::log;
+use crate::platform::KernelRuntime;
 use crate::work::target::CHECKS;
 
 /// Results that did not agree.
@@ -30,90 +23,13 @@ static VALUES: [AtomicU64; CHECKS.len()] = [const { AtomicU64::new(0) }; CHECKS.
 /// So many wrong results are logged one by one.
 const WRONG_LOGGED: u64 = 20;
 
-/// The control channel, which the first CPU serves.
-static CHANNEL: Mutex<Option<Channel>> = Mutex::new(None);
-
-/// Hands the control channel to the first CPU's loop.
-pub fn serve(channel: Channel) {
-    *CHANNEL.lock() = Some(channel);
-}
-
 /// Results that did not agree, on all CPUs since boot.
 pub fn wrong() -> u64 {
     WRONG.load(Ordering::Relaxed)
 }
 
-/// The loop, for the rest of this CPU's life. Named in the deny list.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn work_loop() -> ! {
-    let cpu = cpu::current();
-    let number = cpu::current_number();
-    let runtime = platform::runtime().expect("the boot makes the runtime before any CPU works");
-    let options = options::get();
-    let is_worker = number < options.workers;
-    let mut turns: u32 = 0;
-    loop {
-        turns = turns.wrapping_add(1);
-        runtime.safe_point(platform::id(number));
-        cpu.safe_points.store(
-            cpu.safe_points.load(Ordering::Relaxed) + 1,
-            Ordering::Relaxed,
-        );
-        obey(cpu);
-        storm::turn(runtime, number);
-        if is_worker {
-            check_all(runtime, cpu);
-        }
-        if number == 0 {
-            if is_worker {
-                target::ticket();
-            }
-            if let Some(channel) = &mut *CHANNEL.lock() {
-                channel.poll();
-            }
-            end_when_asked();
-        } else if !is_worker || turns.checked_rem(options.burst) == Some(0) {
-            // Until the next interrupt: a tick, or the kick that an action begins with.
-            x86_64::instructions::hlt();
-        }
-    }
-}
-
-/// Does what a test has asked this CPU to.
-fn obey(cpu: &Cpu) {
-    match cpu.timer_to_set() {
-        None => {}
-        Some(TimerSetting::Interrupt { hz }) => {
-            nmi::stop_sending();
-            apic::start_timer(hz, apic::Tick::Interrupt);
-        }
-        Some(TimerSetting::Nmi { hz }) => nmi::start_sending(hz),
-    }
-    if cpu.hang_ns.load(Ordering::Relaxed) != 0 {
-        x86_64::instructions::interrupts::without_interrupts(|| delays::spend(&cpu.hang_ns));
-    }
-}
-
-/// Ends the run when `exit_after_ms=` is over.
-fn end_when_asked() {
-    let limit_ms = options::get().exit_after_ms;
-    if limit_ms != 0 && clock::now_ns() / 1_000_000 >= limit_ms {
-        for (number, cpu) in cpu::all() {
-            log!(
-                "cpu={number} calls={} timers={} nmis={} last_value={:#010x}",
-                cpu.calls.load(Ordering::Relaxed),
-                cpu.timers.load(Ordering::Relaxed),
-                cpu.nmis.load(Ordering::Relaxed),
-                cpu.last_value.load(Ordering::Relaxed)
-            );
-        }
-        log!("wrong={}", wrong());
-        crate::console::exit::exit(crate::console::exit::Status::Done);
-    }
-}
-
-fn check_all(runtime: &KernelRuntime, cpu: &Cpu) {
+/// Runs every check on this CPU.
+pub fn check_all(runtime: &KernelRuntime, cpu: &Cpu) {
     for (index, (check, slot)) in CHECKS.iter().zip(&VALUES).enumerate() {
         let before = runtime.epoch();
         let value = (check.run)();

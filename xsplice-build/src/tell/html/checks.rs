@@ -8,7 +8,7 @@ use xsplice_diff::html::{Findings, layouts};
 use xsplice_link::verify::Verdict;
 
 use super::Page;
-use crate::tell::report::ProofSummary;
+use crate::compare::proof::ProofSummary;
 
 /// What the base holds of the original tree, counted.
 pub fn items(proof: &ProofSummary) -> String {

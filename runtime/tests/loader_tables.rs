@@ -1,0 +1,272 @@
+//! What a payload brings beside its records: tables about its code, symbols, notes, sizes.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use support::uploads::{changed, refused, taken};
+use support::{A, AW, AX, Caller, Extra, Maker, TEXT, Target, jump_at, peek, runtime};
+use xsplice_abi::Errno;
+use xsplice_abi::hypercall::{ACTION_APPLY, ACTION_REVERT, ACTION_UNLOAD};
+use xsplice_runtime::Runtime;
+use xsplice_runtime::load::records;
+use xsplice_runtime::patch::memory::{Event, MemoryPlatform};
+use xsplice_runtime::patch::record::{Expectation, Record, Replacement};
+use xsplice_runtime::platform::Access;
+
+const PC32: u32 = 2;
+
+#[test]
+fn exception_tables_and_bug_frames_are_found_by_address() {
+    let runtime = runtime();
+    let mut maker = Maker::new(1);
+    maker.sections.push(
+        Extra::new(".ex_table", A, &[0; 8])
+            .relocated(0, PC32, "new", 2)
+            .relocated(4, PC32, "new", 9),
+    );
+    // Line 300 is 2 * 128 + 44; the line bits stand above the displacements.
+    maker.sections.push(
+        Extra::new(".bug_frames.1", A, &[0; 8])
+            .relocated(0, PC32, "new", 4 + (2 << 24))
+            .relocated(4, PC32, "start of .rodata.file", 4 + (44 << 24)),
+    );
+    let at = maker.sections.len() - 1;
+    maker
+        .sections
+        .insert(at, Extra::new(".rodata.file", A, b"file.c\0"));
+    assert_eq!(runtime.upload("one", &maker.write()), 0);
+    assert_eq!(runtime.act("one", ACTION_APPLY), 0);
+    let new = jump_at(&runtime, TEXT).unwrap();
+    assert_eq!(runtime.exception(new + 2), Some(new + 9));
+    assert_eq!(runtime.exception(new + 3), None);
+    let bug = runtime.bug(new + 4).expect("the frame is there");
+    assert_eq!((bug.kind, bug.line), (1, 300));
+    assert_eq!(peek(&runtime, bug.pointer, 7), b"file.c\0");
+    assert_eq!(runtime.bug(new + 5), None);
+    let mut text = String::new();
+    runtime.describe(new + 3, &mut text).unwrap();
+    assert_eq!(text, "one:new+0x3/0x10");
+    let mut linked = Maker::new(2).stacked_on(1);
+    linked.functions = BTreeMap::from([("two:f0", vec![0xc3; 16])]);
+    linked.records[0].new = Target::New("two:f0");
+    assert_eq!(runtime.upload("two", &linked.write()), 0);
+    assert_eq!(runtime.act("two", ACTION_APPLY), 0);
+    let mut text = String::new();
+    let replaced = jump_at(&runtime, TEXT).unwrap();
+    runtime.describe(replaced, &mut text).unwrap();
+    assert_eq!(text, "two:f0+0x0/0x10", "as the linker names it");
+    assert_eq!(runtime.act("two", ACTION_REVERT), 0);
+    assert_eq!(runtime.act("one", ACTION_REVERT), 0);
+    assert_eq!(runtime.schedule("one", ACTION_UNLOAD, 0), 0);
+    assert_eq!(runtime.exception(new + 2), None);
+
+    let foreign = Extra::new(".ex_table", A, &[0; 8])
+        .relocated(0, PC32, "f0", 0)
+        .relocated(4, PC32, "new", 0);
+    refused(
+        &changed(|m| m.sections.push(foreign)).write(),
+        Errno::EINVAL,
+        "no code of the payload",
+    );
+}
+
+#[test]
+fn alternatives_take_effect_where_the_feature_is() {
+    let maker = |feature: u16| {
+        let mut entry = vec![0; 14];
+        entry[8..10].copy_from_slice(&feature.to_le_bytes());
+        entry[10..14].copy_from_slice(&[3, 2, 0, 0]);
+        let mut maker = Maker::new(1);
+        maker
+            .sections
+            .push(Extra::new(".altinstr_replacement", AX, &[0xaa, 0xbb]));
+        maker.sections.push(
+            Extra::new(".altinstructions", A, &entry)
+                .relocated(0, PC32, "new", 1)
+                .relocated(4, PC32, "start of .altinstr_replacement", 0),
+        );
+        maker
+    };
+    let code = |maker: &Maker, features: &[u16]| {
+        let runtime = runtime();
+        runtime.platform().set_features(features);
+        assert_eq!(runtime.upload("one", &maker.write()), 0);
+        assert_eq!(runtime.act("one", ACTION_APPLY), 0);
+        peek(&runtime, jump_at(&runtime, TEXT).unwrap(), 5)
+    };
+    assert_eq!(code(&maker(5), &[5]), [1, 0xaa, 0xbb, 0x90, 1]);
+    assert_eq!(code(&maker(5), &[6]), [1, 1, 1, 1, 1]);
+    assert_eq!(code(&maker(5 | 1 << 15), &[5]), [1, 1, 1, 1, 1]);
+    assert_eq!(code(&maker(5 | 1 << 15), &[]), [1, 0xaa, 0xbb, 0x90, 1]);
+    let mut long = maker(5);
+    long.sections[1].data[10] = 1;
+    refused(&long.write(), Errno::EINVAL, "longer than its place");
+    let mut foreign = maker(5);
+    foreign.sections[1].relocations[0].2 = "f0";
+    refused(&foreign.write(), Errno::EINVAL, "no code of the payload");
+}
+
+#[test]
+fn no_entry_of_a_table_leads_out_of_the_payloads_code() {
+    let table = |name: &str, bytes: usize, fields: &[(u64, &'static str, i64)]| {
+        let mut extra = Extra::new(name, A, &vec![0; bytes]);
+        for (offset, symbol, addend) in fields {
+            extra = extra.relocated(*offset, PC32, symbol, *addend);
+        }
+        changed(|maker| maker.sections.push(extra))
+    };
+    // The code of the payload is 16 bytes; f0 is the base's.
+    for outside in [("f0", 0), ("new", 16), ("new", -1)] {
+        let (symbol, addend) = outside;
+        for fields in [
+            [(0, symbol, addend), (4, "new", 0)],
+            [(0, "new", 0), (4, symbol, addend)],
+        ] {
+            let file = table(".ex_table", 8, &fields).write();
+            refused(&file, Errno::EINVAL, "no code of the payload");
+        }
+        let frame = table(".bug_frames.0", 8, &[(0, symbol, addend), (4, "new", 0)]);
+        refused(&frame.write(), Errno::EINVAL, "no code of the payload");
+    }
+    taken(&table(".ex_table", 8, &[(0, "new", 15), (4, "new", 15)]));
+    taken(&table(".bug_frames.0", 8, &[(0, "new", 15), (4, "f0", 0)]));
+}
+
+#[test]
+fn symbols_lie_in_their_section_or_at_its_end() {
+    let at = |value| changed(|maker| maker.labels.push(("label", "new", value)));
+    taken(&at(15));
+    taken(&at(16));
+    refused(&at(17).write(), Errno::EINVAL, "(label)");
+    refused(&at(u64::MAX).write(), Errno::EINVAL, "(label)");
+}
+
+#[test]
+fn notes_are_allocated_and_nobody_writes_or_executes_them() {
+    let note = |number: u8| {
+        let mut bytes = Vec::new();
+        for word in [4_u32, 20, 3] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.extend(b"GNU\0");
+        bytes.extend([number; 20]);
+        bytes
+    };
+    for (suffix, name, number) in [
+        ("build-id", ".note.gnu.build-id", 1),
+        (".depends", ".xsplice.depends", 0xba),
+        ("xen_depends", ".xsplice.xen_depends", 0xba),
+    ] {
+        let with = |flags: u64, bytes: &[u8]| {
+            changed(|maker| {
+                maker.leave_out.push(suffix);
+                maker.sections.push(Extra::new(name, flags, bytes));
+            })
+        };
+        taken(&with(A, &note(number)));
+        for flags in [AW, AX, 0] {
+            let file = with(flags, &note(number)).write();
+            refused(&file, Errno::EINVAL, "neither writable nor executable");
+        }
+        refused(&with(A, &[]).write(), Errno::EINVAL, "empty");
+    }
+}
+
+#[test]
+fn zeroes_add_up_to_what_a_region_may_have_and_no_more() {
+    let zeroes = |count: usize, flags: u64| {
+        let mut maker = Maker::new(1);
+        for number in 0..count {
+            let mut extra = Extra::new(&format!(".bss.{number}"), flags, &[]);
+            extra.kind = object::SectionKind::UninitializedData;
+            extra.bss = 2 * 1024 * 1024;
+            maker.sections.push(extra);
+        }
+        maker
+    };
+    taken(&zeroes(1, AW));
+    // Refused before the platform is asked, which has less.
+    for flags in [AW, AX, A] {
+        let file = zeroes(9, flags).write();
+        let runtime = runtime();
+        assert_eq!(runtime.upload("one", &file), Errno::ENOMEM.negated());
+        let events = runtime.platform().take_events();
+        let is_asked = |event: &Event| matches!(event, Event::Allocate(_));
+        assert!(!events.iter().any(is_asked), "{flags}: {events:?}");
+    }
+    let large = MemoryPlatform::new(support::WINDOW..support::WINDOW + 0x400_0000);
+    large.map(TEXT, &support::base_text());
+    let runtime = support::runtime_on(large, xsplice_runtime::Policy::default());
+    assert_eq!(runtime.upload("most", &zeroes(8, AW).write()), 0);
+    let mut more = zeroes(9, AW);
+    more.build_id = vec![2; 20];
+    let result = runtime.upload("more", &more.write());
+    assert_eq!(result, Errno::ENOMEM.negated());
+}
+
+#[test]
+fn a_jump_reaches_from_the_start_of_the_function_and_from_after_endbr64() {
+    let base = 0xffff_ffff_8000_0000_u64;
+    let reach = |new: u64| {
+        let record = Record {
+            name: "f",
+            old_address: base,
+            old_bytes: 32,
+            replacement: Replacement::Jump(new),
+            new_bytes: 16,
+            expectation: Expectation::NONE,
+        };
+        records::targets(&[record], "s", &(base..base + 32), |_, _| false).is_ok()
+    };
+    let farthest = 1_u64 << 31;
+    // Downwards the jump that stands 4 bytes in is the longer one.
+    assert!(reach(base + 9 - farthest));
+    assert!(!reach(base + 8 - farthest));
+    let base_below = base - (1 << 40);
+    let upwards = |new: u64| {
+        let record = Record {
+            name: "f",
+            old_address: base_below,
+            old_bytes: 32,
+            replacement: Replacement::Jump(new),
+            new_bytes: 16,
+            expectation: Expectation::NONE,
+        };
+        records::targets(&[record], "s", &(base_below..base_below + 32), |_, _| false).is_ok()
+    };
+    assert!(upwards(base_below + 4 + farthest));
+    assert!(!upwards(base_below + 5 + farthest));
+}
+
+/// Where the code of the payload that was loaded last begins.
+fn code_of(runtime: &Runtime<'_, MemoryPlatform>) -> u64 {
+    let regions = runtime.platform().snapshot();
+    let mut code = regions
+        .iter()
+        .filter(|(_, _, access)| *access == Some(Access::ReadExecute));
+    let (address, ..) = code.next_back().expect("its code is mapped");
+    *address
+}
+
+#[test]
+fn a_payload_whose_code_another_one_replaces_stays_loaded() {
+    let runtime = runtime();
+    assert_eq!(runtime.upload("one", &Maker::new(1).write()), 0);
+    let code = code_of(&runtime);
+    let replacing = |address: u64, bytes: u32| {
+        let mut maker = Maker::new(2);
+        maker.records[0].old = Target::Number(address);
+        maker.records[0].old_size = bytes;
+        maker
+    };
+    for (address, bytes) in [(code, 17), (code - 1, 16), (code + 12, 5)] {
+        let result = runtime.upload("two", &replacing(address, bytes).write());
+        assert_eq!(result, Errno::EINVAL.negated(), "{address:#x}");
+    }
+    assert_eq!(runtime.upload("two", &replacing(code, 16).write()), 0);
+    let unload = |name| runtime.schedule(name, ACTION_UNLOAD, 0);
+    assert_eq!(unload("one"), Errno::EBUSY.negated());
+    assert_eq!(unload("two"), 0);
+    assert_eq!(unload("one"), 0);
+}

@@ -1,0 +1,163 @@
+//! Words of data that a payload changes in place: what is refused, what is compared when, and what
+//! every way out leaves behind.
+
+mod support;
+
+use support::uploads::{refused, taken};
+use support::{A, AW, Caller, DATA, Extra, Maker, TEXT, peek, runtime};
+use xsplice_abi::Errno;
+use xsplice_abi::hypercall::{
+    ACTION_APPLY, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD, STATE_APPLIED,
+};
+use xsplice_abi::profile::XSPLICE_V1;
+
+const EINVAL: i32 = Errno::EINVAL.negated();
+const EBUSY: i32 = Errno::EBUSY.negated();
+/// Another word of the base, which holds 0.
+const SPARE: u64 = DATA + 0x20;
+
+#[test]
+fn words_are_changed_in_place_and_undone() {
+    let words = |address: u64, expected: u64| Maker::new(1).with_word(address, expected, 0x1234);
+    let runtime = runtime();
+    assert_eq!(runtime.upload("one", &words(DATA, TEXT).write()), 0);
+    assert_eq!(runtime.act("one", ACTION_APPLY), 0);
+    assert_eq!(peek(&runtime, DATA, 8), 0x1234_u64.to_le_bytes());
+    assert_eq!(runtime.act("one", ACTION_REVERT), 0);
+    assert_eq!(peek(&runtime, DATA, 8), TEXT.to_le_bytes());
+    assert_eq!(
+        runtime.upload("other", &{
+            let mut other = words(DATA, 7);
+            other.build_id = vec![2; 20];
+            other.write()
+        }),
+        0
+    );
+    let before = runtime.platform().snapshot();
+    assert_eq!(runtime.act("other", ACTION_APPLY), Errno::EINVAL.negated());
+    assert_eq!(
+        runtime.platform().snapshot(),
+        before,
+        "no function is patched either"
+    );
+    refused(
+        &words(DATA + 1, 0).write(),
+        Errno::EINVAL,
+        "no aligned word",
+    );
+    refused(
+        &words(TEXT + 8, 0).write(),
+        Errno::EINVAL,
+        "no aligned word",
+    );
+    refused(
+        &words(DATA + 0x1000, 0).write(),
+        Errno::EINVAL,
+        "no aligned word",
+    );
+    let mut old = Maker::of(&XSPLICE_V1, 1);
+    old.sections.push(Extra::new(".xsplice.words", A, &[0; 32]));
+    refused(&old.write(), Errno::EOPNOTSUPP, "does not know");
+}
+
+#[test]
+fn no_word_is_changed_twice_by_one_payload() {
+    let twice = Maker::new(1).with_word(SPARE, 0, 1).with_word(SPARE, 0, 2);
+    refused(&twice.write(), Errno::EINVAL, "same bytes");
+    let others = [DATA + 0x28, SPARE, DATA + 0x18, SPARE];
+    let apart = others
+        .iter()
+        .fold(Maker::new(1), |maker, at| maker.with_word(*at, 0, 1));
+    refused(&apart.write(), Errno::EINVAL, "same bytes");
+    taken(
+        &Maker::new(1)
+            .with_word(SPARE, 0, 1)
+            .with_word(SPARE + 8, 0, 2),
+    );
+}
+
+#[test]
+fn a_word_that_changes_before_the_zone_stops_the_action() {
+    for action in [ACTION_APPLY, ACTION_REVERT] {
+        let runtime = runtime();
+        let maker = Maker::new(1)
+            .with_word(DATA, TEXT, 7)
+            .with_word(SPARE, 0, 8);
+        assert_eq!(runtime.upload("one", &maker.write()), 0);
+        if action == ACTION_REVERT {
+            assert_eq!(runtime.act("one", ACTION_APPLY), 0);
+        }
+        let (state, _) = runtime.get("one").unwrap();
+        let held = peek(&runtime, SPARE, 8);
+        assert_eq!(runtime.schedule("one", action, 0), 0);
+        runtime.platform().overwrite(SPARE, &[9]).unwrap();
+        let before = runtime.platform().snapshot();
+        runtime.stop();
+        assert_eq!(runtime.get("one"), Ok((state, EINVAL)));
+        assert_eq!(runtime.platform().snapshot(), before);
+        runtime.platform().overwrite(SPARE, &held).unwrap();
+        assert_eq!(runtime.act("one", action), 0);
+    }
+}
+
+#[test]
+fn a_replace_that_a_hook_stops_puts_words_back() {
+    let runtime = runtime();
+    let one = Maker::new(1).with_word(SPARE, 0, 5);
+    assert_eq!(runtime.upload("one", &one.write()), 0);
+    let two = Maker::new(2).stacked_on(1).with_word(SPARE, 5, 6);
+    assert_eq!(runtime.upload("two", &two.write()), 0);
+    let mut three = Maker::new(3).with_word(SPARE, 0, 7);
+    three.hooks.push(("apply", vec!["new"]));
+    assert_eq!(runtime.upload("three", &three.write()), 0);
+    assert_eq!(runtime.act("one", ACTION_APPLY), 0);
+    assert_eq!(runtime.act("two", ACTION_APPLY), 0);
+    runtime.platform().set_hook(Box::new(|_, _| -22));
+    let before = runtime.platform().snapshot();
+    assert_eq!(runtime.act("three", ACTION_REPLACE), EINVAL);
+    assert_eq!(runtime.platform().snapshot(), before);
+    assert_eq!(runtime.get("two"), Ok((STATE_APPLIED, 0)));
+    assert_eq!(runtime.act("two", ACTION_REVERT), 0);
+    assert_eq!(peek(&runtime, SPARE, 8), 5_u64.to_le_bytes());
+    assert_eq!(runtime.act("one", ACTION_REVERT), 0);
+    assert_eq!(peek(&runtime, SPARE, 8), [0; 8]);
+}
+
+#[test]
+fn a_replace_judges_words_by_what_they_hold_once_all_is_reverted() {
+    let runtime = runtime();
+    let one = Maker::new(1).with_word(SPARE, 0, 5);
+    assert_eq!(runtime.upload("one", &one.write()), 0);
+    let two = Maker::new(2).stacked_on(1).with_word(SPARE, 5, 6);
+    assert_eq!(runtime.upload("two", &two.write()), 0);
+    assert_eq!(runtime.act("one", ACTION_APPLY), 0);
+    assert_eq!(runtime.act("two", ACTION_APPLY), 0);
+    for (expected, result) in [(5, EINVAL), (6, EINVAL), (0, 0)] {
+        let three = Maker::new(3).with_word(SPARE, expected, 7);
+        assert_eq!(runtime.upload("three", &three.write()), 0);
+        assert_eq!(runtime.act("three", ACTION_REPLACE), result, "{expected}");
+        if result != 0 {
+            assert_eq!(runtime.schedule("three", ACTION_UNLOAD, 0), 0);
+        }
+    }
+    assert_eq!(peek(&runtime, SPARE, 8), 7_u64.to_le_bytes());
+}
+
+#[test]
+fn a_payload_whose_word_another_one_changes_stays_loaded() {
+    let runtime = runtime();
+    let mut one = Maker::new(1);
+    one.sections.push(Extra::new(".data.x", AW, &[0; 8]));
+    one.globals.push("new");
+    assert_eq!(runtime.upload("one", &one.write()), 0);
+    let regions = runtime.platform().snapshot();
+    let (address, ..) = *regions
+        .iter()
+        .find(|(_, _, access)| *access == Some(xsplice_runtime::platform::Access::ReadWrite))
+        .expect("a region of written data");
+    let two = Maker::new(2).with_word(address, 0, 1);
+    assert_eq!(runtime.upload("two", &two.write()), 0);
+    assert_eq!(runtime.schedule("one", ACTION_UNLOAD, 0), EBUSY);
+    assert_eq!(runtime.schedule("two", ACTION_UNLOAD, 0), 0);
+    assert_eq!(runtime.schedule("one", ACTION_UNLOAD, 0), 0);
+}

@@ -1,0 +1,227 @@
+//! After the patch: whether everything of the patched build stands in the base or in the payload.
+
+mod tables;
+
+use serde::Serialize;
+
+use crate::base::addresses;
+use crate::follow::{Failure, Follower, Mismatch, Pair, Place};
+use crate::read::tree::ItemId;
+
+/// What became of the patched build's bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct AfterAccount {
+    /// Bytes that stand in the base.
+    pub in_base: u64,
+    /// Bytes that stand in the payload.
+    pub in_payload: u64,
+    /// Bytes that differ from the base in line numbers alone.
+    pub explained: u64,
+    /// Bytes of items that the author acknowledged.
+    pub acknowledged: u64,
+    /// Bytes that nothing that runs refers to.
+    pub unused: u64,
+    /// What has no place.
+    pub missing: Vec<Missing>,
+}
+
+/// An item that has no place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Missing {
+    /// Its object.
+    pub object: String,
+    /// Its section.
+    pub section: String,
+    /// Its name, or its place where it has none.
+    pub item: String,
+    /// Where it differs, in bytes from the start of the item.
+    pub offset: u64,
+    /// What differs.
+    pub what: String,
+}
+
+/// A demand: one of several claims must hold.
+struct Root {
+    item: ItemId,
+    claims: Vec<Pair>,
+    /// Where the base has the item's names.
+    addresses: Vec<u64>,
+}
+
+/// Follows the whole patched build.
+pub fn account(follower: &mut Follower<'_, '_>) -> AfterAccount {
+    let mut roots = Vec::new();
+    let mut seen = foldhash::HashSet::default();
+    let globals: Vec<ItemId> = follower
+        .tree
+        .items()
+        .filter(|&item| {
+            follower.tree.is_code(item)
+                && follower.tree.names(item).any(|symbol| !symbol.is_local())
+        })
+        .collect();
+    for item in globals {
+        add_root(follower, item, &mut roots, &mut seen);
+    }
+    let tables = tables::ask(follower);
+    loop {
+        let before = seen.len();
+        for item in follower.run() {
+            add_root(follower, item, &mut roots, &mut seen);
+        }
+        if seen.len() == before {
+            break;
+        }
+    }
+    let entries = tables::ask_entries(follower, &tables);
+    follower.run();
+
+    let mut account = AfterAccount::default();
+    for root in &roots {
+        let holds = root.claims.iter().any(|claim| follower.holds(*claim));
+        if holds || follower.is_acknowledged(root.item) || is_superseded(follower, root) {
+            continue;
+        }
+        account
+            .missing
+            .push(missing(follower, root.item, &root.claims));
+    }
+    tables::judge(follower, &tables, &entries, &mut account.missing);
+    count(follower, &mut account);
+    account
+}
+
+/// Asks for a function's own place: where the base has its name, or the code of its record.
+fn add_root(
+    follower: &mut Follower<'_, '_>,
+    item: ItemId,
+    roots: &mut Vec<Root>,
+    seen: &mut foldhash::HashSet<ItemId>,
+) {
+    if !seen.insert(item) {
+        return;
+    }
+    let mut claims = Vec::new();
+    let addresses = addresses(follower, item);
+    for &address in &addresses {
+        // A record leads every caller to the new code: nothing else can be what runs.
+        let record = follower
+            .payload
+            .and_then(|payload| payload.records.get(&address));
+        let place = match record {
+            Some(&(section, offset)) => Place::Payload(section, offset),
+            None => Place::Base(address),
+        };
+        claims.push(Pair { item, place });
+    }
+    if claims.is_empty() {
+        return;
+    }
+    for &claim in &claims {
+        follower.ask(claim);
+    }
+    roots.push(Root {
+        item,
+        claims,
+        addresses,
+    });
+}
+
+/// Whether another object's definition of the same name is the one that is linked.
+fn is_superseded(follower: &Follower<'_, '_>, root: &Root) -> bool {
+    let Some(claims) = follower.claims else {
+        return false;
+    };
+    let tree = follower.tree;
+    let object = &tree.objects[root.item.object].elf.name;
+    let is_shared = tree
+        .names(root.item)
+        .any(|symbol| tree.definitions_of(symbol.name) > 1);
+    let own = claims.object(object);
+    is_shared
+        && root.addresses.iter().all(|&address| {
+            let mut owners = claims
+                .at(address)
+                .map(|(_, item)| Some(item.object))
+                .peekable();
+            owners.peek().is_some() && owners.all(|owner| owner != own)
+        })
+}
+
+/// Why none of the claims holds; of several, the one that comes furthest.
+fn missing(follower: &Follower<'_, '_>, item: ItemId, claims: &[Pair]) -> Missing {
+    let mut best: Option<(Pair, &Failure)> = None;
+    for &claim in claims {
+        let Some(why) = follower.why(claim) else {
+            continue;
+        };
+        // What was carried and is wrong says more than what was replaced.
+        let is_carried = matches!(claim.place, Place::Payload(..));
+        let is_further = best.is_none_or(|(_, failure)| failure.offset <= why.1.offset);
+        if is_carried || is_further {
+            best = Some(why);
+        }
+        if is_carried {
+            break;
+        }
+    }
+    let tree = follower.tree;
+    let (at, failure) = match best {
+        Some((pair, failure)) => (pair.item, Some(failure)),
+        None => (item, None),
+    };
+    let offset = failure.map_or(0, |failure| failure.offset);
+    let mut what = failure.map_or_else(
+        || "it stands nowhere".to_owned(),
+        |failure| sentence(&failure.mismatch),
+    );
+    if at != item {
+        what = format!("it rests on {}, and there {what}", tree.shown(at));
+    }
+    Missing {
+        object: tree.objects[item.object].elf.name.clone(),
+        section: tree.section(item).name.to_owned(),
+        item: tree.shown(item),
+        offset,
+        what,
+    }
+}
+
+fn sentence(mismatch: &Mismatch) -> String {
+    match mismatch {
+        Mismatch::Outside => "the place ends before it does".to_owned(),
+        Mismatch::Byte { wanted, found } => {
+            format!("the patched build has {wanted:02x}, and there is {found:02x}")
+        }
+        Mismatch::Target { wanted, found } => {
+            format!("the patched build refers to {wanted}, and there is a reference to {found}")
+        }
+        Mismatch::Placement { what } => what.clone(),
+        Mismatch::Unknown => "a field cannot be followed".to_owned(),
+    }
+}
+
+fn count(follower: &Follower<'_, '_>, account: &mut AfterAccount) {
+    let mut seen = foldhash::HashSet::default();
+    let mut add = |item: ItemId, sum: &mut u64| {
+        if seen.insert(item) {
+            *sum += follower.tree.item(item).size();
+        }
+    };
+    for found in follower.holding() {
+        if follower.is_acknowledged(found.pair.item) {
+            add(found.pair.item, &mut account.acknowledged);
+            continue;
+        }
+        match found.pair.place {
+            Place::Base(_) => {
+                account.explained += found.explained;
+                add(found.pair.item, &mut account.in_base);
+            }
+            Place::Payload(..) => add(found.pair.item, &mut account.in_payload),
+        }
+    }
+    for item in follower.tree.items() {
+        add(item, &mut account.unused);
+    }
+}

@@ -1,0 +1,290 @@
+//! Tables that the base walks: their membership and order must be as they were.
+//!
+//! A section with a name of its own may be walked by somebody. It must stand in the base as a
+//! whole, byte for byte. Tables whose entries belong to code are taken entry by entry where they
+//! do not: an entry stands in the base's own table, or in the payload's table of that name.
+
+use xsplice_diff::read::object::SectionId;
+
+use super::Missing;
+use crate::base::claims::class;
+use crate::follow::{Follower, Pair, Place};
+use crate::read::items::is_entry_table;
+use crate::read::tree::ItemId;
+
+/// A section that may be walked.
+pub(super) struct Table {
+    object: usize,
+    section: SectionId,
+    /// Every item at its place, when the whole section is as it was; nothing when it cannot be.
+    whole: Vec<Pair>,
+    is_whole_possible: bool,
+}
+
+/// An entry, with the claims of which one must hold.
+pub(super) struct Entry {
+    item: ItemId,
+    claims: Vec<Pair>,
+}
+
+/// Sections that say something to tools alone, or that the linker rewrites as a whole.
+const NOT_WALKED: [&str; 6] = [
+    ".note",
+    ".eh_frame",
+    ".discard",
+    ".comment",
+    ".rela",
+    ".group",
+];
+
+fn is_walked(follower: &Follower<'_, '_>, object: usize, section: SectionId) -> bool {
+    let cut = &follower.tree.objects[object];
+    let header = cut.elf.section(section);
+    let items = cut.items_of(section);
+    let plain = [".text", ".rodata", ".data"];
+    let own = header.name;
+    let is_ours = own.starts_with(".xsplice.") || own.starts_with(".livepatch.");
+    !header.is_executable()
+        && header.is_allocated()
+        && !header.is_mergeable()
+        && !items.is_empty()
+        && !is_ours
+        && !NOT_WALKED.iter().any(|name| own.starts_with(name))
+        && !plain.contains(&class(
+            follower.tree,
+            ItemId {
+                object,
+                item: items.start,
+            },
+        ))
+}
+
+/// Asks for every table as a whole.
+pub(super) fn ask(follower: &mut Follower<'_, '_>) -> Vec<Table> {
+    let Some(claims) = follower.claims else {
+        return Vec::new();
+    };
+    let mut tables = Vec::new();
+    for (object, cut) in follower.tree.objects.iter().enumerate() {
+        for (section, header) in cut.elf.sections() {
+            if !header.is_allocated() || !is_walked(follower, object, section) {
+                continue;
+            }
+            let original = claims.object(&cut.elf.name).and_then(|original| {
+                let elf = &claims.tree.objects[original].elf;
+                let mut all = elf
+                    .sections()
+                    .filter(|(_, other)| other.name == header.name);
+                all.find(|(_, other)| other.size == header.size)
+                    .and_then(|(id, _)| claims.section(original, id))
+            });
+            let whole = original.map_or_else(Vec::new, |start| {
+                let items = cut.items_of(section);
+                let pair = |item: usize| Pair {
+                    item: ItemId { object, item },
+                    place: Place::Base(start + cut.items[item].range.start),
+                };
+                items.map(pair).collect()
+            });
+            tables.push(Table {
+                object,
+                section,
+                whole,
+                is_whole_possible: original.is_some(),
+            });
+        }
+    }
+    for table in &tables {
+        for &pair in &table.whole {
+            follower.ask(pair);
+        }
+    }
+    tables
+}
+
+fn stands_whole(follower: &Follower<'_, '_>, table: &Table) -> bool {
+    table.is_whole_possible && table.whole.iter().all(|pair| follower.holds(*pair))
+}
+
+/// Asks for the entries of those tables that do not stand as a whole.
+pub(super) fn ask_entries(follower: &mut Follower<'_, '_>, tables: &[Table]) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    let Some(claims) = follower.claims else {
+        return entries;
+    };
+    for table in tables.iter().filter(|table| !stands_whole(follower, table)) {
+        let cut = &follower.tree.objects[table.object];
+        let header = cut.elf.section(table.section);
+        if !is_entry_table(header.name) {
+            continue;
+        }
+        let mut places = Vec::new();
+        if let Some(original) = claims.object(&cut.elf.name) {
+            let cut = &claims.tree.objects[original];
+            for (id, other) in cut.elf.sections() {
+                if let (true, Some(start)) =
+                    (other.name == header.name, claims.section(original, id))
+                {
+                    let items = &cut.items[cut.items_of(id)];
+                    places.extend(
+                        items
+                            .iter()
+                            .map(|item| Place::Base(start + item.range.start)),
+                    );
+                }
+            }
+        }
+        for item in cut.items_of(table.section) {
+            let size = cut.items[item].size();
+            let item = ItemId {
+                object: table.object,
+                item,
+            };
+            let mut all = places.clone();
+            if let Some(payload) = follower.payload {
+                for (id, other) in payload.elf.sections() {
+                    if other.name == header.name && size != 0 {
+                        let starts = (0..other.size / size).map(|index| index * size);
+                        all.extend(starts.map(|start| Place::Payload(id, start)));
+                    }
+                }
+            }
+            let pair = |place| Pair { item, place };
+            let claims: Vec<Pair> = all.into_iter().map(pair).collect();
+            let claims = claims
+                .into_iter()
+                .filter(|pair| follower.is_plausible(*pair))
+                .collect();
+            entries.push(Entry { item, claims });
+        }
+    }
+    for entry in &entries {
+        for &claim in &entry.claims {
+            follower.ask(claim);
+        }
+    }
+    entries
+}
+
+/// Lists what does not stand.
+pub(super) fn judge(
+    follower: &Follower<'_, '_>,
+    tables: &[Table],
+    entries: &[Entry],
+    missing: &mut Vec<Missing>,
+) {
+    for table in tables.iter().filter(|table| !stands_whole(follower, table)) {
+        let cut = &follower.tree.objects[table.object];
+        let header = cut.elf.section(table.section);
+        let items = cut.items_of(table.section);
+        if is_entry_table(header.name) {
+            continue;
+        }
+        let is_acknowledged = items.clone().all(|item| {
+            follower.is_acknowledged(ItemId {
+                object: table.object,
+                item,
+            })
+        });
+        // Data that somebody leads to by name, each of it, is no table: nobody asked for these
+        // items but who refers to them.
+        let is_used_by_name = !table.is_whole_possible
+            && header.name.starts_with(".data.")
+            && items.clone().all(|item| {
+                follower.stands_somewhere(ItemId {
+                    object: table.object,
+                    item,
+                })
+            });
+        if is_acknowledged || is_used_by_name {
+            continue;
+        }
+        let item = ItemId {
+            object: table.object,
+            item: items.start,
+        };
+        let failing: Vec<Pair> = table
+            .whole
+            .iter()
+            .copied()
+            .filter(|pair| !follower.holds(*pair))
+            .collect();
+        missing.push(super::missing(follower, item, &failing));
+    }
+    for entry in entries {
+        if !entry.claims.iter().any(|claim| follower.holds(*claim)) {
+            missing.push(super::missing(follower, entry.item, &entry.claims));
+        }
+    }
+    gone(follower, missing);
+}
+
+/// Entries of the original build that the patched one does not have, though their code stays.
+fn gone(follower: &Follower<'_, '_>, missing: &mut Vec<Missing>) {
+    let Some(claims) = follower.claims else {
+        return;
+    };
+    let kept: foldhash::HashSet<u64> = follower
+        .holding()
+        .filter_map(|found| match found.pair.place {
+            Place::Base(address) => Some(address),
+            Place::Payload(..) => None,
+        })
+        .collect();
+    for (object, cut) in claims.tree.objects.iter().enumerate() {
+        for (id, header) in cut.elf.sections() {
+            let is_table = header.is_allocated() && !header.is_executable();
+            let Some(start) = claims.section(object, id).filter(|_| is_table) else {
+                continue;
+            };
+            if NOT_WALKED.iter().any(|name| header.name.starts_with(name)) {
+                continue;
+            }
+            let items = cut.items_of(id);
+            let class = class(
+                claims.tree,
+                ItemId {
+                    object,
+                    item: items.start,
+                },
+            );
+            if header.is_mergeable() || [".text", ".rodata", ".data"].contains(&class) {
+                continue;
+            }
+            for item in items {
+                let content = &cut.items[item];
+                if kept.contains(&(start + content.range.start)) {
+                    continue;
+                }
+                // The entry's first field says whose it is.
+                let owner = cut.fields_of(content).first().and_then(|field| {
+                    match claims.tree.target(object, id, field) {
+                        crate::read::tree::Target::Item { item, .. } => Some(item),
+                        _ => None,
+                    }
+                });
+                let is_replaced = owner.is_some_and(|owner| {
+                    let owner_item = claims.tree.item(owner);
+                    let at = claims.section(owner.object, owner_item.section);
+                    let address = at.map(|at| at + owner_item.range.start);
+                    let is_kept = address.is_some_and(|address| kept.contains(&address));
+                    let payload = follower.payload;
+                    let has_record = address
+                        .zip(payload)
+                        .is_some_and(|(address, payload)| payload.records.contains_key(&address));
+                    !is_kept || has_record
+                });
+                if !is_entry_table(header.name) || !is_replaced {
+                    missing.push(Missing {
+                        object: cut.elf.name.clone(),
+                        section: header.name.to_owned(),
+                        item: claims.tree.shown(ItemId { object, item }),
+                        offset: 0,
+                        what: "the patched build does not have it, and the base keeps it"
+                            .to_owned(),
+                    });
+                }
+            }
+        }
+    }
+}

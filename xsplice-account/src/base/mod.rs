@@ -1,0 +1,283 @@
+//! The base: which of its bytes come from the original build, and which from nobody known.
+
+pub mod claims;
+
+use std::ops::Range;
+
+use object::elf;
+use xsplice_diff::read::object::{SectionId, SymbolPlace};
+
+use crate::follow::{Follower, Pair, Place};
+use crate::read::image::{Image, ImageSection};
+use crate::read::tree::{ItemId, Tree};
+
+/// What became of the base's bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct BaseAccount {
+    /// Bytes of loaded sections.
+    pub bytes: u64,
+    /// Bytes that stand in the original build.
+    pub from_objects: u64,
+    /// Bytes that the linker made.
+    pub from_linker: u64,
+    /// Bytes between items.
+    pub padding: u64,
+    /// Functions and data that no object holds.
+    pub unknown: Vec<UnknownSymbol>,
+    /// Further bytes that no object holds and no symbol names.
+    pub unnamed: u64,
+}
+
+/// A function or datum of the base that no object holds.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct UnknownSymbol {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub address: u64,
+    /// In bytes.
+    pub size: u64,
+}
+
+/// Looks for the place of everything of the original build.
+pub fn place(follower: &mut Follower<'_, '_>) {
+    let tree = follower.tree;
+    for item in tree.items() {
+        for address in addresses(follower, item) {
+            follower.ask(Pair {
+                item,
+                place: Place::Base(address),
+            });
+        }
+    }
+    follower.run();
+    // What nobody names lies between what has names, in the order in which a linker takes objects.
+    for _ in 0..2 {
+        search_gaps(follower);
+    }
+}
+
+/// Addresses at which the image has one of the item's names.
+pub fn addresses(follower: &Follower<'_, '_>, item: ItemId) -> Vec<u64> {
+    let mut found = Vec::new();
+    for symbol in follower.tree.names(item) {
+        for other in follower
+            .image
+            .named(symbol.name)
+            .filter(|other| other.is_placed)
+        {
+            let is_new = !found.contains(&other.address);
+            if is_new && follower.is_named_at(symbol, other.address) {
+                found.push(other.address);
+            }
+        }
+    }
+    found
+}
+
+fn search_gaps(follower: &mut Follower<'_, '_>) {
+    let tree = follower.tree;
+    let image = follower.image;
+    let placed: foldhash::HashSet<(usize, SectionId)> = follower
+        .holding()
+        .map(|found| (found.pair.item.object, tree.item(found.pair.item).section))
+        .collect();
+    let mut gaps = gaps(image, &covered(follower));
+    for (index, object) in tree.objects.iter().enumerate() {
+        for (id, section) in object.elf.sections() {
+            let is_open = section.is_allocated()
+                && section.size != 0
+                && !section.is_nobits()
+                && !placed.contains(&(index, id));
+            let items = object.items_of(id);
+            if !is_open || items.is_empty() {
+                continue;
+            }
+            let first = |position: u64| Pair {
+                item: ItemId {
+                    object: index,
+                    item: items.start,
+                },
+                place: Place::Base(position),
+            };
+            let mut chosen = None;
+            for (slot, gap) in gaps.iter().enumerate() {
+                let fits = image.section_at(gap.start).is_some_and(|output| {
+                    let is_code = output.flags & elf::SHF_EXECINSTR.0 != 0;
+                    let is_named = section.name.starts_with(output.name);
+                    is_code == section.is_executable()
+                        && (is_named || is_code || output.name == ".rodata")
+                });
+                let start = gap.start.next_multiple_of(section.alignment);
+                let end = start.saturating_add(section.size);
+                if fits && end <= gap.end && follower.is_plausible(first(start)) {
+                    chosen = Some((slot, start, end));
+                    break;
+                }
+            }
+            let Some((slot, start, end)) = chosen else {
+                continue;
+            };
+            for item in items {
+                let offset = object.items[item].range.start;
+                follower.ask(Pair {
+                    item: ItemId {
+                        object: index,
+                        item,
+                    },
+                    place: Place::Base(start + offset),
+                });
+            }
+            gaps[slot].start = end;
+        }
+    }
+    follower.run();
+}
+
+/// What was found in the base, by address, without overlaps.
+fn covered(follower: &Follower<'_, '_>) -> Vec<Range<u64>> {
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    for found in follower.holding() {
+        let size = follower.tree.item(found.pair.item).size();
+        if let Place::Base(address) = found.pair.place {
+            ranges.push(address..address.saturating_add(size));
+        }
+        let contents = found.contents.iter();
+        ranges.extend(contents.map(|&(address, size)| address..address.saturating_add(size)));
+    }
+    join(ranges)
+}
+
+fn join(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    ranges.sort_by_key(|range| (range.start, range.end));
+    let mut joined: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => joined.push(range),
+        }
+    }
+    joined
+}
+
+/// What is between the found.
+fn gaps(image: &Image<'_>, covered: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut gaps = Vec::new();
+    for section in &image.sections {
+        let mut position = section.range.start;
+        let from = covered.partition_point(|range| range.end <= section.range.start);
+        for range in covered[from..]
+            .iter()
+            .take_while(|range| range.start < section.range.end)
+        {
+            if position < range.start {
+                gaps.push(position..range.start);
+            }
+            position = position.max(range.end);
+        }
+        if position < section.range.end {
+            gaps.push(position..section.range.end);
+        }
+    }
+    gaps
+}
+
+/// Tells what of the base has a place, after [`place`].
+#[must_use]
+pub fn account(follower: &Follower<'_, '_>) -> BaseAccount {
+    let image = follower.image;
+    let covered = covered(follower);
+    let mut account = BaseAccount::default();
+    for section in &image.sections {
+        account.bytes += section.range.end - section.range.start;
+    }
+    let mut open = Vec::new();
+    for gap in gaps(image, &covered) {
+        let Some(section) = image.section_at(gap.start) else {
+            continue;
+        };
+        let length = gap.end - gap.start;
+        if is_linker_made(section) {
+            account.from_linker += length;
+        } else if is_padding(image, &gap) {
+            account.padding += length;
+        } else {
+            open.push(gap.clone());
+            account.unnamed += length;
+        }
+    }
+    let not_found = account.from_linker + account.padding + account.unnamed;
+    account.from_objects = account.bytes - not_found;
+    let common = common_names(follower.tree);
+    for symbol in &image.symbols {
+        let is_item = [elf::STT_FUNC.0, elf::STT_OBJECT.0].contains(&symbol.kind);
+        if !is_item || symbol.size == 0 || !symbol.is_placed || common.contains(symbol.name) {
+            continue;
+        }
+        let range = symbol.address..symbol.address.saturating_add(symbol.size);
+        let at = covered.partition_point(|found| found.end <= range.start);
+        let is_found = covered
+            .get(at)
+            .is_some_and(|found| found.start <= range.start && range.end <= found.end);
+        let is_ours = image.section_at(range.start).is_some_and(is_linker_made);
+        if !is_found && !is_ours {
+            account.unknown.push(UnknownSymbol {
+                name: symbol.name.to_owned(),
+                address: symbol.address,
+                size: symbol.size,
+            });
+        }
+    }
+    account
+}
+
+/// Names that the linker gives room to.
+fn common_names<'data>(tree: &Tree<'data>) -> foldhash::HashSet<&'data str> {
+    let symbols = tree.objects.iter().flat_map(|object| &object.elf.symbols);
+    let common = symbols.filter(|symbol| symbol.place == SymbolPlace::Common);
+    common.map(|symbol| symbol.name).collect()
+}
+
+/// Sections that a linker makes or rewrites as a whole.
+fn is_linker_made(section: &ImageSection<'_>) -> bool {
+    const MADE: [&str; 14] = [
+        ".note",
+        ".got",
+        ".plt",
+        ".eh_frame",
+        ".dynamic",
+        ".dynsym",
+        ".dynstr",
+        ".hash",
+        ".gnu.hash",
+        ".rela",
+        ".interp",
+        ".comment",
+        ".gnu.version",
+        ".relr",
+    ];
+    MADE.iter().any(|name| section.name.starts_with(name))
+}
+
+/// Bytes that stand between items: zeros, traps, or instructions without an effect.
+fn is_padding(image: &Image<'_>, gap: &Range<u64>) -> bool {
+    let bytes = match image.bytes(gap.start, gap.end - gap.start) {
+        Some(crate::read::image::Bytes::Present(bytes)) => bytes,
+        Some(crate::read::image::Bytes::Zero) => return true,
+        None => return false,
+    };
+    if bytes.iter().all(|&byte| byte == 0) || bytes.iter().all(|&byte| byte == 0xcc) {
+        return true;
+    }
+    let is_code = image
+        .section_at(gap.start)
+        .is_some_and(|section| section.flags & elf::SHF_EXECINSTR.0 != 0);
+    let options = iced_x86::DecoderOptions::NONE;
+    let decoder = iced_x86::Decoder::new(64, bytes, options);
+    is_code
+        && decoder.into_iter().all(|instruction| {
+            use iced_x86::Mnemonic;
+            matches!(instruction.mnemonic(), Mnemonic::Nop | Mnemonic::Int3)
+                || instruction.code() == iced_x86::Code::Xchg_r16_AX
+        })
+}

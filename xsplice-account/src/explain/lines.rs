@@ -1,0 +1,181 @@
+//! Line numbers in code, proven from the line tables of both builds.
+//!
+//! An immediate may differ when in each build it is the very line that the table gives for its own
+//! instruction. Anything else of the instruction must be equal, so that a branch that leads
+//! elsewhere, a displacement or another register never passes.
+
+use std::sync::OnceLock;
+
+use foldhash::HashMap;
+use gimli::{DebugLine, DebugLineOffset, EndianSlice, LittleEndian};
+use iced_x86::{Decoder, DecoderOptions, OpKind};
+use xsplice_diff::read::object::{ElfObject, SectionId, SymbolPlace};
+
+use crate::follow::Follower;
+use crate::read::fields::{Form, form};
+use crate::read::tree::{ItemId, Tree};
+
+/// Lines by section and offset of the instruction; of several rows at one place, all.
+type Table = HashMap<u32, Vec<(u64, u64)>>;
+
+/// The tables of a build's objects, each read when it is first asked for.
+#[derive(Debug)]
+pub struct LineTables(Vec<OnceLock<Table>>);
+
+impl LineTables {
+    /// For this many objects.
+    #[must_use]
+    pub fn new(objects: usize) -> LineTables {
+        LineTables((0..objects).map(|_| OnceLock::new()).collect())
+    }
+
+    /// Whether the instruction at `offset` of a section stands on `line`.
+    fn says(&self, tree: &Tree<'_>, item: ItemId, offset: u64, line: u64) -> bool {
+        let elf = &tree.objects[item.object].elf;
+        let table = self.0[item.object].get_or_init(|| read(elf).unwrap_or_default());
+        let Some(rows) = table.get(&tree.item(item).section.0) else {
+            return false;
+        };
+        let end = rows.partition_point(|&(start, _)| start <= offset);
+        let Some(&(start, _)) = end.checked_sub(1).and_then(|last| rows.get(last)) else {
+            return false;
+        };
+        rows[..end]
+            .iter()
+            .rev()
+            .take_while(|row| row.0 == start)
+            .any(|row| row.1 == line)
+    }
+}
+
+impl Follower<'_, '_> {
+    /// The bytes of an immediate that differ at `at` because a line does.
+    pub(crate) fn line_number(
+        &self,
+        item: ItemId,
+        address: u64,
+        ours: &[u8],
+        theirs: &[u8],
+        at: usize,
+    ) -> Option<(usize, usize)> {
+        let claims = self.claims?;
+        if !self.tree.is_code(item) {
+            return None;
+        }
+        let (start, width) = immediate_at(ours, at)?;
+        let (there, other_width) = immediate_at(theirs, at)?;
+        if (start.instruction, start.immediate, width)
+            != (there.instruction, there.immediate, other_width)
+            || ours[start.instruction..start.immediate]
+                != theirs[start.instruction..start.immediate]
+        {
+            return None;
+        }
+        let end = start.immediate + width;
+        let number = |bytes: &[u8]| {
+            let mut wide = [0; 8];
+            wide.get_mut(..width)?
+                .copy_from_slice(bytes.get(start.immediate..end)?);
+            Some(u64::from_le_bytes(wide))
+        };
+        let (new, old) = (number(ours)?, number(theirs)?);
+        let instruction = start.instruction as u64;
+        let offset = self.tree.item(item).range.start + instruction;
+        let is_new = self.lines.says(self.tree, item, offset, new);
+        let place = address + instruction;
+        let is_old = claims.at(place).any(|(begin, original)| {
+            let offset = claims.tree.item(original).range.start + (place - begin);
+            self.original_lines.says(claims.tree, original, offset, old)
+        });
+        (is_new && is_old).then_some((start.immediate, end))
+    }
+}
+
+struct Bounds {
+    instruction: usize,
+    immediate: usize,
+}
+
+/// The instruction whose immediate holds the byte at `at`, and the bytes of that immediate.
+fn immediate_at(code: &[u8], at: usize) -> Option<(Bounds, usize)> {
+    let mut decoder = Decoder::new(64, code, DecoderOptions::NONE);
+    while decoder.can_decode() {
+        let start = decoder.position();
+        let instruction = decoder.decode();
+        if decoder.position() <= at {
+            continue;
+        }
+        let is_branch = matches!(instruction.op0_kind(), OpKind::NearBranch64);
+        let offsets = decoder.get_constant_offsets(&instruction);
+        if is_branch || instruction.is_invalid() || !offsets.has_immediate() {
+            return None;
+        }
+        let immediate = start + offsets.immediate_offset();
+        let width = offsets.immediate_size();
+        let bounds = Bounds {
+            instruction: start,
+            immediate,
+        };
+        return (immediate..immediate + width)
+            .contains(&at)
+            .then_some((bounds, width));
+    }
+    None
+}
+
+/// Addresses are section indices above this bit, and offsets below.
+const SECTION_SHIFT: u32 = 32;
+
+/// Reads the line table of an object.
+fn read(elf: &ElfObject<'_>) -> Option<Table> {
+    let (id, section) = elf
+        .sections()
+        .find(|(_, section)| section.name == ".debug_line")?;
+    let mut bytes = section.data.to_vec();
+    for relocation in elf.debug_relocations(id) {
+        let symbol = elf.symbol(relocation.symbol);
+        let SymbolPlace::Section(SectionId(target)) = symbol.place else {
+            continue;
+        };
+        let (form, width) = form(relocation.kind);
+        if form != Form::Absolute || width != 8 {
+            continue;
+        }
+        let offset = symbol.value.wrapping_add_signed(relocation.addend);
+        let value = (u64::from(target) << SECTION_SHIFT) | offset;
+        let start = usize::try_from(relocation.offset).ok()?;
+        bytes
+            .get_mut(start..start + 8)?
+            .copy_from_slice(&value.to_le_bytes());
+    }
+    let lines = DebugLine::new(&bytes, LittleEndian);
+    let mut table = Table::default();
+    let mut offset = 0;
+    while offset < bytes.len() {
+        let program = lines.program(DebugLineOffset(offset), 8, None, None).ok()?;
+        let length = program.header().unit_length();
+        // The 32-bit form of DWARF: four bytes of length in front.
+        offset += length + 4;
+        collect(program, &mut table)?;
+    }
+    for rows in table.values_mut() {
+        rows.sort_unstable();
+    }
+    Some(table)
+}
+
+type Program<'bytes> = gimli::IncompleteLineProgram<EndianSlice<'bytes, LittleEndian>>;
+
+fn collect(program: Program<'_>, table: &mut Table) -> Option<()> {
+    let mut rows = program.rows();
+    while let Some((_, row)) = rows.next_row().ok()? {
+        if row.end_sequence() {
+            continue;
+        }
+        let Some(line) = row.line() else { continue };
+        let section = u32::try_from(row.address() >> SECTION_SHIFT).ok()?;
+        let offset = row.address() & u64::from(u32::MAX);
+        table.entry(section).or_default().push((offset, line.get()));
+    }
+    Some(())
+}

@@ -1,0 +1,3 @@
+//! Differences that prove to be none: the closed list.
+
+pub mod lines;

@@ -1,0 +1,573 @@
+//! Compares one item with the bytes at one place, by itself.
+
+use xsplice_diff::read::object::{SectionId, SymbolPlace};
+
+use super::slot::access;
+use super::{Follower, Pair, Place};
+use crate::base::claims::Claims;
+use crate::read::fields::{Field, Form, Leads, value};
+use crate::read::image::Bytes;
+use crate::read::items::is_entry_table;
+use crate::read::tree::{ItemId, Target};
+
+/// What one comparison found.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// What differs in the item itself.
+    pub failure: Option<Failure>,
+    /// Claims that must hold too.
+    pub rests_on: Vec<Pair>,
+    /// Functions that it leads to by their names.
+    pub called: Vec<ItemId>,
+    /// Bytes that differ and were explained.
+    pub explained: u64,
+    /// Entries of merged sections, by address and length.
+    pub contents: Vec<(u64, u64)>,
+}
+
+/// Where an item and a place differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Offset in the item, in bytes.
+    pub offset: u64,
+    /// What differs there.
+    pub mismatch: Mismatch,
+}
+
+/// What differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mismatch {
+    /// The image or payload ends before the item does.
+    Outside,
+    /// A byte.
+    Byte {
+        /// The item's.
+        wanted: u8,
+        /// The place's.
+        found: u8,
+    },
+    /// Where a field leads.
+    Target {
+        /// In the build.
+        wanted: String,
+        /// At the place.
+        found: String,
+    },
+    /// The place belongs to another section or object, or does not stand as it must.
+    Placement {
+        /// The sentence's end.
+        what: String,
+    },
+    /// A field that cannot be followed.
+    Unknown,
+}
+
+/// Where a field of a place leads.
+#[derive(Clone, Debug)]
+enum Found<'data> {
+    Place(Place),
+    Name(&'data str, i64),
+}
+
+impl<'data> Follower<'_, 'data> {
+    pub(super) fn compare(&self, pair: Pair) -> Outcome {
+        let mut outcome = Outcome::default();
+        let failure = self
+            .check_placement(pair)
+            .and_then(|()| self.check(pair, &mut outcome));
+        if let Err(failure) = failure {
+            let is_acknowledged = self.is_acknowledged(pair.item);
+            outcome.failure = (!is_acknowledged).then_some(failure);
+        }
+        outcome
+    }
+
+    /// Whether the item may stand there: in the same kind of section, aligned as it asks for.
+    fn check_placement(&self, pair: Pair) -> Result<(), Failure> {
+        let section = self.tree.section(pair.item);
+        let item = self.tree.item(pair.item);
+        let fail = |what: String| {
+            let mismatch = Mismatch::Placement { what };
+            Err(Failure {
+                offset: 0,
+                mismatch,
+            })
+        };
+        let (start, is_in_base) = match pair.place {
+            Place::Base(address) => (address, true),
+            Place::Payload(_, offset) => (offset, false),
+        };
+        if start % section.alignment != item.range.start % section.alignment {
+            return fail(format!("it asks for an alignment of {}", section.alignment));
+        }
+        let Some(claims) = self.claims.filter(|_| is_in_base) else {
+            return Ok(());
+        };
+        claims
+            .allows(self.tree, pair.item, start)
+            .map_or_else(fail, Ok)
+    }
+
+    fn check(&self, pair: Pair, outcome: &mut Outcome) -> Result<(), Failure> {
+        let object = &self.tree.objects[pair.item.object];
+        let item = &object.items[pair.item.item];
+        let section = object.elf.section(item.section);
+        let fail = |offset: u64, mismatch| Failure { offset, mismatch };
+        let size = item.size();
+        let theirs = match pair.place {
+            Place::Base(address) => self.image.bytes(address, size),
+            Place::Payload(id, offset) => self.payload_bytes(id, offset, size),
+        };
+        let theirs = theirs.ok_or_else(|| fail(0, Mismatch::Outside))?;
+        let ours = slice(section.data, item.range.start, size);
+        let (ours, theirs) = match (ours, theirs) {
+            (None, Bytes::Zero) => return Ok(()),
+            (None, Bytes::Present(bytes)) | (Some(bytes), Bytes::Zero) => {
+                let is_zero = bytes.iter().all(|&byte| byte == 0);
+                let has_fields = !object.fields_of(item).is_empty();
+                let mismatch = Mismatch::Byte {
+                    wanted: 0,
+                    found: 1,
+                };
+                return if is_zero && !has_fields {
+                    Ok(())
+                } else {
+                    Err(fail(0, mismatch))
+                };
+            }
+            (Some(ours), Bytes::Present(theirs)) => (ours, theirs),
+        };
+        let mut position = 0;
+        for field in object.fields_of(item) {
+            let offset = index(field.offset - item.range.start);
+            if self.stays_inside(pair.item, field) {
+                continue;
+            }
+            if field.form == Form::Unknown || offset < position {
+                return Err(fail(offset as u64, Mismatch::Unknown));
+            }
+            let (start, end, found) = self
+                .follow(pair.place, ours, theirs, offset, field)
+                .ok_or_else(|| fail(offset as u64, Mismatch::Unknown))?;
+            if start < position {
+                return Err(fail(offset as u64, Mismatch::Unknown));
+            }
+            self.literal(pair, ours, theirs, (position, start), outcome)?;
+            position = end;
+            let target = self.tree.target(pair.item.object, item.section, field);
+            let is_table = is_entry_table(section.name);
+            self.lead(&target, &found, field, is_table, outcome)
+                .map_err(|mismatch| fail(offset as u64, mismatch))?;
+        }
+        self.literal(pair, ours, theirs, (position, ours.len()), outcome)
+    }
+
+    /// Whether a field that the assembler resolved leads to the item itself: then its bytes say so.
+    fn stays_inside(&self, id: ItemId, field: &Field) -> bool {
+        let item = self.tree.item(id);
+        let Leads::Within { offset } = field.leads else {
+            return false;
+        };
+        let meant = offset + i64::from(field.trailing);
+        let is_end = |meant: u64| {
+            // What stands in for other code ends where that code goes on.
+            let section = self.tree.section(id).name;
+            meant == item.range.end && section == xsplice_abi::section::ALTINSTR_REPLACEMENT
+        };
+        u64::try_from(meant).is_ok_and(|meant| item.range.contains(&meant) || is_end(meant))
+    }
+
+    fn payload_bytes(&self, id: SectionId, offset: u64, size: u64) -> Option<Bytes<'data>> {
+        let section = self.payload?.elf.section(id);
+        let end = offset.checked_add(size)?;
+        if end > section.size {
+            return None;
+        }
+        if section.is_nobits() {
+            return Some(Bytes::Zero);
+        }
+        slice(section.data, offset, size).map(Bytes::Present)
+    }
+
+    /// Compares bytes that nobody but the compiler had a say in.
+    fn literal(
+        &self,
+        pair: Pair,
+        ours: &[u8],
+        theirs: &[u8],
+        (mut start, end): (usize, usize),
+        outcome: &mut Outcome,
+    ) -> Result<(), Failure> {
+        while start < end {
+            let (left, right) = (&ours[start..end], &theirs[start..end]);
+            let Some(distance) = left.iter().zip(right).position(|(a, b)| a != b) else {
+                break;
+            };
+            let at = start + distance;
+            let explained = match pair.place {
+                Place::Base(address) => self.line_number(pair.item, address, ours, theirs, at),
+                Place::Payload(..) => None,
+            };
+            let Some((from, to)) = explained else {
+                let mismatch = Mismatch::Byte {
+                    wanted: ours[at],
+                    found: theirs[at],
+                };
+                return Err(Failure {
+                    offset: at as u64,
+                    mismatch,
+                });
+            };
+            outcome.explained += (to - from) as u64;
+            start = to.max(at + 1);
+        }
+        Ok(())
+    }
+
+    /// Reads where a field of the place leads, and which bytes that accounts for.
+    fn follow(
+        &self,
+        place: Place,
+        ours: &[u8],
+        theirs: &[u8],
+        offset: usize,
+        field: &Field,
+    ) -> Option<(usize, usize, Found<'data>)> {
+        let width = usize::from(field.width);
+        let (start, end, at, form) = if field.form == Form::Slot {
+            let found = access(ours, theirs, offset, field.trailing)?;
+            (found.start, found.end, found.field, found.form)
+        } else {
+            (offset, offset + width, offset, field.form)
+        };
+        let bytes = theirs.get(at..at + width)?;
+        let found = match place {
+            Place::Base(address) => self.follow_in_base(address + at as u64, bytes, form)?,
+            Place::Payload(id, start) => {
+                self.follow_in_payload(id, start + at as u64, bytes, form)?
+            }
+        };
+        // A relaxed branch's field may stand elsewhere than the slot's did.
+        let shift = if field.form == Form::Slot && form != Form::Slot {
+            match form {
+                Form::Relative => i64::from(field.width),
+                _ => 0,
+            }
+        } else {
+            0
+        };
+        let found = match (found, field.form) {
+            (Found::Place(place), Form::Slot) if form != Form::Slot => {
+                Found::Place(shifted(place, shift))
+            }
+            (Found::Name(name, delta), Form::Slot) if form != Form::Slot => {
+                Found::Name(name, delta + shift)
+            }
+            (found, Form::Slot) => self.through_slot(&found, i64::from(field.width))?,
+            (found, _) => found,
+        };
+        Some((start, end, found))
+    }
+
+    fn follow_in_base(&self, address: u64, bytes: &[u8], form: Form) -> Option<Found<'data>> {
+        let read = value(bytes, form)?;
+        let target = match form {
+            Form::Absolute if bytes.len() == 8 => self.image.relocated(address).unwrap_or(read),
+            Form::Absolute | Form::AbsoluteSigned => read,
+            _ => address.wrapping_add(read),
+        };
+        Some(Found::Place(Place::Base(target)))
+    }
+
+    fn follow_in_payload(
+        &self,
+        id: SectionId,
+        offset: u64,
+        bytes: &[u8],
+        form: Form,
+    ) -> Option<Found<'data>> {
+        let payload = self.payload?;
+        let Some(relocation) = payload.relocation_at(id, offset) else {
+            let read = value(bytes, form)?;
+            return Some(Found::Place(match form {
+                Form::Absolute | Form::AbsoluteSigned => Place::Base(read),
+                _ => Place::Payload(id, offset.wrapping_add(read)),
+            }));
+        };
+        let (theirs, _) = crate::read::fields::form(relocation.kind);
+        let is_relative = |form| !matches!(form, Form::Absolute | Form::AbsoluteSigned);
+        if theirs == Form::Unknown || is_relative(theirs) != is_relative(form) {
+            return None;
+        }
+        let mut addend = relocation.addend;
+        if form == Form::RelativeWithLine {
+            let low = value(&addend.to_le_bytes()[..4], form)?;
+            addend = low.cast_signed();
+        }
+        let symbol = payload.elf.symbol(relocation.symbol);
+        Some(match symbol.place {
+            SymbolPlace::Section(section) => {
+                let offset = symbol.value.wrapping_add_signed(addend);
+                Found::Place(Place::Payload(section, offset))
+            }
+            SymbolPlace::Absolute => {
+                Found::Place(Place::Base(symbol.value.wrapping_add_signed(addend)))
+            }
+            SymbolPlace::Undefined | SymbolPlace::Common => Found::Name(symbol.name, addend),
+        })
+    }
+
+    /// What the slot at a place holds. The field counts from its own end, less `width`.
+    fn through_slot(&self, found: &Found<'data>, width: i64) -> Option<Found<'data>> {
+        match found {
+            Found::Place(Place::Base(address)) => {
+                let slot = address.wrapping_add_signed(width);
+                Some(Found::Place(Place::Base(self.image.word(slot)?)))
+            }
+            Found::Place(Place::Payload(id, offset)) => {
+                let slot = offset.wrapping_add_signed(width);
+                let Some(Bytes::Present(bytes)) = self.payload_bytes(*id, slot, 8) else {
+                    return None;
+                };
+                self.follow_in_payload(*id, slot, bytes, Form::Absolute)
+            }
+            Found::Name(..) => None,
+        }
+    }
+
+    /// Whether a field that leads to `target` in the build and to `found` at the place leads to
+    /// the same thing.
+    fn lead(
+        &self,
+        target: &Target<'data>,
+        found: &Found<'data>,
+        field: &Field,
+        is_table: bool,
+        outcome: &mut Outcome,
+    ) -> Result<(), Mismatch> {
+        let trailing = if field.form == Form::Slot {
+            i64::from(field.width)
+        } else {
+            i64::from(field.trailing)
+        };
+        let differs = || Mismatch::Target {
+            wanted: self.wanted(target),
+            found: self.describe(found),
+        };
+        // Through a slot, the addend only says where the field's instruction ends.
+        let settled = |delta: i64| {
+            if field.form == Form::Slot {
+                delta + trailing
+            } else {
+                delta
+            }
+        };
+        match target {
+            Target::Unclear => Err(Mismatch::Unknown),
+            Target::Number(number) => match self.located(found) {
+                Some(Place::Base(address)) if address == *number => Ok(()),
+                _ => Err(differs()),
+            },
+            Target::Name {
+                name,
+                delta,
+                is_weak,
+            } => {
+                let delta = settled(*delta);
+                // What the original build defined and the patched one does not is gone.
+                let was_defined = |claims: &Claims<'_, '_>| claims.tree.definitions_of(name) > 0;
+                if self.claims.is_some_and(was_defined) && self.tree.definitions_of(name) == 0 {
+                    return Err(differs());
+                }
+                match found {
+                    Found::Name(other, others) if plain(other) == *name && *others == delta => {
+                        Ok(())
+                    }
+                    Found::Place(Place::Base(address)) => {
+                        let start = address.wrapping_add_signed(delta.wrapping_neg());
+                        let is_it = self.image.named(name).any(|symbol| symbol.address == start);
+                        let is_missing = *is_weak && start == 0;
+                        if is_it || is_missing {
+                            Ok(())
+                        } else {
+                            Err(differs())
+                        }
+                    }
+                    _ => Err(differs()),
+                }
+            }
+            Target::Content { bytes, delta } => {
+                let delta = settled(*delta);
+                let start = self
+                    .located(found)
+                    .map(|place| shifted(place, delta.wrapping_neg()));
+                let length = bytes.len() as u64;
+                let theirs = match start {
+                    Some(Place::Base(address)) => {
+                        outcome.contents.push((address, length));
+                        self.image.bytes(address, length)
+                    }
+                    Some(Place::Payload(id, offset)) => self.payload_bytes(id, offset, length),
+                    None => None,
+                };
+                match theirs {
+                    Some(Bytes::Present(theirs)) if theirs == *bytes => Ok(()),
+                    _ => Err(differs()),
+                }
+            }
+            Target::Item { item, delta } => {
+                let delta = settled(*delta);
+                let place = self.located(found).ok_or_else(differs)?;
+                let start = shifted(place, delta.wrapping_neg());
+                let is_entry = match field.form {
+                    Form::Slot => delta == 0,
+                    _ => delta + trailing == 0,
+                };
+                self.lead_to_item(*item, start, is_entry && !is_table, outcome)
+                    .then_some(())
+                    .ok_or_else(differs)
+            }
+        }
+    }
+
+    /// Whether a reference may lead to `item` at `start`; what that rests on goes to `outcome`.
+    fn lead_to_item(
+        &self,
+        item: ItemId,
+        start: Place,
+        is_entry: bool,
+        outcome: &mut Outcome,
+    ) -> bool {
+        let pair = Pair { item, place: start };
+        let Place::Base(address) = start else {
+            outcome.rests_on.push(pair);
+            // A second copy of what the base keeps would start afresh.
+            return !self.tree.is_writable(item)
+                || self.is_acknowledged(item)
+                || !self.has_twin_in_base(item);
+        };
+        let mut names = self.tree.names(item).peekable();
+        let is_named = names.peek().is_some();
+        let is_it = self
+            .tree
+            .names(item)
+            .any(|symbol| self.is_named_at(symbol, address));
+        if is_it {
+            if is_entry && self.tree.is_code(item) {
+                outcome.called.push(item);
+            } else {
+                outcome.rests_on.push(pair);
+            }
+            return true;
+        }
+        outcome.rests_on.push(pair);
+        let is_local = self.tree.names(item).all(|symbol| symbol.is_local());
+        let is_renumbered = || {
+            self.tree.names(item).any(|symbol| {
+                let ours = stem(symbol.name);
+                let here = self.image.symbols_at(address);
+                here.into_iter()
+                    .any(|other| other.is_local && stem(other.name) == ours)
+            })
+        };
+        !is_named || is_local && (!self.tree.is_writable(item) || is_renumbered())
+    }
+
+    /// Whether the image has this symbol at `address`.
+    pub(crate) fn is_named_at(
+        &self,
+        symbol: &xsplice_diff::read::object::Symbol<'_>,
+        address: u64,
+    ) -> bool {
+        self.image.named(symbol.name).any(|other| {
+            let is_same_file = match (symbol.is_local(), symbol.file, other.file) {
+                (true, Some(ours), Some(theirs)) => ours == theirs,
+                _ => true,
+            };
+            other.address == address && is_same_file
+        })
+    }
+
+    /// Whether the image has a symbol of one of the item's names, of the same size.
+    fn has_twin_in_base(&self, item: ItemId) -> bool {
+        self.tree.names(item).any(|symbol| {
+            let found = self.image.named(symbol.name);
+            let mut equal = found.filter(|other| other.size == symbol.size);
+            equal.any(|other| self.is_named_at(symbol, other.address))
+        })
+    }
+
+    /// The place that a field leads to; a name stands for its address in the base.
+    fn located(&self, found: &Found<'data>) -> Option<Place> {
+        match found {
+            Found::Place(place) => Some(*place),
+            Found::Name(name, delta) => {
+                let (file, name) = match name.split_once('#') {
+                    Some((file, name)) => (Some(file), name),
+                    None => (None, *name),
+                };
+                let mut all = self.image.named(name).filter(|symbol| match file {
+                    Some(file) => symbol.file == Some(file),
+                    None => symbol.file.is_none(),
+                });
+                let first = all.next()?;
+                Some(Place::Base(first.address.wrapping_add_signed(*delta)))
+            }
+        }
+    }
+
+    fn wanted(&self, target: &Target<'_>) -> String {
+        match target {
+            Target::Item { item, delta } => format!("{}{delta:+#x}", self.tree.shown(*item)),
+            Target::Content { bytes, .. } => format!("{:?}", String::from_utf8_lossy(bytes)),
+            Target::Name { name, delta, .. } => format!("{name}{delta:+#x}"),
+            Target::Number(number) => format!("{number:#x}"),
+            Target::Unclear => "a place that cannot be told".to_owned(),
+        }
+    }
+
+    fn describe(&self, found: &Found<'_>) -> String {
+        match found {
+            Found::Name(name, delta) => format!("{name}{delta:+#x}"),
+            Found::Place(Place::Base(address)) => self.image.describe(*address),
+            Found::Place(Place::Payload(id, offset)) => match self.payload {
+                Some(payload) => format!(
+                    "{}+{offset:#x} of the payload",
+                    payload.elf.section(*id).name
+                ),
+                None => "the payload".to_owned(),
+            },
+        }
+    }
+}
+
+/// A name without what a compiler appends to tell equal names apart.
+fn stem(name: &str) -> &str {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    match name.rsplit_once('.') {
+        Some((stem, number)) if digits(number) => stem,
+        _ => name,
+    }
+}
+
+/// A base name as objects know it, without its file.
+fn plain(name: &str) -> &str {
+    name.split_once('#').map_or(name, |(_, name)| name)
+}
+
+fn shifted(place: Place, by: i64) -> Place {
+    match place {
+        Place::Base(address) => Place::Base(address.wrapping_add_signed(by)),
+        Place::Payload(id, offset) => Place::Payload(id, offset.wrapping_add_signed(by)),
+    }
+}
+
+/// An offset in bytes that are in memory.
+fn index(offset: u64) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
+}
+
+fn slice(data: &[u8], start: u64, size: u64) -> Option<&[u8]> {
+    let start = usize::try_from(start).ok()?;
+    data.get(start..start.checked_add(usize::try_from(size).ok()?)?)
+}

@@ -1,0 +1,225 @@
+//! Follows items to the places where they should be, and settles which of them really are there.
+//!
+//! That an item stands at a place means that its bytes do, and that every field leads to a place
+//! where what it meant stands. Such a claim rests on others, often in circles. Each is asked once
+//! and compared by itself; then those that fail take with them what rests on them. What is left
+//! holds together as a whole.
+
+mod compare;
+mod slot;
+
+use foldhash::HashMap;
+use rayon::prelude::*;
+use xsplice_diff::read::object::SectionId;
+
+use crate::base::claims::Claims;
+use crate::explain::lines::LineTables;
+use crate::read::image::Image;
+use crate::read::payload::Payload;
+use crate::read::tree::{ItemId, Tree};
+use compare::Outcome;
+pub use compare::{Failure, Mismatch};
+
+/// Where something stands when the system runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Place {
+    /// In the base, at an address.
+    Base(u64),
+    /// In the payload, at an offset of a section.
+    Payload(SectionId, u64),
+}
+
+/// The claim that an item stands at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Pair {
+    /// The item.
+    pub item: ItemId,
+    /// The place.
+    pub place: Place,
+}
+
+/// A claim that was looked at.
+#[derive(Debug)]
+struct Node {
+    pair: Pair,
+    outcome: Outcome,
+    rests_on: Vec<usize>,
+    /// The claim that it fails with; itself where its own bytes or fields fail.
+    fails_with: Option<usize>,
+}
+
+/// What is followed, and against what.
+#[derive(Debug)]
+pub struct Follower<'run, 'data> {
+    /// The build whose items are followed.
+    pub tree: &'run Tree<'data>,
+    /// The base.
+    pub image: &'run Image<'data>,
+    /// The payload, where there is one.
+    pub payload: Option<&'run Payload<'data>>,
+    /// What of the original build stands where in the base; absent while that is being found out.
+    pub claims: Option<&'run Claims<'run, 'data>>,
+    /// Line tables of the followed build.
+    pub lines: LineTables,
+    /// Line tables of the original build.
+    pub original_lines: LineTables,
+    nodes: Vec<Node>,
+    index: HashMap<Pair, usize>,
+    asked: Vec<Pair>,
+    acknowledged: Vec<String>,
+}
+
+impl<'run, 'data> Follower<'run, 'data> {
+    /// Nothing asked yet. `acknowledged` are names that may differ.
+    #[must_use]
+    pub fn new(
+        tree: &'run Tree<'data>,
+        image: &'run Image<'data>,
+        payload: Option<&'run Payload<'data>>,
+        claims: Option<&'run Claims<'run, 'data>>,
+        acknowledged: &[String],
+    ) -> Follower<'run, 'data> {
+        Follower {
+            tree,
+            image,
+            payload,
+            claims,
+            lines: LineTables::new(tree.objects.len()),
+            original_lines: LineTables::new(claims.map_or(0, |claims| claims.tree.objects.len())),
+            nodes: Vec::new(),
+            index: HashMap::default(),
+            asked: Vec::new(),
+            acknowledged: acknowledged.to_vec(),
+        }
+    }
+
+    /// Asks whether an item stands at a place.
+    pub fn ask(&mut self, pair: Pair) {
+        if !self.index.contains_key(&pair) {
+            self.asked.push(pair);
+        }
+    }
+
+    /// Compares everything that was asked, and what that rests on; returns the functions that what
+    /// holds leads to by their names, whose own place somebody must ask for.
+    pub fn run(&mut self) -> Vec<ItemId> {
+        let mut open: Vec<(usize, Vec<Pair>)> = Vec::new();
+        while !self.asked.is_empty() {
+            let mut round = std::mem::take(&mut self.asked);
+            round.retain(|pair| !self.index.contains_key(pair));
+            let mut seen = foldhash::HashSet::default();
+            round.retain(|pair| seen.insert(*pair));
+            let outcomes: Vec<Outcome> = {
+                let this = &*self;
+                round.par_iter().map(|pair| this.compare(*pair)).collect()
+            };
+            for (pair, mut outcome) in round.into_iter().zip(outcomes) {
+                let node = self.nodes.len();
+                self.index.insert(pair, node);
+                self.asked.extend(outcome.rests_on.iter().copied());
+                open.push((node, std::mem::take(&mut outcome.rests_on)));
+                self.nodes.push(Node {
+                    pair,
+                    outcome,
+                    rests_on: Vec::new(),
+                    fails_with: None,
+                });
+            }
+        }
+        for (node, pairs) in open {
+            let found = pairs
+                .iter()
+                .filter_map(|pair| self.index.get(pair).copied());
+            self.nodes[node].rests_on = found.collect();
+        }
+        self.settle();
+        let holding = self.nodes.iter().filter(|node| node.fails_with.is_none());
+        let mut called: Vec<ItemId> = holding
+            .flat_map(|node| node.outcome.called.iter().copied())
+            .collect();
+        called.sort_unstable();
+        called.dedup();
+        called
+    }
+
+    /// Lets every failure take along what rests on it.
+    fn settle(&mut self) {
+        let mut above: Vec<Vec<usize>> = vec![Vec::new(); self.nodes.len()];
+        let mut failed = Vec::new();
+        for (node, content) in self.nodes.iter_mut().enumerate() {
+            for &below in &content.rests_on {
+                above[below].push(node);
+            }
+            content.fails_with = content.outcome.failure.as_ref().map(|_| node);
+            if content.fails_with.is_some() {
+                failed.push(node);
+            }
+        }
+        while let Some(node) = failed.pop() {
+            for &user in &above[node] {
+                if self.nodes[user].fails_with.is_none() {
+                    self.nodes[user].fails_with = self.nodes[node].fails_with;
+                    failed.push(user);
+                }
+            }
+        }
+    }
+
+    /// Whether a claim may hold, going by the item's own bytes and fields.
+    #[must_use]
+    pub fn is_plausible(&self, pair: Pair) -> bool {
+        self.compare(pair).failure.is_none()
+    }
+
+    /// Whether a claim was asked and holds.
+    #[must_use]
+    pub fn holds(&self, pair: Pair) -> bool {
+        let node = self.index.get(&pair);
+        node.is_some_and(|&node| self.nodes[node].fails_with.is_none())
+    }
+
+    /// Whether an item was asked for and stands anywhere.
+    #[must_use]
+    pub fn stands_somewhere(&self, item: ItemId) -> bool {
+        let mut holding = self.nodes.iter().filter(|node| node.fails_with.is_none());
+        holding.any(|node| node.pair.item == item)
+    }
+
+    /// Why a claim does not hold: the claim that it comes down to, and what differs there.
+    #[must_use]
+    pub fn why(&self, pair: Pair) -> Option<(Pair, &Failure)> {
+        let root = self.nodes[*self.index.get(&pair)?].fails_with?;
+        let node = &self.nodes[root];
+        Some((node.pair, node.outcome.failure.as_ref()?))
+    }
+
+    /// All claims that hold, in the order in which they were asked.
+    pub fn holding(&self) -> impl Iterator<Item = Holding<'_>> {
+        let nodes = self.nodes.iter().filter(|node| node.fails_with.is_none());
+        nodes.map(|node| Holding {
+            pair: node.pair,
+            explained: node.outcome.explained,
+            contents: &node.outcome.contents,
+        })
+    }
+
+    /// Whether the author said that this item may differ.
+    #[must_use]
+    pub fn is_acknowledged(&self, item: ItemId) -> bool {
+        let names = self.tree.names(item);
+        names
+            .into_iter()
+            .any(|symbol| self.acknowledged.iter().any(|name| name == symbol.name))
+    }
+}
+
+/// A claim that holds.
+#[derive(Debug)]
+pub struct Holding<'follower> {
+    /// The claim.
+    pub pair: Pair,
+    /// Bytes that differ and were explained.
+    pub explained: u64,
+    /// Entries of merged sections that it leads to: address and length.
+    pub contents: &'follower [(u64, u64)],
+}

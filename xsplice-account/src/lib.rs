@@ -1,0 +1,87 @@
+//! The account: a place for every byte of the base and of the patched build.
+//!
+//! Rules say what may differ, and a rule that nobody thought of is missing. The account needs
+//! none: it looks for each item of the patched build in the base and in the payload, and what it
+//! does not find is a refusal. It reads inputs and output alone, and shares no decision with who
+//! made the payload.
+#![forbid(unsafe_code)]
+
+pub mod after;
+pub mod base;
+pub mod error;
+pub mod explain;
+pub mod follow;
+pub mod read;
+pub mod tell;
+
+pub use error::AccountError;
+use serde::Serialize;
+
+use crate::after::AfterAccount;
+use crate::base::BaseAccount;
+use crate::base::claims::Claims;
+use crate::follow::Follower;
+use crate::read::image::Image;
+use crate::read::payload::Payload;
+use crate::read::tree::Tree;
+
+/// What the account is made of.
+#[derive(Debug)]
+pub struct Inputs<'data> {
+    /// The base.
+    pub base: &'data [u8],
+    /// Objects of the original build, by name.
+    pub original: Vec<(&'data str, &'data [u8])>,
+    /// Objects of the patched build, by name.
+    pub patched: Vec<(&'data str, &'data [u8])>,
+    /// The payload; none when nothing is said to have changed.
+    pub payload: Option<&'data [u8]>,
+    /// Names of what the author acknowledged.
+    pub acknowledged: Vec<String>,
+}
+
+/// The account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Account {
+    /// The base's bytes.
+    pub base: BaseAccount,
+    /// The patched build's bytes, once the payload is applied.
+    pub after: AfterAccount,
+    /// Whether the patched build's own link was looked at.
+    pub link_compared: bool,
+}
+
+impl Account {
+    /// Whether everything has a place.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.base.unknown.is_empty() && self.after.missing.is_empty()
+    }
+}
+
+/// Makes the account.
+///
+/// # Errors
+///
+/// When one of the inputs cannot be read.
+pub fn account(inputs: &Inputs<'_>) -> Result<Account, AccountError> {
+    let image = Image::parse(inputs.base)?;
+    let (original, patched) = rayon::join(
+        || Tree::read(&inputs.original),
+        || Tree::read(&inputs.patched),
+    );
+    let (original, patched) = (original?, patched?);
+    let payload = inputs.payload.map(Payload::parse).transpose()?;
+    let mut placing = Follower::new(&original, &image, None, None, &[]);
+    base::place(&mut placing);
+    let base = base::account(&placing);
+    let claims = Claims::new(&original, &placing);
+    let acknowledged = &inputs.acknowledged;
+    let payload = payload.as_ref();
+    let mut after = Follower::new(&patched, &image, payload, Some(&claims), acknowledged);
+    Ok(Account {
+        base,
+        after: after::account(&mut after),
+        link_compared: false,
+    })
+}

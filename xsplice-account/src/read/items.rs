@@ -1,0 +1,255 @@
+//! Cuts an object into items: what lies between the places that something names.
+//!
+//! A symbol begins an item, and its size ends it. Where no symbol is, the places that something of
+//! the object leads to begin one. An item is the smallest thing that the account speaks of.
+
+use std::ops::Range;
+
+use object::elf;
+use xsplice_diff::read::object::{ElfObject, SectionId, SymbolId, SymbolPlace};
+
+use crate::read::fields::{Field, Leads, fields};
+
+/// A stretch of one section.
+#[derive(Debug)]
+pub struct Item {
+    /// Its section.
+    pub section: SectionId,
+    /// Offsets in the section.
+    pub range: Range<u64>,
+    /// Symbols that begin it, but not those of the assembler's own.
+    pub names: Vec<SymbolId>,
+}
+
+impl Item {
+    /// In bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+}
+
+/// One object, cut.
+#[derive(Debug)]
+pub struct Object<'data> {
+    /// As it was read.
+    pub elf: ElfObject<'data>,
+    /// Its items, by section and offset.
+    pub items: Vec<Item>,
+    /// Fields, by section.
+    pub fields: Vec<Vec<Field>>,
+    of_section: Vec<Range<usize>>,
+}
+
+impl<'data> Object<'data> {
+    /// Cuts `elf`.
+    #[must_use]
+    pub fn new(elf: ElfObject<'data>) -> Object<'data> {
+        let count = elf.sections.len();
+        let mut cuts: Vec<Vec<u64>> = vec![Vec::new(); count];
+        let mut sized: Vec<Vec<Range<u64>>> = vec![Vec::new(); count];
+        for symbol in elf.symbols.iter().filter(|symbol| is_name(symbol)) {
+            let SymbolPlace::Section(id) = symbol.place else {
+                continue;
+            };
+            let index = id.0 as usize;
+            cuts[index].push(symbol.value);
+            if symbol.size != 0 {
+                let end = symbol.value + symbol.size;
+                cuts[index].push(end);
+                sized[index].push(symbol.value..end);
+            }
+        }
+        let mut all_fields = Vec::with_capacity(count);
+        for (index, (section, cuts)) in elf.sections.iter().zip(&mut cuts).enumerate() {
+            cuts.push(0);
+            cuts.sort_unstable();
+            cuts.dedup();
+            let is_read = index != 0 && section.is_allocated();
+            all_fields.push(match u32::try_from(index) {
+                Ok(id) if is_read => fields(&elf, SectionId(id), cuts),
+                _ => Vec::new(),
+            });
+        }
+        let led_to: Vec<(usize, u64)> = all_fields
+            .iter()
+            .enumerate()
+            .flat_map(|(index, fields)| fields.iter().map(move |field| (index, field)))
+            .filter_map(|(index, field)| target_offset(&elf, index, field))
+            .collect();
+        for (index, offset) in led_to {
+            let is_inside = sized[index].iter().any(|range| range.contains(&offset));
+            if !is_inside {
+                cuts[index].push(offset);
+            }
+        }
+        let mut object = Object {
+            elf,
+            items: Vec::new(),
+            fields: all_fields,
+            of_section: vec![0..0; count],
+        };
+        for (index, cuts) in cuts.iter_mut().enumerate() {
+            object.add_items(index, cuts);
+        }
+        object.name_items();
+        object
+    }
+
+    fn add_items(&mut self, index: usize, cuts: &mut Vec<u64>) {
+        let start = self.items.len();
+        let section = &self.elf.sections[index];
+        if let (true, Ok(id)) = (index != 0 && section.is_allocated(), u32::try_from(index)) {
+            if let Some(period) = period(section.name, section.size, &self.fields[index]) {
+                cuts.extend((0..section.size).step_by(period));
+            }
+            cuts.sort_unstable();
+            cuts.dedup();
+            cuts.retain(|&cut| cut < section.size);
+            for (position, &cut) in cuts.iter().enumerate() {
+                let end = cuts.get(position + 1).copied().unwrap_or(section.size);
+                self.items.push(Item {
+                    section: SectionId(id),
+                    range: cut..end,
+                    names: Vec::new(),
+                });
+            }
+        }
+        self.of_section[index] = start..self.items.len();
+    }
+
+    fn name_items(&mut self) {
+        for (index, symbol) in (0..).zip(&self.elf.symbols) {
+            let SymbolPlace::Section(id) = symbol.place else {
+                continue;
+            };
+            if !is_name(symbol) {
+                continue;
+            }
+            let range = self.of_section[id.0 as usize].clone();
+            let found = self.items[range.clone()]
+                .binary_search_by_key(&symbol.value, |item| item.range.start);
+            if let Ok(position) = found {
+                self.items[range.start + position]
+                    .names
+                    .push(SymbolId(index));
+            }
+        }
+    }
+
+    /// Indices of the items of a section.
+    #[must_use]
+    pub fn items_of(&self, id: SectionId) -> Range<usize> {
+        self.of_section[id.0 as usize].clone()
+    }
+
+    /// The item at `offset` of a section; the last one for its end.
+    #[must_use]
+    pub fn item_at(&self, id: SectionId, offset: u64) -> Option<usize> {
+        let range = self.items_of(id);
+        let items = &self.items[range.clone()];
+        let position = items
+            .partition_point(|item| item.range.start <= offset)
+            .checked_sub(1)?;
+        (offset <= items[position].range.end).then_some(range.start + position)
+    }
+
+    /// Fields of an item, by offset.
+    #[must_use]
+    pub fn fields_of(&self, item: &Item) -> &[Field] {
+        let fields = &self.fields[item.section.0 as usize];
+        let from = fields.partition_point(|field| field.offset < item.range.start);
+        let to = fields.partition_point(|field| field.offset < item.range.end);
+        &fields[from..to]
+    }
+}
+
+/// Tables whose entries belong to code, each by itself; their order means nothing. With the fields
+/// that an entry has at least.
+const ENTRY_TABLES: [(&str, u64); 16] = [
+    (xsplice_abi::section::EX_TABLE, 2),
+    (xsplice_abi::section::ALTINSTRUCTIONS, 2),
+    (xsplice_abi::section::ALT_CALL_SITES, 1),
+    ("__ex_table", 2),
+    ("__bug_table", 1),
+    ("__jump_table", 3),
+    ("__mcount_loc", 1),
+    ("__patchable_function_entries", 1),
+    (".static_call_sites", 2),
+    (".parainstructions", 1),
+    (".smp_locks", 1),
+    (".retpoline_sites", 1),
+    (".return_sites", 1),
+    (".call_sites", 1),
+    (".orc_unwind", 1),
+    (".orc_unwind_ip", 1),
+];
+
+/// Fields of an entry of the bug frames: the place and the text that belongs to it.
+const BUG_FRAME_FIELDS: u64 = 2;
+
+/// The fields that an entry has at least, of a table whose entries belong to code.
+fn entry_fields(name: &str) -> Option<u64> {
+    if name.starts_with(xsplice_abi::section::BUG_FRAMES) {
+        return Some(BUG_FRAME_FIELDS);
+    }
+    let known = ENTRY_TABLES.iter().find(|(table, _)| *table == name);
+    known.map(|&(_, fields)| fields)
+}
+
+/// Whether a section is a table whose entries belong to code.
+#[must_use]
+pub fn is_entry_table(name: &str) -> bool {
+    entry_fields(name).is_some()
+}
+
+/// Bytes of an entry: the least distance at which the fields of a table repeat.
+fn period(name: &str, size: u64, fields: &[Field]) -> Option<usize> {
+    let least = entry_fields(name)?;
+    let all = fields.len() as u64;
+    (1..=all / least)
+        .rev()
+        .filter(|count| all.is_multiple_of(*count) && size.is_multiple_of(*count))
+        .find_map(|count| {
+            let (length, each) = (size / count, usize::try_from(all / count).ok()?);
+            let repeats = fields
+                .iter()
+                .zip(fields.iter().skip(each))
+                .all(|(one, next)| next.offset == one.offset + length && next.form == one.form);
+            let fits = fields[..each].iter().all(|field| field.end() <= length);
+            (repeats && fits)
+                .then(|| usize::try_from(length).ok())
+                .flatten()
+        })
+}
+
+fn is_name(symbol: &xsplice_diff::read::object::Symbol<'_>) -> bool {
+    !symbol.is_section()
+        && symbol.kind != elf::STT_FILE.0
+        && !symbol.name.is_empty()
+        && !symbol.name.starts_with(".L")
+}
+
+/// The section and offset that a field leads to by a section's symbol or a label.
+fn target_offset(elf: &ElfObject<'_>, index: usize, field: &Field) -> Option<(usize, u64)> {
+    let trailing = i64::from(field.trailing);
+    let (section, offset) = match field.leads {
+        Leads::Within { offset } => (index, offset.checked_add(trailing)?),
+        Leads::Symbol { symbol, addend } => {
+            let symbol = elf.symbol(symbol);
+            let SymbolPlace::Section(id) = symbol.place else {
+                return None;
+            };
+            if is_name(symbol) {
+                return None;
+            }
+            let value = i64::try_from(symbol.value).ok()?;
+            (
+                id.0 as usize,
+                value.checked_add(addend)?.checked_add(trailing)?,
+            )
+        }
+    };
+    let offset = u64::try_from(offset).ok()?;
+    (offset < elf.sections[section].size).then_some((section, offset))
+}

@@ -1,0 +1,76 @@
+//! The payload, as its loader will see it: sections, relocations, records.
+
+use foldhash::HashMap;
+use xsplice_abi::profile::{LIVEPATCH, XSPLICE, XSPLICE_V1};
+use xsplice_abi::record::offset;
+use xsplice_abi::section::FUNCS;
+use xsplice_diff::read::object::{ElfObject, Relocation, SectionId, SymbolPlace};
+
+use crate::error::AccountError;
+
+/// The payload.
+#[derive(Debug)]
+pub struct Payload<'data> {
+    /// As it was read.
+    pub elf: ElfObject<'data>,
+    /// Old address → section and offset of the new code.
+    pub records: HashMap<u64, (SectionId, u64)>,
+}
+
+impl<'data> Payload<'data> {
+    /// Reads a payload.
+    ///
+    /// # Errors
+    ///
+    /// When it is no relocatable file, or a record has no new code.
+    pub fn parse(bytes: &'data [u8]) -> Result<Payload<'data>, AccountError> {
+        let elf = ElfObject::parse("payload", bytes)?;
+        let mut records = HashMap::default();
+        for profile in [&XSPLICE, &XSPLICE_V1, &LIVEPATCH] {
+            let name = format!("{}{FUNCS}", profile.prefix);
+            let mut all = elf.sections();
+            if let Some((id, section)) = all.find(|(_, section)| section.name == name) {
+                let entries = section.data.chunks_exact(profile.record_bytes);
+                for (start, record) in (0..).step_by(profile.record_bytes).zip(entries) {
+                    let damaged = || AccountError::Payload {
+                        what: "a record without an old address",
+                    };
+                    let old = record.get(offset::OLD_ADDR..offset::OLD_ADDR + 8);
+                    let old = old
+                        .and_then(|old| old.try_into().ok())
+                        .ok_or_else(damaged)?;
+                    let field = start + offset::NEW_ADDR as u64;
+                    let new = relocation_at(&elf, id, field).and_then(|new| {
+                        let symbol = elf.symbol(new.symbol);
+                        match symbol.place {
+                            SymbolPlace::Section(section) => {
+                                Some((section, symbol.value.wrapping_add_signed(new.addend)))
+                            }
+                            _ => None,
+                        }
+                    });
+                    if let Some(new) = new {
+                        records.insert(u64::from_le_bytes(old), new);
+                    }
+                }
+            }
+        }
+        Ok(Payload { elf, records })
+    }
+
+    /// The relocation at this offset of a section.
+    #[must_use]
+    pub fn relocation_at(&self, section: SectionId, offset: u64) -> Option<&Relocation> {
+        relocation_at(&self.elf, section, offset)
+    }
+}
+
+fn relocation_at<'elf>(
+    elf: &'elf ElfObject<'_>,
+    section: SectionId,
+    offset: u64,
+) -> Option<&'elf Relocation> {
+    let relocations = elf.relocations_of(section);
+    let found = relocations.binary_search_by_key(&offset, |relocation| relocation.offset);
+    found.ok().map(|index| &relocations[index])
+}

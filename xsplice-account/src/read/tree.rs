@@ -1,0 +1,307 @@
+//! One build: its objects, and which definition each name stands for.
+
+use foldhash::HashMap;
+use object::elf;
+use rayon::prelude::*;
+use xsplice_diff::read::object::{ElfObject, SectionId, SymbolId, SymbolPlace};
+
+use crate::error::AccountError;
+use crate::read::fields::{Field, Form, LINE_SHIFT, Leads};
+use crate::read::items::{Item, Object};
+
+/// An item of a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ItemId {
+    /// Index of the object.
+    pub object: usize,
+    /// Index of the item in it.
+    pub item: usize,
+}
+
+/// What a field leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target<'data> {
+    /// A place in the build.
+    Item {
+        /// The item.
+        item: ItemId,
+        /// Of the place that the field's value means, from the start of the item.
+        delta: i64,
+    },
+    /// An entry of a section whose equal entries the linker makes one.
+    Content {
+        /// Its bytes.
+        bytes: &'data [u8],
+        /// Of the place that the field's value means, from the start of those bytes.
+        delta: i64,
+    },
+    /// A name that no object defines: the linker's own, or common.
+    Name {
+        /// The name.
+        name: &'data str,
+        /// Added to its address.
+        delta: i64,
+        /// Whether it may be missing, and is 0 then.
+        is_weak: bool,
+    },
+    /// A number.
+    Number(u64),
+    /// No place that can be told.
+    Unclear,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Definition {
+    object: usize,
+    symbol: SymbolId,
+    is_weak: bool,
+}
+
+/// One build.
+#[derive(Debug)]
+pub struct Tree<'data> {
+    /// Its objects.
+    pub objects: Vec<Object<'data>>,
+    definitions: HashMap<&'data str, Vec<Definition>>,
+}
+
+impl<'data> Tree<'data> {
+    /// Reads objects, by name and bytes.
+    ///
+    /// # Errors
+    ///
+    /// The first object that cannot be read.
+    pub fn read(objects: &[(&str, &'data [u8])]) -> Result<Tree<'data>, AccountError> {
+        let objects = objects
+            .par_iter()
+            .map(|(name, bytes)| Ok(Object::new(ElfObject::parse(name, bytes)?)))
+            .collect::<Result<Vec<_>, AccountError>>()?;
+        let mut definitions: HashMap<&str, Vec<Definition>> = HashMap::default();
+        for (index, object) in objects.iter().enumerate() {
+            for (id, symbol) in (0..).map(SymbolId).zip(&object.elf.symbols) {
+                let is_defined = matches!(
+                    symbol.place,
+                    SymbolPlace::Section(_) | SymbolPlace::Absolute
+                );
+                if is_defined && !symbol.is_local() && !symbol.name.is_empty() {
+                    definitions
+                        .entry(symbol.name)
+                        .or_default()
+                        .push(Definition {
+                            object: index,
+                            symbol: id,
+                            is_weak: symbol.binding == elf::STB_WEAK.0,
+                        });
+                }
+            }
+        }
+        for found in definitions.values_mut() {
+            found.sort_by_key(|definition| definition.is_weak);
+        }
+        Ok(Tree {
+            objects,
+            definitions,
+        })
+    }
+
+    /// The item.
+    #[must_use]
+    pub fn item(&self, id: ItemId) -> &Item {
+        &self.objects[id.object].items[id.item]
+    }
+
+    /// All items.
+    pub fn items(&self) -> impl Iterator<Item = ItemId> {
+        self.objects
+            .iter()
+            .enumerate()
+            .flat_map(|(object, cut)| (0..cut.items.len()).map(move |item| ItemId { object, item }))
+    }
+
+    /// Whether the item may change while the system runs. What is written only while it starts is
+    /// marked writable too, by the name that compilers give it.
+    #[must_use]
+    pub fn is_writable(&self, id: ItemId) -> bool {
+        let section = self.section(id);
+        section.is_writable() && !section.name.starts_with(".data.rel.ro")
+    }
+
+    /// Whether it is code.
+    #[must_use]
+    pub fn is_code(&self, id: ItemId) -> bool {
+        self.section(id).is_executable()
+    }
+
+    /// The item's section.
+    #[must_use]
+    pub fn section(&self, id: ItemId) -> &xsplice_diff::read::object::Section<'data> {
+        self.objects[id.object].elf.section(self.item(id).section)
+    }
+
+    /// The item's symbols.
+    pub fn names(
+        &self,
+        id: ItemId,
+    ) -> impl Iterator<Item = &xsplice_diff::read::object::Symbol<'data>> {
+        let object = &self.objects[id.object];
+        let item = &object.items[id.item];
+        item.names.iter().map(|&symbol| object.elf.symbol(symbol))
+    }
+
+    /// Names of all symbols of the item's section.
+    pub fn names_of_section(&self, id: ItemId) -> impl Iterator<Item = &'data str> {
+        let object = &self.objects[id.object];
+        let items = &object.items[object.items_of(self.item(id).section)];
+        let symbols = items.iter().flat_map(|item| &item.names);
+        symbols.map(|&symbol| object.elf.symbol(symbol).name)
+    }
+
+    /// How messages call an item: its first name, else where it is.
+    #[must_use]
+    pub fn shown(&self, id: ItemId) -> String {
+        match self.names(id).next() {
+            Some(symbol) => symbol.name.to_owned(),
+            None => format!("{}+{:#x}", self.section(id).name, self.item(id).range.start),
+        }
+    }
+
+    /// How many objects define a global name.
+    #[must_use]
+    pub fn definitions_of(&self, name: &str) -> usize {
+        self.definitions.get(name).map_or(0, Vec::len)
+    }
+
+    /// Where a field of the section `section` of an object leads. A name that several objects
+    /// define stands for `preferred`'s, where that is one of them, else for the strong one.
+    #[must_use]
+    pub fn target(&self, object: usize, section: SectionId, field: &Field) -> Target<'data> {
+        let trailing = i64::from(field.trailing);
+        match field.leads {
+            Leads::Within { offset } => self.place(object, section, offset, trailing),
+            Leads::Symbol { symbol, addend } => {
+                let addend = match field.form {
+                    Form::RelativeWithLine => without_line(addend),
+                    _ => addend,
+                };
+                self.symbol_target(object, symbol, addend, trailing)
+            }
+        }
+    }
+
+    fn symbol_target(
+        &self,
+        object: usize,
+        id: SymbolId,
+        addend: i64,
+        trailing: i64,
+    ) -> Target<'data> {
+        let symbol = self.objects[object].elf.symbol(id);
+        let own = Definition {
+            object,
+            symbol: id,
+            is_weak: symbol.binding == elf::STB_WEAK.0,
+        };
+        let is_name = !symbol.is_local() && !symbol.name.is_empty();
+        let elsewhere = self.definitions.get(symbol.name).filter(|_| is_name);
+        let definition = match (symbol.place, elsewhere) {
+            (SymbolPlace::Undefined | SymbolPlace::Common, None) => {
+                return Target::Name {
+                    name: symbol.name,
+                    delta: addend,
+                    is_weak: own.is_weak,
+                };
+            }
+            (SymbolPlace::Undefined | SymbolPlace::Common, Some(found)) => found[0],
+            (_, Some(found)) if own.is_weak => found[0],
+            _ => own,
+        };
+        let elf = &self.objects[definition.object].elf;
+        let symbol = elf.symbol(definition.symbol);
+        match symbol.place {
+            SymbolPlace::Absolute => Target::Number(symbol.value.wrapping_add_signed(addend)),
+            SymbolPlace::Section(section) => {
+                let Ok(value) = i64::try_from(symbol.value) else {
+                    return Target::Unclear;
+                };
+                let target = self.objects[definition.object].item_at(section, symbol.value);
+                let is_content = elf.section(section).is_mergeable();
+                match target {
+                    Some(item) if !symbol.is_section() && !is_content => {
+                        let item = ItemId {
+                            object: definition.object,
+                            item,
+                        };
+                        let start = self.item(item).range.start.cast_signed();
+                        Target::Item {
+                            item,
+                            delta: value + addend - start,
+                        }
+                    }
+                    _ => self.place(definition.object, section, value + addend, trailing),
+                }
+            }
+            SymbolPlace::Undefined | SymbolPlace::Common => Target::Unclear,
+        }
+    }
+
+    /// The place at `offset` (+ `trailing`, where the instruction ends) of a section.
+    fn place(
+        &self,
+        object: usize,
+        section: SectionId,
+        offset: i64,
+        trailing: i64,
+    ) -> Target<'data> {
+        let cut = &self.objects[object];
+        let meant = offset
+            .checked_add(trailing)
+            .and_then(|meant| u64::try_from(meant).ok());
+        let Some(meant) = meant else {
+            return Target::Unclear;
+        };
+        let header = cut.elf.section(section);
+        let has_fields = !cut.fields[section.0 as usize].is_empty();
+        if header.is_mergeable() && !has_fields {
+            let Some((start, bytes)) = entry(header, meant) else {
+                return Target::Unclear;
+            };
+            return Target::Content {
+                bytes,
+                delta: offset - start.cast_signed(),
+            };
+        }
+        match cut.item_at(section, meant) {
+            Some(item) => Target::Item {
+                item: ItemId { object, item },
+                delta: offset - cut.items[item].range.start.cast_signed(),
+            },
+            None => Target::Unclear,
+        }
+    }
+}
+
+/// The displacement in a bug frame's addend, above which part of a line stands.
+fn without_line(addend: i64) -> i64 {
+    let range = 1_i64 << LINE_SHIFT;
+    let low = addend & (range - 1);
+    if low >= range / 2 { low - range } else { low }
+}
+
+/// The entry of a mergeable section at `offset`: the rest of a string, or a whole constant.
+fn entry<'data>(
+    section: &xsplice_diff::read::object::Section<'data>,
+    offset: u64,
+) -> Option<(u64, &'data [u8])> {
+    let width = usize::try_from(section.entry_size.max(1)).ok()?;
+    let at = usize::try_from(offset).ok()?;
+    if !section.holds_strings() {
+        let start = at - at % width;
+        return Some((start as u64, section.data.get(start..start + width)?));
+    }
+    let rest = section.data.get(at..)?;
+    let units = rest.chunks_exact(width);
+    let length = units
+        .take_while(|unit| unit.iter().any(|&byte| byte != 0))
+        .count();
+    Some((offset, rest.get(..(length + 1) * width)?))
+}

@@ -1,0 +1,246 @@
+//! Changes that rules have missed: the account finds each, and passes the nearest that is none.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+use xsplice_account::{Account, Inputs, account};
+
+type Sources<'source> = &'source [(&'source str, &'source str)];
+
+const FLAGS: [&str; 7] = [
+    "-O1",
+    "-g",
+    "-fpie",
+    "-ffunction-sections",
+    "-fdata-sections",
+    "-fcf-protection=none",
+    "-fno-asynchronous-unwind-tables",
+];
+
+fn run(command: &mut Command) {
+    let output = command.output().expect("gcc and ld are installed");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {told}");
+}
+
+fn compile(folder: &Path, sources: Sources<'_>) -> Vec<(String, Vec<u8>)> {
+    fs::create_dir_all(folder).expect("a folder of our own");
+    let mut objects = Vec::new();
+    for (name, source) in sources {
+        let path = folder.join(name);
+        fs::write(&path, source).expect("a folder of our own");
+        let mut gcc = Command::new("gcc");
+        gcc.args(FLAGS)
+            .args(["-fno-toplevel-reorder", "-c", name, "-o"]);
+        let object = format!("{name}.o");
+        run(gcc.arg(&object).current_dir(folder));
+        let bytes = fs::read(folder.join(&object)).expect("gcc wrote it");
+        objects.push((object, bytes));
+    }
+    objects
+}
+
+/// The account of two builds where no payload was made. The base is linked from `linked`.
+fn without_payload(linked: Sources<'_>, original: Sources<'_>, patched: Sources<'_>) -> Account {
+    let scratch = TempDir::new().expect("room for temporary files");
+    let at = |name: &str| scratch.path().join(name);
+    let linked = compile(&at("linked"), linked);
+    let mut ld = Command::new("ld");
+    ld.args([
+        "-static",
+        "-nostdlib",
+        "--build-id=sha1",
+        "-e",
+        "0",
+        "-o",
+        "../base",
+    ]);
+    run(ld
+        .args(linked.iter().map(|(name, _)| name))
+        .current_dir(at("linked")));
+    let base = fs::read(at("base")).expect("ld wrote it");
+    let original = compile(&at("original"), original);
+    let patched = compile(&at("patched"), patched);
+    let borrowed =
+        |objects: &'_ [(String, Vec<u8>)]| -> Vec<(String, Vec<u8>)> { objects.to_vec() };
+    let (original, patched) = (borrowed(&original), borrowed(&patched));
+    let inputs = Inputs {
+        base: &base,
+        original: original
+            .iter()
+            .map(|(name, bytes)| (name.as_str(), &bytes[..]))
+            .collect(),
+        patched: patched
+            .iter()
+            .map(|(name, bytes)| (name.as_str(), &bytes[..]))
+            .collect(),
+        payload: None,
+        acknowledged: Vec::new(),
+    };
+    account(&inputs).expect("well-formed inputs")
+}
+
+/// The account of two builds, the base linked from the original one.
+fn of(original: Sources<'_>, patched: Sources<'_>) -> Account {
+    without_payload(original, original, patched)
+}
+
+fn names(account: &Account) -> Vec<&str> {
+    let missing = &account.after.missing;
+    missing
+        .iter()
+        .map(|missing| missing.item.as_str())
+        .collect()
+}
+
+const JUMPS: &str = r#"
+extern void note(int); extern long low, high;
+long f(long a, long b)
+{
+    if (__builtin_expect(a < 0, 0)) goto FIRST;
+    if (__builtin_expect(b < 0, 0)) goto SECOND;
+    note(__LINE__);
+    return a * 5 + b;
+over:
+    high += a * 3; low ^= high; return low - 7;
+under:
+    low += b * 3; high ^= low; return high - 9;
+}
+"#;
+const WORLD: &str = "long low, high; void note(int line) { low += line; }";
+
+#[test]
+fn equal_builds_have_a_place_for_everything() {
+    let f = JUMPS.replace("FIRST", "over").replace("SECOND", "under");
+    let both: Sources<'_> = &[("f.c", &f), ("w.c", WORLD)];
+    let account = of(both, both);
+    assert!(account.is_complete(), "{account:?}");
+    assert_eq!(account.base.unnamed, 0);
+    assert!(account.after.in_base > 0);
+}
+
+#[test]
+fn a_line_that_moved_is_explained() {
+    let f = JUMPS.replace("FIRST", "over").replace("SECOND", "under");
+    let moved = format!("\n\n{f}");
+    let account = of(
+        &[("f.c", &f), ("w.c", WORLD)],
+        &[("f.c", &moved), ("w.c", WORLD)],
+    );
+    assert!(account.is_complete(), "{account:?}");
+    assert!(account.after.explained > 0, "{account:?}");
+}
+
+#[test]
+fn swapped_labels_beside_a_moved_line_are_not() {
+    let f = JUMPS.replace("FIRST", "over").replace("SECOND", "under");
+    let swapped = JUMPS.replace("FIRST", "under").replace("SECOND", "over");
+    let swapped = format!("\n\n{swapped}");
+    let account = of(
+        &[("f.c", &f), ("w.c", WORLD)],
+        &[("f.c", &swapped), ("w.c", WORLD)],
+    );
+    assert_eq!(names(&account), ["f"], "{account:?}");
+}
+
+#[test]
+fn a_number_that_is_no_line_is_not_explained() {
+    let old = "extern void note(int);\nvoid f(void) { note(40); }";
+    let new = "extern void note(int);\nvoid f(void) { note(41); }";
+    let account = of(
+        &[("f.c", old), ("w.c", WORLD)],
+        &[("f.c", new), ("w.c", WORLD)],
+    );
+    assert_eq!(names(&account), ["f"], "{account:?}");
+}
+
+const TABLE: &str = r#"
+extern const long __start_steps[], __stop_steps[];
+long walk(void)
+{
+    long r = 0;
+    for (const long *s = __start_steps; s < __stop_steps; s++) r = r * 7 + *s;
+    return r;
+}
+#define STEP __attribute__((used, section("steps")))
+"#;
+
+#[test]
+fn the_order_of_a_walked_table_matters() {
+    let old = format!("{TABLE} static const long one STEP = 1; static const long two STEP = 2;");
+    let new = format!("{TABLE} static const long two STEP = 2; static const long one STEP = 1;");
+    assert!(of(&[("t.c", &old)], &[("t.c", &old)]).is_complete());
+    assert!(!of(&[("t.c", &old)], &[("t.c", &new)]).is_complete());
+}
+
+#[test]
+fn the_members_of_a_walked_table_matter() {
+    let old = format!("{TABLE} static const long one STEP = 1;");
+    let more = format!("{old} static const long two STEP = 2;");
+    let apart = format!("{old} __attribute__((used)) static const long two = 2;");
+    assert!(!of(&[("t.c", &old)], &[("t.c", &more)]).is_complete());
+    assert!(!of(&[("t.c", &more)], &[("t.c", &old)]).is_complete());
+    assert!(of(&[("t.c", &old)], &[("t.c", &apart)]).is_complete());
+}
+
+#[test]
+fn a_function_that_moves_into_another_section_has_moved() {
+    let place = |section: &str| {
+        format!(
+            "__attribute__((noinline{section})) long inner(long a) {{ return a * 9; }}
+             __attribute__((section(\"copied\"))) long outer(long a) {{ return inner(a) + 1; }}"
+        )
+    };
+    let (old, new) = (place(""), place(", section(\"copied\")"));
+    let cold = place(", section(\".text.unlikely.inner\")");
+    assert!(!of(&[("f.c", &old)], &[("f.c", &new)]).is_complete());
+    assert!(of(&[("f.c", &old)], &[("f.c", &cold)]).is_complete());
+}
+
+#[test]
+fn a_constant_is_one_whatever_its_section_is_called() {
+    let with = |text: &str| {
+        format!(
+            "static const char key[] __attribute__((used, section(\".modinfo\"))) = \"{text}\";
+             char f(long i) {{ return key[i]; }}"
+        )
+    };
+    let (old, new) = (with("mode=1"), with("mode=2"));
+    assert!(of(&[("f.c", &old)], &[("f.c", &old)]).is_complete());
+    assert!(!of(&[("f.c", &old)], &[("f.c", &new)]).is_complete());
+}
+
+const CALLER: &str = "int g(int); int f(int a) { return g(a) * 3 + 1; }";
+
+#[test]
+fn what_no_object_holds_is_listed() {
+    let all: Sources<'_> = &[("f.c", CALLER), ("g.c", "int g(int a) { return a * 2; }")];
+    let account = without_payload(all, &all[..1], &all[..1]);
+    let unknown: Vec<_> = account
+        .base
+        .unknown
+        .iter()
+        .map(|one| one.name.as_str())
+        .collect();
+    assert_eq!(unknown, ["g"]);
+}
+
+#[test]
+fn a_base_of_another_build_is_noticed() {
+    let ours: Sources<'_> = &[("f.c", CALLER), ("g.c", "int g(int a) { return a * 2; }")];
+    let linked: Sources<'_> = &[
+        ("f.c", CALLER),
+        ("g.c", "int g(int a) { return a * 7 + a * a; }"),
+    ];
+    assert!(!without_payload(linked, ours, ours).is_complete());
+}
+
+#[test]
+fn a_definition_that_is_gone_may_not_be_referred_to() {
+    let old: Sources<'_> = &[("f.c", CALLER), ("g.c", "int g(int a) { return a * 2; }")];
+    let new: Sources<'_> = &[("f.c", CALLER), ("g.c", "int other;")];
+    let account = of(old, new);
+    assert_eq!(names(&account), ["f"], "{account:?}");
+}

@@ -1,0 +1,172 @@
+//! Links what travels, has `verify` look at it, and writes the payload when nothing speaks against
+//! it.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use xsplice_diff::Extract;
+use xsplice_link::command::output::write_file;
+use xsplice_link::link::Payload;
+use xsplice_link::options::BaseProof;
+use xsplice_link::verify::Verification;
+use xsplice_link::{Base, LinkError, LinkOptions, RefusalCode, Refusals, link};
+
+use crate::account::Books;
+use crate::command::voice::tell;
+use crate::payload;
+use crate::run::Run;
+use crate::tell::report::Report;
+use crate::tell::story;
+
+/// A payload that was linked, and what `verify` says of it.
+pub(super) struct Made {
+    pub(super) path: String,
+    pub(super) payload: Payload,
+    pub(super) verification: Verification,
+    pub(super) proof: BaseProof,
+}
+
+impl Run<'_> {
+    /// Links, verifies and writes the payload, unless something is refused already. What speaks
+    /// against it goes into the report's refusals, and then nothing is written. `None` when nothing
+    /// travels.
+    pub(super) fn link(
+        &self,
+        base: Option<&Base<'_>>,
+        books: Option<&Books<'_>>,
+        report: &mut Report<'_>,
+    ) -> Result<Option<Made>> {
+        let diffs = self.diffs.iter();
+        let extracts: Vec<Extract<'_>> = diffs.filter_map(|diff| diff.extract.clone()).collect();
+        let Some(base) = base.filter(|_| report.refusals.is_empty() && !extracts.is_empty()) else {
+            return Ok(None);
+        };
+        let mut options = payload::options(self.arguments, self.name, self.abi, base)?;
+        let hunks = report.hunks.iter().flatten();
+        let acknowledged = hunks.filter_map(|hunk| hunk.accepted.clone());
+        options
+            .metadata
+            .extend(acknowledged.map(|what| ("accepted".to_owned(), what)));
+        let Some(linked) = self.linked(base, &extracts, &options, report)? else {
+            return Ok(None);
+        };
+        if self.arguments.verify_reproducible {
+            check_other_order(base, &extracts, &options, &linked)?;
+        }
+
+        let path = payload::output_path(self.arguments, self.name);
+        let verification = payload::verify(self.arguments, base, &options, &path, &linked)?;
+        report
+            .refusals
+            .extend(payload::failures(&verification, &options));
+        if let Some(books) = books.filter(|_| report.refusals.is_empty()) {
+            books.settle(base, Some(&linked.bytes), report)?;
+        }
+        let made = Made {
+            path: path.display().to_string(),
+            payload: linked,
+            verification,
+            proof: options.proof,
+        };
+        if report.refusals.is_empty() {
+            self.write(base, &options, &path, &made, report)?;
+        }
+        Ok(Some(made))
+    }
+
+    /// Links; `None` when there is nothing to link, or what was refused is in the report.
+    fn linked(
+        &self,
+        base: &Base<'_>,
+        extracts: &[Extract<'_>],
+        options: &LinkOptions,
+        report: &mut Report<'_>,
+    ) -> Result<Option<Payload>> {
+        match link(base, extracts, options) {
+            Ok(linked) => Ok(Some(linked)),
+            // What is new and used by nothing changes nothing. The linker has looked whether any
+            // of it has a name that the base knows, and would be used in its place.
+            Err(LinkError::Refused(refusals)) if says_nothing(&refusals) => {
+                tell(self.arguments, &story::unused(self.diffs));
+                Ok(None)
+            }
+            Err(LinkError::Refused(refusals)) => {
+                report.refusals.extend(refusals.0);
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes the payload and tells of it.
+    fn write(
+        &self,
+        base: &Base<'_>,
+        options: &LinkOptions,
+        path: &Path,
+        made: &Made,
+        report: &mut Report<'_>,
+    ) -> Result<()> {
+        let given = self.arguments;
+        if !given.dry_run {
+            write_file(path, &made.payload.bytes)?;
+        }
+        let summary = made.payload.summary(path);
+        let outlook = &made.verification.outlook;
+        tell(
+            given,
+            &story::payload(
+                &summary,
+                outlook.as_ref(),
+                &payload::against(given, base, options),
+                given.dry_run,
+            ),
+        );
+        if given.src.is_some() && given.base.is_none() && given.given_orig.is_none() {
+            tell(given, &story::own_base(base.path()));
+        }
+        report.payload = Some(summary);
+        report.outlook.clone_from(outlook);
+        Ok(())
+    }
+
+    /// Makes the account where no payload was made and nothing is refused: that nothing is needed
+    /// is a claim, too.
+    pub(super) fn account_for_nothing(
+        &self,
+        base: Option<&Base<'_>>,
+        books: Option<&Books<'_>>,
+        made: Option<&Made>,
+        report: &mut Report<'_>,
+    ) -> Result<()> {
+        if let (Some(books), Some(base), None) = (books, base, made)
+            && report.refusals.is_empty()
+        {
+            books.settle(base, None, report)?;
+        }
+        if let Some(account) = &report.account {
+            tell(self.arguments, &xsplice_account::tell::line(account));
+        }
+        Ok(())
+    }
+}
+
+/// Whether all that the linker says is that there is nothing to patch.
+fn says_nothing(refusals: &Refusals) -> bool {
+    let mut all = refusals.0.iter();
+    all.all(|refusal| refusal.code == RefusalCode::Nothing)
+}
+
+/// Links in the opposite order, which must give the same bytes.
+fn check_other_order(
+    base: &Base<'_>,
+    extracts: &[Extract<'_>],
+    options: &LinkOptions,
+    linked: &Payload,
+) -> Result<()> {
+    let reversed: Vec<Extract<'_>> = extracts.iter().rev().cloned().collect();
+    if link(base, &reversed, options)?.bytes != linked.bytes {
+        bail!("linking in another order gave other bytes; this is a fault of xsplice-link");
+    }
+    Ok(())
+}

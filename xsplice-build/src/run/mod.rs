@@ -1,0 +1,167 @@
+//! The order in which things happen: build or take the two trees, read, compare, judge, follow the
+//! patch, prove, link, tell. Each step is one function of this folder.
+
+mod link;
+mod prove;
+mod read;
+mod tell;
+
+use anyhow::{Context, Result};
+use xsplice_abi::Profile;
+use xsplice_console::ExitStatus;
+use xsplice_diff::ObjectDiff;
+use xsplice_diff::layouts::LayoutChange;
+use xsplice_diff::report::judge::{Scope, acceptances, judge};
+use xsplice_diff::verdict::accept::{Found, check_matched};
+
+use crate::account::Books;
+use crate::budget;
+use crate::command::arguments::Arguments;
+use crate::command::voice::{detail, tell};
+use crate::compare::Comparison;
+use crate::compare::layouts;
+use crate::compare::merged::{self, Merged};
+use crate::hunks::{self, Trees};
+use crate::inputs::{Input, dependencies, name};
+use crate::source::patch_file::PatchFile;
+use crate::tell::report::Report;
+use crate::tell::story;
+
+/// Does everything that the command line asks for.
+///
+/// # Errors
+///
+/// What makes the exit status 1: no payload was written, and no report.
+pub fn run(arguments: &Arguments) -> Result<ExitStatus> {
+    if let Some(jobs) = arguments.jobs {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(jobs)
+            .build()
+            .with_context(|| format!("-j {jobs}: cannot start the threads"))?;
+        return pool.install(|| run_on_pool(arguments));
+    }
+    run_on_pool(arguments)
+}
+
+/// What every step after the comparison looks at.
+struct Run<'run> {
+    arguments: &'run Arguments,
+    /// The payload's.
+    name: &'run str,
+    abi: &'static Profile,
+    inputs: &'run [Input],
+    merged: &'run Merged,
+    /// What differs, judged.
+    diffs: &'run [ObjectDiff<'run>],
+}
+
+fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
+    let name = name::choose(
+        arguments.name.as_deref(),
+        arguments.patch.as_deref(),
+        &arguments.patched,
+    )?;
+    read::check_outputs(arguments, &name)?;
+    let mut patch = read::patch(arguments)?;
+    let built = read::build(arguments, &name, patch.as_mut())?;
+    let arguments = built.as_ref().unwrap_or(arguments);
+    let trees = read::trees(arguments)?;
+
+    let merged = merged::find(&trees.inputs, &trees.left_out);
+    let mut comparison = read::compared(arguments, &trees.inputs, &merged)?;
+    let layouts = judge_tree(&mut comparison, &trees.inputs, &merged);
+    let inputs = read::described(arguments, &trees, &comparison, &merged);
+    let mut report = Report::new(inputs, &comparison.diffs, &layouts);
+    let run = Run {
+        arguments,
+        name: &name,
+        abi: arguments.abi.0,
+        inputs: &trees.inputs,
+        merged: &merged,
+        diffs: &comparison.diffs,
+    };
+    run.tell_changes(&report, &layouts);
+    run.follow_patch(patch.as_ref(), &trees.left_out, &mut report)?;
+
+    let file = prove::find_base(arguments, &trees.others, run.diffs)?;
+    let base = prove::parse_base(file.as_ref())?;
+    run.prove(base.as_ref(), &mut report);
+    let over = budget::exceeded(arguments, &report);
+    report.refusals.extend(over);
+    let books = run.books();
+    let made = run.link(base.as_ref(), books.as_ref(), &mut report)?;
+    run.account_for_nothing(base.as_ref(), books.as_ref(), made.as_ref(), &mut report)?;
+
+    let status = run.tell_result(&report, made.as_ref());
+    run.write_reports(&report, base.as_ref(), made.as_ref())?;
+    Ok(status)
+}
+
+/// Decides about everything that was compared, for the tree as a whole. Returns the layout changes,
+/// each once.
+fn judge_tree(
+    comparison: &mut Comparison<'_>,
+    inputs: &[Input],
+    merged: &Merged,
+) -> Vec<LayoutChange> {
+    let weak = comparison.weak_symbols(inputs, merged);
+    let mut layouts = layouts::follow(&comparison.diffs, inputs, merged);
+    let scope = match inputs {
+        [_] => Scope::Object,
+        _ => Scope::Tree(&weak),
+    };
+    judge(&mut comparison.diffs, &mut layouts, scope);
+    layouts
+}
+
+impl Run<'_> {
+    /// Follows the patch's hunks, where there is a patch, and looks whether everything that was
+    /// acknowledged is there. `left_out` are the objects that were left out by name.
+    fn follow_patch(
+        &self,
+        patch: Option<&PatchFile>,
+        left_out: &[Input],
+        report: &mut Report<'_>,
+    ) -> Result<()> {
+        let mut found = acceptances(self.diffs);
+        if let Some(patch) = patch {
+            let trees = Trees {
+                inputs: self.inputs,
+                left_out,
+                merged: self.merged,
+                diffs: self.diffs,
+                dependencies: &dependencies::files_read(&self.arguments.patched),
+            };
+            self.follow_hunks(patch, &trees, report, &mut found);
+        }
+        Ok(check_matched(&self.arguments.accept, &found)?)
+    }
+
+    /// Follows the patch's hunks and tells what became of them.
+    fn follow_hunks(
+        &self,
+        patch: &PatchFile,
+        trees: &Trees<'_>,
+        report: &mut Report<'_>,
+        found: &mut Found,
+    ) {
+        let hunks = hunks::follow(patch, trees, &self.arguments.accept);
+        tell(
+            self.arguments,
+            &story::hunks(&patch.path, &hunks.reports, detail(self.arguments)),
+        );
+        found.accepted.extend(hunks.matched);
+        found.refused.extend(hunks.acceptable);
+        report.refusals.extend(hunks.refusals);
+        report.hunks = Some(hunks.reports);
+    }
+
+    /// What the account is made from, where one is asked for.
+    fn books(&self) -> Option<Books<'_>> {
+        self.arguments.account.then_some(Books {
+            inputs: self.inputs,
+            merged: self.merged,
+            accept: &self.arguments.accept,
+        })
+    }
+}

@@ -1,0 +1,178 @@
+//! Proves: finds the base, holds the original tree against it, and decides which refusals of the
+//! differ that leaves.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use xsplice_console::MappedFile;
+use xsplice_diff::{ObjectDiff, Verdict};
+use xsplice_link::proof::{ItemFailure, TreeProof};
+use xsplice_link::{Base, Refusal, RefusalCode};
+
+use crate::command::arguments::Arguments;
+use crate::command::progress::Progress;
+use crate::command::voice::{detail, tell, visibility};
+use crate::compare::proof::{Proof, ProofSummary, prove};
+use crate::inputs::base;
+use crate::run::Run;
+use crate::tell::report::{BaseInput, Report};
+use crate::tell::story;
+
+/// The base, when something was found that needs one. When something is refused anyway, a base
+/// that cannot be found does not hide the reasons.
+pub(super) fn find_base(
+    arguments: &Arguments,
+    others: &[PathBuf],
+    diffs: &[ObjectDiff<'_>],
+) -> Result<Option<MappedFile>> {
+    let verdicts: Vec<_> = diffs.iter().map(ObjectDiff::verdict).collect();
+    if verdicts
+        .iter()
+        .all(|verdict| *verdict == Verdict::Unchanged)
+    {
+        return Ok(None);
+    }
+    match base::find(arguments.base.as_deref(), others, &arguments.orig) {
+        Ok(file) => Ok(Some(file)),
+        Err(_) if arguments.base.is_none() && verdicts.contains(&Verdict::Refused) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads the base that was found.
+pub(super) fn parse_base(file: Option<&MappedFile>) -> Result<Option<Base<'_>>> {
+    Ok(match file {
+        Some(file) => Some(Base::parse(&file.path().display().to_string(), file)?),
+        None => None,
+    })
+}
+
+impl Run<'_> {
+    /// Tells which base it is, compares the original tree with it, and puts into the report what
+    /// the differ refused.
+    pub(super) fn prove(&self, base: Option<&Base<'_>>, report: &mut Report<'_>) {
+        if let Some(base) = base {
+            report.inputs.base = Some(BaseInput {
+                path: base.path().to_owned(),
+                build_id: base.build_id().to_string(),
+            });
+            report.toolchain.add_base(base);
+            tell(self.arguments, &report.toolchain.warning());
+        }
+        let unlinked = match base {
+            Some(base) if !self.arguments.no_base_proof => self.prove_tree(base, report),
+            _ => HashSet::new(),
+        };
+        report
+            .refusals
+            .extend(differ_refusals(self.diffs, &unlinked, base));
+    }
+
+    /// Compares the original tree with the base and tells what came out; returns the objects that
+    /// are not linked into it.
+    fn prove_tree(&self, base: &Base<'_>, report: &mut Report<'_>) -> HashSet<String> {
+        let count = self.inputs.len();
+        let progress = Progress::start("proving", count, visibility(self.arguments));
+        let Proof {
+            tree,
+            unlinked,
+            foreign,
+        } = prove(base, self.inputs, self.merged, &progress);
+        drop(progress);
+        if !is_source_of_base(&tree) {
+            let message = other_tree(&tree, base, &report.toolchain.smell());
+            let original = self.arguments.orig.display().to_string();
+            report
+                .refusals
+                .push(Refusal::new(RefusalCode::ProofFailed, &original, message));
+        }
+        let summary = summary(tree, foreign);
+        tell(
+            self.arguments,
+            &story::proof(&summary, base.path(), detail(self.arguments)),
+        );
+        report.proof = Some(summary);
+        unlinked
+    }
+}
+
+/// Whether enough of the tree is in the base for it to have been linked from the tree.
+fn is_source_of_base(tree: &TreeProof) -> bool {
+    /// A tree of which less is in the base is not the one that it was linked from.
+    const PERCENT_NEEDED: usize = 90;
+
+    let is_enough = |part: usize, rest: usize| part * 100 >= (part + rest) * PERCENT_NEEDED;
+    let objects = count(tree.objects);
+    objects != 0
+        && is_enough(objects, tree.superseded.len())
+        && is_enough(count(tree.proven), tree.failed.len())
+}
+
+/// Why the base was not linked from the tree.
+fn other_tree(tree: &TreeProof, base: &Base<'_>, smell: &str) -> String {
+    let (proven, failed) = (count(tree.proven), tree.failed.len());
+    let (objects, superseded) = (count(tree.objects), tree.superseded.len());
+    format!(
+        "only {proven} of {} functions of {objects} of {} objects are in {} as they were \
+         compiled; give the tree that this image was linked from, or the image that was linked \
+         from this tree{smell}",
+        proven + failed,
+        objects + superseded,
+        base.path(),
+    )
+}
+
+/// The proof as the report has it.
+fn summary(tree: TreeProof, foreign: Vec<String>) -> ProofSummary {
+    let sentences = |failed: &[(String, ItemFailure)]| {
+        let sentence = |(object, item): &(String, ItemFailure)| {
+            format!("{object} ({}): {}", item.name, item.message)
+        };
+        failed.iter().map(sentence).collect()
+    };
+    ProofSummary {
+        objects: count(tree.objects),
+        proven: count(tree.proven),
+        constants: count(tree.proven_constants),
+        absent: tree.absent.len(),
+        failed: sentences(&tree.failed),
+        failed_constants: sentences(&tree.failed_constants),
+        superseded: tree.superseded,
+        unlinked: tree.unlinked,
+        foreign,
+    }
+}
+
+/// A count of things that were in memory.
+fn count(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// The refusals of the differ. An object that changed and is not linked into the base has one
+/// refusal that says so, in place of all that the differ has against it.
+fn differ_refusals(
+    diffs: &[ObjectDiff<'_>],
+    unlinked: &HashSet<String>,
+    base: Option<&Base<'_>>,
+) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    for diff in diffs
+        .iter()
+        .filter(|diff| diff.verdict() != Verdict::Unchanged)
+    {
+        match base {
+            Some(base) if unlinked.contains(&diff.object) => {
+                let message = format!(
+                    "changed, but none of its functions is in {}: the object is not linked into \
+                     it; if that is right, leave it out with --ignore-object '{}'",
+                    base.path(),
+                    diff.object
+                );
+                refusals.push(Refusal::new(RefusalCode::NotLinked, &diff.object, message));
+            }
+            _ => refusals.extend(diff.refusals.iter().cloned()),
+        }
+    }
+    refusals
+}

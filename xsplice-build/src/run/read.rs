@@ -1,0 +1,149 @@
+//! Reads: the patch, the source that is to be built, the objects of both trees, and what differs
+//! between them.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use xsplice_diff::read::error::Side;
+use xsplice_diff::{DiffError, Options};
+use xsplice_link::command::output::check_writable;
+
+use crate::command::arguments::Arguments;
+use crate::command::progress::Progress;
+use crate::command::voice::visibility;
+use crate::compare::merged::Merged;
+use crate::compare::{Comparison, compare};
+use crate::inputs::pair::{Pairs, pair};
+use crate::inputs::{self, Input, archives};
+use crate::payload;
+use crate::source;
+use crate::source::patch_file::{self, PatchFile};
+use crate::tell::report::Inputs;
+
+/// What the two trees hold.
+pub(super) struct Trees {
+    /// The objects, members of archives among them.
+    pub(super) inputs: Vec<Input>,
+    /// Objects that were left out by name. They are read all the same: others may have been merged
+    /// from them, and lines of a patch may be in them.
+    pub(super) left_out: Vec<Input>,
+    /// Files of the original tree that are no objects: the base may be among them.
+    pub(super) others: Vec<PathBuf>,
+}
+
+/// Looks whether everything that will be written can be, before anything takes long.
+pub(super) fn check_outputs(arguments: &Arguments, name: &str) -> Result<()> {
+    let payload = payload::output_path(arguments, name);
+    let outputs = [
+        (!arguments.dry_run).then_some(&payload),
+        arguments.json.as_ref(),
+        arguments.html.as_ref(),
+    ];
+    Ok(check_writable(
+        outputs.into_iter().flatten().map(PathBuf::as_path),
+    )?)
+}
+
+/// The source patch, where one is given.
+pub(super) fn patch(arguments: &Arguments) -> Result<Option<PatchFile>> {
+    let path = arguments.patch.as_deref();
+    Ok(path.map(patch_file::read).transpose()?)
+}
+
+/// Builds the source without and with the patch, where there is one to build. Returns the arguments
+/// with the trees that were built.
+pub(super) fn build(
+    arguments: &Arguments,
+    name: &str,
+    patch: Option<&mut PatchFile>,
+) -> Result<Option<Arguments>> {
+    let (Some(patch), Some(request)) = (patch, source::Request::of(arguments, name)?) else {
+        return Ok(None);
+    };
+    payload::check_options(arguments, &request.work)?;
+    Ok(Some(source::arguments_for(arguments, &request, patch)?))
+}
+
+/// Pairs the objects of both trees and reads them.
+pub(super) fn trees(arguments: &Arguments) -> Result<Trees> {
+    let Pairs {
+        pairs,
+        ignored,
+        archives,
+        others,
+    } = pair(
+        &arguments.orig,
+        &arguments.patched,
+        &arguments.ignore_object,
+    )?;
+    let mut inputs = inputs::open_all(pairs)?;
+    let left_out = inputs::open_all(ignored)?;
+    archives::add_members(&mut inputs, archives, &left_out)?;
+    Ok(Trees {
+        inputs,
+        left_out,
+        others,
+    })
+}
+
+/// Runs the differ over every pair, but the merged ones.
+pub(super) fn compared<'data>(
+    arguments: &Arguments,
+    inputs: &'data [Input],
+    merged: &Merged,
+) -> Result<Comparison<'data>> {
+    let options = Options {
+        abi: arguments.abi.0,
+        accept: arguments.accept.clone(),
+    };
+    let progress = Progress::start("comparing", inputs.len(), visibility(arguments));
+    compare(inputs, merged, &options, &progress).map_err(|errors| list_errors(arguments, errors))
+}
+
+/// What was compared, for the report.
+pub(super) fn described(
+    arguments: &Arguments,
+    trees: &Trees,
+    comparison: &Comparison<'_>,
+    merged: &Merged,
+) -> Inputs {
+    let ignored = trees.left_out.iter().map(|input| input.name.clone());
+    Inputs {
+        original: arguments.orig.display().to_string(),
+        patched: arguments.patched.display().to_string(),
+        base: None,
+        objects: trees.inputs.len(),
+        equal: comparison.equal,
+        added: comparison.added.clone(),
+        removed: comparison.removed.clone(),
+        ignored_objects: ignored.collect(),
+        merged_objects: merged.parts.keys().cloned().collect(),
+        stacks_on: arguments.depends.clone(),
+    }
+}
+
+/// One line an error, each naming the file as the caller did: which of the two trees is at fault.
+fn list_errors(arguments: &Arguments, errors: Vec<DiffError>) -> anyhow::Error {
+    let lines: Vec<_> = errors
+        .into_iter()
+        .map(|mut error| {
+            let tree = match error.side {
+                Side::Original => &arguments.orig,
+                Side::Patched => &arguments.patched,
+            };
+            let path = if tree.is_dir() {
+                tree.join(&error.object)
+            } else {
+                tree.clone()
+            };
+            let ignore = if error.is_foreign() {
+                format!(", or leave it out with --ignore-object '{}'", error.object)
+            } else {
+                String::new()
+            };
+            error.object = path.display().to_string();
+            format!("{error}{ignore}")
+        })
+        .collect();
+    anyhow::anyhow!(lines.join("\nxsplice-build: "))
+}

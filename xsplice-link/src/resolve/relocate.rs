@@ -1,0 +1,224 @@
+//! Carries every relocation of a travelling piece over into the payload: translated offset,
+//! resolved target, GOT accesses rewritten, and only types that the profile's loader takes.
+
+use std::collections::BTreeMap;
+
+use xsplice_abi::Profile;
+use xsplice_abi::machine::x86_64::{ABS32S, ABS64, PC32};
+use xsplice_diff::extract::{self, Extract};
+
+use crate::error::{Refusal, RefusalCode};
+use crate::layout::{
+    Content, Layout, Memory, OutSection, OutSymbol, Place, Relocation, Section, type_name,
+};
+use crate::merge::{Placement, Spot};
+use crate::resolve::got::{self, Access};
+use crate::resolve::{Reach, Resolver};
+
+/// Section of the 8-byte slots.
+const SLOTS: &str = ".got";
+/// Size of a slot, in bytes.
+const SLOT_BYTES: u64 = 8;
+
+/// Carries over the relocations of every piece.
+pub fn relocate(
+    extracts: &[&Extract<'_>],
+    placement: &Placement,
+    resolver: &mut Resolver<'_, '_>,
+    abi: &'static Profile,
+    layout: &mut Layout,
+    refusals: &mut Vec<Refusal>,
+) {
+    let mut slots = Slots::default();
+    for (extract_index, extract) in extracts.iter().enumerate() {
+        for (piece_index, piece) in extract.sections.iter().enumerate() {
+            let Some(Spot::At(out, start)) = placement.spot(extract_index, piece_index) else {
+                continue;
+            };
+            for relocation in &piece.relocations {
+                let place = |refusal: Refusal| refusal.at(&piece.name, relocation.offset);
+                let carried = carry(
+                    (extract_index, extract, piece),
+                    relocation,
+                    (out, start),
+                    resolver,
+                    abi,
+                    layout,
+                    &mut slots,
+                );
+                if let Err(refusal) = carried {
+                    refusals.push(place(refusal));
+                }
+            }
+        }
+    }
+    slots.fill(layout);
+    for section in &mut layout.sections {
+        section
+            .relocations
+            .sort_by_key(|relocation| relocation.offset);
+    }
+}
+
+type From<'a, 'data> = (usize, &'a Extract<'data>, &'a extract::Section<'data>);
+
+fn carry(
+    (extract_index, extract, piece): From<'_, '_>,
+    relocation: &extract::Relocation,
+    (out, start): (OutSection, u64),
+    resolver: &mut Resolver<'_, '_>,
+    abi: &'static Profile,
+    layout: &mut Layout,
+    slots: &mut Slots,
+) -> Result<(), Refusal> {
+    let refused = |code, message: String| Refusal::new(code, &extract.object, message);
+    let kind = relocation.kind;
+    let is_got = got::is_got_access(kind);
+    let field_bytes = match abi.relocation(kind) {
+        Some(known) => known.field.bytes() as u64,
+        None if is_got => PC32.field.bytes() as u64,
+        None => {
+            let taken: Vec<_> = abi.relocations.iter().map(|known| known.name).collect();
+            return Err(refused(
+                RefusalCode::UnknownRelocation,
+                format!(
+                    "the loader of `{}` does not take {}, only {}; compile position-independent \
+                     code (-fpic or -fpie) without -mcmodel=large",
+                    abi.name,
+                    type_name(kind),
+                    taken.join(", ")
+                ),
+            ));
+        }
+    };
+    let end = relocation.offset.checked_add(field_bytes);
+    if end.is_none_or(|end| end > piece.size)
+        || matches!(layout.sections[out.0].content, Content::Zero(_))
+    {
+        return Err(refused(
+            RefusalCode::MalformedExtract,
+            format!(
+                "a relocation lies outside its section of {} bytes",
+                piece.size
+            ),
+        ));
+    }
+    let target = resolver.target(extract_index, relocation.symbol, layout)?;
+    let is_own = matches!(layout.symbols[target.symbol.0].place, Place::Section(..));
+    if kind == ABS32S.number && is_own && !resolver.base().is_in_top_window() {
+        return Err(refused(
+            RefusalCode::UnknownRelocation,
+            format!(
+                "{} of an address in the payload, which 32 bits cannot hold so far from {}; compile \
+                 position-independent code (-fpic or -fpie), or link the image at the top of the \
+                 address space, for which -mcmodel=kernel is",
+                type_name(kind),
+                resolver.base().path()
+            ),
+        ));
+    }
+    let offset = start + relocation.offset;
+    if !is_got {
+        layout.sections[out.0].relocations.push(Relocation {
+            offset,
+            kind,
+            symbol: target.symbol,
+            addend: relocation.addend.wrapping_add(target.bias),
+        });
+        return Ok(());
+    }
+    let access = match target.reach {
+        Reach::Near => {
+            let Content::Bytes(bytes) = &mut layout.sections[out.0].content else {
+                return Err(refused(
+                    RefusalCode::MalformedExtract,
+                    "a GOT access outside code".to_owned(),
+                ));
+            };
+            got::relax(bytes, offset, kind, relocation.addend)
+        }
+        Reach::Unknown => Access::Slot,
+    };
+    match access {
+        Access::Direct { offset, addend } => {
+            layout.sections[out.0].relocations.push(Relocation {
+                offset,
+                kind: PC32.number,
+                symbol: target.symbol,
+                addend: addend.wrapping_add(target.bias),
+            });
+        }
+        Access::Slot => slots.uses.push(SlotUse {
+            section: out,
+            offset,
+            addend: relocation.addend,
+            target: (target.symbol, target.bias),
+        }),
+    }
+    Ok(())
+}
+
+/// GOT accesses that need a slot, until it is known how many there are.
+#[derive(Default)]
+struct Slots {
+    uses: Vec<SlotUse>,
+}
+
+struct SlotUse {
+    section: OutSection,
+    offset: u64,
+    addend: i64,
+    target: (OutSymbol, i64),
+}
+
+impl Slots {
+    /// Adds the slots as a read-only section, one a target in order of first use, and points the
+    /// accesses at them.
+    fn fill(self, layout: &mut Layout) {
+        if self.uses.is_empty() {
+            return;
+        }
+        let mut offsets: BTreeMap<(OutSymbol, i64), u64> = BTreeMap::new();
+        let mut relocations = Vec::new();
+        for used in &self.uses {
+            let next = relocations.len() as u64 * SLOT_BYTES;
+            offsets.entry(used.target).or_insert_with(|| {
+                let (symbol, addend) = used.target;
+                relocations.push(Relocation {
+                    offset: next,
+                    kind: ABS64.number,
+                    symbol,
+                    addend,
+                });
+                next
+            });
+        }
+        let size_bytes = relocations.len() * ABS64.field.bytes();
+        let slots = layout.add_section(Section {
+            name: SLOTS.into(),
+            memory: Memory::ReadOnly,
+            content: Content::Bytes(vec![0; size_bytes]),
+            alignment: SLOT_BYTES,
+            entry_bytes: SLOT_BYTES,
+            relocations,
+        });
+        let symbol = layout.add_symbol(crate::layout::Symbol {
+            name: String::new(),
+            kind: crate::layout::Kind::Section,
+            visibility: crate::layout::Visibility::Private,
+            size_bytes: 0,
+            place: Place::Section(slots, 0),
+        });
+        for used in self.uses {
+            let slot = i64::try_from(offsets[&used.target]).expect("slots are counted in usize");
+            layout.sections[used.section.0]
+                .relocations
+                .push(Relocation {
+                    offset: used.offset,
+                    kind: PC32.number,
+                    symbol,
+                    addend: used.addend.wrapping_add(slot),
+                });
+        }
+    }
+}
