@@ -7,6 +7,7 @@
 #   MINUTES   how long `make fuzz` and `make coverage` mutate
 #   RUNS      after how many runs they stop, if that is sooner
 #   SEED      where they begin
+#   MUTATED   folders of runtime/src that `make mutants-runtime` changes
 CPUS    ?= 4
 PREFIX  ?= /usr/local
 FACTOR  ?= 1
@@ -61,7 +62,7 @@ test: test-packages ## run all tests
 
 .PHONY: bless
 bless: test-packages ## rewrite the expected files of the cases and the transcripts
-	XSPLICE_BLESS=1 $(CARGO) test -p xsplice-tests --test cases --test payloads
+	XSPLICE_BLESS=1 $(CARGO) test -p xsplice-tests --test cases
 	TRYCMD=overwrite $(CARGO) test -p xsplice-tests --test transcripts
 
 .PHONY: refresh
@@ -99,6 +100,28 @@ coverage: packages ## the same, and print which lines the mutations reach, by fi
 kernel-many: packages ## boot 16 and 64 CPUs, and patch a thousand times at 4
 	XSPLICE_KERNEL_MANY=1 $(CARGO) test -p xsplice-tests --test booted_kernel
 
+# The order in which loom comes upon executions is the same every time; the clock says how many.
+.PHONY: loom
+loom: ## search the memory orders of a rendezvous of three CPUs (takes ten minutes)
+	$(CARGO) test -p xsplice-runtime --test rendezvous_loom -- --ignored --nocapture --test-threads 1
+
+# One tool of its own below target: who does not want it need not have it. Each mutant builds the
+# runtime and its quick tests anew.
+MUTANTS      := target/tools/bin/cargo-mutants
+MUTATED      ?= act patch check rendezvous load read
+MUTANT_TESTS := --lib --test actions --test hooks --test hypercalls --test words \
+                --test inside_the_zone --test loader --test loader_tables --test signatures \
+                --test fault_handlers --test rendezvous_order --test rendezvous_model
+
+$(MUTANTS):
+	$(CARGO) install cargo-mutants --locked --root target/tools --target-dir target/tools/build
+
+.PHONY: mutants-runtime
+mutants-runtime: $(MUTANTS) ## change the runtime line by line and see tests fail (takes hours)
+	PATH="$(CURDIR)/target/tools/bin:$$PATH" nice $(CARGO) mutants --package xsplice-runtime \
+		$(foreach part,$(MUTATED),--file 'runtime/src/$(part)/**') --jobs 1 --timeout 120 \
+		--baseline skip --output out -- $(MUTANT_TESTS)
+
 .PHONY: xen
 xen: packages ## build the real Xen twice, boot it, and load payloads with its stock tool
 	$(CARGO) build --release
@@ -122,10 +145,12 @@ pictures: test-packages ## make the pictures of the report in docs/images anew
 	docs/images/refresh.sh target/release out/pictures
 
 .PHONY: lint
-lint: ## formatting and lints, warnings are errors
+lint: ## formatting, lints (warnings are errors) and dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --exclude xsplice-testkernel --all-targets -- -D warnings
 	$(CARGO) clippy --profile kernel -p xsplice-testkernel -- -D warnings
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
+	else echo "cargo-deny is not installed: dependencies are not checked against deny.toml"; fi
 
 .PHONY: clean
 clean: ## remove what was built

@@ -1,243 +1,21 @@
 //! Every interleaving of the rendezvous: the production steps, one access or effect a step, with
-//! timeouts and CPUs coming and going wherever they can.
+//! timeouts, NMIs, and CPUs coming and going wherever they can.
 //!
 //! Three CPUs with three actions and four with two keep every rule. Then each guard of the protocol
 //! is taken away, and the search finds what it was for.
 
 #[path = "support/explore.rs"]
 mod explore;
+#[path = "support/world.rs"]
+mod world;
 
-use core::sync::atomic::Ordering;
 use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
 
 use explore::{Model, Report, Steps, explore};
-use xsplice_runtime::rendezvous::Quiesced;
-use xsplice_runtime::rendezvous::cpu::{CpuId, CpuSet};
-use xsplice_runtime::rendezvous::steps::{
-    Effects, Freezing, Guards, Opening, Outcome, SafePoint, Sound, Standing, Status,
-};
-use xsplice_runtime::rendezvous::words::{Cell, Memory};
-
-const CPUS: usize = 4;
-
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
-enum Doing {
-    Running,
-    Opening(Opening),
-    SafePoint(SafePoint),
-}
-
-#[derive(Clone, Copy, Debug, Hash)]
-struct Cpu {
-    is_online: bool,
-    doing: Doing,
-    interrupts_on: bool,
-    /// Text was written and the CPU has not serialised since.
-    is_stale: bool,
-    /// Number of the last action that it really joined.
-    joined: u8,
-}
-
-#[derive(Clone, Debug, Hash)]
-struct World {
-    common: [u64; 5],
-    own: [[u64; 3]; CPUS],
-    cpus: [Cpu; CPUS],
-    frozen: u8,
-    frozen_set: u8,
-    nmis_masked: u8,
-    to_open: u8,
-    opened: u8,
-    acted: u8,
-    ended: u8,
-}
-
-struct Cells(RefCell<([u64; 5], [[u64; 3]; CPUS])>);
-
-impl Cells {
-    fn with<T>(&self, cell: Cell, change: impl FnOnce(&mut u64) -> T) -> T {
-        let mut cells = self.0.borrow_mut();
-        let (common, own) = &mut *cells;
-        change(match cell {
-            Cell::Busy => &mut common[0],
-            Cell::Join => &mut common[1],
-            Cell::Phase => &mut common[2],
-            Cell::Settled => &mut common[3],
-            Cell::Left => &mut common[4],
-            Cell::Request(cpu) => &mut own[cpu.index()][0],
-            Cell::Joined(cpu) => &mut own[cpu.index()][1],
-            Cell::Gone(cpu) => &mut own[cpu.index()][2],
-        })
-    }
-}
-
-impl Memory for Cells {
-    fn load(&self, cell: Cell, _: Ordering) -> u64 {
-        self.with(cell, |value| *value)
-    }
-
-    fn store(&self, cell: Cell, value: u64, _: Ordering) {
-        self.with(cell, |place| *place = value);
-    }
-
-    fn swap(&self, cell: Cell, value: u64, _: Ordering) -> u64 {
-        self.with(cell, |place| core::mem::replace(place, value))
-    }
-
-    fn exchange(&self, cell: Cell, current: u64, new: u64, _: Ordering) -> Result<(), u64> {
-        self.with(cell, |place| {
-            if *place == current {
-                *place = new;
-                Ok(())
-            } else {
-                Err(*place)
-            }
-        })
-    }
-}
-
-/// The world around one step of one CPU.
-struct Around<'w> {
-    world: &'w mut World,
-    cells: &'w Cells,
-    cpu: usize,
-    is_expired: bool,
-    asked_for_time: bool,
-    violated: Option<&'static str>,
-}
-
-impl Around<'_> {
-    fn me(&mut self) -> &mut Cpu {
-        &mut self.world.cpus[self.cpu]
-    }
-
-    fn violate(&mut self, what: &'static str) {
-        self.violated.get_or_insert(what);
-    }
-}
-
-impl Effects for Around<'_> {
-    fn cpu(&self) -> CpuId {
-        CpuId(u16::try_from(self.cpu).expect("few CPUs"))
-    }
-
-    fn freeze(&mut self) -> Freezing {
-        self.world.frozen += 1;
-        self.world.frozen_set = 0;
-        for (bit, cpu) in self.world.cpus.iter().enumerate() {
-            if cpu.is_online {
-                self.world.frozen_set |= 1 << bit;
-            }
-        }
-        Freezing::Frozen
-    }
-
-    fn online(&self) -> CpuSet {
-        let mut set = CpuSet::EMPTY;
-        for cpu in 0..u16::try_from(CPUS).expect("few CPUs") {
-            if self.world.frozen_set & (1 << cpu) != 0 {
-                set.insert(CpuId(cpu));
-            }
-        }
-        set
-    }
-
-    fn thaw(&mut self) {
-        match self.world.frozen.checked_sub(1) {
-            Some(frozen) => self.world.frozen = frozen,
-            None => self.violate("the online set is thawed twice"),
-        }
-    }
-
-    fn kick(&mut self) {}
-
-    fn is_expired(&mut self) -> bool {
-        self.asked_for_time = true;
-        self.is_expired
-    }
-
-    fn interrupts_off(&mut self) {
-        self.me().interrupts_on = false;
-    }
-
-    fn interrupts_on(&mut self) {
-        if self.me().is_stale {
-            self.violate("interrupts are on before the CPU serialised");
-        }
-        self.me().interrupts_on = true;
-    }
-
-    fn mask_nmis(&mut self) {
-        if self.world.nmis_masked > 0 {
-            self.violate("NMIs are masked while another action has them masked");
-        }
-        self.world.nmis_masked += 1;
-    }
-
-    fn unmask_nmis(&mut self) {
-        if self
-            .world
-            .cpus
-            .iter()
-            .any(|cpu| cpu.is_online && cpu.is_stale)
-        {
-            self.violate("NMIs are unmasked before every CPU serialised");
-        }
-        match self.world.nmis_masked.checked_sub(1) {
-            Some(masked) => self.world.nmis_masked = masked,
-            None => self.violate("NMIs are unmasked twice"),
-        }
-    }
-
-    fn serialise(&mut self) {
-        self.me().is_stale = false;
-    }
-
-    fn act(&mut self, _: &Quiesced) {
-        if self.world.nmis_masked == 0 {
-            self.violate("text is written while NMIs are delivered");
-        }
-        if self.me().interrupts_on {
-            self.violate("text is written while the master takes interrupts");
-        }
-        let cpu = self.cpu;
-        let others = self.world.cpus.iter().enumerate();
-        let mut others = others.filter(|(index, other)| *index != cpu && other.is_online);
-        let is_quiet = |other: &Cpu| match other.doing {
-            Doing::SafePoint(machine) => {
-                matches!(machine.standing(), Standing::Quiet(_)) && !other.interrupts_on
-            }
-            _ => false,
-        };
-        if !others.all(|(_, other)| is_quiet(other)) {
-            self.violate("text is written while another CPU could execute it");
-        }
-        for other in &mut self.world.cpus {
-            other.is_stale = other.is_online;
-        }
-        self.world.acted += 1;
-    }
-
-    fn finish(&mut self, outcome: Outcome) {
-        self.world.ended += 1;
-        if self.me().is_stale {
-            self.violate("the master goes on before it serialised");
-        }
-        if let Outcome::LateToJoin(generation) = outcome {
-            let opened = self.world.opened;
-            for (cpu, id) in self.world.cpus.iter().zip(0..) {
-                let noted = self.cells.load(Cell::Joined(CpuId(id)), Ordering::Relaxed);
-                let is_named = noted != u64::from(generation);
-                if cpu.is_online && cpu.joined != opened && !is_named {
-                    self.violated
-                        .get_or_insert("a CPU that did not come is not named");
-                }
-            }
-        }
-    }
-}
+use world::{Around, CPUS, Cells, Cpu, Doing, World};
+use xsplice_runtime::rendezvous::steps::{Guards, Opening, SafePoint, Sound, Standing, Status};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Time {
@@ -251,10 +29,20 @@ enum Time {
 enum Online {
     /// The same CPUs all the time.
     Fixed,
-    /// CPUs come and go while the set is not frozen.
+    /// CPUs come and go, each in two steps. One that begins while the set is frozen is sent away,
+    /// and the set is not frozen while one is on its way.
     Changes,
     /// They come and go whenever they are outside: the platform does not keep its word.
     ChangesThoughFrozen,
+}
+
+/// NMIs that arrive, each at any moment on any CPU.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Nmis {
+    /// So many; masked ones wait.
+    Held(u8),
+    /// So many, and masked ones are delivered: the platform does not keep its word.
+    NotHeld(u8),
 }
 
 struct Search<G> {
@@ -262,6 +50,7 @@ struct Search<G> {
     actions: u8,
     time: Time,
     online: Online,
+    nmis: Nmis,
     guards: PhantomData<G>,
 }
 
@@ -294,6 +83,12 @@ impl<G: Guards> Search<G> {
                 next.to_open -= 1;
                 next.opened += 1;
             }
+            Status::Refused if before != Doing::Opening(Opening::new()) => {
+                // It was claimed, and a CPU was coming or going.
+                next.ended += 1;
+                next.refused += 1;
+                doing = Doing::Running;
+            }
             Status::Finished | Status::Refused => doing = Doing::Running,
             Status::WaitingOpen | Status::WaitingClosed | Status::Working => {}
         }
@@ -316,6 +111,41 @@ impl<G: Guards> Search<G> {
             asked_for_time,
         })
     }
+
+    /// An NMI on this CPU.
+    fn nmi(&self, world: &World, cpu: usize) -> Result<World, &'static str> {
+        let mut next = world.clone();
+        next.nmis_to_come -= 1;
+        if world.nmis_masked > 0 && matches!(self.nmis, Nmis::Held(_)) {
+            next.nmis_held |= 1 << cpu;
+        } else if world.cpus[cpu].is_stale {
+            return Err("an NMI is handled by a CPU that has not serialised");
+        }
+        Ok(next)
+    }
+
+    /// A CPU comes or goes, by one step.
+    fn change(&self, world: &World, cpu: usize) -> Option<World> {
+        let (now, bit) = (&world.cpus[cpu], 1 << cpu);
+        let begins = world.changing & bit == 0 && self.online == Online::Changes;
+        let may = match self.online {
+            Online::Fixed => false,
+            Online::Changes if begins => world.frozen == 0 && world.changing == 0,
+            Online::Changes | Online::ChangesThoughFrozen => now.doing == Doing::Running,
+        };
+        if !may || cpu == 0 {
+            return None;
+        }
+        let mut next = world.clone();
+        if begins {
+            next.changing |= bit;
+        } else {
+            next.changing &= !bit;
+            next.cpus[cpu].is_online = !now.is_online;
+            next.cpus[cpu].is_stale = false;
+        }
+        Some(next)
+    }
 }
 
 /// A step, as it is told.
@@ -326,6 +156,7 @@ struct Step {
 
 enum What {
     ComesOrGoes,
+    HasAnNmi,
     /// Its next step, and whether time is up for it then.
     Does(Doing, bool),
 }
@@ -335,6 +166,7 @@ impl fmt::Display for Step {
         let cpu = self.cpu;
         match &self.what {
             What::ComesOrGoes => write!(out, "CPU{cpu} comes or goes"),
+            What::HasAnNmi => write!(out, "CPU{cpu} has an NMI"),
             What::Does(doing, false) => write!(out, "CPU{cpu} {doing:?}"),
             What::Does(doing, true) => write!(out, "CPU{cpu} {doing:?} (time is up)"),
         }
@@ -365,9 +197,15 @@ impl<G: Guards> Model for Search<G> {
             cpus: [cpu(0), cpu(1), cpu(2), cpu(3)],
             frozen: 0,
             frozen_set: 0,
+            changing: 0,
             nmis_masked: 0,
+            nmis_held: 0,
+            nmis_to_come: match self.nmis {
+                Nmis::Held(count) | Nmis::NotHeld(count) => count,
+            },
             to_open: self.actions,
             opened: 0,
+            refused: 0,
             acted: 0,
             ended: 0,
         }
@@ -376,20 +214,16 @@ impl<G: Guards> Model for Search<G> {
     fn steps(&self, world: &World, steps: &mut Steps<Self>) {
         for cpu in 0..self.cpus {
             let now = &world.cpus[cpu];
-            let is_changing = match self.online {
-                Online::Fixed => false,
-                Online::Changes => world.frozen == 0,
-                Online::ChangesThoughFrozen => true,
-            };
-            if now.doing == Doing::Running && cpu > 0 && is_changing {
-                let mut next = world.clone();
-                next.cpus[cpu].is_online = !now.is_online;
-                next.cpus[cpu].is_stale = false;
+            if let Some(next) = self.change(world, cpu) {
                 let what = What::ComesOrGoes;
                 steps.push((Step { cpu, what }, Ok(next)));
             }
             if !now.is_online {
                 continue;
+            }
+            if world.nmis_to_come > 0 {
+                let what = What::HasAnNmi;
+                steps.push((Step { cpu, what }, self.nmi(world, cpu)));
             }
             let mut starts = vec![now.doing];
             if now.doing == Doing::Running {
@@ -418,19 +252,21 @@ impl<G: Guards> Model for Search<G> {
             && world.cpus.iter().all(is_idle)
             && world.ended == world.opened
             && world.nmis_masked == 0
+            && world.nmis_held == 0
             && world.frozen == 0
-            && (self.time == Time::RunsOut || world.acted == world.opened)
+            && (self.time == Time::RunsOut || world.acted + world.refused == world.opened)
     }
 }
 
 const STATES_MAX: usize = 40_000_000;
 
-fn search<G: Guards>(cpus: usize, actions: u8, time: Time, online: Online) -> Report {
+fn search<G: Guards>(cpus: usize, actions: u8, time: Time, online: Online, nmis: Nmis) -> Report {
     let model = Search::<G> {
         cpus,
         actions,
         time,
         online,
+        nmis,
         guards: PhantomData,
     };
     explore(&model, STATES_MAX)
@@ -438,7 +274,12 @@ fn search<G: Guards>(cpus: usize, actions: u8, time: Time, online: Online) -> Re
 
 #[track_caller]
 fn assert_sound(cpus: usize, actions: u8, time: Time, online: Online) {
-    let report = search::<Sound>(cpus, actions, time, online);
+    assert_sound_with(Nmis::Held(0), cpus, actions, time, online);
+}
+
+#[track_caller]
+fn assert_sound_with(nmis: Nmis, cpus: usize, actions: u8, time: Time, online: Online) {
+    let report = search::<Sound>(cpus, actions, time, online, nmis);
     println!("{cpus} CPUs, {actions} actions: {} states", report.states);
     if let Some((what, (_, trace))) = report.violations.iter().next() {
         panic!("{what}:\n{}", trace.join("\n"));
@@ -493,8 +334,25 @@ fn four_cpus_keep_every_rule_over_two_actions_with_timeouts() {
 
 #[test]
 fn a_platform_that_lets_cpus_come_while_frozen_is_found_out() {
-    let report = search::<Sound>(2, 1, Time::RunsOut, Online::ChangesThoughFrozen);
+    let online = Online::ChangesThoughFrozen;
+    let report = search::<Sound>(2, 1, Time::RunsOut, online, Nmis::Held(0));
     assert!(!report.is_clean());
+}
+
+#[test]
+fn nmis_that_arrive_in_any_step_of_any_cpu_meet_no_old_text_and_are_not_lost() {
+    assert_sound_with(Nmis::Held(2), 2, 2, Time::RunsOut, Online::Fixed);
+    assert_sound_with(Nmis::Held(1), 2, 2, Time::RunsOut, Online::Changes);
+    assert_sound_with(Nmis::Held(1), 3, 1, Time::RunsOut, Online::Changes);
+    assert_sound_with(Nmis::Held(2), 3, 1, Time::RunsOut, Online::Fixed);
+    assert_sound_with(Nmis::Held(1), 3, 2, Time::RunsOut, Online::Fixed);
+}
+
+#[test]
+fn a_platform_that_delivers_masked_nmis_is_found_out() {
+    let report = search::<Sound>(2, 1, Time::Stands, Online::Fixed, Nmis::NotHeld(1));
+    let found = report.faults();
+    assert!(found.contains("has not serialised"), "{found}");
 }
 
 macro_rules! mutants {
@@ -509,7 +367,13 @@ macro_rules! mutants {
             // The smallest system that shows the fault is enough.
             for (cpus, actions) in [(2, 1), (2, 2), (3, 1), (2, 3), (3, 2)] {
                 for time in [Time::Stands, Time::RunsOut] {
-                    let report = search::<Mutant>(cpus, actions, time, Online::Fixed);
+                    let report = search::<Mutant>(
+                        cpus,
+                        actions,
+                        time,
+                        Online::Fixed,
+                        Nmis::Held(0),
+                    );
                     if !report.is_clean() {
                         found = report.faults();
                     }

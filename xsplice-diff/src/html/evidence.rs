@@ -1,8 +1,9 @@
-//! What there is besides functions: refusals with their ways out, data, special sections, hooks,
-//! and the differences that were accepted or ignored, each with what speaks for it.
+//! The chapters besides functions: refusals with their remedies, data, special sections, hooks, and
+//! the differences that were accepted or ignored, each with its grounds.
 
 use std::fmt::Write;
 
+use xsplice_abi::profile::HookOrder;
 use xsplice_abi::section;
 
 use crate::extract::{Extract, Section};
@@ -12,7 +13,7 @@ use crate::verdict::kinds::Status;
 use super::text::{Text, code};
 use super::{Findings, manual, word};
 
-/// Everything that stands in the way, each with the page of the manual.
+/// The refusals, each with its page of the manual.
 #[must_use]
 pub fn refusals(findings: &Findings<'_>) -> String {
     let mut out = String::new();
@@ -69,7 +70,7 @@ pub fn facts(rows: &[(&str, String)]) -> String {
     out
 }
 
-/// Data that travels.
+/// Included data.
 #[must_use]
 pub fn data(findings: &Findings<'_>) -> String {
     let rows = findings.data().map(|data| {
@@ -87,7 +88,7 @@ pub fn data(findings: &Findings<'_>) -> String {
     table(&["Name", "Status", "Section", "Object"], rows)
 }
 
-/// Entries of special sections that travel.
+/// Included entries of special sections.
 #[must_use]
 pub fn special(findings: &Findings<'_>) -> String {
     let rows = findings.special_sections().map(|special| {
@@ -102,7 +103,7 @@ pub fn special(findings: &Findings<'_>) -> String {
         return table;
     }
     format!(
-        "<p>Entries of these tables belong to code that travels, and travel with it.</p>{table}"
+        "<p>Entries of these tables belong to included code, and are included with it.</p>{table}"
     )
 }
 
@@ -111,6 +112,8 @@ pub fn special(findings: &Findings<'_>) -> String {
 pub struct Hook {
     /// Its kind, as in the section's name.
     pub kind: String,
+    /// When the ABI runs load and unload hooks.
+    pub order: HookOrder,
     /// What is called.
     pub functions: Vec<String>,
 }
@@ -134,6 +137,7 @@ pub fn hooks_of(extract: &Extract<'_>) -> Vec<Hook> {
         .filter_map(|section| {
             Some(Hook {
                 kind: kind(section)?,
+                order: extract.abi.hook_order,
                 functions: functions(section),
             })
         })
@@ -147,7 +151,7 @@ pub fn hooks(hooks: &[Hook]) -> String {
         let functions: Vec<String> = hook.functions.iter().map(|name| code(name)).collect();
         vec![
             code(&hook.kind),
-            when(&hook.kind).to_owned(),
+            when(&hook.kind, hook.order).to_owned(),
             functions.join(" "),
         ]
     });
@@ -155,10 +159,22 @@ pub fn hooks(hooks: &[Hook]) -> String {
 }
 
 /// When a hook runs, in the words of the patch author's guide.
-fn when(kind: &str) -> &'static str {
+fn when(kind: &str, order: HookOrder) -> &'static str {
     match kind {
-        "load" => "while every CPU stands still, before the jumps are written",
-        "unload" => "while every CPU stands still, after the jumps are taken back",
+        "load" => match order {
+            HookOrder::WhileReplaced => "while every CPU stands still, after the jumps are written",
+            HookOrder::WhileNotReplaced => {
+                "while every CPU stands still, before the jumps are written"
+            }
+        },
+        "unload" => match order {
+            HookOrder::WhileReplaced => {
+                "while every CPU stands still, before the jumps are taken back"
+            }
+            HookOrder::WhileNotReplaced => {
+                "while every CPU stands still, after the jumps are taken back"
+            }
+        },
         "apply" => "in place of the loader's own apply",
         "revert" => "in place of the loader's own revert",
         "preapply" | "prerevert" => "before the CPUs are stopped; may veto",
@@ -167,7 +183,7 @@ fn when(kind: &str) -> &'static str {
     }
 }
 
-/// Differences that the author acknowledged.
+/// Differences that the author accepted.
 #[must_use]
 pub fn accepted(findings: &Findings<'_>) -> String {
     let rows = findings.accepted().map(|accepted| {
@@ -177,12 +193,13 @@ pub fn accepted(findings: &Findings<'_>) -> String {
             Text(&accepted.message).to_string(),
         ]
     });
-    let table = table(&["Acknowledged as", "Instead of", "What was said"], rows);
+    let table = table(&["Accepted as", "Instead of", "What was said"], rows);
     if table.is_empty() {
         return table;
     }
     format!(
-        "<p>The author says that these are dealt with. The tool cannot know; you can ask.</p>{table}"
+        "<p>The author says that these are dealt with. The tool cannot know; you can \
+         ask.</p>{table}"
     )
 }
 
@@ -201,7 +218,31 @@ pub fn ignored(findings: &Findings<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::table;
+    use super::{Hook, hooks, table};
+    use xsplice_abi::profile::{LIVEPATCH, XSPLICE, XSPLICE_V1};
+
+    #[test]
+    fn load_and_unload_hooks_run_when_their_abi_says() {
+        let page = |kind: &str, order| {
+            hooks(&[Hook {
+                kind: kind.to_owned(),
+                order,
+                functions: Vec::new(),
+            }])
+        };
+        for (abi, load, unload) in [
+            (&XSPLICE, "after the jumps", "before the jumps"),
+            (&XSPLICE_V1, "after the jumps", "before the jumps"),
+            (&LIVEPATCH, "before the jumps", "after the jumps"),
+        ] {
+            assert!(page("load", abi.hook_order).contains(load), "{}", abi.name);
+            assert!(
+                page("unload", abi.hook_order).contains(unload),
+                "{}",
+                abi.name
+            );
+        }
+    }
 
     #[test]
     fn a_table_without_rows_is_nothing() {
