@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use xsplice_abi::Profile;
 
+use crate::read::empty_replacements;
 use crate::read::error::DiffError;
 use crate::read::items::{ItemId, ItemKind, Items};
 use crate::read::object::{ElfObject, Relocation, SectionId, Symbol};
@@ -32,7 +33,8 @@ impl<'data> Build<'data> {
     ///
     /// When it is not a well-formed x86-64 relocatable object.
     pub fn new(name: &str, bytes: &'data [u8], abi: &Profile) -> Result<Build<'data>, DiffError> {
-        let object = ElfObject::parse(name, bytes)?;
+        let mut object = ElfObject::parse(name, bytes)?;
+        empty_replacements::forget(&mut object);
         let items = Items::new(&object, abi);
         let targets = resolve(&object, &items);
         let mut build = Build {
