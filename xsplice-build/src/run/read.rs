@@ -108,16 +108,19 @@ pub(super) fn described(
     merged: &Merged,
 ) -> Inputs {
     let ignored = trees.left_out.iter().map(|input| input.name.clone());
+    let is_merged = |input: &&Input| merged.parts.contains_key(&input.name);
+    let merged_objects = trees.inputs.iter().filter(is_merged);
+    let merged_objects: Vec<String> = merged_objects.map(|input| input.name.clone()).collect();
     Inputs {
         original: arguments.orig.display().to_string(),
         patched: arguments.patched.display().to_string(),
         base: None,
-        objects: trees.inputs.len(),
+        objects: trees.inputs.len() - merged_objects.len(),
         equal: comparison.equal,
         added: comparison.added.clone(),
         removed: comparison.removed.clone(),
         ignored_objects: ignored.collect(),
-        merged_objects: merged.parts.keys().cloned().collect(),
+        merged_objects,
         stacks_on: arguments.depends.clone(),
     }
 }
