@@ -326,6 +326,7 @@ fn page(text: &str, diffs: &[ObjectDiff<'static>]) -> String {
         }],
         why: text.to_owned(),
         accepted: None,
+        left_out: Vec::new(),
     }]);
     report.proof = Some(ProofSummary {
         objects: 1,

@@ -49,7 +49,8 @@ fn callers_in_equal_objects_and_in_those_that_are_gone_are_found() {
     let pairs = pair(&original, &patched, &[]).expect("two trees").pairs;
     let inputs = inputs::open_all(pairs).expect("objects");
     let progress = Progress::start("comparing", inputs.len(), Visibility::Hidden);
-    let comparison = compare(&inputs, &Options::default(), &progress).expect("objects");
+    let merged = merged::find(&inputs, &[]);
+    let comparison = compare(&inputs, &merged, &Options::default(), &progress).expect("objects");
     assert_eq!(comparison.equal, 2, "the premise");
     let changed: Vec<_> = comparison
         .diffs
@@ -58,7 +59,6 @@ fn callers_in_equal_objects_and_in_those_that_are_gone_are_found() {
         .collect();
     assert_eq!(changed.len(), 1, "the premise: {changed:?}");
 
-    let merged = merged::find(&inputs);
     let find = |proof: Option<&ProofSummary>| {
         callers::find(
             &comparison.diffs,

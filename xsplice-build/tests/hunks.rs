@@ -494,7 +494,7 @@ fn without_debug_information_nothing_is_proven_and_nothing_refused() {
 }
 
 #[test]
-fn an_object_that_is_left_out_by_name_is_ignored() {
+fn what_is_left_out_by_name_proves_nothing() {
     let trees = Trees::new("-g");
     let edits = [
         ("core/g.c", ": 5;", ": 6;"),
@@ -502,7 +502,40 @@ fn an_object_that_is_left_out_by_name_is_ignored() {
     ];
     let (status, report) = trees.edit(&edits, Build::Again, &["--ignore-object", "core/g.o"]);
     assert_eq!(status, 0);
-    assert_eq!(fates(&report), ["payload g", "ignored other"]);
+    assert_eq!(fates(&report), ["payload g", "not-provable other"]);
+    let left_out = &report["hunks"][1]["left_out"];
+    assert_eq!(left_out, &serde_json::json!(["core/g.o"]), "{report:#}");
+
+    // Code of one line in both: what is compared is in the payload, and that is not all.
+    let edits = [("include/inline.h", "sum += i * x", "sum += i * (x + 1)")];
+    let (status, report) = trees.edit(&edits, Build::Again, &["--ignore-object", "core/g.o"]);
+    assert_eq!(status, 0);
+    let fates = fates(&report);
+    assert!(fates[0].starts_with("not-provable f"), "{report:#}");
+    let (status, report) = trees.edit(&edits, Build::Again, &[]);
+    assert_eq!(status, 0, "{report:#}");
+}
+
+#[test]
+fn a_merged_object_that_is_left_out_hides_no_hunk() {
+    let trees = Trees::new("-g");
+    let edits = [
+        ("core/f.c", "+ LIMIT", "- LIMIT"),
+        ("core/g.c", ": 5;", ": 6;"),
+    ];
+    trees.edit(&edits, Build::Again, &[]);
+    for tree in ["a", "b"] {
+        run(Command::new("ld")
+            .args(["-r", "-o", "core/built_in.o", "core/f.o", "core/g.o"])
+            .current_dir(trees.path(tree)));
+    }
+    // The second hunk was not built.
+    fs::copy(trees.path("a/core/g.o"), trees.path("b/core/g.o")).expect("an object");
+    for ignored in [&[][..], &["--ignore-object", "core/built_in.o"]] {
+        let (status, report) = trees.tool(ignored);
+        assert_eq!(status, 2, "{ignored:?}: {report:#}");
+        assert_eq!(report["refusals"][0]["code"], "hunk-not-in-payload");
+    }
 }
 
 #[test]

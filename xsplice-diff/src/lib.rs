@@ -16,6 +16,7 @@ pub mod html;
 pub mod include;
 pub mod layouts;
 pub mod machine;
+pub mod merged;
 pub mod options;
 pub mod read;
 pub mod report;

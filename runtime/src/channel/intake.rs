@@ -166,7 +166,7 @@ impl Intake {
     }
 
     /// The next frame, or why there was none; `None` when more has to be taken in first.
-    pub fn next(&mut self) -> Option<Result<Frame, FrameError>> {
+    pub fn next_frame(&mut self) -> Option<Result<Frame, FrameError>> {
         let mut rest = self.input.get(self.taken..).unwrap_or_default();
         let frame = self.decoder.next(&mut rest);
         self.taken = self.input.len() - rest.len();

@@ -314,7 +314,7 @@ fn an_answer_carries_no_area_and_an_operation_only_for_an_operation() {
 }
 
 fn frames_of(intake: &mut Intake) -> Vec<Result<Frame, FrameError>> {
-    core::iter::from_fn(|| intake.next()).collect()
+    core::iter::from_fn(|| intake.next_frame()).collect()
 }
 
 /// What a client sends first, with a request numbered `sequence`.

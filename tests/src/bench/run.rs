@@ -117,7 +117,8 @@ fn compare_trees(original: &Path, patched: &Path) -> Result<()> {
     let pairs = pair(original, patched, &[])?;
     let inputs = inputs::open_all(pairs.pairs)?;
     let progress = Progress::start("comparing", inputs.len(), Visibility::Hidden);
-    let comparison = compare(&inputs, &Options::default(), &progress)
+    let merged = xsplice_build::compare::merged::find(&inputs, &[]);
+    let comparison = compare(&inputs, &merged, &Options::default(), &progress)
         .map_err(|errors| anyhow::anyhow!("{} objects cannot be read", errors.len()))?;
     println!(
         "{} equal, {} differ",

@@ -54,12 +54,6 @@ impl<'data> Comparison<'data> {
         }
         weak_symbols(inputs, merged, &changed)
     }
-
-    /// Leaves out merged objects whose differences were all found in their parts.
-    pub fn leave_out_covered(&mut self, merged: &Merged) {
-        let covered = merged.covered(&self.diffs);
-        self.diffs.retain(|diff| !covered.contains(&diff.object));
-    }
 }
 
 /// The result for one pair.
@@ -70,16 +64,21 @@ enum Outcome<'data> {
     Diff(Box<ObjectDiff<'data>>),
 }
 
-/// Compares all inputs.
+/// Compares all inputs but the merged ones.
 ///
 /// # Errors
 ///
 /// Every input that is not an object the differ can read.
 pub fn compare<'data>(
     inputs: &'data [Input],
+    merged: &Merged,
     options: &Options,
     progress: &Progress,
 ) -> Result<Comparison<'data>, Vec<DiffError>> {
+    let inputs: Vec<&Input> = inputs
+        .iter()
+        .filter(|input| !merged.parts.contains_key(&input.name))
+        .collect();
     let outcomes: Vec<_> = inputs
         .par_iter()
         .map(|input| {

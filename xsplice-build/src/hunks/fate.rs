@@ -1,6 +1,6 @@
 //! Decides what became of one hunk from what the objects tell about its lines.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use xsplice_diff::debug_info::source_lines::{Declaration, DeclarationKind};
 
@@ -25,6 +25,8 @@ pub struct Verdict {
     pub refusal: Option<RefusalCode>,
     pub items: Vec<HunkItem>,
     pub why: String,
+    /// Objects that have code or data of its lines and were left out by name.
+    pub left_out: Vec<String>,
 }
 
 impl Verdict {
@@ -34,6 +36,7 @@ impl Verdict {
             refusal: None,
             items: Vec::new(),
             why,
+            left_out: Vec::new(),
         }
     }
 
@@ -75,7 +78,72 @@ pub fn decide(
         .iter()
         .map(|line| line_fate(line, sources, outcomes))
         .collect();
-    combine(file, hunk, &lines, sources, outcomes)
+    let left_out = left_out(&lines, sources, outcomes);
+    let its_items = lines.iter().flat_map(|line| line.left_out.iter().cloned());
+    let is_asked = !changes_comments_alone(hunk);
+    if is_asked && is_left_out_whole(sources, outcomes) {
+        let nothing = Verdict::plain(Fate::NotProvable, String::new());
+        return unproven(nothing, left_out, its_items);
+    }
+    let verdict = combine(file, hunk, &lines, sources, outcomes);
+    if is_asked && !left_out.is_empty() && verdict.fate != Fate::Refused {
+        return unproven(verdict, left_out, its_items);
+    }
+    verdict
+}
+
+/// Whether all objects that were compiled from a file were left out by name.
+fn is_left_out_whole(sources: &Sources<'_>, outcomes: &Outcomes<'_>) -> bool {
+    sources
+        .found
+        .iter()
+        .all(|source| outcomes.is_left_out(&source.object))
+}
+
+/// The objects left out by name that hold code or data of these lines; all that were compiled from
+/// the file, where no other was.
+fn left_out(
+    lines: &[LineFate],
+    sources: &Sources<'_>,
+    outcomes: &Outcomes<'_>,
+) -> BTreeSet<String> {
+    if is_left_out_whole(sources, outcomes) {
+        let objects = sources.found.iter().map(|source| source.object.clone());
+        return objects.collect();
+    }
+    let items = lines.iter().flat_map(|line| &line.left_out);
+    items.map(|item| item.object.clone()).collect()
+}
+
+/// What is left out proves nothing: neither that the payload needs the hunk there, nor that it does
+/// not.
+fn unproven(
+    mut verdict: Verdict,
+    left_out: BTreeSet<String>,
+    its_items: impl Iterator<Item = HunkItem>,
+) -> Verdict {
+    let objects: Vec<&str> = left_out.iter().map(String::as_str).collect();
+    let have = if objects.len() == 1 { "has" } else { "have" };
+    let before = match verdict.fate {
+        Fate::Payload | Fate::Accepted | Fate::Ignored | Fate::Removed => {
+            let mut names: Vec<&str> = verdict.items.iter().map(|item| &*item.name).collect();
+            names.dedup();
+            format!("{} ({}); but ", verdict.fate.word(), list(&names, ", "))
+        }
+        Fate::NoCode | Fate::NotProvable | Fate::Refused => String::new(),
+    };
+    let why = format!(
+        "{before}{} {have} code or data of it and was left out (--ignore-object); compare it, or \
+         make sure that it is not in the base",
+        list(&objects, ", ")
+    );
+    verdict.items.extend(its_items);
+    Verdict {
+        fate: Fate::NotProvable,
+        why,
+        left_out: left_out.into_iter().collect(),
+        ..verdict
+    }
 }
 
 /// Decides about a file that no object names.
@@ -164,6 +232,8 @@ struct LineFate {
     around: Vec<(HunkItem, Outcome)>,
     /// The functions with code both above it and on it or below it, where it may be a statement.
     within: Vec<(HunkItem, Outcome)>,
+    /// What came from the line, or may have, in objects that were left out by name.
+    left_out: Vec<HunkItem>,
     number: u64,
     side: Side,
 }
@@ -173,17 +243,16 @@ fn line_fate(line: &ChangedLine, sources: &Sources<'_>, outcomes: &Outcomes<'_>)
         own: Vec::new(),
         around: Vec::new(),
         within: Vec::new(),
+        left_out: Vec::new(),
         number: line.number,
         side: line.side,
     };
     for source in sources.found.iter().filter(|one| one.side == line.side) {
-        let outcome = |name: &str| {
-            let item = HunkItem {
-                object: source.object.clone(),
-                name: name.to_owned(),
-            };
-            (item, outcomes.of(&source.object, line.side, name))
+        let item = |name: &str| HunkItem {
+            object: source.object.clone(),
+            name: name.to_owned(),
         };
+        let outcome = |name: &str| (item(name), outcomes.of(&source.object, line.side, name));
         let rows = || {
             source
                 .file
@@ -200,6 +269,13 @@ fn line_fate(line: &ChangedLine, sources: &Sources<'_>, outcomes: &Outcomes<'_>)
         let names = code
             .map(|row| row.item.as_str())
             .chain(data.flat_map(|declared| declared.items.iter().map(String::as_str)));
+        if outcomes.is_left_out(&source.object) {
+            fate.left_out.extend(names.map(item));
+            if is_statement(&line.text) {
+                fate.left_out.extend(within(source, line.number).map(item));
+            }
+            continue;
+        }
         fate.own.extend(names.map(outcome));
         let around = rows()
             .map(|row| row.item.as_str())
@@ -418,6 +494,7 @@ fn tell(
         refusal: None,
         items: carried.into_iter().map(|(item, _)| item).collect(),
         why,
+        left_out: Vec::new(),
     }
 }
 
@@ -444,6 +521,7 @@ fn led_nowhere(
         .found
         .iter()
         .map(|source| source.object.as_str())
+        .filter(|object| !outcomes.is_left_out(object))
         .collect();
     objects.sort_unstable();
     objects.dedup();

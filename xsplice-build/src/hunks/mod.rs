@@ -31,13 +31,13 @@ pub enum Fate {
     NoCode,
     /// What its lines removed is gone from the patched build, and nothing included uses it.
     Removed,
-    /// What its lines became was left out: proven noise, or an object that was left out by name.
+    /// What its lines became was left out: it is proven noise.
     Ignored,
     /// The author accepted what its lines became.
     Accepted,
     /// Its code or data is in the payload.
     Payload,
-    /// There is no line table to tell.
+    /// There is no line table to tell, or what its lines became was left out by name.
     NotProvable,
     /// Refused, by the differ or because it led nowhere.
     Refused,
@@ -90,6 +90,9 @@ pub struct HunkReport {
     /// The value that accepted it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accepted: Option<String>,
+    /// Objects that hold code or data of it, of which nothing is known: they were left out by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
 }
 
 /// The result for a patch.
@@ -143,6 +146,7 @@ pub fn follow(patch: &PatchFile, trees: &Trees<'_>, accept: &[String]) -> Hunks 
                 functions: verdict.items,
                 why: verdict.why,
                 accepted: None,
+                left_out: verdict.left_out,
             };
             if let Some(code) = verdict.refusal {
                 let lines = hunk.new_start..=hunk.new_end().saturating_sub(1).max(hunk.new_start);

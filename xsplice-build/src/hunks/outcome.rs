@@ -73,6 +73,12 @@ impl<'a> Outcomes<'a> {
             })
     }
 
+    /// Whether an object was left out by name, so that nothing is known of it.
+    #[must_use]
+    pub fn is_left_out(&self, object: &str) -> bool {
+        self.left_out.contains(object)
+    }
+
     /// Whether an object has no functional difference: at most debug information differs.
     #[must_use]
     pub fn is_unchanged(&self, object: &str) -> bool {
@@ -103,9 +109,6 @@ impl<'a> Outcomes<'a> {
     /// What became of the function or datum `name` of `object`, as `side` calls it.
     #[must_use]
     pub fn of(&self, object: &str, side: Side, name: &str) -> Outcome {
-        if self.left_out.contains(object) {
-            return Outcome::Ignored(format!("{object} is left out (--ignore-object)"));
-        }
         let bytes = self.inputs.get(object).map(|input| &input.bytes);
         if let Some(Bytes::Removed { .. }) = bytes {
             return Outcome::Ignored(format!(

@@ -14,12 +14,12 @@ use crate::inputs::{Bytes, Input, ObjectBytes, open_all};
 
 const ELF_MAGIC: &[u8] = b"\x7fELF";
 
-/// Adds the members of `archives` that differ or that only one tree has, and that are not among the
-/// inputs, in order of name.
+/// Adds the members of `archives` that differ or that only one tree has, and that are neither among
+/// the inputs nor among what was left out by name, in order of name.
 ///
 /// # Errors
 /// An archive that cannot be read.
-pub fn add_members(inputs: &mut Vec<Input>, archives: Vec<Pair>, ignored: &[Pair]) -> Result<()> {
+pub fn add_members(inputs: &mut Vec<Input>, archives: Vec<Pair>, left_out: &[Input]) -> Result<()> {
     let mut members = Vec::new();
     for archive in open_all(archives)? {
         members.extend(differing(&archive)?);
@@ -27,9 +27,8 @@ pub fn add_members(inputs: &mut Vec<Input>, archives: Vec<Pair>, ignored: &[Pair
     if members.is_empty() {
         return Ok(());
     }
-    let left_out = open_all(ignored.to_vec())?;
     let mut known: HashMap<(Option<usize>, Option<usize>), Vec<&Input>> = HashMap::new();
-    for input in inputs.iter().chain(&left_out) {
+    for input in inputs.iter().chain(left_out) {
         known.entry(lengths(input)).or_default().push(input);
     }
     members.retain(|member| {

@@ -22,8 +22,7 @@ use crate::compare::Comparison;
 use crate::compare::layouts;
 use crate::compare::merged::{self, Merged};
 use crate::hunks::{self, Trees};
-use crate::inputs::pair::Pair;
-use crate::inputs::{self, Input, dependencies, name};
+use crate::inputs::{Input, dependencies, name};
 use crate::source::patch_file::PatchFile;
 use crate::tell::report::Report;
 use crate::tell::story;
@@ -68,8 +67,8 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
     let arguments = built.as_ref().unwrap_or(arguments);
     let trees = read::trees(arguments)?;
 
-    let mut comparison = read::compared(arguments, &trees.inputs)?;
-    let merged = merged::find(&trees.inputs);
+    let merged = merged::find(&trees.inputs, &trees.left_out);
+    let mut comparison = read::compared(arguments, &trees.inputs, &merged)?;
     let layouts = judge_tree(&mut comparison, &trees.inputs, &merged);
     let inputs = read::described(arguments, &trees, &comparison, &merged);
     let mut report = Report::new(inputs, &comparison.diffs, &layouts);
@@ -82,7 +81,7 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
         diffs: &comparison.diffs,
     };
     run.tell_changes(&report, &layouts);
-    run.follow_patch(patch.as_ref(), trees.ignored, &mut report)?;
+    run.follow_patch(patch.as_ref(), &trees.left_out, &mut report)?;
 
     let file = prove::find_base(arguments, &trees.others, run.diffs)?;
     let base = prove::parse_base(file.as_ref())?;
@@ -98,14 +97,12 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
     Ok(status)
 }
 
-/// Judges all comparisons, for the tree as a whole. Merged objects whose differences were found in
-/// their parts are left out first. Returns the layout changes, each once.
+/// Judges all comparisons, for the tree as a whole. Returns the layout changes, each once.
 fn judge_tree(
     comparison: &mut Comparison<'_>,
     inputs: &[Input],
     merged: &Merged,
 ) -> Vec<LayoutChange> {
-    comparison.leave_out_covered(merged);
     let weak = comparison.weak_symbols(inputs, merged);
     let mut layouts = layouts::follow(&comparison.diffs, inputs, merged);
     let scope = match inputs {
@@ -118,19 +115,18 @@ fn judge_tree(
 
 impl Run<'_> {
     /// Follows the patch's hunks, if there is a patch, and checks that every value of `--accept`
-    /// matched something. `ignored` are the objects that were left out by name.
+    /// matched something. `left_out` are the objects that were left out by name.
     fn follow_patch(
         &self,
         patch: Option<&PatchFile>,
-        ignored: Vec<Pair>,
+        left_out: &[Input],
         report: &mut Report<'_>,
     ) -> Result<()> {
         let mut found = acceptances(self.diffs);
         if let Some(patch) = patch {
-            let left_out = inputs::open_all(ignored)?;
             let trees = Trees {
                 inputs: self.inputs,
-                left_out: &left_out,
+                left_out,
                 merged: self.merged,
                 diffs: self.diffs,
                 dependencies: &dependencies::files_read(&self.arguments.patched),

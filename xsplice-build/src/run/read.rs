@@ -13,7 +13,7 @@ use crate::command::progress::Progress;
 use crate::command::voice::visibility;
 use crate::compare::merged::Merged;
 use crate::compare::{Comparison, compare};
-use crate::inputs::pair::{Pair, Pairs, pair};
+use crate::inputs::pair::{Pairs, pair};
 use crate::inputs::{self, Input, archives};
 use crate::payload;
 use crate::source;
@@ -24,8 +24,9 @@ use crate::tell::report::Inputs;
 pub(super) struct Trees {
     /// The objects, members of archives among them.
     pub(super) inputs: Vec<Input>,
-    /// Objects that were left out by name.
-    pub(super) ignored: Vec<Pair>,
+    /// Objects that were left out by name. They are read all the same: others may have been merged
+    /// from them, and lines of a patch may be in them.
+    pub(super) left_out: Vec<Input>,
     /// Files of the original tree that are no objects: the base may be among them.
     pub(super) others: Vec<PathBuf>,
 }
@@ -76,25 +77,27 @@ pub(super) fn trees(arguments: &Arguments) -> Result<Trees> {
         &arguments.ignore_object,
     )?;
     let mut inputs = inputs::open_all(pairs)?;
-    archives::add_members(&mut inputs, archives, &ignored)?;
+    let left_out = inputs::open_all(ignored)?;
+    archives::add_members(&mut inputs, archives, &left_out)?;
     Ok(Trees {
         inputs,
-        ignored,
+        left_out,
         others,
     })
 }
 
-/// Runs the differ over every pair.
+/// Runs the differ over every pair, but the merged ones.
 pub(super) fn compared<'data>(
     arguments: &Arguments,
     inputs: &'data [Input],
+    merged: &Merged,
 ) -> Result<Comparison<'data>> {
     let options = Options {
         abi: arguments.abi.0,
         accept: arguments.accept.clone(),
     };
     let progress = Progress::start("comparing", inputs.len(), visibility(arguments));
-    compare(inputs, &options, &progress).map_err(|errors| list_errors(arguments, errors))
+    compare(inputs, merged, &options, &progress).map_err(|errors| list_errors(arguments, errors))
 }
 
 /// What was compared, for the report.
@@ -104,17 +107,20 @@ pub(super) fn described(
     comparison: &Comparison<'_>,
     merged: &Merged,
 ) -> Inputs {
-    let ignored = trees.ignored.iter().map(|pair| pair.name().to_owned());
+    let ignored = trees.left_out.iter().map(|input| input.name.clone());
+    let is_merged = |input: &&Input| merged.parts.contains_key(&input.name);
+    let merged_objects = trees.inputs.iter().filter(is_merged);
+    let merged_objects: Vec<String> = merged_objects.map(|input| input.name.clone()).collect();
     Inputs {
         original: arguments.orig.display().to_string(),
         patched: arguments.patched.display().to_string(),
         base: None,
-        objects: trees.inputs.len(),
+        objects: trees.inputs.len() - merged_objects.len(),
         equal: comparison.equal,
         added: comparison.added.clone(),
         removed: comparison.removed.clone(),
         ignored_objects: ignored.collect(),
-        merged_objects: merged.parts.keys().cloned().collect(),
+        merged_objects,
         stacks_on: arguments.depends.clone(),
     }
 }

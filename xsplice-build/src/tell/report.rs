@@ -56,7 +56,7 @@ pub struct Inputs {
     pub patched: String,
     /// The base image; `null` when none was needed.
     pub base: Option<BaseInput>,
-    /// Objects that were paired.
+    /// Objects that were paired, but for the merged ones.
     pub objects: usize,
     /// Of them, how many files are equal byte for byte.
     pub equal: usize,
@@ -66,7 +66,7 @@ pub struct Inputs {
     pub removed: Vec<String>,
     /// Objects that were left out by name.
     pub ignored_objects: Vec<String>,
-    /// Objects that were merged from others (`ld -r`), which were compared themselves.
+    /// Objects that were merged from others (`ld -r`): those were compared, and these were not.
     pub merged_objects: Vec<String>,
     /// `--depends` as given; absent without it.
     #[serde(skip_serializing_if = "Option::is_none")]

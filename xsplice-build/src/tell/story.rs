@@ -1,5 +1,6 @@
 //! What `xsplice-build` prints for people: a short report by default, more with `-v`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
@@ -59,12 +60,6 @@ pub fn changes(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Detail) ->
     if detail >= Detail::Verbose {
         for name in &inputs.ignored_objects {
             let _ = writeln!(text, "  {name}: left out (--ignore-object)");
-        }
-        for name in &inputs.merged_objects {
-            let _ = writeln!(
-                text,
-                "  {name}: merged from objects that were compared themselves"
-            );
         }
     }
     for diff in diffs {
@@ -201,7 +196,7 @@ pub fn hunks(patch: &str, hunks: &[HunkReport], detail: Detail) -> String {
     /// The full list is only printed with `-v`; hunks that need a look are always printed.
     const TOLD_MAX: usize = 12;
 
-    let mut text = format!("\n{patch}: {}\n", fates(hunks));
+    let mut text = format!("\n{}{patch}: {}\n", left_out(hunks), fates(hunks));
     let tell_all = hunks.len() <= TOLD_MAX || detail >= Detail::Verbose;
     for hunk in hunks {
         let is_plain = matches!(
@@ -226,6 +221,28 @@ pub fn hunks(patch: &str, hunks: &[HunkReport], detail: Detail) -> String {
         };
     }
     text
+}
+
+/// What was left out by name and has code of the patch, told before anything else.
+fn left_out(hunks: &[HunkReport]) -> String {
+    let blind: Vec<&HunkReport> = hunks
+        .iter()
+        .filter(|hunk| !hunk.left_out.is_empty())
+        .collect();
+    let objects: BTreeSet<&str> = blind
+        .iter()
+        .flat_map(|hunk| &hunk.left_out)
+        .map(String::as_str)
+        .collect();
+    if objects.is_empty() {
+        return String::new();
+    }
+    let objects: Vec<&str> = objects.into_iter().collect();
+    format!(
+        "{BAD}left out by name{BAD:#}: {}, with code of {}; whether the payload needs it is not known\n",
+        objects.join(", "),
+        count(blind.len(), "hunk")
+    )
 }
 
 /// `2 hunks in payload, 1 no code`.

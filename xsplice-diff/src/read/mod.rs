@@ -1,6 +1,7 @@
 //! Reads an object once into checked indices: sections, symbols, relocations, the items that they
 //! make up, and the entries of special sections.
 
+pub(crate) mod empty_replacements;
 pub mod error;
 pub mod indices;
 pub mod items;

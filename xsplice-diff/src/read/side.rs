@@ -6,6 +6,7 @@ use crate::read::indices::bytes_at;
 use xsplice_abi::Profile;
 
 use crate::machine::Machine;
+use crate::read::empty_replacements;
 use crate::read::error::DiffError;
 use crate::read::items::{ItemId, ItemKind, Items};
 use crate::read::object::{ElfObject, Relocation, SectionId, Symbol};
@@ -46,7 +47,8 @@ impl<'data> Build<'data> {
     ///
     /// When it is not a well-formed relocatable object of a known machine.
     pub fn new(name: &str, bytes: &'data [u8], abi: &Profile) -> Result<Build<'data>, DiffError> {
-        let object = ElfObject::parse(name, bytes)?;
+        let mut object = ElfObject::parse(name, bytes)?;
+        empty_replacements::forget(&mut object, &abi.entries);
         let items = Items::new(&object, abi);
         let targets = resolve(&object, &items);
         let mut build = Build {

@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 
 mod compiler;
+mod empty_replacements;
 mod layouts;
 mod lines;
 mod machine;
+mod merged;
 mod mutation;
 mod reading;
 mod sections;

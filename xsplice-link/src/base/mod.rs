@@ -333,6 +333,26 @@ impl<'data> Base<'data> {
         section.range.contains(&address).then_some(section)
     }
 
+    /// Whether an address lies within the image around its code, between sections and at the end of
+    /// the last too: `_etext` and `_end` name what is behind a section. Sections farther from the
+    /// code than 32 bits reach, such as per-CPU data at address 0, are not near.
+    #[must_use]
+    pub fn is_near_code(&self, address: u64) -> bool {
+        const REACH_BYTES: u64 = 1 << 31;
+        let code = self.sections.iter().find(|one| one.is_executable());
+        let Some(code) = code.map(|section| section.range.start) else {
+            return false;
+        };
+        let is_near = |place: u64| place.abs_diff(code) < REACH_BYTES;
+        let near = || {
+            let sections = self.sections.iter().map(|section| &section.range);
+            sections.filter(|range| is_near(range.start) && is_near(range.end))
+        };
+        let start = near().map(|range| range.start).min();
+        let end = near().map(|range| range.end).max();
+        start.is_some_and(|start| start <= address) && end.is_some_and(|end| address <= end)
+    }
+
     /// The bytes from `address` to the end of its section, as linked. `None` outside the image
     /// and in NOBITS sections.
     #[must_use]

@@ -322,9 +322,10 @@ impl<'link, 'data> Resolver<'link, 'data> {
                             .to_owned(),
                     ));
                 }
-                let reach = match self.base.section_at(found.address) {
-                    Some(_) => Reach::Near,
-                    None => Reach::Unknown,
+                let reach = if self.base.is_near_code(found.address) {
+                    Reach::Near
+                } else {
+                    Reach::Unknown
                 };
                 let place = match self.options.references {
                     References::ByName => Place::Undefined,

@@ -196,7 +196,7 @@ fn fits(
     match (field.kind, field.range) {
         (Kind::Nothing, _) | (_, Range::Unsigned(64) | Range::Signed(64)) => Ok(()),
         (Kind::Relative, Range::Signed(32)) => match address {
-            Some(address) if subject.base.section_at(address).is_none() => Err(format!(
+            Some(address) if !subject.base.is_near_code(address) => Err(format!(
                 "{name} at {address:#x} is outside the image, so 32 bits may not reach it"
             )),
             _ => Ok(()),

@@ -137,6 +137,11 @@ impl Field {
     #[must_use]
     pub fn fitting(&self, value: i128) -> Option<u64> {
         match self.range {
+            // The psABI and all loaders have words of 64 bits modulo 2^64: an address minus the
+            // start of the image is written with an addend that makes the sum wrap.
+            Range::Unsigned(64) | Range::Signed(64) | Range::Unchecked => {
+                u64::try_from(value & i128::from(u64::MAX)).ok()
+            }
             Range::Unsigned(width) => {
                 let value = u64::try_from(value).ok()?;
                 (unused(width)? == 0 || value >> width == 0).then_some(value)
@@ -149,10 +154,6 @@ impl Field {
             Range::SignedAddress(width) => {
                 let value = u64::try_from(value).ok()?;
                 (extended(value.cast_signed(), width)?.cast_unsigned() == value).then_some(value)
-            }
-            Range::Unchecked => {
-                let low = value & i128::from(u64::MAX);
-                u64::try_from(low).ok()
             }
         }
     }
@@ -241,8 +242,10 @@ mod tests {
         assert!(fits(PC32.field, 0x7fff_ffff) && fits(PC32.field, -0x8000_0000));
         assert!(!fits(PC32.field, 0x8000_0000));
         assert!(!fits(PC32.field, -0x8000_0001));
-        assert!(fits(ABS64.field, u64::MAX.into()) && !fits(ABS64.field, 1 << 64));
-        assert!(fits(PC64.field, i64::MIN.into()) && !fits(PC64.field, 1 << 63));
+        assert!(fits(ABS64.field, u64::MAX.into()) && fits(PC64.field, i64::MIN.into()));
+        // Words of 64 bits wrap.
+        assert_eq!(ABS64.field.fitting((1 << 64) + 5), Some(5));
+        assert_eq!(PC64.field.fitting(-(1 << 63) - 1), Some(u64::MAX >> 1));
         let mut bytes = [0; 4];
         assert!(ABS32S.field.write(&mut bytes, high.into()).is_some());
         assert_eq!(bytes, 0x8020_0000_u32.to_le_bytes());

@@ -56,6 +56,23 @@ impl Alternative {
         Some(Alternative::read_from_prefix(bytes).ok()?.0)
     }
 
+    /// The entry in `bytes`, of which systems that leave out the last fields have fewer.
+    #[must_use]
+    pub fn read_padded(bytes: &[u8]) -> Option<Alternative> {
+        let mut whole = [0; size_of::<Alternative>()];
+        let held = bytes.len().min(whole.len());
+        let has_lengths = held > core::mem::offset_of!(Alternative, replacement_bytes);
+        whole[..held].copy_from_slice(&bytes[..held]);
+        has_lengths.then(|| Alternative::read(&whole)).flatten()
+    }
+
+    /// Whether the place is filled with NOPs alone. Linux has flags where Xen has the lengths, and
+    /// the length of the replacement in the last byte, which is 0 in Xen's objects: both must be.
+    #[must_use]
+    pub fn replaces_by_nothing(&self) -> bool {
+        self.replacement_bytes == 0 && self.private == 0
+    }
+
     /// The feature's number.
     #[must_use]
     pub fn feature(&self) -> u16 {

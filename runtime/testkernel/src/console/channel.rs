@@ -83,7 +83,7 @@ impl Port {
     /// The answer to the next request of what has been taken in; `None` when there is none.
     fn answer_next(&mut self, index: usize, runtime: &KernelRuntime) -> Option<Frame> {
         loop {
-            let answer = match self.intake.next()? {
+            let answer = match self.intake.next_frame()? {
                 Ok(frame) => answer(runtime, self.privilege, frame),
                 Err(error) => {
                     self.note_dropped(index, &error);

@@ -1,0 +1,205 @@
+//! Trees with merged objects, as builds leave them: the plain command says nothing of them, and what
+//! only they hold is compared.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const F: &str = "
+int helper(int x);
+int f(int x) { return helper(x) * STEP; }
+";
+const HELPER: &str = "int helper(int x) { return x + ADD; }";
+const HEAD: &str = "
+    .globl start
+    .type start, @function
+start: call f
+    ret
+    .size start, . - start
+";
+const FLAGS: [&str; 8] = [
+    "-O2",
+    "-g",
+    "-ffunction-sections",
+    "-fdata-sections",
+    "-fno-pic",
+    "-mcmodel=kernel",
+    "-fcf-protection=none",
+    "-c",
+];
+
+struct Trees {
+    folder: TempDir,
+}
+
+fn run(program: &str, arguments: &[&str], folder: &Path) {
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {told}");
+}
+
+impl Trees {
+    /// Two trees that differ in one number of `f`; `merge` makes what else is in each.
+    fn new(merge: impl Fn(&Trees, &str)) -> Trees {
+        let trees = Trees {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        };
+        for (tree, step) in [("orig", "-DSTEP=3"), ("patched", "-DSTEP=500")] {
+            fs::create_dir(trees.path(tree)).expect("a folder");
+            trees.compile(tree, "f", F, &[step]);
+            trees.compile(tree, "helper", HELPER, &["-DADD=70000"]);
+            fs::write(trees.path(tree).join("head.s"), HEAD).expect("a source");
+            run("as", &["head.s", "-o", "head.o"], &trees.path(tree));
+            merge(&trees, tree);
+        }
+        trees.link("orig", BASE, &["built_in.o"], "xen-syms");
+        trees
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn compile(&self, tree: &str, name: &str, source: &str, further: &[&str]) {
+        let (source_file, object) = (format!("{name}.c"), format!("{name}.o"));
+        fs::write(self.path(tree).join(&source_file), source).expect("a source");
+        let arguments = [&FLAGS, further, &["-o", &object, &source_file]].concat();
+        run("gcc", &arguments, &self.path(tree));
+    }
+
+    fn link(&self, tree: &str, flags: &[&str], objects: &[&str], output: &str) {
+        let arguments = [flags, objects, &["-o", output]].concat();
+        run("ld", &arguments, &self.path(tree));
+    }
+
+    fn tool(&self, further: &[&str]) -> (i32, Value) {
+        let output = Command::new(env!("CARGO_BIN_EXE_xsplice-build"))
+            .args([
+                "--orig",
+                "orig",
+                "--patched",
+                "patched",
+                "--abi",
+                "livepatch",
+            ])
+            .args(["-n", "x", "-o", "x.livepatch", "--json", "-"])
+            .args(further)
+            .current_dir(self.folder.path())
+            .output()
+            .expect("the tool runs");
+        let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+            panic!("{error}: {}", String::from_utf8_lossy(&output.stderr));
+        });
+        (output.status.code().expect("an exit status"), report)
+    }
+}
+
+const BASE: &[&str] = &[
+    "-nostdlib",
+    "--build-id=sha1",
+    "-e",
+    "start",
+    "-Ttext-segment=0xffffffff81000000",
+    "-z",
+    "noexecstack",
+];
+
+fn changed(report: &Value) -> Vec<String> {
+    let functions = report["functions"].as_array().expect("functions");
+    let name = |function: &Value| {
+        let of = |field: &str| function[field].as_str().unwrap_or("?").to_owned();
+        format!("{} {}", of("object"), of("name"))
+    };
+    functions.iter().map(name).collect()
+}
+
+#[test]
+fn the_plain_command_takes_a_tree_with_merged_objects() {
+    let trees = Trees::new(|trees, tree| {
+        let parts = ["head.o", "f.o", "helper.o"];
+        trees.link(tree, &["-r"], &parts, "built_in.o");
+        trees.link(tree, &["-r"], &["built_in.o"], "prelink.o");
+    });
+    for ignored in [&[][..], &["--ignore-object", "*in*.o"]] {
+        let (status, report) = trees.tool(ignored);
+        assert_eq!(status, 0, "{ignored:?}: {report:#}");
+        assert_eq!(changed(&report), ["f.o f"]);
+    }
+    // What is left out is a part all the same, and nothing of it travels with the merged object.
+    let (status, report) = trees.tool(&["--ignore-object", "f.o"]);
+    assert_eq!((status, changed(&report)), (3, Vec::new()), "{report:#}");
+}
+
+#[test]
+fn what_only_a_merged_object_holds_is_found() {
+    let trees = Trees::new(|trees, tree| {
+        let arguments: &[&str] = match tree {
+            "orig" => &["-DSTEP=3"],
+            _ => &["-DSTEP=4000"],
+        };
+        trees.compile(
+            tree,
+            "own",
+            "int own(int x) { return x * STEP; }",
+            arguments,
+        );
+        let parts = ["head.o", "f.o", "helper.o", "own.o"];
+        trees.link(tree, &["-r"], &parts, "built_in.o");
+        fs::remove_file(trees.path(tree).join("own.o")).expect("an object");
+    });
+    let (_, report) = trees.tool(&[]);
+    assert!(
+        changed(&report).contains(&"built_in.o own".to_owned()),
+        "{report:#}"
+    );
+}
+
+#[test]
+fn another_choice_of_parts_is_no_equal_object() {
+    let trees = Trees::new(|trees, tree| {
+        // Both trees hold both, equal to the byte; the build takes the other one.
+        trees.compile(tree, "plain", "int chosen(int x) { return x; }", &[]);
+        trees.compile(tree, "hard", "int chosen(int x) { return x & 0xff; }", &[]);
+        let part = match tree {
+            "orig" => "plain.o",
+            _ => "hard.o",
+        };
+        let parts = ["head.o", "f.o", "helper.o", part];
+        trees.link(tree, &["-r"], &parts, "built_in.o");
+    });
+    let (status, report) = trees.tool(&[]);
+    let is_told = changed(&report).contains(&"built_in.o chosen".to_owned());
+    assert!(is_told || status == 2, "{status}: {report:#}");
+}
+
+#[test]
+fn parts_that_came_with_the_change_are_no_other_choice() {
+    let trees = Trees::new(|trees, tree| {
+        let mut parts = vec!["head.o", "f.o", "helper.o"];
+        if tree == "patched" {
+            let new = "int fresh(int x) { return x + 7; }";
+            trees.compile(tree, "fresh", new, &[]);
+            trees.compile(
+                tree,
+                "helper",
+                &format!("int fresh(int); {HELPER}"),
+                &["-DADD=fresh(2)"],
+            );
+            parts.push("fresh.o");
+        }
+        trees.link(tree, &["-r"], &parts, "built_in.o");
+    });
+    let (status, report) = trees.tool(&[]);
+    assert_eq!(status, 0, "{report:#}");
+    assert_eq!(
+        changed(&report),
+        ["f.o f", "fresh.o fresh", "helper.o helper"]
+    );
+}

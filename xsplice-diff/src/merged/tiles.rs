@@ -1,0 +1,246 @@
+//! Covers one section of an object with sections of other objects.
+//!
+//! `ld -r` puts sections of one name behind each other, each on a multiple of its own alignment, and
+//! leaves their bytes and relocations as they are but for the offsets. So a merged section is a row
+//! of tiles: sections of its name, equal in bytes, relocations and symbols, with padding between
+//! them.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::iter;
+
+use object::elf;
+
+use crate::machine::is_padding;
+use crate::merged::cover::Cover;
+use crate::merged::places::Places;
+use crate::merged::{ObjectIndex, made_anew};
+use crate::read::object::{ElfObject, Section, SectionId};
+
+/// Sections that begin with equal bytes are tried one after the other, and each may leave a rest
+/// that nothing covers. So many attempts are made for one merged section before it counts as
+/// compiled.
+const ATTEMPTS_MAX: usize = 1 << 16;
+
+/// First bytes of a section, by which tiles are found.
+const KEY_BYTES: usize = 8;
+
+/// Flags that a linker may take from a section when it puts it behind others.
+const MAY_GO: u64 = elf::SHF_MERGE.0 | elf::SHF_STRINGS.0 | elf::SHF_GROUP.0;
+
+/// Objects that others may have been merged from, by what they hold.
+#[derive(Debug, Default)]
+pub(super) struct Parts<'p, 'data> {
+    pub(super) objects: Vec<Part<'p, 'data>>,
+    tiles: HashMap<Key<'data>, Vec<Tile>>,
+    alignments: HashMap<&'data str, BTreeSet<u64>>,
+    /// Alignments of sections of that name that hold nothing: what stands behind one is aligned all
+    /// the same.
+    alignments_of_empty: HashMap<&'data str, BTreeSet<u64>>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Part<'p, 'data> {
+    pub(super) index: ObjectIndex,
+    pub(super) object: &'p ElfObject<'data>,
+    pub(super) places: Places<'p, 'data>,
+}
+
+/// Name of a section, its alignment and its first bytes.
+type Key<'data> = (&'data str, u64, &'data [u8]);
+
+/// A section of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Tile {
+    /// Index into [`Parts::objects`].
+    pub(super) part: usize,
+    pub(super) section: SectionId,
+}
+
+/// A tile and where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Placement {
+    pub(super) end: u64,
+    pub(super) tile: Tile,
+    pub(super) start: u64,
+}
+
+impl<'p, 'data> Parts<'p, 'data> {
+    /// Adds all sections of `object`.
+    pub(super) fn add(&mut self, index: ObjectIndex, object: &'p ElfObject<'data>) {
+        let part = self.objects.len();
+        self.objects.push(Part {
+            index,
+            object,
+            places: Places::of(object),
+        });
+        for (id, section) in object.sections() {
+            if !is_tiled(section) {
+                if section.is_allocated() && section.size == 0 && section.alignment > 1 {
+                    let known = self.alignments_of_empty.entry(section.name).or_default();
+                    known.insert(section.alignment);
+                }
+                continue;
+            }
+            let key = &section.data[..section.data.len().min(KEY_BYTES)];
+            let tile = Tile { part, section: id };
+            self.tiles
+                .entry((section.name, section.alignment, key))
+                .or_default()
+                .push(tile);
+            self.alignments
+                .entry(section.name)
+                .or_default()
+                .insert(section.alignment);
+        }
+    }
+
+    /// The section that a tile is.
+    pub(super) fn section(&self, tile: Tile) -> &'p Section<'data> {
+        self.objects[tile.part].object.section(tile.section)
+    }
+}
+
+/// Whether a section must be a row of tiles.
+pub(super) fn is_tiled(section: &Section<'_>) -> bool {
+    section.is_allocated()
+        && !section.is_nobits()
+        && section.size > 0
+        && !made_anew(section.name.as_bytes())
+}
+
+impl<'data> Cover<'_, '_, 'data> {
+    /// The tiles that a section of the merged object consists of, in order; none of `used`.
+    pub(super) fn row(&self, id: SectionId, used: &HashSet<Tile>) -> Option<Vec<Placement>> {
+        let size = self.merged.section(id).size;
+        // What may stand behind each of the chosen, the best one last.
+        let mut steps = vec![self.choices(id, 0)];
+        let mut chosen: Vec<Placement> = Vec::new();
+        let mut is_chosen = used.clone();
+        for _ in 0..ATTEMPTS_MAX.max(steps.len()) {
+            let Some(choice) = steps.last_mut()?.pop() else {
+                steps.pop();
+                if let Some(last) = chosen.pop() {
+                    is_chosen.remove(&last.tile);
+                }
+                continue;
+            };
+            if !is_chosen.insert(choice.tile) {
+                continue;
+            }
+            chosen.push(choice);
+            let mut ends = self.behind_empty(id, choice.end);
+            if ends.any(|end| end == size && self.is_gap(id, choice.end, end)) {
+                return self.has_flags_of(id, &chosen).then_some(chosen);
+            }
+            steps.push(self.choices(id, choice.end));
+        }
+        None
+    }
+
+    /// Tiles that may follow what ends at `end`; the longest is the last.
+    fn choices(&self, id: SectionId, end: u64) -> Vec<Placement> {
+        let section = self.merged.section(id);
+        let mut found = Vec::new();
+        let alignments = self.parts.alignments.get(section.name);
+        let mut starts = BTreeSet::new();
+        for from in self.behind_empty(id, end) {
+            let aligned = alignments.into_iter().flatten().filter_map(|&alignment| {
+                let start = from.checked_next_multiple_of(alignment)?;
+                Some((alignment, start))
+            });
+            starts.extend(aligned);
+        }
+        for (alignment, start) in starts {
+            let Some(rest) = usize::try_from(start)
+                .ok()
+                .and_then(|start| section.data.get(start..))
+            else {
+                continue;
+            };
+            if rest.is_empty() || !self.is_gap(id, end, start) {
+                continue;
+            }
+            for length in 1..=rest.len().min(KEY_BYTES) {
+                let key = (section.name, alignment, &rest[..length]);
+                let tiles = self.parts.tiles.get(&key).into_iter().flatten();
+                found.extend(tiles.filter_map(|tile| self.fits(id, start, rest, *tile)));
+            }
+        }
+        found.sort_unstable();
+        found
+    }
+
+    /// Where what stands behind `end` may begin: there, or where an empty section ends.
+    fn behind_empty(&self, id: SectionId, end: u64) -> impl Iterator<Item = u64> {
+        let name = self.merged.section(id).name;
+        let alignments = self.parts.alignments_of_empty.get(name);
+        let behind = alignments
+            .into_iter()
+            .flatten()
+            .filter_map(move |alignment| end.checked_next_multiple_of(*alignment));
+        iter::once(end).chain(behind)
+    }
+
+    /// Whether a linker leaves these bytes between two sections.
+    fn is_gap(&self, id: SectionId, from: u64, to: u64) -> bool {
+        let section = self.merged.section(id);
+        let (Ok(start), Ok(end)) = (usize::try_from(from), usize::try_from(to)) else {
+            return false;
+        };
+        let Some(bytes) = section.data.get(start..end) else {
+            return false;
+        };
+        let is_filled = bytes.iter().all(|byte| *byte == 0)
+            || (section.is_executable() && is_padding(self.merged.machine, bytes));
+        is_filled && self.merged.relocation_range(id, from..to).is_empty()
+    }
+
+    /// Where the tile stands when it begins at `start`, of which `rest` is what follows.
+    fn fits(&self, id: SectionId, start: u64, rest: &[u8], tile: Tile) -> Option<Placement> {
+        let section = self.parts.section(tile);
+        let flags = self.merged.section(id).flags;
+        let is_alike = self.is_eligible[tile.part]
+            && self.pins.allow(tile, id, start)
+            && rest.starts_with(section.data)
+            && section.flags & !MAY_GO & !flags == 0;
+        if !is_alike {
+            return None;
+        }
+        let end = start.checked_add(section.size)?;
+        let placement = Placement { end, tile, start };
+        let is_equal = self.has_symbols_of(id, placement)
+            && self
+                .pairs(id, start, tile)?
+                .all(|(ours, theirs)| self.may_be_same(tile.part, ours, theirs));
+        is_equal.then_some(placement)
+    }
+
+    /// Whether the symbols in a part of a merged section are those of the tile. Symbols without a
+    /// size at either end may be a neighbour's.
+    fn has_symbols_of(&self, id: SectionId, placement: Placement) -> bool {
+        let Placement { end, tile, start } = placement;
+        let part = &self.parts.objects[tile.part];
+        let ours = self.places.within(id, start..=end - 1);
+        let are_theirs = ours
+            .filter(|symbol| symbol.size > 0 || symbol.value > start)
+            .all(|symbol| part.places.has(tile.section, symbol.value - start, symbol));
+        are_theirs
+            && part
+                .places
+                .in_section(tile.section)
+                .filter(|symbol| symbol.binding == elf::STB_GLOBAL.0)
+                .all(|symbol| {
+                    let at = start.checked_add(symbol.value);
+                    at.is_some_and(|at| self.places.has(id, at, symbol))
+                })
+    }
+
+    /// Whether each flag of a merged section is one of its tiles'.
+    fn has_flags_of(&self, id: SectionId, row: &[Placement]) -> bool {
+        let theirs = row.iter().fold(0, |flags, placement| {
+            flags | self.parts.section(placement.tile).flags
+        });
+        self.merged.section(id).flags & !theirs == 0
+    }
+}
