@@ -85,14 +85,14 @@ pub struct RegionsExhausted {
 ///
 /// All methods may be called on any CPU and on several at once, unless they say otherwise.
 pub trait Platform: Sync {
-    /// One more than the highest number of a CPU that this machine may ever bring online. A runtime for
-    /// more than [`crate::rendezvous::cpu::CPUS_MAX`] is not made: a CPU that it cannot stop would run
-    /// what is being written.
+    /// One more than the highest number of a CPU that this machine may ever bring online. A runtime
+    /// for more than [`crate::rendezvous::cpu::CPUS_MAX`] is not made: a CPU that it cannot stop
+    /// would run what is being written.
     fn cpus(&self) -> usize;
 
     /// Whether an action may be carried out at this moment: a platform refuses while it must not be
-    /// stopped, such as during a suspend or a crash dump. Asked before anything is scheduled, with the
-    /// stack locked; must not call the runtime. A refused action is -EBUSY and changes nothing.
+    /// stopped, such as during a suspend or a crash dump. Asked before anything is scheduled, with
+    /// the stack locked; must not call the runtime. A refused action is -EBUSY and changes nothing.
     ///
     /// # Errors
     /// Why not, for the log.
@@ -131,8 +131,8 @@ pub trait Platform: Sync {
     fn mask_nmis(&self);
 
     /// Takes NMIs again and delivers those that were counted. Called once for each
-    /// [`Platform::mask_nmis`], by whichever CPU is the last to serialise; when the action is given up
-    /// by the master at once, whatever the CPU does that is late.
+    /// [`Platform::mask_nmis`], by whichever CPU is the last to serialise; when the action is given
+    /// up by the master at once, whatever the CPU does that is late.
     fn unmask_nmis(&self);
 
     /// Executes a serialising instruction on this CPU (Intel SDM volume 3, "Handling Self- and

@@ -8,6 +8,7 @@ mod ci_recipe;
 mod circles;
 mod claims;
 mod design_map;
+mod documented_limits;
 mod foreign_objects;
 mod guide_examples;
 mod json_document;

@@ -1,5 +1,5 @@
-//! Trees with merged objects, as builds leave them: the plain command says nothing of them, and what
-//! only they hold is compared.
+//! Trees with merged objects, as builds leave them: the plain command says nothing of them, and
+//! what only they hold is compared.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ const F: &str = "
 int helper(int x);
 int f(int x) { return helper(x) * STEP; }
 ";
-const HELPER: &str = "int helper(int x) { return x + ADD; }";
+const CALLEE: &str = "int helper(int x) { return x + ADD; }";
 const HEAD: &str = "
     .globl start
     .type start, @function
@@ -54,7 +54,7 @@ impl Trees {
         for (tree, step) in [("orig", "-DSTEP=3"), ("patched", "-DSTEP=500")] {
             fs::create_dir(trees.path(tree)).expect("a folder");
             trees.compile(tree, "f", F, &[step]);
-            trees.compile(tree, "helper", HELPER, &["-DADD=70000"]);
+            trees.compile(tree, "helper", CALLEE, &["-DADD=70000"]);
             fs::write(trees.path(tree).join("head.s"), HEAD).expect("a source");
             run("as", &["head.s", "-o", "head.o"], &trees.path(tree));
             merge(&trees, tree);
@@ -189,7 +189,7 @@ fn parts_that_came_with_the_change_are_no_other_choice() {
             trees.compile(
                 tree,
                 "helper",
-                &format!("int fresh(int); {HELPER}"),
+                &format!("int fresh(int); {CALLEE}"),
                 &["-DADD=fresh(2)"],
             );
             parts.push("fresh.o");

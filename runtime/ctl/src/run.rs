@@ -111,16 +111,7 @@ fn connect_and_run(
             timeout,
             goal,
         } => {
-            let plan = Plan {
-                waived: if *leave_words {
-                    Waived::ChangedWords
-                } else {
-                    Waived::Nothing
-                },
-                timeout: timeout.into(),
-                goal: goal.into(),
-                ..plan(ActionKind::Revert, wait)
-            };
+            let plan = revert_plan(words(*leave_words), timeout, goal, wait);
             act(socket, report, name, &plan)
         }
         Command::Replace {
@@ -223,6 +214,29 @@ fn plan(kind: ActionKind, limit: Duration) -> Plan {
         waived: Waived::Nothing,
         goal: Goal::Act,
         limit,
+    }
+}
+
+/// What `--leave-words` waives.
+fn words(is_given: bool) -> Waived {
+    if is_given {
+        Waived::ChangedWords
+    } else {
+        Waived::Nothing
+    }
+}
+
+fn revert_plan(
+    waived: Waived,
+    timeout: &TimeoutOption,
+    goal: &GoalOption,
+    limit: Duration,
+) -> Plan {
+    Plan {
+        waived,
+        timeout: timeout.into(),
+        goal: goal.into(),
+        ..plan(ActionKind::Revert, limit)
     }
 }
 

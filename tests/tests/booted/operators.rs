@@ -1,5 +1,5 @@
-//! Operators at random, for as long as is asked: uploads of good and broken payloads, actions in any
-//! order and with any patience, clients that are killed or send garbage. In the end the kernel
+//! Operators at random, for as long as is asked: uploads of good and broken payloads, actions in
+//! any order and with any patience, clients that are killed or send garbage. In the end the kernel
 //! answers, its memory is what it was at the start, and every CPU has gone on.
 
 use anyhow::{Context, Result, ensure};

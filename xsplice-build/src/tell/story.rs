@@ -239,7 +239,8 @@ fn left_out(hunks: &[HunkReport]) -> String {
     }
     let objects: Vec<&str> = objects.into_iter().collect();
     format!(
-        "{BAD}left out by name{BAD:#}: {}, with code of {}; whether the payload needs it is not known\n",
+        "{BAD}left out by name{BAD:#}: {}, with code of {}; whether the payload needs it is not \
+         known\n",
         objects.join(", "),
         count(blind.len(), "hunk")
     )

@@ -3,10 +3,10 @@
 //!
 //! Build trees hold both. Comparing a merged object tells nothing that its parts do not tell, and
 //! its functions stand in the image once, under the names of both. FILE symbols do not tell the two
-//! kinds apart: assembler has none, `ld -r` makes one up, and several parts may have the same. So an
-//! object counts as merged only when every byte of it that is loaded, with its relocations and
-//! symbols, is a section of an object beside it ([`cover`]). A copy of an object is merged from one.
-//! Debug information is never looked at.
+//! kinds apart: assembler has none, `ld -r` makes one up, and several parts may have the same. So
+//! an object counts as merged only when every byte of it that is loaded, with its relocations and
+//! symbols, is a section of an object beside it ([`cover`]). A copy of an object is merged from
+//! one. Debug information is never looked at.
 
 mod cover;
 mod definitions;
@@ -18,6 +18,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use rayon::prelude::*;
+use xsplice_abi::section;
 
 use crate::read::object::ElfObject;
 
@@ -51,8 +52,9 @@ pub enum Standing {
 
 /// Sections that linkers make anew instead of taking them as they are, and that no payload holds.
 fn made_anew(name: &[u8]) -> bool {
-    const NAMES: [&[u8]; 3] = [b".note.gnu.property", b".note.gnu.build-id", b".eh_frame"];
-    NAMES.contains(&name)
+    [section::PROPERTY, section::BUILD_ID, ".eh_frame"]
+        .iter()
+        .any(|made| made.as_bytes() == name)
 }
 
 /// The merged objects among `objects`, each with the objects that it was merged from. What cannot

@@ -2,8 +2,8 @@
 //!
 //! With the feature, the place is filled with NOPs. The entry leads to wherever the assembler stood
 //! in `.altinstr_replacement`, which is a neighbour's code or the end of the section. Taken for a
-//! reference, it would make the neighbour's replacement this function's too. So the field is read as
-//! if it led to the place that the entry is about: any address will do, and that one is included
+//! reference, it would make the neighbour's replacement this function's too. So the field is read
+//! as if it led to the place that the entry is about: any address will do, and that one is included
 //! whenever the entry is.
 
 use xsplice_abi::tables::{Alternative, EntrySizes, SpecialTable};

@@ -17,7 +17,8 @@
 //! | `alternative` | | `path=` |
 //! | `tickets` | | `tickets=` |
 //! | `pages` | | `mapped= taken= heap= symbols=` (of payloads) |
-//! | `fail N` | the Nth allocation from then on fails; 0: none | for 0: `left=`, how many it did not come to |
+//! | `fail N` | the Nth allocation from then on fails; 0: none | for 0: `left=`, how many it did
+//! not come to |
 //! | `call` | | `ns=` that the last payload call took |
 //! | `mappings` | counts page-table entries by what they allow | `rx= r= rw= wx=` |
 //! | `storm NAME ROUNDS MS` | the last CPU applies, the first reverts that payload, so often each,

@@ -136,10 +136,10 @@ impl Cpu {
         self.timer_wanted.load(Ordering::Relaxed) & TIMER_NMI != 0
     }
 
-    /// Halts this CPU, the running one, until the next interrupt: a tick or a kick. What a kick tells
-    /// of may have been looked at just before it came: so a halt that follows one, however long ago,
-    /// returns at once. Interrupts are off while that is found out, and on from the instruction on
-    /// that halts.
+    /// Halts this CPU, the running one, until the next interrupt: a tick or a kick. What a kick
+    /// tells of may have been looked at just before it came: so a halt that follows one, however
+    /// long ago, returns at once. Interrupts are off while that is found out, and on from the
+    /// instruction on that halts.
     pub fn halt(&self) {
         interrupts::disable();
         let kicks = self.kicks.load(Ordering::Relaxed);
