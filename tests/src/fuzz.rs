@@ -21,7 +21,7 @@ use zerocopy::IntoBytes;
 use zerocopy::byteorder::big_endian::U32;
 
 use crate::case::{self, BASE, Case, Side};
-use crate::mutate::{Choices, Mutation, mutate};
+use xsplice_test_objects::mutate::{Choices, Mutation, mutate};
 
 pub mod feed;
 pub mod guard;

@@ -29,7 +29,6 @@ pub mod limit;
 pub mod listing;
 pub mod live;
 pub mod loader;
-pub mod mutate;
 pub mod operator;
 pub mod programs;
 pub mod qemu;

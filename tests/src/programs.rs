@@ -9,7 +9,7 @@
 
 use std::fmt::Write;
 
-use crate::mutate::Choices;
+use xsplice_test_objects::mutate::Choices;
 
 /// A program, as a list of functions and data.
 #[derive(Clone, Debug)]

@@ -17,8 +17,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use wait_timeout::ChildExt;
 
-/// The commands that are built together.
-const COMMANDS: [&str; 4] = [
+/// The commands, which are built together.
+pub const COMMANDS: [&str; 4] = [
     "xsplice-diff",
     "xsplice-link",
     "xsplice-build",
@@ -178,20 +178,7 @@ pub fn source_lines(file: &Path) -> Result<String> {
 }
 
 fn squeezed(flags: &str, file: &Path) -> Result<Vec<String>> {
-    let run = limited(
-        Command::new("readelf")
-            .arg(flags)
-            .arg(file)
-            .env("LC_ALL", "C"),
-    )?;
-    if run.status != Some(0) || !run.stderr.is_empty() {
-        bail!(
-            "readelf {flags} {}: {:?}\n{}",
-            file.display(),
-            run.status,
-            run.stderr
-        );
-    }
+    let text = xsplice_test_objects::readelf(flags, file).map_err(anyhow::Error::msg)?;
     let blanks = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-    Ok(run.stdout.lines().map(blanks).collect())
+    Ok(text.lines().map(blanks).collect())
 }

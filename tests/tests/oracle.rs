@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use xsplice_test_objects::mutate::Choices;
 use xsplice_tests::case::BASE;
 use xsplice_tests::host_platform::HostPlatform;
 use xsplice_tests::live::{Image, Workshop};
-use xsplice_tests::mutate::Choices;
 use xsplice_tests::operator::{Act, act, upload};
 use xsplice_tests::programs::{FILES, Program};
 

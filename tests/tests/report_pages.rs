@@ -66,6 +66,7 @@ fn extract(text: &str) -> Extract<'static> {
     };
     Extract {
         object: text.to_owned(),
+        machine: xsplice_abi::machine::OF_RUNTIME,
         abi: &profile::XSPLICE,
         sections: vec![Section {
             name: text.to_owned(),

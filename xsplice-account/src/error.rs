@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 use xsplice_diff::DiffError;
+use xsplice_diff::machine::MachineName;
 
 /// Why there is no account.
 #[derive(Debug, Error)]
@@ -9,6 +10,12 @@ pub enum AccountError {
     /// The image or the payload cannot be read.
     #[error("the account cannot read the image: {0}; give the linked ELF file")]
     Image(#[from] object::read::Error),
+    /// The image is for a machine that nothing is known of.
+    #[error("the account cannot read the image: it is for {machine}; give the one that runs")]
+    Machine {
+        /// Which.
+        machine: MachineName,
+    },
     /// An object cannot be read.
     #[error(transparent)]
     Object(#[from] DiffError),

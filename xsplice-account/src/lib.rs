@@ -33,7 +33,7 @@ pub struct Inputs<'data> {
     pub original: Vec<(&'data str, &'data [u8])>,
     /// Objects of the patched build, by name.
     pub patched: Vec<(&'data str, &'data [u8])>,
-    /// The payload; none when nothing is said to have changed.
+    /// The payload; `None` when the differ found no change.
     pub payload: Option<&'data [u8]>,
     /// Names of what the author accepted.
     pub accepted: Vec<String>,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
+use xsplice_test_objects::run;
 
 const F: &str = "int h(int); int f(int x) { return h(x) * 100 + 1; }";
 const H: &str = "static int last; int h(int x) { last += x; return last * 300; }";
@@ -16,25 +17,18 @@ enum Beside {
     No,
 }
 
-fn run(command: &mut Command) {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {output:?}");
-}
-
-fn compile(object: &Path, source: &str) {
-    let code = object.with_extension("c");
-    fs::write(&code, source).unwrap();
-    run(Command::new("gcc")
-        .args(["-O2", "-ffunction-sections", "-fdata-sections", "-fno-pic"])
-        .args(["-fcf-protection=none", "-c", "-o"])
-        .args([object, &code]));
+fn compile(root: &Path, name: &str, source: &str) {
+    fs::write(root.join(name), source).unwrap();
+    let flags = "-O2 -ffunction-sections -fdata-sections -fno-pic -fcf-protection=none";
+    let flags: Vec<&str> = flags.split(' ').collect();
+    xsplice_test_objects::compile(root, "gcc", &flags, name);
 }
 
 /// A tree with `f.o`, and `lib.a` with `h.o` in it.
 fn tree(root: &Path, h: &str, beside: Beside, ar: &[&str]) {
     fs::create_dir_all(root).unwrap();
-    compile(&root.join("f.o"), F);
-    compile(&root.join("h.o"), h);
+    compile(root, "f.c", F);
+    compile(root, "h.c", h);
     run(Command::new("ar")
         .args(ar)
         .args(["lib.a", "h.o"])
@@ -120,7 +114,7 @@ fn members_of_one_name_are_told_apart() {
         let root = folder.path().join(tree);
         let source = format!("static int sum; int k(int x) {{ sum += x; return sum * {step}; }}");
         fs::create_dir(root.join("sub")).unwrap();
-        compile(&root.join("sub/h.o"), &source);
+        compile(&root, "sub/h.c", &source);
         fs::remove_file(root.join("lib.a")).unwrap();
         run(Command::new("ar")
             .args(["qcs", "lib.a", "h.o", "sub/h.o"])

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use xsplice_abi::profile;
 use xsplice_build::command::progress::{Progress, Visibility};
@@ -21,19 +20,10 @@ fn compile(path: &Path, source: &str) {
     fs::create_dir_all(path.parent().expect("in a folder")).expect("a folder");
     let code = path.with_extension("c");
     fs::write(&code, source).expect("a source");
-    let status = Command::new("gcc")
-        .args([
-            "-O2",
-            "-ffunction-sections",
-            "-fdata-sections",
-            "-fno-pic",
-            "-c",
-            "-o",
-        ])
-        .args([path, &code])
-        .status()
-        .expect("gcc");
-    assert!(status.success(), "{source}");
+    let (folder, name) = (code.parent(), code.file_name());
+    let flags = ["-O2", "-ffunction-sections", "-fdata-sections", "-fno-pic"];
+    let name = name.and_then(|name| name.to_str()).expect("a name");
+    xsplice_test_objects::compile(folder.expect("in a folder"), "gcc", &flags, name);
 }
 
 #[test]

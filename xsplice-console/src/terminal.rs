@@ -12,7 +12,7 @@ use std::iter::successors;
 use terminal_size::{Width, terminal_size_of};
 use textwrap::{Options, WordSplitter};
 
-/// How much deeper the rest of a broken line stands than its start.
+/// Indentation of the rest of a broken line.
 const HANG: &str = "    ";
 
 /// Least width in columns: a terminal that reports less is not believed.

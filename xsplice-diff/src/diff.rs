@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use xsplice_abi::machine::ALL;
+
 use crate::compare::changes::{Changes, find_changes};
 use crate::compare::comparer::Comparer;
 use crate::compare::inclusion::Inclusion;
@@ -15,9 +17,9 @@ use crate::include::carve::{Carved, carve};
 use crate::include::described_size;
 use crate::include::reach::include;
 use crate::layouts::Layouts;
-use crate::read::error::Side;
+use crate::read::error::{ObjectProblem, Side};
 use crate::read::items::{ItemId, ItemKind};
-use crate::read::object::ElfObject;
+use crate::read::object::{ElfObject, machine_of};
 use crate::read::side::Build;
 use crate::report::judge::{Scope, judge};
 use crate::report::lists;
@@ -33,7 +35,7 @@ use crate::{DiffError, Extract, ObjectDiff, Options, Originals};
 ///
 /// # Errors
 ///
-/// When one of the two is not a well-formed x86-64 object. A change that cannot become a payload
+/// When one of the two is not a well-formed object of a known machine. A change that cannot become a payload
 /// is not an error but a refusal in the result.
 pub fn diff_objects<'data>(
     name: &str,
@@ -66,7 +68,7 @@ fn alone(mut diff: ObjectDiff<'_>) -> ObjectDiff<'_> {
 ///
 /// # Errors
 ///
-/// When one of the two is not a well-formed x86-64 object. A change that cannot become a payload
+/// When one of the two is not a well-formed object of a known machine. A change that cannot become a payload
 /// is not an error but a refusal in the result.
 pub fn gather<'data>(
     name: &str,
@@ -77,6 +79,7 @@ pub fn gather<'data>(
     if original == patched {
         return Ok(ObjectDiff::unchanged(name));
     }
+    check_machines(name, original, patched)?;
     // Both builds are read in parallel: a tree may hold one object that was merged from all others,
     // and the other cores would wait for it.
     let (original, patched) = rayon::join(
@@ -86,18 +89,34 @@ pub fn gather<'data>(
     Ok(gather_builds(name, &original?, &patched?, options))
 }
 
+/// Two builds for two machines have nothing to compare, whether the machines are known or not.
+fn check_machines(name: &str, original: &[u8], patched: &[u8]) -> Result<(), DiffError> {
+    match (machine_of(patched), machine_of(original)) {
+        (Some(machine), Some(other)) if machine != other => Err(DiffError {
+            object: name.to_owned(),
+            problem: ObjectProblem::TwoMachines {
+                machine,
+                original: name.to_owned(),
+                other,
+            },
+            side: Side::Patched,
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Takes an object that only the patched tree has: every function of it is new.
 ///
 /// # Errors
 ///
-/// When it is not a well-formed x86-64 object.
+/// When it is not a well-formed object of a known machine.
 pub fn take_whole<'data>(
     name: &str,
     patched: &'data [u8],
     options: &Options,
 ) -> Result<ObjectDiff<'data>, DiffError> {
-    let original = Build::empty(name);
     let patched = read(name, patched, options.abi)?;
+    let original = Build::empty(name, patched.object.machine);
     let mut diff = gather_builds(name, &original, &patched, options);
     for function in &mut diff.functions {
         for reason in &mut function.reasons {
@@ -114,14 +133,15 @@ pub fn take_whole<'data>(
 ///
 /// # Errors
 ///
-/// When it is not a well-formed x86-64 object.
+/// When it is not a well-formed object of a known machine.
 pub fn drop_whole(
     name: &str,
     original: &[u8],
     options: &Options,
 ) -> Result<ObjectDiff<'static>, DiffError> {
     let original = read(name, original, options.abi).map_err(DiffError::in_original)?;
-    let diff = gather_builds(name, &original, &Build::empty(name), options);
+    let patched = Build::empty(name, original.object.machine);
+    let diff = gather_builds(name, &original, &patched, options);
     Ok(ObjectDiff {
         refusals: diff.refusals,
         accepted: diff.accepted,
@@ -148,8 +168,10 @@ pub fn refuse_foreign(
     } else {
         "is new"
     };
+    let known: Vec<&str> = ALL.iter().map(|machine| machine.name).collect();
+    let known = known.join(" or ");
     let problem = format!(
-        "{what}, and is not for x86-64, so that nothing can tell what its change means; \
+        "{what}, and is not for {known}, so that nothing can tell what its change means; \
          if the running system does without the change, leave the object out with \
          --ignore-object '{name}'"
     );
@@ -163,7 +185,7 @@ pub fn refuse_foreign(
 ///
 /// # Errors
 ///
-/// When it is not a well-formed x86-64 object.
+/// When it is not a well-formed object of a known machine.
 pub fn weak_names<'data>(name: &str, object: &'data [u8]) -> Result<Vec<&'data str>, DiffError> {
     Ok(rules::definitions::weak_names(&ElfObject::parse(
         name, object,
@@ -175,7 +197,7 @@ pub fn weak_names<'data>(name: &str, object: &'data [u8]) -> Result<Vec<&'data s
 ///
 /// # Errors
 ///
-/// When it is not a well-formed x86-64 object.
+/// When it is not a well-formed object of a known machine.
 pub fn originals<'data>(name: &str, original: &'data [u8]) -> Result<Originals<'data>, DiffError> {
     let build = read(name, original, &xsplice_abi::profile::XSPLICE)?;
     let entries = SpecialEntries::new(&build, |item| item);

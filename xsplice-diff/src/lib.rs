@@ -15,6 +15,7 @@ pub mod extract;
 pub mod html;
 pub mod include;
 pub mod layouts;
+pub mod machine;
 pub mod merged;
 pub mod options;
 pub mod read;

@@ -5,6 +5,8 @@ use crate::build_id::BuildId;
 use std::fmt;
 use std::path::PathBuf;
 
+use xsplice_abi::machine::{ALL, MachineName};
+
 pub use xsplice_diff::verdict::kinds::RefusalCode;
 pub use xsplice_diff::verdict::refusal::Refusal;
 
@@ -16,7 +18,7 @@ pub enum LinkError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// An output could not be written or renamed into place.
@@ -24,7 +26,7 @@ pub enum LinkError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// Not a 64-bit ELF file at all.
@@ -32,7 +34,7 @@ pub enum LinkError {
     NotElf {
         /// The file.
         path: String,
-        /// What the reader said.
+        /// The reader's error.
         source: object::Error,
     },
     /// An ELF file with a broken part.
@@ -42,16 +44,31 @@ pub enum LinkError {
         path: String,
         /// The part.
         what: &'static str,
-        /// What the reader said.
+        /// The reader's error.
         source: object::Error,
     },
-    /// An ELF file, but no linked x86-64 image.
-    #[error("{path}: is {found}; the base must be the linked x86-64 image that runs")]
+    /// An ELF file, but no linked image of ours.
+    #[error("{path}: is {found}; the base must be the linked {known} image that runs", known = known())]
     NotABase {
         /// The file.
         path: String,
         /// What it is instead.
         found: String,
+    },
+    /// An image and an extract for two machines.
+    #[error(
+        "{path}: is for {machine}, and {extract} for {other}; a payload is made of an image and of \
+         objects for one machine"
+    )]
+    TwoMachines {
+        /// The image.
+        path: String,
+        /// Of the image.
+        machine: MachineName,
+        /// The object that the extract is of.
+        extract: String,
+        /// Of the extract.
+        other: MachineName,
     },
     /// A base whose symbols were stripped.
     #[error("{path}: has no symbol table; give the unstripped image (xen-syms, not xen or xen.gz)")]
@@ -153,6 +170,12 @@ pub enum LinkError {
     /// The payload must not be made.
     #[error("{0}")]
     Refused(Refusals),
+}
+
+/// The machines that payloads are made for.
+fn known() -> String {
+    let names: Vec<&str> = ALL.iter().map(|machine| machine.name).collect();
+    names.join(" or ")
 }
 
 /// Reasons to refuse, in the order of the inputs.

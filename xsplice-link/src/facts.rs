@@ -3,6 +3,7 @@
 
 use object::elf;
 use xsplice_abi::hook::{HookKind, POINTER_BYTES};
+use xsplice_abi::machine::{Machine, OF_RUNTIME};
 use xsplice_abi::profile::{Expectations, Tail};
 use xsplice_abi::record::{ExpectEntry, LivepatchExpect, RecordHead, offset};
 use xsplice_abi::tables::{self, SpecialTable};
@@ -22,6 +23,9 @@ use crate::read::FieldIndex;
 pub struct Facts<'view, 'data> {
     /// The payload's parts.
     pub view: &'view View<'data>,
+    /// What it runs on; what is for no known machine breaks the loader's rules, and is read as if
+    /// it were for the runtime's.
+    pub machine: &'static Machine,
     /// Relocations by field.
     pub fields: FieldIndex,
     /// The ABI that it claims, or looks like.
@@ -40,7 +44,7 @@ pub struct Facts<'view, 'data> {
     pub hooks: Vec<HookFacts<'data>>,
     /// Tables that the loader walks.
     pub tables: Vec<TableFacts<'data>>,
-    /// Tables that no loader walks: of a kind that nobody here was taught, or of another system.
+    /// Tables that no loader walks: of an unknown kind, or of another system.
     pub unknown_tables: Vec<UnknownTable<'data>>,
 }
 
@@ -113,7 +117,7 @@ pub struct TableFacts<'data> {
     pub size_bytes: u64,
 }
 
-/// A loaded table of which nobody here knows an entry.
+/// A loaded table whose entries are unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownTable<'data> {
     /// The section's name.
@@ -134,6 +138,7 @@ impl<'view, 'data> Facts<'view, 'data> {
         let abi = signs(view, claimed).nearest_profile();
         let mut facts = Facts {
             view,
+            machine: Machine::of(view.header.machine).unwrap_or(OF_RUNTIME),
             fields: FieldIndex::new(view),
             abi,
             metadata,
@@ -223,7 +228,7 @@ impl<'view, 'data> Facts<'view, 'data> {
         let Some(symbol) = self.view.symbol(relocation.symbol) else {
             return Value::Unreadable;
         };
-        if relocation.kind != elf::R_X86_64_64.0 {
+        if relocation.kind != self.machine.word.number {
             return Value::Unreadable;
         }
         match symbol.place {

@@ -9,6 +9,7 @@ use xsplice_abi::limits::{NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, SECTIONS_MAX, SYMBO
 use xsplice_abi::profile::BaseNote;
 use xsplice_abi::{note, section};
 use xsplice_diff::extract::{self, Extract, Record};
+use xsplice_diff::machine::MachineName;
 use xsplice_diff::report::json::PayloadSummary;
 
 use crate::base::{Base, BaseSymbol, Lookup, QualifiedName, Scope, SymbolKind};
@@ -47,12 +48,13 @@ pub fn link(
     options: &LinkOptions,
 ) -> Result<Payload, LinkError> {
     check_name(&options.name)?;
+    check_machines(base, extracts)?;
     let mut refusals = Vec::new();
     let mut ordered: Vec<&Extract<'_>> = extracts.iter().collect();
     ordered.sort_by(|a, b| a.object.cmp(&b.object));
     check_inputs(base, &ordered, options, &mut refusals);
 
-    let mut layout = Layout::default();
+    let mut layout = Layout::new(base.machine());
     let placement = merge::merge(&ordered, options.abi, &mut layout, &mut refusals);
     check_hooks(&layout, options, &mut refusals);
     let mut resolver = Resolver::new(
@@ -131,6 +133,20 @@ fn check_name(name: &str) -> Result<(), LinkError> {
     }
     Err(LinkError::BadName {
         name: name.to_owned(),
+    })
+}
+
+fn check_machines(base: &Base<'_>, extracts: &[Extract<'_>]) -> Result<(), LinkError> {
+    let foreign = extracts
+        .iter()
+        .find(|extract| extract.machine.e_machine != base.machine().e_machine);
+    foreign.map_or(Ok(()), |extract| {
+        Err(LinkError::TwoMachines {
+            path: base.path().to_owned(),
+            machine: MachineName(base.machine().e_machine),
+            extract: extract.object.clone(),
+            other: MachineName(extract.machine.e_machine),
+        })
     })
 }
 

@@ -22,7 +22,7 @@ pub enum SignError {
     Key {
         /// The file.
         path: String,
-        /// What the reader said.
+        /// The reader's error.
         source: pkcs8::Error,
     },
     /// The key is of another algorithm, such as EC.
@@ -66,7 +66,7 @@ pub enum SignError {
     Unfit {
         /// The key's file.
         path: String,
-        /// What the signer said.
+        /// The signer's error.
         source: rsa::signature::Error,
     },
 }

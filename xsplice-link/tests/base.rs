@@ -1,11 +1,15 @@
 //! What the linker learns of a base image, and which files it does not take for one.
 
-mod support;
-
-use support::{KERNEL, Tree};
+use crate::support::{KERNEL, Tree, hand};
+use xsplice_abi::machine::Machine;
+use xsplice_abi::machine::x86_64::MACHINE;
+use xsplice_abi::profile::XSPLICE;
+use xsplice_diff::Extract;
 use xsplice_link::Base;
 use xsplice_link::LinkError;
+use xsplice_link::LinkOptions;
 use xsplice_link::base::{Lookup, QualifiedName, Scope, SymbolKind};
+use xsplice_link::link;
 
 const FIRST: &str = "
     static __attribute__((noinline, noclone)) int twice(int x) { return x * 2 + 1; }
@@ -130,4 +134,45 @@ fn an_object_a_foreign_file_and_a_cut_image_are_refused() {
     for length in (0..image.len()).step_by(97) {
         assert!(Base::parse("cut", &image[..length]).is_err(), "{length}");
     }
+}
+
+/// A machine that payloads are not made for yet.
+static OTHER: Machine = Machine {
+    e_machine: 183,
+    name: "AArch64",
+    ..MACHINE
+};
+
+#[test]
+fn an_extract_for_another_machine_than_the_base_is_an_error_that_names_both() {
+    let image = tree().link();
+    let base = Base::parse("xen-syms", &image).expect("it can be read");
+    let own = hand::empty("own.o", &XSPLICE);
+    let foreign = Extract {
+        machine: &OTHER,
+        ..hand::empty("foreign.o", &XSPLICE)
+    };
+    let options = LinkOptions::new("fix", &XSPLICE);
+    let error = link(&base, &[own.clone(), foreign], &options).expect_err("two machines");
+    assert_eq!(
+        error.to_string(),
+        "xen-syms: is for x86-64 (62), and foreign.o for AArch64 (183); a payload is made of an \
+         image and of objects for one machine"
+    );
+    // Of one machine they are linked, and nothing is found in them.
+    let error = link(&base, &[own], &options).expect_err("it is empty");
+    assert!(matches!(error, LinkError::Refused(_)), "{error}");
+}
+
+#[test]
+fn a_base_for_another_machine_is_an_error_that_names_it() {
+    const E_MACHINE_AT: usize = 18;
+    let mut image = tree().link();
+    image[E_MACHINE_AT..E_MACHINE_AT + 2].copy_from_slice(&OTHER.e_machine.to_le_bytes());
+    let error = Base::parse("xen-syms", &image).expect_err("it is not known");
+    let text = error.to_string();
+    assert!(
+        text.starts_with("xen-syms: is an ELF file for AArch64 (183)"),
+        "{text}"
+    );
 }

@@ -1,12 +1,10 @@
 //! The command line: exit statuses, where results and messages go, and that nothing is left
 //! behind when there is nothing to leave.
 
-mod support;
-
 use std::path::Path;
 use std::process::{Command, Output};
 
-use support::{Fix, KERNEL, Tree};
+use crate::support::{Fix, KERNEL, Tree};
 use tempfile::TempDir;
 use xsplice_abi::profile::XSPLICE;
 

@@ -1,9 +1,7 @@
 //! A damaged payload is told from a whole one, whichever byte was hit. Breaks of single rules are
 //! compared with the loader's answers in `tests/tests/payloads.rs`.
 
-mod support;
-
-use support::complete::{image, payload, verified};
+use crate::support::complete::{image, payload, verified};
 use xsplice_abi::profile::XSPLICE;
 use xsplice_link::Base;
 

@@ -1,11 +1,9 @@
 //! The proof holds for bases of every linker that builds are made with, with whatever it merges,
 //! relaxes, folds and collects; and a tree that differs in one thing is noticed in each of them.
 
-mod support;
-
 use std::process::Command;
 
-use support::{ENDBR, KERNEL, PIC, Tree};
+use crate::support::{ENDBR, KERNEL, PIC, Tree};
 use xsplice_link::Base;
 use xsplice_link::proof::{TreeProof, prove_object};
 

@@ -4,12 +4,10 @@
 //! `XSPLICE_MUTATION_SECONDS` sets the time for the test that looks for it; a failure prints the
 //! seed of the change.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
-use support::hand::{self, A, AX, RETURN_ONE, STB_LOCAL, STT_FUNC, WA};
-use support::{KERNEL, Tree};
+use crate::support::hand::{self, A, AX, RETURN_ONE, STB_LOCAL, STT_FUNC, WA};
+use crate::support::{KERNEL, Tree};
 use xsplice_abi::Profile;
 use xsplice_abi::profile;
 use xsplice_diff::extract::SectionIndex;
@@ -18,6 +16,7 @@ use xsplice_link::LinkOptions;
 use xsplice_link::inspect::inspect;
 use xsplice_link::link;
 use xsplice_link::verify::{Against, NamedFile, verify};
+use xsplice_test_objects::mutate::{Choices, mutate};
 
 const SECONDS_DEFAULT: u64 = 3;
 /// No payload of a few KiB may keep the tools busy for longer.
@@ -28,22 +27,6 @@ const SOURCE: &str = "
     int first(int x) { return x / 3 + state++; }
     int second(int x) { return x / 5; }
 ";
-
-/// xorshift64*: small, seeded and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(limit.max(1)).unwrap()).unwrap()
-    }
-}
 
 fn payload(base: &Base<'_>, abi: &'static Profile) -> Vec<u8> {
     let mut a = hand::replacing(base, "first", &[0xe8, 0, 0, 0, 0, 0xc3], abi);
@@ -67,63 +50,6 @@ fn payload(base: &Base<'_>, abi: &'static Profile) -> Vec<u8> {
         .bytes
 }
 
-/// Where the structures of a file begin, and how large they are.
-fn structures(bytes: &[u8]) -> Vec<(usize, usize)> {
-    let elf = goblin::elf::Elf::parse(bytes).unwrap();
-    let number = |value: u64| usize::try_from(value).unwrap();
-    let mut all = vec![(0, 64)];
-    for (index, section) in elf.section_headers.iter().enumerate() {
-        all.push((number(elf.header.e_shoff) + index * 64, 64));
-        all.push((number(section.sh_offset), number(section.sh_size)));
-    }
-    all.retain(|(_, size)| *size != 0);
-    all
-}
-
-fn mutate(bytes: &mut Vec<u8>, structures: &[(usize, usize)], random: &mut Random) {
-    const INTERESTING: [u64; 10] = [
-        0,
-        1,
-        3,
-        64,
-        0x7fff_ffff,
-        0x8000_0000,
-        0xffff_ffff,
-        1 << 32,
-        i64::MAX as u64,
-        u64::MAX,
-    ];
-    for _ in 0..=random.below(3) {
-        let (start, size) = structures[random.below(structures.len())];
-        let at = (start + random.below(size)).min(bytes.len().saturating_sub(1));
-        match random.below(5) {
-            0 => bytes[at] ^= 1 << random.below(8),
-            1 => bytes[at] = u8::try_from(random.below(256)).unwrap(),
-            2 | 3 => {
-                let value = INTERESTING[random.below(INTERESTING.len())].to_le_bytes();
-                let width = [1, 2, 4, 8][random.below(4)];
-                let at = at & !(width - 1);
-                let end = (at + width).min(bytes.len());
-                bytes[at..end].copy_from_slice(&value[..end - at]);
-            }
-            _ => {
-                // One structure over another.
-                let (from, other) = structures[random.below(structures.len())];
-                let length = size.min(other).min(64);
-                if from + length <= bytes.len() && start + length <= bytes.len() {
-                    bytes.copy_within(from..from + length, start);
-                }
-            }
-        }
-        if random.below(40) == 0 {
-            bytes.truncate(random.below(bytes.len()));
-            if bytes.is_empty() {
-                return;
-            }
-        }
-    }
-}
-
 #[test]
 fn no_change_makes_inspect_or_verify_panic_or_run_away() {
     let image = Tree::compile(&[("a.c", SOURCE)], KERNEL).link();
@@ -140,9 +66,8 @@ fn no_change_makes_inspect_or_verify_panic_or_run_away() {
     while Instant::now() < end {
         for whole in &payloads {
             seed += 1;
-            let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
             let mut bytes = whole.clone();
-            mutate(&mut bytes, &structures(whole), &mut random);
+            mutate(&mut bytes, &mut Choices::new(seed));
             let start = Instant::now();
             let seen = std::panic::catch_unwind(|| {
                 let page = inspect("payload", &bytes).map(|inspection| inspection.to_string());

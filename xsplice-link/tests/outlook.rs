@@ -1,10 +1,8 @@
 //! What `verify` says beside pass and fail: the deny list, and what may be done with a payload
 //! later.
 
-mod support;
-
-use support::complete::{image, payload, verified};
-use support::hand::{self, RETURN_ONE};
+use crate::support::complete::{image, payload, verified};
+use crate::support::hand::{self, RETURN_ONE};
 use xsplice_abi::errno::Errno;
 use xsplice_abi::profile::XSPLICE;
 use xsplice_diff::extract::SectionIndex;

@@ -1,11 +1,11 @@
 //! What a payload looks like on disk: to readelf, to goblin, to the loader's rules.
 
-mod support;
-
+use crate::support::complete;
+use crate::support::hand::{
+    self, A, AX, RETURN_ONE, STB_GLOBAL, STB_LOCAL, STT_FUNC, STT_OBJECT, WA,
+};
+use crate::support::{ENDBR, KERNEL, Tree, readelf};
 use goblin::elf::Elf;
-use support::complete;
-use support::hand::{self, A, AX, RETURN_ONE, STB_GLOBAL, STB_LOCAL, STT_FUNC, STT_OBJECT, WA};
-use support::{ENDBR, KERNEL, Tree, readelf};
 use xsplice_abi::Profile;
 use xsplice_abi::profile::{self, LIVEPATCH, XSPLICE, XSPLICE_V1};
 use xsplice_diff::Extract;

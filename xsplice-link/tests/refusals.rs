@@ -1,9 +1,7 @@
 //! Every refusal of the linker beside the payload that is just within the rule.
 
-mod support;
-
-use support::hand::{self, A, AX, NOBITS, RETURN_ONE, STB_GLOBAL, STB_LOCAL, STT_FUNC, WA};
-use support::{KERNEL, Tree};
+use crate::support::hand::{self, A, AX, NOBITS, RETURN_ONE, STB_GLOBAL, STB_LOCAL, STT_FUNC, WA};
+use crate::support::{KERNEL, Tree};
 use xsplice_abi::Profile;
 use xsplice_abi::profile::{LIVEPATCH, XSPLICE, XSPLICE_V1};
 use xsplice_diff::Extract;

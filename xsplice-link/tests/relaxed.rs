@@ -1,8 +1,6 @@
 //! What the linker may make of a GOT access is followed; what it may not is a difference.
 
-mod support;
-
-use support::{Fix, PIC};
+use crate::support::{Fix, PIC};
 use xsplice_link::Base;
 use xsplice_link::base::QualifiedName;
 use xsplice_link::proof::prove_object;

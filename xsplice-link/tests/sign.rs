@@ -1,12 +1,10 @@
 //! Signatures: put behind a payload, accepted by the certificate, refused after any change, and
 //! judged the same by openssl.
 
-mod support;
-
 use std::process::Command;
 
-use support::hand::{self, RETURN_ONE};
-use support::{KERNEL, Tree, run};
+use crate::support::hand::{self, RETURN_ONE};
+use crate::support::{KERNEL, Tree, run};
 use tempfile::TempDir;
 use xsplice_abi::errno::Errno;
 use xsplice_abi::profile::XSPLICE;

@@ -1,10 +1,8 @@
 //! From two trees that gcc built to a payload that verify has nothing against, and back to the
 //! base for the proof.
 
-mod support;
-
+use crate::support::{ENDBR, Fix, KERNEL, PIC, Tree, readelf};
 use iced_x86::{Code, Decoder, DecoderOptions, Instruction};
-use support::{ENDBR, Fix, KERNEL, PIC, Tree, readelf};
 use xsplice_abi::profile::{self, LIVEPATCH, XSPLICE};
 use xsplice_link::Base;
 use xsplice_link::LinkError;
@@ -128,7 +126,7 @@ fn code(payload: &[u8]) -> Vec<Instruction> {
 #[test]
 fn accesses_through_the_got_become_direct_ones() {
     let fix = fix(PIC);
-    let types = support::relocation_types(fix.patched.object("common/a.o"));
+    let types = crate::support::relocation_types(fix.patched.object("common/a.o"));
     let has_got = types.contains(&goblin::elf::reloc::R_X86_64_REX_GOTPCRELX);
     assert!(has_got, "the fixture goes through the GOT");
     let payload = fix.payload(&LIVEPATCH).bytes;

@@ -1,4 +1,4 @@
-//! Bytes as everybody prints them: two lower-case hexadecimal digits each, without gaps.
+//! Prints bytes as two lower-case hexadecimal digits each, without gaps.
 
 use core::fmt;
 

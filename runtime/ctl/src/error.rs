@@ -25,7 +25,7 @@ pub enum CtlError {
     Connect {
         /// The socket.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// The channel broke.
@@ -54,7 +54,7 @@ pub enum CtlError {
     File {
         /// The payload file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// The file has more bytes than any payload.
@@ -69,7 +69,7 @@ pub enum CtlError {
         /// The payload file.
         path: PathBuf,
     },
-    /// Names have a fixed room in the kernel.
+    /// The name is longer than the kernel's limit.
     #[error("a payload's name has 1 to {} bytes, this one {length}", NAME_BYTES_MAX - 1)]
     NameLength {
         /// In bytes.

@@ -143,7 +143,7 @@ struct Rooms {
 }
 
 impl Rooms {
-    /// For one entry, a frame always has room: it holds a payload of the largest size.
+    /// One entry always fits a frame, because a frame holds a payload of the largest size.
     fn new(sizes: &Sizes, asked: u32) -> Result<Rooms, CtlError> {
         let asked = in_memory(asked)?;
         let entry_bytes = size_of::<WireStatus>() + 2 * size_of::<U32>();

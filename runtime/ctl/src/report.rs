@@ -11,7 +11,7 @@ use crate::calls::Status;
 use crate::error::CtlError;
 use crate::list::Entry;
 
-/// Who writes the JSON.
+/// The author of the JSON documents.
 const TOOL: Tool = Tool::new("xsplice-ctl");
 
 /// For whom to print.

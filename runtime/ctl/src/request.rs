@@ -72,7 +72,7 @@ impl fmt::Display for State {
     }
 }
 
-/// State, and what the last action came to.
+/// State, and result of the last action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
     /// Where it is.

@@ -1,13 +1,9 @@
 //! The command line on the real runtime, over a base in memory: the states, the stack and the error
 //! numbers are the loader's own. What needs many CPUs is tested in the booted kernel.
 
-mod server;
-#[path = "../../tests/support/mod.rs"]
-mod support;
-
-use server::{Kernel, Run, Server, UNKNOWN_CALL};
+use crate::server::{Kernel, Run, Server, UNKNOWN_CALL};
+use crate::support::{Maker, TEXT, jump_at};
 use std::sync::Arc;
-use support::{Maker, TEXT, jump_at};
 use xsplice_abi::Errno;
 use xsplice_abi::channel::CALL_DUMP;
 use xsplice_abi::hypercall::{OP_GET, Operation};
@@ -57,7 +53,7 @@ struct Machine {
 
 impl Machine {
     fn boot() -> Machine {
-        let runtime = Arc::new(support::runtime());
+        let runtime = Arc::new(crate::support::runtime());
         let port = |privilege| {
             Server::start(OneCpu {
                 runtime: Arc::clone(&runtime),

@@ -2,9 +2,7 @@
 //! rules of the real runtime are tested where that is; here the script decides what the kernel
 //! says.
 
-mod server;
-
-use server::{Kernel, Run, Server, UNKNOWN_CALL, finished, run, tool};
+use crate::server::{Kernel, Run, Server, UNKNOWN_CALL, finished, run, tool};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use xsplice_abi::Errno;

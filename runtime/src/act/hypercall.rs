@@ -138,7 +138,8 @@ impl<P: Platform> Runtime<'_, P> {
             );
             return Err(errno);
         }
-        // Room for all regions once they are unmapped: an unload cannot fail for memory.
+        // Reserve space for all regions in the list of unmapped ones, so that an unload needs no
+        // memory.
         let regions = stack.mapped_regions() + payload.regions.len();
         let room = stack.payloads.try_reserve(1).is_ok()
             && stack.unmapped.try_reserve(regions).is_ok()

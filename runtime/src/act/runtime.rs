@@ -373,8 +373,8 @@ impl<P: Platform> Effects for Visitor<'_, '_, P> {
             Work::Revert(_) => Some(HookKind::PostRevert),
             Work::Replace(_) => None,
         };
-        // The action is not over before its post-hook is: nobody unloads the payload under it,
-        // and its name stays where the argument points.
+        // The action is not over before its post-hook returns, so the payload cannot be unloaded
+        // meanwhile, and its name stays where the argument points.
         let hook = kind
             .filter(|_| scheduled.result.is_some())
             .and_then(|kind| payload.hooks.single(kind))

@@ -114,7 +114,7 @@ impl<P: Platform> Reserved<'_, P> {
 
 impl<P: Platform> Drop for Reserved<'_, P> {
     fn drop(&mut self) {
-        // Never protected, so never mapped for anybody but `fill`: no TLB can know them.
+        // Never protected, so never mapped except for `fill`: no TLB can hold them.
         for region in self.regions.iter().flatten() {
             self.platform.unmap(*region);
             self.platform.release(*region);

@@ -15,7 +15,7 @@ pub type Addresses = Vec<Option<u64>>;
 /// Finds the address of every symbol; `resolve` knows the undefined ones by name.
 ///
 /// # Errors
-/// What `resolve` says, about the symbol it said it of.
+/// The error of `resolve`, with its symbol.
 pub fn addresses<'data>(
     view: &View<'data>,
     image: &Image,

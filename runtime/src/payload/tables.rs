@@ -21,7 +21,7 @@ impl Hooks {
             .map(|(_, address)| *address)
     }
 
-    /// The hook of a kind that there is one of.
+    /// The hook of a kind with a single hook.
     #[must_use]
     pub fn single(&self, kind: HookKind) -> Option<u64> {
         self.of(kind).next()

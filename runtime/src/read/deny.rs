@@ -16,7 +16,7 @@ use thiserror::Error;
 pub struct Denied<'list> {
     /// Its number, from 1.
     pub line: usize,
-    /// What it says.
+    /// The new text.
     pub what: Text<'list>,
 }
 

@@ -145,7 +145,7 @@ impl<'base> Symbols<'base> {
         })
     }
 
-    /// What `name` stands for: `file#name` for a local, else a global or a local without file.
+    /// Looks up `name`: `file#name` for a local, otherwise a global or a local without a file.
     #[must_use]
     pub fn lookup(&self, name: &str) -> Lookup<'base> {
         let (file, name) = name.rsplit_once('#').unwrap_or(("", name));

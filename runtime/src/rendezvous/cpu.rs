@@ -28,7 +28,7 @@ impl fmt::Display for CpuId {
     }
 }
 
-/// Whether the CPU takes maskable interrupts.
+/// Whether maskable interrupts are enabled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Interrupts {
     /// It takes them.

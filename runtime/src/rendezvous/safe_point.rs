@@ -383,7 +383,7 @@ fn follow<G: Guards>(at: Step, memory: &impl Memory, effects: &mut impl Effects)
             effects.interrupts_on();
             Step::CountFollowers { generation }
         }
-        // Whoever is the first to count itself is right at once; the others are told by the swap.
+        // The first swap to succeed is right at once; a failed swap returns the current count.
         Step::CountFollowers { generation } => Step::Settle {
             followers: joined_count(memory).saturating_sub(1),
             seen: Count::none_of(generation),

@@ -21,8 +21,8 @@ use anyhow::{Context, Result, ensure};
 use super::trees::{IMAGE, TreePair};
 use crate::case;
 use crate::compiler::{compile, link};
-use crate::mutate::Choices;
 use crate::workspace;
+use xsplice_test_objects::mutate::Choices;
 
 /// Objects of the tree.
 const OBJECTS: usize = 425;

@@ -169,7 +169,7 @@ pub(super) fn ask_entries(follower: &mut Follower<'_, '_>, tables: &[Table]) -> 
     entries
 }
 
-/// Lists what does not stand.
+/// Lists the entries without a place.
 pub(super) fn judge(
     follower: &Follower<'_, '_>,
     tables: &[Table],
@@ -258,7 +258,7 @@ fn gone(follower: &Follower<'_, '_>, missing: &mut Vec<Missing>) {
                 if kept.contains(&(start + content.range.start)) {
                     continue;
                 }
-                // The entry's first field says whose it is.
+                // The entry's first field names its owner.
                 let owner = cut.fields_of(content).first().and_then(|field| {
                     match claims.tree.target(object, id, field) {
                         crate::read::tree::Target::Item { item, .. } => Some(item),

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use object::elf;
+use xsplice_diff::machine;
 use xsplice_diff::read::object::{SectionId, SymbolPlace};
 
 use crate::follow::{Follower, Pair, Place};
@@ -264,18 +265,12 @@ fn is_padding(image: &Image<'_>, gap: &Range<u64>) -> bool {
         Some(crate::read::image::Bytes::Zero) => return true,
         None => return false,
     };
-    if bytes.iter().all(|&byte| byte == 0) || bytes.iter().all(|&byte| byte == 0xcc) {
+    let machine = image.machine;
+    if bytes.iter().all(|&byte| byte == 0) || bytes.iter().all(|&byte| byte == machine.trap) {
         return true;
     }
     let is_code = image
         .section_at(gap.start)
         .is_some_and(|section| section.flags & elf::SHF_EXECINSTR.0 != 0);
-    let options = iced_x86::DecoderOptions::NONE;
-    let decoder = iced_x86::Decoder::new(64, bytes, options);
-    is_code
-        && decoder.into_iter().all(|instruction| {
-            use iced_x86::Mnemonic;
-            matches!(instruction.mnemonic(), Mnemonic::Nop | Mnemonic::Int3)
-                || instruction.code() == iced_x86::Code::Xchg_r16_AX
-        })
+    is_code && machine::is_padding(machine, bytes)
 }

@@ -53,7 +53,7 @@ pub enum Mismatch {
         /// At the place.
         found: String,
     },
-    /// The place belongs to another section or object, or does not stand as it must.
+    /// The place belongs to another section or object, or is not aligned.
     Placement {
         /// The sentence's end.
         what: String,
@@ -82,7 +82,7 @@ impl<'data> Follower<'_, 'data> {
         outcome
     }
 
-    /// Whether the item may stand there: in the same kind of section, aligned as it asks for.
+    /// Whether the item may be there: in the same kind of section, and aligned as required.
     fn check_placement(&self, pair: Pair) -> Result<(), Failure> {
         let section = self.tree.section(pair.item);
         let item = self.tree.item(pair.item);
@@ -235,7 +235,7 @@ impl<'data> Follower<'_, 'data> {
     ) -> Option<(usize, usize, Found<'data>)> {
         let width = usize::from(field.width);
         let (start, end, at, form) = if field.form == Form::Slot {
-            let found = access(ours, theirs, offset, field.trailing)?;
+            let found = access(self.image.machine, ours, theirs, offset, field)?;
             (found.start, found.end, found.field, found.form)
         } else {
             (offset, offset + width, offset, field.form)
@@ -247,7 +247,7 @@ impl<'data> Follower<'_, 'data> {
                 self.follow_in_payload(id, start + at as u64, bytes, form)?
             }
         };
-        // A relaxed branch's field may stand elsewhere than the slot's did.
+        // The field of a relaxed branch may be at another offset than that of the slot access.
         let shift = if field.form == Form::Slot && form != Form::Slot {
             match form {
                 Form::Relative => i64::from(field.width),
@@ -294,7 +294,7 @@ impl<'data> Follower<'_, 'data> {
                 _ => Place::Payload(id, offset.wrapping_add(read)),
             }));
         };
-        let (theirs, _) = crate::read::fields::form(relocation.kind);
+        let (theirs, _) = crate::read::fields::form(payload.elf.machine, relocation.kind);
         let is_relative = |form| !matches!(form, Form::Absolute | Form::AbsoluteSigned);
         if theirs == Form::Unknown || is_relative(theirs) != is_relative(form) {
             return None;

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use foldhash::HashMap;
 use gimli::{DebugLine, DebugLineOffset, EndianSlice, LittleEndian};
-use iced_x86::{Decoder, DecoderOptions, OpKind};
+use xsplice_diff::machine::{Machine, walk};
 use xsplice_diff::read::object::{ElfObject, SectionId, SymbolPlace};
 
 use crate::follow::Follower;
@@ -29,7 +29,7 @@ impl LineTables {
         LineTables((0..objects).map(|_| OnceLock::new()).collect())
     }
 
-    /// Whether the instruction at `offset` of a section stands on `line`.
+    /// Whether the line table gives `line` for the instruction at `offset` of a section.
     fn says(&self, tree: &Tree<'_>, item: ItemId, offset: u64, line: u64) -> bool {
         let elf = &tree.objects[item.object].elf;
         let table = self.0[item.object].get_or_init(|| read(elf).unwrap_or_default());
@@ -62,8 +62,9 @@ impl Follower<'_, '_> {
         if !self.tree.is_code(item) {
             return None;
         }
-        let (start, width) = immediate_at(ours, at)?;
-        let (there, other_width) = immediate_at(theirs, at)?;
+        let machine = self.tree.objects[item.object].elf.machine;
+        let (start, width) = immediate_at(machine, ours, at)?;
+        let (there, other_width) = immediate_at(machine, theirs, at)?;
         if (start.instruction, start.immediate, width)
             != (there.instruction, there.immediate, other_width)
             || ours[start.instruction..start.immediate]
@@ -97,30 +98,21 @@ struct Bounds {
 }
 
 /// The instruction whose immediate holds the byte at `at`, and the bytes of that immediate.
-fn immediate_at(code: &[u8], at: usize) -> Option<(Bounds, usize)> {
-    let mut decoder = Decoder::new(64, code, DecoderOptions::NONE);
-    while decoder.can_decode() {
-        let start = decoder.position();
-        let instruction = decoder.decode();
-        if decoder.position() <= at {
-            continue;
-        }
-        let is_branch = matches!(instruction.op0_kind(), OpKind::NearBranch64);
-        let offsets = decoder.get_constant_offsets(&instruction);
-        if is_branch || instruction.is_invalid() || !offsets.has_immediate() {
-            return None;
-        }
-        let immediate = start + offsets.immediate_offset();
-        let width = offsets.immediate_size();
-        let bounds = Bounds {
-            instruction: start,
-            immediate,
-        };
-        return (immediate..immediate + width)
-            .contains(&at)
-            .then_some((bounds, width));
+fn immediate_at(machine: &Machine, code: &[u8], at: usize) -> Option<(Bounds, usize)> {
+    let at = u64::try_from(at).ok()?;
+    let instruction = walk(machine, code, 0).find(|instruction| instruction.end > at)?;
+    let is_branch = instruction.lead.is_some_and(|lead| lead.is_branch);
+    if is_branch || !instruction.is_valid {
+        return None;
     }
-    None
+    let immediate = instruction.immediate?;
+    let holds = (immediate.offset..immediate.offset + immediate.bytes).contains(&at);
+    let bounds = Bounds {
+        instruction: usize::try_from(instruction.start).ok()?,
+        immediate: usize::try_from(immediate.offset).ok()?,
+    };
+    let width = usize::try_from(immediate.bytes).ok()?;
+    holds.then_some((bounds, width))
 }
 
 /// Addresses are section indices above this bit, and offsets below.
@@ -137,7 +129,7 @@ fn read(elf: &ElfObject<'_>) -> Option<Table> {
         let SymbolPlace::Section(SectionId(target)) = symbol.place else {
             continue;
         };
-        let (form, width) = form(relocation.kind);
+        let (form, width) = form(elf.machine, relocation.kind);
         if form != Form::Absolute || width != 8 {
             continue;
         }

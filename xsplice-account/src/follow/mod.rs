@@ -22,7 +22,7 @@ use crate::read::tree::{ItemId, Tree};
 use compare::Outcome;
 pub use compare::{Failure, Mismatch};
 
-/// Where something stands when the system runs.
+/// A place at run time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Place {
     /// In the base, at an address.
@@ -31,7 +31,7 @@ pub enum Place {
     Payload(SectionId, u64),
 }
 
-/// The claim that an item stands at a place.
+/// The claim that an item is at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pair {
     /// The item.
@@ -59,7 +59,7 @@ pub struct Follower<'run, 'data> {
     pub image: &'run Image<'data>,
     /// The payload, where there is one.
     pub payload: Option<&'run Payload<'data>>,
-    /// What of the original build stands where in the base; absent while that is being found out.
+    /// Where items of the original build are in the base; absent while that is being computed.
     pub claims: Option<&'run Claims<'run, 'data>>,
     /// Line tables of the followed build.
     pub lines: LineTables,
@@ -95,7 +95,7 @@ impl<'run, 'data> Follower<'run, 'data> {
         }
     }
 
-    /// Asks whether an item stands at a place.
+    /// Asks whether an item is at a place.
     pub fn ask(&mut self, pair: Pair) {
         if !self.index.contains_key(&pair) {
             self.asked.push(pair);
@@ -103,7 +103,7 @@ impl<'run, 'data> Follower<'run, 'data> {
     }
 
     /// Compares everything that was asked, and what that rests on; returns the functions that what
-    /// holds leads to by their names, whose own place somebody must ask for.
+    /// holds leads to by their names, whose own places must then be asked for.
     pub fn run(&mut self) -> Vec<ItemId> {
         let mut open: Vec<(usize, Vec<Pair>)> = Vec::new();
         while !self.asked.is_empty() {
@@ -180,7 +180,7 @@ impl<'run, 'data> Follower<'run, 'data> {
         node.is_some_and(|&node| self.nodes[node].fails_with.is_none())
     }
 
-    /// Whether an item was asked for and stands anywhere.
+    /// Whether an item was asked for and has a place.
     #[must_use]
     pub fn stands_somewhere(&self, item: ItemId) -> bool {
         let mut holding = self.nodes.iter().filter(|node| node.fails_with.is_none());
@@ -205,7 +205,7 @@ impl<'run, 'data> Follower<'run, 'data> {
         })
     }
 
-    /// Whether the author said that this item may differ.
+    /// Whether the author accepted that this item differs.
     #[must_use]
     pub fn is_accepted(&self, item: ItemId) -> bool {
         let names = self.tree.names(item);

@@ -6,8 +6,8 @@
 
 use std::ops::Range;
 
-use iced_x86::{Decoder, DecoderOptions, OpKind};
-use object::elf;
+use xsplice_abi::machine::{self, Kind};
+use xsplice_diff::machine::{Machine, walk};
 use xsplice_diff::read::object::{ElfObject, SectionId, SymbolId};
 
 /// How a field says where it leads.
@@ -52,6 +52,8 @@ pub struct Field {
     pub offset: u64,
     /// Bytes of the field.
     pub width: u8,
+    /// The type of its relocation, where it has one.
+    pub kind: Option<u32>,
     /// How it says where it leads.
     pub form: Form,
     /// Bytes from the field to the end of its instruction where it is relative, else 0.
@@ -80,7 +82,7 @@ pub fn fields(object: &ElfObject<'_>, id: SectionId, starts: &[u64]) -> Vec<Fiel
         .relocations_of(id)
         .iter()
         .map(|relocation| {
-            let (form, width) = form(relocation.kind);
+            let (form, width) = form(object.machine, relocation.kind);
             let form = match form {
                 Form::Relative if is_bug_table => Form::RelativeWithLine,
                 other => other,
@@ -88,6 +90,7 @@ pub fn fields(object: &ElfObject<'_>, id: SectionId, starts: &[u64]) -> Vec<Fiel
             Field {
                 offset: relocation.offset,
                 width,
+                kind: Some(relocation.kind),
                 form,
                 trailing: 0,
                 leads: Leads::Symbol {
@@ -103,7 +106,13 @@ pub fn fields(object: &ElfObject<'_>, id: SectionId, starts: &[u64]) -> Vec<Fiel
     let mut resolved = Vec::new();
     for (index, &start) in starts.iter().enumerate() {
         let end = starts.get(index + 1).copied().unwrap_or(section.size);
-        decode(section.data, start..end, &mut fields, &mut resolved);
+        decode(
+            object.machine,
+            section.data,
+            start..end,
+            &mut fields,
+            &mut resolved,
+        );
     }
     fields.extend(resolved);
     fields.sort_by_key(|field| field.offset);
@@ -111,21 +120,25 @@ pub fn fields(object: &ElfObject<'_>, id: SectionId, starts: &[u64]) -> Vec<Fiel
 }
 
 /// Decodes one range of code: completes the fields in it and finds those without a relocation.
-fn decode(code: &[u8], range: Range<u64>, fields: &mut [Field], resolved: &mut Vec<Field>) {
+fn decode(
+    machine: &Machine,
+    code: &[u8],
+    range: Range<u64>,
+    fields: &mut [Field],
+    resolved: &mut Vec<Field>,
+) {
     let bounds = usize::try_from(range.start)
         .ok()
         .zip(usize::try_from(range.end).ok());
     let Some(code_range) = bounds.and_then(|(start, end)| code.get(start..end)) else {
         return;
     };
-    let mut decoder = Decoder::with_ip(64, code_range, range.start, DecoderOptions::NONE);
     let mut next = fields.partition_point(|field| field.offset < range.start);
-    while decoder.can_decode() {
-        let instruction = decoder.decode();
-        let (start, end) = (instruction.ip(), instruction.next_ip());
-        if instruction.is_invalid() {
+    for instruction in walk(machine, code_range, range.start) {
+        if !instruction.is_valid {
             continue;
         }
+        let end = instruction.end;
         let first = next;
         while fields.get(next).is_some_and(|field| field.offset < end) {
             let field = &mut fields[next];
@@ -134,55 +147,46 @@ fn decode(code: &[u8], range: Range<u64>, fields: &mut [Field], resolved: &mut V
             }
             next += 1;
         }
-        let offsets = decoder.get_constant_offsets(&instruction);
-        let place = |at: usize, width: usize| Some((start + at as u64, u8::try_from(width).ok()?));
-        let branch = matches!(instruction.op0_kind(), OpKind::NearBranch64);
-        let (at, target) = if branch && offsets.has_immediate() {
-            let at = place(offsets.immediate_offset(), offsets.immediate_size());
-            (at, instruction.near_branch64())
-        } else if instruction.is_ip_rel_memory_operand() {
-            let at = place(offsets.displacement_offset(), offsets.displacement_size());
-            (at, instruction.ip_rel_memory_address())
-        } else {
+        let Some(lead) = instruction.lead else {
             continue;
         };
-        let Some((offset, width)) = at else { continue };
-        if fields[first..next]
+        let (offset, width) = (lead.field.offset, u8::try_from(lead.field.bytes));
+        let is_relocated = fields[first..next]
             .iter()
-            .any(|field| field.offset == offset)
-        {
+            .any(|field| field.offset == offset);
+        let Some(width) = width.ok().filter(|_| !is_relocated) else {
             continue;
-        }
+        };
         let trailing = u8::try_from(end - offset).unwrap_or_default();
         resolved.push(Field {
             offset,
             width,
+            kind: None,
             form: Form::Relative,
             trailing,
             leads: Leads::Within {
-                offset: target.cast_signed() - i64::from(trailing),
+                offset: lead.to.cast_signed() - i64::from(trailing),
             },
         });
     }
 }
 
-/// Form and bytes of a relocation's field, after the System V psABI, x86-64, "Relocation Types".
+/// Form and bytes of the field of a relocation type.
 #[must_use]
-pub fn form(kind: u32) -> (Form, u8) {
-    match elf::RelocationType(kind) {
-        elf::R_X86_64_64 => (Form::Absolute, 8),
-        elf::R_X86_64_PC64 => (Form::Relative, 8),
-        elf::R_X86_64_PC32 | elf::R_X86_64_PLT32 => (Form::Relative, 4),
-        elf::R_X86_64_32 => (Form::Absolute, 4),
-        elf::R_X86_64_32S => (Form::AbsoluteSigned, 4),
-        elf::R_X86_64_16 => (Form::Absolute, 2),
-        elf::R_X86_64_PC16 => (Form::Relative, 2),
-        elf::R_X86_64_8 => (Form::Absolute, 1),
-        elf::R_X86_64_PC8 => (Form::Relative, 1),
-        elf::R_X86_64_GOTPCREL | elf::R_X86_64_GOTPCRELX | elf::R_X86_64_REX_GOTPCRELX => {
-            (Form::Slot, 4)
-        }
-        _ => (Form::Unknown, 1),
+pub fn form(machine: &Machine, kind: u32) -> (Form, u8) {
+    let Some(known) = machine.relocation(kind) else {
+        return (Form::Unknown, 1);
+    };
+    let form = match (known.field.kind, known.field.range) {
+        (Kind::Absolute, machine::Range::SignedAddress(_)) => Form::AbsoluteSigned,
+        (Kind::Absolute, _) => Form::Absolute,
+        (Kind::Relative, _) => Form::Relative,
+        (Kind::Slot, _) => Form::Slot,
+        _ => return (Form::Unknown, 1),
+    };
+    match u8::try_from(known.field.bytes()) {
+        Ok(width) => (form, width),
+        Err(_) => (Form::Unknown, 1),
     }
 }
 

@@ -10,6 +10,8 @@ use object::LittleEndian as LE;
 use object::elf;
 use object::read::elf::{FileHeader as _, SectionHeader as _, Sym as _};
 
+use xsplice_diff::machine::{Machine, MachineName};
+
 use crate::error::AccountError;
 
 /// A loaded section of the image.
@@ -47,6 +49,8 @@ pub struct ImageSymbol<'data> {
 /// The image.
 #[derive(Debug)]
 pub struct Image<'data> {
+    /// What it runs on.
+    pub machine: &'static Machine,
     /// Loaded sections by address.
     pub sections: Vec<ImageSection<'data>>,
     /// Symbols in table order.
@@ -73,6 +77,10 @@ impl<'data> Image<'data> {
     /// When it is no linked 64-bit little-endian ELF file with a symbol table.
     pub fn parse(bytes: &'data [u8]) -> Result<Image<'data>, AccountError> {
         let header = elf::FileHeader64::<LE>::parse(bytes)?;
+        let e_machine = header.e_machine(LE).0;
+        let machine = Machine::of(e_machine).ok_or(AccountError::Machine {
+            machine: MachineName(e_machine),
+        })?;
         let table = header.sections(LE, bytes)?;
         let mut sections = Vec::new();
         let mut relocated = HashMap::default();
@@ -83,7 +91,7 @@ impl<'data> Image<'data> {
             }
             if let Some((entries, _)) = section.rela(LE, bytes)? {
                 for entry in entries {
-                    if entry.r_type(LE, false) == elf::R_X86_64_RELATIVE {
+                    if entry.r_type(LE, false).0 == machine.image_word {
                         let value = entry.r_addend.get(LE).cast_unsigned();
                         relocated.insert(entry.r_offset.get(LE), value);
                     }
@@ -110,6 +118,7 @@ impl<'data> Image<'data> {
         let mut by_address: Vec<usize> = (0..symbols.len()).collect();
         by_address.sort_by_key(|&index| symbols[index].address);
         Ok(Image {
+            machine,
             sections,
             symbols,
             by_name,

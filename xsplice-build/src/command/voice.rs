@@ -6,7 +6,7 @@ use xsplice_console::{json, terminal};
 use crate::command::arguments::Arguments;
 use crate::command::progress::Visibility;
 
-/// How much is told.
+/// Level of detail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Detail {
     /// Errors alone.

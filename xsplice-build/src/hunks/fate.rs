@@ -228,7 +228,7 @@ fn stale_object<'s>(
 struct LineFate {
     /// What came from the line itself.
     own: Vec<(HunkItem, Outcome)>,
-    /// The function or datum in whose text it stands, where nothing came from the line itself.
+    /// The function or datum whose source contains it, where nothing came from the line itself.
     around: Vec<(HunkItem, Outcome)>,
     /// The functions with code both above it and on it or below it, where it may be a statement.
     within: Vec<(HunkItem, Outcome)>,
@@ -295,7 +295,7 @@ fn is_datum(declared: &Declaration) -> bool {
     )
 }
 
-/// The functions between whose lines of code a line stands.
+/// The functions with lines of code both before and after a line.
 fn within(source: &Source, line: u64) -> impl Iterator<Item = &str> {
     let start = source
         .file
@@ -319,7 +319,7 @@ fn within(source: &Source, line: u64) -> impl Iterator<Item = &str> {
     names.into_iter()
 }
 
-/// The function or datum in whose text a line stands: the last that is declared above it. A
+/// The function or datum whose source contains a line: the last that is declared above it. A
 /// function may have been inlined into others.
 fn enclosing(source: &Source, line: u64) -> impl Iterator<Item = &str> {
     let file_scope = |declared: &&Declaration| declared.kind != DeclarationKind::LocalDatum;
@@ -525,7 +525,7 @@ fn led_nowhere(
         .collect();
     objects.sort_unstable();
     objects.dedup();
-    // What an optimiser has folded away, and macros, show only in what uses them.
+    // Code that the optimiser removed, and macros, show only in what uses them.
     let mut users: Vec<&str> = objects
         .iter()
         .flat_map(|object| outcomes.functions_of(object))

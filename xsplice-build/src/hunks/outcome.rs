@@ -150,7 +150,8 @@ impl<'a> Outcomes<'a> {
     }
 }
 
-/// Whether two names stand for one function: parts and numbered clones of it are.
+/// Whether two names mean one function: its out-of-line parts and numbered clones count as the
+/// function.
 fn is_same(one: &str, other: &str) -> bool {
     let family = |name: &str| clone_family(cold_parent(name).unwrap_or(name));
     one == other || family(one) == family(other)
@@ -194,7 +195,7 @@ fn said_by(diff: &ObjectDiff<'_>, name: &str) -> Outcome {
     }
 }
 
-/// Whether a row of a line table stands for instructions.
+/// Whether a row of a line table has instructions.
 #[must_use]
 pub fn is_code(line: &source_lines::CodeLine) -> bool {
     line.weight == source_lines::Weight::Instructions

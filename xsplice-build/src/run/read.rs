@@ -1,7 +1,7 @@
 //! Reads the patch, builds the source if asked to, reads the objects of both trees, and runs the
 //! differ.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use xsplice_diff::read::error::Side;
@@ -129,22 +129,26 @@ pub(super) fn described(
 fn list_errors(arguments: &Arguments, errors: Vec<DiffError>) -> anyhow::Error {
     let lines: Vec<_> = errors
         .into_iter()
-        .map(|mut error| {
+        .map(|error| {
             let tree = match error.side {
                 Side::Original => &arguments.orig,
                 Side::Patched => &arguments.patched,
             };
-            let path = if tree.is_dir() {
-                tree.join(&error.object)
-            } else {
-                tree.clone()
+            let file = |tree: &Path| {
+                let path = if tree.is_dir() {
+                    tree.join(&error.object)
+                } else {
+                    tree.to_owned()
+                };
+                path.display().to_string()
             };
+            let (path, original) = (file(tree), file(&arguments.orig));
             let ignore = if error.is_foreign() {
                 format!(", or leave it out with --ignore-object '{}'", error.object)
             } else {
                 String::new()
             };
-            error.object = path.display().to_string();
+            let error = error.naming(path, original);
             format!("{error}{ignore}")
         })
         .collect();

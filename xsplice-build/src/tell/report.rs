@@ -18,7 +18,7 @@ use crate::compare::proof::ProofSummary;
 use crate::compare::toolchain::Fingerprint;
 use crate::hunks::HunkReport;
 
-/// Who writes it.
+/// The author of the JSON documents.
 const TOOL: Tool = Tool::new("xsplice-build");
 
 /// The whole report. On refusal, `payload` is `null` and `refusals` says why.

@@ -28,10 +28,10 @@ use crate::tell::explain;
 use crate::tell::referrers::Sought;
 use crate::tell::text::{self, Detail};
 
-/// Who writes the JSON.
+/// The author of the JSON documents.
 const TOOL: json::Tool = json::Tool::new("xsplice-diff");
 
-/// What is wrong when nothing can be said.
+/// Errors of the command.
 const NO_OUTPUT: &str = "the result cannot be printed";
 
 /// Compares two builds of one object, and extracts what changed.
@@ -152,14 +152,16 @@ fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
         .patched
         .file_name()
         .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let diff = diff_objects(&name, &original, &patched, &options).map_err(|mut error| {
-        // The message names the file as the caller did.
+    let diff = diff_objects(&name, &original, &patched, &options).map_err(|error| {
+        // The message names the files as the caller did.
         let path = match error.side {
             Side::Original => &arguments.original,
             Side::Patched => &arguments.patched,
         };
-        error.object = path.display().to_string();
-        error
+        error.naming(
+            path.display().to_string(),
+            arguments.original.display().to_string(),
+        )
     })?;
     if let Some(path) = &arguments.output
         && let Some(bytes) = write_diff(&diff)

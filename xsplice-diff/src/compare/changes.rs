@@ -91,7 +91,7 @@ impl Search<'_> {
         };
         match patched.items.item(item).kind {
             ItemKind::Function
-                if names::is_padding(patched.name(item))
+                if names::is_padding_name(patched.name(item))
                     && is_padding(patched, item)
                     && is_padding(comparer.original, counterpart) => {}
             ItemKind::Function if names::is_type_hash(patched.name(item)) => {
@@ -523,7 +523,7 @@ fn removed_items(
             (SectionClass::Init, _) => "removed, and only used at boot",
             (_, ItemKind::Function | ItemKind::Label) => {
                 if comparer.correlation.original_parent[item.index()].is_some()
-                    || names::is_padding(original.name(item))
+                    || names::is_padding_name(original.name(item))
                 {
                     continue;
                 }

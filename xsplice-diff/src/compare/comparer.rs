@@ -12,7 +12,7 @@ use crate::compare::users::Users;
 use crate::correlate::Correlation;
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::object::{Relocation, SymbolId, SymbolPlace};
-use crate::read::relocation::{Target, comparable, kind_name};
+use crate::read::relocation::Target;
 use crate::read::side::Build;
 use crate::read::side::is_content;
 use crate::read::strings::shown;
@@ -209,7 +209,8 @@ impl<'a, 'data> Comparer<'a, 'data> {
         let (original, patched) = (self.original, self.patched);
         let old = &original.object.relocations[before];
         let new = &patched.object.relocations[after];
-        if comparable(old.kind) != comparable(new.kind) {
+        let machine = patched.object.machine;
+        if machine.alike(old.kind) != machine.alike(new.kind) {
             return Some(Reason::RelocationDiffers {
                 offset,
                 old: shown_relocation(original, before),
@@ -485,7 +486,10 @@ pub fn shown_target(build: &Build<'_>, target: Target) -> String {
 fn shown_relocation(build: &Build<'_>, index: usize) -> String {
     format!(
         "{} {}",
-        kind_name(build.object.relocations[index].kind),
+        build
+            .object
+            .machine
+            .type_name(build.object.relocations[index].kind),
         shown_target(build, build.targets[index])
     )
 }

@@ -6,25 +6,12 @@
 //! nothing in between that reads it, and the call must take line numbers: by its name, or because
 //! the argument before is the name of a source file.
 
-use iced_x86::{
-    Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess,
-    OpKind, Register,
-};
-
+use crate::machine::arguments::{self, Argument, Effects, Register, Source};
+use crate::machine::{Flow, Instruction, Machine, walk};
 use crate::read::items::ItemId;
 use crate::read::names;
 use crate::read::relocation::Target;
 use crate::read::side::Build;
-
-/// Registers that pass arguments, in order (System V ABI for x86-64, 3.2.3).
-const ARGUMENTS: [Register; 6] = [
-    Register::RDI,
-    Register::RSI,
-    Register::RDX,
-    Register::RCX,
-    Register::R8,
-    Register::R9,
-];
 
 /// Functions that print their numbers, without leading underscores. Whole names are compared: the
 /// numbers given to `warn_after(10)` and `set_log_level(3)` have an effect.
@@ -78,21 +65,17 @@ pub struct LogCall {
 }
 
 /// What a register is known to point at.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Text {
     Any,
     SourceFile,
 }
 
 /// Follows one function, instruction by instruction.
-#[expect(
-    missing_debug_implementations,
-    reason = "the decoder's factory has none"
-)]
+#[derive(Debug)]
 pub struct Follower<'a, 'data> {
     build: &'a Build<'data>,
     item: ItemId,
-    info: InstructionInfoFactory,
     texts: Vec<(Register, Text)>,
 }
 
@@ -103,63 +86,55 @@ impl<'a, 'data> Follower<'a, 'data> {
         Follower {
             build,
             item,
-            info: InstructionInfoFactory::new(),
             texts: Vec::new(),
         }
     }
 
     /// Takes note of the next instruction. Instruction pointers count from the start of the
     /// section.
-    pub fn step(&mut self, instruction: &Instruction) {
+    pub fn step(&mut self, instruction: &Instruction<'_>) {
+        let effects = instruction.effects();
         note(
             self.build,
             self.item,
-            &mut self.info,
             &mut self.texts,
             instruction,
+            &effects,
         );
     }
 
     /// The call that the constant of `load`, the instruction that was just stepped over, is for.
     /// `None` where the constant has another use, or its use is not known.
     #[must_use]
-    pub fn call_of(&mut self, load: &Instruction) -> Option<LogCall> {
-        let place = Place::of(load)?;
+    pub fn call_of(&self, load: &Instruction<'_>) -> Option<LogCall> {
+        let machine = self.build.object.machine;
+        let place = load.argument()?;
         let item = self.build.items.item(self.item);
-        let code = self.build.bytes(self.item);
-        let mut decoder = Decoder::with_ip(64, code, item.offset, DecoderOptions::NONE);
-        let mut next = load.next_ip();
+        let bytes = self.build.bytes(self.item);
+        let code_at = |at: u64| {
+            let from = usize::try_from(at.checked_sub(item.offset)?).ok()?;
+            Some(walk(machine, bytes.get(from..)?, at))
+        };
+        let mut code = code_at(load.end)?;
         let mut texts = self.texts.clone();
         for _ in 0..DISTANCE_MAX {
-            let position = usize::try_from(next.checked_sub(item.offset)?).ok()?;
-            decoder.set_position(position).ok()?;
-            decoder.set_ip(next);
-            if !decoder.can_decode() {
-                return None;
-            }
-            let instruction = decoder.decode();
-            next = instruction.next_ip();
-            match instruction.flow_control() {
-                FlowControl::Next => {
-                    if place.is_touched(&mut self.info, &instruction) {
+            let instruction = code.next()?;
+            match instruction.flow {
+                Flow::Next => {
+                    let effects = instruction.effects();
+                    if is_touched(machine, place, &effects) {
                         return None;
                     }
-                    note(
-                        self.build,
-                        self.item,
-                        &mut self.info,
-                        &mut texts,
-                        &instruction,
-                    );
+                    note(self.build, self.item, &mut texts, &instruction, &effects);
                 }
                 // Several reports may share one call at the end of the function.
-                FlowControl::UnconditionalBranch if self.stays(&instruction) => {
-                    next = instruction.near_branch_target();
+                Flow::Jump if self.stays(&instruction) => {
+                    code = code_at(instruction.lead?.to)?;
                 }
                 // A jump out of the function is a call whose return is shared.
-                FlowControl::Call | FlowControl::UnconditionalBranch => {
+                Flow::Call | Flow::Jump => {
                     let callee = self.callee(&instruction)?;
-                    let likeness = likeness(&callee, place, &texts)?;
+                    let likeness = likeness(machine, &callee, place, &texts)?;
                     return Some(LogCall { callee, likeness });
                 }
                 _ => return None,
@@ -169,30 +144,27 @@ impl<'a, 'data> Follower<'a, 'data> {
     }
 
     /// Whether a jump leads to a place within the function.
-    fn stays(&self, jump: &Instruction) -> bool {
-        if jump.op0_kind() != OpKind::NearBranch64 {
+    fn stays(&self, jump: &Instruction<'_>) -> bool {
+        let Some(lead) = jump.lead.filter(|lead| lead.is_branch) else {
             return false;
-        }
+        };
         let place = self.build.items.item(self.item);
-        let is_inside = (place.offset..place.end()).contains(&jump.near_branch_target());
+        let is_inside = (place.offset..place.end()).contains(&lead.to);
         is_inside
             && match target_in(self.build, self.item, jump) {
                 None => true,
                 // The assembler filled the field: the bytes are what they will be.
                 Some(target) => {
                     target.item() == Some(self.item)
-                        && (jump.ip()..jump.next_ip())
-                            .any(|at| self.build.is_filled(place.section, at))
+                        && (jump.start..jump.end).any(|at| self.build.is_filled(place.section, at))
                 }
             }
     }
 
     /// The function that a direct call or jump leads to, by the name that its author gave it;
     /// `None` within the function.
-    fn callee(&self, call: &Instruction) -> Option<String> {
-        if call.op0_kind() != OpKind::NearBranch64 {
-            return None;
-        }
+    fn callee(&self, call: &Instruction<'_>) -> Option<String> {
+        call.lead.filter(|lead| lead.is_branch)?;
         let target = target_in(self.build, self.item, call)?;
         let name = match target {
             Target::Item { item, .. } if item != self.item && target.meant() == 0 => {
@@ -205,74 +177,41 @@ impl<'a, 'data> Follower<'a, 'data> {
     }
 }
 
-/// Where a constant is put for a call.
-#[derive(Clone, Copy)]
-enum Place {
-    /// The argument register of this number.
-    Register(usize),
-    /// The stack.
-    Pushed,
-}
-
-impl Place {
-    fn of(load: &Instruction) -> Option<Place> {
-        match load.mnemonic() {
-            Mnemonic::Push => Some(Place::Pushed),
-            Mnemonic::Mov if load.op0_kind() == OpKind::Register => {
-                let register = load.op0_register();
-                let whole = register.is_gpr32() || register.is_gpr64();
-                let number = ARGUMENTS
-                    .iter()
-                    .position(|argument| *argument == register.full_register())?;
-                whole.then_some(Place::Register(number))
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether an instruction reads or overwrites the constant.
-    fn is_touched(self, info: &mut InstructionInfoFactory, instruction: &Instruction) -> bool {
-        let used = info.info(instruction);
-        match self {
-            Place::Register(number) => used
-                .used_registers()
-                .iter()
-                .any(|one| one.register().full_register() == ARGUMENTS[number]),
-            // Further pushes are arguments too. An instruction that pops, moves the stack pointer
-            // or reads the stack may use the constant.
-            Place::Pushed => {
-                let moves_stack = used.used_registers().iter().any(|one| {
-                    one.register().full_register() == Register::RSP
-                        && one.access() != OpAccess::Read
-                });
-                let looks_there = used
-                    .used_memory()
-                    .iter()
-                    .any(|memory| matches!(memory.base(), Register::RSP | Register::RBP));
-                instruction.mnemonic() != Mnemonic::Push && (moves_stack || looks_there)
-            }
-        }
+/// Whether an instruction reads or replaces the constant.
+fn is_touched(machine: &Machine, place: Argument, effects: &Effects) -> bool {
+    match place {
+        Argument::Register(number) => arguments::registers(machine)
+            .get(number)
+            .is_none_or(|register| effects.used.contains(register)),
+        Argument::Pushed => effects.reaches_pushed,
     }
 }
 
-fn likeness(callee: &str, place: Place, texts: &[(Register, Text)]) -> Option<Likeness> {
-    let holds = |register: Register, wanted: fn(Text) -> bool| {
+fn likeness(
+    machine: &Machine,
+    callee: &str,
+    place: Argument,
+    texts: &[(Register, Text)],
+) -> Option<Likeness> {
+    let registers = arguments::registers(machine);
+    let holds = |register: &Register, wanted: fn(Text) -> bool| {
         texts
             .iter()
-            .any(|(one, text)| *one == register && wanted(*text))
+            .any(|(one, text)| one == register && wanted(*text))
     };
     let behind_file = match place {
-        Place::Register(number) => number
+        Argument::Register(number) => number
             .checked_sub(1)
-            .is_some_and(|before| holds(ARGUMENTS[before], |text| text == Text::SourceFile)),
-        Place::Pushed => false,
+            .and_then(|before| registers.get(before))
+            .is_some_and(|before| holds(before, |text| text == Text::SourceFile)),
+        Argument::Pushed => false,
     };
     if behind_file || REPORTERS.contains(&callee.trim_start_matches('_')) {
         return Some(Likeness::Reports);
     }
-    ARGUMENTS
+    registers
         .iter()
-        .any(|register| holds(*register, |_| true))
+        .any(|register| holds(register, |_| true))
         .then_some(Likeness::GivenText)
 }
 
@@ -280,46 +219,34 @@ fn likeness(callee: &str, place: Place, texts: &[(Register, Text)]) -> Option<Li
 fn note(
     build: &Build<'_>,
     item: ItemId,
-    info: &mut InstructionInfoFactory,
     texts: &mut Vec<(Register, Text)>,
-    instruction: &Instruction,
+    instruction: &Instruction<'_>,
+    effects: &Effects,
 ) {
-    if instruction.flow_control() != FlowControl::Next {
+    if instruction.flow != Flow::Next {
         texts.clear();
         return;
     }
-    let is_load = matches!(instruction.mnemonic(), Mnemonic::Lea | Mnemonic::Mov)
-        && instruction.op0_kind() == OpKind::Register;
-    let loaded = is_load.then(|| {
-        if instruction.op1_kind() == OpKind::Register {
-            let from = instruction.op1_register().full_register();
-            return texts.iter().find(|(one, _)| *one == from).map(|one| one.1);
-        }
-        // `mov` with a memory operand loads what stands there, not its address.
-        let is_address =
-            instruction.mnemonic() == Mnemonic::Lea || instruction.op1_kind() != OpKind::Memory;
-        let target = target_in(build, item, instruction).filter(|_| is_address)?;
-        text_at(build, target)
+    let loaded = effects.load.and_then(|load| match load.from {
+        Source::Register(from) => texts.iter().find(|(one, _)| *one == from).map(|one| one.1),
+        Source::Number => text_at(build, target_in(build, item, instruction)?),
+        // What stands there is loaded, not its address.
+        Source::Memory => None,
     });
-    for used in info.info(instruction).used_registers() {
-        if used.access() != OpAccess::Read {
-            let register = used.register().full_register();
-            texts.retain(|(one, _)| *one != register);
-        }
-    }
-    if let Some(text) = loaded.flatten() {
-        texts.push((instruction.op0_register().full_register(), text));
+    texts.retain(|(one, _)| !effects.written.contains(one));
+    if let Some((load, text)) = effects.load.zip(loaded) {
+        texts.push((load.into, text));
     }
 }
 
 /// What the relocation inside an instruction points at.
-fn target_in(build: &Build<'_>, item: ItemId, instruction: &Instruction) -> Option<Target> {
+fn target_in(build: &Build<'_>, item: ItemId, instruction: &Instruction<'_>) -> Option<Target> {
     let range = build.relocation_range(item);
     let relocations = build.object.relocations.get(range.clone())?;
-    let first = relocations.partition_point(|one| one.offset < instruction.ip());
+    let first = relocations.partition_point(|one| one.offset < instruction.start);
     let inside = relocations
         .get(first)
-        .is_some_and(|one| one.offset < instruction.next_ip());
+        .is_some_and(|one| one.offset < instruction.end);
     inside.then(|| build.targets[range.start + first])
 }
 

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use foldhash::{HashSet, HashSetExt as _};
-use iced_x86::{Decoder, DecoderOptions, Instruction};
 
+use crate::machine::ending::ending_of;
+use crate::machine::walk;
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::section_class::SectionClass;
 use crate::read::side::Build;
-use crate::read::special_pieces::{Step, ending};
 use crate::read::special_sections::runs_in_place;
 
 /// Whether an item is a piece of special code without a symbol.
@@ -36,15 +36,9 @@ pub fn runs_into(
     if build.items.item(next).offset != end {
         return None;
     }
-    let mut decoder = Decoder::new(64, build.bytes(item), DecoderOptions::NONE);
-    let mut instruction = Instruction::default();
-    let steps = std::iter::from_fn(|| {
-        decoder.can_decode().then(|| {
-            decoder.decode_out(&mut instruction);
-            Step::new(&instruction)
-        })
-    });
-    ending(steps).runs_into(|| is_entered(next)).then_some(next)
+    let code = walk(build.object.machine, build.bytes(item), 0);
+    let (ending, _) = ending_of(code);
+    ending.runs_into(|| is_entered(next)).then_some(next)
 }
 
 /// All pieces that are reached from `first`. `each` may name more pieces that a piece leads to.

@@ -2,10 +2,9 @@
 //! is taken, and which references lead into the interior of a function.
 
 use crate::read::items::{ItemId, ItemKind};
-use crate::read::object::{Relocation, SectionId};
+use crate::read::object::SectionId;
 use crate::read::section_class::SectionClass;
 use crate::read::side::Build;
-use xsplice_abi::machine::OF_RUNTIME;
 
 /// Who refers to an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +53,7 @@ impl Users {
         // A jump table is part of the function that uses it, so what the table refers to counts as
         // used by that function.
         let mut through_content = Vec::new();
-        build.each_reference(|source, relocation, target| {
+        build.each_reference(|source, index, target| {
             let class = build.items.class(source);
             if matches!(class, SectionClass::Ignored(_) | SectionClass::Special(_)) {
                 return;
@@ -77,14 +76,15 @@ impl Users {
                 return;
             }
             if target.meant() == 0 {
-                users.address_taken[item.index()] |= !is_call(build, source, relocation);
+                let is_taken = &mut users.address_taken[item.index()];
+                *is_taken = *is_taken || !build.is_call(source, index);
             } else if root(item) != root(source) {
                 through_content.push(Interior {
                     function: item,
                     at: target.meant(),
                     from: source,
                     section: build.items.item(source).section,
-                    offset: relocation.offset,
+                    offset: build.object.relocations[index].offset,
                 });
             }
         });
@@ -118,42 +118,5 @@ impl Users {
     #[must_use]
     pub fn is_address_taken(&self, item: ItemId) -> bool {
         self.address_taken[item.index()]
-    }
-}
-
-/// Whether the field is the operand of a near call or jump.
-#[must_use]
-pub fn is_call(build: &Build<'_>, source: ItemId, relocation: &Relocation) -> bool {
-    let section = build.object.section(build.items.item(source).section);
-    // The number of an address may stand behind any byte; what a call has is a distance.
-    if !section.is_executable() || !is_branch_type(relocation.kind) {
-        return false;
-    }
-    let Ok(at) = usize::try_from(relocation.offset) else {
-        return false;
-    };
-    section.data.get(..at).is_some_and(ends_in_branch)
-}
-
-/// Whether a relocation of this type may fill the operand of a near call or jump.
-#[must_use]
-pub fn is_branch_type(kind: u32) -> bool {
-    OF_RUNTIME
-        .relocation(kind)
-        .is_some_and(|known| known.alike == OF_RUNTIME.distance.number)
-}
-
-/// Whether code ends in the opcode of a near call or jump, so that its operand is next.
-#[must_use]
-pub fn ends_in_branch(code: &[u8]) -> bool {
-    const CALL: u8 = 0xe8;
-    const JUMP: u8 = 0xe9;
-    const TWO_BYTES: u8 = 0x0f;
-    /// Conditional jumps are `0f 80` to `0f 8f`.
-    const CONDITIONAL: u8 = 0x80;
-    match code {
-        [.., CALL | JUMP] => true,
-        [.., TWO_BYTES, condition] => condition & 0xf0 == CONDITIONAL,
-        _ => false,
     }
 }

@@ -88,13 +88,13 @@ type Key<'data> = (Option<&'data str>, &'data str);
 
 /// The symbols of one build by name.
 struct Names<'data> {
-    by_key: HashMap<Key<'data>, Vec1>,
+    by_key: HashMap<Key<'data>, FirstItem>,
     only_file: bool,
 }
 
-/// The first of some items, and whether there are more.
+/// The first of the items that have a name, and whether there are more.
 #[derive(Clone, Copy)]
-struct Vec1 {
+struct FirstItem {
     first: ItemId,
     more: bool,
 }
@@ -110,7 +110,7 @@ impl<'data> Names<'data> {
                 .by_key
                 .entry(names.key(symbol))
                 .and_modify(|entry| entry.more |= entry.first != item)
-                .or_insert(Vec1 {
+                .or_insert(FirstItem {
                     first: item,
                     more: false,
                 });
@@ -239,13 +239,13 @@ fn pair_across_binding(
     if left.is_empty() {
         return;
     }
-    let mut by_name: HashMap<&str, Vec1> = HashMap::new();
+    let mut by_name: HashMap<&str, FirstItem> = HashMap::new();
     for (symbol, item) in starts(original) {
         if correlation.to_patched[item.index()].is_none() && !is_made_up(original, item, symbol) {
             by_name
                 .entry(symbol.name)
                 .and_modify(|entry| entry.more |= entry.first != item)
-                .or_insert(Vec1 {
+                .or_insert(FirstItem {
                     first: item,
                     more: false,
                 });

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use object::elf;
 use object::read::{CompressedData, CompressionFormat};
 
-use crate::read::object::{ElfObject, Section, SectionId, SymbolPlace, field_bytes};
+use crate::read::object::{ElfObject, Section, SectionId, SymbolPlace};
 
 /// Distance between the address ranges of two sections; no section is larger than 4 GiB.
 const STRETCH_BITS: u32 = 32;
@@ -112,7 +112,8 @@ impl<'o, 'data> DebugSections<'o, 'data> {
                 .wrapping_add(symbol.value)
                 .wrapping_add_signed(relocation.addend)
                 .to_le_bytes();
-            let size = usize::try_from(field_bytes(relocation.kind)).unwrap_or(0);
+            let size =
+                usize::try_from(self.object.machine.field_bytes(relocation.kind)).unwrap_or(0);
             let field = usize::try_from(relocation.offset)
                 .ok()
                 .and_then(|at| bytes.get_mut(at..at.checked_add(size)?));

@@ -343,7 +343,7 @@ impl Reader<'_, '_> {
         unit: &UnitRef<'_, Slice<'_>>,
         files: &FileMap,
     ) -> gimli::Result<()> {
-        /// Depth of what stands at file scope: the unit itself has depth 0.
+        /// Depth of entries at file scope: the unit itself has depth 0.
         const FILE_SCOPE: isize = 1;
 
         // A function that is inlined is declared once; its copies refer to the declaration by its

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::debug_info::types::Types;
+use crate::machine::Machine;
 use crate::read::object::ElfObject;
 
 /// Section of recorded command lines (`-frecord-gcc-switches`, `-frecord-command-line`).
@@ -87,7 +88,7 @@ impl Toolchain {
                         toolchain.add_flags(line);
                     }
                 }
-                PROPERTY => toolchain.add_properties(section.data),
+                PROPERTY => toolchain.add_properties(object.machine, section.data),
                 _ => {}
             }
         }
@@ -117,10 +118,7 @@ impl Toolchain {
     }
 
     /// Adds the content of a `.note.gnu.property` section.
-    pub fn add_properties(&mut self, note: &[u8]) {
-        /// `GNU_PROPERTY_X86_FEATURE_1_AND` of the x86-64 psABI, and its bits.
-        const FEATURES: u32 = 0xc000_0002;
-        const BITS: [(u32, &str); 2] = [(1, "ibt"), (2, "shstk")];
+    pub fn add_properties(&mut self, machine: &Machine, note: &[u8]) {
         // n_namesz, n_descsz, n_type, "GNU\0"; then pr_type, pr_datasz, data, padded to 8 bytes.
         const NOTE_HEADER_BYTES: usize = 16;
         let mut rest = note.get(NOTE_HEADER_BYTES..).unwrap_or_default();
@@ -128,13 +126,14 @@ impl Toolchain {
             && let Some((size, data)) = after.split_first_chunk::<4>()
         {
             let size = usize::try_from(u32::from_le_bytes(*size)).unwrap_or(usize::MAX);
-            if u32::from_le_bytes(*kind) == FEATURES
+            if u32::from_le_bytes(*kind) == machine.protection.property
                 && let Some((features, _)) = data.split_first_chunk::<4>()
             {
                 let features = u32::from_le_bytes(*features);
-                let kept = BITS.iter().filter(|(bit, _)| features & bit != 0);
+                let all = machine.protection.features.iter();
+                let kept = all.filter(|(bit, _)| features & bit != 0);
                 self.protections
-                    .extend(kept.map(|(_, name)| (*name).to_owned()));
+                    .extend(kept.map(|(_, name)| name.to_lowercase()));
             }
             let Some(padded) = size.checked_next_multiple_of(8) else {
                 return;

@@ -1,9 +1,9 @@
 //! What passes from the differ to the linker: the included ranges of the patched object, the
 //! functions that they replace, and the original code.
 //!
-//! Every section of an extract holds exactly what belongs into a payload, and every relocation
-//! names its target: another section of the extract, the running image, or a symbol that another
-//! object defines. The linker never looks at an object again.
+//! Every section of an extract holds exactly what goes into a payload, and every relocation names
+//! its target: another section of the extract, the running image, or a symbol that another object
+//! defines. The linker never looks at an object again.
 //!
 //! In memory it borrows from the objects; [`write`] turns it into a relocatable ELF that
 //! `readelf` reads, [`read`] turns that back.
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use xsplice_abi::Profile;
 
 use crate::debug_info::toolchain::Toolchain;
+use crate::machine::Machine;
 
 mod description;
 mod read;
@@ -59,6 +60,8 @@ pub struct SymbolIndex(pub usize);
 pub struct Extract<'data> {
     /// The object's path in its tree, or its file name.
     pub object: String,
+    /// What its code runs on.
+    pub machine: &'static Machine,
     /// The ABI that hook sections and accept marks were read for.
     pub abi: &'static Profile,
     /// Allocated sections, in the order of the patched object.
@@ -99,7 +102,7 @@ pub struct Section<'data> {
 pub struct Relocation {
     /// Offset in the piece, in bytes.
     pub offset: u64,
-    /// `R_X86_64_*`.
+    /// One of the machine's relocation types.
     pub kind: u32,
     /// What it refers to.
     pub symbol: SymbolIndex,
@@ -193,7 +196,7 @@ pub struct OriginalItem<'data> {
 pub struct OriginalRelocation<'data> {
     /// Offset in the item, in bytes.
     pub offset: u64,
-    /// `R_X86_64_*`.
+    /// One of the machine's relocation types.
     pub kind: u32,
     /// Added to the address of the target's first byte: S + A in the psABI's words, with S the
     /// address of the target.

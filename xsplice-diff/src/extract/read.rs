@@ -68,6 +68,7 @@ pub fn read(bytes: &[u8]) -> Result<Extract<'_>, ExtractError> {
         .collect::<Result<_, _>>()?;
     Ok(Extract {
         object: description.object,
+        machine: object.machine,
         abi,
         sections,
         symbols,

@@ -148,7 +148,7 @@ fn write_contents(
             os_abi: elf::ELFOSABI_NONE,
             abi_version: 0,
             e_type: elf::ET_REL,
-            e_machine: elf::EM_X86_64,
+            e_machine: elf::Machine(extract.machine.e_machine),
             e_entry: 0,
             e_flags: elf::FileFlags(0),
         })

@@ -145,7 +145,7 @@ pub fn watch(lines: &mut Vec<String>, findings: &Findings<'_>) {
     labels(lines, findings);
 }
 
-/// What the differ said of functions beside its reasons.
+/// Labels of functions besides their reasons.
 fn labels(lines: &mut Vec<String>, findings: &Findings<'_>) {
     let labelled = |is: fn(&Reason) -> bool| -> Vec<&str> {
         let changes = findings.functions.iter().map(|function| function.change);

@@ -13,9 +13,9 @@ use super::Callers;
 pub struct Function<'a> {
     /// Where links to it lead: never made from a name.
     pub anchor: String,
-    /// What the report says of it.
+    /// Its entry in the report.
     pub change: &'a FunctionChange,
-    /// What the linker is told of it; `None` for a new function, and when something was refused.
+    /// Its record in the extract; `None` for a new function, and when something was refused.
     pub record: Option<&'a Record<'a>>,
     /// The original code; `None` for a new function, and when something was refused.
     pub old: Option<Code<'a>>,
@@ -25,7 +25,7 @@ pub struct Function<'a> {
     pub parts: Vec<PartCode<'a>>,
     /// Who refers to it.
     pub referrers: &'a [Referrer],
-    /// What else there is to say of it: names, and HTML.
+    /// Further facts: names, and HTML.
     pub facts: Vec<(&'static str, String)>,
 }
 

@@ -47,7 +47,7 @@ pub fn chapter(findings: &Findings<'_>) -> String {
     out
 }
 
-/// Where on the page functions stand, by name.
+/// Anchors of functions on the page, by name.
 struct Places<'a> {
     by_name: HashMap<&'a str, Vec<&'a Function<'a>>>,
 }
@@ -221,7 +221,7 @@ fn kind(reason: &Reason) -> String {
     value["kind"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Where the meaning of a kind stands; kinds are a closed list.
+/// Anchor of the meaning of a kind; kinds are a closed list.
 fn kind_anchor(kind: &str) -> String {
     format!("kind-{kind}")
 }

@@ -22,7 +22,6 @@ use crate::options::Options;
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::names;
 use crate::read::object::{self as model, SectionId, SymbolId, SymbolPlace};
-use crate::read::relocation::is_known;
 use crate::read::side::Build;
 use crate::verdict::refusals::Verdicts;
 
@@ -52,6 +51,7 @@ pub fn carve<'data>(
         parts: Vec::new(),
         extract: Extract {
             object: object.to_owned(),
+            machine: comparer.patched.object.machine,
             abi: options.abi,
             sections: Vec::new(),
             symbols: Vec::new(),
@@ -180,7 +180,6 @@ impl<'data> Carver<'_, '_, 'data> {
     /// Cuts out pieces of special code that keep their distance. Code between them that is not
     /// included is overwritten with breakpoints, for nothing runs there.
     fn span(&mut self, span: &RangeInclusive<ItemId>, inclusion: &Inclusion) -> Piece {
-        const TRAP: u8 = 0xcc;
         let patched = self.comparer.patched;
         let (first, last) = (
             patched.items.item(*span.start()),
@@ -197,7 +196,7 @@ impl<'data> Carver<'_, '_, 'data> {
                 .filter(|_| !inclusion.holds(item) || !is_piece(patched, item))
                 .and_then(|(from, to)| data.get_mut(from..to));
             if let Some(hole) = hole {
-                hole.fill(TRAP);
+                hole.fill(patched.object.machine.trap);
             }
         }
         let section = self.section(header, start..last.end(), Cow::Owned(data));
@@ -223,21 +222,24 @@ impl<'data> Carver<'_, '_, 'data> {
         for index in range {
             let relocation = &patched.object.relocations[index];
             // Both ends of a short jump keep their distance, so it needs no relocation.
-            if patched.is_filled(place.section, relocation.offset) && !is_known(relocation.kind) {
+            if patched.is_filled(place.section, relocation.offset)
+                && !patched.object.machine.is_carried(relocation.kind)
+            {
                 continue;
             }
             let offset = relocation.offset - piece.start;
-            let relocation = self.relocation(index, item, source, offset);
+            let relocation = self.relocation(index, Some(item), source, offset);
             let section = &mut self.extract.sections[piece.section.0];
             section.relocations.extend(relocation);
         }
     }
 
-    /// The relocation `index` of the patched object, for a field at `offset` of a piece.
+    /// The relocation `index` of the patched object, for a field at `offset` of a piece; `item` is
+    /// what has it, unless a table does.
     fn relocation(
         &mut self,
         index: usize,
-        item: ItemId,
+        item: Option<ItemId>,
         source: Option<ItemId>,
         offset: u64,
     ) -> Option<Relocation> {
@@ -245,7 +247,7 @@ impl<'data> Carver<'_, '_, 'data> {
         let relocation = &patched.object.relocations[index];
         let target = patched.targets[index];
         let symbol = patched.object.symbol(relocation.symbol);
-        let is_call = crate::compare::users::is_call(patched, item, relocation);
+        let is_call = || item.is_some_and(|item| patched.is_call(item, index));
         let counted_from = |start: u64| {
             // Line numbers stay in the addend; only what it counts from changes.
             let value = i64::try_from(symbol.value).unwrap_or(0);
@@ -343,8 +345,7 @@ impl<'data> Carver<'_, '_, 'data> {
                         let item = patched.targets[index].item()?;
                         Some(self.comparer.correlation.patched_root(item))
                     });
-                    let from = owner.unwrap_or(ItemId(0));
-                    relocations.extend(self.entry_relocation(index, from, source, offset));
+                    relocations.extend(self.entry_relocation(index, source, offset));
                 }
             }
             self.extract.sections.push(Section {
@@ -364,7 +365,6 @@ impl<'data> Carver<'_, '_, 'data> {
     fn entry_relocation(
         &mut self,
         index: usize,
-        from: ItemId,
         source: Option<ItemId>,
         offset: u64,
     ) -> Option<Relocation> {
@@ -373,7 +373,7 @@ impl<'data> Carver<'_, '_, 'data> {
             source == Some(self.comparer.correlation.patched_root(*item))
                 && self.included.contains_key(item)
         });
-        let mut relocation = self.relocation(index, from, source, offset)?;
+        let mut relocation = self.relocation(index, None, source, offset)?;
         if let Some(item) = own {
             let raw = &patched.object.relocations[index];
             let value = i64::try_from(patched.object.symbol(raw.symbol).value).unwrap_or(0);
@@ -475,7 +475,7 @@ fn lead(build: &Build<'_>, item: ItemId) -> u64 {
         let name = build.name(before);
         let leads = other.section == place.section
             && other.end() == start
-            && (names::is_padding(name) || names::is_type_hash(name));
+            && (names::is_padding_name(name) || names::is_type_hash(name));
         if !leads {
             break;
         }

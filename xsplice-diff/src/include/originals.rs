@@ -14,7 +14,6 @@ use crate::read::relocation::Target;
 use crate::read::section_class::SectionClass;
 use crate::read::side::Build;
 use crate::read::side::is_content;
-use xsplice_abi::machine::OF_RUNTIME;
 use xsplice_abi::tables::{Alternative, SpecialTable};
 
 /// The `STT_FILE` name that qualifies a local in the image. Assembler code often has no such
@@ -75,7 +74,7 @@ fn patched_range(build: &Build<'_>, entry: &Entry, item: ItemId) -> Option<(u64,
         SpecialTable::Alternatives => {
             u64::from(Alternative::read(entry.bytes(build))?.original_bytes)
         }
-        SpecialTable::CallSites => OF_RUNTIME.pointer_call.bytes() as u64,
+        SpecialTable::CallSites => build.object.machine.pointer_call.bytes() as u64,
         SpecialTable::BugFrames(_) | SpecialTable::Exceptions => return None,
     };
     let field = entry.offset + entry.table.owner;

@@ -13,8 +13,8 @@ use crate::compare::inclusion::Inclusion;
 use crate::compare::pieces::is_piece;
 use crate::compare::special_entries::SpecialEntries;
 use crate::read::items::{ItemId, ItemKind};
-use crate::read::object::{Relocation, SymbolPlace, field_bytes};
-use crate::read::relocation::{Target, is_known, kind_name};
+use crate::read::object::{Relocation, SymbolPlace};
+use crate::read::relocation::Target;
 use crate::read::section_class::SectionClass;
 use crate::read::side::Build;
 use crate::read::side::is_content;
@@ -45,7 +45,7 @@ pub fn destination(
     comparer: &Comparer<'_, '_>,
     changes: &Changes,
     source: Option<ItemId>,
-    relocation_is_call: bool,
+    relocation_is_call: impl FnOnce() -> bool,
     target: Target,
 ) -> Destination {
     let Some(item) = target.item() else {
@@ -68,8 +68,7 @@ pub fn destination(
         let inside = source.is_some_and(|source| source == root);
         // A function's own address is that of the base's function, so that pointers keep their
         // identity. Its calls of itself and jumps within it stay in the payload.
-        let address = target.meant() == 0 && item == root && !relocation_is_call;
-        if inside && !address {
+        if inside && (target.meant() != 0 || item != root || relocation_is_call()) {
             return Destination::Included(item);
         }
     }
@@ -303,11 +302,9 @@ impl Includer<'_, '_, '_> {
         let relocation = &patched.object.relocations[index];
         let target = patched.targets[index];
         let section = patched.items.item(item).section;
-        if end
-            < relocation
-                .offset
-                .saturating_add(field_bytes(relocation.kind))
-        {
+        let machine = patched.object.machine;
+        let field_bytes = machine.field_bytes(relocation.kind);
+        if end < relocation.offset.saturating_add(field_bytes) {
             self.refuse_at(
                 RefusalCode::UnknownRelocation,
                 item,
@@ -316,7 +313,8 @@ impl Includer<'_, '_, '_> {
             );
             return;
         }
-        let is_short = !is_known(relocation.kind) && patched.is_filled(section, relocation.offset);
+        let is_short =
+            !machine.is_carried(relocation.kind) && patched.is_filled(section, relocation.offset);
         let piece = target.item().filter(|wanted| is_piece(patched, *wanted));
         let is_copied = is_piece(patched, item) && !runs_in_place(patched.section_name(item));
         if is_copied && patched.is_filled(section, relocation.offset) {
@@ -351,16 +349,16 @@ impl Includer<'_, '_, '_> {
             self.refuse_at(RefusalCode::ShortJump, item, relocation, &what);
             return;
         }
-        if !is_known(relocation.kind) && !is_short {
+        if !machine.is_carried(relocation.kind) && !is_short {
             let what = format!(
                 "{} is a relocation that no payload can carry; build without thread-local \
                  storage, dynamic linking and large code models",
-                kind_name(relocation.kind)
+                machine.type_name(relocation.kind)
             );
             self.refuse_at(RefusalCode::UnknownRelocation, item, relocation, &what);
             return;
         }
-        let is_call = crate::compare::users::is_call(patched, item, relocation);
+        let is_call = || patched.is_call(item, index);
         match destination(comparer, self.changes, Some(source), is_call, target) {
             Destination::Included(wanted) => {
                 if is_content(patched, wanted) || self.changes.constants.contains(&wanted) {

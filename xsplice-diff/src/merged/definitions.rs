@@ -23,7 +23,8 @@ pub(super) struct Definitions<'data> {
 
 /// `None` for what is not a well-formed object.
 pub(super) fn definitions(bytes: &[u8]) -> Option<Definitions<'_>> {
-    let table = check_header(bytes).ok()?.sections(ENDIAN, bytes).ok()?;
+    let (header, _) = check_header(bytes).ok()?;
+    let table = header.sections(ENDIAN, bytes).ok()?;
     let symbols = table.symbols(ENDIAN, bytes, elf::SHT_SYMTAB).ok()?;
     let mut found = Definitions::default();
     for section in table.iter() {

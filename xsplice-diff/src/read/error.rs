@@ -2,6 +2,7 @@
 //! cannot become a payload is a [`Refusal`](crate::verdict::refusal::Refusal) instead.
 
 use thiserror::Error;
+use xsplice_abi::machine::{ALL, MachineName};
 
 /// A file that is not an object of the kind that can be compared.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -31,8 +32,20 @@ impl DiffError {
     pub fn is_foreign(&self) -> bool {
         matches!(
             self.problem,
-            ObjectProblem::WrongClass | ObjectProblem::WrongMachine(_)
+            ObjectProblem::WrongClass
+                | ObjectProblem::WrongMachine(_)
+                | ObjectProblem::TwoMachines { .. }
         )
+    }
+
+    /// The same error, with the files called as the caller named them.
+    #[must_use]
+    pub fn naming(mut self, object: String, original: String) -> DiffError {
+        self.object = object;
+        if let ObjectProblem::TwoMachines { original: path, .. } = &mut self.problem {
+            *path = original;
+        }
+        self
     }
 
     /// The same error, of the original.
@@ -52,11 +65,23 @@ pub enum ObjectProblem {
     #[error("is not an ELF file; compare two objects (.o) that the compiler or assembler wrote")]
     NotElf,
     /// ELF, but 32 bits or big-endian.
-    #[error("is not a 64-bit little-endian ELF file; only x86-64 objects can be compared")]
+    #[error("is not a 64-bit little-endian ELF file; only objects for {known} can be compared", known = known())]
     WrongClass,
     /// ELF for another processor.
-    #[error("is for machine {0}, not x86-64 (62); build both trees for x86-64")]
-    WrongMachine(u16),
+    #[error("is for {0}, not {known}; build both trees for it", known = known())]
+    WrongMachine(MachineName),
+    /// The two builds are for two processors.
+    #[error(
+        "is for {machine}, and its original {original} for {other}; build both for one machine"
+    )]
+    TwoMachines {
+        /// Of the patched one.
+        machine: MachineName,
+        /// The original one.
+        original: String,
+        /// Of the original one.
+        other: MachineName,
+    },
     /// An executable or a shared object.
     #[error(
         "has ELF type {0}, not a relocatable object (1); name the object file, not the linked image"
@@ -75,7 +100,7 @@ pub enum ObjectProblem {
     Malformed {
         /// Which part of the file.
         part: Part,
-        /// What the reader said.
+        /// The reader's error.
         detail: String,
     },
     /// A relocation points outside of its section.
@@ -123,6 +148,12 @@ pub enum ObjectProblem {
     },
 }
 
+/// The machines whose objects can be compared.
+fn known() -> String {
+    let names = ALL.iter().map(|one| MachineName(one.e_machine).to_string());
+    names.collect::<Vec<_>>().join(" or ")
+}
+
 /// A part of an ELF file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -167,7 +198,7 @@ pub enum ExtractError {
     Malformed {
         /// Which part of the file.
         part: Part,
-        /// What the reader said.
+        /// The reader's error.
         detail: String,
     },
     /// An ELF file, but no extract.
@@ -181,7 +212,7 @@ pub enum ExtractError {
     Metadata {
         /// The section.
         section: &'static str,
-        /// What the reader said.
+        /// The reader's error.
         detail: String,
     },
     /// The ABI's name means nothing.

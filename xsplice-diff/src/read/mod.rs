@@ -16,3 +16,4 @@ pub mod source_files;
 pub mod special_pieces;
 pub mod special_sections;
 pub mod strings;
+mod uses;

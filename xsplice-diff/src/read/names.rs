@@ -63,7 +63,7 @@ pub fn clone_family(name: &str) -> String {
 
 /// Padding symbols that stand before a function and are not functions themselves.
 #[must_use]
-pub fn is_padding(name: &str) -> bool {
+pub fn is_padding_name(name: &str) -> bool {
     name.starts_with("__pfx_")
 }
 

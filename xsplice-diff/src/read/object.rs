@@ -10,8 +10,8 @@ use std::ops::Range;
 use object::LittleEndian;
 use object::elf;
 use object::read::elf::{FileHeader as _, SectionHeader as _, Sym as _};
-use xsplice_abi::machine::OF_RUNTIME;
 
+use crate::machine::{Machine, MachineName};
 use crate::read::error::{DiffError, ObjectProblem, Part, Side};
 
 pub use crate::read::object_entries::{
@@ -31,6 +31,8 @@ pub(crate) const ENDIAN: LittleEndian = LittleEndian;
 pub struct ElfObject<'data> {
     /// What messages call it.
     pub name: String,
+    /// What its code runs on.
+    pub machine: &'static Machine,
     /// Section headers, the null one first.
     pub sections: Vec<Section<'data>>,
     /// Symbols, the null one first.
@@ -47,7 +49,7 @@ impl<'data> ElfObject<'data> {
     ///
     /// # Errors
     ///
-    /// When it is not a well-formed x86-64 relocatable object.
+    /// When it is not a well-formed relocatable object of a known machine.
     pub fn parse(name: &str, bytes: &'data [u8]) -> Result<ElfObject<'data>, DiffError> {
         parse(name, bytes).map_err(|problem| DiffError {
             object: name.to_owned(),
@@ -58,9 +60,10 @@ impl<'data> ElfObject<'data> {
 
     /// An object without sections and symbols.
     #[must_use]
-    pub fn empty(name: &str) -> ElfObject<'data> {
+    pub fn empty(name: &str, machine: &'static Machine) -> ElfObject<'data> {
         ElfObject {
             name: name.to_owned(),
+            machine,
             sections: Vec::new(),
             symbols: Vec::new(),
             relocations: Vec::new(),
@@ -152,7 +155,7 @@ pub(crate) fn text(bytes: &[u8], part: Part) -> Result<&str, ObjectProblem> {
 }
 
 fn parse<'data>(name: &str, bytes: &'data [u8]) -> Result<ElfObject<'data>, ObjectProblem> {
-    let header = check_header(bytes)?;
+    let (header, machine) = check_header(bytes)?;
     let table = header
         .sections(ENDIAN, bytes)
         .map_err(malformed(Part::SectionHeaders))?;
@@ -206,7 +209,10 @@ fn parse<'data>(name: &str, bytes: &'data [u8]) -> Result<ElfObject<'data>, Obje
         {
             return Err(damaged(
                 Part::Relocations,
-                "it is of type REL or CREL, and x86-64 code uses RELA",
+                &format!(
+                    "it is of type REL or CREL, and {} code uses RELA",
+                    machine.name
+                ),
             ));
         }
     }
@@ -216,6 +222,7 @@ fn parse<'data>(name: &str, bytes: &'data [u8]) -> Result<ElfObject<'data>, Obje
     };
     let mut object = ElfObject {
         name: name.to_owned(),
+        machine,
         sections,
         only_file: only_file(&symbols),
         symbols,
@@ -226,7 +233,8 @@ fn parse<'data>(name: &str, bytes: &'data [u8]) -> Result<ElfObject<'data>, Obje
     Ok(object)
 }
 
-pub(crate) fn check_header(bytes: &[u8]) -> Result<&Header, ObjectProblem> {
+/// The header of an object for a machine that is known, and the machine.
+pub(crate) fn check_header(bytes: &[u8]) -> Result<(&Header, &'static Machine), ObjectProblem> {
     let ident = bytes.get(..16).ok_or(ObjectProblem::NotElf)?;
     if ident[..4] != elf::ELFMAG {
         if ident.starts_with(b"BC\xc0\xde") {
@@ -243,15 +251,21 @@ pub(crate) fn check_header(bytes: &[u8]) -> Result<&Header, ObjectProblem> {
         return Err(damaged(Part::Header, "the file is larger than 4 GiB"));
     }
     let header = Header::parse(bytes).map_err(malformed(Part::Header))?;
-    let machine = header.e_machine(ENDIAN).0;
-    if machine != OF_RUNTIME.e_machine {
-        return Err(ObjectProblem::WrongMachine(machine));
-    }
+    let e_machine = header.e_machine(ENDIAN).0;
+    let machine =
+        Machine::of(e_machine).ok_or(ObjectProblem::WrongMachine(MachineName(e_machine)))?;
     let kind = header.e_type(ENDIAN).0;
     if kind != elf::ET_REL.0 {
         return Err(ObjectProblem::NotRelocatable(kind));
     }
-    Ok(header)
+    Ok((header, machine))
+}
+
+/// What an ELF file of 64 bits is for, whether that is known or not.
+pub(crate) fn machine_of(bytes: &[u8]) -> Option<MachineName> {
+    let header = Header::parse(bytes).ok()?;
+    let is_little = header.is_little_endian();
+    is_little.then(|| MachineName(header.e_machine(ENDIAN).0))
 }
 
 fn check_allocated(section: &Section<'_>) -> Result<(), ObjectProblem> {
@@ -385,7 +399,7 @@ fn read_relocations<'data>(
     symtab: usize,
 ) -> Result<(), ObjectProblem> {
     relas.sort_by_key(|(target, _, _)| *target);
-    let symbols = object.symbols.len();
+    let (machine, symbols) = (object.machine, object.symbols.len());
     for group in relas.chunk_by(|a, b| a.0 == b.0) {
         let target = group[0].0;
         let section = object
@@ -416,7 +430,7 @@ fn read_relocations<'data>(
                 if is_nothing(one.kind) {
                     continue;
                 }
-                check_relocation(&one, section, symbols)?;
+                check_relocation(machine, &one, section, symbols)?;
                 object.relocations.push(one);
             }
         }
@@ -435,13 +449,14 @@ fn is_nothing(kind: u32) -> bool {
 }
 
 fn check_relocation(
+    machine: &Machine,
     relocation: &Relocation,
     section: &Section<'_>,
     symbols: usize,
 ) -> Result<(), ObjectProblem> {
     let inside = relocation
         .offset
-        .checked_add(field_bytes(relocation.kind))
+        .checked_add(machine.field_bytes(relocation.kind))
         .is_some_and(|end| end <= section.size);
     if !inside {
         return Err(ObjectProblem::RelocationOutside {
@@ -459,12 +474,4 @@ fn check_relocation(
         });
     }
     Ok(())
-}
-
-/// Bytes that a relocation of this type changes; 1 for types that are not known.
-#[must_use]
-pub fn field_bytes(kind: u32) -> u64 {
-    OF_RUNTIME
-        .relocation(kind)
-        .map_or(1, |known| known.field.bytes() as u64)
 }

@@ -108,7 +108,7 @@ impl Symbol<'_> {
         self.binding == elf::STB_LOCAL.0
     }
 
-    /// Whether it stands for a section.
+    /// Whether it is a section symbol.
     #[must_use]
     pub fn is_section(&self) -> bool {
         self.kind == elf::STT_SECTION.0
@@ -143,6 +143,6 @@ pub struct Relocation {
     pub addend: i64,
     /// Its symbol.
     pub symbol: SymbolId,
-    /// `R_X86_64_*`.
+    /// One of the machine's types.
     pub kind: u32,
 }

@@ -5,6 +5,7 @@
 //! neighbours. Reserved space is memory that code uses: when the patch enlarges it and the base
 //! does not, code writes beyond its end.
 
+use crate::machine;
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::side::Build;
 
@@ -49,26 +50,7 @@ fn is_code_filler(build: &Build<'_>, item: ItemId) -> bool {
     if !section.is_executable() {
         return false;
     }
-    is_code_padding(build.bytes(item))
-}
-
-/// Whether bytes of code are nothing but NOPs and breakpoints.
-#[must_use]
-pub(crate) fn is_code_padding(bytes: &[u8]) -> bool {
-    let mut decoder = iced_x86::Decoder::new(64, bytes, iced_x86::DecoderOptions::NONE);
-    let mut instruction = iced_x86::Instruction::default();
-    while decoder.can_decode() {
-        decoder.decode_out(&mut instruction);
-        let filler = matches!(
-            instruction.mnemonic(),
-            iced_x86::Mnemonic::Nop | iced_x86::Mnemonic::Int3
-        );
-        // gas pads long gaps with `xchg %ax,%ax` and `data16 cs nopw`; both decode as NOPs.
-        if !filler {
-            return false;
-        }
-    }
-    true
+    machine::is_padding(build.object.machine, build.bytes(item))
 }
 
 /// Whether an item is a gap of the kind that alignment leaves.

@@ -5,11 +5,9 @@
 //! processor counts from the end of the instruction. Here every relocation is resolved once, to the
 //! item that is meant. Later phases compare neither symbols nor addends.
 
-use iced_x86::{Decoder, DecoderOptions, Instruction};
-use xsplice_abi::machine::{OF_RUNTIME, UseInPayload};
-
 use xsplice_abi::tables::BugFrame;
 
+use crate::machine::cursor::Cursor;
 use crate::read::items::{Extents, GapReference, ItemId, Items};
 use crate::read::object::{ElfObject, Relocation, SectionId, SymbolId, SymbolPlace};
 use crate::read::section_class::SectionClass;
@@ -64,45 +62,11 @@ impl Target {
     }
 }
 
-/// Whether the field counts from its own place.
-#[must_use]
-pub fn is_pc_relative(kind: u32) -> bool {
-    OF_RUNTIME
-        .relocation(kind)
-        .is_some_and(|known| known.field.is_relative())
-}
-
-/// Whether included code or data may have a relocation of this type: the linker can handle it.
-#[must_use]
-pub fn is_known(kind: u32) -> bool {
-    OF_RUNTIME
-        .relocation(kind)
-        .is_some_and(|known| known.use_in_payload == UseInPayload::Carried)
-}
-
-/// The type under which two fields that are computed alike compare equal: where nothing is
-/// linked dynamically, a call through the PLT is a plain call.
-#[must_use]
-pub fn comparable(kind: u32) -> u32 {
-    OF_RUNTIME
-        .relocation(kind)
-        .map_or(kind, |known| known.alike)
-}
-
-/// psABI name of a relocation type, for people.
-#[must_use]
-pub fn kind_name(kind: u32) -> String {
-    match OF_RUNTIME.relocation(kind) {
-        Some(known) => format!("{}{}", OF_RUNTIME.relocation_prefix, known.name),
-        None => format!("relocation type {kind}"),
-    }
-}
-
 /// Resolves every relocation of `object`, in the order of [`ElfObject::relocations`].
 #[must_use]
 pub fn resolve(object: &ElfObject<'_>, items: &Items) -> Vec<Target> {
     let mut targets = Vec::with_capacity(object.relocations.len());
-    let mut reader = BiasReader::default();
+    let mut reader = BiasReader::new(object);
     for (id, section) in by_place(object) {
         let class = items.class_of(id);
         let table = TableFields::new(object, id, class);
@@ -129,13 +93,13 @@ fn by_place<'o, 'data>(
         .filter(|(_, section)| !section.relocations.is_empty())
 }
 
-fn resolve_one<'data>(
-    object: &ElfObject<'data>,
+fn resolve_one(
+    object: &ElfObject<'_>,
     items: &Items,
     source: SectionId,
     table: Option<&TableFields>,
     relocation: &Relocation,
-    reader: &mut BiasReader<'data>,
+    reader: &mut BiasReader<'_, '_>,
 ) -> Target {
     let symbol = object.symbol(relocation.symbol);
     let addend = table.map_or(relocation.addend, |table| table.addend(relocation));
@@ -149,19 +113,20 @@ fn resolve_one<'data>(
     let named = (!symbol.is_section())
         .then(|| items.of_symbol(relocation.symbol))
         .flatten();
-    let bias = if !is_pc_relative(relocation.kind) {
+    let bias = if !object.machine.is_relative(relocation.kind) {
         0
     } else if let Some(table) = table {
         table.bias(relocation)
     } else if object.section(source).is_executable() {
         if named.is_some() {
-            // Decoding is left out for named targets, where the bias is nearly always four bytes.
-            FIELD_BYTES
+            // Which item is meant the name says; where in it is asked of functions, to which no
+            // instruction stores a number.
+            i32::try_from(object.machine.field_bytes(relocation.kind)).unwrap_or(0)
         } else {
             let start = items
                 .at(source, relocation.offset)
                 .map_or(0, |item| items.item(item).offset);
-            reader.bias(object, source, start, relocation.offset)
+            reader.bias(source, start, relocation)
         }
     } else {
         let start = items.referenced_at_or_below(source, relocation.offset);
@@ -213,7 +178,7 @@ pub(crate) fn gap_references(
         })
         .collect();
     let mut references = Vec::new();
-    let mut reader = BiasReader::default();
+    let mut reader = BiasReader::new(object);
     for (source, section) in by_place(object) {
         let class = classes[source.0 as usize];
         if matches!(class, SectionClass::Ignored(_)) {
@@ -232,7 +197,7 @@ pub(crate) fn gap_references(
             // Jump tables lead into functions, and the start of the functions' own tables is not
             // known yet.
             if table.is_none()
-                && is_pc_relative(relocation.kind)
+                && object.machine.is_relative(relocation.kind)
                 && !section.is_executable()
                 && object.section(target).is_executable()
             {
@@ -246,11 +211,9 @@ pub(crate) fn gap_references(
                 .as_ref()
                 .map_or(relocation.addend, |table| table.addend(relocation));
             let bias = match &table {
-                _ if !is_pc_relative(relocation.kind) => 0,
+                _ if !object.machine.is_relative(relocation.kind) => 0,
                 Some(table) => table.bias(relocation),
-                None if section.is_executable() => {
-                    reader.bias(object, source, start, relocation.offset)
-                }
+                None if section.is_executable() => reader.bias(source, start, relocation),
                 None => 0,
             };
             let meant = value(symbol.value)
@@ -357,87 +320,35 @@ impl TableFields {
     }
 }
 
-/// Size of a 32-bit field: the distance from a PC-relative field to the end of its instruction,
-/// when no immediate follows.
-const FIELD_BYTES: i32 = 4;
-
-/// Finds the distance from a PC-relative field to the end of its instruction. Fields of one
-/// function must be queried in the order of their offsets: then each function is decoded at most
-/// once, and only when an immediate may follow the field.
-#[derive(Default)]
-struct BiasReader<'data> {
-    open: Option<(SectionId, u64, Decoder<'data>)>,
-    instruction: Instruction,
+/// Reads how far a relative field lies from the end of its instruction. Fields of one function are
+/// asked for by offset, so that each function is decoded at most once.
+struct BiasReader<'o, 'data> {
+    object: &'o ElfObject<'data>,
+    cursor: Cursor<'data>,
 }
 
-impl<'data> BiasReader<'data> {
-    fn bias(
-        &mut self,
-        object: &ElfObject<'data>,
-        section: SectionId,
-        start: u64,
-        field: u64,
-    ) -> i32 {
-        let data = object.section(section).data;
-        let Ok(at) = usize::try_from(field) else {
-            return FIELD_BYTES;
-        };
-        if no_immediate_follows(&data[..at.min(data.len())]) {
-            return FIELD_BYTES;
-        }
-        // The instruction that was decoded last may hold this field as well.
-        let from_here_on = self.instruction.ip();
-        let is_open = self
-            .open
-            .as_ref()
-            .is_some_and(|(id, from, _)| *id == section && *from == start && from_here_on <= field);
-        if !is_open {
-            let from = usize::try_from(start).unwrap_or(usize::MAX);
-            let code = data.get(from..).unwrap_or_default();
-            let decoder = Decoder::with_ip(64, code, start, DecoderOptions::NONE);
-            self.open = Some((section, start, decoder));
-            self.instruction = Instruction::default();
-            self.instruction.set_ip(start);
-        }
-        let Some((_, _, decoder)) = &mut self.open else {
-            return FIELD_BYTES;
-        };
-        while decoder.can_decode() && decoder.ip() <= field {
-            decoder.decode_out(&mut self.instruction);
-        }
-        let end = self.instruction.next_ip();
-        match end.checked_sub(field).map(i32::try_from) {
-            Some(Ok(bias @ FIELD_BYTES..=15)) if !self.instruction.is_invalid() => bias,
-            _ => FIELD_BYTES,
+impl<'o, 'data> BiasReader<'o, 'data> {
+    fn new(object: &'o ElfObject<'data>) -> BiasReader<'o, 'data> {
+        BiasReader {
+            object,
+            cursor: Cursor::default(),
         }
     }
-}
 
-/// Whether a PC-relative field is the operand of a near call or jump, and so ends the instruction.
-/// A displacement may be followed by an immediate, and only the decoder can tell: the same opcode
-/// byte takes one in some opcode maps and none in others.
-fn no_immediate_follows(before: &[u8]) -> bool {
-    let [.., opcode, last] = before else {
-        return false;
-    };
-    let is_rip_relative = last & 0b1100_0111 == 0b0000_0101;
-    !is_rip_relative && (matches!(last, 0xe8 | 0xe9) || (*opcode == 0x0f && last & 0xf0 == 0x80))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::no_immediate_follows;
-
-    #[test]
-    fn only_the_operands_of_branches_are_known_to_end_their_instruction() {
-        assert!(no_immediate_follows(&[0x90, 0xe8]));
-        assert!(no_immediate_follows(&[0x0f, 0x84]));
-        // lea x(%rip), %rdi
-        assert!(!no_immediate_follows(&[0x48, 0x8d, 0x3d]));
-        // cmpl $imm, x(%rip); movb $imm, x(%rip)
-        assert!(!no_immediate_follows(&[0x83, 0x3d]));
-        assert!(!no_immediate_follows(&[0xc6, 0x05]));
-        // vextracti128 $imm, %ymm0, x(%rip), whose opcode is that of a cmp without one
-        assert!(!no_immediate_follows(&[0xc4, 0xe3, 0x7d, 0x39, 0x05]));
+    /// For a relocation in code that begins at `start`. A field that no instruction has is taken
+    /// to end one.
+    fn bias(&mut self, section: SectionId, start: u64, relocation: &Relocation) -> i32 {
+        let (machine, field) = (self.object.machine, relocation.offset);
+        let data = self.object.section(section).data;
+        let code = usize::try_from(start)
+            .ok()
+            .and_then(|from| data.get(from..))
+            .unwrap_or_default();
+        let behind = self
+            .cursor
+            .holding(machine, code, start, field)
+            .and_then(|instruction| instruction.behind(field))
+            .unwrap_or_else(|| machine.field_bytes(relocation.kind));
+        i32::try_from(behind).unwrap_or(0)
     }
 }

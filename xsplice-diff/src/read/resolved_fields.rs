@@ -10,9 +10,7 @@
 
 use std::ops::Range;
 
-use iced_x86::{Decoder, DecoderOptions, Instruction, OpKind};
-use object::elf;
-
+use crate::machine::{self, Instruction, Lead};
 use crate::read::items::{Item, ItemId, ItemKind, Items};
 use crate::read::object::{ElfObject, Relocation, SectionId, SymbolId};
 use crate::read::relocation::Target;
@@ -26,6 +24,8 @@ pub struct ResolvedField {
     pub section: SectionId,
     /// Bytes of the field.
     pub bytes: u64,
+    /// Whether it is the operand of a call or jump.
+    pub is_branch: bool,
     /// The relocation.
     pub relocation: Relocation,
     /// What it points at.
@@ -66,26 +66,15 @@ fn fields_of(object: &ElfObject<'_>, items: &Items, item: &Item, fields: &mut Ve
     let is_copied = items.class_of(item.section) == SectionClass::SpecialCode
         && !runs_in_place(object.section(item.section).name);
     let own_end = item.end();
-    // Nearly all of these fields are jumps within the function.
-    let leaves =
-        |target: u64| !own.contains(&target) && target <= size && !(is_copied && target == own_end);
-    walk(object, item.section, own.clone(), leaves, |_, field| {
-        fields.extend(field.and_then(|field| resolve(items, item.section, &field)));
+    // Nearly all are jumps within the function.
+    let within = own.clone();
+    let leaves = |target: u64| {
+        !within.contains(&target) && target <= size && !(is_copied && target == own_end)
+    };
+    walk(object, item.section, own, leaves, |instruction, lead| {
+        let end = instruction.end;
+        fields.extend(lead.and_then(|lead| resolve(items, item.section, end, &lead)));
     });
-}
-
-/// A field without a relocation that holds the distance to another place.
-pub(crate) struct Field {
-    /// Offset in the section, in bytes.
-    offset: u64,
-    /// Of the field.
-    bytes: u64,
-    /// Where the distance counts from: the end of the instruction.
-    next: u64,
-    /// Where it leads, as an offset in the section.
-    pub target: u64,
-    /// Whether the instruction jumps there, as opposed to taking the address.
-    is_branch: bool,
 }
 
 /// Decodes a range of a section, and shows every instruction with its field that leads to a place
@@ -95,7 +84,7 @@ pub(crate) fn walk(
     section: SectionId,
     range: Range<u64>,
     wanted: impl Fn(u64) -> bool,
-    mut each: impl FnMut(&Instruction, Option<Field>),
+    mut each: impl FnMut(&Instruction<'_>, Option<Lead>),
 ) {
     let data = object.section(section).data;
     let code = usize::try_from(range.start)
@@ -107,72 +96,35 @@ pub(crate) fn walk(
     };
     let relocated = object.relocation_range(section, range.clone());
     let mut relocated = object.relocations[relocated].iter().peekable();
-    let mut decoder = Decoder::with_ip(64, code, range.start, DecoderOptions::NONE);
-    let mut instruction = Instruction::default();
-    while decoder.can_decode() {
-        decoder.decode_out(&mut instruction);
-        let is_branch = instruction.op_count() > 0
-            && matches!(
-                instruction.op0_kind(),
-                OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64
-            );
-        let target = if is_branch {
-            Some(instruction.near_branch_target())
-        } else {
-            instruction
-                .is_ip_rel_memory_operand()
-                .then(|| instruction.ip_rel_memory_address())
-        };
-        let Some(target) = target.filter(|target| wanted(*target)) else {
-            each(&instruction, None);
-            continue;
-        };
-        let constants = decoder.get_constant_offsets(&instruction);
-        let (at, bytes) = if is_branch {
-            (constants.immediate_offset(), constants.immediate_size())
-        } else {
-            (
-                constants.displacement_offset(),
-                constants.displacement_size(),
-            )
-        };
-        let offset = instruction.ip() + at as u64;
-        while relocated.next_if(|one| one.offset < offset).is_some() {}
-        let has_relocation = relocated.peek().is_some_and(|one| one.offset == offset);
-        let field = (!has_relocation).then(|| Field {
-            offset,
-            bytes: bytes as u64,
-            next: instruction.next_ip(),
-            target,
-            is_branch,
+    for instruction in machine::walk(object.machine, code, range.start) {
+        let lead = instruction.lead.filter(|lead| wanted(lead.to));
+        let lead = lead.filter(|lead| {
+            let offset = lead.field.offset;
+            while relocated.next_if(|one| one.offset < offset).is_some() {}
+            relocated.peek().is_none_or(|one| one.offset != offset)
         });
-        each(&instruction, field);
+        each(&instruction, lead);
     }
 }
 
-fn resolve(items: &Items, section: SectionId, field: &Field) -> Option<ResolvedField> {
-    let kind = match (field.bytes, field.is_branch) {
-        (4, true) => elf::R_X86_64_PLT32,
-        (4, false) => elf::R_X86_64_PC32,
-        (2, _) => elf::R_X86_64_PC16,
-        (1, _) => elf::R_X86_64_PC8,
-        _ => return None,
-    };
-    let item: ItemId = items.at(section, field.target)?;
+fn resolve(items: &Items, section: SectionId, end: u64, lead: &Lead) -> Option<ResolvedField> {
+    let kind = lead.relocation?.number;
+    let item: ItemId = items.at(section, lead.to)?;
     let place = items.item(item);
-    let bias = i32::try_from(field.next.checked_sub(field.offset)?).ok()?;
-    let distance = i64::try_from(field.target).ok()? - i64::from(bias);
+    let bias = i32::try_from(end.checked_sub(lead.field.offset)?).ok()?;
+    let distance = i64::try_from(lead.to).ok()? - i64::from(bias);
     let start = i64::try_from(place.offset).ok()?;
     // Offsets count from the symbol; without one, from the start of the section.
     let counted_from = place.symbol.map_or(0, |_| start);
     Some(ResolvedField {
         section,
-        bytes: field.bytes,
+        bytes: lead.field.bytes,
+        is_branch: lead.is_branch,
         relocation: Relocation {
-            offset: field.offset,
+            offset: lead.field.offset,
             addend: distance - counted_from,
             symbol: place.symbol.unwrap_or(SymbolId(0)),
-            kind: kind.0,
+            kind,
         },
         target: Target::Item {
             item,

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use xsplice_abi::Profile;
 
+use crate::machine::Machine;
 use crate::read::empty_replacements;
 use crate::read::error::DiffError;
 use crate::read::items::{ItemId, ItemKind, Items};
@@ -11,6 +12,7 @@ use crate::read::object::{ElfObject, Relocation, SectionId, Symbol};
 use crate::read::relocation::{Target, resolve};
 use crate::read::resolved_fields::{self, ResolvedField};
 use crate::read::section_class::SectionClass;
+use crate::read::uses::Uses;
 
 /// One of the two builds.
 #[derive(Debug)]
@@ -21,9 +23,20 @@ pub struct Build<'data> {
     pub items: Items,
     /// What each relocation points at, in the order of [`ElfObject::relocations`].
     pub targets: Vec<Target>,
-    /// Fields that the assembler resolved, as (section, offset, length) in bytes, in order. Each
-    /// has a relocation in [`Self::object`] as if the assembler had left one.
-    filled: Vec<(SectionId, u64, u64)>,
+    /// Fields that the assembler filled itself, in order; each has a relocation as if it had not.
+    filled: Vec<Filled>,
+    /// How code uses the addresses in its fields, as far as somebody asked.
+    pub(super) uses: Uses,
+}
+
+/// A field that the assembler filled.
+#[derive(Debug)]
+struct Filled {
+    section: SectionId,
+    /// In the section, in bytes.
+    offset: u64,
+    bytes: u64,
+    is_branch: bool,
 }
 
 impl<'data> Build<'data> {
@@ -31,7 +44,7 @@ impl<'data> Build<'data> {
     ///
     /// # Errors
     ///
-    /// When it is not a well-formed x86-64 relocatable object.
+    /// When it is not a well-formed relocatable object of a known machine.
     pub fn new(name: &str, bytes: &'data [u8], abi: &Profile) -> Result<Build<'data>, DiffError> {
         let mut object = ElfObject::parse(name, bytes)?;
         empty_replacements::forget(&mut object);
@@ -42,6 +55,7 @@ impl<'data> Build<'data> {
             items,
             targets,
             filled: Vec::new(),
+            uses: Uses::default(),
         };
         let fields = resolved_fields::find(&build.object, &build.items);
         if !fields.is_empty() {
@@ -82,7 +96,12 @@ impl<'data> Build<'data> {
         self.targets = targets;
         self.filled = fields
             .iter()
-            .map(|field| (field.section, field.relocation.offset, field.bytes))
+            .map(|field| Filled {
+                section: field.section,
+                offset: field.relocation.offset,
+                bytes: field.bytes,
+                is_branch: field.is_branch,
+            })
             .collect();
     }
 
@@ -92,30 +111,42 @@ impl<'data> Build<'data> {
         let (section, end) = (item.section, item.end());
         let from = self
             .filled
-            .partition_point(|field| (field.0, field.1) < (section, item.offset));
+            .partition_point(|field| (field.section, field.offset) < (section, item.offset));
         self.filled[from..]
             .iter()
-            .take_while(move |field| field.0 == section && field.1 < end)
-            .map(|field| (field.1, field.2))
+            .take_while(move |field| field.section == section && field.offset < end)
+            .map(|field| (field.offset, field.bytes))
     }
 
     /// Whether the assembler resolved the field at an offset of a section.
     #[must_use]
     pub fn is_filled(&self, section: SectionId, offset: u64) -> bool {
-        self.filled
-            .binary_search_by_key(&(section, offset), |field| (field.0, field.1))
-            .is_ok()
+        self.filled_at(section, offset).is_some()
+    }
+
+    /// Whether the assembler filled the field at an offset of a section, of a call or jump.
+    pub(super) fn is_filled_branch(&self, section: SectionId, offset: u64) -> bool {
+        self.filled_at(section, offset)
+            .is_some_and(|field| field.is_branch)
+    }
+
+    fn filled_at(&self, section: SectionId, offset: u64) -> Option<&Filled> {
+        let at = self
+            .filled
+            .binary_search_by_key(&(section, offset), |field| (field.section, field.offset));
+        self.filled.get(at.ok()?)
     }
 
     /// An empty object: it stands for the original of an object that only the patched tree has.
     #[must_use]
-    pub fn empty(name: &str) -> Build<'data> {
-        let object = ElfObject::empty(name);
+    pub fn empty(name: &str, machine: &'static Machine) -> Build<'data> {
+        let object = ElfObject::empty(name, machine);
         Build {
             items: Items::new(&object, &xsplice_abi::profile::XSPLICE),
             object,
             targets: Vec::new(),
             filled: Vec::new(),
+            uses: Uses::default(),
         }
     }
 
@@ -168,8 +199,9 @@ impl<'data> Build<'data> {
             .zip(self.targets[range].iter().copied())
     }
 
-    /// Calls `each` with every reference: the item that holds it, the relocation, its target.
-    pub fn each_reference(&self, mut each: impl FnMut(ItemId, &Relocation, Target)) {
+    /// Calls `each` with every reference: the item that holds it, the relocation's index, its
+    /// target.
+    pub fn each_reference(&self, mut each: impl FnMut(ItemId, usize, Target)) {
         for (section, header) in self.object.sections() {
             if header.relocations.is_empty() {
                 continue;
@@ -179,14 +211,14 @@ impl<'data> Build<'data> {
                 continue;
             };
             for index in header.relocations.clone() {
-                let relocation = &self.object.relocations[index];
+                let offset = self.object.relocations[index].offset;
                 while let Some(next) = items.peek()
-                    && self.items.item(*next).offset <= relocation.offset
+                    && self.items.item(*next).offset <= offset
                 {
                     source = *next;
                     items.next();
                 }
-                each(source, relocation, self.targets[index]);
+                each(source, index, self.targets[index]);
             }
         }
     }

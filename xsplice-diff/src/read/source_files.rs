@@ -28,6 +28,7 @@ pub fn source_files<'data>(name: &str, bytes: &'data [u8]) -> Result<Vec<&'data 
 fn read_source_files(bytes: &[u8]) -> Result<Vec<&str>, ObjectProblem> {
     let fail = || malformed(Part::SymbolTable);
     let table = check_header(bytes)?
+        .0
         .sections(ENDIAN, bytes)
         .map_err(malformed(Part::SectionHeaders))?;
     let symbols = table

@@ -6,8 +6,7 @@
 //! at every jump target, and for each block it is computed which functions reach it: none, one, or
 //! several.
 
-use iced_x86::{FlowControl, Instruction, Mnemonic};
-
+use crate::machine::ending::{Step, ending};
 use crate::read::items::{Extents, GapReference};
 use crate::read::object::{ElfObject, SectionId};
 use crate::read::resolved_fields::walk;
@@ -166,8 +165,8 @@ fn blocks(
         let leads =
             |target: u64| is_inside(target) && !(is_copied && (start..=end).contains(&target));
         walk(object, id, start..end, leads, |instruction, field| {
-            jumps.extend(field.map(|field| (instruction.ip(), field.target)));
-            steps.push((instruction.ip(), Step::new(instruction)));
+            jumps.extend(field.map(|field| (instruction.start, field.to)));
+            steps.push(Step::new(instruction));
         });
     }
     starts.extend(jumps.iter().map(|(_, target)| *target));
@@ -199,80 +198,16 @@ fn blocks(
         let mut steps = steps.as_slice();
         for index in 1..blocks.len() {
             let start = blocks[index].start;
-            let (own, behind) = steps.split_at(steps.partition_point(|step| step.0 < start));
+            let (own, behind) = steps.split_at(steps.partition_point(|step| step.at < start));
             steps = behind;
             let is_entered = || {
                 let entered = references.binary_search_by_key(&start, |one| one.offset);
                 entered.is_ok()
             };
-            if ending(own.iter().map(|step| step.1)).runs_into(is_entered) {
+            if ending(own.iter().copied()).0.runs_into(is_entered) {
                 blocks[index - 1].leads_to.push(index);
             }
         }
     }
     blocks
-}
-
-/// How execution continues at the end of some code.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// Elsewhere: the code ends in a jump or return.
-    Leaves,
-    /// Behind the code, if the function called last returns.
-    Calls,
-    /// Behind the code.
-    GoesOn,
-}
-
-impl Ending {
-    /// Whether it falls through into the code behind it. Where a table entry leads to that code, a
-    /// piece begins there, and a call in front of it is taken for the end of the piece before.
-    pub(crate) fn runs_into(self, next_is_entered: impl FnOnce() -> bool) -> bool {
-        match self {
-            Ending::Leaves => false,
-            Ending::Calls => !next_is_entered(),
-            Ending::GoesOn => true,
-        }
-    }
-}
-
-/// One instruction, as far as it tells how code ends.
-#[derive(Clone, Copy)]
-pub(crate) enum Step {
-    /// A NOP, as padding.
-    Nop,
-    /// A breakpoint, as padding.
-    Trap,
-    /// Any other.
-    Does(Ending),
-}
-
-impl Step {
-    pub(crate) fn new(instruction: &Instruction) -> Step {
-        match instruction.mnemonic() {
-            Mnemonic::Nop => return Step::Nop,
-            Mnemonic::Int3 => return Step::Trap,
-            Mnemonic::Hlt => return Step::Does(Ending::Leaves),
-            _ => {}
-        }
-        Step::Does(match instruction.flow_control() {
-            FlowControl::Next | FlowControl::ConditionalBranch => Ending::GoesOn,
-            FlowControl::Call | FlowControl::IndirectCall => Ending::Calls,
-            _ => Ending::Leaves,
-        })
-    }
-}
-
-/// How code of these instructions ends. Padding behind the last effective instruction does not
-/// count.
-pub(crate) fn ending(steps: impl Iterator<Item = Step>) -> Ending {
-    let mut ending = None;
-    for step in steps {
-        ending = match step {
-            Step::Nop => ending.or(Some(Ending::GoesOn)),
-            Step::Trap => ending.or(Some(Ending::Leaves)),
-            Step::Does(what) => Some(what),
-        };
-    }
-    ending.unwrap_or(Ending::Leaves)
 }

@@ -76,7 +76,7 @@ pub struct ObjectReport<'a> {
     pub toolchain: Toolchains,
     /// Refusals: why no payload can be made.
     pub refusals: &'a [Refusal],
-    /// Always `None`: an object alone makes no payload. The key stands in every report.
+    /// Always `None`: an object alone makes no payload. Every report has the key.
     pub payload: Option<PayloadSummary>,
 }
 

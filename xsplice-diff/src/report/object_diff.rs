@@ -122,7 +122,7 @@ pub struct FunctionChange {
     pub old_size: u64,
     /// In bytes.
     pub new_size: u64,
-    /// Where in the patched source the first difference stands, by debug information.
+    /// Source line of the first difference in the patched build, by debug information.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub source: Option<SourceLine>,
     /// Why it is included; never empty.

@@ -7,17 +7,17 @@
 //! apart, one of the two is wrong, and the new code would run over the end of its array.
 
 use crate::compare::comparer::{Comparer, shown_target};
+use crate::machine::Use;
 use crate::read::items::{Item, ItemId, ItemKind};
-use crate::read::object::Relocation;
-use crate::read::relocation::{Target, is_pc_relative};
+use crate::read::relocation::Target;
 use crate::read::side::Build;
 
 /// Largest variable, in bytes, that is taken for a scalar. Code neither indexes a scalar nor takes
 /// the address of its end, so a reference there cannot mean a neighbour.
 const SCALAR_BYTES: u64 = 8;
-/// How many bytes before the start of an array a reference may lie, for indices that count from one
-/// or a little more.
-const BEFORE_START_BYTES: u64 = 64;
+/// Farthest that code reaches before the start of an array with an index that does not count from
+/// zero, when nothing tells what it means: `array[letter - 'a']`, with elements of eight bytes.
+const BEFORE_START_BYTES: u64 = 1024;
 
 /// What is wrong with the reference `index` of `source`, if it may mean two variables that are at
 /// another distance in the base.
@@ -33,41 +33,117 @@ pub fn ambiguous(comparer: &Comparer<'_, '_>, source: ItemId, index: usize) -> O
         return None;
     }
     let place = patched.items.item(item);
-    let access = access(patched, source, relocation);
-    if access == Access::Plain {
+    // What is read or written without an index is the variable that is named: nobody reads what
+    // lies behind an array. Data, and what cannot be decoded, holds an address.
+    let used = patched.use_of(source, index).unwrap_or(Use::Address);
+    if matches!(used, Use::Access | Use::Branch) {
         return None;
     }
-    let is_array = |other: &ItemId| patched.items.item(*other).size > SCALAR_BYTES;
     let at = u64::try_from(target.meant()).ok()?;
     let meant = place.offset.saturating_add(at);
-    let ends_there = || {
-        before(patched, item)
-            .filter(|other| patched.items.item(*other).end() == meant)
-            .filter(|other| refers_to(patched, source, *other))
-            .filter(is_array)
-    };
-    let begins_soon = || {
-        let distance = |other: ItemId| patched.items.item(other).offset.saturating_sub(meant);
-        behind(patched, item)
-            .filter(|other| (1..=BEFORE_START_BYTES).contains(&distance(*other)))
-            .filter(is_array)
-    };
-    // A scalar is not indexed.
-    let is_no_start = at != 0 || (access == Access::Indexed && place.size <= SCALAR_BYTES);
-    let other = if is_no_start {
-        begins_soon()
+    // Nothing is indexed that is no array.
+    let is_start = at == 0 && (used != Use::Indexed || place.size > SCALAR_BYTES);
+    let other = if is_start {
+        end_of_another(comparer, source, item, meant)
     } else {
-        ends_there()
-    }?;
-    if keep_distance(comparer, item, other) {
-        return None;
-    }
+        None
+    };
+    let other = other.or_else(|| {
+        let reach = if is_start { 0 } else { BEFORE_START_BYTES };
+        (used == Use::Indexed || !is_start)
+            .then(|| start_of_another(comparer, source, item, meant, reach))
+            .flatten()
+    })?;
     Some(format!(
         "may refer to {} or to its neighbour {}, which are not as far apart as in the base; build \
          both trees with -fdata-sections, or put what is new behind what was there",
         shown_target(patched, target),
         patched.shown(other)
     ))
+}
+
+fn is_array(build: &Build<'_>, item: ItemId) -> bool {
+    is_variable(build, item) && build.items.item(item).size > SCALAR_BYTES
+}
+
+/// An array that ends where `item` begins, is used by `source` too, and moved away from it.
+fn end_of_another(
+    comparer: &Comparer<'_, '_>,
+    source: ItemId,
+    item: ItemId,
+    meant: u64,
+) -> Option<ItemId> {
+    let patched = comparer.patched;
+    before(patched, item)
+        .filter(|other| patched.items.item(*other).end() == meant)
+        .filter(|other| refers_to(patched, source, *other))
+        .filter(|other| is_array(patched, *other))
+        .filter(|other| !keep_distance(comparer, item, *other))
+}
+
+/// An array behind `item` that moved away from it, and that may be indexed from the place that is
+/// meant: one within `reach` bytes, or one before which `source` reached by as much in the original.
+/// Where it did so in `item`, it does so still.
+fn start_of_another(
+    comparer: &Comparer<'_, '_>,
+    source: ItemId,
+    item: ItemId,
+    meant: u64,
+    reach: u64,
+) -> Option<ItemId> {
+    let patched = comparer.patched;
+    let before = indexed_before(comparer, source, item);
+    let was_meant = |of: ItemId| {
+        moved_by(comparer, of).is_some_and(|by| {
+            let old = i128::from(meant).checked_sub(by);
+            old.is_some_and(|old| before.contains(&old))
+        })
+    };
+    if was_meant(item) {
+        return None;
+    }
+    let section = patched.items.item(item).section;
+    let all = u32::try_from(patched.items.all.len()).unwrap_or(u32::MAX);
+    (item.0.saturating_add(1)..all)
+        .map(ItemId)
+        .take_while(|other| patched.items.item(*other).section == section)
+        .filter(|other| is_array(patched, *other))
+        .filter(|other| {
+            let distance = patched.items.item(*other).offset.saturating_sub(meant);
+            distance > 0 && (distance <= reach || was_meant(*other))
+        })
+        .find(|other| !keep_distance(comparer, item, *other))
+}
+
+/// How far a variable moved in its section, in bytes; `None` for a new one.
+fn moved_by(comparer: &Comparer<'_, '_>, item: ItemId) -> Option<i128> {
+    let counterpart = comparer.correlation.original(item)?;
+    let old = comparer.original.items.item(counterpart).offset;
+    Some(i128::from(comparer.patched.items.item(item).offset) - i128::from(old))
+}
+
+/// Places that the original of `source` indexed, by the symbol of the section that `item` was in,
+/// as offsets in that section.
+fn indexed_before(comparer: &Comparer<'_, '_>, source: ItemId, item: ItemId) -> Vec<i128> {
+    let original = comparer.original;
+    let Some(counterpart) = comparer.correlation.original(source) else {
+        return Vec::new();
+    };
+    let name = comparer.patched.section_name(item);
+    original
+        .relocation_range(counterpart)
+        .filter(|index| original.use_of(counterpart, *index) == Some(Use::Indexed))
+        .filter(|index| {
+            let symbol = original.object.relocations[*index].symbol;
+            original.object.symbol(symbol).is_section()
+        })
+        .filter_map(|index| {
+            let target = original.targets[index];
+            let place = original.items.item(target.item()?);
+            let is_there = original.object.section(place.section).name == name;
+            is_there.then(|| i128::from(place.offset) + i128::from(target.meant()))
+        })
+        .collect()
 }
 
 fn is_variable(build: &Build<'_>, item: ItemId) -> bool {
@@ -77,27 +153,14 @@ fn is_variable(build: &Build<'_>, item: ItemId) -> bool {
     )
 }
 
-/// The variable before another one in its section; padding lies between some.
+/// The variable before another one in its section.
 fn before(build: &Build<'_>, item: ItemId) -> Option<ItemId> {
-    let near = (0..item.0).rev().map(ItemId);
-    first_variable(build, item, near)
-}
-
-fn behind(build: &Build<'_>, item: ItemId) -> Option<ItemId> {
-    let all = u32::try_from(build.items.all.len()).unwrap_or(u32::MAX);
-    let near = (item.0.saturating_add(1)..all).map(ItemId);
-    first_variable(build, item, near)
-}
-
-fn first_variable(
-    build: &Build<'_>,
-    item: ItemId,
-    mut near: impl Iterator<Item = ItemId>,
-) -> Option<ItemId> {
     /// Between two variables lies at most one gap.
     const LOOK_AT: usize = 2;
     let section = build.items.item(item).section;
-    near.by_ref()
+    (0..item.0)
+        .rev()
+        .map(ItemId)
         .take(LOOK_AT)
         .find(|one| build.items.item(*one).section == section && is_variable(build, *one))
 }
@@ -123,46 +186,4 @@ fn keep_distance(comparer: &Comparer<'_, '_>, one: ItemId, other: ItemId) -> boo
     old_one.section == old_other.section
         && distance(old_one, old_other)
             == distance(patched.items.item(one), patched.items.item(other))
-}
-
-/// How an instruction, or data, uses the address in a field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Access {
-    /// It reads or writes there. Such an access is to the variable at that address: code does not
-    /// read behind the end of an array.
-    Plain,
-    /// It adds an index or a pointer first.
-    Indexed,
-    /// It takes the address.
-    Address,
-}
-
-fn access(build: &Build<'_>, source: ItemId, relocation: &Relocation) -> Access {
-    const LEA: u8 = 0x8d;
-    /// A SIB byte without index and base.
-    const NO_INDEX_NO_BASE: u8 = 0x25;
-    let section = build.object.section(build.items.item(source).section);
-    let before = usize::try_from(relocation.offset)
-        .ok()
-        .filter(|_| section.is_executable())
-        .and_then(|at| section.data.get(..at));
-    // The mode and the r/m field of a ModRM byte: relative to the instruction pointer; a SIB byte
-    // follows; a register and 32 bits of displacement.
-    let operand = |modrm: u8| modrm & 0b1100_0111;
-    let has_base = |modrm: u8| modrm & 0b1100_0000 == 0b1000_0000;
-    match before {
-        Some([.., opcode, modrm]) if is_pc_relative(relocation.kind) => {
-            if operand(*modrm) == 0b0000_0101 && *opcode == LEA {
-                Access::Address
-            } else {
-                Access::Plain
-            }
-        }
-        Some([.., modrm, NO_INDEX_NO_BASE]) if operand(*modrm) == 0b0000_0100 => Access::Plain,
-        Some([.., modrm, _]) if matches!(operand(*modrm), 0b0000_0100 | 0b1000_0100) => {
-            Access::Indexed
-        }
-        Some([.., modrm]) if has_base(*modrm) => Access::Indexed,
-        _ => Access::Address,
-    }
 }

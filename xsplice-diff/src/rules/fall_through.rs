@@ -1,9 +1,9 @@
 //! Refuses code that falls through into the code behind it: in a payload, other code follows.
 
-use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
-
 use crate::compare::comparer::Comparer;
 use crate::compare::inclusion::Inclusion;
+use crate::machine::ending::{Ending, ending_of};
+use crate::machine::walk;
 use crate::read::items::ItemId;
 use crate::read::names;
 use crate::read::object::SectionId;
@@ -25,7 +25,7 @@ pub fn check_function(comparer: &Comparer<'_, '_>, counterpart: ItemId, verdicts
                 .iter()
                 .any(|suffix| file.ends_with(suffix))
         });
-    if !from_assembler || names::is_padding(original.name(counterpart)) {
+    if !from_assembler || names::is_padding_name(original.name(counterpart)) {
         return;
     }
     let item = original.items.item(counterpart);
@@ -35,7 +35,7 @@ pub fn check_function(comparer: &Comparer<'_, '_>, counterpart: ItemId, verdicts
     {
         verdicts.refuse(
             RefusalCode::FallsThrough,
-            Place::of(original, counterpart).plus(last.ip()),
+            Place::of(original, counterpart).plus(last),
             "the changed function falls through into the code behind it; end it with a jump",
         );
     }
@@ -60,7 +60,7 @@ pub fn check_pieces(patched: &Build<'_>, inclusion: &Inclusion, verdicts: &mut V
         if !joined {
             verdicts.refuse(
                 RefusalCode::FallsThrough,
-                Place::of(patched, *item).plus(last.ip()),
+                Place::of(patched, *item).plus(last),
                 "included fixup code falls through into the code behind it, which is not \
                  included; end it with a jump",
             );
@@ -74,21 +74,10 @@ fn next(build: &Build<'_>, section: SectionId, end: u64) -> Option<ItemId> {
     (build.items.item(next).offset == end).then_some(next)
 }
 
-/// The last instruction of an item that is no padding, if execution continues behind it. Its
-/// instruction pointer counts from the item's start.
-fn running_on(build: &Build<'_>, item: ItemId) -> Option<Instruction> {
-    let mut decoder = Decoder::new(64, build.bytes(item), DecoderOptions::NONE);
-    let mut last = Instruction::default();
-    let mut next = Instruction::default();
-    while decoder.can_decode() {
-        decoder.decode_out(&mut next);
-        if !matches!(next.mnemonic(), Mnemonic::Nop | Mnemonic::Int3) {
-            last = next;
-        }
-    }
-    let goes_on = matches!(
-        last.flow_control(),
-        FlowControl::Next | FlowControl::ConditionalBranch
-    );
-    (goes_on && last.mnemonic() != Mnemonic::Hlt).then_some(last)
+/// Where the last instruction of an item begins that is no padding, counted from the item's start,
+/// if the processor certainly goes on behind it: a call there is taken for one that never returns.
+fn running_on(build: &Build<'_>, item: ItemId) -> Option<u64> {
+    let code = walk(build.object.machine, build.bytes(item), 0);
+    let (ending, last) = ending_of(code);
+    (ending == Ending::GoesOn).then_some(last)
 }

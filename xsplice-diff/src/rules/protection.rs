@@ -7,17 +7,16 @@
 //! trees were built differently, so that functions differ that the patch does not touch.
 
 use object::LittleEndian;
-use object::elf::{FileHeader64, GNU_PROPERTY_X86_FEATURE_1_AND};
+use object::elf::FileHeader64;
 use object::read::elf::NoteIterator;
 
+use crate::machine::Machine;
 use crate::read::side::Build;
 use crate::verdict::kinds::RefusalCode;
 use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
 
 const NOTES: &str = ".note.gnu.property";
-/// Bits of `GNU_PROPERTY_X86_FEATURE_1_AND` and what processors' manuals call them.
-const FEATURES: [(u32, &str); 2] = [(1 << 0, "IBT"), (1 << 1, "SHSTK")];
 
 /// Compares the notes of two builds in which a function differs.
 pub fn check(original: &Build<'_>, patched: &Build<'_>, verdicts: &mut Verdicts) {
@@ -29,8 +28,8 @@ pub fn check(original: &Build<'_>, patched: &Build<'_>, verdicts: &mut Verdicts)
             &format!(
                 "the original was compiled for {} and the patched object for {}; build both \
                  trees with the same -fcf-protection",
-                shown(old),
-                shown(new)
+                shown(patched.object.machine, old),
+                shown(patched.object.machine, new)
             ),
         );
     }
@@ -55,7 +54,7 @@ fn features(build: &Build<'_>) -> u32 {
                 continue;
             };
             for property in properties.map_while(Result::ok) {
-                if property.pr_type() == GNU_PROPERTY_X86_FEATURE_1_AND {
+                if property.pr_type().0 == build.object.machine.protection.property {
                     features |= property.data_u32(LittleEndian).unwrap_or(0);
                 }
             }
@@ -64,14 +63,16 @@ fn features(build: &Build<'_>) -> u32 {
     features
 }
 
-fn shown(features: u32) -> String {
-    let names: Vec<&str> = FEATURES
-        .iter()
-        .filter(|(bit, _)| features & bit != 0)
-        .map(|(_, name)| *name)
-        .collect();
+fn shown(machine: &Machine, features: u32) -> String {
+    let named = |is_wanted: fn(u32) -> bool| -> Vec<&str> {
+        let all = machine.protection.features.iter();
+        all.filter(|(bit, _)| is_wanted(features & bit))
+            .map(|(_, name)| *name)
+            .collect()
+    };
+    let names = named(|set| set != 0);
     if names.is_empty() {
-        "neither IBT nor SHSTK".to_owned()
+        format!("neither {}", named(|set| set == 0).join(" nor "))
     } else {
         names.join(" and ")
     }

@@ -26,7 +26,7 @@ pub fn check(comparer: &Comparer<'_, '_>, changes: &Changes, verdicts: &mut Verd
             continue;
         };
         let bytes = original.bytes(counterpart);
-        let needed = xsplice_abi::machine::OF_RUNTIME.size_needed(bytes);
+        let needed = original.object.machine.size_needed(bytes);
         if bytes.len() < needed {
             verdicts.refuse(
                 RefusalCode::FunctionTooSmall,

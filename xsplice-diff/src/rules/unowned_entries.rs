@@ -1,5 +1,5 @@
-//! Refuses a change of entries of special sections that no function owns: whether the payload
-//! needs them, nobody can tell.
+//! Refuses a change of entries of special sections that no function owns: it cannot be told whether
+//! a payload needs them.
 
 use crate::compare::comparer::Comparer;
 use crate::compare::special_entries::SpecialEntries;

@@ -4,16 +4,13 @@
 //! the meaning differs. So a relocated field is printed as its target, and two jumps inside a
 //! function are equal when they lead to corresponding instructions.
 
-use crate::compare::users::{ends_in_branch, is_branch_type};
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use iced_x86::{
-    ConstantOffsets, Decoder, DecoderOptions, Formatter, GasFormatter, Instruction, OpKind,
-    SymResString, SymResTextInfo, SymbolResolver, SymbolResult,
-};
 use similar::{Algorithm, DiffOp, capture_diff_slices};
-use xsplice_abi::machine::{Kind, OF_RUNTIME};
+
+use crate::machine::cursor::Cursor;
+use crate::machine::{FieldNames, FieldPlace, Instruction, Machine, Use, walk};
 
 /// Longest listing, old and new together, that is shown side by side; in instructions. Aligning
 /// takes quadratic time in the differences, and longer listings are not readable.
@@ -23,8 +20,10 @@ pub const SIDE_BY_SIDE_MAX: usize = 20_000;
 const CONTENT_SHOWN_MAX: usize = 40;
 
 /// The bytes of a function and what its relocated fields refer to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Code<'data> {
+    /// What it runs on.
+    pub machine: &'static Machine,
     /// Relocations not applied.
     pub bytes: &'data [u8],
     /// By offset.
@@ -36,7 +35,7 @@ pub struct Code<'data> {
 pub struct Field {
     /// Offset in the function, in bytes.
     pub offset: u64,
-    /// `R_X86_64_*`.
+    /// One of the machine's types.
     pub kind: u32,
     /// What it refers to, in words.
     pub target: String,
@@ -45,17 +44,23 @@ pub struct Field {
 }
 
 impl Code<'_> {
-    /// The fields that are operands of near calls and jumps.
-    pub fn calls(&self) -> impl Iterator<Item = &Field> {
-        self.fields.iter().filter(|field| self.is_call(field))
+    /// No code.
+    #[must_use]
+    pub fn none(machine: &'static Machine) -> Self {
+        Code {
+            machine,
+            bytes: &[],
+            fields: Vec::new(),
+        }
     }
 
-    fn is_call(&self, field: &Field) -> bool {
-        let is_relative = is_branch_type(field.kind);
-        let before = usize::try_from(field.offset)
-            .ok()
-            .and_then(|at| self.bytes.get(..at));
-        is_relative && before.is_some_and(ends_in_branch)
+    /// The fields that are operands of calls and jumps.
+    pub fn calls(&self) -> impl Iterator<Item = &Field> {
+        let mut cursor = Cursor::default();
+        self.fields.iter().filter(move |field| {
+            let holding = cursor.holding(self.machine, self.bytes, 0, field.offset);
+            holding.and_then(|one| one.use_of(field.offset)) == Some(Use::Branch)
+        })
     }
 }
 
@@ -90,58 +95,46 @@ pub enum Row {
 /// Disassembles a function.
 #[must_use]
 pub fn listing(code: &Code<'_>) -> Vec<Line> {
-    let mut decoder = Decoder::with_ip(64, code.bytes, 0, DecoderOptions::NONE);
-    let mut lines = Vec::new();
-    let mut instruction = Instruction::default();
-    while decoder.can_decode() {
-        decoder.decode_out(&mut instruction);
-        let offsets = decoder.get_constant_offsets(&instruction);
-        lines.push(line(code, &instruction, &offsets));
-    }
-    lines
+    walk(code.machine, code.bytes, 0)
+        .map(|instruction| line(code, &instruction))
+        .collect()
 }
 
-fn line(code: &Code<'_>, instruction: &Instruction, offsets: &ConstantOffsets) -> Line {
-    let (start, end) = (instruction.ip(), instruction.next_ip());
+fn line(code: &Code<'_>, instruction: &Instruction<'_>) -> Line {
+    let (start, end) = (instruction.start, instruction.end);
     let first = code.fields.partition_point(|field| field.offset < start);
     let fields: Vec<&Field> = code.fields[first..]
         .iter()
         .take_while(|field| field.offset < end)
         .collect();
-    let of = |has: bool, offset: usize| -> Option<String> {
-        let place = start.checked_add(u64::try_from(offset).ok()?)?;
-        let field = fields.iter().find(|field| has && field.offset == place)?;
-        Some(describe(field, end))
+    let of = |place: Option<FieldPlace>| -> Option<String> {
+        let offset = place?.offset;
+        let field = fields.iter().find(|field| field.offset == offset)?;
+        Some(describe(code.machine, field, end))
     };
     let names = FieldNames {
-        displacement: of(offsets.has_displacement(), offsets.displacement_offset()),
-        immediate: of(offsets.has_immediate(), offsets.immediate_offset()),
+        displacement: of(instruction.displacement),
+        immediate: of(instruction.immediate),
     };
     let is_relocated = names.displacement.is_some() || names.immediate.is_some();
-    let jump = (!is_relocated && instruction.op0_kind() == OpKind::NearBranch64)
-        .then(|| instruction.near_branch_target())
+    let jump = instruction
+        .lead
+        .filter(|lead| !is_relocated && lead.is_branch)
+        .map(|lead| lead.to)
         .filter(|target| usize::try_from(*target).is_ok_and(|target| target < code.bytes.len()));
-
-    let mut mnemonic = String::new();
-    let mut formatter = GasFormatter::new();
-    formatter.format_mnemonic(instruction, &mut mnemonic);
     let (text, alike) = match jump {
-        Some(target) => (format!("{mnemonic} +{target:#x}"), mnemonic),
+        Some(target) => {
+            let mnemonic = instruction.mnemonic();
+            (format!("{mnemonic} +{target:#x}"), mnemonic)
+        }
         None => {
-            let mut formatter = GasFormatter::with_options(Some(Box::new(names)), None);
-            formatter
-                .options_mut()
-                .set_space_after_operand_separator(true);
-            formatter.options_mut().set_rip_relative_addresses(true);
-            formatter.options_mut().set_uppercase_hex(false);
-            let mut text = String::new();
-            formatter.format(instruction, &mut text);
+            let text = instruction.text(names);
             (text.clone(), text)
         }
     };
     Line {
         offset: start,
-        length: instruction.len(),
+        length: instruction.bytes.len(),
         text,
         jump,
         alike,
@@ -149,53 +142,22 @@ fn line(code: &Code<'_>, instruction: &Instruction, offsets: &ConstantOffsets) -
 }
 
 /// The target with its displacement: PC-relative fields count from the end of the instruction.
-fn describe(field: &Field, end: u64) -> String {
-    let known = OF_RUNTIME.relocation(field.kind);
-    let bias = match known {
-        Some(known) if known.field.is_relative() => end.wrapping_sub(field.offset).cast_signed(),
-        _ => 0,
+fn describe(machine: &Machine, field: &Field, end: u64) -> String {
+    let bias = if machine.is_relative(field.kind) {
+        end.wrapping_sub(field.offset).cast_signed()
+    } else {
+        0
     };
-    let through_got = match known {
-        Some(known) if known.field.kind == Kind::Slot => "@GOT",
-        _ => "",
+    let through_got = if machine.goes_through_slot(field.kind) {
+        "@GOT"
+    } else {
+        ""
     };
     let target = &field.target;
     match field.addend.wrapping_add(bias) {
         0 => format!("{target}{through_got}"),
         distance if distance < 0 => format!("{target}{through_got}-{:#x}", distance.unsigned_abs()),
         distance => format!("{target}{through_got}+{distance:#x}"),
-    }
-}
-
-/// Names for the formatter: what the two fields that an instruction can have refer to.
-struct FieldNames {
-    displacement: Option<String>,
-    immediate: Option<String>,
-}
-
-impl SymbolResolver for FieldNames {
-    fn symbol(
-        &mut self,
-        instruction: &Instruction,
-        _operand: u32,
-        instruction_operand: Option<u32>,
-        address: u64,
-        _address_size: u32,
-    ) -> Option<SymbolResult<'_>> {
-        let kind = instruction_operand.map(|operand| instruction.op_kind(operand));
-        let name = match kind {
-            Some(OpKind::Memory) => self.displacement.as_deref(),
-            _ => self.immediate.as_deref(),
-        }?;
-        Some(SymbolResult {
-            address,
-            flags: 0,
-            text: SymResTextInfo::Text(iced_x86::SymResTextPart {
-                text: SymResString::Str(name),
-                color: iced_x86::FormatterTextKind::Label,
-            }),
-            symbol_size: None,
-        })
     }
 }
 
@@ -292,6 +254,7 @@ pub fn content(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use object::elf;
+    use xsplice_abi::machine::OF_RUNTIME;
 
     use super::{Code, Field, Row, content, listing, side_by_side};
 
@@ -303,6 +266,7 @@ mod tests {
             addend,
         });
         Code {
+            machine: OF_RUNTIME,
             bytes,
             fields: fields.collect(),
         }

@@ -10,6 +10,7 @@ use object::elf;
 
 use crate::extract::Part;
 use crate::extract::{Extract, OriginalItem, OriginalTarget, Place, Record, SymbolIndex};
+use crate::machine::Machine;
 use crate::report::object_diff::{FunctionChange, ObjectDiff};
 use crate::tell::disassembly::{Code, Field, content};
 use crate::verdict::kinds::Status;
@@ -90,7 +91,7 @@ impl<'diff> Codes<'diff> {
         let parts = record.and_then(|_| self.parts.get(symbol));
         FunctionCode {
             record,
-            old: record.map(|record| original_code(&record.original)),
+            old: record.map(|record| original_code(self.extract.machine, &record.original)),
             new: symbol_code(self.extract, *symbol),
             parts: parts
                 .into_iter()
@@ -101,23 +102,23 @@ impl<'diff> Codes<'diff> {
     }
 
     fn part(&self, part: &'diff Part<'diff>) -> PartCode<'diff> {
+        let machine = self.extract.machine;
         let new = part
             .patched
             .and_then(|symbol| symbol_code(self.extract, symbol));
         PartCode {
             name: &part.name,
-            old: part
-                .original
-                .as_ref()
-                .map(original_code)
-                .unwrap_or_default(),
-            new: new.unwrap_or_default(),
+            old: part.original.as_ref().map_or_else(
+                || Code::none(machine),
+                |original| original_code(machine, original),
+            ),
+            new: new.unwrap_or_else(|| Code::none(machine)),
         }
     }
 }
 
 /// The code of an item of the original.
-fn original_code<'item>(item: &'item OriginalItem<'_>) -> Code<'item> {
+fn original_code<'item>(machine: &'static Machine, item: &'item OriginalItem<'_>) -> Code<'item> {
     let fields = item.relocations.iter().map(|relocation| Field {
         offset: relocation.offset,
         kind: relocation.kind,
@@ -125,6 +126,7 @@ fn original_code<'item>(item: &'item OriginalItem<'_>) -> Code<'item> {
         addend: relocation.addend,
     });
     Code {
+        machine,
         bytes: &item.bytes,
         fields: fields.collect(),
     }
@@ -169,6 +171,7 @@ fn symbol_code<'diff>(extract: &'diff Extract<'_>, symbol: SymbolIndex) -> Optio
             addend: relocation.addend,
         });
     Some(Code {
+        machine: extract.machine,
         bytes,
         fields: fields.collect(),
     })

@@ -10,12 +10,11 @@ use std::collections::BTreeSet;
 use foldhash::{HashMap, HashMapExt as _};
 use xsplice_abi::Profile;
 
-use crate::compare::users::is_call;
 use crate::include::originals::file_of;
 use crate::read::error::DiffError;
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::names;
-use crate::read::object::{ElfObject, Relocation, SymbolId, SymbolPlace};
+use crate::read::object::{ElfObject, SymbolId, SymbolPlace};
 use crate::read::relocation::Target;
 use crate::read::section_class::SectionClass;
 use crate::read::side::Build;
@@ -175,7 +174,7 @@ impl<'a> Sought<'a> {
         let build = Build::new(object, bytes, abi)?;
         let held = self.held(object, &build);
         let mut found = Found::default();
-        build.each_reference(|source, relocation, target| {
+        build.each_reference(|source, index, target| {
             let indices: &[usize] = match target {
                 Target::Item { item, .. } if target.meant() == 0 => {
                     held.get(&item).map_or(&[], std::slice::from_ref)
@@ -194,7 +193,7 @@ impl<'a> Sought<'a> {
             if indices.is_empty() {
                 return;
             }
-            let Some(how) = how(&build, source, relocation) else {
+            let Some(how) = how(&build, source, index) else {
                 return;
             };
             for index in indices {
@@ -228,10 +227,10 @@ impl<'a> Sought<'a> {
 }
 
 /// What kind of reference an item makes; `None` for tables that only describe code.
-fn how(build: &Build<'_>, source: ItemId, relocation: &Relocation) -> Option<How> {
+fn how(build: &Build<'_>, source: ItemId, index: usize) -> Option<How> {
     match build.items.class(source) {
         SectionClass::Ignored(_) | SectionClass::Special(_) => None,
-        _ if is_call(build, source, relocation) => Some(How::Calls),
+        _ if build.is_call(source, index) => Some(How::Calls),
         _ => match build.items.item(source).kind {
             ItemKind::Function | ItemKind::Label => Some(How::TakesAddress),
             _ => Some(How::Holds),

@@ -30,7 +30,7 @@ pub struct Accepted {
     pub symbol: Option<String>,
     /// The refusal that it settles.
     pub code: RefusalCode,
-    /// What the refusal would have said.
+    /// The refusal's message, had it not been accepted.
     pub message: String,
 }
 
@@ -86,9 +86,9 @@ pub enum Reason {
     StringDiffers {
         /// Offset of the field.
         offset: u64,
-        /// What it said.
+        /// The old text.
         old: String,
-        /// What it says.
+        /// The new text.
         new: String,
     },
     /// A constant or table that belongs to the function (a jump table, a switch's values, a
@@ -211,7 +211,7 @@ pub enum RefusalCode {
     ChangedPrototype,
     /// The two builds are by different compilers, or with different flags.
     ToolchainDiffers,
-    /// A name that other objects see stands for something else.
+    /// A name that other objects see changed its meaning.
     DefinitionChanged,
     /// Included code refers to one of two neighbouring variables, and it cannot be told to which.
     AmbiguousTarget,

@@ -5,6 +5,7 @@ mod compiler;
 mod empty_replacements;
 mod layouts;
 mod lines;
+mod machine;
 mod merged;
 mod mutation;
 mod reading;

@@ -1,9 +1,10 @@
 //! What people read of a diff: the code of out-of-line parts, and who refers to a function.
 
-use crate::compiler::{KERNEL, changed, compile, diff, readelf};
+use crate::compiler::{KERNEL, changed, compile, diff};
 use xsplice_diff::ObjectDiff;
 use xsplice_diff::tell::explain::explain;
 use xsplice_diff::tell::referrers::{How, Sought};
+use xsplice_test_objects::readelf_of;
 
 const ABI: &xsplice_abi::Profile = &xsplice_abi::profile::XSPLICE;
 
@@ -26,7 +27,10 @@ fn an_out_of_line_part_that_differs_is_explained_and_an_equal_one_is_not() {
         |code: &str, more: &str| compile("gcc", KERNEL, &(COLD.replace("CODE", code) + more));
     let other = "int g(int x) { return ext(x) + 4; }";
     let original = build("7", "");
-    assert!(readelf("-sW", &original).contains("f.cold"), "the premise");
+    assert!(
+        readelf_of("-sW", &original).contains("f.cold"),
+        "the premise"
+    );
     let patched = build("9", "");
     let cold = diff(&original, &patched);
     assert_eq!(changed(&cold), ["f"]);
@@ -48,7 +52,10 @@ fn an_out_of_line_part_that_differs_is_explained_and_an_equal_one_is_not() {
 fn an_out_of_line_part_that_goes_is_shown_as_gone() {
     let original = compile("gcc", KERNEL, &COLD.replace("CODE", "7"));
     let patched = compile("gcc", KERNEL, &COLD.replace("report(CODE);", ""));
-    assert!(!readelf("-sW", &patched).contains("f.cold"), "the premise");
+    assert!(
+        !readelf_of("-sW", &patched).contains("f.cold"),
+        "the premise"
+    );
     let diff = diff(&original, &patched);
     assert_eq!(changed(&diff), ["f"]);
     let text = explain(&diff);

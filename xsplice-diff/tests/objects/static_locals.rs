@@ -46,7 +46,7 @@ fn a_renumbered_static_local_keeps_its_state_in_the_base() {
     );
     let diff = diff(&before, &after);
     assert_eq!(changed(&diff), ["f", "g"]);
-    let extract = diff.extract.as_ref().expect("f and g travel");
+    let extract = diff.extract.as_ref().expect("f and g are included");
     let base: Vec<&str> = extract
         .symbols
         .iter()

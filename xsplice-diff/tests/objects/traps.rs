@@ -2,12 +2,13 @@
 
 use crate::compiler::{
     FLAG_SETS, KERNEL, assemble, changed, compile, compilers, data, diff, diff_with, include_flag,
-    new, readelf, reasons, refused, with_a_byte_appended,
+    new, reasons, refused, with_a_byte_appended,
 };
 use xsplice_diff::extract::Place;
 use xsplice_diff::options::Options;
 use xsplice_diff::report::object_diff::Verdict;
 use xsplice_diff::verdict::kinds::{Reason, RefusalCode};
+use xsplice_test_objects::readelf_of;
 
 const BODY: &str = r#"
 extern int ext(int); extern int printk(const char *, ...);
@@ -136,7 +137,10 @@ int f(int x) {
 fn cold(hot: &str, coldness: &str) -> Vec<u8> {
     let source = COLD.replace("HOT", hot).replace("COLDNESS", coldness);
     let object = compile("gcc", KERNEL, &source);
-    assert!(readelf("-sW", &object).contains("f.cold"), "gcc splits f");
+    assert!(
+        readelf_of("-sW", &object).contains("f.cold"),
+        "gcc splits f"
+    );
     object
 }
 
@@ -290,7 +294,7 @@ fn more_sections_than_sixteen_bits_count_are_compared() {
     let before = assemble(&source(None));
     let after = assemble(&source(Some(65_900)));
     assert!(
-        readelf("-hW", &before).contains("(66"),
+        readelf_of("-hW", &before).contains("(66"),
         "the header counts past 16 bits"
     );
     let diff = diff(&before, &after);
@@ -317,7 +321,7 @@ fn relocations_belong_to_the_section_that_their_header_names() {
         object
     };
     let before = renamed(&source("one"));
-    assert!(!readelf("-SW", &before).contains(".rela.text.f"));
+    assert!(!readelf_of("-SW", &before).contains(".rela.text.f"));
     let after = renamed(&source("two"));
     assert_eq!(changed(&diff(&before, &after)), ["f"]);
     let same = with_a_byte_appended(&before);
@@ -478,15 +482,33 @@ fn calls_of_a_replaced_function_go_to_the_base_and_its_own_recursion_stays() {
     let diff = diff(&before, &after);
     assert_eq!(changed(&diff), ["f", "g"]);
     let extract = diff.extract.as_ref().expect("f and g are included");
-    let places: Vec<Place> = extract
-        .symbols
-        .iter()
-        .filter(|symbol| symbol.name == "f")
-        .map(|symbol| symbol.place)
-        .collect();
-    assert_eq!(places.len(), 2, "f itself and the base's f: {places:?}");
-    assert!(places.contains(&Place::Base));
+    // Of each function: type of the relocation, and whether it leads to the base.
+    let references = |function: &str| -> Vec<(u32, bool)> {
+        let section = extract
+            .symbols
+            .iter()
+            .find_map(|symbol| match symbol.place {
+                Place::Section { section, .. } if symbol.name == function => Some(section),
+                _ => None,
+            })
+            .expect("the function is in a section");
+        let section = &extract.sections[section.0];
+        let named = section.relocations.iter().filter_map(|relocation| {
+            let target = &extract.symbols[relocation.symbol.0];
+            (target.name == "f").then_some((relocation.kind, target.place == Place::Base))
+        });
+        named.collect()
+    };
+    // The compiler calls `f` by one type and takes its address by the other.
+    let mut own = references("f");
+    own.sort_unstable();
+    assert_eq!(own, [(CALL, false), (ADDRESS, true)]);
+    assert_eq!(references("g"), [(CALL, true), (CALL, true)]);
 }
+
+/// `R_X86_64_PLT32` and `R_X86_64_32S`.
+const CALL: u32 = 4;
+const ADDRESS: u32 = 11;
 
 #[test]
 fn bytes_that_are_no_object_are_named_not_compared() {

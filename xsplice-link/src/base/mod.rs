@@ -17,6 +17,7 @@ use object::LittleEndian;
 use object::elf::{self, FileHeader64};
 use object::read::elf::{FileHeader as _, SectionHeader as _, SectionTable, Sym as _};
 
+use xsplice_diff::machine::{Machine, MachineName};
 use xsplice_runtime::read::deny::Named;
 
 use crate::build_id::BuildId;
@@ -114,6 +115,7 @@ enum ImagePlacement {
 #[derive(Debug)]
 pub struct Base<'data> {
     path: String,
+    machine: &'static Machine,
     bytes: &'data [u8],
     placement: ImagePlacement,
     compiler: Option<&'data str>,
@@ -137,7 +139,7 @@ impl<'data> Base<'data> {
     /// Parses a linked image; `path` is what messages call it.
     ///
     /// # Errors
-    /// [`LinkError`] when `data` is not a linked x86-64 ELF image or lacks what a payload needs
+    /// [`LinkError`] when `data` is not a linked ELF image of a known machine or lacks what a payload needs
     /// of it: a symbol table and a build-id.
     pub fn parse(path: &str, data: &'data [u8]) -> Result<Base<'data>, LinkError> {
         let header = Header::parse(data).map_err(|source| LinkError::NotElf {
@@ -155,9 +157,12 @@ impl<'data> Base<'data> {
             path: path.to_owned(),
             found,
         };
-        if !header.is_little_endian() || header.e_machine.get(LE) != elf::EM_X86_64 {
-            return Err(foreign("an ELF file of another machine".to_owned()));
+        if !header.is_little_endian() {
+            return Err(foreign("a big-endian ELF file".to_owned()));
         }
+        let e_machine = header.e_machine.get(LE).0;
+        let machine = Machine::of(e_machine)
+            .ok_or_else(|| foreign(format!("an ELF file for {}", MachineName(e_machine))))?;
         let placement = match header.e_type(LE) {
             elf::ET_EXEC => ImagePlacement::Fixed,
             elf::ET_DYN => ImagePlacement::Relocatable,
@@ -180,6 +185,7 @@ impl<'data> Base<'data> {
         by_address.sort_by_key(|&SymbolId(index)| (symbols[index].address, index));
         let mut base = Base {
             path: path.to_owned(),
+            machine,
             bytes: data,
             placement,
             compiler: compiler(&table, data),
@@ -189,12 +195,18 @@ impl<'data> Base<'data> {
             symbols,
             names,
             by_address,
-            relocated: relocated_words(&table, data),
+            relocated: relocated_words(machine, &table, data),
             build_id,
             sites: Vec::new(),
         };
         base.sites = sites::boot_patched(&base)?;
         Ok(base)
+    }
+
+    /// What it runs on.
+    #[must_use]
+    pub fn machine(&self) -> &'static Machine {
+        self.machine
     }
 
     /// What messages call this file.
@@ -234,7 +246,7 @@ impl<'data> Base<'data> {
     /// The toolchain of the image. Reads the first entry of every unit of its debug information.
     #[must_use]
     pub fn toolchain(&self) -> BaseToolchain {
-        self.marks.read(&self.debug_info)
+        self.marks.read(self.machine, &self.debug_info)
     }
 
     /// Size in bytes of the C structure `name`, from the image's debug information; `None` without
@@ -402,8 +414,9 @@ fn compiler<'data>(table: &Sections<'data>, data: &'data [u8]) -> Option<&'data 
     std::str::from_utf8(first).ok()
 }
 
-/// The `R_X86_64_RELATIVE` dynamic relocations; an image linked to a fixed address has none.
-fn relocated_words(table: &Sections<'_>, data: &[u8]) -> HashMap<u64, u64> {
+/// The dynamic relocations of words that move with the image; an image linked to a fixed address has
+/// none.
+fn relocated_words(machine: &Machine, table: &Sections<'_>, data: &[u8]) -> HashMap<u64, u64> {
     let mut words = HashMap::new();
     for header in table.iter() {
         let is_dynamic = header.sh_flags(LE).0 & elf::SHF_ALLOC.0 != 0;
@@ -412,7 +425,7 @@ fn relocated_words(table: &Sections<'_>, data: &[u8]) -> HashMap<u64, u64> {
             continue;
         };
         for entry in entries {
-            if entry.r_type(LE, false) == elf::R_X86_64_RELATIVE {
+            if entry.r_type(LE, false).0 == machine.image_word {
                 let value = entry.r_addend.get(LE).cast_unsigned();
                 words.insert(entry.r_offset.get(LE), value);
             }

@@ -5,8 +5,8 @@
 //! symbols by which the image walks them.
 
 use std::ops::Range;
+use xsplice_diff::machine::Machine;
 
-use xsplice_abi::machine::OF_RUNTIME;
 use xsplice_abi::section::{ALT_CALL_SITES, ALTINSTRUCTIONS};
 use xsplice_abi::tables::{Alternative, CallSite};
 use zerocopy::FromBytes as _;
@@ -83,7 +83,7 @@ pub(super) fn boot_patched(base: &Base<'_>) -> Result<Vec<PatchSite>, LinkError>
         };
         match table.kind {
             Kind::Alternative => read_alternatives(bytes, range.start, &mut sites),
-            Kind::CallSite => read_call_sites(bytes, range.start, &mut sites),
+            Kind::CallSite => read_call_sites(base.machine(), bytes, range.start, &mut sites),
         }
     }
     sites.sort_by_key(|site| (site.range.start, site.range.end));
@@ -124,9 +124,9 @@ fn read_alternatives(bytes: &[u8], start: u64, sites: &mut Vec<PatchSite>) {
     }
 }
 
-fn read_call_sites(bytes: &[u8], start: u64, sites: &mut Vec<PatchSite>) {
+fn read_call_sites(machine: &Machine, bytes: &[u8], start: u64, sites: &mut Vec<PatchSite>) {
     let mut field = start;
-    let call_bytes = OF_RUNTIME.pointer_call.bytes() as u64;
+    let call_bytes = machine.pointer_call.bytes() as u64;
     let (entries, _) = <[CallSite]>::ref_from_prefix(bytes).unwrap_or((&[], bytes));
     for entry in entries {
         let address = field.wrapping_add_signed(i64::from(entry.call.get()));

@@ -4,6 +4,7 @@
 use object::read::elf::SectionHeader as _;
 use serde::Serialize;
 use xsplice_diff::debug_info::toolchain::Toolchain;
+use xsplice_diff::machine::Machine;
 
 use super::dwarf::DebugInfo;
 use super::{LE, Sections};
@@ -47,10 +48,10 @@ impl<'data> Marks<'data> {
     }
 
     /// Reads them, and the producers of the image's units.
-    pub(super) fn read(self, debug_info: &DebugInfo<'_>) -> BaseToolchain {
+    pub(super) fn read(self, machine: &Machine, debug_info: &DebugInfo<'_>) -> BaseToolchain {
         let mut made = BaseToolchain::default();
         made.compiled_by.add_comment(self.comment);
-        made.compiled_by.add_properties(self.property);
+        made.compiled_by.add_properties(machine, self.property);
         let is_linker = |text: &String| LINKERS.iter().any(|start| text.starts_with(start));
         let mut linkers = made.compiled_by.compilers.extract_if(.., is_linker);
         made.linker = linkers

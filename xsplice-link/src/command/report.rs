@@ -11,7 +11,7 @@ use crate::error::Refusal;
 use crate::inspect::Inspection;
 use crate::verify::Verification;
 
-/// Who writes these.
+/// The author of the JSON documents.
 const LINKER: Tool = Tool::new("xsplice-link");
 /// Who writes [`LinkReport`].
 pub(super) const LINK: Tool = LINKER.doing("link");

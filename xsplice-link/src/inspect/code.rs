@@ -1,8 +1,7 @@
 //! A listing of all of the payload's code, with targets by name.
 
-use iced_x86::{Decoder, DecoderOptions};
 use serde::Serialize;
-use xsplice_diff::read::relocation::is_pc_relative;
+use xsplice_diff::machine::{Machine, walk};
 use xsplice_diff::tell::disassembly::{Code, Field, listing};
 use xsplice_runtime::read::view::{Relocation, Section, SectionId};
 
@@ -40,7 +39,13 @@ pub(super) fn blocks(facts: &Facts<'_, '_>, places: &Places<'_, '_, '_>) -> Vec<
         if section.is_allocated() && section.is_executable() {
             let relocations = relocations_of(facts, id);
             for (start, end) in pieces(places, id, section) {
-                blocks.push(block(places, (id, section), start..end, &relocations));
+                blocks.push(block(
+                    facts.machine,
+                    places,
+                    (id, section),
+                    start..end,
+                    &relocations,
+                ));
             }
         }
     }
@@ -74,6 +79,7 @@ pub(super) fn pieces(
 }
 
 fn block(
+    machine: &'static Machine,
     places: &Places<'_, '_, '_>,
     (id, section): (SectionId, &Section<'_>),
     range: std::ops::Range<u64>,
@@ -88,8 +94,11 @@ fn block(
     let inside = relocations[first..]
         .iter()
         .take_while(|entry| entry.offset < range.end);
-    let fields = fields(places, bytes, range.start, inside);
-    let code = Code { bytes, fields };
+    let code = Code {
+        machine,
+        bytes,
+        fields: fields(machine, places, bytes, range.start, inside),
+    };
     CodeBlock {
         name: places.name(id, range.start),
         section: section.name.to_owned(),
@@ -107,21 +116,20 @@ fn block(
 
 /// Fields by what they refer to once they count from the end of their instruction.
 fn fields<'a>(
+    machine: &Machine,
     places: &Places<'_, '_, '_>,
     bytes: &[u8],
     start: u64,
     relocations: impl Iterator<Item = &'a Relocation>,
 ) -> Vec<Field> {
-    let decoder = Decoder::with_ip(64, bytes, 0, DecoderOptions::NONE);
-    let ends: Vec<u64> = decoder
-        .into_iter()
-        .map(|instruction| instruction.next_ip())
+    let ends: Vec<u64> = walk(machine, bytes, 0)
+        .map(|instruction| instruction.end)
         .collect();
     relocations
         .map(|entry| {
             let offset = entry.offset - start;
             let end = ends[ends.partition_point(|end| *end <= offset)..].first();
-            let is_relative = is_pc_relative(entry.kind);
+            let is_relative = machine.is_relative(entry.kind);
             let bias = match end {
                 Some(end) if is_relative => end.wrapping_sub(offset).cast_signed(),
                 _ => 0,

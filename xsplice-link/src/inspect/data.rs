@@ -10,7 +10,6 @@ use xsplice_runtime::read::view::Section;
 use super::code::{pieces, relocations_of};
 use super::places::Places;
 use crate::facts::Facts;
-use crate::layout::type_name;
 
 /// Data from one name to the next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -158,7 +157,7 @@ pub(super) fn references(facts: &Facts<'_, '_>, places: &Places<'_, '_, '_>) -> 
             };
             lines.push(ReferenceLine {
                 place: places.name(table.target, entry.offset),
-                kind: type_name(entry.kind).into_owned(),
+                kind: facts.machine.type_name(entry.kind).to_string(),
                 target,
                 addend: entry.addend,
             });

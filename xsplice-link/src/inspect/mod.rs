@@ -22,7 +22,6 @@ pub use tables::EntryLine;
 use self::places::Places;
 use crate::error::LinkError;
 use crate::facts::{Facts, Value};
-use crate::layout::type_name;
 use crate::read;
 
 /// Everything that `inspect` says. Field order is the order of the page and of the JSON.
@@ -52,7 +51,7 @@ pub struct Inspection {
     pub hooks: Vec<HookLine>,
     /// Tables that the loader walks.
     pub tables: Vec<TableLine>,
-    /// Tables that no loader walks, and of which nobody here knows an entry.
+    /// Tables that no loader walks, and whose entries are unknown.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unknown_tables: Vec<UnknownTableLine>,
     /// Symbols that the loader looks up.
@@ -135,7 +134,7 @@ pub struct TableLine {
     pub items: Vec<EntryLine>,
 }
 
-/// A table of which nobody here knows an entry.
+/// A table whose entries are unknown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct UnknownTableLine {
     /// The section.
@@ -258,7 +257,7 @@ impl Inspection {
                 .filter(|section| section.is_allocated())
                 .map(section_line)
                 .collect(),
-            relocations: relocation_counts(view),
+            relocations: relocation_counts(facts),
             data: data::lines(facts, &places),
             references: data::references(facts, &places),
             unloaded: view
@@ -321,6 +320,7 @@ fn record_lines(facts: &Facts<'_, '_>) -> Vec<RecordLine> {
             new_size: record.new_size,
             expect: hex(&record.expect),
             expect_code: disassembly::listing(&disassembly::Code {
+                machine: facts.machine,
                 bytes: &record.expect,
                 fields: Vec::new(),
             })
@@ -342,14 +342,14 @@ pub(crate) fn region(section: &Section<'_>) -> &'static str {
     }
 }
 
-fn relocation_counts(view: &View<'_>) -> Vec<(String, usize)> {
+fn relocation_counts(facts: &Facts<'_, '_>) -> Vec<(String, usize)> {
     let mut counts = std::collections::BTreeMap::new();
-    for entry in view.relocations.iter().flat_map(|all| &all.entries) {
+    for entry in facts.view.relocations.iter().flat_map(|all| &all.entries) {
         *counts.entry(entry.kind).or_insert(0) += 1;
     }
     counts
         .into_iter()
-        .map(|(kind, count)| (type_name(kind).into_owned(), count))
+        .map(|(kind, count)| (facts.machine.type_name(kind).to_string(), count))
         .collect()
 }
 

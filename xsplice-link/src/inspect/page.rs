@@ -190,7 +190,7 @@ fn reference(out: &mut fmt::Formatter<'_>, reference: &ReferenceLine) -> fmt::Re
     )
 }
 
-/// A heading, unless nothing stands under it.
+/// A heading, unless its section is empty.
 fn heading(out: &mut fmt::Formatter<'_>, title: &str, count: usize) -> fmt::Result {
     if count == 0 {
         Ok(())

@@ -13,7 +13,7 @@ use crate::facts::{Facts, TableFacts};
 pub struct EntryLine {
     /// The place in the code that it is about.
     pub owner: String,
-    /// What it says.
+    /// The new text.
     pub text: String,
 }
 

@@ -5,6 +5,7 @@
 pub mod record;
 
 use std::borrow::Cow;
+use xsplice_diff::machine::Machine;
 
 /// Index of a section of a [`Layout`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,7 +81,7 @@ pub struct Section {
 pub struct Relocation {
     /// Byte offset in the section.
     pub offset: u64,
-    /// `R_X86_64_*`.
+    /// One of the machine's types.
     pub kind: u32,
     /// What it points at.
     pub symbol: OutSymbol,
@@ -137,8 +138,10 @@ pub struct Symbol {
 }
 
 /// A whole payload.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
+    /// What its code runs on.
+    pub machine: &'static Machine,
     /// In file order.
     pub sections: Vec<Section>,
     /// Private ones and globals in any order; the writer sorts them.
@@ -146,6 +149,16 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(machine: &'static Machine) -> Layout {
+        Layout {
+            machine,
+            sections: Vec::new(),
+            symbols: Vec::new(),
+        }
+    }
+
     /// Adds a section.
     pub fn add_section(&mut self, section: Section) -> OutSection {
         self.sections.push(section);
@@ -167,10 +180,4 @@ impl Layout {
             .position(|section| section.name == name)?;
         Some(OutSection(position))
     }
-}
-
-/// The psABI name of a relocation type, or its number.
-#[must_use]
-pub fn type_name(kind: u32) -> Cow<'static, str> {
-    xsplice_diff::read::relocation::kind_name(kind).into()
 }

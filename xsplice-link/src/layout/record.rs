@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use xsplice_abi::limits::EXPECT_BYTES_MAX;
-use xsplice_abi::machine::OF_RUNTIME;
 use xsplice_abi::profile::{Expectations, Tail};
 use xsplice_abi::record::{
     ExpectEntry, LivepatchExpect, LivepatchRecord, RecordHead, XspliceRecord, XspliceV1Record,
@@ -65,7 +64,7 @@ pub fn expectation(
             .any(|range| range.contains(&old.address)),
     };
     let bytes = base.bytes_at(old.address, old.size_bytes).unwrap_or(&[]);
-    if is_replaced_below || OF_RUNTIME.jump_offset(bytes) != 0 {
+    if is_replaced_below || base.machine().jump_offset(bytes) != 0 {
         return Vec::new();
     }
     let mut length = bytes.len().min(EXPECT_BYTES_MAX);
@@ -104,26 +103,27 @@ pub fn append(layout: &mut Layout, abi: &'static Profile, plans: &[RecordPlan]) 
         size_bytes: 0,
         place: Place::Section(strings, 0),
     });
+    let word = layout.machine.word.number;
     let mut bytes = Vec::with_capacity(plans.len() * abi.record_bytes);
     let mut relocations = Vec::with_capacity(plans.len() * 2);
     for (plan, &name_offset) in plans.iter().zip(&offsets) {
         let start = bytes.len() as u64;
         relocations.push(Relocation {
             offset: start + offset::NAME as u64,
-            kind: OF_RUNTIME.word.number,
+            kind: word,
             symbol: strings_symbol,
             addend: name_offset,
         });
         relocations.push(Relocation {
             offset: start + offset::NEW_ADDR as u64,
-            kind: OF_RUNTIME.word.number,
+            kind: word,
             symbol: plan.new.0,
             addend: plan.new.1,
         });
         if let Some(symbol) = plan.old {
             relocations.push(Relocation {
                 offset: start + offset::OLD_ADDR as u64,
-                kind: OF_RUNTIME.word.number,
+                kind: word,
                 symbol,
                 addend: 0,
             });

@@ -20,7 +20,7 @@ use crate::layout::Memory;
 
 /// Where a section of an extract goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum Class {
     /// It is left out.
     Dropped,
     /// It is appended to this section.
@@ -71,19 +71,19 @@ const DROPPED: [&str; 6] = [
 
 /// Decides for one section of an extract.
 #[must_use]
-pub fn classify(piece: &Section<'_>, abi: &'static Profile) -> Fate {
+pub fn classify(piece: &Section<'_>, abi: &'static Profile) -> Class {
     let name = piece.name.as_str();
     let has = |flag: elf::SectionFlags| piece.flags & flag.0 != 0;
     let is_live = has(elf::SHF_WRITE) || has(elf::SHF_EXECINSTR);
     let is_dropped = !is_live && DROPPED.iter().any(|prefix| name.starts_with(prefix));
     if !has(elf::SHF_ALLOC) || is_dropped {
-        return Fate::Dropped;
+        return Class::Dropped;
     }
     if let Some(own) = name.strip_prefix(abi.prefix) {
         return classify_own(own, abi);
     }
     if let Some(other) = foreign_prefix(name) {
-        return Fate::Refused(
+        return Class::Refused(
             RefusalCode::ForeignSection,
             format!(
                 "this section belongs to the `{}` ABI; build for it with --abi {}, or compile the \
@@ -92,7 +92,7 @@ pub fn classify(piece: &Section<'_>, abi: &'static Profile) -> Fate {
             ),
         );
     }
-    let unloadable = |what: &str| Fate::Refused(RefusalCode::UnloadableSection, what.to_owned());
+    let unloadable = |what: &str| Class::Refused(RefusalCode::UnloadableSection, what.to_owned());
     if has(elf::SHF_TLS) {
         return unloadable("thread-local data cannot be added to a running image");
     }
@@ -122,7 +122,7 @@ pub fn classify(piece: &Section<'_>, abi: &'static Profile) -> Fate {
     classify_data(piece)
 }
 
-fn classify_data(piece: &Section<'_>) -> Fate {
+fn classify_data(piece: &Section<'_>) -> Class {
     let name = piece.name.as_str();
     if piece.kind == elf::SHT_NOBITS.0 {
         return placed(Rank::Zero, ".bss", Memory::Writable);
@@ -139,7 +139,7 @@ fn classify_data(piece: &Section<'_>) -> Fate {
     } else if [".data", ".ldata", ".bss", ".lbss"].into_iter().any(is) {
         placed(Rank::Data, ".data", Memory::Writable)
     } else {
-        Fate::Refused(
+        Class::Refused(
             RefusalCode::ForeignSection,
             "the loader does not know this section and would never look at it; put new data into \
              .data, .bss or .rodata"
@@ -149,12 +149,12 @@ fn classify_data(piece: &Section<'_>) -> Fate {
 }
 
 /// Sections under the profile's own prefix.
-fn classify_own(own: &str, abi: &'static Profile) -> Fate {
+fn classify_own(own: &str, abi: &'static Profile) -> Class {
     if let Some(hook) = own.strip_prefix(section::HOOKS) {
         let known = abi.hooks.iter().find(|kind| kind.name() == hook);
         let Some(kind) = known else {
             let names: Vec<_> = abi.hooks.iter().map(|kind| kind.name()).collect();
-            return Fate::Refused(
+            return Class::Refused(
                 RefusalCode::BadHook,
                 format!(
                     "the loader of `{}` knows no `{hook}` hook; it knows {}",
@@ -175,9 +175,9 @@ fn classify_own(own: &str, abi: &'static Profile) -> Fate {
         return placed_owned(rank, format!("{}{own}", abi.prefix), Memory::ReadOnly);
     }
     if own.starts_with(section::ACCEPT) {
-        return Fate::Dropped;
+        return Class::Dropped;
     }
-    Fate::Refused(
+    Class::Refused(
         RefusalCode::ForeignSection,
         format!("a section that `{}` does not take from an object", abi.name),
     )
@@ -214,7 +214,7 @@ pub fn hook_size_is_legal(kind: HookKind, size_bytes: u64) -> bool {
 }
 
 /// Tables that loaders know by name.
-fn table(name: &str, abi: &Profile) -> Option<Fate> {
+fn table(name: &str, abi: &Profile) -> Option<Class> {
     let entry_bytes = SpecialTable::of(name)?.entry_bytes(&abi.entries);
     let rank = Rank::Table { entry_bytes };
     Some(placed_owned(rank, name.to_owned(), Memory::ReadOnly))
@@ -233,16 +233,16 @@ fn is_init(name: &str) -> bool {
         .any(|prefix| name.starts_with(prefix))
 }
 
-fn placed(rank: Rank, name: &'static str, memory: Memory) -> Fate {
-    Fate::Placed(Destination {
+fn placed(rank: Rank, name: &'static str, memory: Memory) -> Class {
+    Class::Placed(Destination {
         rank,
         name: Cow::Borrowed(name),
         memory,
     })
 }
 
-fn placed_owned(rank: Rank, name: String, memory: Memory) -> Fate {
-    Fate::Placed(Destination {
+fn placed_owned(rank: Rank, name: String, memory: Memory) -> Class {
+    Class::Placed(Destination {
         rank,
         name: Cow::Owned(name),
         memory,
@@ -251,7 +251,7 @@ fn placed_owned(rank: Rank, name: String, memory: Memory) -> Fate {
 
 #[cfg(test)]
 mod tests {
-    use super::{Destination, Fate, classify};
+    use super::{Class, Destination, classify};
     use crate::error::RefusalCode;
     use crate::layout::Memory;
     use xsplice_abi::profile::{LIVEPATCH, XSPLICE, XSPLICE_V1};
@@ -274,17 +274,17 @@ mod tests {
         }
     }
 
-    fn goes_to(fate: Fate) -> (String, Memory) {
-        match fate {
-            Fate::Placed(Destination { name, memory, .. }) => (name.into_owned(), memory),
+    fn goes_to(class: Class) -> (String, Memory) {
+        match class {
+            Class::Placed(Destination { name, memory, .. }) => (name.into_owned(), memory),
             other => panic!("not placed: {other:?}"),
         }
     }
 
-    fn refusal(fate: &Fate) -> Option<RefusalCode> {
-        match fate {
-            Fate::Refused(code, _) => Some(*code),
-            Fate::Placed(_) | Fate::Dropped => None,
+    fn refusal(class: &Class) -> Option<RefusalCode> {
+        match class {
+            Class::Refused(code, _) => Some(*code),
+            Class::Placed(_) | Class::Dropped => None,
         }
     }
 
@@ -312,15 +312,15 @@ mod tests {
         ] {
             assert_eq!(
                 classify(&piece(name, 1, A), &XSPLICE),
-                Fate::Dropped,
+                Class::Dropped,
                 "{name}"
             );
         }
-        assert_eq!(classify(&piece(".rodata", 1, 0), &XSPLICE), Fate::Dropped);
+        assert_eq!(classify(&piece(".rodata", 1, 0), &XSPLICE), Class::Dropped);
         // A variable is never left out silently, whatever its section is called.
         for name in [".discardable", ".discard.state", ".commentary"] {
-            let fate = classify(&piece(name, 1, WA), &XSPLICE);
-            assert_eq!(refusal(&fate), Some(RefusalCode::ForeignSection), "{name}");
+            let class = classify(&piece(name, 1, WA), &XSPLICE);
+            assert_eq!(refusal(&class), Some(RefusalCode::ForeignSection), "{name}");
         }
     }
 

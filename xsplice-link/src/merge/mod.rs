@@ -13,10 +13,7 @@ use xsplice_diff::extract::{Extract, Place, Section as Piece, Symbol};
 
 use crate::error::{Refusal, RefusalCode};
 use crate::layout::{Content, Layout, Memory, OutSection, Section};
-use crate::merge::classify::{Destination, Fate, Rank};
-
-/// Fills gaps between functions: `int3`, so that nothing falls through.
-const TEXT_PADDING: u8 = 0xcc;
+use crate::merge::classify::{Class, Destination, Rank};
 
 /// Where one section of an extract went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,13 +71,13 @@ pub fn merge(
     for (extract_index, extract) in extracts.iter().enumerate() {
         for (piece_index, piece) in extract.sections.iter().enumerate() {
             let destination = match classify::classify(piece, abi) {
-                Fate::Dropped => continue,
-                Fate::Refused(code, message) => {
+                Class::Dropped => continue,
+                Class::Refused(code, message) => {
                     refusals
                         .push(Refusal::new(code, &extract.object, message).in_section(&piece.name));
                     continue;
                 }
-                Fate::Placed(destination) => destination,
+                Class::Placed(destination) => destination,
             };
             // Alternatives with an empty replacement still point to a place for it, and the loader
             // requires that place to be in a replacement section.
@@ -105,8 +102,9 @@ pub fn merge(
                 }
             }
             let is_zero = destination.rank == Rank::Zero;
+            // Between functions something that stops: nothing falls through.
             let padding = if destination.memory == Memory::Text {
-                TEXT_PADDING
+                extract.machine.trap
             } else {
                 0
             };

@@ -1,13 +1,11 @@
 //! Why a proof failed, and which cause that suggests.
 
-use iced_x86::{Decoder, DecoderOptions, Instruction};
-use xsplice_abi::machine::OF_RUNTIME;
 use xsplice_diff::OriginalItem;
 use xsplice_diff::debug_info::toolchain::Toolchain;
+use xsplice_diff::machine::{Instruction, Machine, walk};
 
 use crate::base::{Base, QualifiedName};
 use crate::error::{Refusal, RefusalCode};
-use crate::layout::type_name;
 
 /// The first place where an original item and the base differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +69,7 @@ impl ProofFailure {
         item: &OriginalItem<'_>,
         compiled_by: Option<&Toolchain>,
     ) -> String {
-        let what = self.describe();
+        let what = self.describe(base.machine());
         format!(
             "the base is not linked from this object: {what}; {}. The original objects must be \
              those of the very build that runs, not a rebuild of it",
@@ -79,7 +77,7 @@ impl ProofFailure {
         )
     }
 
-    fn describe(&self) -> String {
+    fn describe(&self, machine: &'static Machine) -> String {
         let at = format!("at +{:#x} ({:#x})", self.offset, self.address);
         match &self.kind {
             FailureKind::OutsideImage => format!("{at} the image holds no such bytes"),
@@ -93,7 +91,7 @@ impl ProofFailure {
                 "the string or constant that it refers to at +{:#x} differs from the base's at \
                  {address:#x}: {}",
                 self.offset,
-                inner.describe()
+                inner.describe(machine)
             ),
             FailureKind::GotAccessDiffers => {
                 format!("{at} the base has another instruction than a GOT access may become")
@@ -101,7 +99,7 @@ impl ProofFailure {
             FailureKind::UnknownRelocation(kind) => {
                 format!(
                     "{at} there is a {} field, which cannot be followed",
-                    type_name(*kind)
+                    machine.type_name(*kind)
                 )
             }
             FailureKind::MalformedItem => format!("{at} its relocations contradict each other"),
@@ -120,7 +118,8 @@ impl ProofFailure {
     ) -> String {
         let start = self.address.wrapping_sub(self.offset);
         let linked = base.bytes_from(start).unwrap_or(&[]);
-        if OF_RUNTIME.is_marked(linked) != OF_RUNTIME.is_marked(&item.bytes) {
+        let machine = base.machine();
+        if machine.is_marked(linked) != machine.is_marked(&item.bytes) {
             return "this suggests other flags: one of the two was compiled with -fcf-protection"
                 .to_owned();
         }
@@ -143,7 +142,9 @@ impl ProofFailure {
                  else"
                     .to_owned()
             }
-            FailureKind::BytesDiffer { .. } if same_mnemonic(&item.bytes, linked, self.offset) => {
+            FailureKind::BytesDiffer { .. }
+                if is_same_kind(machine, &item.bytes, linked, self.offset) =>
+            {
                 "this suggests another source: the same instruction with another constant or \
                  structure offset"
                     .to_owned()
@@ -182,15 +183,12 @@ impl ProofFailure {
 }
 
 /// Whether the instruction around `offset` is the same kind of instruction on both sides.
-fn same_mnemonic(ours: &[u8], linked: &[u8], offset: u64) -> bool {
-    let instruction = |code: &[u8]| -> Option<Instruction> {
-        let decoder = Decoder::new(64, code, DecoderOptions::NONE);
-        decoder
-            .into_iter()
-            .find(|instruction| instruction.next_ip() > offset)
-    };
-    match (instruction(ours), instruction(linked)) {
-        (Some(a), Some(b)) => a.mnemonic() == b.mnemonic() && a.ip() == b.ip(),
-        _ => false,
-    }
+fn is_same_kind(machine: &Machine, ours: &[u8], linked: &[u8], offset: u64) -> bool {
+    let around = |instruction: &Instruction<'_>| instruction.end > offset;
+    let (ours, linked) = (
+        walk(machine, ours, 0).find(around),
+        walk(machine, linked, 0).find(around),
+    );
+    ours.zip(linked)
+        .is_some_and(|(a, b)| a.start == b.start && a.is_same_kind(&b))
 }

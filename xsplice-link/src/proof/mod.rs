@@ -7,15 +7,14 @@
 //! constant, the same place of a section.
 
 mod failure;
-mod relaxed;
 mod tree;
 
 use foldhash::{HashMap, HashMapExt as _};
-use xsplice_abi::machine::{Kind, OF_RUNTIME};
+use xsplice_abi::machine::Kind;
 use xsplice_diff::extract::{OriginalItem, OriginalRelocation, OriginalTarget};
+use xsplice_diff::machine::got::{self, Reached};
 
 use crate::base::{Base, Lookup, QualifiedName};
-use crate::resolve::got;
 pub use failure::{FailureKind, ProofFailure};
 pub use tree::{ItemFailure, ObjectProof, TreeProof, prove_object};
 
@@ -356,21 +355,33 @@ fn decode(
     relocation: &OriginalRelocation<'_>,
 ) -> Result<Option<Field>, FailureKind> {
     let place = address.wrapping_add(offset as u64);
-    if got::is_got_access(relocation.kind) {
-        let relaxed = relaxed::decode(base, bytes, linked, address, offset, relocation.addend)
-            .ok_or(FailureKind::GotAccessDiffers)?;
+    let machine = base.machine();
+    if machine.goes_through_slot(relocation.kind) {
+        let field = got::Field {
+            bytes,
+            linked,
+            offset,
+            kind: relocation.kind,
+            addend: relocation.addend,
+        };
+        let became = got::linked(machine, &field).ok_or(FailureKind::GotAccessDiffers)?;
+        let target = match became.reached(&field, address) {
+            Some(Reached::Slot(slot)) => base.running_word_at(slot),
+            Some(Reached::Target(target)) => Some(target),
+            None => None,
+        };
         return Ok(Some(Field {
-            target: relaxed.target,
-            start: relaxed.start,
-            end: relaxed.end,
+            target: target.ok_or(FailureKind::GotAccessDiffers)?,
+            start: became.start,
+            end: became.end,
         }));
     }
-    let known = OF_RUNTIME.relocation(relocation.kind);
+    let known = machine.relocation(relocation.kind);
     let known = known.ok_or(FailureKind::UnknownRelocation(relocation.kind))?;
     let held = || known.field.read(linked.get(offset..)?);
     let value = match known.field.kind {
         Kind::Nothing if known.number == 0 => return Ok(None),
-        Kind::Absolute if known.number == OF_RUNTIME.word.number => base.running_word_at(place),
+        Kind::Absolute if known.number == machine.word.number => base.running_word_at(place),
         Kind::Absolute => held(),
         Kind::Relative => held().map(|value| value.wrapping_add(place)),
         _ => return Err(FailureKind::UnknownRelocation(relocation.kind)),

@@ -10,6 +10,7 @@ use goblin::elf::section_header::{
     SHT_NOBITS, SHT_NULL, SHT_REL, SHT_RELA, SHT_SYMTAB, SectionHeader,
 };
 use goblin::elf::sym::Sym;
+use xsplice_abi::machine::{Machine, MachineName};
 use xsplice_abi::profile;
 use xsplice_runtime::read::view::{
     Header, Place, Relocation, RelocationForm, Relocations, Section, SectionId, Symbol, SymbolId,
@@ -24,7 +25,7 @@ pub enum ReadError {
     Goblin {
         /// The part.
         what: &'static str,
-        /// What goblin said.
+        /// goblin's error.
         source: goblin::error::Error,
     },
     /// Not a 64-bit little-endian ELF file.
@@ -53,6 +54,9 @@ pub enum ReadError {
     /// An ELF file that is no payload.
     #[error("it has no section of a payload (.xsplice.* or .livepatch.*)")]
     NotAPayload,
+    /// For a machine that nothing is known of.
+    #[error("it is for {0}, and payloads of this machine are not known")]
+    Machine(MachineName),
     /// An index that is too large for the format.
     #[error("section {section}: an index does not fit 32 bits")]
     Index {
@@ -76,9 +80,13 @@ const HEADERS_MAX: usize = 1 << 16;
 /// Reads a payload as [`read`] does.
 ///
 /// # Errors
-/// As [`read`]; [`ReadError::NotAPayload`] for an ELF file without any section of a payload.
+/// As [`read`]; [`ReadError::NotAPayload`] for an ELF file without any section of a payload,
+/// [`ReadError::Machine`] for one of an unknown machine.
 pub fn payload(file: &[u8]) -> Result<View<'_>, ReadError> {
     let view = read(file)?;
+    if Machine::of(view.header.machine).is_none() {
+        return Err(ReadError::Machine(MachineName(view.header.machine)));
+    }
     let is_ours = |name: &str| profile::ALL.iter().any(|abi| name.starts_with(abi.prefix));
     if view.sections.iter().any(|section| is_ours(section.name)) {
         Ok(view)

@@ -5,7 +5,6 @@
 //! globals). A base has no colon in a symbol's file name, so names of different payloads never
 //! clash in the loader's symbol table. Exported symbols keep their own names.
 
-pub mod got;
 pub mod relocate;
 
 use std::collections::{HashMap, HashSet};

@@ -4,15 +4,13 @@
 use std::collections::BTreeMap;
 
 use xsplice_abi::Profile;
-use xsplice_abi::machine::x86_64::{ABS32S, ABS64, PC32};
+use xsplice_abi::machine::{Kind, Range};
 use xsplice_diff::extract::{self, Extract};
+use xsplice_diff::machine::got::{self, Access};
 
 use crate::error::{Refusal, RefusalCode};
-use crate::layout::{
-    Content, Layout, Memory, OutSection, OutSymbol, Place, Relocation, Section, type_name,
-};
+use crate::layout::{Content, Layout, Memory, OutSection, OutSymbol, Place, Relocation, Section};
 use crate::merge::{Placement, Spot};
-use crate::resolve::got::{self, Access};
 use crate::resolve::{Reach, Resolver};
 
 /// Section of the 8-byte slots.
@@ -73,10 +71,13 @@ fn carry(
 ) -> Result<(), Refusal> {
     let refused = |code, message: String| Refusal::new(code, &extract.object, message);
     let kind = relocation.kind;
-    let is_got = got::is_got_access(kind);
-    let field_bytes = match abi.relocation(kind) {
-        Some(known) => known.field.bytes() as u64,
-        None if is_got => PC32.field.bytes() as u64,
+    let machine = extract.machine;
+    let is_got = machine.goes_through_slot(kind);
+    let field = match abi.relocation(kind).or_else(|| {
+        let known = machine.relocation(kind);
+        known.filter(|_| is_got)
+    }) {
+        Some(known) => known.field,
         None => {
             let taken: Vec<_> = abi.relocations.iter().map(|known| known.name).collect();
             return Err(refused(
@@ -85,13 +86,13 @@ fn carry(
                     "the loader of `{}` does not take {}, only {}; compile position-independent \
                      code (-fpic or -fpie) without -mcmodel=large",
                     abi.name,
-                    type_name(kind),
+                    machine.type_name(kind),
                     taken.join(", ")
                 ),
             ));
         }
     };
-    let end = relocation.offset.checked_add(field_bytes);
+    let end = relocation.offset.checked_add(field.bytes() as u64);
     if end.is_none_or(|end| end > piece.size)
         || matches!(layout.sections[out.0].content, Content::Zero(_))
     {
@@ -105,14 +106,16 @@ fn carry(
     }
     let target = resolver.target(extract_index, relocation.symbol, layout)?;
     let is_own = matches!(layout.symbols[target.symbol.0].place, Place::Section(..));
-    if kind == ABS32S.number && is_own && !resolver.base().is_in_top_window() {
+    let is_short_address =
+        field.kind == Kind::Absolute && matches!(field.range, Range::SignedAddress(_));
+    if is_short_address && is_own && !resolver.base().is_in_top_window() {
         return Err(refused(
             RefusalCode::UnknownRelocation,
             format!(
                 "{} of an address in the payload, which 32 bits cannot hold so far from {}; \
                  compile position-independent code (-fpic or -fpie), or link the image at the top \
                  of the address space, for which -mcmodel=kernel is",
-                type_name(kind),
+                machine.type_name(kind),
                 resolver.base().path()
             ),
         ));
@@ -135,7 +138,7 @@ fn carry(
                     "a GOT access outside code".to_owned(),
                 ));
             };
-            got::relax(bytes, offset, kind, relocation.addend)
+            got::relax(machine, bytes, offset, kind, relocation.addend)
         }
         Reach::Unknown => Access::Slot,
     };
@@ -143,7 +146,7 @@ fn carry(
         Access::Direct { offset, addend } => {
             layout.sections[out.0].relocations.push(Relocation {
                 offset,
-                kind: PC32.number,
+                kind: machine.distance.number,
                 symbol: target.symbol,
                 addend: addend.wrapping_add(target.bias),
             });
@@ -179,6 +182,7 @@ impl Slots {
             return;
         }
         let mut offsets: BTreeMap<(OutSymbol, i64), u64> = BTreeMap::new();
+        let (word, distance) = (layout.machine.word, layout.machine.distance);
         let mut relocations = Vec::new();
         for used in &self.uses {
             let next = relocations.len() as u64 * SLOT_BYTES;
@@ -186,14 +190,14 @@ impl Slots {
                 let (symbol, addend) = used.target;
                 relocations.push(Relocation {
                     offset: next,
-                    kind: ABS64.number,
+                    kind: word.number,
                     symbol,
                     addend,
                 });
                 next
             });
         }
-        let size_bytes = relocations.len() * ABS64.field.bytes();
+        let size_bytes = relocations.len() * word.field.bytes();
         let slots = layout.add_section(Section {
             name: SLOTS.into(),
             memory: Memory::ReadOnly,
@@ -215,7 +219,7 @@ impl Slots {
                 .relocations
                 .push(Relocation {
                     offset: used.offset,
-                    kind: PC32.number,
+                    kind: distance.number,
                     symbol,
                     addend: used.addend.wrapping_add(slot),
                 });

@@ -2,9 +2,9 @@
 //! must stay inside their section: one that leads out of it would reach whatever the loader placed
 //! there.
 
-use iced_x86::{Decoder, DecoderOptions, Instruction, OpKind};
 use object::elf;
 use xsplice_abi::section::ALTINSTR_REPLACEMENT;
+use xsplice_diff::machine::walk;
 use xsplice_runtime::read::view::{Place, Section, SectionId};
 
 use super::{Check, CheckKind, Lines, Subject};
@@ -22,23 +22,20 @@ pub(super) fn check(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
                 .zip(usize::try_from(end).ok())
                 .and_then(|(start, end)| section.data.get(start..end));
             let Some(code) = code else { continue };
-            let mut decoder = Decoder::with_ip(64, code, start, DecoderOptions::NONE);
-            let mut instruction = Instruction::default();
-            while decoder.can_decode() {
-                decoder.decode_out(&mut instruction);
-                let Some((at, target)) = reference(&decoder, &instruction) else {
+            for instruction in walk(subject.facts.machine, code, start) {
+                let Some(lead) = instruction.lead else {
                     continue;
                 };
-                if subject.facts.fields.at(id, at).is_some() {
+                if subject.facts.fields.at(id, lead.field.offset).is_some() {
                     continue;
                 }
                 count += 1;
-                if !stays(section, target) {
+                if !stays(section, lead.to) {
                     lines.fail_unseen(format!(
                         "{}+{:#x}: leads to {} without a relocation, and the section has {} bytes",
                         section.name,
-                        instruction.ip(),
-                        shown(target.cast_signed()),
+                        instruction.start,
+                        shown(lead.to.cast_signed()),
                         section.size
                     ));
                 }
@@ -62,33 +59,9 @@ fn shown(distance: i64) -> String {
     format!("{sign}{:#x}", distance.unsigned_abs())
 }
 
-/// The field of an instruction that holds a distance, and where that leads.
-fn reference(decoder: &Decoder<'_>, instruction: &Instruction) -> Option<(u64, u64)> {
-    let is_branch = instruction.op_count() > 0
-        && matches!(
-            instruction.op0_kind(),
-            OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64
-        );
-    let constants = decoder.get_constant_offsets(instruction);
-    let (at, target) = if is_branch {
-        (
-            constants.immediate_offset(),
-            instruction.near_branch_target(),
-        )
-    } else if instruction.is_ip_rel_memory_operand() {
-        (
-            constants.displacement_offset(),
-            instruction.ip_rel_memory_address(),
-        )
-    } else {
-        return None;
-    };
-    Some((instruction.ip().wrapping_add(at as u64), target))
-}
-
 /// The ranges of a section that are code, each from one symbol to the next. Ranges that a symbol
 /// marks as data are left out, and decoding starts anew at each symbol.
-fn code_ranges(
+pub(super) fn code_ranges(
     subject: &Subject<'_, '_, '_>,
     id: SectionId,
     section: &Section<'_>,

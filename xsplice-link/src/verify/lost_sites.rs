@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
 use xsplice_abi::section::ALTINSTRUCTIONS;
+use xsplice_diff::machine::{Filler, Flow, Machine, walk};
 use xsplice_runtime::read::view::SectionId;
 
 use super::sites::{alternative, entries};
@@ -51,8 +51,8 @@ pub(super) fn check(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> Vec
             continue;
         };
         let name = record.name.unwrap_or_default();
-        let old_runs = Runs::new(old_code, old.start, &before);
-        let new_runs = Runs::new(new_code, new.start, &after);
+        let old_runs = Runs::new(base.machine(), old_code, old.start, &before);
+        let new_runs = Runs::new(base.machine(), new_code, new.start, &after);
         if let Some(at) = new_runs.lost(&old_runs) {
             lines.fail_unseen(format!(
                 "{name}+{:#x}: NOPs that the base's has for an alternative have no entry of \
@@ -116,27 +116,24 @@ struct Runs<'code> {
 }
 
 impl<'code> Runs<'code> {
-    fn new(code: &'code [u8], start: u64, sites: &[Range<u64>]) -> Runs<'code> {
-        let mut decoder = Decoder::with_ip(64, code, start, DecoderOptions::NONE);
-        let mut instruction = Instruction::default();
+    fn new(machine: &Machine, code: &'code [u8], start: u64, sites: &[Range<u64>]) -> Runs<'code> {
         let mut found: Vec<Range<u64>> = Vec::new();
         let mut targets = BTreeSet::new();
         let mut has_table = false;
-        while decoder.can_decode() {
-            decoder.decode_out(&mut instruction);
-            match instruction.flow_control() {
-                FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch => {
-                    targets.insert(instruction.near_branch_target());
+        for instruction in walk(machine, code, start) {
+            match instruction.flow {
+                Flow::ConditionalJump | Flow::Jump => {
+                    targets.extend(instruction.lead.map(|lead| lead.to));
                 }
-                FlowControl::IndirectBranch => has_table = true,
+                Flow::IndirectJump => has_table = true,
                 _ => {}
             }
-            if instruction.mnemonic() != Mnemonic::Nop {
+            if instruction.filler != Some(Filler::Nop) {
                 continue;
             }
             match found.last_mut() {
-                Some(run) if run.end == instruction.ip() => run.end = instruction.next_ip(),
-                _ => found.push(instruction.ip()..instruction.next_ip()),
+                Some(run) if run.end == instruction.start => run.end = instruction.end,
+                _ => found.push(instruction.start..instruction.end),
             }
         }
         let mut runs = Runs {
@@ -176,6 +173,8 @@ impl<'code> Runs<'code> {
 mod tests {
     use std::ops::Range;
 
+    use xsplice_abi::machine::OF_RUNTIME;
+
     use super::Runs;
 
     /// The place of a three-byte instruction, `imul $100,%edi,%eax`, `ret`.
@@ -183,8 +182,8 @@ mod tests {
     const PLACE: Range<u64> = 0..3;
 
     fn lost(code: &[u8], sites: &[Range<u64>]) -> Option<u64> {
-        let old = Runs::new(&CODE, 0, std::slice::from_ref(&PLACE));
-        Runs::new(code, 0, sites).lost(&old)
+        let old = Runs::new(OF_RUNTIME, &CODE, 0, std::slice::from_ref(&PLACE));
+        Runs::new(OF_RUNTIME, code, 0, sites).lost(&old)
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub enum CheckKind {
     TrialLoad,
     /// Each record's name and address are one function of the base, of the record's size.
     RecordTarget,
-    /// Each old function has room for the jump.
+    /// The jump fits into each old function.
     RecordRoom,
     /// Each new function lies in the payload's code and has the record's size.
     RecordCode,

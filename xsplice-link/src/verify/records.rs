@@ -3,12 +3,11 @@
 
 use std::ops::Range;
 
-use iced_x86::{Decoder, DecoderOptions};
 use object::elf;
 use xsplice_abi::errno::Errno;
 use xsplice_abi::limits::EXPECT_BYTES_MAX;
-use xsplice_abi::machine::OF_RUNTIME;
 use xsplice_abi::profile::{ZeroNewAddr, ZeroOldAddr};
+use xsplice_diff::machine::{Machine, walk};
 use xsplice_runtime::read::deny::Named;
 use xsplice_runtime::read::view::Section;
 
@@ -168,8 +167,9 @@ fn written_at(base: &Base<'_>, address: u64, record: &RecordFacts<'_>) -> Range<
     if is_nops(record) {
         return address..address.saturating_add(u64::from(record.new_size));
     }
-    let start = address.saturating_add(OF_RUNTIME.jump_offset(bytes) as u64);
-    start..start.saturating_add(OF_RUNTIME.jump.code.len() as u64)
+    let machine = base.machine();
+    let start = address.saturating_add(machine.jump_offset(bytes) as u64);
+    start..start.saturating_add(machine.jump.code.len() as u64)
 }
 
 fn room(subject: &Subject<'_, '_, '_>, placed: &[Placed<'_, '_>], checks: &mut Vec<Check>) {
@@ -191,7 +191,7 @@ fn room(subject: &Subject<'_, '_, '_>, placed: &[Placed<'_, '_>], checks: &mut V
     }
     for one in placed.iter().filter(|one| is_nops(one.record)) {
         let bytes = subject.base.bytes_from(one.address).unwrap_or(&[]);
-        if let Some(cut) = cut_instruction(bytes, one.address, one.record.new_size) {
+        if let Some(cut) = cut_instruction(subject.base.machine(), bytes, one.record.new_size) {
             lines.fail(
                 Errno::EINVAL,
                 format!(
@@ -211,19 +211,12 @@ fn is_nops(record: &RecordFacts<'_>) -> bool {
 }
 
 /// Offset of the instruction of `code` that `end` cuts in two.
-fn cut_instruction(code: &[u8], address: u64, end: u32) -> Option<usize> {
-    let end = usize::try_from(end).ok()?;
-    let mut decoder = Decoder::with_ip(64, code, address, DecoderOptions::NONE);
-    while decoder.position() < end {
-        let at = decoder.position();
-        if decoder.decode().is_invalid() {
-            return None;
-        }
-        if decoder.position() > end {
-            return Some(at);
-        }
-    }
-    None
+fn cut_instruction(machine: &Machine, code: &[u8], end: u32) -> Option<u64> {
+    let end = u64::from(end);
+    walk(machine, code, 0)
+        .take_while(|instruction| instruction.start < end && instruction.is_valid)
+        .find(|instruction| instruction.end > end)
+        .map(|instruction| instruction.start)
 }
 
 fn code(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
@@ -475,6 +468,8 @@ pub(super) fn is_code(section: Option<&Section<'_>>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use xsplice_abi::machine::OF_RUNTIME;
+
     use super::cut_instruction;
 
     /// `mov $17,%eax; jmp +0`
@@ -483,7 +478,11 @@ mod tests {
     #[test]
     fn nops_may_end_where_an_instruction_ends_and_nowhere_else() {
         for (end, cut) in [(5, None), (9, Some(5)), (3, Some(0)), (10, None)] {
-            assert_eq!(cut_instruction(&MINOR_VERSION, 0x1000, end), cut, "{end}");
+            assert_eq!(
+                cut_instruction(OF_RUNTIME, &MINOR_VERSION, end),
+                cut,
+                "{end}"
+            );
         }
     }
 }

@@ -7,20 +7,20 @@
 //! pointer afterwards, so the call must be rewritten too.
 
 use std::collections::{BTreeSet, HashSet};
+use std::ops::Range;
 
-use xsplice_abi::machine::OF_RUNTIME;
 use xsplice_abi::section::{ALT_CALL_SITES, ALTINSTR_REPLACEMENT, ALTINSTRUCTIONS};
 use xsplice_abi::tables::Alternative;
+use xsplice_diff::machine::cursor::Cursor;
+use xsplice_diff::machine::{Instruction, Machine, walk};
 use xsplice_runtime::read::view::{Place, SectionId, Symbol};
 
+use super::branches::code_ranges;
 use super::lost_sites;
 use super::tables::points_at;
 use super::{Check, CheckKind, Lines, Subject};
 use crate::base::{Base, Lookup, QualifiedName};
 use crate::facts::TableFacts;
-
-/// The byte that the linker puts between functions.
-const PADDING: u8 = 0xcc;
 
 pub(super) fn check(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
     let mut lines = Lines::new(checks, CheckKind::Sites);
@@ -44,6 +44,8 @@ fn orphans(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
     let Some((id, replacement)) = facts.view.named("", ALTINSTR_REPLACEMENT) else {
         return 0;
     };
+    // What the linker puts between pieces of code.
+    let padding = facts.machine.trap;
     let mut named = BTreeSet::new();
     // An empty replacement has its label between the code of other replacements, and carving keeps
     // the neighbouring code although no entry uses it.
@@ -65,10 +67,10 @@ fn orphans(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
             }
         }
     }
-    let is_orphan = |offset: u64, byte: u8| byte != PADDING && !named.contains(&offset);
+    let is_orphan = |offset: u64, byte: u8| byte != padding && !named.contains(&offset);
     let mut begins: Option<u64> = None;
     let mut orphan = None;
-    for (offset, byte) in (0..).zip(replacement.data.iter().copied().chain([PADDING])) {
+    for (offset, byte) in (0..).zip(replacement.data.iter().copied().chain([padding])) {
         if let Some(start) = begins
             && (empty.contains(&offset) || !is_orphan(offset, byte))
         {
@@ -124,23 +126,31 @@ fn calls(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
         .collect();
     let pointers = alternative_pointers(subject.base);
     let view = subject.facts.view;
-    let call = &OF_RUNTIME.pointer_call;
+    let machine = subject.facts.machine;
+    let call = &machine.pointer_call;
+    let mut plain: Option<HashSet<u64>> = None;
     let mut count = 0;
     for table in &view.relocations {
         let Some(code) = view.section(table.target).filter(|one| one.is_executable()) else {
             continue;
         };
-        for entry in &table.entries {
-            let Some(start) = entry.offset.checked_sub(call.opcode.len() as u64) else {
+        let ranges = code_ranges(subject, table.target, code);
+        let mut entries: Vec<_> = table.entries.iter().collect();
+        entries.sort_by_key(|entry| entry.offset);
+        let mut cursor = Cursor::default();
+        for entry in entries {
+            let holding = holding(machine, &mut cursor, code.data, &ranges, entry.offset);
+            let is_call = |instruction: &Instruction<'_>| {
+                let field = instruction.displacement.map(|place| place.offset);
+                field == Some(entry.offset) && instruction.bytes.starts_with(call.opcode)
+            };
+            let Some(instruction) = holding.filter(is_call) else {
                 continue;
             };
-            let from_start = usize::try_from(start)
-                .ok()
-                .and_then(|start| code.data.get(start..));
-            let is_call = from_start.is_some_and(|code| code.starts_with(call.opcode));
-            if entry.kind != OF_RUNTIME.distance.number || !is_call {
+            if entry.kind != machine.distance.number {
                 continue;
             }
+            let start = instruction.start;
             if owned.contains(&(table.target, start)) {
                 count += 1;
                 continue;
@@ -151,7 +161,11 @@ fn calls(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
             else {
                 continue;
             };
-            if pointers.contains(&pointer) && !is_called_plainly(subject.base, pointer) {
+            let is_lost = pointers.contains(&pointer)
+                && !plain
+                    .get_or_insert_with(|| plainly_called(subject.base))
+                    .contains(&pointer);
+            if is_lost {
                 lines.fail_unseen(format!(
                     "{}+{start:#x}: the base calls through {name} by alternative calls alone, and \
                      this call has no entry",
@@ -163,7 +177,21 @@ fn calls(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
     count
 }
 
-/// The address of the base that a PC-relative field at the end of an instruction refers to.
+/// The instruction that holds the byte at an offset of a section whose code lies in `ranges`.
+fn holding<'data>(
+    machine: &Machine,
+    cursor: &mut Cursor<'data>,
+    code: &'data [u8],
+    ranges: &[(u64, u64)],
+    offset: u64,
+) -> Option<Instruction<'data>> {
+    let behind = ranges.partition_point(|range| range.0 <= offset);
+    let (start, end) = *ranges.get(behind.checked_sub(1)?)?;
+    let code = code.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)?;
+    cursor.holding(machine, code, start, offset)
+}
+
+/// The address of the base that the field of a call through a pointer refers to.
 fn in_base<'data>(
     base: &Base<'_>,
     symbol: &Symbol<'data>,
@@ -177,34 +205,53 @@ fn in_base<'data>(
         },
         Place::Section(_) | Place::Common | Place::Reserved(_) => return None,
     };
-    const FIELD_BYTES: u64 = 4;
     let pointer = address
         .wrapping_add_signed(addend)
-        .wrapping_add(FIELD_BYTES);
+        .wrapping_add(base.machine().pointer_call.field.bytes() as u64);
     Some((symbol.name, pointer))
 }
 
 /// Pointers that the base calls through at places that its boot code rewrites.
 fn alternative_pointers(base: &Base<'_>) -> HashSet<u64> {
-    let call = &OF_RUNTIME.pointer_call;
+    let call = &base.machine().pointer_call;
     base.boot_patched()
         .iter()
         .filter_map(|site| call.pointer(base.bytes_from(site.range.start)?, site.range.start))
         .collect()
 }
 
-/// Whether the base has a call through `pointer` that its boot code does not rewrite. Bytes that
-/// merely look like such a call count too.
-fn is_called_plainly(base: &Base<'_>, pointer: u64) -> bool {
-    let call = &OF_RUNTIME.pointer_call;
-    let code = base.sections().iter().filter(|one| one.is_executable());
-    code.into_iter().any(|section| {
-        (section.range.start..)
-            .zip(section.data.windows(call.bytes()))
-            .filter(|(address, code)| call.pointer(code, *address) == Some(pointer))
-            .any(|(address, _)| {
-                let site = address..address.saturating_add(call.bytes() as u64);
-                base.first_patched_in(&site).is_none()
-            })
-    })
+/// Pointers that the base calls through at places that its boot code leaves alone.
+fn plainly_called(base: &Base<'_>) -> HashSet<u64> {
+    let machine = base.machine();
+    let mut pointers = HashSet::new();
+    for section in base.sections().iter().filter(|one| one.is_executable()) {
+        for code in ranges_of_base(base, &section.range) {
+            let bytes = base.bytes_at(code.start, code.end - code.start);
+            for one in walk(machine, bytes.unwrap_or_default(), code.start) {
+                let pointer = machine.pointer_call.pointer(one.bytes, one.start);
+                let is_plain = || base.first_patched_in(&(one.start..one.end)).is_none();
+                pointers.extend(pointer.filter(|_| is_plain()));
+            }
+        }
+    }
+    pointers
+}
+
+/// A section of the base from one symbol to the next: whatever stands before a symbol does not
+/// shift how it is read.
+fn ranges_of_base(base: &Base<'_>, section: &Range<u64>) -> Vec<Range<u64>> {
+    let symbols = base.symbols().iter().map(|symbol| symbol.address);
+    let mut starts: Vec<u64> = symbols
+        .filter(|address| section.contains(address))
+        .chain([section.start])
+        .collect();
+    starts.sort_unstable();
+    starts.dedup();
+    let ends = starts.iter().skip(1).copied().chain([section.end]);
+    starts
+        .iter()
+        .copied()
+        .zip(ends)
+        .map(|(start, end)| start..end)
+        .collect()
 }

@@ -10,7 +10,6 @@ use xsplice_runtime::read::view::{Place, Section, SectionId, Symbol};
 use super::{Check, CheckKind, Lines, Subject};
 use crate::base::{Lookup, QualifiedName};
 use crate::facts::{Facts, Value};
-use crate::layout::type_name;
 
 /// Addresses that 32 sign-extended bits hold: below this, or from its complement up.
 const SIGNED_32_LIMIT: u64 = 1 << 31;
@@ -135,7 +134,7 @@ fn relocations(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
                     format!(
                         "{at}: the loader of `{}` does not take {}",
                         subject.facts.abi.name,
-                        type_name(entry.kind)
+                        subject.facts.machine.type_name(entry.kind)
                     ),
                 );
                 continue;

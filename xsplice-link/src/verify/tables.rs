@@ -1,7 +1,6 @@
 //! Checks hooks and special sections: every pointer and every entry must refer to the payload's own
 //! code.
 
-use object::elf;
 use xsplice_abi::errno::Errno;
 use xsplice_abi::section;
 use xsplice_abi::tables::{BugFrame, Field, LeadsTo, SpecialTable};
@@ -155,14 +154,14 @@ fn is_empty_replacement(
         && alternative(subject, table, start).is_some_and(|entry| entry.replacement_bytes == 0)
 }
 
-/// The place that a 4-byte PC-relative field will refer to.
+/// The place that a field of a table, which holds a distance, will refer to.
 pub(super) fn points_at(
     subject: &Subject<'_, '_, '_>,
     table: SectionId,
     at: u64,
 ) -> Option<(SectionId, u64)> {
     let relocation = subject.facts.fields.at(table, at)?;
-    if relocation.kind != elf::R_X86_64_PC32.0 {
+    if relocation.kind != subject.facts.machine.distance.number {
         return None;
     }
     let symbol = subject.facts.view.symbol(relocation.symbol)?;

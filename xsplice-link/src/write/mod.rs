@@ -47,7 +47,7 @@ pub fn write(layout: &Layout) -> Result<Written, LinkError> {
     let offsets = reserve_contents(&mut writer, layout)?;
     writer.write_file_header(&FileHeader {
         e_type: elf::ET_REL,
-        e_machine: elf::EM_X86_64,
+        e_machine: elf::Machine(layout.machine.e_machine),
         ..FileHeader::default()
     })?;
     write_contents(&mut writer, layout, &offsets, &indices);

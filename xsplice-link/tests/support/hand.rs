@@ -25,6 +25,7 @@ pub const RETURN_ONE: &[u8] = &[0xb8, 1, 0, 0, 0, 0xc3];
 pub fn empty(object: &str, abi: &'static Profile) -> Extract<'static> {
     Extract {
         object: object.to_owned(),
+        machine: xsplice_abi::machine::OF_RUNTIME,
         abi,
         sections: Vec::new(),
         symbols: Vec::new(),

@@ -1,6 +1,5 @@
 //! Builds small trees with gcc and links bases with ld, so that the tests speak of what real
 //! tools emit.
-#![allow(dead_code, reason = "each test file uses its own part of this")]
 
 pub mod complete;
 pub mod hand;
@@ -17,6 +16,8 @@ use xsplice_link::Base;
 use xsplice_link::LinkError;
 use xsplice_link::LinkOptions;
 use xsplice_link::Payload;
+use xsplice_test_objects::compile;
+pub use xsplice_test_objects::run;
 
 /// Where the test bases are linked to: the top 2 GiB, as a kernel.
 pub const BASE_ADDRESS: &str = "0xffffffff81000000";
@@ -30,7 +31,6 @@ const FLAGS: &[&str] = &[
     "-fno-stack-protector",
     "-fno-asynchronous-unwind-tables",
     "-mno-red-zone",
-    "-c",
 ];
 
 /// Position-independent code with hidden visibility undone, so that globals go through the GOT.
@@ -60,19 +60,9 @@ impl Tree {
             std::fs::create_dir_all(source_path.parent().unwrap()).unwrap();
             std::fs::write(&source_path, source).unwrap();
             let object = Path::new(path).with_extension("o");
-            run(Command::new("gcc")
-                .args(FLAGS)
-                .args(flags)
-                .arg(path)
-                .arg("-o")
-                .arg(&object)
-                .current_dir(directory.path()));
-            let object_path = directory.path().join(&object);
-            objects.push((
-                object.to_str().unwrap().to_owned(),
-                std::fs::read(&object_path).unwrap(),
-            ));
-            paths.push(object_path);
+            let bytes = compile(directory.path(), "gcc", &[FLAGS, flags].concat(), path);
+            objects.push((object.to_str().unwrap().to_owned(), bytes));
+            paths.push(directory.path().join(&object));
         }
         Tree {
             directory,
@@ -157,17 +147,6 @@ impl Tree {
     }
 }
 
-/// Runs a command that must succeed.
-pub fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    assert!(
-        output.status.success(),
-        "{command:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
-}
-
 /// Two builds and the base that the first was linked into.
 #[derive(Debug)]
 pub struct Fix {
@@ -243,21 +222,9 @@ impl Fix {
     }
 }
 
-/// What `readelf -aW` says on standard output and standard error; it must warn of nothing.
+/// What `readelf -aW` says.
 pub fn readelf(bytes: &[u8]) -> String {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("payload");
-    std::fs::write(&path, bytes).unwrap();
-    let output = Command::new("readelf")
-        .args(["-aW"])
-        .arg(&path)
-        .output()
-        .unwrap();
-    let warnings = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(warnings, "", "readelf must have nothing to say");
-    let page = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(!page.contains("Warning"), "{page}");
-    page
+    xsplice_test_objects::readelf_of("-aW", bytes)
 }
 
 /// The relocation types of an object, in file order.

@@ -6,15 +6,26 @@
 //! Questions that need a decoder are answered by the host tools instead.
 
 mod field;
+mod names;
 pub mod x86_64;
 
 pub use field::{Field, Kind, Part, Range};
+pub use names::{MachineName, TypeName};
+
+/// Whose instructions a machine has: what decides which decoder reads them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Architecture {
+    /// AMD64, Intel 64.
+    X86_64,
+}
 
 /// The data of a machine.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Machine {
     /// `e_machine` of its files.
     pub e_machine: u16,
+    /// Which decoder reads its code.
+    pub architecture: Architecture,
     /// For people.
     pub name: &'static str,
     /// Prefix of the names of its relocation types.
@@ -135,6 +146,47 @@ impl Machine {
             .relocations
             .binary_search_by_key(&number, |one| one.number);
         self.relocations.get(at.ok()?)
+    }
+
+    /// Whether what a relocation of this type writes depends on where its field lies.
+    #[must_use]
+    pub fn is_relative(&self, number: u32) -> bool {
+        self.relocation(number)
+            .is_some_and(|known| known.field.is_relative())
+    }
+
+    /// Whether something that is carried into a payload may have a relocation of this type.
+    #[must_use]
+    pub fn is_carried(&self, number: u32) -> bool {
+        self.relocation(number)
+            .is_some_and(|known| known.use_in_payload == UseInPayload::Carried)
+    }
+
+    /// Whether a relocation of this type goes through a slot in the GOT.
+    #[must_use]
+    pub fn goes_through_slot(&self, number: u32) -> bool {
+        self.relocation(number)
+            .is_some_and(|known| known.field.kind == Kind::Slot)
+    }
+
+    /// The number under which two types that are computed alike compare equal: where nothing is
+    /// linked dynamically, a call through the PLT is a plain call.
+    #[must_use]
+    pub fn alike(&self, number: u32) -> u32 {
+        self.relocation(number).map_or(number, |known| known.alike)
+    }
+
+    /// Bytes that a relocation of this type changes; 1 for types that are not known.
+    #[must_use]
+    pub fn field_bytes(&self, number: u32) -> u64 {
+        self.relocation(number)
+            .map_or(1, |known| known.field.bytes() as u64)
+    }
+
+    /// The psABI's name of a relocation type, or its number, for people.
+    #[must_use]
+    pub fn type_name(&'static self, number: u32) -> TypeName {
+        TypeName::new(self, number)
     }
 
     /// Offset of the jump within a function that starts with `code`: behind a mark of its entry,

@@ -1,8 +1,8 @@
 //! x86-64 (System V psABI for AMD64, table 4.9 and section 4.4; Intel SDM volume 2).
 
 use super::{
-    Branch, Field, Jump, Kind, Machine, PointerCall, Protection, Range, RelocationType,
-    UseInPayload,
+    Architecture, Branch, Field, Jump, Kind, Machine, PointerCall, Protection, Range,
+    RelocationType, UseInPayload,
 };
 
 const NOTHING: Field = Field::whole(0, Kind::Nothing, Range::Unchecked);
@@ -135,6 +135,7 @@ const JUMP: u8 = 0xe9;
 /// The machine.
 pub const MACHINE: Machine = Machine {
     e_machine: 62,
+    architecture: Architecture::X86_64,
     name: "x86-64",
     relocation_prefix: "R_X86_64_",
     relocations: RELOCATIONS,

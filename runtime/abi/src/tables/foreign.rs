@@ -1,5 +1,5 @@
-//! Tables of other systems, which travel between objects of theirs and which no loader of ours
-//! walks: a payload that has one is taken, and what the table says has no effect.
+//! Tables of other systems. Their objects have them, but no loader here walks them: a payload with
+//! one is accepted, and the table has no effect.
 //!
 //! Layouts: Linux's `asm/bug.h`, `asm/extable.h`, `linux/jump_label.h`,
 //! `linux/static_call_types.h`, `asm/paravirt_types.h`, `asm/alternative.h`, `asm/ftrace.h`.
@@ -24,8 +24,8 @@ const fn alone(bytes: u64) -> Layout {
     }
 }
 
-/// Line and flags of an entry of `__bug_table` stand behind its fields: where in the usual layout,
-/// in bytes.
+/// Offset of line and flags, behind the fields of an entry of `__bug_table` in the usual layout, in
+/// bytes.
 pub const BUG_TABLE_LINE_AT: u64 = 8;
 
 /// The tables.

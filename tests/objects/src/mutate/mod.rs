@@ -411,6 +411,8 @@ fn pick<T: Clone>(choices: &mut Choices, from: &[T]) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::{Choices, Mutation, Table, mutate};
 
     #[test]
@@ -422,7 +424,9 @@ mod tests {
             "line-numbers-proven/original/f.o",
             "bug-frame-travels/original/f.o",
         ] {
-            let path = crate::workspace().join("fixtures/cases").join(file);
+            let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("../../fixtures/cases")
+                .join(file);
             let mut object = std::fs::read(path).unwrap();
             object.extend([b'k'; 40]);
             object.extend([1, 4, 1, 2, 20, 0, 0, 0, 0, 0, 0, 16]);

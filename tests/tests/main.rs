@@ -1,0 +1,19 @@
+//! The tests across crates that can run side by side: one program. Those that need a process, the
+//! processors or a harness of their own are named in `Cargo.toml`, with the reason.
+
+mod account;
+mod bad_input;
+mod catalogue;
+mod ci_recipe;
+mod circles;
+mod claims;
+mod design_map;
+mod foreign_objects;
+mod guide_examples;
+mod json_document;
+mod readme_commands;
+mod report_pages;
+mod stacked_builds;
+mod terminals;
+mod test_map;
+mod tidy_house;

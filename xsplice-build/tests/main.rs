@@ -1,0 +1,7 @@
+//! The tests of the driver: one program, so that the crate is linked once.
+
+mod archives;
+mod callers;
+mod code_pages;
+mod hunks;
+mod source;
