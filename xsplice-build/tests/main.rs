@@ -1,7 +1,9 @@
 //! The tests of the driver: one program, so that the crate is linked once.
 
+mod addresses;
 mod archives;
 mod callers;
 mod code_pages;
 mod hunks;
+mod merged;
 mod source;

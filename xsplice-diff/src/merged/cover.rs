@@ -192,6 +192,31 @@ impl<'data> Cover<'_, '_, 'data> {
         for part in others {
             self.is_eligible[part] = false;
         }
+        // Of those that fit alike, the one with the most names: a part of it says no more.
+        let names = |part: usize| {
+            let strong = self.parts.objects[part].places.strong();
+            strong.map(|(_, symbol)| symbol.name).collect()
+        };
+        let mut within: Vec<usize> = Vec::new();
+        let shared = definers.values().filter(|all| all.len() > 1);
+        for all in shared {
+            let eligible = all.iter().filter(|(tile, _)| self.is_eligible[tile.part]);
+            let named: Vec<(usize, HashSet<&str>)> = eligible
+                .map(|(tile, _)| (tile.part, names(tile.part)))
+                .collect();
+            for (part, own) in &named {
+                let is_within = named.iter().any(|(other, wider)| {
+                    let is_first = (wider.len(), *part) > (own.len(), *other);
+                    other != part && is_first && own.is_subset(wider)
+                });
+                if is_within {
+                    within.push(*part);
+                }
+            }
+        }
+        for part in within {
+            self.is_eligible[part] = false;
+        }
         self.ranks = ranks(self.merged, self.parts, &self.is_eligible);
     }
 
