@@ -1,4 +1,4 @@
-//! Trees with merged objects, as builds leave them: the plain command says nothing of them, and what
+//! Trees with merged objects, as builds leave them: the plain command says nothing of them, what
 //! only they hold is compared.
 
 use std::fs;

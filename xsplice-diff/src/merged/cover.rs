@@ -1,7 +1,7 @@
 //! Covers a whole object with sections of other objects, so that every reference leads where it
 //! leads in them.
 //!
-//! Where a part's sections stand in the merged object is known in the main: its global symbols tell,
+//! Where a part's sections stand in the merged object is known in the main: global symbols tell,
 //! and from there each reference to a local symbol tells where the next section stands ([`Pins`]).
 //! The rows of tiles are laid with that in mind, and in the end every reference is followed again,
 //! now that each section has its one place.
@@ -18,7 +18,7 @@ use crate::merged::tiles::{Parts, Placement, Rank, Tile, is_tiled};
 use crate::merged::{ObjectIndex, made_anew};
 use crate::read::object::{ElfObject, Relocation, SectionId, Symbol, SymbolPlace};
 
-/// The objects that `merged` was merged from, of those of `parts` that `is_eligible`; `None` when it
+/// The objects that `merged` was merged from, of those of `parts` that `is_eligible`; `None` if it
 /// holds anything else.
 pub(super) fn cover<'p, 'data>(
     merged: &ElfObject<'data>,
@@ -296,7 +296,7 @@ impl<'data> Cover<'_, '_, 'data> {
         Some(())
     }
 
-    /// The relocations of a merged section from `start` on, each with that of the tile. `None` where
+    /// The relocations of a merged section from `start` on, each with that of the tile. `None` if
     /// they do not stand at the same offsets or are of other types.
     pub(super) fn pairs(
         &self,

@@ -3,9 +3,9 @@
 //!
 //! Build trees hold both. Comparing a merged object tells nothing that its parts do not tell, and
 //! its functions stand in the image once, under the names of both. FILE symbols do not tell the two
-//! kinds apart: assembler has none, `ld -r` makes one up, and several parts may have the same. So an
+//! kinds apart: assembler has none, `ld -r` makes one up, several parts may have the same. So an
 //! object counts as merged only when every byte of it that is loaded, with its relocations and
-//! symbols, is a section of an object beside it ([`cover`]). A copy of an object is merged from one.
+//! symbols, is a section of an object beside it ([`cover`]). A copy is merged from one part.
 //! Debug information is never looked at.
 
 mod cover;

@@ -1,6 +1,6 @@
 //! Covers one section of an object with sections of other objects.
 //!
-//! `ld -r` puts sections of one name behind each other, each on a multiple of its own alignment, and
+//! `ld -r` puts sections of one name behind each other, each on a multiple of its alignment, and
 //! leaves their bytes and relocations as they are but for the offsets. So a merged section is a row
 //! of tiles: sections of its name, equal in bytes, relocations and symbols, with padding between
 //! them.
