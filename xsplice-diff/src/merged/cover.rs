@@ -49,9 +49,8 @@ pub(super) fn cover<'p, 'data>(
     let mut rows: HashMap<SectionId, Vec<Placement>> = HashMap::new();
     let mut used: HashSet<Tile> = HashSet::new();
     for (id, section) in merged.sections().filter(|(_, section)| is_tiled(section)) {
-        match cover.row(id, &used) {
+        match cover.row(id, &mut used) {
             Some(row) => {
-                used.extend(row.iter().map(|placement| placement.tile));
                 rows.insert(id, row);
             }
             None if section.is_mergeable() && cover.elements().hold(merged, id) => {}

@@ -116,32 +116,41 @@ pub(super) fn is_tiled(section: &Section<'_>) -> bool {
 }
 
 impl<'data> Cover<'_, '_, 'data> {
-    /// The tiles that a section of the merged object consists of, in order; none of `used`.
-    pub(super) fn row(&self, id: SectionId, used: &HashSet<Tile>) -> Option<Vec<Placement>> {
+    /// The tiles that a section of the merged object consists of, in order; none of `used`, to which
+    /// they are added.
+    pub(super) fn row(&self, id: SectionId, used: &mut HashSet<Tile>) -> Option<Vec<Placement>> {
         let size = self.merged.section(id).size;
         // What may stand behind each of the chosen, the best one last.
         let mut steps = vec![self.choices(id, 0, None)];
         let mut chosen: Vec<Placement> = Vec::new();
-        let mut is_chosen = used.clone();
         let mut dead_ends = 0;
         while dead_ends <= DEAD_ENDS_MAX {
-            let Some(choice) = steps.last_mut()?.pop() else {
+            let Some(step) = steps.last_mut() else {
+                break;
+            };
+            let Some(choice) = step.pop() else {
                 dead_ends += 1;
                 steps.pop();
                 if let Some(last) = chosen.pop() {
-                    is_chosen.remove(&last.tile);
+                    used.remove(&last.tile);
                 }
                 continue;
             };
-            if !is_chosen.insert(choice.tile) {
+            if !used.insert(choice.tile) {
                 continue;
             }
             chosen.push(choice);
             let mut ends = self.behind_aligned(id, choice.end);
             if ends.any(|end| end == size && self.is_gap(id, choice.end, end)) {
-                return self.has_flags_of(id, &chosen).then_some(chosen);
+                if self.has_flags_of(id, &chosen) {
+                    return Some(chosen);
+                }
+                break;
             }
             steps.push(self.choices(id, choice.end, self.ranks[choice.tile.part]));
+        }
+        for one in chosen {
+            used.remove(&one.tile);
         }
         None
     }
