@@ -103,6 +103,8 @@ SECTIONS {
     .data : { LONG(2) *(.data .data.*) }
     .bss : { . += 8; *(.bss .bss.*) }
     _end = .;
+    . = ALIGN(4096);
+    page_end = .;
     far_away = 0x7000000000000000;
     /DISCARD/ : { *(.comment) *(.note.GNU-stack) *(.note.gnu.property) }
 }
@@ -124,7 +126,7 @@ __attribute__((noinline)) int f(const char *p) {{ return p >= _start + 16; }}
 
 #[test]
 fn symbols_behind_sections_and_at_the_end_of_the_image_are_within_reach() {
-    for symbol in ["_etext", "between", "_end"] {
+    for symbol in ["_etext", "between", "_end", "page_end"] {
         let (status, report) = compared_with(symbol);
         assert_eq!(status, 0, "{symbol}: {report:#}");
     }

@@ -14,7 +14,7 @@ use object::elf;
 use crate::merged::definitions::is_label;
 use crate::merged::elements::{Elements, element_at};
 use crate::merged::places::{Places, is_alike};
-use crate::merged::tiles::{Parts, Placement, Tile, is_tiled};
+use crate::merged::tiles::{Parts, Placement, Rank, Tile, is_tiled};
 use crate::merged::{ObjectIndex, made_anew};
 use crate::read::object::{ElfObject, Relocation, SectionId, Symbol, SymbolPlace};
 
@@ -25,12 +25,22 @@ pub(super) fn cover<'p, 'data>(
     parts: &Parts<'p, 'data>,
     is_eligible: impl Fn(ObjectIndex) -> bool,
 ) -> Option<BTreeSet<ObjectIndex>> {
-    let eligible = parts.objects.iter().map(|part| is_eligible(part.index));
+    let places = Places::of(merged);
+    let strong: HashSet<(&str, &str)> = names(merged, &places).collect();
+    let eligible: Vec<bool> = parts
+        .objects
+        .iter()
+        .map(|part| {
+            is_eligible(part.index)
+                && names(part.object, &part.places).all(|name| strong.contains(&name))
+        })
+        .collect();
     let mut cover = Cover {
         parts,
         merged,
-        places: Places::of(merged),
-        is_eligible: eligible.collect(),
+        places,
+        ranks: ranks(merged, parts, &eligible),
+        is_eligible: eligible,
         pins: Pins::default(),
         landings: RefCell::default(),
         elements: OnceCell::new(),
@@ -39,9 +49,8 @@ pub(super) fn cover<'p, 'data>(
     let mut rows: HashMap<SectionId, Vec<Placement>> = HashMap::new();
     let mut used: HashSet<Tile> = HashSet::new();
     for (id, section) in merged.sections().filter(|(_, section)| is_tiled(section)) {
-        match cover.row(id, &used) {
+        match cover.row(id, &mut used) {
             Some(row) => {
-                used.extend(row.iter().map(|placement| placement.tile));
                 rows.insert(id, row);
             }
             None if section.is_mergeable() && cover.elements().hold(merged, id) => {}
@@ -63,6 +72,43 @@ pub(super) fn cover<'p, 'data>(
     (is_merged && !found.is_empty()).then_some(found)
 }
 
+/// Each strong global symbol, with the name of the section that it stands in.
+fn names<'o, 'data>(
+    object: &'o ElfObject<'data>,
+    places: &'o Places<'o, 'data>,
+) -> impl Iterator<Item = (&'data str, &'data str)> {
+    places
+        .strong()
+        .map(|(section, symbol)| (object.section(section).name, symbol.name))
+}
+
+/// Where each part stands in the link, by its FILE symbol: linkers write symbols of one input after
+/// the other. `None` where that is not told.
+fn ranks(merged: &ElfObject<'_>, parts: &Parts<'_, '_>, is_eligible: &[bool]) -> Vec<Option<Rank>> {
+    fn files<'o, 'data>(object: &'o ElfObject<'data>) -> impl Iterator<Item = (usize, &'data str)> {
+        let symbols = object.symbols.iter().enumerate();
+        let is_file = |(_, symbol): &(usize, &Symbol<'data>)| symbol.kind == elf::STT_FILE.0;
+        symbols
+            .filter(is_file)
+            .map(|(index, symbol)| (index, symbol.name))
+    }
+    let mut found = vec![None; parts.objects.len()];
+    // The part that has a FILE symbol of this name, where one alone has it.
+    let mut of_file: HashMap<&str, Option<usize>> = HashMap::new();
+    for (part, _) in is_eligible.iter().enumerate().filter(|(_, is)| **is) {
+        for (_, name) in files(parts.objects[part].object) {
+            let known = of_file.entry(name).or_insert(Some(part));
+            *known = known.filter(|known| *known == part);
+        }
+    }
+    for (index, name) in files(merged) {
+        if let Some(Some(part)) = of_file.get(name) {
+            found[*part].get_or_insert(index);
+        }
+    }
+    found
+}
+
 /// One merged object being covered.
 pub(super) struct Cover<'c, 'p, 'data> {
     pub(super) parts: &'c Parts<'p, 'data>,
@@ -71,6 +117,8 @@ pub(super) struct Cover<'c, 'p, 'data> {
     /// By index into the parts.
     pub(super) is_eligible: Vec<bool>,
     pub(super) pins: Pins,
+    /// By index into the parts; `None` for those without code whose place is known.
+    pub(super) ranks: Vec<Option<Rank>>,
     /// Where references lead, and whether the bytes there are equal.
     landings: RefCell<HashMap<(Tile, SectionId, i128), bool>>,
     elements: OnceCell<Elements<'data>>,
@@ -119,9 +167,74 @@ impl<'data> Cover<'_, '_, 'data> {
         })
     }
 
+    /// Of several parts that define a strong name, those are no members whose section does not fit
+    /// where the name stands: builds keep an object beside one that was made from it by `objcopy`.
+    fn leave_out_others(&mut self) {
+        let mut definers: HashMap<&str, Vec<(Tile, u64)>> = HashMap::new();
+        for part in self.eligible() {
+            for (section, symbol) in self.parts.objects[part].places.strong() {
+                let definer = (Tile { part, section }, symbol.value);
+                definers.entry(symbol.name).or_default().push(definer);
+            }
+        }
+        let mut others: Vec<usize> = Vec::new();
+        for (id, symbol) in self.places.strong() {
+            let all = definers.get(symbol.name).map_or(&[][..], Vec::as_slice);
+            for &(tile, offset) in all.iter().filter(|_| all.len() > 1) {
+                let start = symbol.value.checked_sub(offset);
+                let fits = start.is_some_and(|start| self.stands(id, start, tile));
+                if !fits {
+                    others.push(tile.part);
+                }
+            }
+        }
+        for part in others {
+            self.is_eligible[part] = false;
+        }
+        // Of those that fit alike, the one with the most names: a part of it says no more.
+        let names = |part: usize| {
+            let strong = self.parts.objects[part].places.strong();
+            strong.map(|(_, symbol)| symbol.name).collect()
+        };
+        let mut within: Vec<usize> = Vec::new();
+        let shared = definers.values().filter(|all| all.len() > 1);
+        for all in shared {
+            let eligible = all.iter().filter(|(tile, _)| self.is_eligible[tile.part]);
+            let named: Vec<(usize, HashSet<&str>)> = eligible
+                .map(|(tile, _)| (tile.part, names(tile.part)))
+                .collect();
+            for (part, own) in &named {
+                let is_within = named.iter().any(|(other, wider)| {
+                    let is_first = (wider.len(), *part) > (own.len(), *other);
+                    other != part && is_first && own.is_subset(wider)
+                });
+                if is_within {
+                    within.push(*part);
+                }
+            }
+        }
+        for part in within {
+            self.is_eligible[part] = false;
+        }
+        self.ranks = ranks(self.merged, self.parts, &self.is_eligible);
+    }
+
+    /// Whether a tile may stand there; what has no bytes may.
+    fn stands(&self, id: SectionId, start: u64, tile: Tile) -> bool {
+        let section = self.merged.section(id);
+        if section.is_nobits() || section.is_mergeable() {
+            return true;
+        }
+        let rest = usize::try_from(start)
+            .ok()
+            .and_then(|start| section.data.get(start..));
+        rest.is_some_and(|rest| self.fits(id, start, rest, tile).is_some())
+    }
+
     /// Pins what global symbols tell, and what references of that tell. `None` where they tell two
     /// things.
     fn pin(&mut self) -> Option<()> {
+        self.leave_out_others();
         let mut definers: HashMap<&str, Option<(Tile, u64)>> = HashMap::new();
         for part in self.eligible() {
             for (section, symbol) in self.parts.objects[part].places.strong() {

@@ -5,21 +5,26 @@
 //! row of tiles: sections of its name, equal in bytes, relocations and symbols, with padding
 //! between them.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::iter;
 
 use object::elf;
 
+<<<<<<< HEAD
 use crate::machine::is_padding;
+=======
+use crate::machine;
+>>>>>>> merged
 use crate::merged::cover::Cover;
 use crate::merged::places::Places;
 use crate::merged::{ObjectIndex, made_anew};
 use crate::read::object::{ElfObject, Section, SectionId};
 
 /// Sections that begin with equal bytes are tried one after the other, and each may leave a rest
-/// that nothing covers. So many attempts are made for one merged section before it counts as
-/// compiled.
-const ATTEMPTS_MAX: usize = 1 << 16;
+/// that nothing covers. So many times a choice may be taken back in one merged section before it
+/// counts as compiled.
+const DEAD_ENDS_MAX: usize = 1 << 10;
 
 /// First bytes of a section, by which tiles are found.
 const KEY_BYTES: usize = 8;
@@ -32,10 +37,8 @@ const MAY_GO: u64 = elf::SHF_MERGE.0 | elf::SHF_STRINGS.0 | elf::SHF_GROUP.0;
 pub(super) struct Parts<'p, 'data> {
     pub(super) objects: Vec<Part<'p, 'data>>,
     tiles: HashMap<Key<'data>, Vec<Tile>>,
+    /// By name of the section, of empty ones too.
     alignments: HashMap<&'data str, BTreeSet<u64>>,
-    /// Alignments of sections of that name that hold nothing: what stands behind one is aligned all
-    /// the same.
-    alignments_of_empty: HashMap<&'data str, BTreeSet<u64>>,
 }
 
 /// One of them.
@@ -57,6 +60,17 @@ pub(super) struct Tile {
     pub(super) section: SectionId,
 }
 
+/// Where a part stands among the others in the link.
+pub(super) type Rank = usize;
+
+/// How well a part's rank fits what stands in front.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    Before,
+    Unknown,
+    Behind,
+}
+
 /// A tile and where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Placement {
@@ -75,11 +89,11 @@ impl<'p, 'data> Parts<'p, 'data> {
             places: Places::of(object),
         });
         for (id, section) in object.sections() {
+            if section.is_allocated() {
+                let known = self.alignments.entry(section.name).or_default();
+                known.insert(section.alignment);
+            }
             if !is_tiled(section) {
-                if section.is_allocated() && section.size == 0 && section.alignment > 1 {
-                    let known = self.alignments_of_empty.entry(section.name).or_default();
-                    known.insert(section.alignment);
-                }
                 continue;
             }
             let key = &section.data[..section.data.len().min(KEY_BYTES)];
@@ -88,10 +102,6 @@ impl<'p, 'data> Parts<'p, 'data> {
                 .entry((section.name, section.alignment, key))
                 .or_default()
                 .push(tile);
-            self.alignments
-                .entry(section.name)
-                .or_default()
-                .insert(section.alignment);
         }
     }
 
@@ -110,41 +120,54 @@ pub(super) fn is_tiled(section: &Section<'_>) -> bool {
 }
 
 impl<'data> Cover<'_, '_, 'data> {
-    /// The tiles that a section of the merged object consists of, in order; none of `used`.
-    pub(super) fn row(&self, id: SectionId, used: &HashSet<Tile>) -> Option<Vec<Placement>> {
+    /// The tiles that a section of the merged object consists of, in order; none of `used`, to which
+    /// they are added.
+    pub(super) fn row(&self, id: SectionId, used: &mut HashSet<Tile>) -> Option<Vec<Placement>> {
         let size = self.merged.section(id).size;
         // What may stand behind each of the chosen, the best one last.
-        let mut steps = vec![self.choices(id, 0)];
+        let mut steps = vec![self.choices(id, 0, None)];
         let mut chosen: Vec<Placement> = Vec::new();
-        let mut is_chosen = used.clone();
-        for _ in 0..ATTEMPTS_MAX.max(steps.len()) {
-            let Some(choice) = steps.last_mut()?.pop() else {
+        let mut dead_ends = 0;
+        while dead_ends <= DEAD_ENDS_MAX {
+            let Some(step) = steps.last_mut() else {
+                break;
+            };
+            let Some(choice) = step.pop() else {
+                dead_ends += 1;
                 steps.pop();
                 if let Some(last) = chosen.pop() {
-                    is_chosen.remove(&last.tile);
+                    used.remove(&last.tile);
                 }
                 continue;
             };
-            if !is_chosen.insert(choice.tile) {
+            if !used.insert(choice.tile) {
                 continue;
             }
             chosen.push(choice);
-            let mut ends = self.behind_empty(id, choice.end);
+            let mut ends = self.behind_aligned(id, choice.end);
             if ends.any(|end| end == size && self.is_gap(id, choice.end, end)) {
-                return self.has_flags_of(id, &chosen).then_some(chosen);
+                if self.has_flags_of(id, &chosen) {
+                    return Some(chosen);
+                }
+                break;
             }
-            steps.push(self.choices(id, choice.end));
+            steps.push(self.choices(id, choice.end, self.ranks[choice.tile.part]));
+        }
+        for one in chosen {
+            used.remove(&one.tile);
         }
         None
     }
 
-    /// Tiles that may follow what ends at `end`; the longest is the last.
-    fn choices(&self, id: SectionId, end: u64) -> Vec<Placement> {
+    /// Tiles that may follow what ends at `end` and is a section of the part with the rank `after`.
+    /// Parts stand in one order in all sections, so that the next in rank is the best; the best is
+    /// the last.
+    fn choices(&self, id: SectionId, end: u64, after: Option<Rank>) -> Vec<Placement> {
         let section = self.merged.section(id);
         let mut found = Vec::new();
         let alignments = self.parts.alignments.get(section.name);
         let mut starts = BTreeSet::new();
-        for from in self.behind_empty(id, end) {
+        for from in self.behind_aligned(id, end) {
             let aligned = alignments.into_iter().flatten().filter_map(|&alignment| {
                 let start = from.checked_next_multiple_of(alignment)?;
                 Some((alignment, start))
@@ -167,14 +190,24 @@ impl<'data> Cover<'_, '_, 'data> {
                 found.extend(tiles.filter_map(|tile| self.fits(id, start, rest, *tile)));
             }
         }
-        found.sort_unstable();
+        found.sort_by_key(|choice| {
+            let rank = self.ranks[choice.tile.part];
+            let fit = match rank {
+                Some(_) if rank >= after => Fit::Behind,
+                Some(_) => Fit::Before,
+                None => Fit::Unknown,
+            };
+            (fit, Reverse(rank), *choice)
+        });
         found
     }
 
-    /// Where what stands behind `end` may begin: there, or where an empty section ends.
-    fn behind_empty(&self, id: SectionId, end: u64) -> impl Iterator<Item = u64> {
+    /// Where what stands behind `end` may begin: there, or on a multiple of any alignment of that
+    /// name. An empty section may stand between, or the parts of a merged object begin, which is
+    /// aligned as the strictest of them.
+    fn behind_aligned(&self, id: SectionId, end: u64) -> impl Iterator<Item = u64> {
         let name = self.merged.section(id).name;
-        let alignments = self.parts.alignments_of_empty.get(name);
+        let alignments = self.parts.alignments.get(name);
         let behind = alignments
             .into_iter()
             .flatten()
@@ -192,12 +225,28 @@ impl<'data> Cover<'_, '_, 'data> {
             return false;
         };
         let is_filled = bytes.iter().all(|byte| *byte == 0)
+<<<<<<< HEAD
             || (section.is_executable() && is_padding(self.merged.machine, bytes));
         is_filled && self.merged.relocation_range(id, from..to).is_empty()
+=======
+            || (section.is_executable() && machine::is_padding(self.merged.machine, bytes));
+        is_filled
+            && self.merged.relocation_range(id, from..to).is_empty()
+            && self
+                .places
+                .within(id, from..=to)
+                .all(|symbol| symbol.value == to || (symbol.value == from && symbol.size == 0))
+>>>>>>> merged
     }
 
     /// Where the tile stands when it begins at `start`, of which `rest` is what follows.
-    fn fits(&self, id: SectionId, start: u64, rest: &[u8], tile: Tile) -> Option<Placement> {
+    pub(super) fn fits(
+        &self,
+        id: SectionId,
+        start: u64,
+        rest: &[u8],
+        tile: Tile,
+    ) -> Option<Placement> {
         let section = self.parts.section(tile);
         let flags = self.merged.section(id).flags;
         let is_alike = self.is_eligible[tile.part]

@@ -339,6 +339,8 @@ impl<'data> Base<'data> {
     #[must_use]
     pub fn is_near_code(&self, address: u64) -> bool {
         const REACH_BYTES: u64 = 1 << 31;
+        // Linker scripts round the image to large pages and name both edges.
+        const LARGE_PAGE_BYTES: u64 = 2 << 20;
         let code = self.sections.iter().find(|one| one.is_executable());
         let Some(code) = code.map(|section| section.range.start) else {
             return false;
@@ -348,8 +350,9 @@ impl<'data> Base<'data> {
             let sections = self.sections.iter().map(|section| &section.range);
             sections.filter(|range| is_near(range.start) && is_near(range.end))
         };
-        let start = near().map(|range| range.start).min();
-        let end = near().map(|range| range.end).max();
+        let start = near().map(|range| range.start - range.start % LARGE_PAGE_BYTES);
+        let end = near().map(|range| range.end.next_multiple_of(LARGE_PAGE_BYTES));
+        let (start, end) = (start.min(), end.max());
         start.is_some_and(|start| start <= address) && end.is_some_and(|end| address <= end)
     }
 
