@@ -11,11 +11,7 @@ use std::iter;
 
 use object::elf;
 
-<<<<<<< HEAD
-use crate::machine::is_padding;
-=======
 use crate::machine;
->>>>>>> merged
 use crate::merged::cover::Cover;
 use crate::merged::places::Places;
 use crate::merged::{ObjectIndex, made_anew};
@@ -225,10 +221,6 @@ impl<'data> Cover<'_, '_, 'data> {
             return false;
         };
         let is_filled = bytes.iter().all(|byte| *byte == 0)
-<<<<<<< HEAD
-            || (section.is_executable() && is_padding(self.merged.machine, bytes));
-        is_filled && self.merged.relocation_range(id, from..to).is_empty()
-=======
             || (section.is_executable() && machine::is_padding(self.merged.machine, bytes));
         is_filled
             && self.merged.relocation_range(id, from..to).is_empty()
@@ -236,7 +228,6 @@ impl<'data> Cover<'_, '_, 'data> {
                 .places
                 .within(id, from..=to)
                 .all(|symbol| symbol.value == to || (symbol.value == from && symbol.size == 0))
->>>>>>> merged
     }
 
     /// Where the tile stands when it begins at `start`, of which `rest` is what follows.
