@@ -202,10 +202,13 @@ impl Effects for Cpu<'_> {
     }
 
     /// Handlers run up to this moment, and execute the text. That of an NMI has to find them masked
-    /// by now.
+    /// by now, but where the action may be given up: then the master unmasks them at once, nothing
+    /// is written, and a CPU that is late comes here afterwards.
     fn interrupts_off(&mut self) {
         self.shared.execute();
-        self.shared.nmis.with(|_| ());
+        if self.shared.scene.late_at == 0 {
+            self.shared.nmis.with(|_| ());
+        }
     }
 
     /// And from this moment on.
