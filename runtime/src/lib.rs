@@ -11,12 +11,12 @@
 
 extern crate alloc;
 
-pub mod act;
-pub mod base;
+pub(crate) mod act;
+pub(crate) mod base;
 pub mod channel;
 pub mod check;
 pub mod load;
-pub mod names;
+pub(crate) mod names;
 pub mod patch;
 pub mod payload;
 pub mod platform;

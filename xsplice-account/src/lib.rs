@@ -6,11 +6,11 @@
 //! decision with the differ.
 #![forbid(unsafe_code)]
 
-pub mod after;
-pub mod base;
-pub mod error;
-pub mod follow;
-pub mod read;
+pub(crate) mod after;
+pub(crate) mod base;
+pub(crate) mod error;
+pub(crate) mod follow;
+pub(crate) mod read;
 pub mod tell;
 
 pub use error::AccountError;

@@ -12,7 +12,7 @@ use crate::tell::report::Report;
 
 /// What the account is made from, besides the payload.
 #[derive(Debug)]
-pub struct Books<'run> {
+pub(crate) struct Books<'run> {
     /// Both trees.
     pub inputs: &'run [Input],
     /// What of them was merged from the rest.
@@ -27,7 +27,7 @@ impl Books<'_> {
     /// # Errors
     ///
     /// When an input cannot be read.
-    pub fn settle(
+    pub(crate) fn settle(
         &self,
         base: &Base<'_>,
         payload: Option<&[u8]>,

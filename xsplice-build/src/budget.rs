@@ -11,7 +11,7 @@ use crate::tell::story::count;
 
 /// Refuses what exceeds the limits of the command line.
 #[must_use]
-pub fn exceeded(arguments: &Arguments, report: &Report<'_>) -> Vec<Refusal> {
+pub(crate) fn exceeded(arguments: &Arguments, report: &Report<'_>) -> Vec<Refusal> {
     let replaced = report
         .changes
         .functions

@@ -5,15 +5,15 @@
 //! which order.
 #![forbid(unsafe_code)]
 
-pub mod account;
-pub mod budget;
+pub(crate) mod account;
+pub(crate) mod budget;
 pub mod command;
 pub mod compare;
 pub mod hunks;
 pub mod inputs;
-pub mod payload;
+pub(crate) mod payload;
 pub mod run;
-pub mod source;
+pub(crate) mod source;
 pub mod tell;
 
 pub use command::arguments::Arguments;

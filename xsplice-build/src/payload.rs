@@ -22,7 +22,7 @@ use crate::command::arguments::Arguments;
 /// # Errors
 ///
 /// A base, deny list or build-id that cannot be read.
-pub fn check_options(arguments: &Arguments, work: &Path) -> Result<()> {
+pub(crate) fn check_options(arguments: &Arguments, work: &Path) -> Result<()> {
     let full = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let work = full(work);
     let is_here = |path: &Path| !full(path).starts_with(&work);
@@ -51,7 +51,7 @@ pub fn check_options(arguments: &Arguments, work: &Path) -> Result<()> {
 /// # Errors
 ///
 /// `--depends` or `--xen-depends` is neither hexadecimal nor a file with a build-id.
-pub fn options(
+pub(crate) fn options(
     arguments: &Arguments,
     name: &str,
     abi: &'static Profile,
@@ -84,7 +84,7 @@ pub fn options(
 /// # Errors
 ///
 /// A file named by an option that cannot be read.
-pub fn verify(
+pub(crate) fn verify(
     arguments: &Arguments,
     base: &Base<'_>,
     options: &LinkOptions,
@@ -128,7 +128,7 @@ pub fn verify(
 /// The failed checks of a payload. A mismatch of an id that an option gave is no failure: the
 /// option names another base, or a stack that is not at hand.
 #[must_use]
-pub fn failures(verification: &Verification, options: &LinkOptions) -> Vec<Refusal> {
+pub(crate) fn failures(verification: &Verification, options: &LinkOptions) -> Vec<Refusal> {
     let is_asked_for = |check: CheckKind| match check {
         CheckKind::BaseId => options.base_id.is_some(),
         CheckKind::Depends => matches!(options.stacks_on, StacksOn::Id(_)),
@@ -159,7 +159,7 @@ pub fn failures(verification: &Verification, options: &LinkOptions) -> Vec<Refus
 
 /// The arguments of `verify` besides the payload.
 #[must_use]
-pub fn against(arguments: &Arguments, base: &Base<'_>, options: &LinkOptions) -> String {
+pub(crate) fn against(arguments: &Arguments, base: &Base<'_>, options: &LinkOptions) -> String {
     match (&options.stacks_on, &arguments.depends) {
         (StacksOn::Payload(_), Some(below)) => format!("--base {} --stack {below}", base.path()),
         _ => format!("--base {}", base.path()),
@@ -168,7 +168,7 @@ pub fn against(arguments: &Arguments, base: &Base<'_>, options: &LinkOptions) ->
 
 /// Where the payload goes.
 #[must_use]
-pub fn output_path(arguments: &Arguments, name: &str) -> PathBuf {
+pub(crate) fn output_path(arguments: &Arguments, name: &str) -> PathBuf {
     arguments
         .output
         .clone()

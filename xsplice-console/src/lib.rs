@@ -6,7 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod json;
-pub mod mapped;
+pub(crate) mod mapped;
 pub mod output;
 pub mod process;
 pub mod terminal;

@@ -33,7 +33,7 @@ pub fn print(text: &str) -> io::Result<()> {
 /// # Errors
 ///
 /// As [`print`].
-pub fn print_whole(text: &str) -> io::Result<()> {
+pub(crate) fn print_whole(text: &str) -> io::Result<()> {
     send(text, &mut io::stdout().lock())
 }
 
@@ -49,7 +49,7 @@ pub fn complain(text: &str) -> io::Result<()> {
 
 /// An error and its causes. A cause that the error's text already quotes is not repeated.
 #[must_use]
-pub fn with_causes(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     for cause in successors(error.source(), |&cause| cause.source()) {
         let cause = cause.to_string();

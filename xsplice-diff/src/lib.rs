@@ -7,20 +7,20 @@
 
 #[cfg(feature = "command")]
 pub mod command;
-pub mod compare;
+pub(crate) mod compare;
 pub mod correlate;
 pub mod debug_info;
 mod diff;
 pub mod extract;
 pub mod html;
-pub mod include;
+pub(crate) mod include;
 pub mod layouts;
 pub mod machine;
 pub mod merged;
 pub mod options;
 pub mod read;
 pub mod report;
-pub mod rules;
+pub(crate) mod rules;
 pub mod tell;
 pub mod verdict;
 

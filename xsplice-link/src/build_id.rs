@@ -42,7 +42,7 @@ impl BuildId {
 
     /// The ELF note that carries this id, padded to four bytes.
     #[must_use]
-    pub fn to_note(&self) -> Vec<u8> {
+    pub(crate) fn to_note(&self) -> Vec<u8> {
         let header = note::Header::build_id(self.0.len())
             .expect("the constructors admit only lengths that a note can carry");
         let mut bytes = header.as_bytes().to_vec();

@@ -190,7 +190,7 @@ impl Refusals {
     ///
     /// # Errors
     /// [`LinkError::Refused`] with all of them.
-    pub fn into_result(self) -> Result<(), LinkError> {
+    pub(crate) fn into_result(self) -> Result<(), LinkError> {
         if self.0.is_empty() {
             Ok(())
         } else {

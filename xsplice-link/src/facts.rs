@@ -20,7 +20,7 @@ use crate::read::FieldIndex;
 
 /// Facts about one payload.
 #[derive(Debug)]
-pub struct Facts<'view, 'data> {
+pub(crate) struct Facts<'view, 'data> {
     /// The payload's parts.
     pub view: &'view View<'data>,
     /// What it runs on; what is for no known machine breaks the loader's rules, and is read as if
@@ -50,7 +50,7 @@ pub struct Facts<'view, 'data> {
 
 /// The value that a relocated field will have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value<'data> {
+pub(crate) enum Value<'data> {
     /// A place in the payload.
     Payload {
         /// The section.
@@ -68,7 +68,7 @@ pub enum Value<'data> {
 
 /// One record.
 #[derive(Clone, Debug)]
-pub struct RecordFacts<'data> {
+pub(crate) struct RecordFacts<'data> {
     /// Offset of the record in its section, in bytes.
     pub offset: u64,
     /// The name that its string says.
@@ -85,17 +85,13 @@ pub struct RecordFacts<'data> {
     pub old_size: u32,
     /// What the old function must start with; empty for nothing.
     pub expect: Vec<u8>,
-    /// The bytes behind the shared head.
-    pub tail: &'data [u8],
 }
 
 /// The hooks of one section.
 #[derive(Clone, Debug)]
-pub struct HookFacts<'data> {
+pub(crate) struct HookFacts<'data> {
     /// Which.
     pub kind: HookKind,
-    /// The section.
-    pub section: SectionId,
     /// Its size in bytes.
     pub size_bytes: u64,
     /// What its pointers will hold.
@@ -104,7 +100,7 @@ pub struct HookFacts<'data> {
 
 /// A table of fixed entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableFacts<'data> {
+pub(crate) struct TableFacts<'data> {
     /// What its entries are.
     pub kind: SpecialTable,
     /// The section's name.
@@ -119,7 +115,7 @@ pub struct TableFacts<'data> {
 
 /// A loaded table whose entries are unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnknownTable<'data> {
+pub(crate) struct UnknownTable<'data> {
     /// The section's name.
     pub name: &'data str,
     /// Its size in bytes.
@@ -129,7 +125,7 @@ pub struct UnknownTable<'data> {
 impl<'view, 'data> Facts<'view, 'data> {
     /// Collects the facts of a payload.
     #[must_use]
-    pub fn new(view: &'view View<'data>) -> Facts<'view, 'data> {
+    pub(crate) fn new(view: &'view View<'data>) -> Facts<'view, 'data> {
         let metadata = metadata(view);
         let claimed = metadata
             .iter()
@@ -179,13 +175,13 @@ impl<'view, 'data> Facts<'view, 'data> {
 
     /// The value of a `.modinfo` key, the first of several.
     #[must_use]
-    pub fn metadata_value(&self, key: &str) -> Option<&'data str> {
+    pub(crate) fn metadata_value(&self, key: &str) -> Option<&'data str> {
         let found = self.metadata.iter().find(|(known, _)| *known == key)?;
         Some(found.1)
     }
 
     /// Symbols that are left to the loader, in table order.
-    pub fn undefined(&self) -> impl Iterator<Item = &Symbol<'data>> {
+    pub(crate) fn undefined(&self) -> impl Iterator<Item = &Symbol<'data>> {
         self.view
             .symbols
             .iter()
@@ -194,7 +190,7 @@ impl<'view, 'data> Facts<'view, 'data> {
     }
 
     /// Named symbols that the payload defines in memory and the loader registers, in table order.
-    pub fn defined(&self) -> impl Iterator<Item = &Symbol<'data>> {
+    pub(crate) fn defined(&self) -> impl Iterator<Item = &Symbol<'data>> {
         self.view
             .symbols
             .iter()
@@ -203,7 +199,7 @@ impl<'view, 'data> Facts<'view, 'data> {
 
     /// The named symbol that stands at a place of the payload; a function before others.
     #[must_use]
-    pub fn symbol_at(&self, section: SectionId, offset: u64) -> Option<&Symbol<'data>> {
+    pub(crate) fn symbol_at(&self, section: SectionId, offset: u64) -> Option<&Symbol<'data>> {
         let mut found: Option<&Symbol<'data>> = None;
         for symbol in self.defined() {
             if symbol.place == Place::Section(section)
@@ -218,7 +214,7 @@ impl<'view, 'data> Facts<'view, 'data> {
 
     /// What the 8-byte field at `offset` of `section` will hold.
     #[must_use]
-    pub fn value(&self, section: SectionId, offset: u64) -> Value<'data> {
+    pub(crate) fn value(&self, section: SectionId, offset: u64) -> Value<'data> {
         let Some(relocation) = self.fields.at(section, offset) else {
             return match self.word(section, offset) {
                 Some(number) => Value::Absolute(number),
@@ -244,7 +240,7 @@ impl<'view, 'data> Facts<'view, 'data> {
 
     /// The address of a record's old function in `base`.
     #[must_use]
-    pub fn old_address(&self, record: &RecordFacts<'_>, base: &Base<'_>) -> Option<u64> {
+    pub(crate) fn old_address(&self, record: &RecordFacts<'_>, base: &Base<'_>) -> Option<u64> {
         let find = |name| base.lookup(QualifiedName::parse(name)).found();
         match record.old {
             Value::Absolute(0) => Some(find(record.name?)?.address),
@@ -293,7 +289,6 @@ impl<'view, 'data> Facts<'view, 'data> {
                 old: self.value(id, start + offset::OLD_ADDR as u64),
                 old_size: head.old_size.get(),
                 expect,
-                tail,
             });
         }
         records
@@ -319,7 +314,6 @@ impl<'view, 'data> Facts<'view, 'data> {
             let count = section.data.len() as u64 / POINTER_BYTES;
             hooks.push(HookFacts {
                 kind,
-                section: id,
                 size_bytes: section.size,
                 functions: (0..count)
                     .map(|index| self.value(id, index * POINTER_BYTES))

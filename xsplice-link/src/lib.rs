@@ -5,23 +5,23 @@
 #![deny(unsafe_code)]
 
 pub mod base;
-pub mod build_id;
+pub(crate) mod build_id;
 #[cfg(feature = "command")]
 pub mod command;
-pub mod depends;
-pub mod error;
-pub mod facts;
+pub(crate) mod depends;
+pub(crate) mod error;
+pub(crate) mod facts;
 pub mod inspect;
 pub mod layout;
 pub mod link;
-pub mod merge;
+pub(crate) mod merge;
 pub mod options;
 pub mod proof;
-pub mod read;
-pub mod resolve;
+pub(crate) mod read;
+pub(crate) mod resolve;
 pub mod sign;
 pub mod verify;
-pub mod write;
+pub(crate) mod write;
 
 pub use base::Base;
 pub use build_id::BuildId;

@@ -8,14 +8,14 @@
 
 pub mod action;
 mod area;
-pub mod arguments;
+pub(crate) mod arguments;
 pub mod calls;
-pub mod error;
+pub(crate) mod error;
 mod identity;
 pub mod list;
 mod load;
 mod report;
-pub mod request;
+pub(crate) mod request;
 mod run;
 pub mod transport;
 

@@ -21,7 +21,7 @@ use crate::rendezvous::Quiesced;
 
 /// Whether the dependency must be on top of the stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dependency {
+pub(crate) enum Dependency {
     /// It must.
     Checked,
     /// The operator takes the responsibility (NODEPS).
@@ -30,7 +30,7 @@ pub enum Dependency {
 
 /// What the operator takes the responsibility for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Waived {
+pub(crate) struct Waived {
     /// The stack's order.
     pub dependency: Dependency,
     /// What became of words of data.
@@ -39,7 +39,7 @@ pub struct Waived {
 
 /// Why an action is refused before anything happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum ActionError {
+pub(crate) enum ActionError {
     /// The payload is gone.
     #[error("no such payload")]
     Unknown,
@@ -86,7 +86,7 @@ pub enum ActionError {
 
 /// What an [`ActionError::Item`] is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ItemKind {
+pub(crate) enum ItemKind {
     /// A record.
     Function,
     /// An in-place word.
@@ -104,7 +104,7 @@ impl ItemKind {
 
 /// A state, for messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StateName(pub PayloadState);
+pub(crate) struct StateName(pub PayloadState);
 
 impl fmt::Display for StateName {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -124,7 +124,7 @@ impl From<OutOfMemory> for ActionError {
 impl ActionError {
     /// What ACTION returns.
     #[must_use]
-    pub const fn errno(&self) -> Errno {
+    pub(crate) const fn errno(&self) -> Errno {
         match self {
             ActionError::Unknown => Errno::ENOENT,
             ActionError::WrongState(_)
@@ -144,7 +144,7 @@ impl ActionError {
 ///
 /// # Errors
 /// The first rule of the stack that it breaks.
-pub fn conditions(
+pub(crate) fn conditions(
     stack: &Stack,
     base_id: &[u8],
     work: Work,
@@ -228,7 +228,7 @@ fn reverted(stack: &Stack, work: Work) -> impl Iterator<Item = PayloadId> + '_ {
 ///
 /// # Errors
 /// A function or word is not as it must be; no memory.
-pub fn prepare(
+pub(crate) fn prepare(
     platform: &impl Platform,
     stack: &mut Stack,
     work: Work,
@@ -288,7 +288,7 @@ fn each(
 
 /// Carries out `work` while nothing else runs. Returns 0, or a negated error number with nothing
 /// changed.
-pub fn perform(
+pub(crate) fn perform(
     platform: &impl Platform,
     quiesced: &Quiesced,
     stack: &mut Stack,
@@ -455,7 +455,7 @@ fn revert(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, id: 
 
 /// How many of a payload's functions and words are in the running image.
 #[must_use]
-pub fn applied_items(payload: &Payload) -> usize {
+pub(crate) fn applied_items(payload: &Payload) -> usize {
     let patches = payload.patches.iter().map(|patch| patch.applied);
     let words = payload.words.iter().map(|word| word.applied);
     patches

@@ -8,7 +8,7 @@ use crate::platform::Platform;
 
 /// The structure that a hook is given: the payload's name, state, result and records.
 #[must_use]
-pub fn argument(payload: &Payload, rc: i32) -> HookArgument {
+pub(crate) fn argument(payload: &Payload, rc: i32) -> HookArgument {
     HookArgument {
         bytes: u32::try_from(size_of::<HookArgument>()).unwrap_or(0),
         state: payload.state.number(),
@@ -24,7 +24,7 @@ pub fn argument(payload: &Payload, rc: i32) -> HookArgument {
 ///
 /// Two results are replaced. -EAGAIN means "in progress" in GET and LIST, so a caller that waits
 /// for the action would wait for ever. A positive number would be taken for success.
-pub fn call_single(
+pub(crate) fn call_single(
     platform: &impl Platform,
     payload: &Payload,
     kind: HookKind,
@@ -41,7 +41,7 @@ pub fn call_single(
 }
 
 /// Calls all load or unload hooks in order.
-pub fn call_all(platform: &impl Platform, payload: &Payload, kind: HookKind) {
+pub(crate) fn call_all(platform: &impl Platform, payload: &Payload, kind: HookKind) {
     for address in payload.hooks.of(kind) {
         platform.call_hook(address, None);
     }

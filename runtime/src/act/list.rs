@@ -60,7 +60,7 @@ fn total(payloads: &[Payload], part: impl Fn(&Payload) -> &[u8]) -> U32 {
 /// -E2BIG for too large a batch; -EINVAL for a padding, an index that is out of range and arrays
 /// outside the area; -ENOBUFS when names or metadata do not fit. An empty list has no index that is
 /// out of range, as in Xen (`livepatch_list`).
-pub fn list(stack: &Stack, list: &mut List, area: &mut [u8]) -> Result<i32, Errno> {
+pub(crate) fn list(stack: &Stack, list: &mut List, area: &mut [u8]) -> Result<i32, Errno> {
     let wanted = list.nr.get();
     if wanted > LIST_ENTRIES_MAX {
         return Err(Errno::E2BIG);

@@ -1,9 +1,9 @@
 //! Carries out what an operator asks: hypercalls, actions, hooks, shadow variables.
 
-pub mod action;
-pub mod dump;
-pub mod hooks;
-pub mod hypercall;
-pub mod list;
-pub mod runtime;
-pub mod shadow;
+pub(crate) mod action;
+pub(crate) mod dump;
+pub(crate) mod hooks;
+pub(crate) mod hypercall;
+pub(crate) mod list;
+pub(crate) mod runtime;
+pub(crate) mod shadow;

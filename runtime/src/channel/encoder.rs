@@ -71,7 +71,7 @@ impl<Data> core::fmt::Debug for Encoder<Data> {
 
 impl<Data: AsRef<[u8]>> Encoder<Data> {
     /// Least room that [`Encoder::next`] makes use of, in bytes.
-    pub const ROOM_BYTES: usize = BLOCK_BYTES + 1;
+    pub(crate) const ROOM_BYTES: usize = BLOCK_BYTES + 1;
 
     pub(super) fn new(head: Head, data: Data) -> Encoder<Data> {
         Encoder {

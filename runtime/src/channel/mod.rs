@@ -30,7 +30,8 @@ const OPERATION_BYTES: usize = size_of::<Operation>();
 const CRC_BYTES: usize = size_of::<u32>();
 
 /// Largest frame before it is encoded, in bytes.
-pub const FRAME_BYTES_MAX: usize = HEADER_BYTES + OPERATION_BYTES + AREA_BYTES_MAX + CRC_BYTES;
+pub(crate) const FRAME_BYTES_MAX: usize =
+    HEADER_BYTES + OPERATION_BYTES + AREA_BYTES_MAX + CRC_BYTES;
 
 /// Largest frame on the wire without the zero byte that ends it, in bytes.
 pub const ENCODED_BYTES_MAX: usize = max_encoding_length(FRAME_BYTES_MAX);

@@ -19,7 +19,7 @@ const OS_ABI_FREEBSD: u8 = 9;
 ///
 /// # Errors
 /// The first of its rules that is broken.
-pub fn check<'data>(view: &View<'data>) -> Result<(), CheckError<'data>> {
+pub(crate) fn check<'data>(view: &View<'data>) -> Result<(), CheckError<'data>> {
     let header = &view.header;
     let ident = |position: u8| {
         header

@@ -5,8 +5,8 @@
 //! [`crate::load::records`], [`crate::load::special`] and [`crate::load::relocate`], which are as
 //! pure.
 
-pub mod error;
-pub mod header;
+pub(crate) mod error;
+pub(crate) mod header;
 pub mod sections;
 pub mod special;
 

@@ -6,8 +6,8 @@
 
 pub mod place;
 pub mod records;
-pub mod relocate;
-pub mod special;
+pub(crate) mod relocate;
+pub(crate) mod special;
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -233,7 +233,7 @@ fn new_build_id<'data, P: Platform>(
 ///
 /// # Errors
 /// -EEXIST, or -EBUSY for a payload that it refers to and that has gone meanwhile.
-pub fn still_fits(
+pub(crate) fn still_fits(
     stack: &Stack,
     directory: &Directory,
     payload: &Payload,

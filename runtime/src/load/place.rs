@@ -196,7 +196,7 @@ impl Image {
 
     /// `bytes` bytes of code from `address`, to be changed; `None` when they are not code of this
     /// payload.
-    pub fn code_mut(&mut self, address: u64, bytes: usize) -> Option<&mut [u8]> {
+    pub(crate) fn code_mut(&mut self, address: u64, bytes: usize) -> Option<&mut [u8]> {
         let region = self.region(Access::ReadExecute)?;
         let start = usize::try_from(address.checked_sub(region.address)?).ok()?;
         self.contents[slot(Access::ReadExecute)].get_mut(start..start.checked_add(bytes)?)

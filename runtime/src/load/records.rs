@@ -209,7 +209,7 @@ pub fn targets<'data>(
 ///
 /// # Errors
 /// [`Fault::RecordOverlap`], or no memory to sort.
-pub fn disjoint<'data>(
+pub(crate) fn disjoint<'data>(
     records: &[Record<'_>],
     section: &'data str,
 ) -> Result<(), CheckError<'data>> {

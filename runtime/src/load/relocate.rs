@@ -10,13 +10,13 @@ use crate::load::place::Image;
 use crate::read::view::{Place, View};
 
 /// Addresses of the symbols of a payload, by index; `None` for those that are not loaded.
-pub type Addresses = Vec<Option<u64>>;
+pub(crate) type Addresses = Vec<Option<u64>>;
 
 /// Finds the address of every symbol; `resolve` knows the undefined ones by name.
 ///
 /// # Errors
 /// The error of `resolve`, with its symbol.
-pub fn addresses<'data>(
+pub(crate) fn addresses<'data>(
     view: &View<'data>,
     image: &Image,
     mut resolve: impl FnMut(&str) -> Result<u64, Fault>,
@@ -45,7 +45,7 @@ pub fn addresses<'data>(
 ///
 /// # Errors
 /// A value that does not fit its field; what [`sections::relocations`] would have refused.
-pub fn apply<'data>(
+pub(crate) fn apply<'data>(
     view: &View<'data>,
     profile: &Profile,
     addresses: &[Option<u64>],

@@ -39,7 +39,7 @@ fn position(index: usize, entry_bytes: usize) -> u64 {
 ///
 /// # Errors
 /// A hook that is no code of the payload.
-pub fn hooks<'data>(
+pub(crate) fn hooks<'data>(
     view: &View<'data>,
     profile: &Profile,
     image: &Image,
@@ -79,7 +79,7 @@ pub fn hooks<'data>(
 ///
 /// # Errors
 /// An entry about code that is not the payload's.
-pub fn exceptions<'data>(
+pub(crate) fn exceptions<'data>(
     view: &View<'data>,
     profile: &Profile,
     image: &Image,
@@ -121,7 +121,7 @@ fn displaced(place: u64, displacement: i32) -> u64 {
 ///
 /// # Errors
 /// A frame about code that is not the payload's.
-pub fn bug_frames<'data>(
+pub(crate) fn bug_frames<'data>(
     view: &View<'data>,
     profile: &Profile,
     image: &Image,
@@ -163,7 +163,7 @@ pub fn bug_frames<'data>(
 ///
 /// # Errors
 /// The first entry that is wrong.
-pub fn apply_alternatives<'data>(
+pub(crate) fn apply_alternatives<'data>(
     view: &View<'data>,
     profile: &Profile,
     image: &mut Image,

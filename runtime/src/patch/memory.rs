@@ -61,7 +61,7 @@ pub enum Event {
 }
 
 /// What a hook does, by its address and argument.
-pub type HookBody = Box<dyn Fn(u64, Option<&HookArgument>) -> i32 + Send + Sync>;
+pub(crate) type HookBody = Box<dyn Fn(u64, Option<&HookArgument>) -> i32 + Send + Sync>;
 
 struct Segment {
     address: u64,

@@ -6,8 +6,8 @@
 //! applied.
 
 pub mod memory;
-pub mod open_text;
-pub mod overlay;
+pub(crate) mod open_text;
+pub(crate) mod overlay;
 pub mod record;
 pub mod trampoline;
 
@@ -172,7 +172,7 @@ impl Patch {
     ///
     /// # Errors
     /// Other bytes are there.
-    pub fn prepare_revert(
+    pub(crate) fn prepare_revert(
         &mut self,
         platform: &impl Platform,
         overlay: &Overlay,
@@ -202,7 +202,7 @@ impl Patch {
     /// Inside the zone: whether the image is still as it was when the action was prepared.
     #[must_use]
     #[inline]
-    pub fn is_confirmed(&self, platform: &impl Platform) -> bool {
+    pub(crate) fn is_confirmed(&self, platform: &impl Platform) -> bool {
         self.seen
             .get(..self.window)
             .is_some_and(|seen| platform.holds(self.old_address, seen))
@@ -218,7 +218,7 @@ impl Patch {
     }
 
     /// Inside the zone: writes the jump again if this action has taken it away.
-    pub fn put_back(&mut self, text: &OpenText<'_, impl Platform>) {
+    pub(crate) fn put_back(&mut self, text: &OpenText<'_, impl Platform>) {
         if self.before == Applied::Yes {
             self.apply(text);
         }
@@ -325,7 +325,7 @@ impl WordPatch {
 
     /// Inside the zone: whether the word is still as it was when the action was prepared.
     #[must_use]
-    pub fn is_confirmed(&self, platform: &impl Platform) -> bool {
+    pub(crate) fn is_confirmed(&self, platform: &impl Platform) -> bool {
         platform.holds(self.address, &self.seen.to_le_bytes())
     }
 
@@ -336,7 +336,7 @@ impl WordPatch {
     }
 
     /// Inside the zone: writes the value again if this action has taken it away.
-    pub fn put_back(&mut self, text: &OpenText<'_, impl Platform>) {
+    pub(crate) fn put_back(&mut self, text: &OpenText<'_, impl Platform>) {
         if self.before == Applied::Yes {
             self.apply(text);
         }

@@ -30,7 +30,7 @@ pub struct Overlay {
 
 impl Overlay {
     /// Depth that takes every payload back.
-    pub const EVERYTHING: usize = usize::MAX;
+    pub(crate) const EVERYTHING: usize = usize::MAX;
 
     /// Nothing is taken back.
     #[must_use]
@@ -86,7 +86,7 @@ impl Overlay {
 
     /// Changes `bytes`, read at `address`, to what they will be once the first `depth` payloads
     /// have been reverted.
-    pub fn reveal(&self, address: u64, bytes: &mut [u8], depth: usize) {
+    pub(crate) fn reveal(&self, address: u64, bytes: &mut [u8], depth: usize) {
         let reach = u64::try_from(WINDOW_BYTES).unwrap_or(u64::MAX);
         let end = address.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         let first = self

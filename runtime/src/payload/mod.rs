@@ -2,7 +2,7 @@
 //! from then on.
 
 pub mod directory;
-pub mod stack;
+pub(crate) mod stack;
 pub mod tables;
 
 use alloc::vec::Vec;
@@ -150,7 +150,7 @@ impl Payload {
 
     /// A name that was stored in [`Payload::names`].
     #[must_use]
-    pub fn stored_name(&self, name: Name) -> &str {
+    pub(crate) fn stored_name(&self, name: Name) -> &str {
         name.read(&self.names)
     }
 }

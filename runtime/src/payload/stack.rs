@@ -9,7 +9,7 @@ use crate::platform::Region;
 
 /// What is to happen in the quiescent zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Work {
+pub(crate) enum Work {
     /// Put this one on top of the stack.
     Apply(PayloadId),
     /// Take this one off the top.
@@ -21,7 +21,7 @@ pub enum Work {
 impl Work {
     /// The payload that was named.
     #[must_use]
-    pub const fn payload(self) -> PayloadId {
+    pub(crate) const fn payload(self) -> PayloadId {
         match self {
             Work::Apply(id) | Work::Revert(id) | Work::Replace(id) => id,
         }
@@ -29,7 +29,7 @@ impl Work {
 
     /// What it does, for messages.
     #[must_use]
-    pub const fn verb(self) -> &'static str {
+    pub(crate) const fn verb(self) -> &'static str {
         match self {
             Work::Apply(_) => "apply",
             Work::Revert(_) => "revert",
@@ -40,7 +40,7 @@ impl Work {
 
 /// An action under way.
 #[derive(Clone, Copy, Debug)]
-pub struct Scheduled {
+pub(crate) struct Scheduled {
     /// What.
     pub work: Work,
     /// Its result inside the zone; `None` before.
@@ -49,7 +49,7 @@ pub struct Scheduled {
 
 /// All payloads.
 #[derive(Debug, Default)]
-pub struct Stack {
+pub(crate) struct Stack {
     /// Loaded, in order of their upload.
     pub payloads: Vec<Payload>,
     /// Applied, the oldest first.
@@ -67,19 +67,19 @@ pub struct Stack {
 
 impl Stack {
     /// An id that no payload has had.
-    pub fn new_id(&mut self) -> PayloadId {
+    pub(crate) fn new_id(&mut self) -> PayloadId {
         self.next_id = self.next_id.wrapping_add(1);
         PayloadId(self.next_id)
     }
 
     /// The payload of this id.
     #[must_use]
-    pub fn get(&self, id: PayloadId) -> Option<&Payload> {
+    pub(crate) fn get(&self, id: PayloadId) -> Option<&Payload> {
         self.payloads.iter().find(|payload| payload.id == id)
     }
 
     /// The payload of this id, to be changed.
-    pub fn get_mut(&mut self, id: PayloadId) -> Option<&mut Payload> {
+    pub(crate) fn get_mut(&mut self, id: PayloadId) -> Option<&mut Payload> {
         self.payloads.iter_mut().find(|payload| payload.id == id)
     }
 
@@ -87,7 +87,7 @@ impl Stack {
     ///
     /// # Errors
     /// [`Errno::ENOENT`].
-    pub fn named(&self, name: &[u8]) -> Result<&Payload, Errno> {
+    pub(crate) fn named(&self, name: &[u8]) -> Result<&Payload, Errno> {
         self.payloads
             .iter()
             .find(|payload| payload.name == name)
@@ -96,14 +96,14 @@ impl Stack {
 
     /// How many regions payloads have, and wait to be released.
     #[must_use]
-    pub fn mapped_regions(&self) -> usize {
+    pub(crate) fn mapped_regions(&self) -> usize {
         let mapped = self.payloads.iter().map(|payload| payload.regions.len());
         mapped.sum::<usize>() + self.unmapped.len()
     }
 
     /// The payload applied last.
     #[must_use]
-    pub fn top(&self) -> Option<&Payload> {
+    pub(crate) fn top(&self) -> Option<&Payload> {
         self.applied.last().and_then(|id| self.get(*id))
     }
 }

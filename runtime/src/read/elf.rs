@@ -429,7 +429,7 @@ fn symbols<'data>(
 ///
 /// # Errors
 /// As [`parse`]; a file without a symbol table gives none.
-pub fn symbols_of(file: &[u8]) -> Result<Vec<Symbol<'_>>, ElfError> {
+pub(crate) fn symbols_of(file: &[u8]) -> Result<Vec<Symbol<'_>>, ElfError> {
     let (_, sections) = sections(file)?;
     symbol_table(&sections).map_or_else(
         || Ok(Vec::new()),

@@ -45,7 +45,7 @@ fn between(start: u64, end: u64) -> Option<u64> {
 
 /// [`Milestones`] that several CPUs write.
 #[derive(Debug, Default)]
-pub struct Recorder {
+pub(crate) struct Recorder {
     requested: AtomicU64,
     stopped: AtomicU64,
     released: AtomicU64,
@@ -54,7 +54,7 @@ pub struct Recorder {
 
 impl Recorder {
     /// A new action, requested now. The rendezvous orders this before all that follows.
-    pub fn request(&self, now_ns: u64) {
+    pub(crate) fn request(&self, now_ns: u64) {
         self.requested.store(now_ns, Ordering::Relaxed);
         for later in [&self.stopped, &self.released, &self.running] {
             later.store(0, Ordering::Relaxed);
@@ -62,23 +62,23 @@ impl Recorder {
     }
 
     /// Every CPU stands still.
-    pub fn stop(&self, now_ns: u64) {
+    pub(crate) fn stop(&self, now_ns: u64) {
         self.stopped.store(now_ns, Ordering::Relaxed);
     }
 
     /// Text is written.
-    pub fn release(&self, now_ns: u64) {
+    pub(crate) fn release(&self, now_ns: u64) {
         self.released.store(now_ns, Ordering::Relaxed);
     }
 
     /// The last CPU runs.
-    pub fn run(&self, now_ns: u64) {
+    pub(crate) fn run(&self, now_ns: u64) {
         self.running.store(now_ns, Ordering::Relaxed);
     }
 
     /// What was written so far.
     #[must_use]
-    pub fn read(&self) -> Milestones {
+    pub(crate) fn read(&self) -> Milestones {
         Milestones {
             requested_ns: self.requested.load(Ordering::Relaxed),
             stopped_ns: self.stopped.load(Ordering::Relaxed),

@@ -4,7 +4,7 @@
 //! drives the steps on the processor's atomics, and names the CPUs that an action waits for.
 
 pub mod cpu;
-pub mod milestones;
+pub(crate) mod milestones;
 
 mod leading;
 mod opening;
@@ -29,14 +29,14 @@ pub struct Quiesced {
 
 /// The rendezvous of one running system.
 #[derive(Debug)]
-pub struct Rendezvous {
+pub(crate) struct Rendezvous {
     words: Words,
 }
 
 /// A claim to the next action; [`Rendezvous::open`] or [`Rendezvous::abandon`] must follow.
 #[derive(Debug)]
 #[must_use]
-pub struct Claim {
+pub(crate) struct Claim {
     opening: Opening,
 }
 
@@ -54,7 +54,7 @@ pub enum Busy {
 impl Rendezvous {
     /// One in which nothing happens; `None` without memory.
     #[must_use]
-    pub fn new() -> Option<Rendezvous> {
+    pub(crate) fn new() -> Option<Rendezvous> {
         Some(Rendezvous {
             words: Words::new(CPUS_MAX)?,
         })
@@ -62,19 +62,19 @@ impl Rendezvous {
 
     /// Whether `cpu` has been asked to come: the fast path of its safe point.
     #[must_use]
-    pub fn is_requested(&self, cpu: CpuId) -> bool {
+    pub(crate) fn is_requested(&self, cpu: CpuId) -> bool {
         self.words.load(Cell::Request(cpu), Ordering::Relaxed) != 0
     }
 
     /// Whether an action is claimed, open, or not left by everybody.
     #[must_use]
-    pub fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         self.words.load(Cell::Busy, Ordering::Acquire) != 0
     }
 
     /// Why the next action could not begin right now; `None` when it could.
     #[must_use]
-    pub fn busy(&self) -> Option<Busy> {
+    pub(crate) fn busy(&self) -> Option<Busy> {
         self.is_busy().then(|| self.why_busy())
     }
 
@@ -82,7 +82,7 @@ impl Rendezvous {
     ///
     /// # Errors
     /// Another one is not over.
-    pub fn claim(&self, effects: &mut impl Effects) -> Result<Claim, Busy> {
+    pub(crate) fn claim(&self, effects: &mut impl Effects) -> Result<Claim, Busy> {
         let mut opening = Opening::new();
         loop {
             match opening.step::<Sound>(&self.words, effects) {
@@ -101,7 +101,7 @@ impl Rendezvous {
         clippy::needless_pass_by_value,
         reason = "a claim is used up by what follows it"
     )]
-    pub fn open(&self, claim: Claim, effects: &mut impl Effects) -> Result<(), Busy> {
+    pub(crate) fn open(&self, claim: Claim, effects: &mut impl Effects) -> Result<(), Busy> {
         let Claim { mut opening } = claim;
         loop {
             match opening.step::<Sound>(&self.words, effects) {
@@ -117,7 +117,7 @@ impl Rendezvous {
         clippy::needless_pass_by_value,
         reason = "a claim is used up by what follows it"
     )]
-    pub fn abandon(&self, claim: Claim, effects: &mut impl Effects) {
+    pub(crate) fn abandon(&self, claim: Claim, effects: &mut impl Effects) {
         let Claim { mut opening } = claim;
         opening.abandon();
         while opening.step::<Sound>(&self.words, effects) != Status::Refused {}
@@ -125,7 +125,7 @@ impl Rendezvous {
 
     /// Joins what is open, on the CPU of `effects`, and comes back when it is over; `relax` is
     /// called whenever there is nothing to do but wait.
-    pub fn safe_point(&self, effects: &mut impl Effects, mut relax: impl FnMut(Interrupts)) {
+    pub(crate) fn safe_point(&self, effects: &mut impl Effects, mut relax: impl FnMut(Interrupts)) {
         let mut machine = SafePoint::new();
         loop {
             match machine.step::<Sound>(&self.words, effects) {
@@ -169,7 +169,7 @@ impl Rendezvous {
 
     /// CPUs of `online` that have not joined the action. After it is given up, `relax` is called
     /// while a CPU that did join has yet to say so, at most a thousand times.
-    pub fn late_to_join(
+    pub(crate) fn late_to_join(
         &self,
         generation: Generation,
         online: &CpuSet,
@@ -194,7 +194,7 @@ impl Rendezvous {
 
     /// CPUs that joined the action and have not left it.
     #[must_use]
-    pub fn inside(&self, generation: Generation, online: &CpuSet) -> CpuSet {
+    pub(crate) fn inside(&self, generation: Generation, online: &CpuSet) -> CpuSet {
         let mut inside = CpuSet::EMPTY;
         for cpu in online.iter() {
             let gone = self.words.load(Cell::Gone(cpu), Ordering::Relaxed);

@@ -45,7 +45,7 @@ pub trait Memory {
 }
 
 /// A generation: the number of an action, from 1.
-pub type Generation = u32;
+pub(crate) type Generation = u32;
 
 const fn pack(generation: Generation, high: u16, low: u16) -> u64 {
     (generation as u64) << 32 | (high as u64) << 16 | low as u64
@@ -169,7 +169,7 @@ impl Phase {
 
 /// Contents of [`Cell::Settled`] and [`Cell::Left`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Count {
+pub(crate) struct Count {
     /// Which action.
     pub generation: Generation,
     /// How many.
@@ -179,7 +179,7 @@ pub struct Count {
 impl Count {
     /// Nobody yet.
     #[must_use]
-    pub const fn none_of(generation: Generation) -> Count {
+    pub(crate) const fn none_of(generation: Generation) -> Count {
         Count {
             generation,
             count: 0,
@@ -188,13 +188,13 @@ impl Count {
 
     /// As a word.
     #[must_use]
-    pub const fn word(self) -> u64 {
+    pub(crate) const fn word(self) -> u64 {
         pack(self.generation, 0, self.count)
     }
 
     /// From a word.
     #[must_use]
-    pub fn from_word(word: u64) -> Count {
+    pub(crate) fn from_word(word: u64) -> Count {
         let (generation, _, count) = unpack(word);
         Count { generation, count }
     }

@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 /// Link address minus load address.
-pub const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
+pub(crate) const KERNEL_BASE: u64 = 0xffff_ffff_8000_0000;
 
 /// Declares functions that give the ranges between pairs of the linker script's symbols.
 macro_rules! ranges {
@@ -13,7 +13,7 @@ macro_rules! ranges {
         }
         $(
             $(#[$doc])*
-            pub fn $name() -> Range<u64> {
+            pub(crate) fn $name() -> Range<u64> {
                 (&raw const $start) as u64..(&raw const $end) as u64
             }
         )*
@@ -44,18 +44,18 @@ ranges! {
 }
 
 /// Physical addresses of the whole image.
-pub fn physical() -> Range<u64> {
+pub(crate) fn physical() -> Range<u64> {
     text().start - KERNEL_BASE..data().end - KERNEL_BASE
 }
 
 /// Whether the frame at this physical address holds code or read-only data of the image.
-pub fn is_read_only(physical: u64) -> bool {
+pub(crate) fn is_read_only(physical: u64) -> bool {
     let address = physical + KERNEL_BASE;
     text().contains(&address) || rodata().contains(&address)
 }
 
 /// The bytes between two addresses of the image's read-only data.
-pub fn bytes(range: Range<u64>) -> &'static [u8] {
+pub(crate) fn bytes(range: Range<u64>) -> &'static [u8] {
     let whole = rodata();
     assert!(whole.start <= range.start && range.end <= whole.end && range.start <= range.end);
     let len = usize::try_from(range.end - range.start).expect("addresses fit usize");
@@ -68,7 +68,7 @@ pub fn bytes(range: Range<u64>) -> &'static [u8] {
 const NOTE_DESCRIPTION: usize = 16;
 
 /// The image's build-id, without the note around it.
-pub fn build_id() -> &'static [u8] {
+pub(crate) fn build_id() -> &'static [u8] {
     bytes(build_id_note())
         .get(NOTE_DESCRIPTION..)
         .unwrap_or_default()
@@ -76,7 +76,7 @@ pub fn build_id() -> &'static [u8] {
 
 /// Prints the image's build-id in hexadecimal.
 #[derive(Clone, Copy, Debug)]
-pub struct BuildId;
+pub(crate) struct BuildId;
 
 impl core::fmt::Display for BuildId {
     fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {

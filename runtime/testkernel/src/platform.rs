@@ -35,7 +35,7 @@ use crate::memory::paging::{self, PAGE};
 use crate::memory::words;
 
 /// The test kernel's runtime.
-pub type KernelRuntime = Runtime<'static, Machine>;
+pub(crate) type KernelRuntime = Runtime<'static, Machine>;
 
 /// What no payload may replace.
 const DENY: &[u8] = include_bytes!("../../../fixtures/target/deny.list");
@@ -44,7 +44,7 @@ static RUNTIME: Once<KernelRuntime> = Once::new();
 
 /// Why there is no runtime.
 #[derive(Debug, thiserror::Error)]
-pub enum SetupError {
+pub(crate) enum SetupError {
     /// The module is not there.
     #[error("no module: pass the kernel itself as -initrd, for its symbols")]
     NoModule,
@@ -67,7 +67,10 @@ pub enum SetupError {
 
 /// Makes the runtime. `module` is the kernel's own ELF file; `certificate`, in PEM form, is whose
 /// signature every payload must carry.
-pub fn set_up(module: Option<&'static [u8]>, certificate: Option<&[u8]>) -> Result<(), SetupError> {
+pub(crate) fn set_up(
+    module: Option<&'static [u8]>,
+    certificate: Option<&[u8]>,
+) -> Result<(), SetupError> {
     let module = module.ok_or(SetupError::NoModule)?;
     let note = image::bytes(image::build_id_note());
     if !module.windows(note.len()).any(|window| window == note) {
@@ -95,7 +98,7 @@ fn trust(certificate: &[u8]) -> Result<&'static dyn Verifier, SetupError> {
 }
 
 /// The runtime; `None` before [`set_up`].
-pub fn runtime() -> Option<&'static KernelRuntime> {
+pub(crate) fn runtime() -> Option<&'static KernelRuntime> {
     RUNTIME.get()
 }
 
@@ -106,7 +109,7 @@ static ZONE_TICKS: AtomicU64 = AtomicU64::new(0);
 
 /// For how many ticks of the time-stamp counter NMIs were masked in the last action: the quiescent
 /// zone. Under QEMU's `-icount shift=0` a tick is a guest instruction.
-pub fn zone_ticks() -> u64 {
+pub(crate) fn zone_ticks() -> u64 {
     ZONE_TICKS.load(Ordering::Relaxed)
 }
 
@@ -117,7 +120,7 @@ fn follows() -> bool {
 
 /// The machine.
 #[derive(Clone, Copy, Debug)]
-pub struct Machine;
+pub(crate) struct Machine;
 
 impl Platform for Machine {
     fn cpus(&self) -> usize {
@@ -327,7 +330,7 @@ impl Platform for Machine {
 }
 
 /// The runtime's number of a CPU.
-pub fn id(number: u32) -> CpuId {
+pub(crate) fn id(number: u32) -> CpuId {
     CpuId(u16::try_from(number).unwrap_or(u16::MAX))
 }
 

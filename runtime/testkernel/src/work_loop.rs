@@ -22,14 +22,14 @@ use crate::work::{check_all, storm, target, wrong};
 static CHANNEL: Mutex<Option<Channel>> = Mutex::new(None);
 
 /// Hands the control channel to the first CPU's loop.
-pub fn serve(channel: Channel) {
+pub(crate) fn serve(channel: Channel) {
     *CHANNEL.lock() = Some(channel);
 }
 
 /// The loop, for the rest of this CPU's life. Named in the deny list.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn work_loop() -> ! {
+pub(crate) extern "C" fn work_loop() -> ! {
     let cpu = cpu::current();
     let number = cpu::current_number();
     let runtime = platform::runtime().expect("the boot makes the runtime before any CPU works");
@@ -96,7 +96,7 @@ fn end_when_asked() {
 }
 
 /// Leaves the boot stack, which has no unmapped page below it, for the first CPU's work stack.
-pub fn enter(stacks: Stacks) -> ! {
+pub(crate) fn enter(stacks: Stacks) -> ! {
     // SAFETY: (1) the work stack is mapped and empty; its top is a multiple of 16, as the call
     // expects; (2) nothing on the stack that is left is used again.
     unsafe {

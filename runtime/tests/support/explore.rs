@@ -9,7 +9,7 @@ use std::fmt::Display;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 /// Something with states and steps between them.
-pub trait Model {
+pub(crate) trait Model {
     /// One state.
     type State: Clone + Hash;
     /// What happens in one step, for traces.
@@ -25,14 +25,14 @@ pub trait Model {
 }
 
 /// Steps, and where each leads.
-pub type Steps<M> = Vec<(
+pub(crate) type Steps<M> = Vec<(
     <M as Model>::Step,
     Result<<M as Model>::State, &'static str>,
 )>;
 
 /// What a search found.
 #[derive(Debug)]
-pub struct Report {
+pub(crate) struct Report {
     pub states: usize,
     /// Violations by kind: how often, and the shortest way there.
     pub violations: HashMap<&'static str, (usize, Vec<String>)>,
@@ -42,12 +42,12 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn is_clean(&self) -> bool {
+    pub(crate) fn is_clean(&self) -> bool {
         self.violations.is_empty() && self.stuck == 0
     }
 
     /// One line for each kind of fault.
-    pub fn faults(&self) -> String {
+    pub(crate) fn faults(&self) -> String {
         let mut faults: Vec<String> = self
             .violations
             .iter()
@@ -137,7 +137,7 @@ type Reached = (u32, u16);
 /// Visits every state that can be reached.
 ///
 /// Panics beyond `limit` states: a search that is cut short proves nothing.
-pub fn explore<M: Model>(model: &M, limit: usize) -> Report {
+pub(crate) fn explore<M: Model>(model: &M, limit: usize) -> Report {
     let mut index: HashMap<(u64, u64), u32, BuildHasherDefault<Seen>> = HashMap::default();
     let mut reached: Vec<Reached> = vec![(u32::MAX, 0)];
     let mut backward: Vec<(u32, u32)> = Vec::new();

@@ -1,7 +1,7 @@
 //! A small base in memory and payloads for it, written by the `object` crate.
 #![allow(dead_code, clippy::allow_attributes, reason = "each test uses a part")]
 
-pub mod uploads;
+pub(crate) mod uploads;
 
 use std::collections::BTreeMap;
 
@@ -23,15 +23,15 @@ use xsplice_runtime::read::symbols::{BaseSymbol, SymbolKind as BaseKind, Symbols
 use xsplice_runtime::rendezvous::cpu::CpuId;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 
-pub const TEXT: u64 = 0xffff_ffff_8020_0000;
-pub const TEXT_BYTES: u64 = 0x400;
-pub const DATA: u64 = TEXT + 0x1_0000;
-pub const WINDOW: u64 = TEXT + 0x10_0000;
-pub const FUNCTION_BYTES: u64 = 0x20;
-pub const BASE_ID: [u8; 20] = [0xba; 20];
+pub(crate) const TEXT: u64 = 0xffff_ffff_8020_0000;
+pub(crate) const TEXT_BYTES: u64 = 0x400;
+pub(crate) const DATA: u64 = TEXT + 0x1_0000;
+pub(crate) const WINDOW: u64 = TEXT + 0x10_0000;
+pub(crate) const FUNCTION_BYTES: u64 = 0x20;
+pub(crate) const BASE_ID: [u8; 20] = [0xba; 20];
 
 /// Functions of the base: name and address. `f3` starts with `endbr64`.
-pub const FUNCTIONS: [(&str, &str, u64); 6] = [
+pub(crate) const FUNCTIONS: [(&str, &str, u64); 6] = [
     ("", "f0", TEXT),
     ("", "f1", TEXT + 0x20),
     ("a.c", "local", TEXT + 0x40),
@@ -40,7 +40,7 @@ pub const FUNCTIONS: [(&str, &str, u64); 6] = [
     ("b.c", "local", TEXT + 0xa0),
 ];
 
-pub fn base_symbols() -> Symbols<'static> {
+pub(crate) fn base_symbols() -> Symbols<'static> {
     let mut list: Vec<BaseSymbol<'static>> = FUNCTIONS
         .iter()
         .map(|(file, name, address)| BaseSymbol {
@@ -64,7 +64,7 @@ pub fn base_symbols() -> Symbols<'static> {
 }
 
 /// Bytes that base functions are made of: each starts with different ones.
-pub fn base_text() -> Vec<u8> {
+pub(crate) fn base_text() -> Vec<u8> {
     let mut text: Vec<u8> = (0..TEXT_BYTES)
         .map(|at| u8::try_from((at * 7 + at / 32) % 251).expect("below 251"))
         .collect();
@@ -72,7 +72,7 @@ pub fn base_text() -> Vec<u8> {
     text
 }
 
-pub fn platform() -> MemoryPlatform {
+pub(crate) fn platform() -> MemoryPlatform {
     let platform = MemoryPlatform::new(WINDOW..WINDOW + 0x40_0000);
     platform.map(TEXT, &base_text());
     let mut data = vec![0; 0x100];
@@ -81,7 +81,7 @@ pub fn platform() -> MemoryPlatform {
     platform
 }
 
-pub fn runtime() -> Runtime<'static, MemoryPlatform> {
+pub(crate) fn runtime() -> Runtime<'static, MemoryPlatform> {
     runtime_with(Policy {
         deny: deny("idle_loop"),
         verifier: None,
@@ -89,19 +89,19 @@ pub fn runtime() -> Runtime<'static, MemoryPlatform> {
 }
 
 /// A deny list that lives as long as the tests.
-pub fn deny(list: &'static str) -> &'static [Denied<'static>] {
+pub(crate) fn deny(list: &'static str) -> &'static [Denied<'static>] {
     xsplice_runtime::read::deny::parse(list.as_bytes())
         .expect("a sound list")
         .leak()
 }
 
-pub fn runtime_with(policy: Policy<'static>) -> Runtime<'static, MemoryPlatform> {
+pub(crate) fn runtime_with(policy: Policy<'static>) -> Runtime<'static, MemoryPlatform> {
     let runtime = runtime_on(platform(), policy);
     let _ = runtime.platform().take_events();
     runtime
 }
 
-pub fn runtime_on<P: Platform>(platform: P, policy: Policy<'static>) -> Runtime<'static, P> {
+pub(crate) fn runtime_on<P: Platform>(platform: P, policy: Policy<'static>) -> Runtime<'static, P> {
     let base = Base {
         symbols: base_symbols(),
         build_id: &BASE_ID,
@@ -112,7 +112,7 @@ pub fn runtime_on<P: Platform>(platform: P, policy: Policy<'static>) -> Runtime<
 
 /// What a field of a record is relocated to.
 #[derive(Clone, Debug)]
-pub enum Target {
+pub(crate) enum Target {
     /// Nothing: the number as it is.
     Number(u64),
     /// An undefined symbol.
@@ -122,7 +122,7 @@ pub enum Target {
 }
 
 #[derive(Clone, Debug)]
-pub struct Record {
+pub(crate) struct Record {
     pub name: &'static str,
     pub new: Target,
     pub old: Target,
@@ -133,7 +133,7 @@ pub struct Record {
 }
 
 impl Record {
-    pub fn replacing(old: &'static str) -> Record {
+    pub(crate) fn replacing(old: &'static str) -> Record {
         Record {
             name: old,
             new: Target::New("new"),
@@ -147,7 +147,7 @@ impl Record {
 
 /// A payload in the making.
 #[derive(Clone, Debug)]
-pub struct Maker {
+pub(crate) struct Maker {
     pub profile: &'static Profile,
     pub build_id: Vec<u8>,
     pub depends: Vec<u8>,
@@ -168,7 +168,7 @@ pub struct Maker {
 }
 
 #[derive(Clone, Debug)]
-pub struct Extra {
+pub(crate) struct Extra {
     pub name: String,
     pub flags: u64,
     pub kind: SectionKind,
@@ -178,7 +178,7 @@ pub struct Extra {
 }
 
 impl Extra {
-    pub fn new(name: &str, flags: u64, data: &[u8]) -> Extra {
+    pub(crate) fn new(name: &str, flags: u64, data: &[u8]) -> Extra {
         Extra {
             name: name.to_owned(),
             flags,
@@ -189,7 +189,13 @@ impl Extra {
         }
     }
 
-    pub fn relocated(mut self, offset: u64, kind: u32, symbol: &'static str, addend: i64) -> Self {
+    pub(crate) fn relocated(
+        mut self,
+        offset: u64,
+        kind: u32,
+        symbol: &'static str,
+        addend: i64,
+    ) -> Self {
         self.relocations.push((offset, kind, symbol, addend));
         self
     }
@@ -199,15 +205,15 @@ const WORDS: &str = ".xsplice.words";
 const WORD_NAME: &str = "start of .rodata.word";
 
 /// `R_X86_64_64`.
-pub const R64: u32 = 1;
+pub(crate) const R64: u32 = 1;
 /// Allocated; with code; with written data.
-pub const A: u64 = 2;
-pub const AX: u64 = 6;
-pub const AW: u64 = 3;
+pub(crate) const A: u64 = 2;
+pub(crate) const AX: u64 = 6;
+pub(crate) const AW: u64 = 3;
 
 impl Maker {
     /// A payload that replaces `f0` by `new`, 16 bytes of `0xcc` after its number.
-    pub fn new(number: u8) -> Maker {
+    pub(crate) fn new(number: u8) -> Maker {
         let mut code = vec![number; 16];
         code[15] = 0xc3;
         Maker {
@@ -226,7 +232,7 @@ impl Maker {
         }
     }
 
-    pub fn of(profile: &'static Profile, number: u8) -> Maker {
+    pub(crate) fn of(profile: &'static Profile, number: u8) -> Maker {
         let mut maker = Maker::new(number);
         maker.profile = profile;
         maker.metadata = Some(format!("abi={}\0", profile.name).into_bytes());
@@ -236,13 +242,13 @@ impl Maker {
         maker
     }
 
-    pub fn stacked_on(mut self, number: u8) -> Maker {
+    pub(crate) fn stacked_on(mut self, number: u8) -> Maker {
         self.depends = vec![number; 20];
         self
     }
 
     /// With a word that becomes `value`.
-    pub fn with_word(mut self, address: u64, expected: u64, value: u64) -> Maker {
+    pub(crate) fn with_word(mut self, address: u64, expected: u64, value: u64) -> Maker {
         let mut entry = Vec::new();
         for field in [0, address, expected, value] {
             entry.extend(field.to_le_bytes());
@@ -263,7 +269,7 @@ impl Maker {
     }
 
     /// The payload's file.
-    pub fn write(&self) -> Vec<u8> {
+    pub(crate) fn write(&self) -> Vec<u8> {
         let mut writer = Writer {
             object: Object::new(BinaryFormat::Elf, Architecture::X86_64, Endianness::Little),
             symbols: BTreeMap::new(),
@@ -374,7 +380,7 @@ impl Maker {
 }
 
 /// The version byte that a profile demands.
-pub fn version_of(profile: &Profile) -> Vec<(usize, Vec<u8>)> {
+pub(crate) fn version_of(profile: &Profile) -> Vec<(usize, Vec<u8>)> {
     match profile.tail {
         Tail::Zero => Vec::new(),
         Tail::Version(version) | Tail::VersionAndExpect(version) => vec![(32, vec![version])],
@@ -485,7 +491,7 @@ impl Writer<'_> {
 }
 
 /// Caller's memory: the name with its NUL, then whatever follows.
-pub fn area(name: &str, rest: &[u8]) -> (Name, Vec<u8>) {
+pub(crate) fn area(name: &str, rest: &[u8]) -> (Name, Vec<u8>) {
     let mut area = name.as_bytes().to_vec();
     area.push(0);
     let argument = Name {
@@ -498,7 +504,7 @@ pub fn area(name: &str, rest: &[u8]) -> (Name, Vec<u8>) {
 }
 
 /// Calls with the name of an errno instead of its number.
-pub trait Caller {
+pub(crate) trait Caller {
     fn call(&self, operation: &mut Operation, area: &mut [u8]) -> i32;
 
     fn upload(&self, name: &str, file: &[u8]) -> i32 {
@@ -563,12 +569,12 @@ impl<P: Platform> Caller for Runtime<'_, P> {
 }
 
 /// Bytes of memory at an address.
-pub fn peek(runtime: &Runtime<'_, MemoryPlatform>, address: u64, bytes: usize) -> Vec<u8> {
+pub(crate) fn peek(runtime: &Runtime<'_, MemoryPlatform>, address: u64, bytes: usize) -> Vec<u8> {
     peek_on(runtime.platform(), address, bytes)
 }
 
 /// The same of any platform.
-pub fn peek_on(platform: &impl Platform, address: u64, bytes: usize) -> Vec<u8> {
+pub(crate) fn peek_on(platform: &impl Platform, address: u64, bytes: usize) -> Vec<u8> {
     let mut into = vec![0; bytes];
     platform
         .read(address, &mut into)
@@ -577,7 +583,7 @@ pub fn peek_on(platform: &impl Platform, address: u64, bytes: usize) -> Vec<u8> 
 }
 
 /// Where the jump at an address lands, if there is one.
-pub fn jump_at(runtime: &Runtime<'_, MemoryPlatform>, address: u64) -> Option<u64> {
+pub(crate) fn jump_at(runtime: &Runtime<'_, MemoryPlatform>, address: u64) -> Option<u64> {
     let code = peek(runtime, address, 5);
     if code[0] != 0xe9 {
         return None;

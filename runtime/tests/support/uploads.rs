@@ -8,7 +8,7 @@ use super::{Caller, Maker, runtime};
 
 /// Uploads and finds the errno, the words of the message, and that memory is as before.
 #[track_caller]
-pub fn refused(file: &[u8], errno: Errno, says: &str) {
+pub(crate) fn refused(file: &[u8], errno: Errno, says: &str) {
     let runtime = runtime();
     let before = runtime.platform().snapshot();
     let result = runtime.upload("bad", file);
@@ -25,14 +25,14 @@ pub fn refused(file: &[u8], errno: Errno, says: &str) {
 }
 
 #[track_caller]
-pub fn taken(maker: &Maker) {
+pub(crate) fn taken(maker: &Maker) {
     let runtime = runtime();
     let result = runtime.upload("good", &maker.write());
     let log = log_of(&runtime.platform().take_events());
     assert_eq!(result, 0, "{log}");
 }
 
-pub fn log_of(events: &[Event]) -> String {
+pub(crate) fn log_of(events: &[Event]) -> String {
     let lines = events.iter().filter_map(|event| match event {
         Event::Log(Level::Error, line) => Some(line.as_str()),
         _ => None,
@@ -40,7 +40,7 @@ pub fn log_of(events: &[Event]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-pub fn changed(change: impl FnOnce(&mut Maker)) -> Maker {
+pub(crate) fn changed(change: impl FnOnce(&mut Maker)) -> Maker {
     let mut maker = Maker::new(1);
     change(&mut maker);
     maker

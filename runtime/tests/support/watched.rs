@@ -17,7 +17,7 @@ atomic_word! {
 
 /// One kind of access of the protocol: to which word, and what for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub(crate) enum Access {
     ClaimBusy,
     GiveBusyBack,
     ReadJoin,
@@ -67,7 +67,7 @@ impl Access {
 
 /// What an access loses of its order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loses {
+pub(crate) enum Loses {
     Acquire,
     Release,
 }
@@ -87,7 +87,7 @@ impl Loses {
 
 /// How a CPU is asked to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asking {
+pub(crate) enum Asking {
     /// As the protocol does.
     ByStore,
     /// By a swap, which reads what stands right before it, so that a later request comes after the
@@ -98,7 +98,7 @@ pub enum Asking {
 }
 
 /// The words, and what stands in them outside of the model.
-pub struct WatchedWords {
+pub(crate) struct WatchedWords {
     words: Words<Watched>,
     newest: Vec<atomic::AtomicU64>,
     weak: &'static [(Access, Loses)],
@@ -106,7 +106,7 @@ pub struct WatchedWords {
 }
 
 impl WatchedWords {
-    pub fn new(cpus: u16, weak: &'static [(Access, Loses)], asking: Asking) -> WatchedWords {
+    pub(crate) fn new(cpus: u16, weak: &'static [(Access, Loses)], asking: Asking) -> WatchedWords {
         let cpus = usize::from(cpus);
         WatchedWords {
             words: Words::new(cpus).expect("there is memory"),
@@ -130,7 +130,7 @@ impl WatchedWords {
         }
     }
 
-    pub fn newest(&self, cell: Cell) -> u64 {
+    pub(crate) fn newest(&self, cell: Cell) -> u64 {
         let index = WatchedWords::index(cell).expect("the steps never read the notes");
         self.newest[index].load(Ordering::Relaxed)
     }
@@ -143,13 +143,13 @@ impl WatchedWords {
 }
 
 /// The words of a running system as one CPU reads them: it remembers what it waits for.
-pub struct Seen<'s> {
+pub(crate) struct Seen<'s> {
     words: &'s WatchedWords,
     last: cell::Cell<Option<(Cell, u64)>>,
 }
 
 impl<'s> Seen<'s> {
-    pub fn by(words: &'s WatchedWords) -> Seen<'s> {
+    pub(crate) fn by(words: &'s WatchedWords) -> Seen<'s> {
         Seen {
             words,
             last: cell::Cell::new(None),
@@ -170,7 +170,7 @@ impl<'s> Seen<'s> {
     /// Lets the others run until there is something new in the word that was read last. To read the
     /// same value of the same write once more changes nothing, so that no execution is lost; what
     /// is old already is read again.
-    pub fn wait(&self) {
+    pub(crate) fn wait(&self) {
         let (cell, value) = self.last.get().expect("a CPU waits for what it has read");
         thread::yield_now();
         while self.words.newest(cell) == value {

@@ -11,17 +11,17 @@ use xsplice_runtime::rendezvous::steps::{
 };
 use xsplice_runtime::rendezvous::words::{Cell, Memory};
 
-pub const CPUS: usize = 4;
+pub(crate) const CPUS: usize = 4;
 
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
-pub enum Doing {
+pub(crate) enum Doing {
     Running,
     Opening(Opening),
     SafePoint(SafePoint),
 }
 
 #[derive(Clone, Copy, Debug, Hash)]
-pub struct Cpu {
+pub(crate) struct Cpu {
     pub is_online: bool,
     pub doing: Doing,
     pub interrupts_on: bool,
@@ -32,7 +32,7 @@ pub struct Cpu {
 }
 
 #[derive(Clone, Debug, Hash)]
-pub struct World {
+pub(crate) struct World {
     pub common: [u64; 5],
     pub own: [[u64; 3]; CPUS],
     pub cpus: [Cpu; CPUS],
@@ -52,7 +52,7 @@ pub struct World {
     pub ended: u8,
 }
 
-pub struct Cells(pub RefCell<([u64; 5], [[u64; 3]; CPUS])>);
+pub(crate) struct Cells(pub RefCell<([u64; 5], [[u64; 3]; CPUS])>);
 
 impl Cells {
     fn with<T>(&self, cell: Cell, change: impl FnOnce(&mut u64) -> T) -> T {
@@ -97,7 +97,7 @@ impl Memory for Cells {
 }
 
 /// The world around one step of one CPU.
-pub struct Around<'w> {
+pub(crate) struct Around<'w> {
     pub world: &'w mut World,
     pub cells: &'w Cells,
     pub cpu: usize,

@@ -12,13 +12,13 @@ use crate::shell::{Echo, Shell};
 use crate::trees::Trees;
 
 /// How many functions there are.
-pub const FUNCTIONS: usize = 1000;
+pub(super) const FUNCTIONS: usize = 1000;
 /// How many of them the payloads replace.
-pub const CHANGED: [usize; 3] = [1, 100, FUNCTIONS];
+pub(super) const CHANGED: [usize; 3] = [1, 100, FUNCTIONS];
 
 /// The kernel and its payloads.
 #[derive(Debug)]
-pub struct Many {
+pub(super) struct Many {
     trees: Trees,
     /// By the number of functions that each replaces.
     payloads: BTreeMap<usize, Vec<u8>>,
@@ -28,7 +28,7 @@ pub struct Many {
 
 impl Many {
     /// Builds them with the commands in `tools`.
-    pub fn build(tools: &Path) -> Result<Many> {
+    pub(super) fn build(tools: &Path) -> Result<Many> {
         let folder = tempfile::tempdir()?;
         let trees = Trees {
             shell: Shell::at_root(Echo::Silent),
@@ -58,17 +58,17 @@ impl Many {
     }
 
     /// The kernel that boots.
-    pub fn kernel(&self) -> PathBuf {
+    pub(super) fn kernel(&self) -> PathBuf {
         self.trees.kernel()
     }
 
     /// Where everything lies.
-    pub fn folder(&self) -> &Path {
+    pub(super) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     /// The payload that replaces so many functions.
-    pub fn payload(&self, changed: usize) -> Result<&[u8]> {
+    pub(super) fn payload(&self, changed: usize) -> Result<&[u8]> {
         let payload = self.payloads.get(&changed);
         Ok(payload.with_context(|| format!("no payload of {changed} records"))?)
     }

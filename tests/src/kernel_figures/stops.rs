@@ -16,7 +16,7 @@ const RUN_LIMIT: Duration = Duration::from_secs(60);
 
 /// The stops of one machine, in nanoseconds, sorted.
 #[derive(Clone, Debug)]
-pub struct Stops {
+pub(super) struct Stops {
     cpus: u32,
     stopping: Vec<u64>,
     acting: Vec<u64>,
@@ -25,7 +25,7 @@ pub struct Stops {
 
 impl Stops {
     /// Times `rounds` rounds of apply and revert of one function.
-    pub fn time(kernel: &Kernel, many: &Many, cpus: u32, rounds: usize) -> Result<Stops> {
+    pub(super) fn time(kernel: &Kernel, many: &Many, cpus: u32, rounds: usize) -> Result<Stops> {
         let name = "many1";
         upload(kernel, name, many.payload(1)?)?;
         let mut stops = Stops {
@@ -80,7 +80,7 @@ fn moments(kernel: &Kernel) -> Result<Counters> {
 
 /// What stands above the table.
 #[derive(Clone, Copy, Debug)]
-pub struct Heading;
+pub(super) struct Heading;
 
 impl fmt::Display for Heading {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

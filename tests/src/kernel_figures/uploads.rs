@@ -16,7 +16,7 @@ const ROUNDS: usize = 10;
 
 /// What was sent and how long it took.
 #[derive(Clone, Debug)]
-pub struct Uploads {
+pub(super) struct Uploads {
     rows: Vec<Row>,
 }
 
@@ -29,7 +29,7 @@ struct Row {
 
 impl Uploads {
     /// Sends the largest file that the kernel takes up at all, and the payloads.
-    pub fn time(kernel: &Kernel, many: &Many) -> Result<Uploads> {
+    pub(super) fn time(kernel: &Kernel, many: &Many) -> Result<Uploads> {
         let noise = vec![0x5a; PAYLOAD_BYTES_MAX];
         let mut rows = vec![Row {
             what: "2 MiB that are no payload (the channel alone)".to_owned(),

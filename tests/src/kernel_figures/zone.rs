@@ -20,7 +20,7 @@ const ROUNDS: usize = 5;
 
 /// What was counted.
 #[derive(Clone, Debug)]
-pub struct Zone {
+pub(super) struct Zone {
     rows: Vec<Row>,
 }
 
@@ -34,7 +34,7 @@ struct Row {
 
 impl Zone {
     /// Counts, on a kernel whose time passes by instructions.
-    pub fn count(kernel: &Kernel, many: &Many) -> Result<Zone> {
+    pub(super) fn count(kernel: &Kernel, many: &Many) -> Result<Zone> {
         let mut rows = Vec::new();
         for records in CHANGED {
             let name = format!("many{records}");
@@ -71,14 +71,14 @@ impl Zone {
     }
 
     /// Whether a record costs no more than it may.
-    pub fn is_within_budget(&self) -> bool {
+    pub(super) fn is_within_budget(&self) -> bool {
         [|row: &Row| row.apply, |row: &Row| row.revert]
             .into_iter()
             .all(|of| self.per_record(of) <= BUDGET)
     }
 
     /// What `records` records take to apply at an instruction a nanosecond, in microseconds.
-    pub fn microseconds(&self, records: usize) -> u64 {
+    pub(super) fn microseconds(&self, records: usize) -> u64 {
         let row = self.rows.iter().find(|row| row.records == records);
         row.map_or(0, |row| row.apply.div_ceil(1000))
     }

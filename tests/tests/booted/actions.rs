@@ -8,7 +8,7 @@ use xsplice_tests::kernel::{CPU_TIMEOUT, Kernel};
 use super::super::Check;
 use super::bench::{BYE, Bench, CPU_LIMIT, HELLO, HOT, HOT_AGAIN, Payload, REPLACE, STATE};
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     (
         "apply changes what the kernel says and revert brings it back",
         apply_and_revert,

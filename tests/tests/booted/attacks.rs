@@ -21,7 +21,7 @@ use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use super::super::Check;
 use super::bench::{Bench, CPU_LIMIT, HELLO, HOT, Payload};
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     ("the unprivileged port is refused everything", unprivileged),
     (
         "a truncated payload is refused and the whole one taken",
@@ -79,21 +79,21 @@ fn named(name: &str) -> (Name, Vec<u8>) {
 }
 
 /// The bytes on the wire.
-pub fn wire(name: &str, payload: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn wire(name: &str, payload: &[u8]) -> Result<Vec<u8>> {
     let (operation, area) = upload(name, payload);
     let length = area.len();
     Ok(Frame::sysctl(1, operation, area, length)?.encode()?)
 }
 
 /// A new connection, which begins as each does.
-pub fn connect(kernel: &Kernel) -> Result<UnixStream> {
+pub(crate) fn connect(kernel: &Kernel) -> Result<UnixStream> {
     let mut stream = UnixStream::connect(&kernel.socket)?;
     stream.write_all(&PREAMBLE)?;
     Ok(stream)
 }
 
 /// Nothing is loaded, nothing has changed, and a good payload works.
-pub fn unharmed(bench: &mut Bench, kernel: &Kernel, good: &Payload) -> Result<()> {
+pub(crate) fn unharmed(bench: &mut Bench, kernel: &Kernel, good: &Payload) -> Result<()> {
     let entries = kernel.list()?;
     ensure!(entries.is_empty(), "left behind: {entries:?}");
     let original = bench.original()?.extra_version;

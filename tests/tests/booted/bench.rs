@@ -18,17 +18,17 @@ use xsplice_tests::trees::{Expected, Trees};
 const MACHINE_LIMIT: Duration = Duration::from_secs(900);
 /// How long the kernel has to boot, and every CPU to show that it goes on. 64 CPUs on two take
 /// their time.
-pub const CPU_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const CPU_LIMIT: Duration = Duration::from_secs(60);
 
 /// How often a revert is asked for while CPUs do not come in time.
 const REVERTS: u32 = 20;
 
 /// Tries a claim on the machine with so many CPUs.
-pub type CheckFunction = fn(&mut Bench, u32) -> Result<()>;
+pub(crate) type CheckFunction = fn(&mut Bench, u32) -> Result<()>;
 
 /// What the checks share.
 #[derive(Default)]
-pub struct Bench {
+pub(crate) struct Bench {
     built: Option<Built>,
     machines: BTreeMap<u32, Running>,
     /// How long machines live, when not [`MACHINE_LIMIT`].
@@ -45,7 +45,7 @@ struct Built {
 
 /// A payload, and what the kernel says when it is in effect.
 #[derive(Clone, Debug)]
-pub struct Payload {
+pub(crate) struct Payload {
     pub name: &'static str,
     pub bytes: Vec<u8>,
     pub expected: Expected,
@@ -55,7 +55,7 @@ pub struct Payload {
 
 /// Which payload a check wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// Its name.
     pub name: &'static str,
     /// Its patch in fixtures/target/patches.
@@ -64,33 +64,33 @@ pub struct Wanted {
     pub below: Option<&'static Wanted>,
 }
 
-pub const HELLO: Wanted = Wanted {
+pub(crate) const HELLO: Wanted = Wanted {
     name: "hello",
     patch: "hello-world",
     below: None,
 };
-pub const BYE: Wanted = Wanted {
+pub(crate) const BYE: Wanted = Wanted {
     name: "bye",
     patch: "bye-world",
     below: Some(&HELLO),
 };
-pub const HOT: Wanted = Wanted {
+pub(crate) const HOT: Wanted = Wanted {
     name: "hot",
     patch: "hot-function",
     below: None,
 };
-pub const HOT_AGAIN: Wanted = Wanted {
+pub(crate) const HOT_AGAIN: Wanted = Wanted {
     name: "hot2",
     patch: "hot-function-2",
     below: Some(&HOT),
 };
-pub const REPLACE: Wanted = Wanted {
+pub(crate) const REPLACE: Wanted = Wanted {
     name: "replace",
     patch: "replace-world",
     below: None,
 };
 /// With a writable variable of its own.
-pub const STATE: Wanted = Wanted {
+pub(crate) const STATE: Wanted = Wanted {
     name: "state",
     patch: "new-static",
     below: None,
@@ -98,7 +98,7 @@ pub const STATE: Wanted = Wanted {
 
 impl Bench {
     /// Runs a check on the machine with `cpus` CPUs, from a clean kernel to a clean kernel.
-    pub fn run(&mut self, cpus: u32, check: CheckFunction) -> Result<()> {
+    pub(crate) fn run(&mut self, cpus: u32, check: CheckFunction) -> Result<()> {
         // Machines of other checks are over: their CPUs would take the host's time from this one's.
         self.machines.retain(|others, _| *others == cpus);
         let result = self
@@ -118,7 +118,7 @@ impl Bench {
     }
 
     /// The machine with `cpus` CPUs, booted now if it is not running.
-    pub fn kernel(&mut self, cpus: u32) -> Result<Kernel> {
+    pub(crate) fn kernel(&mut self, cpus: u32) -> Result<Kernel> {
         let ended = match self.machines.get_mut(&cpus) {
             Some(running) => running.try_end()?.is_some(),
             None => true,
@@ -134,19 +134,19 @@ impl Bench {
 
     /// A fresh machine with `cpus` CPUs in place of the one that runs, which trusts the holder of a
     /// certificate alone.
-    pub fn kernel_that_trusts(&mut self, cpus: u32, certificate: &Path) -> Result<Kernel> {
+    pub(crate) fn kernel_that_trusts(&mut self, cpus: u32, certificate: &Path) -> Result<Kernel> {
         self.stop(cpus);
         self.boot(cpus, Some(certificate.to_owned()))?;
         self.kernel(cpus)
     }
 
     /// Machines that are booted from now on live so long.
-    pub fn keep_machines_for(&mut self, limit: Duration) {
+    pub(crate) fn keep_machines_for(&mut self, limit: Duration) {
         self.limit = Some(limit);
     }
 
     /// Ends the machine with `cpus` CPUs.
-    pub fn stop(&mut self, cpus: u32) {
+    pub(crate) fn stop(&mut self, cpus: u32) {
         self.machines.remove(&cpus);
     }
 
@@ -171,12 +171,12 @@ impl Bench {
     }
 
     /// The kernel's ELF file.
-    pub fn image(&mut self) -> Result<Vec<u8>> {
+    pub(crate) fn image(&mut self) -> Result<Vec<u8>> {
         Ok(fs::read(self.built()?.trees.kernel())?)
     }
 
     /// The same machine, by its unprivileged port.
-    pub fn guest(&mut self, cpus: u32) -> Result<Kernel> {
+    pub(crate) fn guest(&mut self, cpus: u32) -> Result<Kernel> {
         self.kernel(cpus)?;
         let running = self.machines.get(&cpus).context("just booted")?;
         Ok(Kernel {
@@ -185,13 +185,13 @@ impl Bench {
     }
 
     /// The log of the machine with `cpus` CPUs, so far.
-    pub fn log(&mut self, cpus: u32) -> Result<String> {
+    pub(crate) fn log(&mut self, cpus: u32) -> Result<String> {
         self.kernel(cpus)?;
         self.machines.get(&cpus).context("just booted")?.log()
     }
 
     /// Waits for the machine with `cpus` CPUs to end by itself, and gives its whole log.
-    pub fn end(&mut self, cpus: u32) -> Result<String> {
+    pub(crate) fn end(&mut self, cpus: u32) -> Result<String> {
         let mut running = self.machines.remove(&cpus).context("it was running")?;
         let end = running.wait()?;
         let log = running.log()?;
@@ -200,12 +200,12 @@ impl Bench {
     }
 
     /// What the kernel says unpatched.
-    pub fn original(&mut self) -> Result<Expected> {
+    pub(crate) fn original(&mut self) -> Result<Expected> {
         Ok(self.built()?.original.clone())
     }
 
     /// A payload, built now if it has not been.
-    pub fn payload(&mut self, wanted: &Wanted) -> Result<Payload> {
+    pub(crate) fn payload(&mut self, wanted: &Wanted) -> Result<Payload> {
         if let Some(below) = wanted.below {
             self.payload(below)?;
         }
@@ -229,7 +229,7 @@ impl Bench {
     }
 
     /// A payload for another kernel, whose original tree is not the one that is running.
-    pub fn foreign_payload(&mut self) -> Result<Vec<u8>> {
+    pub(crate) fn foreign_payload(&mut self) -> Result<Vec<u8>> {
         let built = self.built()?;
         let foreign = Trees {
             out: built.folder.path().join("foreign"),
@@ -288,7 +288,7 @@ impl Built {
 }
 
 /// Reverts whatever is on top until nothing is in effect, then unloads everything.
-pub fn unload_all(kernel: &Kernel) -> Result<()> {
+pub(crate) fn unload_all(kernel: &Kernel) -> Result<()> {
     loop {
         let applied: Vec<String> = in_state(kernel, State::Applied)?;
         if applied.is_empty() {
@@ -336,7 +336,7 @@ fn in_state(kernel: &Kernel, state: State) -> Result<Vec<String>> {
 
 impl Payload {
     /// Uploads it; it must be taken.
-    pub fn upload(&self, kernel: &Kernel) -> Result<()> {
+    pub(crate) fn upload(&self, kernel: &Kernel) -> Result<()> {
         match kernel.upload(self.name, &self.bytes)? {
             Ok(()) => Ok(()),
             Err(errno) => bail!("upload {}: {errno}", self.name),
@@ -344,7 +344,7 @@ impl Payload {
     }
 
     /// Carries out an action; it must succeed, if not at once because a CPU came too late.
-    pub fn act(&self, kernel: &Kernel, kind: ActionKind) -> Result<()> {
+    pub(crate) fn act(&self, kernel: &Kernel, kind: ActionKind) -> Result<()> {
         match kernel.persist(kind, self.name)? {
             Ok(_) => Ok(()),
             Err(errno) => bail!("{kind} {}: {errno}", self.name),
@@ -352,7 +352,7 @@ impl Payload {
     }
 
     /// Carries out an action; it must be refused with `wanted`, and nothing may change.
-    pub fn refused(&self, kernel: &Kernel, kind: ActionKind, wanted: Errno) -> Result<()> {
+    pub(crate) fn refused(&self, kernel: &Kernel, kind: ActionKind, wanted: Errno) -> Result<()> {
         let before = kernel.states()?;
         let answer = kernel.act(kind, self.name)?;
         ensure!(

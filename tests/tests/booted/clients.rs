@@ -21,13 +21,13 @@ use super::attacks::{connect, unharmed, wire};
 use super::bench::{Bench, HELLO};
 
 /// Checks that take some seconds.
-pub const SHORT: &[Check] = &[(
+pub(crate) const SHORT: &[Check] = &[(
     "clients that leave, do not read or write garbage do not silence a port",
     some,
 )];
 
 /// The same by the thousand.
-pub const LONG: &[Check] = &[("thousands of such clients do not either", thousands)];
+pub(crate) const LONG: &[Check] = &[("thousands of such clients do not either", thousands)];
 
 const SOME: u32 = 300;
 const THOUSANDS: u32 = 6000;
@@ -38,16 +38,16 @@ const CLIENTS_BETWEEN: u32 = 5;
 const SERVED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Numbers that only look random.
-pub struct Draws(u64);
+pub(crate) struct Draws(u64);
 
 impl Draws {
     /// Those that `seed` begins.
-    pub fn new(seed: u64) -> Draws {
+    pub(crate) fn new(seed: u64) -> Draws {
         Draws(seed)
     }
 
     /// Some number below `limit`.
-    pub fn below(&mut self, limit: u32) -> u32 {
+    pub(crate) fn below(&mut self, limit: u32) -> u32 {
         self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
         u32::try_from((self.0 >> 33) % u64::from(limit)).unwrap_or_default()
     }
@@ -60,7 +60,7 @@ impl Draws {
 }
 
 /// Where draws begin.
-pub fn seed() -> Result<u64> {
+pub(crate) fn seed() -> Result<u64> {
     match env::var(SEED_VARIABLE) {
         Ok(text) => text.parse().context(SEED_VARIABLE),
         Err(_) => Ok(1),
@@ -130,7 +130,7 @@ fn read(draws: &mut Draws, stream: &mut UnixStream) -> Result<()> {
 }
 
 /// One client that does not do what it should.
-pub fn misbehave(draws: &mut Draws, kernel: &Kernel, payload: &[u8]) -> Result<()> {
+pub(crate) fn misbehave(draws: &mut Draws, kernel: &Kernel, payload: &[u8]) -> Result<()> {
     let mut stream = connect(kernel)?;
     // What the host's end cannot take at once is not waited for.
     stream.set_write_timeout(Some(Duration::from_millis(20)))?;

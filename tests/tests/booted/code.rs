@@ -9,7 +9,7 @@ use xsplice_tests::kernel::{Kernel, values};
 use super::super::Check;
 use super::bench::{Bench, CPU_LIMIT, Payload, Wanted};
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     (
         "hooks run in their order, are given what they are promised, and may veto",
         hooks,
@@ -24,7 +24,7 @@ pub const CHECKS: &[Check] = &[
     ),
 ];
 /// Each ends the run of its kernel.
-pub const FAULTS: &[Check] = &[
+pub(crate) const FAULTS: &[Check] = &[
     (
         "a fault in payload code names payload, function and offset",
         fault,

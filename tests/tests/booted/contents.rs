@@ -11,7 +11,7 @@ use xsplice_tests::kernel::Kernel;
 use super::super::Check;
 use super::bench::{Bench, Payload, Wanted};
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     ("a function that starts with endbr64 is replaced", branch),
     (
         "functions reached through pointers alone are replaced",

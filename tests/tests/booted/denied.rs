@@ -12,7 +12,7 @@ use xsplice_tests::edit::Edit;
 use super::super::Check;
 use super::bench::{Bench, HELLO};
 
-pub const CHECKS: &[Check] = &[(
+pub(crate) const CHECKS: &[Check] = &[(
     "a payload for a function of the patcher is refused, one for a C function is not",
     patcher,
 )];

@@ -10,7 +10,7 @@ use xsplice_tests::kernel::{Answer, Kernel, values};
 use super::super::Check;
 use super::bench::{Bench, HELLO, HOT, Payload};
 
-pub const CHECKS: &[Check] = &[(
+pub(crate) const CHECKS: &[Check] = &[(
     "whichever allocation of a request fails, it says so and nothing has changed",
     each_allocation,
 )];

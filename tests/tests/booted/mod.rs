@@ -1,15 +1,15 @@
 //! The checks of the booted kernel, by what they are about.
 
-pub mod actions;
-pub mod attacks;
-pub mod bench;
-pub mod clients;
-pub mod code;
-pub mod contents;
-pub mod denied;
-pub mod memory;
-pub mod operators;
-pub mod rounds;
-pub mod signatures;
-pub mod stops;
-pub mod uploads;
+pub(crate) mod actions;
+pub(crate) mod attacks;
+pub(crate) mod bench;
+pub(crate) mod clients;
+pub(crate) mod code;
+pub(crate) mod contents;
+pub(crate) mod denied;
+pub(crate) mod memory;
+pub(crate) mod operators;
+pub(crate) mod rounds;
+pub(crate) mod signatures;
+pub(crate) mod stops;
+pub(crate) mod uploads;

@@ -14,15 +14,15 @@ use super::bench::{
 };
 use super::clients::{Draws, misbehave, seed};
 
-pub const CHECKS: &[Check] = &[("operators at random do no lasting harm", operators)];
+pub(crate) const CHECKS: &[Check] = &[("operators at random do no lasting harm", operators)];
 
 /// Set: for so many seconds.
-pub const SECONDS_VARIABLE: &str = "XSPLICE_OPERATORS_SECONDS";
+pub(crate) const SECONDS_VARIABLE: &str = "XSPLICE_OPERATORS_SECONDS";
 /// How often it is said how far it is.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// How long is asked for; `None` when it is not.
-pub fn duration() -> Result<Option<Duration>> {
+pub(crate) fn duration() -> Result<Option<Duration>> {
     match env::var(SECONDS_VARIABLE) {
         Ok(text) => Ok(Some(Duration::from_secs(
             text.parse().context(SECONDS_VARIABLE)?,

@@ -8,19 +8,19 @@ use xsplice_tests::kernel::{Kernel, number, values};
 use super::super::Check;
 use super::bench::{Bench, CPU_LIMIT, HOT, Payload, REPLACE};
 
-pub const SHORT: &[Check] = &[(
+pub(crate) const SHORT: &[Check] = &[(
     "uploads and unloads leave no page and no symbol behind",
     no_leak,
 )];
-pub const MEDIUM: &[Check] = &[(
+pub(crate) const MEDIUM: &[Check] = &[(
     "200 rounds with timers and NMIs, no wrong result, every CPU goes on",
     |bench, cpus| rounds(bench, cpus, 200),
 )];
-pub const LONG: &[Check] = &[(
+pub(crate) const LONG: &[Check] = &[(
     "1,000 rounds with timers and NMIs, no wrong result, every CPU goes on",
     |bench, cpus| rounds(bench, cpus, 1000),
 )];
-pub const FEW: &[Check] = &[(
+pub(crate) const FEW: &[Check] = &[(
     "10 rounds with timers and NMIs, no wrong result, every CPU goes on",
     |bench, cpus| rounds(bench, cpus, 10),
 )];

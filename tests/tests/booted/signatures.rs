@@ -12,7 +12,7 @@ use xsplice_tests::shell::{Echo, Line, Shell};
 use super::super::Check;
 use super::bench::{Bench, HELLO};
 
-pub const CHECKS: &[Check] = &[(
+pub(crate) const CHECKS: &[Check] = &[(
     "with a trusted key unsigned, foreign and changed payloads are refused, signed ones work",
     signatures,
 )];

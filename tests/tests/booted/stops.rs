@@ -14,7 +14,7 @@ use xsplice_tests::limit::scaled;
 use super::super::Check;
 use super::bench::{Bench, CPU_LIMIT, HOT, Payload};
 
-pub const SHORT: &[Check] = &[
+pub(crate) const SHORT: &[Check] = &[
     (
         "a CPU that does not come is -EBUSY and named, and changes nothing",
         late_to_come,
@@ -36,7 +36,7 @@ pub const SHORT: &[Check] = &[
         |bench, cpus| storm(bench, cpus, 50),
     ),
 ];
-pub const LONG: &[Check] = &[(
+pub(crate) const LONG: &[Check] = &[(
     "two CPUs act on one payload a thousand times back to back",
     |bench, cpus| storm(bench, cpus, 500),
 )];

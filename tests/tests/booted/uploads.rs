@@ -8,7 +8,7 @@ use xsplice_tests::kernel::Kernel;
 use super::super::Check;
 use super::bench::{Bench, HELLO, HOT, Payload};
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     ("a payload for another kernel is refused", foreign),
     (
         "a name or a build-id that is there already is refused",

@@ -49,7 +49,7 @@ struct Root {
 }
 
 /// Follows the whole patched build.
-pub fn account(follower: &mut Follower<'_, '_>) -> AfterAccount {
+pub(crate) fn account(follower: &mut Follower<'_, '_>) -> AfterAccount {
     let mut roots = Vec::new();
     let mut seen = foldhash::HashSet::default();
     let globals: Vec<ItemId> = follower

@@ -39,7 +39,7 @@ pub struct UnknownSymbol {
 }
 
 /// Looks for the place of everything of the original build.
-pub fn place(follower: &mut Follower<'_, '_>) {
+pub(crate) fn place(follower: &mut Follower<'_, '_>) {
     let tree = follower.tree;
     for item in tree.items() {
         for address in addresses(follower, item) {
@@ -57,7 +57,7 @@ pub fn place(follower: &mut Follower<'_, '_>) {
 }
 
 /// Addresses at which the image has one of the item's names.
-pub fn addresses(follower: &Follower<'_, '_>, item: ItemId) -> Vec<u64> {
+pub(crate) fn addresses(follower: &Follower<'_, '_>, item: ItemId) -> Vec<u64> {
     let mut found = Vec::new();
     for symbol in follower.tree.names(item) {
         for other in follower
@@ -183,7 +183,7 @@ fn gaps(image: &Image<'_>, covered: &[Range<u64>]) -> Vec<Range<u64>> {
 
 /// Tells what of the base has a place, after [`place`].
 #[must_use]
-pub fn account(follower: &Follower<'_, '_>) -> BaseAccount {
+pub(crate) fn account(follower: &Follower<'_, '_>) -> BaseAccount {
     let image = follower.image;
     let covered = covered(follower);
     let mut account = BaseAccount::default();

@@ -8,7 +8,7 @@ use crate::read::tree::{ItemId, Tree};
 
 /// The found places, by address.
 #[derive(Debug)]
-pub struct Claims<'run, 'data> {
+pub(crate) struct Claims<'run, 'data> {
     /// The original build.
     pub tree: &'run Tree<'data>,
     /// Start, end and item, by start.
@@ -24,7 +24,10 @@ const NESTED_MAX: usize = 64;
 impl<'run, 'data> Claims<'run, 'data> {
     /// Everything that was found.
     #[must_use]
-    pub fn new(tree: &'run Tree<'data>, follower: &Follower<'run, 'data>) -> Claims<'run, 'data> {
+    pub(crate) fn new(
+        tree: &'run Tree<'data>,
+        follower: &Follower<'run, 'data>,
+    ) -> Claims<'run, 'data> {
         let mut ranges = Vec::new();
         let mut sections = HashMap::default();
         for found in follower.holding() {
@@ -57,18 +60,18 @@ impl<'run, 'data> Claims<'run, 'data> {
 
     /// The original object of this name.
     #[must_use]
-    pub fn object(&self, name: &str) -> Option<usize> {
+    pub(crate) fn object(&self, name: &str) -> Option<usize> {
         self.objects.get(name).copied()
     }
 
     /// Where a section of an original object begins in the base.
     #[must_use]
-    pub fn section(&self, object: usize, section: SectionId) -> Option<u64> {
+    pub(crate) fn section(&self, object: usize, section: SectionId) -> Option<u64> {
         self.sections.get(&(object, section)).copied()
     }
 
     /// Original items that stand over `address`, with their own addresses.
-    pub fn at(&self, address: u64) -> impl Iterator<Item = (u64, ItemId)> + '_ {
+    pub(crate) fn at(&self, address: u64) -> impl Iterator<Item = (u64, ItemId)> + '_ {
         let end = self.ranges.partition_point(|&(start, ..)| start <= address);
         let below = self.ranges[..end].iter().rev().take(NESTED_MAX);
         let over = below.filter(move |&&(start, end, _)| start == address || address < end);
@@ -81,7 +84,12 @@ impl<'run, 'data> Claims<'run, 'data> {
     /// # Errors
     ///
     /// The end of the sentence that says why not.
-    pub fn allows(&self, theirs: &Tree<'_>, item: ItemId, address: u64) -> Result<(), String> {
+    pub(crate) fn allows(
+        &self,
+        theirs: &Tree<'_>,
+        item: ItemId,
+        address: u64,
+    ) -> Result<(), String> {
         let is_local = theirs.names(item).any(|symbol| symbol.is_local());
         let is_named = theirs.names(item).next().is_some();
         let object = &theirs.objects[item.object].elf.name;
@@ -108,7 +116,7 @@ impl<'run, 'data> Claims<'run, 'data> {
 
 /// The kind of an item's section: its name, less what compilers append to keep items apart.
 #[must_use]
-pub fn class<'tree>(tree: &'tree Tree<'_>, item: ItemId) -> &'tree str {
+pub(crate) fn class<'tree>(tree: &'tree Tree<'_>, item: ItemId) -> &'tree str {
     let name = tree.section(item).name;
     let plain = ["unlikely", "hot", "startup", "exit", "split"];
     if let Some(rest) = name.strip_prefix(".text.") {

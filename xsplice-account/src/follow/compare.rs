@@ -27,7 +27,7 @@ pub(super) struct Outcome {
 
 /// Where an item and a place differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// Offset in the item, in bytes.
     pub offset: u64,
     /// What differs there.
@@ -36,7 +36,7 @@ pub struct Failure {
 
 /// What differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mismatch {
+pub(crate) enum Mismatch {
     /// The image or payload ends before the item does.
     Outside,
     /// A byte.

@@ -20,12 +20,12 @@ type Table = HashMap<u32, Vec<(u64, u64)>>;
 
 /// The tables of a build's objects, each read when it is first asked for.
 #[derive(Debug)]
-pub struct LineTables(Vec<OnceLock<Table>>);
+pub(crate) struct LineTables(Vec<OnceLock<Table>>);
 
 impl LineTables {
     /// For this many objects.
     #[must_use]
-    pub fn new(objects: usize) -> LineTables {
+    pub(crate) fn new(objects: usize) -> LineTables {
         LineTables((0..objects).map(|_| OnceLock::new()).collect())
     }
 

@@ -5,9 +5,9 @@
 //! once, by itself; then every claim that depends on a failed one fails too. The remaining claims
 //! are consistent as a whole.
 
-pub mod claims;
+pub(crate) mod claims;
 mod compare;
-pub mod lines;
+pub(crate) mod lines;
 mod slot;
 
 use foldhash::HashMap;
@@ -20,11 +20,11 @@ use crate::read::image::Image;
 use crate::read::payload::Payload;
 use crate::read::tree::{ItemId, Tree};
 use compare::Outcome;
-pub use compare::{Failure, Mismatch};
+pub(crate) use compare::{Failure, Mismatch};
 
 /// A place at run time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Place {
+pub(crate) enum Place {
     /// In the base, at an address.
     Base(u64),
     /// In the payload, at an offset of a section.
@@ -33,7 +33,7 @@ pub enum Place {
 
 /// The claim that an item is at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Pair {
+pub(crate) struct Pair {
     /// The item.
     pub item: ItemId,
     /// The place.
@@ -52,7 +52,7 @@ struct Node {
 
 /// What is followed, and against what.
 #[derive(Debug)]
-pub struct Follower<'run, 'data> {
+pub(crate) struct Follower<'run, 'data> {
     /// The build whose items are followed.
     pub tree: &'run Tree<'data>,
     /// The base.
@@ -74,7 +74,7 @@ pub struct Follower<'run, 'data> {
 impl<'run, 'data> Follower<'run, 'data> {
     /// Nothing asked yet. `accepted` are names that may differ.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         tree: &'run Tree<'data>,
         image: &'run Image<'data>,
         payload: Option<&'run Payload<'data>>,
@@ -96,7 +96,7 @@ impl<'run, 'data> Follower<'run, 'data> {
     }
 
     /// Asks whether an item is at a place.
-    pub fn ask(&mut self, pair: Pair) {
+    pub(crate) fn ask(&mut self, pair: Pair) {
         if !self.index.contains_key(&pair) {
             self.asked.push(pair);
         }
@@ -104,7 +104,7 @@ impl<'run, 'data> Follower<'run, 'data> {
 
     /// Compares everything that was asked, and what that rests on; returns the functions that what
     /// holds leads to by their names, whose own places must then be asked for.
-    pub fn run(&mut self) -> Vec<ItemId> {
+    pub(crate) fn run(&mut self) -> Vec<ItemId> {
         let mut open: Vec<(usize, Vec<Pair>)> = Vec::new();
         while !self.asked.is_empty() {
             let mut round = std::mem::take(&mut self.asked);
@@ -169,34 +169,34 @@ impl<'run, 'data> Follower<'run, 'data> {
 
     /// Whether a claim may hold, going by the item's own bytes and fields.
     #[must_use]
-    pub fn is_plausible(&self, pair: Pair) -> bool {
+    pub(crate) fn is_plausible(&self, pair: Pair) -> bool {
         self.compare(pair).failure.is_none()
     }
 
     /// Whether a claim was asked and holds.
     #[must_use]
-    pub fn holds(&self, pair: Pair) -> bool {
+    pub(crate) fn holds(&self, pair: Pair) -> bool {
         let node = self.index.get(&pair);
         node.is_some_and(|&node| self.nodes[node].fails_with.is_none())
     }
 
     /// Whether an item was asked for and has a place.
     #[must_use]
-    pub fn stands_somewhere(&self, item: ItemId) -> bool {
+    pub(crate) fn stands_somewhere(&self, item: ItemId) -> bool {
         let mut holding = self.nodes.iter().filter(|node| node.fails_with.is_none());
         holding.any(|node| node.pair.item == item)
     }
 
     /// Why a claim does not hold: the claim that it comes down to, and what differs there.
     #[must_use]
-    pub fn why(&self, pair: Pair) -> Option<(Pair, &Failure)> {
+    pub(crate) fn why(&self, pair: Pair) -> Option<(Pair, &Failure)> {
         let root = self.nodes[*self.index.get(&pair)?].fails_with?;
         let node = &self.nodes[root];
         Some((node.pair, node.outcome.failure.as_ref()?))
     }
 
     /// All claims that hold, in the order in which they were asked.
-    pub fn holding(&self) -> impl Iterator<Item = Holding<'_>> {
+    pub(crate) fn holding(&self) -> impl Iterator<Item = Holding<'_>> {
         let nodes = self.nodes.iter().filter(|node| node.fails_with.is_none());
         nodes.map(|node| Holding {
             pair: node.pair,
@@ -207,7 +207,7 @@ impl<'run, 'data> Follower<'run, 'data> {
 
     /// Whether the author accepted that this item differs.
     #[must_use]
-    pub fn is_accepted(&self, item: ItemId) -> bool {
+    pub(crate) fn is_accepted(&self, item: ItemId) -> bool {
         let names = self.tree.names(item);
         names
             .into_iter()
@@ -217,7 +217,7 @@ impl<'run, 'data> Follower<'run, 'data> {
 
 /// A claim that holds.
 #[derive(Debug)]
-pub struct Holding<'follower> {
+pub(crate) struct Holding<'follower> {
     /// The claim.
     pub pair: Pair,
     /// Bytes that differ and were explained.

@@ -12,7 +12,7 @@ use xsplice_diff::read::object::{ElfObject, SectionId, SymbolId};
 
 /// How a field says where it leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub(crate) enum Form {
     /// The address itself, zero-extended.
     Absolute,
     /// The address itself, sign-extended.
@@ -30,7 +30,7 @@ pub enum Form {
 
 /// What a field leads to, as the object says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leads {
+pub(crate) enum Leads {
     /// By a relocation.
     Symbol {
         /// Its symbol.
@@ -47,7 +47,7 @@ pub enum Leads {
 
 /// A field of a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Field {
+pub(crate) struct Field {
     /// Offset in the section, in bytes.
     pub offset: u64,
     /// Bytes of the field.
@@ -65,17 +65,17 @@ pub struct Field {
 impl Field {
     /// Offset behind the field.
     #[must_use]
-    pub fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.offset + u64::from(self.width)
     }
 }
 
 /// Top bits of a bug frame's displacement that belong to the line, for sections of that name.
-pub const LINE_SHIFT: u32 = 24;
+pub(crate) const LINE_SHIFT: u32 = 24;
 
 /// All fields of a section, by offset. `starts` are the offsets at which code begins anew.
 #[must_use]
-pub fn fields(object: &ElfObject<'_>, id: SectionId, starts: &[u64]) -> Vec<Field> {
+pub(crate) fn fields(object: &ElfObject<'_>, id: SectionId, starts: &[u64]) -> Vec<Field> {
     let section = object.section(id);
     let is_bug_table = section.name.starts_with(xsplice_abi::section::BUG_FRAMES);
     let mut fields: Vec<Field> = object
@@ -173,7 +173,7 @@ fn decode(
 
 /// Form and bytes of the field of a relocation type.
 #[must_use]
-pub fn form(machine: &Machine, kind: u32) -> (Form, u8) {
+pub(crate) fn form(machine: &Machine, kind: u32) -> (Form, u8) {
     let Some(known) = machine.relocation(kind) else {
         return (Form::Unknown, 1);
     };
@@ -192,7 +192,7 @@ pub fn form(machine: &Machine, kind: u32) -> (Form, u8) {
 
 /// Reads a field of at most 8 bytes; `None` when it is wider.
 #[must_use]
-pub fn value(bytes: &[u8], form: Form) -> Option<u64> {
+pub(crate) fn value(bytes: &[u8], form: Form) -> Option<u64> {
     let mut wide = [0; 8];
     wide.get_mut(..bytes.len())?.copy_from_slice(bytes);
     let raw = u64::from_le_bytes(wide);

@@ -16,7 +16,7 @@ use crate::error::AccountError;
 
 /// A loaded section of the image.
 #[derive(Debug)]
-pub struct ImageSection<'data> {
+pub(crate) struct ImageSection<'data> {
     /// Its name.
     pub name: &'data str,
     /// Addresses that it covers.
@@ -29,7 +29,7 @@ pub struct ImageSection<'data> {
 
 /// A symbol of the image.
 #[derive(Debug)]
-pub struct ImageSymbol<'data> {
+pub(crate) struct ImageSymbol<'data> {
     /// Its name.
     pub name: &'data str,
     /// For a local: the FILE symbol before it.
@@ -48,7 +48,7 @@ pub struct ImageSymbol<'data> {
 
 /// The image.
 #[derive(Debug)]
-pub struct Image<'data> {
+pub(crate) struct Image<'data> {
     /// What it runs on.
     pub machine: &'static Machine,
     /// Loaded sections by address.
@@ -62,7 +62,7 @@ pub struct Image<'data> {
 
 /// Bytes of the image, or the promise that they are zero.
 #[derive(Clone, Copy, Debug)]
-pub enum Bytes<'data> {
+pub(crate) enum Bytes<'data> {
     /// As in the file.
     Present(&'data [u8]),
     /// Zero when the image starts.
@@ -75,7 +75,7 @@ impl<'data> Image<'data> {
     /// # Errors
     ///
     /// When it is no linked 64-bit little-endian ELF file with a symbol table.
-    pub fn parse(bytes: &'data [u8]) -> Result<Image<'data>, AccountError> {
+    pub(crate) fn parse(bytes: &'data [u8]) -> Result<Image<'data>, AccountError> {
         let header = elf::FileHeader64::<LE>::parse(bytes)?;
         let e_machine = header.e_machine(LE).0;
         let machine = Machine::of(e_machine).ok_or(AccountError::Machine {
@@ -129,7 +129,7 @@ impl<'data> Image<'data> {
 
     /// The loaded section that holds `address`.
     #[must_use]
-    pub fn section_at(&self, address: u64) -> Option<&ImageSection<'data>> {
+    pub(crate) fn section_at(&self, address: u64) -> Option<&ImageSection<'data>> {
         let end = self
             .sections
             .partition_point(|section| section.range.start <= address);
@@ -139,7 +139,7 @@ impl<'data> Image<'data> {
 
     /// `length` bytes at `address`, if one section holds them all.
     #[must_use]
-    pub fn bytes(&self, address: u64, length: u64) -> Option<Bytes<'data>> {
+    pub(crate) fn bytes(&self, address: u64, length: u64) -> Option<Bytes<'data>> {
         let section = self.section_at(address)?;
         if address.checked_add(length)? > section.range.end {
             return None;
@@ -155,13 +155,13 @@ impl<'data> Image<'data> {
 
     /// What the boot code of a relocatable image writes at `address`.
     #[must_use]
-    pub fn relocated(&self, address: u64) -> Option<u64> {
+    pub(crate) fn relocated(&self, address: u64) -> Option<u64> {
         self.relocated.get(&address).copied()
     }
 
     /// The 8-byte word at `address` as it runs.
     #[must_use]
-    pub fn word(&self, address: u64) -> Option<u64> {
+    pub(crate) fn word(&self, address: u64) -> Option<u64> {
         if let Some(word) = self.relocated(address) {
             return Some(word);
         }
@@ -172,7 +172,7 @@ impl<'data> Image<'data> {
     }
 
     /// Symbols that stand at `address`.
-    pub fn symbols_at(&self, address: u64) -> impl Iterator<Item = &ImageSymbol<'data>> {
+    pub(crate) fn symbols_at(&self, address: u64) -> impl Iterator<Item = &ImageSymbol<'data>> {
         let start = self
             .by_address
             .partition_point(|&index| self.symbols[index].address < address);
@@ -184,7 +184,7 @@ impl<'data> Image<'data> {
 
     /// An address as people read it.
     #[must_use]
-    pub fn describe(&self, address: u64) -> String {
+    pub(crate) fn describe(&self, address: u64) -> String {
         let end = self
             .by_address
             .partition_point(|&index| self.symbols[index].address <= address);
@@ -201,7 +201,7 @@ impl<'data> Image<'data> {
     }
 
     /// Symbols of this name, in table order.
-    pub fn named(&self, name: &str) -> impl Iterator<Item = &ImageSymbol<'data>> {
+    pub(crate) fn named(&self, name: &str) -> impl Iterator<Item = &ImageSymbol<'data>> {
         let found = self.by_name.get(name).map_or(&[][..], Vec::as_slice);
         found.iter().map(|&index| &self.symbols[index])
     }

@@ -12,7 +12,7 @@ use crate::read::fields::{Field, Leads, fields};
 
 /// A range of one section.
 #[derive(Debug)]
-pub struct Item {
+pub(crate) struct Item {
     /// Its section.
     pub section: SectionId,
     /// Offsets in the section.
@@ -24,14 +24,14 @@ pub struct Item {
 impl Item {
     /// In bytes.
     #[must_use]
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.range.end - self.range.start
     }
 }
 
 /// One object, cut.
 #[derive(Debug)]
-pub struct Object<'data> {
+pub(crate) struct Object<'data> {
     /// As it was read.
     pub elf: ElfObject<'data>,
     /// Its items, by section and offset.
@@ -44,7 +44,7 @@ pub struct Object<'data> {
 impl<'data> Object<'data> {
     /// Cuts `elf`.
     #[must_use]
-    pub fn new(elf: ElfObject<'data>) -> Object<'data> {
+    pub(crate) fn new(elf: ElfObject<'data>) -> Object<'data> {
         let count = elf.sections.len();
         let mut cuts: Vec<Vec<u64>> = vec![Vec::new(); count];
         let mut sized: Vec<Vec<Range<u64>>> = vec![Vec::new(); count];
@@ -139,13 +139,13 @@ impl<'data> Object<'data> {
 
     /// Indices of the items of a section.
     #[must_use]
-    pub fn items_of(&self, id: SectionId) -> Range<usize> {
+    pub(crate) fn items_of(&self, id: SectionId) -> Range<usize> {
         self.of_section[id.0 as usize].clone()
     }
 
     /// The item at `offset` of a section; the last one for its end.
     #[must_use]
-    pub fn item_at(&self, id: SectionId, offset: u64) -> Option<usize> {
+    pub(crate) fn item_at(&self, id: SectionId, offset: u64) -> Option<usize> {
         let range = self.items_of(id);
         let items = &self.items[range.clone()];
         let position = items
@@ -156,7 +156,7 @@ impl<'data> Object<'data> {
 
     /// Fields of an item, by offset.
     #[must_use]
-    pub fn fields_of(&self, item: &Item) -> &[Field] {
+    pub(crate) fn fields_of(&self, item: &Item) -> &[Field] {
         let fields = &self.fields[item.section.0 as usize];
         let from = fields.partition_point(|field| field.offset < item.range.start);
         let to = fields.partition_point(|field| field.offset < item.range.end);
@@ -199,7 +199,7 @@ fn entry_fields(name: &str) -> Option<u64> {
 
 /// Whether a section is a table whose entries belong to code.
 #[must_use]
-pub fn is_entry_table(name: &str) -> bool {
+pub(crate) fn is_entry_table(name: &str) -> bool {
     entry_fields(name).is_some()
 }
 

@@ -1,7 +1,7 @@
 //! Reads the inputs of the account: the linked image, the two builds cut into items, the payload.
 
-pub mod fields;
-pub mod image;
-pub mod items;
-pub mod payload;
-pub mod tree;
+pub(crate) mod fields;
+pub(crate) mod image;
+pub(crate) mod items;
+pub(crate) mod payload;
+pub(crate) mod tree;

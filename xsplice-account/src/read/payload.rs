@@ -10,7 +10,7 @@ use crate::error::AccountError;
 
 /// The payload.
 #[derive(Debug)]
-pub struct Payload<'data> {
+pub(crate) struct Payload<'data> {
     /// As it was read.
     pub elf: ElfObject<'data>,
     /// Old address → section and offset of the new code.
@@ -23,7 +23,7 @@ impl<'data> Payload<'data> {
     /// # Errors
     ///
     /// When it is no relocatable file, or a record has no new code.
-    pub fn parse(bytes: &'data [u8]) -> Result<Payload<'data>, AccountError> {
+    pub(crate) fn parse(bytes: &'data [u8]) -> Result<Payload<'data>, AccountError> {
         let elf = ElfObject::parse("payload", bytes)?;
         let mut records = HashMap::default();
         for profile in [&XSPLICE, &XSPLICE_V1, &LIVEPATCH] {
@@ -60,7 +60,7 @@ impl<'data> Payload<'data> {
 
     /// The relocation at this offset of a section.
     #[must_use]
-    pub fn relocation_at(&self, section: SectionId, offset: u64) -> Option<&Relocation> {
+    pub(crate) fn relocation_at(&self, section: SectionId, offset: u64) -> Option<&Relocation> {
         relocation_at(&self.elf, section, offset)
     }
 }

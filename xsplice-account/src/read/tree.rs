@@ -11,7 +11,7 @@ use crate::read::items::{Item, Object};
 
 /// An item of a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ItemId {
+pub(crate) struct ItemId {
     /// Index of the object.
     pub object: usize,
     /// Index of the item in it.
@@ -20,7 +20,7 @@ pub struct ItemId {
 
 /// What a field leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target<'data> {
+pub(crate) enum Target<'data> {
     /// A place in the build.
     Item {
         /// The item.
@@ -59,7 +59,7 @@ struct Definition {
 
 /// One build.
 #[derive(Debug)]
-pub struct Tree<'data> {
+pub(crate) struct Tree<'data> {
     /// Its objects.
     pub objects: Vec<Object<'data>>,
     definitions: HashMap<&'data str, Vec<Definition>>,
@@ -71,7 +71,7 @@ impl<'data> Tree<'data> {
     /// # Errors
     ///
     /// The first object that cannot be read.
-    pub fn read(objects: &[(&str, &'data [u8])]) -> Result<Tree<'data>, AccountError> {
+    pub(crate) fn read(objects: &[(&str, &'data [u8])]) -> Result<Tree<'data>, AccountError> {
         let objects = objects
             .par_iter()
             .map(|(name, bytes)| Ok(Object::new(ElfObject::parse(name, bytes)?)))
@@ -106,12 +106,12 @@ impl<'data> Tree<'data> {
 
     /// The item.
     #[must_use]
-    pub fn item(&self, id: ItemId) -> &Item {
+    pub(crate) fn item(&self, id: ItemId) -> &Item {
         &self.objects[id.object].items[id.item]
     }
 
     /// All items.
-    pub fn items(&self) -> impl Iterator<Item = ItemId> {
+    pub(crate) fn items(&self) -> impl Iterator<Item = ItemId> {
         self.objects
             .iter()
             .enumerate()
@@ -121,25 +121,25 @@ impl<'data> Tree<'data> {
     /// Whether the item may change while the system runs. What is written only while it starts is
     /// marked writable too, by the name that compilers give it.
     #[must_use]
-    pub fn is_writable(&self, id: ItemId) -> bool {
+    pub(crate) fn is_writable(&self, id: ItemId) -> bool {
         let section = self.section(id);
         section.is_writable() && !section.name.starts_with(".data.rel.ro")
     }
 
     /// Whether it is code.
     #[must_use]
-    pub fn is_code(&self, id: ItemId) -> bool {
+    pub(crate) fn is_code(&self, id: ItemId) -> bool {
         self.section(id).is_executable()
     }
 
     /// The item's section.
     #[must_use]
-    pub fn section(&self, id: ItemId) -> &xsplice_diff::read::object::Section<'data> {
+    pub(crate) fn section(&self, id: ItemId) -> &xsplice_diff::read::object::Section<'data> {
         self.objects[id.object].elf.section(self.item(id).section)
     }
 
     /// The item's symbols.
-    pub fn names(
+    pub(crate) fn names(
         &self,
         id: ItemId,
     ) -> impl Iterator<Item = &xsplice_diff::read::object::Symbol<'data>> {
@@ -149,7 +149,7 @@ impl<'data> Tree<'data> {
     }
 
     /// Names of all symbols of the item's section.
-    pub fn names_of_section(&self, id: ItemId) -> impl Iterator<Item = &'data str> {
+    pub(crate) fn names_of_section(&self, id: ItemId) -> impl Iterator<Item = &'data str> {
         let object = &self.objects[id.object];
         let items = &object.items[object.items_of(self.item(id).section)];
         let symbols = items.iter().flat_map(|item| &item.names);
@@ -158,7 +158,7 @@ impl<'data> Tree<'data> {
 
     /// How messages call an item: its first name, else where it is.
     #[must_use]
-    pub fn shown(&self, id: ItemId) -> String {
+    pub(crate) fn shown(&self, id: ItemId) -> String {
         match self.names(id).next() {
             Some(symbol) => symbol.name.to_owned(),
             None => format!("{}+{:#x}", self.section(id).name, self.item(id).range.start),
@@ -167,14 +167,14 @@ impl<'data> Tree<'data> {
 
     /// How many objects define a global name.
     #[must_use]
-    pub fn definitions_of(&self, name: &str) -> usize {
+    pub(crate) fn definitions_of(&self, name: &str) -> usize {
         self.definitions.get(name).map_or(0, Vec::len)
     }
 
     /// Where a field of the section `section` of an object leads. A name that several objects
     /// define stands for `preferred`'s, where that is one of them, else for the strong one.
     #[must_use]
-    pub fn target(&self, object: usize, section: SectionId, field: &Field) -> Target<'data> {
+    pub(crate) fn target(&self, object: usize, section: SectionId, field: &Field) -> Target<'data> {
         let trailing = i64::from(field.trailing);
         match field.leads {
             Leads::Within { offset } => self.place(object, section, offset, trailing),

@@ -3,4 +3,4 @@
 pub mod arguments;
 pub mod manual;
 pub mod progress;
-pub mod voice;
+pub(crate) mod voice;

@@ -8,7 +8,7 @@ use crate::command::progress::Visibility;
 
 /// Level of detail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Detail {
+pub(crate) enum Detail {
     /// Errors alone.
     Quiet,
     /// The story.
@@ -19,7 +19,7 @@ pub enum Detail {
 
 /// How much `-q` and `-v` ask for.
 #[must_use]
-pub fn detail(arguments: &Arguments) -> Detail {
+pub(crate) fn detail(arguments: &Arguments) -> Detail {
     match (arguments.quiet, arguments.verbose) {
         (true, _) => Detail::Quiet,
         (false, true) => Detail::Verbose,
@@ -29,7 +29,7 @@ pub fn detail(arguments: &Arguments) -> Detail {
 
 /// Whether progress is shown.
 #[must_use]
-pub fn visibility(arguments: &Arguments) -> Visibility {
+pub(crate) fn visibility(arguments: &Arguments) -> Visibility {
     if arguments.quiet {
         Visibility::Hidden
     } else {
@@ -38,7 +38,7 @@ pub fn visibility(arguments: &Arguments) -> Visibility {
 }
 
 /// The story goes to standard output, unless that is for the JSON report.
-pub fn tell(arguments: &Arguments, text: &str) {
+pub(crate) fn tell(arguments: &Arguments, text: &str) {
     if arguments.quiet {
         return;
     }
@@ -47,7 +47,7 @@ pub fn tell(arguments: &Arguments, text: &str) {
 }
 
 /// What is wrong goes to standard error.
-pub fn complain(text: &str) {
+pub(crate) fn complain(text: &str) {
     // If standard error is closed, the exit status still tells.
     let _ = terminal::complain(text);
 }

@@ -14,7 +14,11 @@ use crate::inputs::{Bytes, Input};
 
 /// The layout changes of `diffs`, each type once, with their users in the tree.
 #[must_use]
-pub fn follow(diffs: &[ObjectDiff<'_>], inputs: &[Input], merged: &Merged) -> Vec<LayoutChange> {
+pub(crate) fn follow(
+    diffs: &[ObjectDiff<'_>],
+    inputs: &[Input],
+    merged: &Merged,
+) -> Vec<LayoutChange> {
     let mut changes = layouts::merge(diffs.iter().flat_map(|diff| &diff.layouts.changes));
     let unpaired: Vec<_> = diffs
         .iter()

@@ -1,10 +1,10 @@
 //! Runs the differ over every pair of objects, on all cores.
 
 pub mod callers;
-pub mod layouts;
+pub(crate) mod layouts;
 pub mod merged;
 pub mod proof;
-pub mod toolchain;
+pub(crate) mod toolchain;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,7 +42,11 @@ impl<'data> Comparison<'data> {
     /// The weak symbols of the original tree whose names changed somewhere, by name, each with the
     /// objects that have it.
     #[must_use]
-    pub fn weak_symbols(&self, inputs: &[Input], merged: &Merged) -> BTreeMap<String, Vec<String>> {
+    pub(crate) fn weak_symbols(
+        &self,
+        inputs: &[Input],
+        merged: &Merged,
+    ) -> BTreeMap<String, Vec<String>> {
         let changed: BTreeSet<&str> = self
             .diffs
             .iter()

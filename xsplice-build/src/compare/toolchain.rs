@@ -44,7 +44,7 @@ impl Fingerprint {
     }
 
     /// Compares the base's toolchain with that of the original objects.
-    pub fn add_base(&mut self, base: &Base<'_>) {
+    pub(crate) fn add_base(&mut self, base: &Base<'_>) {
         let base = base.toolchain();
         self.not_in_base = self.original.missing_in(&base.compiled_by);
         self.base = Some(base);

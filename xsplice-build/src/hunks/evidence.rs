@@ -10,7 +10,7 @@ use crate::source::patch_file::{FileChange, PatchFile, Side};
 
 /// One object's view of a source file.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub(super) struct Source {
     /// The object.
     pub object: String,
     /// Which build.
@@ -21,7 +21,7 @@ pub struct Source {
 
 /// What all objects tell about one file of the patch.
 #[derive(Debug)]
-pub struct Sources<'e> {
+pub(super) struct Sources<'e> {
     /// Objects that were compiled from it.
     pub found: Vec<&'e Source>,
     /// The candidates, where the patch may mean several sources; otherwise empty.
@@ -32,7 +32,7 @@ pub struct Sources<'e> {
 
 /// What all objects tell about all files of the patch.
 #[derive(Debug)]
-pub struct Evidence {
+pub(super) struct Evidence {
     sources: Vec<Source>,
     silent: Vec<Silent>,
 }
@@ -46,7 +46,7 @@ struct Silent {
 }
 
 /// Reads every object of both trees except the merged ones.
-pub fn gather(patch: &PatchFile, trees: &Trees<'_>) -> Evidence {
+pub(super) fn gather(patch: &PatchFile, trees: &Trees<'_>) -> Evidence {
     let found: Vec<(Vec<Source>, Option<Silent>)> = trees
         .inputs
         .par_iter()
@@ -120,7 +120,7 @@ fn path_of(file: &FileChange, side: Side) -> Option<&str> {
 impl Evidence {
     /// What is known about one file of the patch.
     #[must_use]
-    pub fn sources_of<'e>(&'e self, file: &FileChange) -> Sources<'e> {
+    pub(crate) fn sources_of<'e>(&'e self, file: &FileChange) -> Sources<'e> {
         let mut found = Vec::new();
         let mut ambiguous = Vec::new();
         for side in [Side::Old, Side::New] {

@@ -20,7 +20,7 @@ const NAMES_SHOWN_MAX: usize = 3;
 
 /// The result for a hunk.
 #[derive(Debug)]
-pub struct Verdict {
+pub(super) struct Verdict {
     pub fate: Fate,
     pub refusal: Option<RefusalCode>,
     pub items: Vec<HunkItem>,
@@ -49,7 +49,7 @@ impl Verdict {
 }
 
 /// The fate of `hunk`, a part of `file`.
-pub fn decide(
+pub(crate) fn decide(
     file: &FileChange,
     hunk: &Hunk,
     sources: &Sources<'_>,

@@ -9,7 +9,7 @@
 mod evidence;
 mod fate;
 mod outcome;
-pub mod paths;
+pub(crate) mod paths;
 mod wording;
 
 use serde::Serialize;

@@ -75,13 +75,13 @@ impl<'a> Outcomes<'a> {
 
     /// Whether an object was left out by name, so that nothing is known of it.
     #[must_use]
-    pub fn is_left_out(&self, object: &str) -> bool {
+    pub(crate) fn is_left_out(&self, object: &str) -> bool {
         self.left_out.contains(object)
     }
 
     /// Whether an object has no functional difference: at most debug information differs.
     #[must_use]
-    pub fn is_unchanged(&self, object: &str) -> bool {
+    pub(crate) fn is_unchanged(&self, object: &str) -> bool {
         self.is_equal(object)
             || self.diffs.get(object).is_some_and(|diff| {
                 diff.functions.is_empty()
@@ -94,7 +94,7 @@ impl<'a> Outcomes<'a> {
 
     /// Whether that holds for every object.
     #[must_use]
-    pub fn are_all_unchanged(&self) -> bool {
+    pub(crate) fn are_all_unchanged(&self) -> bool {
         self.inputs.keys().all(|object| self.is_unchanged(object))
     }
 
@@ -197,6 +197,6 @@ fn said_by(diff: &ObjectDiff<'_>, name: &str) -> Outcome {
 
 /// Whether a row of a line table has instructions.
 #[must_use]
-pub fn is_code(line: &source_lines::CodeLine) -> bool {
+pub(super) fn is_code(line: &source_lines::CodeLine) -> bool {
     line.weight == source_lines::Weight::Instructions
 }

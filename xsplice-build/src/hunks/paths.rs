@@ -6,7 +6,7 @@
 
 /// How many names at the end two paths share, when one is the end of the other.
 #[must_use]
-pub fn matching(patch: &str, source: &str) -> Option<usize> {
+pub(crate) fn matching(patch: &str, source: &str) -> Option<usize> {
     let shared = parts(patch)
         .zip(parts(source))
         .take_while(|(a, b)| a == b)
@@ -17,7 +17,7 @@ pub fn matching(patch: &str, source: &str) -> Option<usize> {
 
 /// Like [`matching`]; a relative `source` may also be meant from the folder of the object.
 #[must_use]
-pub fn matching_from(patch: &str, source: &str, object: &str) -> Option<usize> {
+pub(crate) fn matching_from(patch: &str, source: &str, object: &str) -> Option<usize> {
     let plain = matching(patch, source);
     let Some((folder, _)) = object.rsplit_once('/') else {
         return plain;
@@ -36,7 +36,7 @@ fn parts(path: &str) -> impl Iterator<Item = &str> {
 
 /// Whether a file by its name is documentation, from which nothing is compiled.
 #[must_use]
-pub fn is_documentation(path: &str) -> bool {
+pub(crate) fn is_documentation(path: &str) -> bool {
     const ENDINGS: [&str; 6] = ["md", "rst", "txt", "pandoc", "html", "adoc"];
     const NAMES: [&str; 7] = [
         "CHANGELOG",

@@ -7,14 +7,14 @@ use crate::source::patch_file::{ChangedLine, Hunk, Side};
 
 /// Whether both sides of a hunk are the same once comments and blanks are taken out of each.
 #[must_use]
-pub fn changes_comments_alone(hunk: &Hunk) -> bool {
+pub(crate) fn changes_comments_alone(hunk: &Hunk) -> bool {
     words(hunk, Side::Old) == words(hunk, Side::New)
 }
 
 /// Whether a line may be a statement or a part of one: no directive, and more than brackets, blanks
 /// and what looks like a line of a comment.
 #[must_use]
-pub fn is_statement(line: &str) -> bool {
+pub(crate) fn is_statement(line: &str) -> bool {
     const BRACKETS: &[char] = &['{', '}', '(', ')', ';', ',', ' '];
     let code = without_comment(line);
     let code = code.trim();

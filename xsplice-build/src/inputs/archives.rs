@@ -19,7 +19,11 @@ const ELF_MAGIC: &[u8] = b"\x7fELF";
 ///
 /// # Errors
 /// An archive that cannot be read.
-pub fn add_members(inputs: &mut Vec<Input>, archives: Vec<Pair>, left_out: &[Input]) -> Result<()> {
+pub(crate) fn add_members(
+    inputs: &mut Vec<Input>,
+    archives: Vec<Pair>,
+    left_out: &[Input],
+) -> Result<()> {
     let mut members = Vec::new();
     for archive in open_all(archives)? {
         members.extend(differing(&archive)?);

@@ -16,7 +16,11 @@ use crate::inputs::pair::may_be_image;
 /// # Errors
 ///
 /// `given` cannot be mapped; or none or several of `others` would do, which are then listed.
-pub fn find(given: Option<&Path>, others: &[PathBuf], original: &Path) -> Result<MappedFile> {
+pub(crate) fn find(
+    given: Option<&Path>,
+    others: &[PathBuf],
+    original: &Path,
+) -> Result<MappedFile> {
     if let Some(path) = given {
         return Ok(input::open(path)?);
     }

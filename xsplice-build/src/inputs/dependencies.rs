@@ -11,7 +11,7 @@ use walkdir::WalkDir;
 /// Paths that the lists below `tree` name, in order and each once. Unreadable lists are ignored: no
 /// decision depends on them alone.
 #[must_use]
-pub fn files_read(tree: &Path) -> Vec<String> {
+pub(crate) fn files_read(tree: &Path) -> Vec<String> {
     let mut files = BTreeSet::new();
     for entry in WalkDir::new(tree).into_iter().flatten() {
         let is_list = entry

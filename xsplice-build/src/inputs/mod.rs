@@ -1,9 +1,9 @@
 //! Brings the files of both trees into memory, once each.
 
-pub mod archives;
-pub mod base;
-pub mod dependencies;
-pub mod name;
+pub(crate) mod archives;
+pub(crate) mod base;
+pub(crate) mod dependencies;
+pub(crate) mod name;
 pub mod pair;
 
 use std::ops::{Deref, Range};

@@ -11,7 +11,7 @@ use xsplice_abi::limits::NAME_BYTES_MAX;
 /// # Errors
 ///
 /// A `given` name that is empty, too long for the loader, or holds such characters.
-pub fn choose(given: Option<&str>, patch: Option<&Path>, patched: &Path) -> Result<String> {
+pub(crate) fn choose(given: Option<&str>, patch: Option<&Path>, patched: &Path) -> Result<String> {
     if let Some(name) = given {
         if name.is_empty() || name.len() >= NAME_BYTES_MAX || name != tidy(name) {
             bail!(

@@ -211,7 +211,7 @@ fn is_broken_link(error: &walkdir::Error) -> bool {
 
 /// Whether a file starts like a linked 64-bit ELF image. An unreadable file is none.
 #[must_use]
-pub fn may_be_image(path: &Path) -> bool {
+pub(crate) fn may_be_image(path: &Path) -> bool {
     const ELF64: [u8; 5] = [0x7f, b'E', b'L', b'F', 2];
     const TYPE_OFFSET: usize = 16;
     const LINKED: [[u8; 2]; 2] = [[2, 0], [3, 0]];

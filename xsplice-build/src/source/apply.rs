@@ -10,11 +10,11 @@ use crate::source::patch_file::{FileChange, PatchFile};
 
 /// By how many lines each hunk was shifted when applied, by the file's and the hunk's position in
 /// the patch.
-pub type Offsets = Vec<(usize, usize, i64)>;
+pub(crate) type Offsets = Vec<(usize, usize, i64)>;
 
 /// A patch with what is needed to apply it.
 #[derive(Debug)]
-pub struct Trial<'a> {
+pub(crate) struct Trial<'a> {
     /// What is in it.
     pub patch: &'a PatchFile,
     /// Where it is, absolute.
@@ -29,7 +29,7 @@ pub struct Trial<'a> {
 /// # Errors
 ///
 /// A file is missing however many leading names are removed.
-pub fn strip_level(patch: &PatchFile, source: &Path) -> Result<usize> {
+pub(crate) fn strip_level(patch: &PatchFile, source: &Path) -> Result<usize> {
     const LEVELS: [usize; 6] = [1, 0, 2, 3, 4, 5];
     let missing = |level: usize| {
         patch
@@ -68,7 +68,7 @@ fn may_make(file: &FileChange) -> bool {
 
 /// Renames the files of a patch as they are in the source, without the leading names that were
 /// removed to apply it.
-pub fn strip(patch: &mut PatchFile, level: usize) {
+pub(crate) fn strip(patch: &mut PatchFile, level: usize) {
     let named = |path: &mut Option<String>| {
         if let Some(name) = path.as_deref().and_then(|path| cut(path, level)) {
             *path = Some(name.to_owned());
@@ -91,7 +91,7 @@ impl Trial<'_> {
     /// # Errors
     ///
     /// Every hunk that does not fit.
-    pub fn check(&self, source: &Path) -> Result<Offsets> {
+    pub(crate) fn check(&self, source: &Path) -> Result<Offsets> {
         let (applies, output) = self.run(source, &["--dry-run"])?;
         let mut offsets = Offsets::new();
         let mut failed = String::new();
@@ -157,7 +157,7 @@ impl Trial<'_> {
     /// # Errors
     ///
     /// When it does not apply, which the trial should have shown.
-    pub fn apply(&self, tree: &Path) -> Result<()> {
+    pub(crate) fn apply(&self, tree: &Path) -> Result<()> {
         let (applies, output) = self.run(tree, &[])?;
         if !applies {
             bail!(
@@ -205,7 +205,7 @@ impl Trial<'_> {
 }
 
 /// Moves the hunks to where they were put in.
-pub fn shift(patch: &mut PatchFile, offsets: &Offsets) {
+pub(crate) fn shift(patch: &mut PatchFile, offsets: &Offsets) {
     for (file, hunk, lines) in offsets {
         let hunk = patch
             .files

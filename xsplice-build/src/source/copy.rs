@@ -16,7 +16,7 @@ const LEFT_OUT: [&str; 3] = [".git", ".hg", ".svn"];
 
 /// Entries of a tree in order of name; without what version control keeps, without `except`, and
 /// without the work folders of other runs.
-pub fn entries<'a>(
+pub(crate) fn entries<'a>(
     root: &Path,
     except: &'a Path,
 ) -> impl Iterator<Item = walkdir::Result<DirEntry>> + use<'a> {
@@ -36,7 +36,12 @@ pub fn entries<'a>(
 /// # Errors
 ///
 /// What cannot be read or written, and an interruption.
-pub fn copy_tree(from: &Path, to: &Path, except: &Path, interrupt: &Interrupt) -> Result<()> {
+pub(crate) fn copy_tree(
+    from: &Path,
+    to: &Path,
+    except: &Path,
+    interrupt: &Interrupt,
+) -> Result<()> {
     // A copy out of the work folder itself leaves nothing out.
     let except = if from.starts_with(except) { to } else { except };
     let mut folders = Vec::new();

@@ -39,7 +39,7 @@ const TOOLS: [&str; 6] = ["cc", "gcc", "clang", "as", "ld", "make"];
 /// The state of a tree by names, sizes and times: a cheap way to notice that something wrote into
 /// it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listing {
+pub(crate) struct Listing {
     /// SHA-1 of the list.
     pub digest: [u8; 20],
     /// When the newest file was written, in seconds since 1970.
@@ -51,7 +51,7 @@ pub struct Listing {
 /// # Errors
 ///
 /// What cannot be read.
-pub fn listing(root: &Path, except: &Path) -> Result<Listing> {
+pub(crate) fn listing(root: &Path, except: &Path) -> Result<Listing> {
     let mut hash = Sha1::new();
     let mut newest_seconds = 0;
     for entry in entries(root, except) {
@@ -78,7 +78,7 @@ pub fn listing(root: &Path, except: &Path) -> Result<Listing> {
 
 /// What an original build was made from: one line a part, each a digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fingerprint(String);
+pub(crate) struct Fingerprint(String);
 
 impl Fingerprint {
     /// Of a source tree, to be built by `command` in the work folder `work`.
@@ -86,7 +86,12 @@ impl Fingerprint {
     /// # Errors
     ///
     /// What cannot be read.
-    pub fn of(source: &Path, work: &Path, command: &str, listed: &Listing) -> Result<Fingerprint> {
+    pub(crate) fn of(
+        source: &Path,
+        work: &Path,
+        command: &str,
+        listed: &Listing,
+    ) -> Result<Fingerprint> {
         let environment: BTreeMap<_, _> = std::env::vars_os()
             .filter(|(name, _)| {
                 let name = name.to_string_lossy();
@@ -116,7 +121,7 @@ impl Fingerprint {
 
     /// To be kept beside the build.
     #[must_use]
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.0
     }
 }

@@ -10,7 +10,7 @@ use signal_hook::low_level::emulate_default_handler;
 
 /// Knows what to end.
 #[derive(Clone, Debug)]
-pub struct Interrupt(Arc<Mutex<State>>);
+pub(crate) struct Interrupt(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
@@ -31,7 +31,7 @@ enum Phase {
 
 /// While it exists, a signal stops the build first, and the program after the cleanup.
 #[derive(Debug)]
-pub struct Building(Interrupt);
+pub(crate) struct Building(Interrupt);
 
 impl Interrupt {
     /// Begins to listen.
@@ -39,7 +39,7 @@ impl Interrupt {
     /// # Errors
     ///
     /// When the system allows no handlers.
-    pub fn install() -> Result<Interrupt> {
+    pub(crate) fn install() -> Result<Interrupt> {
         let interrupt = Interrupt(Arc::new(Mutex::new(State {
             phase: Phase::Idle,
             group: None,
@@ -81,13 +81,13 @@ impl Interrupt {
 
     /// From here on there is something to clean up.
     #[must_use]
-    pub fn building(&self) -> Building {
+    pub(crate) fn building(&self) -> Building {
         self.state().phase = Phase::Building;
         Building(self.clone())
     }
 
     /// Names the process group that is to be ended, or that there is none any more.
-    pub fn set_group(&self, group: Option<Pid>) {
+    pub(crate) fn set_group(&self, group: Option<Pid>) {
         let mut state = self.state();
         state.group = group;
         if let Some(group) = group
@@ -102,7 +102,7 @@ impl Interrupt {
     /// # Errors
     ///
     /// When the user did.
-    pub fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if self.state().asked > 0 {
             bail!("interrupted; the unfinished build was removed");
         }

@@ -20,7 +20,7 @@ const LINES_SHOWN: usize = 20;
 
 /// One build.
 #[derive(Debug)]
-pub struct Build<'a> {
+pub(crate) struct Build<'a> {
     /// `original` or `patched`.
     pub name: &'static str,
     /// For `sh`.
@@ -40,7 +40,7 @@ impl Build<'_> {
     /// # Errors
     ///
     /// When it fails, with its last lines, or was interrupted.
-    pub fn run(
+    pub(crate) fn run(
         &self,
         interrupt: &Interrupt,
         visibility: Visibility,

@@ -6,13 +6,13 @@
 //! patched build starts from a copy of the original one with its times, so that `make` builds
 //! again what the patch touches and nothing else.
 
-pub mod patch_file;
+pub(crate) mod patch_file;
 
-pub mod apply;
-pub mod copy;
-pub mod fingerprint;
-pub mod interrupt;
-pub mod make;
+pub(crate) mod apply;
+pub(crate) mod copy;
+pub(crate) mod fingerprint;
+pub(crate) mod interrupt;
+pub(crate) mod make;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ const LOCK: &str = "lock";
 
 /// What to build, and from what.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub(crate) struct Request {
     /// The source without the patch.
     pub source: PathBuf,
     /// The command that builds it, for `sh`.
@@ -50,7 +50,7 @@ pub struct Request {
 
 /// Two builds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Built {
+pub(crate) struct Built {
     /// The tree without the patch.
     pub original: PathBuf,
     /// The tree with the patch.
@@ -63,7 +63,7 @@ impl Request {
     /// # Errors
     ///
     /// A source that is no folder.
-    pub fn of(arguments: &Arguments, name: &str) -> Result<Option<Request>> {
+    pub(crate) fn of(arguments: &Arguments, name: &str) -> Result<Option<Request>> {
         let (Some(source), Some(command)) = (&arguments.src, &arguments.make) else {
             return Ok(None);
         };
@@ -89,7 +89,7 @@ impl Request {
 /// # Errors
 ///
 /// As for [`build`].
-pub fn arguments_for(
+pub(crate) fn arguments_for(
     arguments: &Arguments,
     request: &Request,
     patch: &mut PatchFile,
@@ -115,7 +115,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 ///
 /// A patch that does not apply, a build that fails, a work folder that is in use, or an
 /// interruption: nothing half-made is left.
-pub fn build(
+pub(crate) fn build(
     request: &Request,
     patch: &mut PatchFile,
     visibility: Visibility,

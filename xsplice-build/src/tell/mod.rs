@@ -2,4 +2,4 @@
 
 pub mod html;
 pub mod report;
-pub mod story;
+pub(crate) mod story;

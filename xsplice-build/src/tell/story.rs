@@ -25,7 +25,7 @@ const DIM: Style = Style::new().dimmed();
 
 /// What was compared, and what changed in it.
 #[must_use]
-pub fn changes(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Detail) -> String {
+pub(crate) fn changes(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Detail) -> String {
     let mut text = String::new();
     let inputs = &report.inputs;
     let differ = inputs.objects - inputs.equal - inputs.removed.len() - inputs.added.len();
@@ -127,7 +127,7 @@ fn ignored_in(text: &mut String, diff: &ObjectDiff<'_>) {
 /// Reports that nothing changed, and lists every ignored difference, because an expected change may
 /// be among them.
 #[must_use]
-pub fn no_change(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Detail) -> String {
+pub(crate) fn no_change(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Detail) -> String {
     let mut text = String::new();
     // With more detail they were listed before.
     if detail < Detail::Verbose {
@@ -192,7 +192,7 @@ fn status(status: Status) -> &'static str {
 
 /// What became of each hunk of the patch.
 #[must_use]
-pub fn hunks(patch: &str, hunks: &[HunkReport], detail: Detail) -> String {
+pub(crate) fn hunks(patch: &str, hunks: &[HunkReport], detail: Detail) -> String {
     /// The full list is only printed with `-v`; hunks that need a look are always printed.
     const TOLD_MAX: usize = 12;
 
@@ -248,7 +248,7 @@ fn left_out(hunks: &[HunkReport]) -> String {
 
 /// `2 hunks in payload, 1 no code`.
 #[must_use]
-pub fn fates(hunks: &[HunkReport]) -> String {
+pub(crate) fn fates(hunks: &[HunkReport]) -> String {
     const ORDER: [Fate; 7] = [
         Fate::Payload,
         Fate::Refused,
@@ -275,7 +275,7 @@ pub fn fates(hunks: &[HunkReport]) -> String {
 
 /// Lists new items that nothing in the running system would use.
 #[must_use]
-pub fn unused(diffs: &[ObjectDiff<'_>]) -> String {
+pub(crate) fn unused(diffs: &[ObjectDiff<'_>]) -> String {
     let functions = diffs.iter().flat_map(|diff| &diff.functions);
     let data = diffs.iter().flat_map(|diff| &diff.data);
     let names: Vec<&str> = functions
@@ -291,7 +291,7 @@ pub fn unused(diffs: &[ObjectDiff<'_>]) -> String {
 
 /// The refusals, each with what would make it right.
 #[must_use]
-pub fn refusals(refusals: &[Refusal]) -> String {
+pub(crate) fn refusals(refusals: &[Refusal]) -> String {
     let mut text = String::new();
     let reasons = count_u64(
         u64::try_from(refusals.len()).unwrap_or(u64::MAX),
@@ -320,7 +320,7 @@ pub fn refusals(refusals: &[Refusal]) -> String {
 
 /// How the original tree compares with the base.
 #[must_use]
-pub fn proof(proof: &ProofSummary, base: &str, detail: Detail) -> String {
+pub(crate) fn proof(proof: &ProofSummary, base: &str, detail: Detail) -> String {
     const SHOWN: usize = 3;
     let mut text = String::from("\n");
     let mut items = count(proof.proven, "function");
@@ -366,7 +366,7 @@ pub fn proof(proof: &ProofSummary, base: &str, detail: Detail) -> String {
 
 /// The payload, and what to do with it; `against` is what `verify` takes besides.
 #[must_use]
-pub fn payload(
+pub(crate) fn payload(
     payload: &PayloadSummary,
     outlook: Option<&Outlook>,
     against: &str,
@@ -401,7 +401,7 @@ pub fn payload(
 
 /// The note about a base that this run built itself.
 #[must_use]
-pub fn own_base(base: &str) -> String {
+pub(crate) fn own_base(base: &str) -> String {
     format!(
         "\n{BOLD}It fits only a system that runs {base}{BOLD:#}, the image that was just built.\n\
          For a system that runs another build, give its image with --base and its objects with \

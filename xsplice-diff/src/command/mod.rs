@@ -1,5 +1,7 @@
 //! The command `xsplice-diff`: reads two objects, prints what differs, writes the extract.
 
+mod report;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -20,13 +22,13 @@ use crate::layouts;
 use crate::options::Options;
 use crate::read::error::Side;
 use crate::report::build_stamps::build_stamps;
-use crate::report::json::{ObjectReport, Pair};
 use crate::report::object_diff::{ObjectDiff, Verdict, layout_summary};
 use crate::report::ripple::ripple;
 use crate::report::written::write_diff;
 use crate::tell::explain;
 use crate::tell::referrers::Sought;
 use crate::tell::text::{self, Detail};
+use report::{ObjectReport, Pair};
 
 /// The author of the JSON documents.
 const TOOL: json::Tool = json::Tool::new("xsplice-diff");

@@ -56,7 +56,7 @@ enum Word<'text> {
 
 /// Whether two texts differ, and in nothing but dates, times and build numbers.
 #[must_use]
-pub fn is_build_stamp(old: &str, new: &str) -> bool {
+pub(crate) fn is_build_stamp(old: &str, new: &str) -> bool {
     old != new && {
         let (old, new) = (words(old), words(new));
         let tells_time = |word: &Word<'_>| {

@@ -20,7 +20,7 @@ use crate::verdict::refusals::Verdicts;
 
 /// What the comparison found.
 #[derive(Debug, Default)]
-pub struct Changes {
+pub(crate) struct Changes {
     /// Functions to replace, by their items of the patched object.
     pub functions: BTreeMap<ItemId, Vec<Reason>>,
     /// Where each of them differs first: in itself, or in an out-of-line part. Offsets are in
@@ -33,7 +33,7 @@ pub struct Changes {
 }
 
 /// Compares all items; refusals go to `verdicts`.
-pub fn find_changes(
+pub(crate) fn find_changes(
     object: &str,
     comparer: &mut Comparer<'_, '_>,
     original_entries: &SpecialEntries,
@@ -289,7 +289,7 @@ fn label_of_all(labels: Vec<Option<Reason>>) -> Option<Reason> {
 
 /// Where the first of some differences lies, in bytes from the start of the function.
 #[must_use]
-pub fn first_offset(reasons: &[Reason]) -> u64 {
+pub(crate) fn first_offset(reasons: &[Reason]) -> u64 {
     reasons
         .iter()
         .find_map(|reason| match reason {

@@ -149,7 +149,7 @@ impl<'a, 'data> Comparer<'a, 'data> {
     }
 
     /// Whether any relocations of two items of the same size differ.
-    pub fn relocations_differ(&mut self, o: ItemId, p: ItemId) -> bool {
+    pub(crate) fn relocations_differ(&mut self, o: ItemId, p: ItemId) -> bool {
         let mut reasons = Vec::new();
         self.relocation_differences(o, p, u64::MAX, &mut reasons);
         !reasons.is_empty()
@@ -316,7 +316,7 @@ impl<'a, 'data> Comparer<'a, 'data> {
 
     /// Whether two counterparts are a constant that only one function uses, in both builds.
     #[must_use]
-    pub fn is_private_constant(&self, o: ItemId, p: ItemId) -> bool {
+    pub(crate) fn is_private_constant(&self, o: ItemId, p: ItemId) -> bool {
         let constant = |build: &Build<'_>, item: ItemId| {
             build.items.class(item).is_constant()
                 && build.items.item(item).kind == ItemKind::Datum
@@ -360,7 +360,7 @@ impl<'a, 'data> Comparer<'a, 'data> {
     }
 
     /// Where two contents differ first, in bytes from their start; `None` when they are equal.
-    pub fn content_difference(&mut self, o: ItemId, p: ItemId) -> Option<u64> {
+    pub(crate) fn content_difference(&mut self, o: ItemId, p: ItemId) -> Option<u64> {
         if let Some(known) = self.contents.get(&(o, p)) {
             return *known;
         }
@@ -460,7 +460,7 @@ fn names_global(build: &Build<'_>, item: ItemId, name: &str) -> bool {
 
 /// What a person calls a target.
 #[must_use]
-pub fn shown_target(build: &Build<'_>, target: Target) -> String {
+pub(crate) fn shown_target(build: &Build<'_>, target: Target) -> String {
     let with_offset = |name: &str, offset: i64| match offset {
         0 => name.to_owned(),
         1.. => format!("{name}+{offset:#x}"),

@@ -11,7 +11,7 @@ const CALLED_AT_START: [&str; 4] = [".init_array", ".preinit_array", ".ctors", "
 
 /// The local functions that only such tables refer to.
 #[must_use]
-pub fn only_called_at_start(build: &Build<'_>) -> BTreeSet<ItemId> {
+pub(crate) fn only_called_at_start(build: &Build<'_>) -> BTreeSet<ItemId> {
     let is_table = |section: &str| {
         CALLED_AT_START
             .iter()

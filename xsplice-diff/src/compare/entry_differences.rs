@@ -30,7 +30,7 @@ impl<'data> Comparer<'_, 'data> {
     }
 
     /// What differs between the special-section entries of counterparts, if anything does.
-    pub fn entry_differences(
+    pub(crate) fn entry_differences(
         &mut self,
         o: ItemId,
         old: &SpecialEntries,
@@ -41,7 +41,7 @@ impl<'data> Comparer<'_, 'data> {
     }
 
     /// What differs between two lists of entries, if anything does.
-    pub fn entries_differ(&mut self, old: &[Entry], new: &[Entry]) -> Option<Reason> {
+    pub(crate) fn entries_differ(&mut self, old: &[Entry], new: &[Entry]) -> Option<Reason> {
         let section =
             |build: &Build<'data>, entry: &Entry| build.object.section(entry.section).name;
         let differs = |name: &str, detail: String| Reason::SpecialEntryDiffers {

@@ -10,7 +10,7 @@ use crate::verdict::kinds::Reason;
 
 /// What is included of the patched object.
 #[derive(Debug, Default)]
-pub struct Inclusion {
+pub(crate) struct Inclusion {
     /// Included items; with the reason, unless it is that they changed.
     pub items: BTreeMap<ItemId, Option<Reason>>,
     /// Special-section entries of included functions.
@@ -25,21 +25,21 @@ pub struct Inclusion {
 impl Inclusion {
     /// Whether the item is included.
     #[must_use]
-    pub fn holds(&self, item: ItemId) -> bool {
+    pub(crate) fn holds(&self, item: ItemId) -> bool {
         self.items.contains_key(&item)
     }
 
     /// The function on whose behalf an included item refers to others; the item itself if it
     /// belongs to none.
     #[must_use]
-    pub fn source(&self, comparer: &Comparer<'_, '_>, item: ItemId) -> ItemId {
+    pub(crate) fn source(&self, comparer: &Comparer<'_, '_>, item: ItemId) -> ItemId {
         let owner = self.owners.get(&item).copied();
         owner.unwrap_or_else(|| comparer.correlation.patched_root(item))
     }
 
     /// Whether two pieces of special code are included at their distance.
     #[must_use]
-    pub fn keep_distance(&self, one: ItemId, other: ItemId) -> bool {
+    pub(crate) fn keep_distance(&self, one: ItemId, other: ItemId) -> bool {
         self.bound.contains(&(one, other))
     }
 }

@@ -15,7 +15,7 @@ use crate::read::side::Build;
 
 /// Kinds of differences between two functions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Difference {
+pub(crate) enum Difference {
     /// Line numbers, every one of them proven.
     ProvenLineNumbers,
     /// Immediates that look like line numbers, not all of them proven. Holds all of them.
@@ -31,7 +31,7 @@ pub enum Difference {
 
 /// A number that changed as its line number did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shift {
+pub(crate) struct Shift {
     /// What it was.
     pub old: u64,
     /// What it is.
@@ -48,7 +48,7 @@ impl std::fmt::Display for Shift {
 
 /// Line tables of both builds, where they have any.
 #[derive(Debug)]
-pub struct LineTables {
+pub(crate) struct LineTables {
     /// Of the original.
     pub original: Option<LineTable>,
     /// Of the patched object.
@@ -58,7 +58,7 @@ pub struct LineTables {
 impl LineTables {
     /// Reads both.
     #[must_use]
-    pub fn new(original: &Build<'_>, patched: &Build<'_>) -> LineTables {
+    pub(crate) fn new(original: &Build<'_>, patched: &Build<'_>) -> LineTables {
         LineTables {
             original: LineTable::new(&original.object),
             patched: LineTable::new(&patched.object),
@@ -71,7 +71,7 @@ const LINE_MAX: u64 = 100_000;
 
 /// What two functions, whose relocations are the same, differ in.
 #[must_use]
-pub fn classify(
+pub(crate) fn classify(
     original: &Build<'_>,
     o: ItemId,
     patched: &Build<'_>,

@@ -47,7 +47,7 @@ const TEXT_BYTES_MAX: usize = 4096;
 
 /// How certain it is that a call takes line numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Likeness {
+pub(crate) enum Likeness {
     /// It takes some text besides the number. That is only a hint: a function that sets a limit by
     /// its name does so too.
     GivenText,
@@ -57,7 +57,7 @@ pub enum Likeness {
 
 /// A call that takes a constant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogCall {
+pub(crate) struct LogCall {
     /// Who is called.
     pub callee: String,
     /// How sure it is.
@@ -73,7 +73,7 @@ enum Text {
 
 /// Follows one function, instruction by instruction.
 #[derive(Debug)]
-pub struct Follower<'a, 'data> {
+pub(crate) struct Follower<'a, 'data> {
     build: &'a Build<'data>,
     item: ItemId,
     texts: Vec<(Register, Text)>,
@@ -82,7 +82,7 @@ pub struct Follower<'a, 'data> {
 impl<'a, 'data> Follower<'a, 'data> {
     /// At the start of the function.
     #[must_use]
-    pub fn new(build: &'a Build<'data>, item: ItemId) -> Self {
+    pub(crate) fn new(build: &'a Build<'data>, item: ItemId) -> Self {
         Follower {
             build,
             item,
@@ -92,7 +92,7 @@ impl<'a, 'data> Follower<'a, 'data> {
 
     /// Takes note of the next instruction. Instruction pointers count from the start of the
     /// section.
-    pub fn step(&mut self, instruction: &Instruction<'_>) {
+    pub(crate) fn step(&mut self, instruction: &Instruction<'_>) {
         let effects = instruction.effects();
         note(
             self.build,
@@ -106,7 +106,7 @@ impl<'a, 'data> Follower<'a, 'data> {
     /// The call that the constant of `load`, the instruction that was just stepped over, is for.
     /// `None` where the constant has another use, or its use is not known.
     #[must_use]
-    pub fn call_of(&self, load: &Instruction<'_>) -> Option<LogCall> {
+    pub(crate) fn call_of(&self, load: &Instruction<'_>) -> Option<LogCall> {
         let machine = self.build.object.machine;
         let place = load.argument()?;
         let item = self.build.items.item(self.item);

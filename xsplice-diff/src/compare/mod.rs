@@ -1,14 +1,14 @@
 //! Compares correlated items by their contents and by what they refer to.
 
-pub mod build_stamp;
-pub mod changes;
-pub mod comparer;
-pub mod constructors;
-pub mod entry_differences;
-pub mod inclusion;
-pub mod line_numbers;
-pub mod log_call;
-pub mod pieces;
-pub mod reserved_space;
-pub mod special_entries;
-pub mod users;
+pub(crate) mod build_stamp;
+pub(crate) mod changes;
+pub(crate) mod comparer;
+pub(crate) mod constructors;
+pub(crate) mod entry_differences;
+pub(crate) mod inclusion;
+pub(crate) mod line_numbers;
+pub(crate) mod log_call;
+pub(crate) mod pieces;
+pub(crate) mod reserved_space;
+pub(crate) mod special_entries;
+pub(crate) mod users;

@@ -15,7 +15,7 @@ use crate::read::special_sections::runs_in_place;
 
 /// Whether an item is a piece of special code without a symbol.
 #[must_use]
-pub fn is_piece(build: &Build<'_>, item: ItemId) -> bool {
+pub(crate) fn is_piece(build: &Build<'_>, item: ItemId) -> bool {
     build.items.item(item).kind == ItemKind::Gap
         && build.items.class(item) == SectionClass::SpecialCode
 }
@@ -23,7 +23,7 @@ pub fn is_piece(build: &Build<'_>, item: ItemId) -> bool {
 /// What a piece falls through into: the item right behind it. `is_entered` tells whether a table
 /// leads to the start of a piece.
 #[must_use]
-pub fn runs_into(
+pub(crate) fn runs_into(
     build: &Build<'_>,
     item: ItemId,
     is_entered: impl Fn(ItemId) -> bool,
@@ -64,12 +64,12 @@ pub(crate) fn reached(
 /// Ranges of special code that are included as a whole, so that pieces keep their distance where
 /// one leads to the other without a relocation: by a short jump or by fall-through.
 #[derive(Debug, Default)]
-pub struct Spans(Vec<RangeInclusive<ItemId>>);
+pub(crate) struct Spans(Vec<RangeInclusive<ItemId>>);
 
 impl Spans {
     /// Joins pairs of items of one section; pairs that overlap form one range.
     #[must_use]
-    pub fn new(pairs: &BTreeSet<(ItemId, ItemId)>) -> Spans {
+    pub(crate) fn new(pairs: &BTreeSet<(ItemId, ItemId)>) -> Spans {
         let mut pairs: Vec<(ItemId, ItemId)> = pairs
             .iter()
             .map(|(one, other)| (*one.min(other), *one.max(other)))
@@ -89,7 +89,7 @@ impl Spans {
 
     /// The range that an item lies in.
     #[must_use]
-    pub fn of(&self, item: ItemId) -> Option<RangeInclusive<ItemId>> {
+    pub(crate) fn of(&self, item: ItemId) -> Option<RangeInclusive<ItemId>> {
         let behind = self.0.partition_point(|span| *span.start() <= item);
         let span = self.0.get(behind.checked_sub(1)?)?;
         span.contains(&item).then(|| span.clone())

@@ -7,7 +7,7 @@ use crate::read::side::Build;
 
 /// Whether two counterpart gaps that look like padding reserve the same space.
 #[must_use]
-pub fn is_same_room(comparer: &Comparer<'_, '_>, o: ItemId, p: ItemId) -> bool {
+pub(crate) fn is_same_room(comparer: &Comparer<'_, '_>, o: ItemId, p: ItemId) -> bool {
     let (original, patched) = (comparer.original, comparer.patched);
     let (old, new) = (original.items.item(o), patched.items.item(p));
     if old.size == new.size {

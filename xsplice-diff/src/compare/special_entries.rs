@@ -138,19 +138,19 @@ impl SpecialEntries {
 
     /// Whether an entry or a function leads to the start of a piece of special code.
     #[must_use]
-    pub fn is_entered(&self, piece: ItemId) -> bool {
+    pub(crate) fn is_entered(&self, piece: ItemId) -> bool {
         self.entered.contains(&piece)
     }
 
     /// Whether a piece of special code is reached from an entry or a function.
     #[must_use]
-    pub fn is_reached(&self, piece: ItemId) -> bool {
+    pub(crate) fn is_reached(&self, piece: ItemId) -> bool {
         self.reached.contains(&piece)
     }
 
     /// What a piece of special code falls through into.
     #[must_use]
-    pub fn runs_into(&self, build: &Build<'_>, piece: ItemId) -> Option<ItemId> {
+    pub(crate) fn runs_into(&self, build: &Build<'_>, piece: ItemId) -> Option<ItemId> {
         runs_into(build, piece, |next| self.is_entered(next))
     }
 }
@@ -158,7 +158,7 @@ impl SpecialEntries {
 impl Entry {
     /// Indices of the entry's relocations.
     #[must_use]
-    pub fn relocation_range(&self, build: &Build<'_>) -> std::ops::Range<usize> {
+    pub(crate) fn relocation_range(&self, build: &Build<'_>) -> std::ops::Range<usize> {
         build
             .object
             .relocation_range(self.section, self.offset..self.offset + self.size)

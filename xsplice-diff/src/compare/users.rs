@@ -101,7 +101,7 @@ impl Users {
 
     /// The one function that refers to the item, if nothing else does.
     #[must_use]
-    pub fn only_function(&self, item: ItemId) -> Option<ItemId> {
+    pub(crate) fn only_function(&self, item: ItemId) -> Option<ItemId> {
         match self.users[item.index()] {
             User::Function(function) => Some(function),
             _ => None,
@@ -110,13 +110,13 @@ impl Users {
 
     /// Whether nothing refers to the item.
     #[must_use]
-    pub fn is_unused(&self, item: ItemId) -> bool {
+    pub(crate) fn is_unused(&self, item: ItemId) -> bool {
         self.users[item.index()] == User::None
     }
 
     /// Whether something other than a call or jump refers to the start of a function.
     #[must_use]
-    pub fn is_address_taken(&self, item: ItemId) -> bool {
+    pub(crate) fn is_address_taken(&self, item: ItemId) -> bool {
         self.address_taken[item.index()]
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct Group {
 
 impl Group {
     /// Correlates items whose `key` is equal and occurs once on either side.
-    pub fn pair_unique<K: Ord>(
+    pub(crate) fn pair_unique<K: Ord>(
         &mut self,
         correlation: &mut Correlation,
         key_original: impl Fn(ItemId) -> Option<K>,
@@ -44,7 +44,7 @@ impl Group {
     }
 
     /// Correlates the remaining items in order.
-    pub fn pair_in_order(&mut self, correlation: &mut Correlation) {
+    pub(crate) fn pair_in_order(&mut self, correlation: &mut Correlation) {
         for (one, other) in self.original.iter().zip(&self.patched) {
             correlation.pair(*one, *other);
         }
@@ -58,7 +58,7 @@ impl Group {
             .retain(|item| correlation.original(*item).is_none());
     }
 
-    pub fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.original.is_empty() || self.patched.is_empty()
     }
 }

@@ -58,13 +58,13 @@ impl Correlation {
 
     /// The function that an item of the patched object is a part of: itself, or its parent.
     #[must_use]
-    pub fn patched_root(&self, item: ItemId) -> ItemId {
+    pub(crate) fn patched_root(&self, item: ItemId) -> ItemId {
         root(&self.patched_parent, item)
     }
 
     /// The function that an item of the original is a part of: itself, or its parent.
     #[must_use]
-    pub fn original_root(&self, item: ItemId) -> ItemId {
+    pub(crate) fn original_root(&self, item: ItemId) -> ItemId {
         root(&self.original_parent, item)
     }
 }

@@ -24,13 +24,13 @@ const UNPACKED_TIMES_MAX: u64 = 1100;
 
 /// The address that an offset of an allocated section has in the debug information.
 #[must_use]
-pub fn address(section: SectionId, offset: u64) -> Option<u64> {
+pub(crate) fn address(section: SectionId, offset: u64) -> Option<u64> {
     ((u64::from(section.0) + 1) << STRETCH_BITS).checked_add(offset)
 }
 
 /// The section and the offset in it that an address of the debug information means.
 #[must_use]
-pub fn place(address: u64) -> Option<(SectionId, u64)> {
+pub(crate) fn place(address: u64) -> Option<(SectionId, u64)> {
     let section = u32::try_from(address >> STRETCH_BITS)
         .ok()?
         .checked_sub(1)?;
@@ -39,7 +39,7 @@ pub fn place(address: u64) -> Option<(SectionId, u64)> {
 
 /// The debug sections of one object.
 #[derive(Debug)]
-pub struct DebugSections<'o, 'data> {
+pub(crate) struct DebugSections<'o, 'data> {
     object: &'o ElfObject<'data>,
     /// Sections of a name, in file order.
     by_name: BTreeMap<&'data str, Vec<SectionId>>,
@@ -50,7 +50,7 @@ pub struct DebugSections<'o, 'data> {
 impl<'o, 'data> DebugSections<'o, 'data> {
     /// Finds them.
     #[must_use]
-    pub fn new(object: &'o ElfObject<'data>) -> DebugSections<'o, 'data> {
+    pub(crate) fn new(object: &'o ElfObject<'data>) -> DebugSections<'o, 'data> {
         let mut by_name: BTreeMap<&'data str, Vec<SectionId>> = BTreeMap::new();
         let mut starts = HashMap::new();
         let mut ends: HashMap<&'data str, u64> = HashMap::new();
@@ -72,14 +72,14 @@ impl<'o, 'data> DebugSections<'o, 'data> {
 
     /// Whether there is a section of this name.
     #[must_use]
-    pub fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.by_name.contains_key(name)
     }
 
     /// The contents of all sections of a name; `None` when there is none, or one that cannot be
     /// unpacked.
     #[must_use]
-    pub fn contents(&self, name: &str) -> Option<Vec<u8>> {
+    pub(crate) fn contents(&self, name: &str) -> Option<Vec<u8>> {
         let mut all = Vec::new();
         for id in self.by_name.get(name)? {
             let mut bytes = unpack(self.object.section(*id))?;

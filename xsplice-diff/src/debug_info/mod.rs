@@ -1,7 +1,7 @@
 //! Reads debug information: line tables, types, the compiler and its options.
 
-pub mod debug_sections;
+pub(crate) mod debug_sections;
 pub mod line_table;
 pub mod source_lines;
 pub mod toolchain;
-pub mod types;
+pub(crate) mod types;

@@ -329,7 +329,7 @@ impl std::fmt::Display for Difference {
 
 /// Some differences in one line.
 #[must_use]
-pub fn say_differences(differences: &[Difference]) -> String {
+pub(crate) fn say_differences(differences: &[Difference]) -> String {
     let all: Vec<String> = differences.iter().map(ToString::to_string).collect();
     all.join("; ")
 }

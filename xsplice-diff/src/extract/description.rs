@@ -57,11 +57,11 @@ pub(super) mod hex {
     use serde::{Deserialize, Deserializer, Serializer};
     use xsplice_abi::hex::Hex;
 
-    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&Hex(bytes))
     }
 
-    pub fn deserialize<'de, 'data, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, 'data, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Cow<'data, [u8]>, D::Error> {
         let text = String::deserialize(deserializer)?;

@@ -241,7 +241,7 @@ pub enum OriginalTarget<'data> {
 }
 
 /// How deep content that refers to content is followed.
-pub const CONTENT_DEPTH_MAX: usize = 4;
+pub(crate) const CONTENT_DEPTH_MAX: usize = 4;
 
 /// An out-of-line part (`f.cold`) of a replaced function. The linker does not need it; listings for
 /// people show it.

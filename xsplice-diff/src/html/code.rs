@@ -16,7 +16,7 @@ const FOLD_ROWS_MIN: usize = 4;
 /// The new code of a new function is shown unfolded up to here, in instructions.
 const NEW_SHOWN_MAX: usize = 24;
 
-pub fn comparison(out: &mut String, function: &Function<'_>) {
+pub(super) fn comparison(out: &mut String, function: &Function<'_>) {
     let Some(new) = &function.new else { return };
     match &function.old {
         Some(old) => {

@@ -120,7 +120,7 @@ pub struct Hook {
 
 /// The hooks of an extract, in the order of its sections.
 #[must_use]
-pub fn hooks_of(extract: &Extract<'_>) -> Vec<Hook> {
+pub(crate) fn hooks_of(extract: &Extract<'_>) -> Vec<Hook> {
     let kind = |section: &Section<'_>| {
         let name = section.name.strip_prefix(extract.abi.prefix)?;
         name.strip_prefix(section::HOOKS).map(str::to_owned)

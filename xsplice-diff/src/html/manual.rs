@@ -6,7 +6,7 @@ use super::text::Text;
 
 /// A page of the manual as HTML: paragraphs, lists, examples and code, which is all they use.
 #[must_use]
-pub fn html(markdown: &str) -> String {
+pub(crate) fn html(markdown: &str) -> String {
     let mut out = String::new();
     for block in markdown.split("\n\n") {
         if block.starts_with("    ") {

@@ -13,7 +13,7 @@ mod code;
 pub mod evidence;
 pub mod functions;
 pub mod layouts;
-pub mod manual;
+pub(crate) mod manual;
 pub mod object;
 pub mod text;
 

@@ -28,7 +28,7 @@ use crate::verdict::refusals::Verdicts;
 
 /// The result of carving.
 #[derive(Debug)]
-pub struct Carved<'data> {
+pub(crate) struct Carved<'data> {
     /// What the linker needs.
     pub extract: Extract<'data>,
     /// Out-of-line parts of the replaced functions, by function and name.
@@ -37,7 +37,7 @@ pub struct Carved<'data> {
 
 /// Cuts out what is included. Must be called only when nothing was refused.
 #[must_use]
-pub fn carve<'data>(
+pub(crate) fn carve<'data>(
     object: &str,
     comparer: &Comparer<'_, 'data>,
     changes: &Changes,

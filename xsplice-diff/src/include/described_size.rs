@@ -43,7 +43,7 @@ impl Size {
 /// # Errors
 ///
 /// [`ObjectProblem::Malformed`] when the description would be too large.
-pub fn check(build: &Build<'_>) -> Result<(), ObjectProblem> {
+pub(crate) fn check(build: &Build<'_>) -> Result<(), ObjectProblem> {
     let relocations = build.object.relocations.len() as u64;
     let object_bytes: u64 = build
         .object

@@ -1,6 +1,6 @@
 //! Decides what a payload has to include, and cuts it out of the patched object.
 
-pub mod carve;
-pub mod described_size;
-pub mod originals;
-pub mod reach;
+pub(crate) mod carve;
+pub(crate) mod described_size;
+pub(crate) mod originals;
+pub(crate) mod reach;

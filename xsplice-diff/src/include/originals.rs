@@ -20,7 +20,7 @@ use xsplice_abi::tables::SpecialTable;
 /// The `STT_FILE` name that qualifies a local in the image. Assembler code often has no such
 /// symbol; then GNU ld writes one with the object's file name without its folder.
 #[must_use]
-pub fn file_of(build: &Build<'_>, symbol: &Symbol<'_>) -> Option<String> {
+pub(crate) fn file_of(build: &Build<'_>, symbol: &Symbol<'_>) -> Option<String> {
     let object = build.object.name.rsplit('/').next().map(|name| {
         // `lib.a(member.o)`, or `lib.a(member.o:2)` for the second of that name.
         let member = name
@@ -84,7 +84,7 @@ fn patched_range(build: &Build<'_>, entry: &Entry, item: ItemId) -> Option<(u64,
 
 /// Describes items of one build. Content that many items refer to is described once.
 #[derive(Debug)]
-pub struct Describer<'b, 'data> {
+pub(crate) struct Describer<'b, 'data> {
     build: &'b Build<'data>,
     entries: &'b SpecialEntries,
     /// Relocations of content, by the content and the depth at which it was found.
@@ -94,7 +94,10 @@ pub struct Describer<'b, 'data> {
 impl<'b, 'data> Describer<'b, 'data> {
     /// Nothing is described yet.
     #[must_use]
-    pub fn new(build: &'b Build<'data>, entries: &'b SpecialEntries) -> Describer<'b, 'data> {
+    pub(crate) fn new(
+        build: &'b Build<'data>,
+        entries: &'b SpecialEntries,
+    ) -> Describer<'b, 'data> {
         Describer {
             build,
             entries,
@@ -103,7 +106,7 @@ impl<'b, 'data> Describer<'b, 'data> {
     }
 
     /// Describes one item; `root` is the function whose entries name places in it.
-    pub fn describe(&mut self, item: ItemId, root: ItemId) -> OriginalItem<'data> {
+    pub(crate) fn describe(&mut self, item: ItemId, root: ItemId) -> OriginalItem<'data> {
         let build = self.build;
         let place = build.items.item(item);
         let symbol = build.symbol(item);

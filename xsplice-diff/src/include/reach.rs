@@ -28,7 +28,7 @@ use crate::verdict::refusals::Verdicts;
 
 /// Where a reference of an included item leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Destination {
+pub(crate) enum Destination {
     /// To an included item.
     Included(ItemId),
     /// To an item of the original, in the running image.
@@ -41,7 +41,7 @@ pub enum Destination {
 
 /// Where the reference leads that item `source` (of the patched object) makes to `target`.
 #[must_use]
-pub fn destination(
+pub(crate) fn destination(
     comparer: &Comparer<'_, '_>,
     changes: &Changes,
     source: Option<ItemId>,
@@ -80,7 +80,7 @@ pub fn destination(
 }
 
 /// Finds what must be included; refusals go to `verdicts`.
-pub fn include(
+pub(crate) fn include(
     comparer: &Comparer<'_, '_>,
     changes: &Changes,
     patched_entries: &SpecialEntries,

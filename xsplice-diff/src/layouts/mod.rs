@@ -573,7 +573,7 @@ impl Comparison<'_, '_, '_> {
 /// The changed types that a function uses, by name: for functions that differ in displacements
 /// alone.
 #[must_use]
-pub fn types_of(layouts: &Layouts, function: &str) -> Vec<String> {
+pub(crate) fn types_of(layouts: &Layouts, function: &str) -> Vec<String> {
     let is_own = |change: &LayoutChange| {
         change
             .reached
@@ -588,7 +588,7 @@ pub fn types_of(layouts: &Layouts, function: &str) -> Vec<String> {
 
 /// Whether any type has another layout.
 #[must_use]
-pub fn any_breaks(layouts: &Layouts) -> bool {
+pub(crate) fn any_breaks(layouts: &Layouts) -> bool {
     broken_types(layouts).next().is_some()
 }
 

@@ -52,7 +52,7 @@ pub struct Effects {
 
 /// Registers that pass arguments, in their order.
 #[must_use]
-pub fn registers(machine: &Machine) -> &'static [Register] {
+pub(crate) fn registers(machine: &Machine) -> &'static [Register] {
     match machine.architecture {
         Architecture::X86_64 => &x86_64::arguments::REGISTERS,
     }

@@ -4,7 +4,7 @@ use super::{Filler, Flow, Instruction};
 
 /// What the processor does behind some code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// It goes elsewhere.
     Leaves,
     /// It goes on if the function that was called returns.
@@ -16,7 +16,7 @@ pub enum Ending {
 impl Ending {
     /// Whether it runs on into what stands behind. What a table leads to begins there, and a call
     /// before it is taken for the last of something else.
-    pub fn runs_into(self, next_is_entered: impl FnOnce() -> bool) -> bool {
+    pub(crate) fn runs_into(self, next_is_entered: impl FnOnce() -> bool) -> bool {
         match self {
             Ending::Leaves => false,
             Ending::Calls => !next_is_entered(),
@@ -27,7 +27,7 @@ impl Ending {
 
 /// One instruction, as far as it tells how code ends.
 #[derive(Clone, Copy, Debug)]
-pub struct Step {
+pub(crate) struct Step {
     /// Where it begins.
     pub at: u64,
     filler: Option<Filler>,
@@ -37,7 +37,7 @@ pub struct Step {
 impl Step {
     /// What an instruction tells.
     #[must_use]
-    pub fn new(instruction: &Instruction<'_>) -> Step {
+    pub(crate) fn new(instruction: &Instruction<'_>) -> Step {
         Step {
             at: instruction.start,
             filler: instruction.filler,
@@ -54,7 +54,7 @@ impl Step {
 
 /// How code of these steps ends, and where its last instruction begins. Behind the last that does
 /// something lies padding.
-pub fn ending(steps: impl Iterator<Item = Step>) -> (Ending, u64) {
+pub(crate) fn ending(steps: impl Iterator<Item = Step>) -> (Ending, u64) {
     let mut last = None;
     for step in steps {
         match step.filler {
@@ -67,6 +67,6 @@ pub fn ending(steps: impl Iterator<Item = Step>) -> (Ending, u64) {
 }
 
 /// How code ends that was not walked over yet.
-pub fn ending_of<'code>(code: impl Iterator<Item = Instruction<'code>>) -> (Ending, u64) {
+pub(crate) fn ending_of<'code>(code: impl Iterator<Item = Instruction<'code>>) -> (Ending, u64) {
     ending(code.map(|instruction| Step::new(&instruction)))
 }

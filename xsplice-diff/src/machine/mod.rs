@@ -7,9 +7,9 @@
 //! makes of an access through the GOT. [`Instruction`] has the answers in words that fit every
 //! machine; each folder beside this file knows one machine, and is the only place that does.
 
-pub mod arguments;
+pub(crate) mod arguments;
 pub mod cursor;
-pub mod ending;
+pub(crate) mod ending;
 pub mod got;
 mod x86_64;
 
@@ -103,7 +103,7 @@ pub struct Lead {
 
 /// How an instruction uses the address in one of its fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
+pub(crate) enum Use {
     /// It goes there: calls or jumps.
     Branch,
     /// It reads or writes there.
@@ -185,7 +185,7 @@ impl Instruction<'_> {
 
     /// How it uses the address in the field that begins at an offset; `None` when none does.
     #[must_use]
-    pub fn use_of(&self, field: u64) -> Option<Use> {
+    pub(crate) fn use_of(&self, field: u64) -> Option<Use> {
         let at = |place: Option<FieldPlace>| place.is_some_and(|place| place.offset == field);
         if !self.is_valid {
             return None;

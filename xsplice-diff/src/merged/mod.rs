@@ -27,7 +27,7 @@ use definitions::{Definitions, definitions};
 use tiles::Parts;
 
 /// Index of an object in the list that [`find`] was given.
-pub type ObjectIndex = usize;
+pub(crate) type ObjectIndex = usize;
 
 /// An object of a tree.
 #[derive(Clone, Copy, Debug)]

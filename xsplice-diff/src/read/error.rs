@@ -50,7 +50,7 @@ impl DiffError {
 
     /// The same error, of the original.
     #[must_use]
-    pub fn in_original(self) -> DiffError {
+    pub(crate) fn in_original(self) -> DiffError {
         DiffError {
             side: Side::Original,
             ..self

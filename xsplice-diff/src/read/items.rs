@@ -260,7 +260,7 @@ impl Items {
 
     /// The last item before this one in its section that has a symbol.
     #[must_use]
-    pub fn named_before(&self, id: ItemId) -> Option<ItemId> {
+    pub(crate) fn named_before(&self, id: ItemId) -> Option<ItemId> {
         self.named_before[id.index()]
     }
 
@@ -278,7 +278,7 @@ impl Items {
 
     /// What a section is for.
     #[must_use]
-    pub fn class_of(&self, section: SectionId) -> SectionClass {
+    pub(crate) fn class_of(&self, section: SectionId) -> SectionClass {
         self.classes[section.0 as usize]
     }
 
@@ -294,7 +294,7 @@ impl Items {
 
     /// The item that a symbol lies in.
     #[must_use]
-    pub fn of_symbol(&self, symbol: SymbolId) -> Option<ItemId> {
+    pub(crate) fn of_symbol(&self, symbol: SymbolId) -> Option<ItemId> {
         self.of_symbol[symbol.0 as usize]
     }
 
@@ -314,7 +314,7 @@ impl Items {
     /// The last place in a section at or below `offset` that something refers to by way of the
     /// section's symbol: where a jump table begins.
     #[must_use]
-    pub fn referenced_at_or_below(&self, section: SectionId, offset: u64) -> Option<u64> {
+    pub(crate) fn referenced_at_or_below(&self, section: SectionId, offset: u64) -> Option<u64> {
         let behind = self
             .referenced
             .partition_point(|place| *place <= (section, offset));

@@ -23,7 +23,7 @@ pub fn cold_parent(name: &str) -> Option<&str> {
 
 /// `name` without a trailing number, if it has one: `cnt` for `cnt.3`.
 #[must_use]
-pub fn without_number(name: &str) -> Option<&str> {
+pub(crate) fn without_number(name: &str) -> Option<&str> {
     let (base, number) = name.rsplit_once('.')?;
     (!base.is_empty() && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
         .then_some(base)
@@ -31,7 +31,7 @@ pub fn without_number(name: &str) -> Option<&str> {
 
 /// Whether `name` is that of a clone: `f.constprop.0`, `f.part.1.isra.0`.
 #[must_use]
-pub fn is_clone(name: &str) -> bool {
+pub(crate) fn is_clone(name: &str) -> bool {
     CLONE_MARKS.iter().any(|mark| name.contains(mark))
 }
 
@@ -63,13 +63,13 @@ pub fn clone_family(name: &str) -> String {
 
 /// Padding symbols that stand before a function and are not functions themselves.
 #[must_use]
-pub fn is_padding_name(name: &str) -> bool {
+pub(crate) fn is_padding_name(name: &str) -> bool {
     name.starts_with("__pfx_")
 }
 
 /// Symbols of the type hash that precedes a function where indirect calls are checked (CFI).
 #[must_use]
-pub fn is_type_hash(name: &str) -> bool {
+pub(crate) fn is_type_hash(name: &str) -> bool {
     name.starts_with("__cfi_")
 }
 

@@ -97,7 +97,7 @@ impl<'data> ElfObject<'data> {
 
     /// Index range of the relocations of section `id` whose offsets lie in `offsets`.
     #[must_use]
-    pub fn relocation_range(&self, id: SectionId, offsets: Range<u64>) -> Range<usize> {
+    pub(crate) fn relocation_range(&self, id: SectionId, offsets: Range<u64>) -> Range<usize> {
         let range = self.section(id).relocations.clone();
         let all = &self.relocations[range.clone()];
         let from = all.partition_point(|relocation| relocation.offset < offsets.start);

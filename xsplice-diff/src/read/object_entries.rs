@@ -67,7 +67,7 @@ impl Section<'_> {
 
     /// Whether it is thread-local.
     #[must_use]
-    pub fn is_thread_local(&self) -> bool {
+    pub(crate) fn is_thread_local(&self) -> bool {
         self.has(elf::SHF_TLS)
     }
 

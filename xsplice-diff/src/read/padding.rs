@@ -12,7 +12,7 @@ use crate::read::side::Build;
 /// Whether an item holds only what assemblers and linkers fill gaps with: zeros, and in code NOPs
 /// and breakpoints.
 #[must_use]
-pub fn is_padding(build: &Build<'_>, item: ItemId) -> bool {
+pub(crate) fn is_padding(build: &Build<'_>, item: ItemId) -> bool {
     build.relocation_range(item).is_empty() && (is_zero(build, item) || is_code_filler(build, item))
 }
 
@@ -20,7 +20,7 @@ pub fn is_padding(build: &Build<'_>, item: ItemId) -> bool {
 /// of the section, is aligned to more bytes than the item has. NOPs and breakpoints always count as
 /// padding: nothing is stored in them, and compilers put any number of them in front of functions.
 #[must_use]
-pub fn is_filler(build: &Build<'_>, item: ItemId) -> bool {
+pub(crate) fn is_filler(build: &Build<'_>, item: ItemId) -> bool {
     if !build.relocation_range(item).is_empty() {
         return false;
     }
@@ -55,6 +55,6 @@ fn is_code_filler(build: &Build<'_>, item: ItemId) -> bool {
 
 /// Whether an item is a gap of the kind that alignment leaves.
 #[must_use]
-pub fn is_left_by_alignment(build: &Build<'_>, item: ItemId) -> bool {
+pub(crate) fn is_left_by_alignment(build: &Build<'_>, item: ItemId) -> bool {
     build.items.item(item).kind == ItemKind::Gap && is_filler(build, item)
 }

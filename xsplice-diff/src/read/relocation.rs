@@ -64,7 +64,7 @@ impl Target {
 
 /// Resolves every relocation of `object`, in the order of [`ElfObject::relocations`].
 #[must_use]
-pub fn resolve(object: &ElfObject<'_>, items: &Items) -> Vec<Target> {
+pub(crate) fn resolve(object: &ElfObject<'_>, items: &Items) -> Vec<Target> {
     let mut targets = Vec::with_capacity(object.relocations.len());
     let mut reader = BiasReader::new(object);
     for (id, section) in by_place(object) {

@@ -19,7 +19,7 @@ use crate::read::special_sections::runs_in_place;
 
 /// A field that the assembler filled, in terms of the relocation that it stands for.
 #[derive(Clone, Copy, Debug)]
-pub struct ResolvedField {
+pub(crate) struct ResolvedField {
     /// Its section.
     pub section: SectionId,
     /// Bytes of the field.
@@ -34,7 +34,7 @@ pub struct ResolvedField {
 
 /// Fields that lead out of their function or piece, by section and offset.
 #[must_use]
-pub fn find(object: &ElfObject<'_>, items: &Items) -> Vec<ResolvedField> {
+pub(crate) fn find(object: &ElfObject<'_>, items: &Items) -> Vec<ResolvedField> {
     let mut fields = Vec::new();
     for (id, section) in object.sections() {
         let class = items.class_of(id);

@@ -45,7 +45,7 @@ impl SectionClass {
     /// Whether contents may be compared and copied freely: they are read-only, and no table walk of
     /// the base reads them.
     #[must_use]
-    pub fn is_constant(self) -> bool {
+    pub(crate) fn is_constant(self) -> bool {
         matches!(self, SectionClass::Rodata | SectionClass::Content)
     }
 }
@@ -111,7 +111,7 @@ const PER_CPU: [&str; 4] = [
 /// counts as ordinary data or code when something refers to it: a linker would report an error
 /// instead of discarding it.
 #[must_use]
-pub fn classify_all(object: &ElfObject<'_>, abi: &Profile) -> Vec<SectionClass> {
+pub(crate) fn classify_all(object: &ElfObject<'_>, abi: &Profile) -> Vec<SectionClass> {
     let mut classes: Vec<SectionClass> = object
         .sections
         .iter()
@@ -223,7 +223,7 @@ pub fn is_per_cpu(name: &str) -> bool {
 /// Like [`str::starts_with`], but faster for many prefixes: the last byte of a prefix is compared
 /// first, which rules out nearly all of them.
 #[must_use]
-pub fn begins_with(name: &str, prefix: &str) -> bool {
+pub(crate) fn begins_with(name: &str, prefix: &str) -> bool {
     let last = prefix.as_bytes().last();
     let facing = prefix.len().checked_sub(1);
     let may = facing.is_none_or(|at| name.as_bytes().get(at) == last);
@@ -260,7 +260,7 @@ fn is_c_identifier(name: &str) -> bool {
 
 /// Whether a section is a note about the image, as opposed to one about the object that holds it.
 #[must_use]
-pub fn is_noted(section: &Section<'_>) -> bool {
+pub(crate) fn is_noted(section: &Section<'_>) -> bool {
     is_note(section)
         && !matches!(
             section.name,
@@ -277,7 +277,7 @@ fn is_note(section: &Section<'_>) -> bool {
 /// one whose variables are only used by code that names them. A variable in any other section may
 /// be an entry of a table that the base walks.
 #[must_use]
-pub fn is_usual(section: &str, symbol: &str) -> bool {
+pub(crate) fn is_usual(section: &str, symbol: &str) -> bool {
     const PREFIXES: [&str; 10] = [
         ".data",
         ".bss",

@@ -121,7 +121,7 @@ impl<'data> Build<'data> {
 
     /// Whether the assembler resolved the field at an offset of a section.
     #[must_use]
-    pub fn is_filled(&self, section: SectionId, offset: u64) -> bool {
+    pub(crate) fn is_filled(&self, section: SectionId, offset: u64) -> bool {
         self.filled_at(section, offset).is_some()
     }
 
@@ -180,7 +180,7 @@ impl<'data> Build<'data> {
 
     /// Index range of the item's relocations.
     #[must_use]
-    pub fn relocation_range(&self, item: ItemId) -> Range<usize> {
+    pub(crate) fn relocation_range(&self, item: ItemId) -> Range<usize> {
         let item = self.items.item(item);
         self.object
             .relocation_range(item.section, item.offset..item.end())
@@ -197,7 +197,7 @@ impl<'data> Build<'data> {
 
     /// Calls `each` with every reference: the item that holds it, the relocation's index, its
     /// target.
-    pub fn each_reference(&self, mut each: impl FnMut(ItemId, usize, Target)) {
+    pub(crate) fn each_reference(&self, mut each: impl FnMut(ItemId, usize, Target)) {
         for (section, header) in self.object.sections() {
             if header.relocations.is_empty() {
                 continue;

@@ -27,7 +27,7 @@ enum Kind {
 }
 
 /// Where the field lies that names the owner of an entry, in bytes: every entry begins with it.
-pub const OWNER_AT: u64 = 0;
+pub(crate) const OWNER_AT: u64 = 0;
 
 /// How line numbers are hidden in an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub enum Origin {
 
 /// A table of an object, cut into entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cut {
+pub(crate) struct Cut {
     /// Size of an entry in bytes.
     pub entry_bytes: u64,
     /// How many there are; what is behind them is padding.
@@ -65,7 +65,7 @@ pub struct Cut {
 
 /// The table that a section of this name is.
 #[must_use]
-pub fn table_for(name: &str) -> Option<Table> {
+pub(crate) fn table_for(name: &str) -> Option<Table> {
     /// Exception entries that are walked once, during the boot.
     const EX_TABLE_PRE: &str = ".ex_table.pre";
     let is_numbered = || {
@@ -101,7 +101,7 @@ impl Table {
 
     /// Whether line numbers stand in the top bits of the first fields.
     #[must_use]
-    pub fn has_lines_in_addends(self) -> bool {
+    pub(crate) fn has_lines_in_addends(self) -> bool {
         self.is_bug_frames()
     }
 
@@ -123,7 +123,7 @@ impl Table {
 
 /// Whether a section of this name holds code that entries of special sections refer to.
 #[must_use]
-pub fn is_special_code(name: &str) -> bool {
+pub(crate) fn is_special_code(name: &str) -> bool {
     matches!(
         name,
         section::FIXUP | section::ALTINSTR_REPLACEMENT | ".altinstr_aux"
@@ -133,7 +133,7 @@ pub fn is_special_code(name: &str) -> bool {
 /// Whether the code of such a section runs in place. Replacements of alternatives do not: each is
 /// copied to the code that it replaces.
 #[must_use]
-pub fn runs_in_place(name: &str) -> bool {
+pub(crate) fn runs_in_place(name: &str) -> bool {
     matches!(name, section::FIXUP | ".altinstr_aux")
 }
 
@@ -143,7 +143,7 @@ pub fn runs_in_place(name: &str) -> bool {
 /// none. `None`: nothing tells, or what tells is contradicted by the relocations or by the bytes
 /// behind the last entry.
 #[must_use]
-pub fn cut(
+pub(crate) fn cut(
     object: &ElfObject<'_>,
     section: SectionId,
     table: Table,

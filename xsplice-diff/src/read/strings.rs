@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::read::object::Section;
 
 /// The strings (with terminator) or constants of a mergeable section, as offsets in bytes.
-pub fn pieces(section: &Section<'_>) -> impl Iterator<Item = Range<u64>> {
+pub(crate) fn pieces(section: &Section<'_>) -> impl Iterator<Item = Range<u64>> {
     let unit = usize::try_from(section.entry_size).unwrap_or(1).max(1);
     let data = section.data;
     let strings = section.holds_strings();
@@ -38,7 +38,7 @@ fn string_bytes(data: &[u8], unit: usize) -> usize {
 
 /// The string for a person: up to the terminator, cut when long.
 #[must_use]
-pub fn shown(bytes: &[u8]) -> String {
+pub(crate) fn shown(bytes: &[u8]) -> String {
     const SHOWN_CHARACTERS: usize = 60;
     let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
     let text = String::from_utf8_lossy(bytes);

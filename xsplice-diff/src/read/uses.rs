@@ -21,7 +21,7 @@ impl Build<'_> {
     /// How `source` uses the address in the field of a relocation of its own (by its index); `None`
     /// in data, and where no instruction has such a field.
     #[must_use]
-    pub fn use_of(&self, source: ItemId, index: usize) -> Option<Use> {
+    pub(crate) fn use_of(&self, source: ItemId, index: usize) -> Option<Use> {
         let section = self.items.item(source).section;
         if !self.object.section(section).is_executable() {
             return None;

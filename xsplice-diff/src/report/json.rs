@@ -5,10 +5,8 @@
 use serde::Serialize;
 
 use super::object_diff::{DataChange, FunctionChange, ObjectDiff, SpecialSection};
-use crate::debug_info::toolchain::Toolchains;
 use crate::layouts::{self, LayoutChange};
 use crate::verdict::kinds::{Accepted, Ignored};
-use crate::verdict::refusal::Refusal;
 
 /// What differs between two builds.
 #[derive(Debug, Serialize)]
@@ -64,31 +62,6 @@ pub struct PayloadSummary {
     pub functions: usize,
 }
 
-/// The whole report of one object.
-#[derive(Debug, Serialize)]
-pub struct ObjectReport<'a> {
-    /// What was compared.
-    pub inputs: Pair,
-    /// What differs.
-    #[serde(flatten)]
-    pub changes: Changes<'a>,
-    /// What the two were built by.
-    pub toolchain: Toolchains,
-    /// Refusals: why no payload can be made.
-    pub refusals: &'a [Refusal],
-    /// Always `None`: an object alone makes no payload. Every report has the key.
-    pub payload: Option<PayloadSummary>,
-}
-
-/// The two builds of one object, as given.
-#[derive(Debug, Serialize)]
-pub struct Pair {
-    /// As shipped.
-    pub original: String,
-    /// With the change.
-    pub patched: String,
-}
-
 impl<'a> Changes<'a> {
     /// Those of `diffs`, of which `changes` are the layout changes of all.
     #[must_use]
@@ -114,21 +87,6 @@ impl<'a> Changes<'a> {
                 not_compared: not_compared.collect(),
                 changes,
             },
-        }
-    }
-}
-
-impl<'a> ObjectReport<'a> {
-    /// The report of `diff`, made of the files that `inputs` names.
-    #[must_use]
-    pub fn new(inputs: Pair, diff: &'a ObjectDiff<'_>) -> ObjectReport<'a> {
-        let diffs = std::slice::from_ref(diff);
-        ObjectReport {
-            inputs,
-            changes: Changes::new(diffs, &diff.layouts.changes),
-            toolchain: Toolchains::of_all(diff.toolchains.as_ref()),
-            refusals: &diff.refusals,
-            payload: None,
         }
     }
 }

@@ -3,7 +3,7 @@
 pub mod build_stamps;
 pub mod json;
 pub mod judge;
-pub mod lists;
+pub(crate) mod lists;
 pub mod object_diff;
 pub mod ripple;
 pub mod written;

@@ -10,7 +10,7 @@ use crate::verdict::kinds::Reason;
 
 /// So many functions with the same kind of difference count as a ripple; fewer may each have their
 /// own cause.
-pub const FUNCTIONS_MIN: usize = 10;
+pub(crate) const FUNCTIONS_MIN: usize = 10;
 
 /// What to tell about the ripple in some diffs: how many functions and objects, and the types
 /// where debug information names them. `None` when there is none.

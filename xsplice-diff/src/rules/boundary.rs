@@ -22,7 +22,11 @@ const BEFORE_START_BYTES: u64 = 1024;
 /// What is wrong with the reference `index` of `source`, if it may mean two variables that are at
 /// another distance in the base.
 #[must_use]
-pub fn ambiguous(comparer: &Comparer<'_, '_>, source: ItemId, index: usize) -> Option<String> {
+pub(crate) fn ambiguous(
+    comparer: &Comparer<'_, '_>,
+    source: ItemId,
+    index: usize,
+) -> Option<String> {
     let patched = comparer.patched;
     let relocation = &patched.object.relocations[index];
     let target = patched.targets[index];

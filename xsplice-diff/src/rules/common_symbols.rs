@@ -11,7 +11,7 @@ use crate::verdict::refusals::Verdicts;
 
 /// Refuses a common symbol that is new, larger, or more strictly aligned. The linker reserved the
 /// space of common symbols when the base was linked, so a new build cannot get more.
-pub fn check(comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
+pub(crate) fn check(comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
     /// Size and alignment in bytes.
     struct Asked {
         size: u64,

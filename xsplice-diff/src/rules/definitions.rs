@@ -37,7 +37,7 @@ enum Meaning {
 /// where another object refers to the name weakly or has a weak definition of it, which one object
 /// cannot tell: [`crate::report::judge`] decides when all objects are known.
 #[must_use]
-pub fn compare(
+pub(crate) fn compare(
     comparer: &mut Comparer<'_, '_>,
     changes: &Changes,
     verdicts: &mut Verdicts,
@@ -84,7 +84,7 @@ pub fn compare(
 
 /// The weak symbols of an object that other objects see, defined or not, in order.
 #[must_use]
-pub fn weak_names<'data>(build: &crate::read::object::ElfObject<'data>) -> Vec<&'data str> {
+pub(crate) fn weak_names<'data>(build: &crate::read::object::ElfObject<'data>) -> Vec<&'data str> {
     let mut names: Vec<&str> = build
         .symbols
         .iter()

@@ -15,7 +15,11 @@ use crate::verdict::refusals::Verdicts;
 
 /// Only assembler code may fall through. Code without a FILE symbol is taken for assembler code:
 /// gas does not write one by itself.
-pub fn check_function(comparer: &Comparer<'_, '_>, counterpart: ItemId, verdicts: &mut Verdicts) {
+pub(crate) fn check_function(
+    comparer: &Comparer<'_, '_>,
+    counterpart: ItemId,
+    verdicts: &mut Verdicts,
+) {
     let original = comparer.original;
     let from_assembler = original
         .symbol(counterpart)
@@ -43,7 +47,7 @@ pub fn check_function(comparer: &Comparer<'_, '_>, counterpart: ItemId, verdicts
 
 /// Checks included pieces of special code. A piece may fall through into the next when that one is
 /// included right behind it.
-pub fn check_pieces(patched: &Build<'_>, inclusion: &Inclusion, verdicts: &mut Verdicts) {
+pub(crate) fn check_pieces(patched: &Build<'_>, inclusion: &Inclusion, verdicts: &mut Verdicts) {
     for item in inclusion.items.keys() {
         if !runs_in_place(patched.section_name(*item)) {
             continue;

@@ -31,7 +31,7 @@ enum Memory {
 }
 
 /// Refuses variables that cannot stay.
-pub fn check(comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
+pub(crate) fn check(comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
     let patched = comparer.patched;
     let mut shared: BTreeMap<SectionId, Vec<(ItemId, ItemId)>> = BTreeMap::new();
     for item in patched.items.ids() {

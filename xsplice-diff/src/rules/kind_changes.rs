@@ -11,7 +11,7 @@ use crate::verdict::refusals::Verdicts;
 
 /// Looks for global names that are data in one build and functions in the other. Locals cannot
 /// clash: the base's local is looked up with its file and kind.
-pub fn check(comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
+pub(crate) fn check(comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
     let (original, patched) = (comparer.original, comparer.patched);
     let global =
         |symbol: &crate::read::object::Symbol<'_>| !symbol.is_local() && !symbol.name.is_empty();

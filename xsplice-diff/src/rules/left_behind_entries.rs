@@ -13,7 +13,7 @@ use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
 
 /// Looks for entries without an owner that refer to included code.
-pub fn check(
+pub(crate) fn check(
     patched: &Build<'_>,
     entries: &SpecialEntries,
     inclusion: &Inclusion,

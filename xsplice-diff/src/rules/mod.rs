@@ -1,17 +1,17 @@
 //! One rule a file: each refuses a kind of change that a payload cannot contain, or that no
 //! comparison of items shows.
 
-pub mod boundary;
-pub mod common_symbols;
-pub mod definitions;
-pub mod fall_through;
-pub mod kept_place;
-pub mod kind_changes;
-pub mod left_behind_entries;
-pub mod notes;
-pub mod protection;
-pub mod replaceable;
-pub mod unknown_tables;
-pub mod unowned_entries;
-pub mod unreached_code;
-pub mod unreferenced;
+pub(crate) mod boundary;
+pub(crate) mod common_symbols;
+pub(crate) mod definitions;
+pub(crate) mod fall_through;
+pub(crate) mod kept_place;
+pub(crate) mod kind_changes;
+pub(crate) mod left_behind_entries;
+pub(crate) mod notes;
+pub(crate) mod protection;
+pub(crate) mod replaceable;
+pub(crate) mod unknown_tables;
+pub(crate) mod unowned_entries;
+pub(crate) mod unreached_code;
+pub(crate) mod unreferenced;

@@ -12,7 +12,7 @@ use crate::verdict::refusals::Verdicts;
 
 /// Notes about the image are read by boot loaders and tools: Xen's own notes, a kernel's entry
 /// point. The running image keeps its own. Notes about one object do not matter.
-pub fn check(comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
+pub(crate) fn check(comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
     let notes = |build: &Build<'_>| {
         let mut by_name: BTreeMap<String, Vec<u8>> = BTreeMap::new();
         for (id, section) in build.object.sections() {

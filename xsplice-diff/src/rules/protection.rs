@@ -15,7 +15,7 @@ use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
 
 /// Compares the notes of two builds in which a function differs.
-pub fn check(original: &Build<'_>, patched: &Build<'_>, verdicts: &mut Verdicts) {
+pub(crate) fn check(original: &Build<'_>, patched: &Build<'_>, verdicts: &mut Verdicts) {
     let (old, new) = (features(original), features(patched));
     if old != new {
         verdicts.refuse(

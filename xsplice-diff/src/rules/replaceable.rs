@@ -14,7 +14,7 @@ use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
 
 /// Checks every function to be replaced, and references of the base into its interior.
-pub fn check(comparer: &Comparer<'_, '_>, changes: &Changes, verdicts: &mut Verdicts) {
+pub(crate) fn check(comparer: &Comparer<'_, '_>, changes: &Changes, verdicts: &mut Verdicts) {
     let original = comparer.original;
     let labels = if changes.functions.is_empty() {
         GlobalLabels(Vec::new())

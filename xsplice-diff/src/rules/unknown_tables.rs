@@ -17,7 +17,7 @@ use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
 
 /// Refuses entries that were added, removed or reordered.
-pub fn check(comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
+pub(crate) fn check(comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
     let (original, patched) = (comparer.original, comparer.patched);
     let sides = [
         (

@@ -9,7 +9,7 @@ use crate::verdict::refusals::Verdicts;
 
 /// Refuses a change of such entries: they belong to no replaced function, so no payload includes
 /// them.
-pub fn check(
+pub(crate) fn check(
     comparer: &mut Comparer<'_, '_>,
     original_entries: &SpecialEntries,
     patched_entries: &SpecialEntries,

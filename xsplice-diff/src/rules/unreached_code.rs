@@ -18,7 +18,7 @@ use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
 
 /// Refuses a change of unreached special code.
-pub fn check(
+pub(crate) fn check(
     comparer: &mut Comparer<'_, '_>,
     original_entries: &SpecialEntries,
     patched_entries: &SpecialEntries,

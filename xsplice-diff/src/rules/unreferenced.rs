@@ -13,7 +13,7 @@ use crate::verdict::refusals::Verdicts;
 
 /// Refuses changed read-only contents that have no symbol and that nothing in the object refers to:
 /// the base must find them by their section.
-pub fn check(comparer: &mut Comparer<'_, '_>, verdicts: &mut Verdicts) {
+pub(crate) fn check(comparer: &mut Comparer<'_, '_>, verdicts: &mut Verdicts) {
     let loose = |build: &Build<'_>, users: &crate::compare::users::Users| {
         let mut by_name: BTreeMap<String, Vec<ItemId>> = BTreeMap::new();
         for item in build.items.ids() {

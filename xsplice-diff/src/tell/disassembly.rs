@@ -14,7 +14,7 @@ use crate::machine::{FieldNames, FieldPlace, Instruction, Machine, Use, walk};
 
 /// Longest listing, old and new together, that is shown side by side; in instructions. Aligning
 /// takes quadratic time in the differences, and longer listings are not readable.
-pub const SIDE_BY_SIDE_MAX: usize = 20_000;
+pub(crate) const SIDE_BY_SIDE_MAX: usize = 20_000;
 
 /// How much of a constant or string a listing shows, in bytes.
 const CONTENT_SHOWN_MAX: usize = 40;
@@ -163,7 +163,7 @@ fn describe(machine: &Machine, field: &Field, end: u64) -> String {
 
 /// Lays two listings side by side; `None` when they are longer than [`SIDE_BY_SIDE_MAX`].
 #[must_use]
-pub fn side_by_side(old: &[Line], new: &[Line]) -> Option<Vec<Row>> {
+pub(crate) fn side_by_side(old: &[Line], new: &[Line]) -> Option<Vec<Row>> {
     if old.len() + new.len() > SIDE_BY_SIDE_MAX {
         return None;
     }

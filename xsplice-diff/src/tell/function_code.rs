@@ -18,7 +18,7 @@ use crate::verdict::kinds::Status;
 
 /// The code of one function.
 #[derive(Debug, Default)]
-pub struct FunctionCode<'diff> {
+pub(crate) struct FunctionCode<'diff> {
     /// Its record in the extract; `None` for a new one.
     pub record: Option<&'diff Record<'diff>>,
     /// Before; `None` for a new function.
@@ -42,7 +42,7 @@ pub struct PartCode<'diff> {
 
 /// The code of all functions of a diff.
 #[derive(Debug)]
-pub struct Codes<'diff> {
+pub(crate) struct Codes<'diff> {
     extract: &'diff Extract<'diff>,
     symbols: HashMap<(&'diff str, Option<&'diff str>), SymbolIndex>,
     records: HashMap<SymbolIndex, &'diff Record<'diff>>,
@@ -52,7 +52,7 @@ pub struct Codes<'diff> {
 impl<'diff> Codes<'diff> {
     /// Indexes a diff; `None` when nothing is included.
     #[must_use]
-    pub fn new(diff: &'diff ObjectDiff<'diff>) -> Option<Codes<'diff>> {
+    pub(crate) fn new(diff: &'diff ObjectDiff<'diff>) -> Option<Codes<'diff>> {
         let extract = diff.extract.as_ref()?;
         let is_function = |kind: u8| kind == elf::STT_FUNC.0;
         let mut codes = Codes {
@@ -79,7 +79,7 @@ impl<'diff> Codes<'diff> {
 
     /// The code of one function of the diff.
     #[must_use]
-    pub fn of(&self, function: &FunctionChange) -> FunctionCode<'diff> {
+    pub(crate) fn of(&self, function: &FunctionChange) -> FunctionCode<'diff> {
         let key = (function.name.as_str(), function.file.as_deref());
         let Some(symbol) = self.symbols.get(&key) else {
             return FunctionCode::default();

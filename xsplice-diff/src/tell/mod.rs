@@ -3,7 +3,7 @@
 pub mod code_page;
 pub mod disassembly;
 pub mod explain;
-pub mod function_code;
+pub(crate) mod function_code;
 pub mod referrers;
 pub mod text;
-pub mod wording;
+pub(crate) mod wording;

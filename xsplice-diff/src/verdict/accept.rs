@@ -17,9 +17,9 @@ use crate::verdict::kinds::RefusalCode;
 use crate::verdict::place::Place;
 
 /// `WHAT` that leaves out functions that seem to differ in line numbers alone.
-pub const LINE_NUMBERS: &str = "line-numbers";
+pub(crate) const LINE_NUMBERS: &str = "line-numbers";
 /// `WHAT` that accepts different toolchains of the two builds.
-pub const TOOLCHAIN: &str = "toolchain";
+pub(crate) const TOOLCHAIN: &str = "toolchain";
 /// `WHAT` of a hunk.
 const HUNK: &str = "hunk";
 
@@ -56,7 +56,7 @@ pub fn acceptable(code: RefusalCode) -> Option<&'static str> {
 
 /// How a refusal at a place can be accepted, as the end of a sentence; empty where it cannot.
 #[must_use]
-pub fn remedy(code: RefusalCode, place: &Place) -> String {
+pub(crate) fn remedy(code: RefusalCode, place: &Place) -> String {
     acceptable(code)
         .zip(place.name())
         .map_or_else(String::new, |(word, name)| {
@@ -137,7 +137,7 @@ impl AcceptList {
 
     /// Whether functions are left out that seem to differ in line numbers alone.
     #[must_use]
-    pub fn accepts_line_numbers(&self, function: &str) -> bool {
+    pub(crate) fn accepts_line_numbers(&self, function: &str) -> bool {
         self.0.iter().any(|given| given == LINE_NUMBERS)
             || self.by_name(LINE_NUMBERS, &[function]).is_some()
     }

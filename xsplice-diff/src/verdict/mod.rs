@@ -2,6 +2,6 @@
 
 pub mod accept;
 pub mod kinds;
-pub mod place;
+pub(crate) mod place;
 pub mod refusal;
-pub mod refusals;
+pub(crate) mod refusals;

@@ -55,7 +55,7 @@ impl Place {
 
     /// The same, this many bytes further on.
     #[must_use]
-    pub fn plus(mut self, bytes: u64) -> Place {
+    pub(crate) fn plus(mut self, bytes: u64) -> Place {
         self.offset = self.offset.map(|offset| offset.saturating_add(bytes));
         self
     }

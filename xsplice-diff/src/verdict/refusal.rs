@@ -38,7 +38,7 @@ impl Refusal {
 
     /// Narrows it to a place.
     #[must_use]
-    pub fn in_place(mut self, place: Place) -> Refusal {
+    pub(crate) fn in_place(mut self, place: Place) -> Refusal {
         self.place = Box::new(place);
         self
     }

@@ -11,7 +11,7 @@ use crate::verdict::refusal::Refusal;
 
 /// Refusals of one object, and what it accepts.
 #[derive(Debug)]
-pub struct Verdicts {
+pub(crate) struct Verdicts {
     object: String,
     accept: AcceptList,
     /// What is refused.
@@ -23,7 +23,7 @@ pub struct Verdicts {
 impl Verdicts {
     /// Nothing is refused yet; what is accepted comes from the options and the patched object.
     #[must_use]
-    pub fn new(object: &str, patched: &Build<'_>, options: &Options) -> Verdicts {
+    pub(crate) fn new(object: &str, patched: &Build<'_>, options: &Options) -> Verdicts {
         let mut accept = options.accept.clone();
         for (_, section) in patched.object.sections() {
             let own = section
@@ -49,13 +49,13 @@ impl Verdicts {
 
     /// What the options and the patched object accept.
     #[must_use]
-    pub fn accept_list(&self) -> &AcceptList {
+    pub(crate) fn accept_list(&self) -> &AcceptList {
         &self.accept
     }
 
     /// Refuses, unless the author accepts it. `problem` says what is wrong and what would make it
     /// right, without naming the place.
-    pub fn refuse(&mut self, code: RefusalCode, place: Place, problem: &str) {
+    pub(crate) fn refuse(&mut self, code: RefusalCode, place: Place, problem: &str) {
         let names: Vec<&str> = place.names().collect();
         let accepted = acceptable(code).and_then(|what| self.accept.by_name(what, &names));
         let symbol = place.symbol.clone();
@@ -67,7 +67,7 @@ impl Verdicts {
     }
 
     /// Refuses something that can be accepted, and says how.
-    pub fn refuse_acceptable(&mut self, code: RefusalCode, place: Place, problem: &str) {
+    pub(crate) fn refuse_acceptable(&mut self, code: RefusalCode, place: Place, problem: &str) {
         let problem = format!("{problem}{}", remedy(code, &place));
         self.refuse(code, place, &problem);
     }

@@ -9,7 +9,7 @@ use xsplice_diff::verdict::kinds::{Reason, RefusalCode, Status};
 use xsplice_test_objects::readelf_of;
 
 /// Flags of a hypervisor build: one section an item, no PIC, kernel addresses.
-pub const KERNEL: &[&str] = &[
+pub(crate) const KERNEL: &[&str] = &[
     "-O2",
     "-fno-pic",
     "-mcmodel=kernel",
@@ -18,7 +18,7 @@ pub const KERNEL: &[&str] = &[
 ];
 
 /// Every set of flags that the rules must hold under.
-pub const FLAG_SETS: &[&[&str]] = &[
+pub(crate) const FLAG_SETS: &[&[&str]] = &[
     KERNEL,
     &["-O0", "-fpic"],
     &["-O1"],
@@ -35,7 +35,7 @@ pub const FLAG_SETS: &[&[&str]] = &[
 ];
 
 /// The compilers that this machine has; gcc is always one.
-pub fn compilers() -> Vec<&'static str> {
+pub(crate) fn compilers() -> Vec<&'static str> {
     ["gcc", "clang"]
         .into_iter()
         .filter(|compiler| {
@@ -45,12 +45,12 @@ pub fn compilers() -> Vec<&'static str> {
 }
 
 /// Compiles C.
-pub fn compile(compiler: &str, flags: &[&str], source: &str) -> Vec<u8> {
+pub(crate) fn compile(compiler: &str, flags: &[&str], source: &str) -> Vec<u8> {
     build(compiler, flags, source, "case.c")
 }
 
 /// Assembles.
-pub fn assemble(source: &str) -> Vec<u8> {
+pub(crate) fn assemble(source: &str) -> Vec<u8> {
     build("gcc", &[], source, "case.S")
 }
 
@@ -61,18 +61,18 @@ fn build(compiler: &str, flags: &[&str], source: &str, name: &str) -> Vec<u8> {
 }
 
 /// The folder of `xsplice.h`.
-pub fn include_flag() -> String {
+pub(crate) fn include_flag() -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/include");
     format!("-I{}", folder.display())
 }
 
 /// Compares with default options.
-pub fn diff<'data>(original: &'data [u8], patched: &'data [u8]) -> ObjectDiff<'data> {
+pub(crate) fn diff<'data>(original: &'data [u8], patched: &'data [u8]) -> ObjectDiff<'data> {
     diff_with(original, patched, &Options::default())
 }
 
 /// Compares, and checks what holds for every diff.
-pub fn diff_with<'data>(
+pub(crate) fn diff_with<'data>(
     original: &'data [u8],
     patched: &'data [u8],
     options: &Options,
@@ -96,12 +96,12 @@ pub fn diff_with<'data>(
 }
 
 /// Names of changed functions.
-pub fn changed<'d>(diff: &'d ObjectDiff<'_>) -> Vec<&'d str> {
+pub(crate) fn changed<'d>(diff: &'d ObjectDiff<'_>) -> Vec<&'d str> {
     with_status(diff, Status::Changed)
 }
 
 /// Names of new functions.
-pub fn new<'d>(diff: &'d ObjectDiff<'_>) -> Vec<&'d str> {
+pub(crate) fn new<'d>(diff: &'d ObjectDiff<'_>) -> Vec<&'d str> {
     with_status(diff, Status::New)
 }
 
@@ -114,17 +114,17 @@ fn with_status<'d>(diff: &'d ObjectDiff<'_>, status: Status) -> Vec<&'d str> {
 }
 
 /// Names of data that is included.
-pub fn data<'d>(diff: &'d ObjectDiff<'_>) -> Vec<&'d str> {
+pub(crate) fn data<'d>(diff: &'d ObjectDiff<'_>) -> Vec<&'d str> {
     diff.data.iter().map(|datum| datum.name.as_str()).collect()
 }
 
 /// Codes of refusals.
-pub fn refused(diff: &ObjectDiff<'_>) -> Vec<RefusalCode> {
+pub(crate) fn refused(diff: &ObjectDiff<'_>) -> Vec<RefusalCode> {
     diff.refusals.iter().map(|refusal| refusal.code).collect()
 }
 
 /// Reasons of one function.
-pub fn reasons<'d>(diff: &'d ObjectDiff<'_>, name: &str) -> &'d [Reason] {
+pub(crate) fn reasons<'d>(diff: &'d ObjectDiff<'_>, name: &str) -> &'d [Reason] {
     diff.functions
         .iter()
         .find(|function| function.name == name)
@@ -132,7 +132,7 @@ pub fn reasons<'d>(diff: &'d ObjectDiff<'_>, name: &str) -> &'d [Reason] {
 }
 
 /// The object with one byte behind its end, so that nothing is skipped for being equal.
-pub fn with_a_byte_appended(object: &[u8]) -> Vec<u8> {
+pub(crate) fn with_a_byte_appended(object: &[u8]) -> Vec<u8> {
     let mut bytes = object.to_vec();
     bytes.push(0);
     bytes

@@ -18,7 +18,7 @@ impl BuildId {
     /// [`LinkError::NotElf`] or [`LinkError::Malformed`] for a file that cannot be read,
     /// [`LinkError::NoBuildId`] for one without an id, [`LinkError::BuildIdLength`] for one with
     /// an id that is too long.
-    pub fn of_image(path: &str, data: &[u8]) -> Result<BuildId, LinkError> {
+    pub(crate) fn of_image(path: &str, data: &[u8]) -> Result<BuildId, LinkError> {
         let malformed = |source| LinkError::Malformed {
             path: path.to_owned(),
             what: "build-id",

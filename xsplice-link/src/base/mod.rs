@@ -102,7 +102,7 @@ impl BaseSection<'_> {
 }
 
 /// Start of the top 2 GiB: addresses from here on fit 32 sign-extended bits.
-pub const TOP_WINDOW_START: u64 = 0xffff_ffff_8000_0000;
+pub(crate) const TOP_WINDOW_START: u64 = 0xffff_ffff_8000_0000;
 
 /// Whether the image runs at the addresses that it was linked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,7 +224,7 @@ impl<'data> Base<'data> {
     /// Whether the image is relocated at boot, so that its runtime addresses differ from the linked
     /// ones.
     #[must_use]
-    pub fn is_relocatable(&self) -> bool {
+    pub(crate) fn is_relocatable(&self) -> bool {
         self.placement == ImagePlacement::Relocatable
     }
 
@@ -264,7 +264,7 @@ impl<'data> Base<'data> {
 
     /// Whether the image lies in the top 2 GiB, where its loader then puts payloads too.
     #[must_use]
-    pub fn is_in_top_window(&self) -> bool {
+    pub(crate) fn is_in_top_window(&self) -> bool {
         let first = self.sections.first();
         first.is_some_and(|section| section.range.start >= TOP_WINDOW_START)
     }
@@ -337,7 +337,7 @@ impl<'data> Base<'data> {
     /// the last too: `_etext` and `_end` name what is behind a section. Sections farther from the
     /// code than 32 bits reach, such as per-CPU data at address 0, are not near.
     #[must_use]
-    pub fn is_near_code(&self, address: u64) -> bool {
+    pub(crate) fn is_near_code(&self, address: u64) -> bool {
         const REACH_BYTES: u64 = 1 << 31;
         // Linker scripts round the image to large pages and name both edges.
         const LARGE_PAGE_BYTES: u64 = 2 << 20;
@@ -377,27 +377,27 @@ impl<'data> Base<'data> {
     /// address. In a relocatable image the boot code may write it, so the bytes in the file need
     /// not be right.
     #[must_use]
-    pub fn running_word_at(&self, address: u64) -> Option<u64> {
+    pub(crate) fn running_word_at(&self, address: u64) -> Option<u64> {
         let relocated = self.relocated.get(&address).copied();
         relocated.or_else(|| self.word_at(address))
     }
 
     /// The 8-byte word at `address`, as linked.
     #[must_use]
-    pub fn word_at(&self, address: u64) -> Option<u64> {
+    pub(crate) fn word_at(&self, address: u64) -> Option<u64> {
         let bytes = self.bytes_from(address)?.first_chunk()?;
         Some(u64::from_le_bytes(*bytes))
     }
 
     /// Places that the boot code rewrites, by address.
     #[must_use]
-    pub fn boot_patched(&self) -> &[PatchSite] {
+    pub(crate) fn boot_patched(&self) -> &[PatchSite] {
         &self.sites
     }
 
     /// The first boot-patched place that starts in `range` or reaches into it.
     #[must_use]
-    pub fn first_patched_in(&self, range: &Range<u64>) -> Option<&PatchSite> {
+    pub(crate) fn first_patched_in(&self, range: &Range<u64>) -> Option<&PatchSite> {
         let start = self
             .sites
             .partition_point(|site| site.range.end <= range.start);

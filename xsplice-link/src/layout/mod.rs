@@ -173,7 +173,7 @@ impl Layout {
 
     /// The section of this name.
     #[must_use]
-    pub fn section_named(&self, name: &str) -> Option<OutSection> {
+    pub(crate) fn section_named(&self, name: &str) -> Option<OutSection> {
         let position = self
             .sections
             .iter()

@@ -21,7 +21,7 @@ use crate::layout::Memory;
 
 /// Where a section of an extract goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Class {
+pub(crate) enum Class {
     /// It is left out.
     Dropped,
     /// It is appended to this section.
@@ -32,7 +32,7 @@ pub enum Class {
 
 /// A section of the payload.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Destination {
+pub(crate) struct Destination {
     /// Rank in the file and in memory: text first, tables before data.
     pub rank: Rank,
     /// Name.
@@ -43,7 +43,7 @@ pub struct Destination {
 
 /// The order of sections in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rank {
+pub(crate) enum Rank {
     /// `.text`, then `.fixup` and `.altinstr_replacement`.
     Text,
     /// Constants.
@@ -72,7 +72,7 @@ const DROPPED: [&str; 6] = [
 
 /// Decides for one section of an extract.
 #[must_use]
-pub fn classify(piece: &Section<'_>, abi: &'static Profile) -> Class {
+pub(crate) fn classify(piece: &Section<'_>, abi: &'static Profile) -> Class {
     let name = piece.name.as_str();
     let has = |flag: elf::SectionFlags| piece.flags & flag.0 != 0;
     let is_live = has(elf::SHF_WRITE) || has(elf::SHF_EXECINSTR);
@@ -186,19 +186,19 @@ fn classify_own(own: &str, abi: &'static Profile) -> Class {
 
 /// Full name of a hook section.
 #[must_use]
-pub fn hook_section(abi: &Profile, kind: HookKind) -> String {
+pub(crate) fn hook_section(abi: &Profile, kind: HookKind) -> String {
     format!("{}{}{}", abi.prefix, section::HOOKS, kind.name())
 }
 
 /// Whether a section of the payload holds words that are changed in place.
 #[must_use]
-pub fn is_words(name: &str, abi: &Profile) -> bool {
+pub(crate) fn is_words(name: &str, abi: &Profile) -> bool {
     abi.words == Words::Known && name.strip_prefix(abi.prefix) == Some(section::WORDS)
 }
 
 /// The hook that a section of the payload holds.
 #[must_use]
-pub fn hook_of(name: &str, abi: &Profile) -> Option<HookKind> {
+pub(crate) fn hook_of(name: &str, abi: &Profile) -> Option<HookKind> {
     let hook = name
         .strip_prefix(abi.prefix)?
         .strip_prefix(section::HOOKS)?;
@@ -207,7 +207,7 @@ pub fn hook_of(name: &str, abi: &Profile) -> Option<HookKind> {
 
 /// Whether a hook section of this size holds as many pointers as it may.
 #[must_use]
-pub fn hook_size_is_legal(kind: HookKind, size_bytes: u64) -> bool {
+pub(crate) fn hook_size_is_legal(kind: HookKind, size_bytes: u64) -> bool {
     match kind.count() {
         HookCount::Array => size_bytes != 0 && size_bytes.is_multiple_of(POINTER_BYTES),
         HookCount::Single => size_bytes == POINTER_BYTES,

@@ -3,7 +3,7 @@
 //! Only mergeable constants with equal bytes are deduplicated: with `SHF_MERGE` the compiler states
 //! that they have no identity.
 
-pub mod classify;
+pub(crate) mod classify;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,7 +17,7 @@ use crate::merge::classify::{Class, Destination, Rank};
 
 /// Where one section of an extract went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spot {
+pub(crate) enum Spot {
     /// This many bytes into a section.
     At(OutSection, u64),
     /// The same bytes are there already, from another section; its relocations are not needed.
@@ -28,12 +28,12 @@ pub enum Spot {
 
 /// Where every section went: by extract, then by section of the extract.
 #[derive(Debug)]
-pub struct Placement(Vec<Vec<Spot>>);
+pub(crate) struct Placement(Vec<Vec<Spot>>);
 
 impl Placement {
     /// The spot of one section; `None` for an index that the extract does not have.
     #[must_use]
-    pub fn spot(&self, extract: usize, piece: usize) -> Option<Spot> {
+    pub(crate) fn spot(&self, extract: usize, piece: usize) -> Option<Spot> {
         self.0.get(extract)?.get(piece).copied()
     }
 }
@@ -54,7 +54,7 @@ struct Constant<'data> {
 }
 
 /// Places every section of `extracts`, which are in their final order, into `layout`.
-pub fn merge(
+pub(crate) fn merge(
     extracts: &[&Extract<'_>],
     abi: &'static Profile,
     layout: &mut Layout,

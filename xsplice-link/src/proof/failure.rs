@@ -163,7 +163,7 @@ impl ProofFailure {
 
     /// The refusal for a function that is to be replaced.
     #[must_use]
-    pub fn into_refusal(
+    pub(crate) fn into_refusal(
         self,
         base: &Base<'_>,
         object: &str,

@@ -40,7 +40,7 @@ impl Deviations {
 /// Proves items of one object. What it learns about the addresses of sections is used for the next
 /// items.
 #[derive(Debug)]
-pub struct Prover<'base, 'data> {
+pub(crate) struct Prover<'base, 'data> {
     base: &'base Base<'data>,
     /// Section of the object → address that it must have been placed at.
     placed: HashMap<String, u64>,
@@ -77,7 +77,7 @@ struct Field {
 ///
 /// # Errors
 /// The first place that differs.
-pub fn prove_at(
+pub(crate) fn prove_at(
     base: &Base<'_>,
     item: &OriginalItem<'_>,
     address: u64,
@@ -90,7 +90,7 @@ pub fn prove_at(
 impl<'base, 'data> Prover<'base, 'data> {
     /// A prover for the items of one object.
     #[must_use]
-    pub fn new(base: &'base Base<'data>) -> Prover<'base, 'data> {
+    pub(crate) fn new(base: &'base Base<'data>) -> Prover<'base, 'data> {
         Prover {
             base,
             placed: HashMap::new(),
@@ -104,7 +104,7 @@ impl<'base, 'data> Prover<'base, 'data> {
     ///
     /// # Errors
     /// The first place that differs.
-    pub fn prove(
+    pub(crate) fn prove(
         &mut self,
         item: &'base OriginalItem<'_>,
         address: u64,

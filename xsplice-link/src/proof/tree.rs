@@ -42,7 +42,7 @@ impl ObjectProof {
     /// Whether the base has any function that this object defines; of an object without functions,
     /// any constant.
     #[must_use]
-    pub fn is_named_in_base(&self) -> bool {
+    pub(crate) fn is_named_in_base(&self) -> bool {
         let has_functions = !self.failed.is_empty() || !self.absent.is_empty();
         let has_constants = self.proven_constants != 0 || !self.failed_constants.is_empty();
         self.proven != 0 || !self.failed.is_empty() || (!has_functions && has_constants)

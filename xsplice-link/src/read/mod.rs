@@ -82,7 +82,7 @@ const HEADERS_MAX: usize = 1 << 16;
 /// # Errors
 /// As [`read`]; [`ReadError::NotAPayload`] for an ELF file without any section of a payload,
 /// [`ReadError::Machine`] for one of an unknown machine.
-pub fn payload(file: &[u8]) -> Result<View<'_>, ReadError> {
+pub(crate) fn payload(file: &[u8]) -> Result<View<'_>, ReadError> {
     let view = read(file)?;
     if Machine::of(view.header.machine).is_none() {
         return Err(ReadError::Machine(MachineName(view.header.machine)));
@@ -100,7 +100,7 @@ pub fn payload(file: &[u8]) -> Result<View<'_>, ReadError> {
 /// # Errors
 /// [`ReadError`] when a part lies outside the file or is of another shape. What is well-formed
 /// but against the loader's rules is read, for the checks to judge.
-pub fn read(file: &[u8]) -> Result<View<'_>, ReadError> {
+pub(crate) fn read(file: &[u8]) -> Result<View<'_>, ReadError> {
     let goblin = |what| move |source| ReadError::Goblin { what, source };
     let header = goblin::elf::Elf::parse_header(file).map_err(goblin("ELF header"))?;
     let ident = header.e_ident;
@@ -292,12 +292,12 @@ fn relocations(sections: &[Section<'_>]) -> Result<Vec<Relocations>, ReadError> 
 
 /// The relocations of every section by offset, for looking up what a field will hold.
 #[derive(Debug)]
-pub struct FieldIndex(HashMap<(SectionId, u64), Relocation>);
+pub(crate) struct FieldIndex(HashMap<(SectionId, u64), Relocation>);
 
 impl FieldIndex {
     /// Indexes the relocations of `view`; of two on one field the last counts, as for a loader.
     #[must_use]
-    pub fn new(view: &View<'_>) -> FieldIndex {
+    pub(crate) fn new(view: &View<'_>) -> FieldIndex {
         let mut fields = HashMap::new();
         for relocations in &view.relocations {
             for entry in &relocations.entries {
@@ -309,7 +309,7 @@ impl FieldIndex {
 
     /// The relocation of the field at `offset` of `section`.
     #[must_use]
-    pub fn at(&self, section: SectionId, offset: u64) -> Option<&Relocation> {
+    pub(crate) fn at(&self, section: SectionId, offset: u64) -> Option<&Relocation> {
         self.0.get(&(section, offset))
     }
 }

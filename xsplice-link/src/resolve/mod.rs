@@ -5,7 +5,7 @@
 //! globals). A base has no colon in a symbol's file name, so names of different payloads never
 //! clash in the loader's symbol table. Exported symbols keep their own names.
 
-pub mod relocate;
+pub(crate) mod relocate;
 
 use std::collections::{HashMap, HashSet};
 
@@ -23,7 +23,7 @@ use crate::options::{LinkOptions, References, StacksOn};
 
 /// A relocation's target: a symbol of the payload and what to add to the addend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target {
+pub(crate) struct Target {
     /// The symbol.
     pub symbol: OutSymbol,
     /// Added to the addend, in bytes.
@@ -34,7 +34,7 @@ pub struct Target {
 
 /// Whether a 32-bit PC-relative field of the payload reaches a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub(crate) enum Reach {
     /// In the payload, or inside the image.
     Near,
     /// A number, or an address outside the image.
@@ -43,7 +43,7 @@ pub enum Reach {
 
 /// Names and symbols of the payload while it is linked.
 #[derive(Debug)]
-pub struct Resolver<'link, 'data> {
+pub(crate) struct Resolver<'link, 'data> {
     base: &'link Base<'data>,
     options: &'link LinkOptions,
     extracts: &'link [&'link Extract<'data>],
@@ -59,7 +59,7 @@ pub struct Resolver<'link, 'data> {
 
 impl<'link, 'data> Resolver<'link, 'data> {
     /// Collects the definitions of all extracts, and names them in `layout`.
-    pub fn new(
+    pub(crate) fn new(
         base: &'link Base<'data>,
         options: &'link LinkOptions,
         extracts: &'link [&'link Extract<'data>],
@@ -211,7 +211,7 @@ impl<'link, 'data> Resolver<'link, 'data> {
     ///
     /// # Errors
     /// A refusal that names the symbol and its object; the caller adds the place.
-    pub fn target(
+    pub(crate) fn target(
         &mut self,
         extract_index: usize,
         index: SymbolIndex,
@@ -279,7 +279,7 @@ impl<'link, 'data> Resolver<'link, 'data> {
     }
 
     /// The unnamed symbol of a section of the payload.
-    pub fn section_symbol(&mut self, section: OutSection, layout: &mut Layout) -> OutSymbol {
+    pub(crate) fn section_symbol(&mut self, section: OutSection, layout: &mut Layout) -> OutSymbol {
         *self.sections.entry(section).or_insert_with(|| {
             layout.add_symbol(Symbol {
                 name: String::new(),
@@ -295,7 +295,7 @@ impl<'link, 'data> Resolver<'link, 'data> {
     ///
     /// # Errors
     /// As [`Resolver::target`].
-    pub fn in_base(
+    pub(crate) fn in_base(
         &mut self,
         extract: &Extract<'_>,
         symbol: &extract::Symbol,
@@ -389,7 +389,7 @@ impl<'link, 'data> Resolver<'link, 'data> {
 
     /// The image that names are resolved in.
     #[must_use]
-    pub fn base(&self) -> &'link Base<'data> {
+    pub(crate) fn base(&self) -> &'link Base<'data> {
         self.base
     }
 

@@ -19,7 +19,7 @@ const SLOTS: &str = ".got";
 const SLOT_BYTES: u64 = 8;
 
 /// Transfers the relocations of every section.
-pub fn relocate(
+pub(crate) fn relocate(
     extracts: &[&Extract<'_>],
     placement: &Placement,
     resolver: &mut Resolver<'_, '_>,

@@ -21,7 +21,7 @@ const TABLE_ALIGNMENT: u64 = 8;
 
 /// A finished payload file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
+pub(crate) struct Written {
     /// The file.
     pub bytes: Vec<u8>,
     /// Its own build-id.
@@ -33,7 +33,7 @@ pub struct Written {
 ///
 /// # Errors
 /// [`LinkError::Layout`] when a table outgrows the format.
-pub fn write(layout: &Layout) -> Result<Written, LinkError> {
+pub(crate) fn write(layout: &Layout) -> Result<Written, LinkError> {
     let (order, indices) = symbol_order(layout);
     let rela_names: Vec<Vec<u8>> = layout
         .sections
@@ -309,7 +309,7 @@ fn stamp(layout: &Layout, offsets: &[u64], bytes: &mut [u8]) -> BuildId {
 }
 
 /// Removes undefined symbols that no relocation uses, because a loader would look them up anyway.
-pub fn drop_unused_undefined(layout: &mut Layout) {
+pub(crate) fn drop_unused_undefined(layout: &mut Layout) {
     let used: HashSet<OutSymbol> = layout
         .sections
         .iter()

@@ -19,12 +19,12 @@ const SOURCE: &str = "
 ";
 
 /// A small base, linked.
-pub fn image() -> Vec<u8> {
+pub(crate) fn image() -> Vec<u8> {
     Tree::compile(&[("a.c", SOURCE)], KERNEL).link()
 }
 
 /// A payload of it with one of everything: records, references, hooks, data and tables.
-pub fn payload(base: &Base<'_>, abi: &'static Profile) -> Vec<u8> {
+pub(crate) fn payload(base: &Base<'_>, abi: &'static Profile) -> Vec<u8> {
     let code = [0xe8, 0, 0, 0, 0, 0x8b, 0x05, 0, 0, 0, 0, 0xc3];
     let mut a = hand::replacing(base, "first", &code, abi);
     hand::replace(&mut a, base, "a.c#helper", RETURN_ONE);
@@ -54,7 +54,7 @@ pub fn payload(base: &Base<'_>, abi: &'static Profile) -> Vec<u8> {
 }
 
 /// Verified against the base alone.
-pub fn verified(base: &Base<'_>, bytes: &[u8]) -> Verification {
+pub(crate) fn verified(base: &Base<'_>, bytes: &[u8]) -> Verification {
     let file = NamedFile {
         path: "payload",
         bytes,

@@ -7,22 +7,22 @@ use xsplice_diff::extract::{
 use xsplice_link::Base;
 use xsplice_link::base::QualifiedName;
 
-pub const STB_LOCAL: u8 = 0;
-pub const STB_GLOBAL: u8 = 1;
-pub const STT_NOTYPE: u8 = 0;
-pub const STT_OBJECT: u8 = 1;
-pub const STT_FUNC: u8 = 2;
-pub const A: u64 = 2;
-pub const WA: u64 = 3;
-pub const AX: u64 = 6;
-pub const PROGBITS: u32 = 1;
-pub const NOBITS: u32 = 8;
+pub(crate) const STB_LOCAL: u8 = 0;
+pub(crate) const STB_GLOBAL: u8 = 1;
+pub(crate) const STT_NOTYPE: u8 = 0;
+pub(crate) const STT_OBJECT: u8 = 1;
+pub(crate) const STT_FUNC: u8 = 2;
+pub(crate) const A: u64 = 2;
+pub(crate) const WA: u64 = 3;
+pub(crate) const AX: u64 = 6;
+pub(crate) const PROGBITS: u32 = 1;
+pub(crate) const NOBITS: u32 = 8;
 
 /// `mov $1,%eax; ret`
-pub const RETURN_ONE: &[u8] = &[0xb8, 1, 0, 0, 0, 0xc3];
+pub(crate) const RETURN_ONE: &[u8] = &[0xb8, 1, 0, 0, 0, 0xc3];
 
 /// An extract with nothing in it.
-pub fn empty(object: &str, abi: &'static Profile) -> Extract<'static> {
+pub(crate) fn empty(object: &str, abi: &'static Profile) -> Extract<'static> {
     Extract {
         object: object.to_owned(),
         machine: xsplice_abi::machine::OF_RUNTIME,
@@ -36,7 +36,7 @@ pub fn empty(object: &str, abi: &'static Profile) -> Extract<'static> {
 }
 
 /// An extract that replaces the base's function `name` by `code`.
-pub fn replacing<'data>(
+pub(crate) fn replacing<'data>(
     base: &Base<'data>,
     name: &str,
     code: &[u8],
@@ -48,7 +48,12 @@ pub fn replacing<'data>(
 }
 
 /// Adds a replacement; the original is whatever the base has, so its proof is trivial.
-pub fn replace<'data>(extract: &mut Extract<'data>, base: &Base<'data>, name: &str, code: &[u8]) {
+pub(crate) fn replace<'data>(
+    extract: &mut Extract<'data>,
+    base: &Base<'data>,
+    name: &str,
+    code: &[u8],
+) {
     let qualified = QualifiedName::parse(name);
     let old = base.lookup(qualified).found().unwrap();
     let file = qualified.file.map(str::to_owned);
@@ -92,7 +97,12 @@ pub fn replace<'data>(extract: &mut Extract<'data>, base: &Base<'data>, name: &s
 }
 
 /// Adds a section of these bytes.
-pub fn section(extract: &mut Extract<'_>, name: &str, flags: u64, data: &[u8]) -> SectionIndex {
+pub(crate) fn section(
+    extract: &mut Extract<'_>,
+    name: &str,
+    flags: u64,
+    data: &[u8],
+) -> SectionIndex {
     extract.sections.push(Section {
         name: name.to_owned(),
         kind: PROGBITS,
@@ -107,13 +117,13 @@ pub fn section(extract: &mut Extract<'_>, name: &str, flags: u64, data: &[u8]) -
 }
 
 /// Adds a symbol.
-pub fn symbol(extract: &mut Extract<'_>, symbol: Symbol) -> SymbolIndex {
+pub(crate) fn symbol(extract: &mut Extract<'_>, symbol: Symbol) -> SymbolIndex {
     extract.symbols.push(symbol);
     SymbolIndex(extract.symbols.len() - 1)
 }
 
 /// Adds a symbol that another object defines.
-pub fn undefined(extract: &mut Extract<'_>, name: &str) -> SymbolIndex {
+pub(crate) fn undefined(extract: &mut Extract<'_>, name: &str) -> SymbolIndex {
     symbol(
         extract,
         Symbol {
@@ -128,7 +138,7 @@ pub fn undefined(extract: &mut Extract<'_>, name: &str) -> SymbolIndex {
 }
 
 /// Adds a symbol of the running image.
-pub fn in_base(extract: &mut Extract<'_>, file: Option<&str>, name: &str) -> SymbolIndex {
+pub(crate) fn in_base(extract: &mut Extract<'_>, file: Option<&str>, name: &str) -> SymbolIndex {
     symbol(
         extract,
         Symbol {
@@ -147,7 +157,7 @@ pub fn in_base(extract: &mut Extract<'_>, file: Option<&str>, name: &str) -> Sym
 }
 
 /// Adds a symbol of a section that is included.
-pub fn defined(
+pub(crate) fn defined(
     extract: &mut Extract<'_>,
     name: &str,
     binding: u8,
@@ -169,7 +179,7 @@ pub fn defined(
 }
 
 /// Adds a relocation.
-pub fn relocate(
+pub(crate) fn relocate(
     extract: &mut Extract<'_>,
     section: SectionIndex,
     offset: u64,

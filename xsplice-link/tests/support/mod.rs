@@ -1,8 +1,8 @@
 //! Builds small trees with gcc and links bases with ld, so that the tests speak of what real
 //! tools emit.
 
-pub mod complete;
-pub mod hand;
+pub(crate) mod complete;
+pub(crate) mod hand;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,10 +17,10 @@ use xsplice_link::LinkError;
 use xsplice_link::LinkOptions;
 use xsplice_link::Payload;
 use xsplice_test_objects::compile;
-pub use xsplice_test_objects::run;
+pub(crate) use xsplice_test_objects::run;
 
 /// Where the test bases are linked to: the top 2 GiB, as a kernel.
-pub const BASE_ADDRESS: &str = "0xffffffff81000000";
+pub(crate) const BASE_ADDRESS: &str = "0xffffffff81000000";
 
 /// Flags that every object is compiled with.
 const FLAGS: &[&str] = &[
@@ -34,15 +34,15 @@ const FLAGS: &[&str] = &[
 ];
 
 /// Position-independent code with hidden visibility undone, so that globals go through the GOT.
-pub const PIC: &[&str] = &["-fpic", "-fcf-protection=none"];
+pub(crate) const PIC: &[&str] = &["-fpic", "-fcf-protection=none"];
 /// The kernel's code model.
-pub const KERNEL: &[&str] = &["-fno-pic", "-mcmodel=kernel", "-fcf-protection=none"];
+pub(crate) const KERNEL: &[&str] = &["-fno-pic", "-mcmodel=kernel", "-fcf-protection=none"];
 /// With `endbr64` at every function.
-pub const ENDBR: &[&str] = &["-fno-pic", "-mcmodel=kernel", "-fcf-protection=branch"];
+pub(crate) const ENDBR: &[&str] = &["-fno-pic", "-mcmodel=kernel", "-fcf-protection=branch"];
 
 /// A tree of sources, compiled.
 #[derive(Debug)]
-pub struct Tree {
+pub(crate) struct Tree {
     directory: TempDir,
     /// Path in the tree and bytes, in the order given.
     pub objects: Vec<(String, Vec<u8>)>,
@@ -51,7 +51,7 @@ pub struct Tree {
 
 impl Tree {
     /// Compiles `(path, source)` pairs.
-    pub fn compile(sources: &[(&str, &str)], flags: &[&str]) -> Tree {
+    pub(crate) fn compile(sources: &[(&str, &str)], flags: &[&str]) -> Tree {
         let directory = tempfile::tempdir().unwrap();
         let mut objects = Vec::new();
         let mut paths = Vec::new();
@@ -72,18 +72,18 @@ impl Tree {
     }
 
     /// Links every object into an image.
-    pub fn link(&self) -> Vec<u8> {
+    pub(crate) fn link(&self) -> Vec<u8> {
         self.link_with(&["--build-id=sha1"])
     }
 
     /// Links every object into an image with further options of ld.
-    pub fn link_with(&self, options: &[&str]) -> Vec<u8> {
+    pub(crate) fn link_with(&self, options: &[&str]) -> Vec<u8> {
         let address = format!("-Ttext-segment={BASE_ADDRESS}");
         self.link_anywhere(&[&[address.as_str()], options].concat())
     }
 
     /// Links every object into an image where ld likes it.
-    pub fn link_anywhere(&self, options: &[&str]) -> Vec<u8> {
+    pub(crate) fn link_anywhere(&self, options: &[&str]) -> Vec<u8> {
         let image = self.directory.path().join("image");
         run(Command::new("ld")
             .args(["-e", "0", "-z", "max-page-size=4096"])
@@ -95,7 +95,7 @@ impl Tree {
     }
 
     /// Links every object into an image up there by another linker.
-    pub fn link_by(&self, linker: &str, options: &[&str]) -> Vec<u8> {
+    pub(crate) fn link_by(&self, linker: &str, options: &[&str]) -> Vec<u8> {
         let image = self.directory.path().join("image");
         let address = if options.contains(&"-pie") {
             Vec::new()
@@ -120,7 +120,7 @@ impl Tree {
     }
 
     /// Links the objects into one first, as the kbuild of hypervisors does, and that into an image.
-    pub fn link_in_steps(&self) -> Vec<u8> {
+    pub(crate) fn link_in_steps(&self) -> Vec<u8> {
         let whole = self.directory.path().join("built_in.o");
         run(Command::new("ld")
             .args(["-r", "-o"])
@@ -137,7 +137,7 @@ impl Tree {
     }
 
     /// The object at `path`.
-    pub fn object(&self, path: &str) -> &[u8] {
+    pub(crate) fn object(&self, path: &str) -> &[u8] {
         &self
             .objects
             .iter()
@@ -149,7 +149,7 @@ impl Tree {
 
 /// Two builds and the base that the first was linked into.
 #[derive(Debug)]
-pub struct Fix {
+pub(crate) struct Fix {
     pub original: Tree,
     pub patched: Tree,
     pub image: Vec<u8>,
@@ -158,7 +158,11 @@ pub struct Fix {
 impl Fix {
     /// Builds `original` and links it, and builds it again with the sources of `patched` in place
     /// of those of the same path.
-    pub fn build(original: &[(&str, &str)], patched: &[(&str, &str)], flags: &[&str]) -> Fix {
+    pub(crate) fn build(
+        original: &[(&str, &str)],
+        patched: &[(&str, &str)],
+        flags: &[&str],
+    ) -> Fix {
         let mut sources = original.to_vec();
         for change in patched {
             match sources.iter_mut().find(|(path, _)| *path == change.0) {
@@ -176,12 +180,12 @@ impl Fix {
     }
 
     /// The base, parsed.
-    pub fn base(&self) -> Base<'_> {
+    pub(crate) fn base(&self) -> Base<'_> {
         Base::parse("image", &self.image).unwrap()
     }
 
     /// Extracts of every object that differs, in the order of the tree.
-    pub fn extracts(&self, abi: &'static Profile) -> Vec<Extract<'_>> {
+    pub(crate) fn extracts(&self, abi: &'static Profile) -> Vec<Extract<'_>> {
         let options = xsplice_diff::Options {
             abi,
             ..xsplice_diff::Options::default()
@@ -203,17 +207,17 @@ impl Fix {
     }
 
     /// Links with default options.
-    pub fn payload(&self, abi: &'static Profile) -> Payload {
+    pub(crate) fn payload(&self, abi: &'static Profile) -> Payload {
         self.link(&LinkOptions::new("fix", abi)).unwrap()
     }
 
     /// Links with options.
-    pub fn link(&self, options: &LinkOptions) -> Result<Payload, LinkError> {
+    pub(crate) fn link(&self, options: &LinkOptions) -> Result<Payload, LinkError> {
         xsplice_link::link(&self.base(), &self.extracts(options.abi), options)
     }
 
     /// Every function and constant of every original object.
-    pub fn originals(&self) -> Vec<(&str, Originals<'_>)> {
+    pub(crate) fn originals(&self) -> Vec<(&str, Originals<'_>)> {
         self.original
             .objects
             .iter()
@@ -223,12 +227,12 @@ impl Fix {
 }
 
 /// What `readelf -aW` says.
-pub fn readelf(bytes: &[u8]) -> String {
+pub(crate) fn readelf(bytes: &[u8]) -> String {
     xsplice_test_objects::readelf_of("-aW", bytes)
 }
 
 /// The relocation types of an object, in file order.
-pub fn relocation_types(object: &[u8]) -> Vec<u32> {
+pub(crate) fn relocation_types(object: &[u8]) -> Vec<u32> {
     let elf = goblin::elf::Elf::parse(object).unwrap();
     elf.shdr_relocs
         .iter()

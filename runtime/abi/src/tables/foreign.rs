@@ -26,7 +26,7 @@ const fn alone(bytes: u64) -> Layout {
 }
 
 /// The tables.
-pub static FOREIGN: [ForeignTable; 13] = [
+pub(super) static FOREIGN: [ForeignTable; 13] = [
     ForeignTable {
         name: "__bug_table",
         layouts: &[

@@ -11,7 +11,7 @@ use xsplice_abi::hypercall::Operation;
 use xsplice_runtime::channel::{Decoder, Frame, FrameKind};
 
 /// What answers.
-pub trait Kernel: Send + 'static {
+pub(crate) trait Kernel: Send + 'static {
     /// A payload call.
     fn sysctl(&mut self, operation: &mut Operation, area: &mut [u8]) -> i32;
     /// A call that takes and gives text.
@@ -19,12 +19,12 @@ pub trait Kernel: Send + 'static {
 }
 
 /// A socket with a kernel behind it, for as long as the process lives.
-pub struct Server {
+pub(crate) struct Server {
     folder: tempfile::TempDir,
 }
 
 impl Server {
-    pub fn start(mut kernel: impl Kernel) -> Server {
+    pub(crate) fn start(mut kernel: impl Kernel) -> Server {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("kernel.sock")).unwrap();
         thread::spawn(move || {
@@ -36,19 +36,19 @@ impl Server {
         Server { folder }
     }
 
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("kernel.sock")
     }
 
     /// A file with `content` next to the socket.
-    pub fn file(&self, name: &str, content: &[u8]) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, content: &[u8]) -> PathBuf {
         let path = self.folder.path().join(name);
         std::fs::write(&path, content).unwrap();
         path
     }
 
     /// Runs the tool on this kernel.
-    pub fn ctl(&self, arguments: &[&str]) -> Run {
+    pub(crate) fn ctl(&self, arguments: &[&str]) -> Run {
         run(&self.socket(), arguments)
     }
 }
@@ -88,14 +88,14 @@ fn answer(kernel: &mut impl Kernel, frame: &mut Frame) -> Frame {
 
 /// How a run of the tool ended.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Run {
+pub(crate) struct Run {
     pub status: Option<i32>,
     pub out: String,
     pub err: String,
 }
 
 /// Runs the tool with `socket`, and without whatever the environment says.
-pub fn run(socket: &Path, arguments: &[&str]) -> Run {
+pub(crate) fn run(socket: &Path, arguments: &[&str]) -> Run {
     let output = tool()
         .arg("--socket")
         .arg(socket)
@@ -106,13 +106,13 @@ pub fn run(socket: &Path, arguments: &[&str]) -> Run {
 }
 
 /// The tool, without a socket.
-pub fn tool() -> Command {
+pub(crate) fn tool() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xsplice-ctl"));
     command.env_remove("XSPLICE_SOCKET");
     command
 }
 
-pub fn finished(output: Output) -> Run {
+pub(crate) fn finished(output: Output) -> Run {
     Run {
         status: output.status.code(),
         out: String::from_utf8(output.stdout).unwrap(),
@@ -121,4 +121,4 @@ pub fn finished(output: Output) -> Run {
 }
 
 /// A call that nobody answers.
-pub const UNKNOWN_CALL: (i32, String) = (Errno::EOPNOTSUPP.negated(), String::new());
+pub(crate) const UNKNOWN_CALL: (i32, String) = (Errno::EOPNOTSUPP.negated(), String::new());

@@ -44,7 +44,7 @@ const _: () = assert!(size_of::<File>() == 64);
 
 /// Why a file that is there cannot be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FileError {
+pub(crate) enum FileError {
     /// Beyond the limit.
     #[error("{bytes} bytes; at most {FILE_BYTES_MAX} are read")]
     TooLarge {
@@ -54,7 +54,7 @@ pub enum FileError {
 }
 
 /// The file of this name; `None` without one, or without the device.
-pub fn file(name: &str) -> Result<Option<Vec<u8>>, FileError> {
+pub(crate) fn file(name: &str) -> Result<Option<Vec<u8>>, FileError> {
     let mut signature = [0; SIGNATURE.len()];
     select(ITEM_SIGNATURE);
     read(&mut signature);

@@ -57,7 +57,7 @@ const _: () = assert!(size_of::<ModuleEntry>() == 32);
 
 /// What was handed over.
 #[derive(Debug)]
-pub struct BootInfo {
+pub(crate) struct BootInfo {
     /// The command line.
     pub command_line: &'static str,
     /// The first module's bytes and where they are.
@@ -68,7 +68,7 @@ pub struct BootInfo {
 
 /// Why the boot cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BootError {
+pub(crate) enum BootError {
     /// The start info does not carry PVH's magic number.
     #[error("no PVH start info at {0:#x}; boot this image by `qemu -kernel`")]
     NoStartInfo(u64),
@@ -79,7 +79,7 @@ pub enum BootError {
 
 /// Reads the start info at physical address `start_info`. `image_end` is the physical end of the
 /// image.
-pub fn read(start_info: u64, image_end: u64) -> Result<BootInfo, BootError> {
+pub(crate) fn read(start_info: u64, image_end: u64) -> Result<BootInfo, BootError> {
     let info = physical::<StartInfo>(start_info).ok_or(BootError::NoStartInfo(start_info))?;
     if info.magic.get() != MAGIC {
         return Err(BootError::NoStartInfo(start_info));

@@ -4,7 +4,7 @@ use spin::Once;
 
 /// Everything that the command line sets.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// `workers=`: how many CPUs run the target's functions; the others wait for interrupts.
     pub workers: u32,
     /// `timer_hz=`: timer interrupts a second on each CPU.
@@ -76,11 +76,11 @@ impl Options {
 static OPTIONS: Once<Options> = Once::new();
 
 /// Reads the command line for a machine of `cpus` CPUs. Called once, by the first CPU.
-pub fn set(line: &str, cpus: u32) {
+pub(crate) fn set(line: &str, cpus: u32) {
     OPTIONS.call_once(|| Options::parse(line, cpus));
 }
 
 /// The options.
-pub fn get() -> Options {
+pub(crate) fn get() -> Options {
     OPTIONS.get().copied().unwrap_or(Options::DEFAULT)
 }

@@ -106,13 +106,13 @@ impl Port {
 static CALL_NS: AtomicU64 = AtomicU64::new(0);
 
 /// How long the last payload call took, without the way to here and back, in nanoseconds.
-pub fn last_call_ns() -> u64 {
+pub(crate) fn last_call_ns() -> u64 {
     CALL_NS.load(Relaxed)
 }
 
 /// The channel.
 #[derive(Debug)]
-pub struct Channel {
+pub(crate) struct Channel {
     serial: Serial,
     ports: [Port; PORTS],
     runtime: &'static KernelRuntime,
@@ -120,7 +120,7 @@ pub struct Channel {
 
 impl Channel {
     /// The channel over `serial`: its first port is privileged, the other is not.
-    pub fn new(serial: Serial, runtime: &'static KernelRuntime) -> Channel {
+    pub(crate) fn new(serial: Serial, runtime: &'static KernelRuntime) -> Channel {
         Channel {
             serial,
             ports: [
@@ -132,7 +132,7 @@ impl Channel {
     }
 
     /// Handles what has arrived; returns soon, whatever the host does.
-    pub fn poll(&mut self) {
+    pub(crate) fn poll(&mut self) {
         self.poll_control();
         for index in 0..PORTS {
             if self.serial.is_sending(index) {

@@ -64,7 +64,7 @@ macro_rules! say {
 
 /// Runs the command in `line`; gives what it answers. Unknown commands and arguments that make no
 /// sense are -EINVAL.
-pub fn run(runtime: &KernelRuntime, line: &[u8]) -> Result<Vec<u8>, Errno> {
+pub(crate) fn run(runtime: &KernelRuntime, line: &[u8]) -> Result<Vec<u8>, Errno> {
     Text::try_of(|out| carry_out(runtime, line, out))
 }
 

@@ -14,7 +14,7 @@ use virtio_drivers::{BufferDirection, Hal};
 use crate::console::serial::{Memory, PAGE_BYTES, physical};
 
 /// Size of each buffer. QEMU reads a socket in pieces of as many bytes.
-pub const BUFFER_BYTES: usize = 4096;
+pub(crate) const BUFFER_BYTES: usize = 4096;
 
 /// `VIRTQ_DESC_F_WRITE`: the device writes the buffer.
 const FLAG_WRITE: u16 = 2;
@@ -58,17 +58,17 @@ struct Shared<const N: usize> {
 
 /// A buffer that the device does not have.
 #[derive(Debug)]
-pub struct Buffer(u16);
+pub(crate) struct Buffer(u16);
 
 impl Buffer {
     /// Which one.
-    pub fn number(&self) -> u16 {
+    pub(crate) fn number(&self) -> u16 {
         self.0
     }
 }
 
 /// The queue: `N` buffers, a power of two.
-pub struct Ring<const N: usize> {
+pub(crate) struct Ring<const N: usize> {
     queue: u16,
     shared: &'static Shared<N>,
     available: u16,
@@ -96,7 +96,7 @@ impl<const N: usize> Ring<N> {
     };
 
     /// Makes queue number `queue` of the device, and gives all of its buffers.
-    pub fn new(
+    pub(crate) fn new(
         transport: &mut MmioTransport<'static>,
         queue: u16,
     ) -> (Ring<N>, impl Iterator<Item = Buffer> + use<N>) {
@@ -126,14 +126,14 @@ impl<const N: usize> Ring<N> {
     }
 
     /// What is in a buffer.
-    pub fn content<'ring>(&'ring self, buffer: &'ring Buffer) -> &'ring [u8; BUFFER_BYTES] {
+    pub(crate) fn content<'ring>(&'ring self, buffer: &'ring Buffer) -> &'ring [u8; BUFFER_BYTES] {
         // SAFETY: who has the `Buffer` has it from this ring, and the device has not; nobody writes
         // it while both are borrowed.
         unsafe { &*self.shared.buffers[Self::slot(buffer.0)].get() }
     }
 
     /// The same, to write.
-    pub fn content_mut<'ring>(
+    pub(crate) fn content_mut<'ring>(
         &'ring mut self,
         buffer: &'ring mut Buffer,
     ) -> &'ring mut [u8; BUFFER_BYTES] {
@@ -142,12 +142,12 @@ impl<const N: usize> Ring<N> {
     }
 
     /// Gives the device the first `bytes` of a buffer to read.
-    pub fn hand_to_read(&mut self, buffer: Buffer, bytes: usize) {
+    pub(crate) fn hand_to_read(&mut self, buffer: Buffer, bytes: usize) {
         self.hand(buffer, bytes, 0);
     }
 
     /// Gives the device a buffer to write.
-    pub fn hand_to_write(&mut self, buffer: Buffer) {
+    pub(crate) fn hand_to_write(&mut self, buffer: Buffer) {
         self.hand(buffer, BUFFER_BYTES, FLAG_WRITE);
     }
 
@@ -171,18 +171,18 @@ impl<const N: usize> Ring<N> {
     }
 
     /// Tells the device that there are buffers for it.
-    pub fn notify(&self, transport: &mut MmioTransport<'static>) {
+    pub(crate) fn notify(&self, transport: &mut MmioTransport<'static>) {
         transport.notify(self.queue);
     }
 
     /// How many buffers have come back and are not taken.
-    pub fn waiting(&self) -> u16 {
+    pub(crate) fn waiting(&self) -> u16 {
         let index = self.shared.used.index.load(Ordering::Acquire);
         index.wrapping_sub(self.used)
     }
 
     /// Number of the next buffer that has come back, and how many bytes the device wrote.
-    pub fn take_used(&mut self) -> Option<(u16, usize)> {
+    pub(crate) fn take_used(&mut self) -> Option<(u16, usize)> {
         if self.waiting() == 0 {
             return None;
         }
@@ -199,7 +199,7 @@ impl<const N: usize> Ring<N> {
     ///
     /// # Safety
     /// The device had it, and is done with it.
-    pub unsafe fn reclaim(&self, number: u16) -> Buffer {
+    pub(crate) unsafe fn reclaim(&self, number: u16) -> Buffer {
         Buffer(number)
     }
 }

@@ -42,7 +42,7 @@ enum Part {
 
 /// The sending half of a port.
 #[derive(Debug)]
-pub struct PortSender {
+pub(crate) struct PortSender {
     ring: Ring<BUFFERS>,
     free: VecDeque<Buffer>,
     under_way: VecDeque<UnderWay>,
@@ -53,7 +53,7 @@ pub struct PortSender {
 
 impl PortSender {
     /// A sender over queue number `queue`.
-    pub fn new(transport: &mut MmioTransport<'static>, queue: u16) -> PortSender {
+    pub(crate) fn new(transport: &mut MmioTransport<'static>, queue: u16) -> PortSender {
         let (ring, buffers) = Ring::new(transport, queue);
         PortSender {
             ring,
@@ -66,17 +66,21 @@ impl PortSender {
 
     /// Whether the next answer can be given: all of the one before is handed over, and what nobody
     /// reads does not fill the ring.
-    pub fn can_send(&self) -> bool {
+    pub(crate) fn can_send(&self) -> bool {
         self.pending.is_none() && self.free.len() >= ROOM
     }
 
     /// Whether the device has, or will have, something to write.
-    pub fn is_sending(&self) -> bool {
+    pub(crate) fn is_sending(&self) -> bool {
         self.pending.is_some() || !self.under_way.is_empty()
     }
 
     /// Begins to send an answer; [`PortSender::can_send`] has said yes.
-    pub fn send(&mut self, transport: &mut MmioTransport<'static>, encoder: Encoder<Vec<u8>>) {
+    pub(crate) fn send(
+        &mut self,
+        transport: &mut MmioTransport<'static>,
+        encoder: Encoder<Vec<u8>>,
+    ) {
         self.answer += 1;
         self.pending = Some(Pending {
             encoder,
@@ -86,12 +90,12 @@ impl PortSender {
     }
 
     /// Forgets what is not handed over yet: its reader has gone.
-    pub fn drop_pending(&mut self) {
+    pub(crate) fn drop_pending(&mut self) {
         self.pending = None;
     }
 
     /// Takes back what the device has done with, and hands it as much as there is room for.
-    pub fn advance(&mut self, transport: &mut MmioTransport<'static>) {
+    pub(crate) fn advance(&mut self, transport: &mut MmioTransport<'static>) {
         self.collect();
         let mut handed_any = false;
         while let Some(mut pending) = self.pending.take() {

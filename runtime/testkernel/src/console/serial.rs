@@ -22,7 +22,7 @@ use crate::console::sender::PortSender;
 use crate::memory::{DIRECT_MAP, DIRECT_MAP_BYTES};
 
 /// How many ports are used: numbers 1 and 2 of the device.
-pub const PORTS: usize = 2;
+pub(crate) const PORTS: usize = 2;
 
 /// Where microvm puts its virtio devices, how far apart, and at most how many.
 const SLOTS_START: u64 = 0xfeb0_0000;
@@ -43,10 +43,10 @@ const CONTROL_BYTES: usize = 256;
 
 /// Control events.
 mod event {
-    pub const DEVICE_READY: u16 = 0;
-    pub const PORT_ADD: u16 = 1;
-    pub const PORT_READY: u16 = 3;
-    pub const PORT_OPEN: u16 = 6;
+    pub(super) const DEVICE_READY: u16 = 0;
+    pub(super) const PORT_ADD: u16 = 1;
+    pub(super) const PORT_READY: u16 = 3;
+    pub(super) const PORT_OPEN: u16 = 6;
 }
 
 #[derive(
@@ -69,7 +69,7 @@ const _: () = assert!(size_of::<ControlMessage>() == 8);
 
 /// Why there is no control channel.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-pub enum SerialError {
+pub(crate) enum SerialError {
     /// None of the machine's slots holds one.
     #[error("no virtio serial device; see runtime/testkernel/README.md for the command line")]
     NoDevice,
@@ -180,7 +180,7 @@ struct Port {
 
 /// The device.
 #[derive(Debug)]
-pub struct Serial {
+pub(crate) struct Serial {
     transport: MmioTransport<'static>,
     control_in: OwningQueue<Memory, CONTROL_BUFFERS, CONTROL_BYTES>,
     control_out: Sender,
@@ -190,7 +190,7 @@ pub struct Serial {
 
 impl Serial {
     /// Finds the device and makes it ready.
-    pub fn find() -> Result<Serial, SerialError> {
+    pub(crate) fn find() -> Result<Serial, SerialError> {
         let mut transport = (0..SLOTS)
             .map(|slot| DIRECT_MAP + SLOTS_START + slot * SLOT_BYTES as u64)
             .find_map(|address| {
@@ -241,7 +241,7 @@ impl Serial {
 
     /// Handles the control messages that have arrived. Returns the index of the first port that the
     /// host has just opened or closed; to be called until it says `None`.
-    pub fn poll_control(&mut self) -> Option<usize> {
+    pub(crate) fn poll_control(&mut self) -> Option<usize> {
         let mut changed = None;
         while changed.is_none() {
             let message = self
@@ -292,49 +292,49 @@ impl Serial {
     }
 
     /// Gives `take` the next piece that has arrived at port `index`. Returns whether there was one.
-    pub fn receive(&mut self, index: usize, take: impl FnOnce(&[u8])) -> bool {
+    pub(crate) fn receive(&mut self, index: usize, take: impl FnOnce(&[u8])) -> bool {
         self.ports
             .get_mut(index)
             .is_some_and(|port| port.receive.receive(take))
     }
 
     /// Tells the device how much of what arrived at port `index` has been taken.
-    pub fn tell(&mut self, index: usize) {
+    pub(crate) fn tell(&mut self, index: usize) {
         if let Some(port) = self.ports.get_mut(index) {
             port.receive.tell(&mut self.transport);
         }
     }
 
     /// Whether port `index` has received too much to send now, or to go on sending.
-    pub fn is_crowded(&self, index: usize) -> bool {
+    pub(crate) fn is_crowded(&self, index: usize) -> bool {
         self.ports
             .get(index)
             .is_some_and(|port| port.receive.is_crowded())
     }
 
     /// Whether what port `index` sends is not all with the host.
-    pub fn is_sending(&self, index: usize) -> bool {
+    pub(crate) fn is_sending(&self, index: usize) -> bool {
         self.ports
             .get(index)
             .is_some_and(|port| port.send.is_sending())
     }
 
     /// Goes on with what port `index` sends.
-    pub fn advance(&mut self, index: usize) {
+    pub(crate) fn advance(&mut self, index: usize) {
         if let Some(port) = self.ports.get_mut(index) {
             port.send.advance(&mut self.transport);
         }
     }
 
     /// Forgets what port `index` has still to send.
-    pub fn drop_pending(&mut self, index: usize) {
+    pub(crate) fn drop_pending(&mut self, index: usize) {
         if let Some(port) = self.ports.get_mut(index) {
             port.send.drop_pending();
         }
     }
 
     /// Whether port `index` can take the next [`Serial::send`].
-    pub fn can_send(&self, index: usize) -> bool {
+    pub(crate) fn can_send(&self, index: usize) -> bool {
         self.ports
             .get(index)
             .is_some_and(|port| port.send.can_send())
@@ -342,7 +342,7 @@ impl Serial {
 
     /// Sends an answer from port `index`, after [`Serial::can_send`] said yes. With nobody at the
     /// other end it is lost.
-    pub fn send(&mut self, index: usize, encoder: Encoder<Vec<u8>>) {
+    pub(crate) fn send(&mut self, index: usize, encoder: Encoder<Vec<u8>>) {
         if let Some(port) = self.ports.get_mut(index) {
             port.send.send(&mut self.transport, encoder);
         }

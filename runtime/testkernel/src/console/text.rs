@@ -11,7 +11,7 @@ const CUT: &str = "\n(cut: the rest does not fit into one answer)\n";
 
 /// Collects text up to the size of an answer.
 #[derive(Debug, Default)]
-pub struct Text {
+pub(crate) struct Text {
     bytes: Vec<u8>,
     state: State,
 }
@@ -29,7 +29,7 @@ impl Text {
     ///
     /// # Errors
     /// -ENOMEM.
-    pub fn of(write: impl FnOnce(&mut Text) -> fmt::Result) -> Result<Vec<u8>, Errno> {
+    pub(crate) fn of(write: impl FnOnce(&mut Text) -> fmt::Result) -> Result<Vec<u8>, Errno> {
         // A formatter that fails for its own reasons has said as much as it could.
         Text::try_of(|text| write(text).or(Ok(())))
     }
@@ -38,7 +38,9 @@ impl Text {
     ///
     /// # Errors
     /// That one; -ENOMEM.
-    pub fn try_of(write: impl FnOnce(&mut Text) -> Result<(), Errno>) -> Result<Vec<u8>, Errno> {
+    pub(crate) fn try_of(
+        write: impl FnOnce(&mut Text) -> Result<(), Errno>,
+    ) -> Result<Vec<u8>, Errno> {
         let mut text = Text::default();
         let written = write(&mut text);
         match text.state {

@@ -12,13 +12,13 @@ use crate::cpu::clock;
 use crate::memory::DIRECT_MAP;
 
 /// The timer's vector.
-pub const VECTOR_TIMER: u8 = 0x20;
+pub(crate) const VECTOR_TIMER: u8 = 0x20;
 /// The vector that kicks a CPU towards its safe point.
-pub const VECTOR_KICK: u8 = 0x21;
+pub(crate) const VECTOR_KICK: u8 = 0x21;
 /// The vector that makes a CPU forget its translations.
-pub const VECTOR_FLUSH: u8 = 0x22;
+pub(crate) const VECTOR_FLUSH: u8 = 0x22;
 /// The spurious-interrupt vector.
-pub const VECTOR_SPURIOUS: u8 = 0xff;
+pub(crate) const VECTOR_SPURIOUS: u8 = 0xff;
 
 const BASE: u64 = 0xfee0_0000;
 const MSR_APIC_BASE: u32 = 0x1b;
@@ -26,15 +26,15 @@ const APIC_BASE_ENABLE: u64 = 1 << 11;
 
 /// Register offsets in bytes.
 mod register {
-    pub const ID: u64 = 0x20;
-    pub const EOI: u64 = 0xb0;
-    pub const SPURIOUS: u64 = 0xf0;
-    pub const ICR_LOW: u64 = 0x300;
-    pub const ICR_HIGH: u64 = 0x310;
-    pub const LVT_TIMER: u64 = 0x320;
-    pub const TIMER_INITIAL: u64 = 0x380;
-    pub const TIMER_CURRENT: u64 = 0x390;
-    pub const TIMER_DIVIDE: u64 = 0x3e0;
+    pub(super) const ID: u64 = 0x20;
+    pub(super) const EOI: u64 = 0xb0;
+    pub(super) const SPURIOUS: u64 = 0xf0;
+    pub(super) const ICR_LOW: u64 = 0x300;
+    pub(super) const ICR_HIGH: u64 = 0x310;
+    pub(super) const LVT_TIMER: u64 = 0x320;
+    pub(super) const TIMER_INITIAL: u64 = 0x380;
+    pub(super) const TIMER_CURRENT: u64 = 0x390;
+    pub(super) const TIMER_DIVIDE: u64 = 0x3e0;
 }
 
 const SPURIOUS_ENABLE: u32 = 1 << 8;
@@ -52,7 +52,7 @@ static TIMER_HZ: AtomicU32 = AtomicU32::new(0);
 
 /// What the timer delivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tick {
+pub(crate) enum Tick {
     /// [`VECTOR_TIMER`].
     Interrupt,
     /// An NMI. No processor manual promises this delivery mode for the timer, but QEMU does it, and
@@ -72,7 +72,7 @@ fn write(register: u64, value: u32) {
 }
 
 /// Switches this CPU's APIC on. Returns its id.
-pub fn enable() -> u32 {
+pub(crate) fn enable() -> u32 {
     let mut base = Msr::new(MSR_APIC_BASE);
     // SAFETY: every CPU with an APIC has this register.
     let value = unsafe { base.read() };
@@ -86,7 +86,7 @@ pub fn enable() -> u32 {
 }
 
 /// Masks both legacy interrupt controllers, where a machine has them.
-pub fn mask_legacy() {
+pub(crate) fn mask_legacy() {
     for data in [0x21_u16, 0xa1] {
         // SAFETY: the mask registers of the two i8259; without them the writes are lost.
         unsafe { Port::<u8>::new(data).write(0xff) };
@@ -94,7 +94,7 @@ pub fn mask_legacy() {
 }
 
 /// Measures the timer's clock against the time-stamp counter. Called once, by the first CPU.
-pub fn calibrate() {
+pub(crate) fn calibrate() {
     write(register::TIMER_DIVIDE, DIVIDE_BY_1);
     write(register::LVT_TIMER, 1 << 16);
     // As the clock's own rate: until two measurements agree.
@@ -115,7 +115,7 @@ fn measure_hz() -> Option<u64> {
 }
 
 /// Starts this CPU's periodic timer at `hz`; 0 stops it.
-pub fn start_timer(hz: u32, tick: Tick) {
+pub(crate) fn start_timer(hz: u32, tick: Tick) {
     let mode = match tick {
         Tick::Interrupt => u32::from(VECTOR_TIMER),
         Tick::Nmi => DELIVERY_NMI,
@@ -130,7 +130,7 @@ pub fn start_timer(hz: u32, tick: Tick) {
 }
 
 /// Ends the interrupt being handled.
-pub fn end_of_interrupt() {
+pub(crate) fn end_of_interrupt() {
     write(register::EOI, 0);
 }
 
@@ -146,17 +146,17 @@ fn send(high: u32, low: u32) {
 }
 
 /// Interrupts the CPU whose APIC has this id.
-pub fn interrupt(apic_id: u32, vector: u8) {
+pub(crate) fn interrupt(apic_id: u32, vector: u8) {
     send(apic_id << 24, ICR_ASSERT | u32::from(vector));
 }
 
 /// Interrupts every other CPU.
-pub fn interrupt_others(vector: u8) {
+pub(crate) fn interrupt_others(vector: u8) {
     send(0, ICR_ALL_BUT_SELF | ICR_ASSERT | u32::from(vector));
 }
 
 /// Sends an NMI to every other CPU. One register write, so that an NMI handler may do it.
-pub fn nmi_others() {
+pub(crate) fn nmi_others() {
     write(
         register::ICR_LOW,
         ICR_ALL_BUT_SELF | ICR_ASSERT | DELIVERY_NMI,
@@ -164,11 +164,11 @@ pub fn nmi_others() {
 }
 
 /// Resets every other CPU: they then wait for [`start_others`].
-pub fn reset_others() {
+pub(crate) fn reset_others() {
     send(0, ICR_INIT);
 }
 
 /// Starts every other CPU in real mode at `page` times 4 KiB.
-pub fn start_others(page: u8) {
+pub(crate) fn start_others(page: u8) {
     send(0, ICR_STARTUP | u32::from(page));
 }

@@ -24,7 +24,7 @@ static TSC_START: AtomicU64 = AtomicU64::new(0);
 static TSC_HZ: AtomicU64 = AtomicU64::new(TSC_HZ_FALLBACK);
 
 /// The time-stamp counter.
-pub fn tsc() -> u64 {
+pub(crate) fn tsc() -> u64 {
     // SAFETY: every x86-64 CPU has the counter, and CR4.TSD is clear.
     unsafe { _rdtsc() }
 }
@@ -33,7 +33,7 @@ pub fn tsc() -> u64 {
 ///
 /// A host that takes the CPU away in the middle makes a measurement wrong, so it is repeated until
 /// two agree.
-pub fn calibrate() {
+pub(crate) fn calibrate() {
     TSC_START.store(tsc(), Ordering::Relaxed);
     if let Some(hz) = agreed(measure_hz) {
         TSC_HZ.store(hz, Ordering::Relaxed);
@@ -47,7 +47,7 @@ const AGREEMENT: u64 = 100;
 
 /// The first result of `measure` that the one before agrees with, else the last one; `None` when
 /// there is none.
-pub fn agreed(mut measure: impl FnMut() -> Option<u64>) -> Option<u64> {
+pub(crate) fn agreed(mut measure: impl FnMut() -> Option<u64>) -> Option<u64> {
     let mut before = measure()?;
     for _ in 1..MEASUREMENTS_MAX {
         let now = measure()?;
@@ -79,19 +79,19 @@ fn measure_hz() -> Option<u64> {
 }
 
 /// The measured rate of the time-stamp counter, in Hz.
-pub fn tsc_hz() -> u64 {
+pub(crate) fn tsc_hz() -> u64 {
     TSC_HZ.load(Ordering::Relaxed)
 }
 
 /// Nanoseconds since boot.
-pub fn now_ns() -> u64 {
+pub(crate) fn now_ns() -> u64 {
     let ticks = tsc().wrapping_sub(TSC_START.load(Ordering::Relaxed));
     let ns = u128::from(ticks) * 1_000_000_000 / u128::from(tsc_hz().max(1));
     u64::try_from(ns).unwrap_or(u64::MAX)
 }
 
 /// Spins for `ns` nanoseconds.
-pub fn spin_ns(ns: u64) {
+pub(crate) fn spin_ns(ns: u64) {
     let until = now_ns().saturating_add(ns);
     while now_ns() < until {
         core::hint::spin_loop();

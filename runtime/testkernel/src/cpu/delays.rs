@@ -8,7 +8,7 @@ use crate::cpu::clock;
 
 /// Spends the time that `wanted` asks for, in nanoseconds, if it does; it is then asked for no
 /// more.
-pub fn spend(wanted: &AtomicU64) {
+pub(crate) fn spend(wanted: &AtomicU64) {
     let ns = wanted.swap(0, Ordering::Relaxed);
     if ns == 0 {
         return;
@@ -23,13 +23,13 @@ pub fn spend(wanted: &AtomicU64) {
 }
 
 /// Asks for a delay of `ns` nanoseconds.
-pub fn ask(cpu: &cpu::Cpu, wanted: &AtomicU64, ns: u64) {
+pub(crate) fn ask(cpu: &cpu::Cpu, wanted: &AtomicU64, ns: u64) {
     cpu.delay_ends.store(false, Ordering::SeqCst);
     wanted.store(ns, Ordering::SeqCst);
 }
 
 /// Ends the delays of `cpu`: the one that it spends and those that it has not begun.
-pub fn end(cpu: &cpu::Cpu) {
+pub(crate) fn end(cpu: &cpu::Cpu) {
     for wanted in [&cpu.hang_ns, &cpu.slow_stop_ns, &cpu.slow_leave_ns] {
         wanted.store(0, Ordering::SeqCst);
     }

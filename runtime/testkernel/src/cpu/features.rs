@@ -7,7 +7,7 @@ const NOT: u16 = 0x8000;
 
 /// Whether this machine has the feature; numbers of words that the kernel does not know are
 /// features that it does not have.
-pub fn has(feature: u16) -> bool {
+pub(crate) fn has(feature: u16) -> bool {
     let number = feature & !NOT;
     let word = match number / 32 {
         0 => __cpuid(1).edx,

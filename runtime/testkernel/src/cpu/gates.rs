@@ -16,7 +16,7 @@ use x86_64::structures::tss::TaskStateSegment;
 
 /// Tops of the stacks that one CPU takes its interrupts on.
 #[derive(Clone, Copy, Debug)]
-pub struct InterruptStacks {
+pub(crate) struct InterruptStacks {
     /// Timer and interprocessor interrupts.
     pub interrupts: u64,
     /// NMIs.
@@ -33,19 +33,19 @@ const IST_FAULTS: u8 = 3;
 const IST_DOUBLE_FAULT: u8 = 4;
 
 /// Vector numbers of the architecture (SDM volume 3, table 6-1).
-pub mod vector {
+pub(crate) mod vector {
     /// NMI.
-    pub const NMI: u64 = 2;
+    pub(crate) const NMI: u64 = 2;
     /// Invalid opcode.
-    pub const INVALID_OPCODE: u64 = 6;
+    pub(crate) const INVALID_OPCODE: u64 = 6;
     /// Double fault.
-    pub const DOUBLE_FAULT: u64 = 8;
+    pub(crate) const DOUBLE_FAULT: u64 = 8;
     /// General protection.
-    pub const PROTECTION: u64 = 13;
+    pub(crate) const PROTECTION: u64 = 13;
     /// Page fault.
-    pub const PAGE_FAULT: u64 = 14;
+    pub(crate) const PAGE_FAULT: u64 = 14;
     /// First vector that is not the processor's own.
-    pub const FIRST_INTERRUPT: u64 = 32;
+    pub(crate) const FIRST_INTERRUPT: u64 = 32;
 }
 
 /// Present, privilege level 0, 64-bit interrupt gate: interrupts stay off in the handler.
@@ -73,7 +73,7 @@ unsafe extern "C" {
 }
 
 /// Loads this CPU's descriptor tables. `stacks` are its own.
-pub fn install(stacks: InterruptStacks) {
+pub(crate) fn install(stacks: InterruptStacks) {
     let task = Box::leak(Box::new(TaskStateSegment::new()));
     for (index, top) in [
         (IST_INTERRUPTS, stacks.interrupts),

@@ -18,12 +18,12 @@ use x86_64::instructions::interrupts;
 use x86_64::registers::model_specific::GsBase;
 
 /// Most CPUs that the kernel starts. `ap_stacks` of asm/ap.S has as many entries.
-pub const CPUS_MAX: usize = 64;
+pub(crate) const CPUS_MAX: usize = 64;
 
 /// One CPU's own figures. GS points at it.
 #[derive(Debug)]
 #[repr(C, align(64))]
-pub struct Cpu {
+pub(crate) struct Cpu {
     /// Its number; read through GS, so it stands first.
     number: AtomicU32,
     /// Its local APIC's id.
@@ -68,7 +68,7 @@ pub struct Cpu {
 
 /// What a CPU's timer does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TimerSetting {
+pub(crate) enum TimerSetting {
     /// Interrupts `hz` times a second; never for 0.
     Interrupt {
         /// Times a second.
@@ -127,12 +127,12 @@ impl Cpu {
     }
 
     /// Asks this CPU to set its timer, which it does at its next turn.
-    pub fn set_timer(&self, setting: TimerSetting) {
+    pub(crate) fn set_timer(&self, setting: TimerSetting) {
         self.timer_wanted.store(setting.pack(), Ordering::Relaxed);
     }
 
     /// Whether this CPU is, or is about to be, the one that sends NMIs.
-    pub fn sends_nmis(&self) -> bool {
+    pub(crate) fn sends_nmis(&self) -> bool {
         self.timer_wanted.load(Ordering::Relaxed) & TIMER_NMI != 0
     }
 
@@ -140,7 +140,7 @@ impl Cpu {
     /// tells of may have been looked at just before it came: so a halt that follows one, however
     /// long ago, returns at once. Interrupts are off while that is found out, and on from the
     /// instruction on that halts.
-    pub fn halt(&self) {
+    pub(crate) fn halt(&self) {
         interrupts::disable();
         let kicks = self.kicks.load(Ordering::Relaxed);
         if self.kicks_seen.swap(kicks, Ordering::Relaxed) == kicks {
@@ -151,12 +151,12 @@ impl Cpu {
     }
 
     /// Whether its timer wakes it now and then.
-    pub fn timer_ticks(&self) -> bool {
+    pub(crate) fn timer_ticks(&self) -> bool {
         self.timer_set.load(Ordering::Relaxed) & !TIMER_NMI != 0
     }
 
     /// What the timer is to be set to, if that is not what it does; it then counts as set.
-    pub fn timer_to_set(&self) -> Option<TimerSetting> {
+    pub(crate) fn timer_to_set(&self) -> Option<TimerSetting> {
         let wanted = self.timer_wanted.load(Ordering::Relaxed);
         (self.timer_set.swap(wanted, Ordering::Relaxed) != wanted)
             .then(|| TimerSetting::unpack(wanted))
@@ -167,19 +167,19 @@ static CPUS: [Cpu; CPUS_MAX] = [const { Cpu::new() }; CPUS_MAX];
 static COUNT: AtomicU32 = AtomicU32::new(1);
 
 /// Makes the running CPU number `number`. Must come first on each CPU: [`current`] reads GS.
-pub fn adopt(number: u32) {
+pub(crate) fn adopt(number: u32) {
     let cpu = by_number(number).expect("CPUs are numbered below CPUS_MAX");
     cpu.number.store(number, Ordering::Relaxed);
     GsBase::write(VirtAddr::from_ptr(cpu));
 }
 
 /// The CPU with this number, online or not.
-pub fn by_number(number: u32) -> Option<&'static Cpu> {
+pub(crate) fn by_number(number: u32) -> Option<&'static Cpu> {
     CPUS.get(usize::try_from(number).ok()?)
 }
 
 /// The running CPU's number.
-pub fn current_number() -> u32 {
+pub(crate) fn current_number() -> u32 {
     let number: u32;
     // SAFETY: GS points at this CPU's `Cpu`, whose first field is the number; boot code and
     // `ap_main` call `adopt` before anything else.
@@ -194,22 +194,22 @@ pub fn current_number() -> u32 {
 }
 
 /// The running CPU.
-pub fn current() -> &'static Cpu {
+pub(crate) fn current() -> &'static Cpu {
     by_number(current_number()).expect("adopt() checked the number")
 }
 
 /// How many CPUs there are, counted once at boot.
-pub fn count() -> u32 {
+pub(crate) fn count() -> u32 {
     COUNT.load(Ordering::Relaxed)
 }
 
 /// Fixes the number of CPUs.
-pub fn set_count(count: u32) {
+pub(crate) fn set_count(count: u32) {
     COUNT.store(count, Ordering::Relaxed);
 }
 
 /// Every CPU that has come up, with its number.
-pub fn all() -> impl Iterator<Item = (u32, &'static Cpu)> {
+pub(crate) fn all() -> impl Iterator<Item = (u32, &'static Cpu)> {
     (0..)
         .zip(CPUS.iter())
         .take(usize::try_from(count()).unwrap_or(CPUS_MAX))

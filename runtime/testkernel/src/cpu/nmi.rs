@@ -17,19 +17,19 @@ static SENDER: AtomicU32 = AtomicU32::new(NOBODY);
 const NOBODY: u32 = u32::MAX;
 
 /// From now on NMIs are noted, not handled.
-pub fn hold() {
+pub(crate) fn hold() {
     HOLDER.store(cpu::current_number(), Ordering::SeqCst);
     HOLD.store(true, Ordering::SeqCst);
 }
 
 /// The CPU that has NMIs held at this moment: the master of a rendezvous.
-pub fn holder() -> Option<u32> {
+pub(crate) fn holder() -> Option<u32> {
     HOLD.load(Ordering::SeqCst)
         .then(|| HOLDER.load(Ordering::SeqCst))
 }
 
 /// NMIs are handled again; those noted meanwhile are delivered.
-pub fn release() {
+pub(crate) fn release() {
     HOLD.store(false, Ordering::SeqCst);
     for (_, cpu) in cpu::all() {
         deliver_held(cpu);
@@ -37,14 +37,14 @@ pub fn release() {
 }
 
 /// How many NMIs were noted instead of handled at once, since boot.
-pub fn held_ever() -> u64 {
+pub(crate) fn held_ever() -> u64 {
     HELD_EVER.load(Ordering::Relaxed)
 }
 
 /// The handler. Named in the deny list.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn nmi_arrived() {
+pub(crate) extern "C" fn nmi_arrived() {
     let cpu = cpu::current();
     cpu.nmis.fetch_add(1, Ordering::Relaxed);
     if SENDER.load(Ordering::Relaxed) == cpu::current_number() {
@@ -74,13 +74,13 @@ fn deliver(cpu: &Cpu) {
 
 /// Makes this CPU send NMIs to all others, and take one itself, `hz` times a second, whatever it
 /// does and whether interrupts are on or not.
-pub fn start_sending(hz: u32) {
+pub(crate) fn start_sending(hz: u32) {
     SENDER.store(cpu::current_number(), Ordering::Relaxed);
     apic::start_timer(hz, Tick::Nmi);
 }
 
 /// This CPU, if it was the one, sends no more; its timer may be set to something else.
-pub fn stop_sending() {
+pub(crate) fn stop_sending() {
     let me = cpu::current_number();
     // Another CPU's sending is not ours to end.
     let _ = SENDER.compare_exchange(me, NOBODY, Ordering::Relaxed, Ordering::Relaxed);

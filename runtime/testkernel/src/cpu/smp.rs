@@ -50,7 +50,7 @@ unsafe extern "C" {
 
 /// One CPU's stacks: the tops.
 #[derive(Clone, Copy, Debug)]
-pub struct Stacks {
+pub(crate) struct Stacks {
     /// Where its work loop runs.
     pub work: u64,
     /// Where it takes interrupts.
@@ -59,7 +59,7 @@ pub struct Stacks {
 
 /// Why a CPU is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// More CPUs than the kernel has room for.
     #[error("{0} CPUs, but the kernel takes at most {CPUS_MAX}; lower -smp")]
     TooMany(u32),
@@ -77,7 +77,7 @@ pub enum StartError {
 }
 
 /// How many CPUs the machine has, by fw_cfg.
-pub fn count() -> Result<u32, StartError> {
+pub(crate) fn count() -> Result<u32, StartError> {
     // SAFETY: selecting an item has no effect but on the next reads.
     unsafe { Port::<u16>::new(FW_CFG_SELECTOR).write(FW_CFG_CPUS) };
     let mut data = Port::<u8>::new(FW_CFG_DATA);
@@ -93,7 +93,7 @@ pub fn count() -> Result<u32, StartError> {
 }
 
 /// Maps the stacks of CPU `number`.
-pub fn map_stacks(frames: &mut Frames, number: u32) -> Result<Stacks, StartError> {
+pub(crate) fn map_stacks(frames: &mut Frames, number: u32) -> Result<Stacks, StartError> {
     let mut next = STACK_WINDOW + u64::from(number) * STRIDE;
     let mut stack = |bytes: u64| {
         let bottom = next + PAGE;
@@ -114,7 +114,7 @@ pub fn map_stacks(frames: &mut Frames, number: u32) -> Result<Stacks, StartError
 }
 
 /// Starts all other CPUs on the tables at `root` and waits for them.
-pub fn start_others(root: u64, stacks: &'static [Stacks]) -> Result<(), StartError> {
+pub(crate) fn start_others(root: u64, stacks: &'static [Stacks]) -> Result<(), StartError> {
     STACKS.call_once(|| stacks);
     if cpu::count() == 1 {
         return Ok(());
@@ -158,7 +158,7 @@ pub fn start_others(root: u64, stacks: &'static [Stacks]) -> Result<(), StartErr
 static STACKS: spin::Once<&'static [Stacks]> = spin::Once::new();
 
 /// What every CPU does about itself before it takes interrupts.
-pub fn come_online(stacks: Stacks) {
+pub(crate) fn come_online(stacks: Stacks) {
     gates::install(stacks.interrupts);
     let cpu = cpu::current();
     cpu.apic_id.store(apic::enable(), Ordering::Relaxed);
@@ -170,7 +170,7 @@ pub fn come_online(stacks: Stacks) {
 }
 
 /// What a CPU that [`start_others`] started does about itself, on its work stack.
-pub fn arrive(number: u32) {
+pub(crate) fn arrive(number: u32) {
     cpu::adopt(number);
     let stacks = STACKS.get().and_then(|stacks| stacks.get(number as usize));
     come_online(*stacks.expect("start_others() gave every CPU its stacks"));

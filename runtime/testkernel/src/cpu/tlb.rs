@@ -19,7 +19,7 @@ static DONE: [AtomicU64; cpu::CPUS_MAX] = [const { AtomicU64::new(0) }; cpu::CPU
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// This CPU, number `number`, flushes for whoever asked.
-pub fn flushed(number: u32) {
+pub(crate) fn flushed(number: u32) {
     let wanted = WANTED.load(Ordering::SeqCst);
     paging::flush_all();
     if let Some(done) = usize::try_from(number)
@@ -32,7 +32,7 @@ pub fn flushed(number: u32) {
 
 /// Has every online CPU flush. Calls `late` with the number of each CPU that did not answer in
 /// time.
-pub fn flush_everywhere(mut late: impl FnMut(u32)) {
+pub(crate) fn flush_everywhere(mut late: impl FnMut(u32)) {
     let _guard = ONE_AT_A_TIME.lock();
     let wanted = WANTED.fetch_add(1, Ordering::SeqCst) + 1;
     flushed(cpu::current_number());

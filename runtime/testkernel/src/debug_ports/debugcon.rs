@@ -32,7 +32,7 @@ impl Write for Console {
 }
 
 /// Writes one line, with the time since boot and the CPU before it.
-pub fn line(text: fmt::Arguments<'_>) {
+pub(crate) fn line(text: fmt::Arguments<'_>) {
     let me = cpu::current_number();
     let mine = loop {
         match OWNER.compare_exchange_weak(FREE, me, Ordering::Acquire, Ordering::Relaxed) {

@@ -9,7 +9,7 @@ const PORT: u16 = 0xf4;
 /// How a run ends. QEMU's exit status is `(value << 1) | 1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub enum Status {
+pub(crate) enum Status {
     /// Asked for by a test: QEMU's status 33.
     Done = 0x10,
     /// A fault that no table covers: QEMU's status 35.
@@ -21,12 +21,12 @@ pub enum Status {
 }
 
 /// Ends the run.
-pub fn exit(status: Status) -> ! {
+pub(crate) fn exit(status: Status) -> ! {
     exit_with(status as u32)
 }
 
 /// Ends the run with a number of the caller's choice; QEMU's status is `(value << 1) | 1`.
-pub fn exit_with(value: u32) -> ! {
+pub(crate) fn exit_with(value: u32) -> ! {
     // SAFETY: the write ends the machine; with no device there it is lost.
     unsafe { Port::<u32>::new(PORT).write(value) };
     interrupts::disable();

@@ -14,7 +14,7 @@ const BUG_RUN_FUNCTION: u8 = 0;
 /// Prints which function, of the image or of a payload, an address belongs to; nothing for any
 /// other address.
 #[derive(Clone, Copy, Debug)]
-pub struct Location(pub u64);
+pub(crate) struct Location(pub u64);
 
 impl fmt::Display for Location {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -49,12 +49,12 @@ impl fmt::Write for Introduced<'_, '_> {
 }
 
 /// Where a payload's exception table continues after a fault at `address`.
-pub fn payload_fixup(address: u64) -> Option<u64> {
+pub(crate) fn payload_fixup(address: u64) -> Option<u64> {
     platform::runtime()?.exception(address)
 }
 
 /// The bug frame of a payload whose `ud2` stands at `address`.
-pub fn payload_bug(address: u64) -> Option<BugReport> {
+pub(crate) fn payload_bug(address: u64) -> Option<BugReport> {
     let bug = platform::runtime()?.bug(address)?;
     let file = if bug.kind == BUG_RUN_FUNCTION {
         FileName::default()

@@ -48,7 +48,7 @@ struct BugFrame {
 const _: () = assert!(size_of::<BugFrame>() == 8);
 
 /// Kind of a bug frame: the run goes on behind the `ud2`.
-pub const BUG_WARN: u32 = 1;
+pub(crate) const BUG_WARN: u32 = 1;
 /// Size of `ud2`, in bytes.
 const UD2_BYTES: u64 = 2;
 const NOP: u8 = 0x90;
@@ -62,7 +62,7 @@ static WARNINGS: AtomicU64 = AtomicU64::new(0);
 
 /// The bug frame that was reported last.
 #[derive(Clone, Copy, Debug)]
-pub struct BugReport {
+pub(crate) struct BugReport {
     /// Kind, 0 to 3.
     pub kind: u32,
     /// File's name.
@@ -76,13 +76,13 @@ pub struct BugReport {
 /// A file's name, copied: the payload that it stands in may be gone when it is printed. Its end is
 /// kept, where it is too long.
 #[derive(Clone, Copy, Debug)]
-pub struct FileName {
+pub(crate) struct FileName {
     bytes: [u8; FILE_NAME_MAX],
     length: usize,
 }
 
 /// Longest file name that is kept, in bytes.
-pub const FILE_NAME_MAX: usize = 96;
+pub(crate) const FILE_NAME_MAX: usize = 96;
 
 impl Default for FileName {
     fn default() -> FileName {
@@ -95,7 +95,7 @@ impl Default for FileName {
 
 impl FileName {
     /// The name with these bytes.
-    pub fn new(name: &[u8]) -> FileName {
+    pub(crate) fn new(name: &[u8]) -> FileName {
         let name = &name[name.len().saturating_sub(FILE_NAME_MAX)..];
         let mut file = FileName {
             length: name.len(),
@@ -115,17 +115,17 @@ impl core::fmt::Display for FileName {
 static LAST_BUG: Mutex<Option<BugReport>> = Mutex::new(None);
 
 /// The bug frame that was reported last.
-pub fn last_bug() -> Option<BugReport> {
+pub(crate) fn last_bug() -> Option<BugReport> {
     x86_64::instructions::interrupts::without_interrupts(|| *LAST_BUG.lock())
 }
 
 /// Faults that were continued at a fix-up, since boot.
-pub fn fixups() -> u64 {
+pub(crate) fn fixups() -> u64 {
     FIXUPS.load(Ordering::Relaxed)
 }
 
 /// Warnings reported, since boot.
-pub fn warnings() -> u64 {
+pub(crate) fn warnings() -> u64 {
     WARNINGS.load(Ordering::Relaxed)
 }
 
@@ -146,7 +146,7 @@ fn entries<T: FromBytes + Immutable + KnownLayout + Unaligned + 'static>(
 
 /// Puts in the alternatives that this machine's features choose. Returns how many. Called once,
 /// before text is read-only and before any other CPU runs.
-pub fn apply_alternatives() -> u32 {
+pub(crate) fn apply_alternatives() -> u32 {
     let mut count = 0;
     for (at, entry) in entries::<Alternative>(image::alternatives()) {
         if !features::has(entry.feature.get()) {
@@ -184,7 +184,7 @@ pub fn apply_alternatives() -> u32 {
 }
 
 /// Continues at the fix-up of the faulting instruction, if the image or a payload has one.
-pub fn fix_up(frame: &mut Frame) -> bool {
+pub(crate) fn fix_up(frame: &mut Frame) -> bool {
     let own = entries::<ExceptionEntry>(image::exception_table()).find_map(|(at, entry)| {
         (at.wrapping_add_signed(i64::from(entry.fault.get())) == frame.rip)
             .then(|| at.wrapping_add_signed(4 + i64::from(entry.fixup.get())))
@@ -199,7 +199,7 @@ pub fn fix_up(frame: &mut Frame) -> bool {
 
 /// Reports the bug frame of the `ud2` that was executed, if the image or a payload has one.
 /// Returns whether it did and the run goes on.
-pub fn report_bug(frame: &mut Frame) -> bool {
+pub(crate) fn report_bug(frame: &mut Frame) -> bool {
     let own = [
         image::bug_frames_0(),
         image::bug_frames_1(),

@@ -16,7 +16,7 @@ use crate::fault::tables;
 /// Registers as asm/entry.S pushes them, then what the processor pushed.
 #[derive(Debug)]
 #[repr(C)]
-pub struct Frame {
+pub(crate) struct Frame {
     pub r15: u64,
     pub r14: u64,
     pub r13: u64,

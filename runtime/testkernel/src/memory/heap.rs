@@ -16,7 +16,7 @@ static FAILS_AT: AtomicU32 = AtomicU32::new(0);
 
 /// Has the `nth` allocation from now on fail, or none for 0. Returns how many were still to come up
 /// to the one that was to fail before.
-pub fn fail_at(nth: u32) -> u32 {
+pub(crate) fn fail_at(nth: u32) -> u32 {
     FAILS_AT.swap(nth, Ordering::Relaxed)
 }
 
@@ -50,12 +50,12 @@ unsafe impl GlobalAlloc for KernelHeap {
 }
 
 /// Gives the heap its memory. Called once, before the first allocation.
-pub fn init(start: *mut u8, bytes: usize) {
+pub(crate) fn init(start: *mut u8, bytes: usize) {
     // SAFETY: boot hands over memory that is mapped writable for good and used by nothing else.
     unsafe { HEAP.0.lock().init(start, bytes) };
 }
 
 /// Bytes in use.
-pub fn used_bytes() -> usize {
+pub(crate) fn used_bytes() -> usize {
     HEAP.0.lock().used()
 }

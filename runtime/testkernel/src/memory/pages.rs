@@ -29,12 +29,12 @@ static POOL: Mutex<Pool> = Mutex::new(Pool {
 });
 
 /// Takes over the memory behind the window, which starts at this physical address.
-pub fn init(physical: u64) {
+pub(crate) fn init(physical: u64) {
     POOL.lock().physical = physical;
 }
 
 /// Maps a region of `pages` pages, readable and nothing else. `None` when there is no room.
-pub fn allocate(pages: usize) -> Option<u64> {
+pub(crate) fn allocate(pages: usize) -> Option<u64> {
     let mut pool = POOL.lock();
     let needed = pages.checked_add(GUARD)?;
     let mut run = 0;
@@ -57,7 +57,7 @@ pub fn allocate(pages: usize) -> Option<u64> {
 }
 
 /// Whether all of `address..address + bytes` is mapped.
-pub fn is_mapped(address: u64, bytes: u64) -> bool {
+pub(crate) fn is_mapped(address: u64, bytes: u64) -> bool {
     let Some(offset) = address.checked_sub(PAYLOAD_WINDOW) else {
         return false;
     };
@@ -72,14 +72,14 @@ pub fn is_mapped(address: u64, bytes: u64) -> bool {
 }
 
 /// Changes what a region of `pages` mapped pages allows.
-pub fn protect(address: u64, pages: usize, access: Access) {
+pub(crate) fn protect(address: u64, pages: usize, access: Access) {
     for index in 0..pages {
         paging::protect_payload(address + index as u64 * PAGE, access);
     }
 }
 
 /// Takes a region out of the page tables; its pages stay taken.
-pub fn unmap(address: u64, pages: usize) {
+pub(crate) fn unmap(address: u64, pages: usize) {
     let mut pool = POOL.lock();
     let first = first_page(address);
     for index in first..first + pages {
@@ -89,7 +89,7 @@ pub fn unmap(address: u64, pages: usize) {
 }
 
 /// Gives an unmapped region's pages back.
-pub fn release(address: u64, pages: usize) {
+pub(crate) fn release(address: u64, pages: usize) {
     let mut pool = POOL.lock();
     let first = first_page(address);
     for state in &mut pool.states[first..first + pages + GUARD] {
@@ -103,7 +103,7 @@ pub fn release(address: u64, pages: usize) {
 }
 
 /// How many pages are mapped, and how many are taken altogether.
-pub fn used() -> (usize, usize) {
+pub(crate) fn used() -> (usize, usize) {
     let pool = POOL.lock();
     let count = |wanted| pool.states.iter().filter(|&&state| state == wanted).count();
     let mapped = count(State::Mapped);

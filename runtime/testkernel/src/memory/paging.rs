@@ -27,13 +27,13 @@ use crate::image;
 use crate::memory::{DIRECT_MAP, DIRECT_MAP_BYTES};
 
 /// Page size in bytes.
-pub const PAGE: u64 = 4096;
+pub(crate) const PAGE: u64 = 4096;
 /// Where payload regions are mapped: within 2 GiB of the image on both sides.
-pub const PAYLOAD_WINDOW: u64 = 0xffff_ffff_9000_0000;
+pub(crate) const PAYLOAD_WINDOW: u64 = 0xffff_ffff_9000_0000;
 /// Size of the payload window and of the memory behind it, in bytes.
-pub const PAYLOAD_WINDOW_BYTES: u64 = 64 << 20;
+pub(crate) const PAYLOAD_WINDOW_BYTES: u64 = 64 << 20;
 /// Where stacks are mapped.
-pub const STACK_WINDOW: u64 = 0xffff_ffff_b000_0000;
+pub(crate) const STACK_WINDOW: u64 = 0xffff_ffff_b000_0000;
 
 const LARGE_PAGE: u64 = 2 << 20;
 /// Devices lie above this physical address; below 4 GiB.
@@ -46,7 +46,7 @@ const TABLE: Flags = Flags::PRESENT.union(Flags::WRITABLE);
 
 /// What a payload region's pages allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub(crate) enum Access {
     /// Read and execute.
     ReadExecute,
     /// Read only.
@@ -67,13 +67,13 @@ impl Access {
 
 /// Hands out zeroed frames from the front of a physical range, for good.
 #[derive(Debug)]
-pub struct Frames {
+pub(crate) struct Frames {
     free: Range<u64>,
 }
 
 impl Frames {
     /// All of `free`, which must be unused memory within the direct map.
-    pub fn new(free: Range<u64>) -> Frames {
+    pub(crate) fn new(free: Range<u64>) -> Frames {
         Frames {
             free: free.start.next_multiple_of(PAGE)..free.end,
         }
@@ -81,7 +81,7 @@ impl Frames {
 
     /// Takes `bytes` at an address that is a multiple of `align`; `None` when they are used up.
     /// The memory is not cleared.
-    pub fn take(&mut self, bytes: u64, align: u64) -> Option<u64> {
+    pub(crate) fn take(&mut self, bytes: u64, align: u64) -> Option<u64> {
         let start = self.free.start.checked_next_multiple_of(align)?;
         let end = start.checked_add(bytes.next_multiple_of(PAGE))?;
         if end > self.free.end {
@@ -92,7 +92,7 @@ impl Frames {
     }
 
     /// What is left, in bytes.
-    pub fn left_bytes(&self) -> u64 {
+    pub(crate) fn left_bytes(&self) -> u64 {
         self.free.end.saturating_sub(self.free.start)
     }
 }
@@ -112,7 +112,7 @@ static TABLES: Mutex<Option<OffsetPageTable<'static>>> = Mutex::new(None);
 
 /// Builds the tables described above, with the `pool` of [`PAYLOAD_WINDOW_BYTES`] kept out of the
 /// direct map, and switches this CPU to them. Returns their root for the other CPUs.
-pub fn build(frames: &mut Frames, pool: Range<u64>) -> Result<u64, MapToError<Size4KiB>> {
+pub(crate) fn build(frames: &mut Frames, pool: Range<u64>) -> Result<u64, MapToError<Size4KiB>> {
     let root = frames
         .allocate_frame()
         .ok_or(MapToError::FrameAllocationFailed)?;
@@ -177,7 +177,7 @@ pub fn build(frames: &mut Frames, pool: Range<u64>) -> Result<u64, MapToError<Si
 }
 
 /// Maps `bytes` of memory for a stack whose first byte is at `address`.
-pub fn map_stack(
+pub(crate) fn map_stack(
     frames: &mut Frames,
     address: u64,
     bytes: u64,
@@ -194,7 +194,7 @@ pub fn map_stack(
 }
 
 /// Maps one page of the payload window, which must be unmapped, to the frame at `physical`.
-pub fn map_payload(address: u64, physical: u64, access: Access) {
+pub(crate) fn map_payload(address: u64, physical: u64, access: Access) {
     let mut tables = TABLES.lock();
     let tables = tables.as_mut().expect("build() comes first");
     map(tables, &mut NoFrames, address, physical, access.flags())
@@ -203,7 +203,7 @@ pub fn map_payload(address: u64, physical: u64, access: Access) {
 
 /// Changes what one mapped page of the payload window allows, on this CPU at once; other CPUs may
 /// hold the old entry until they flush.
-pub fn protect_payload(address: u64, access: Access) {
+pub(crate) fn protect_payload(address: u64, access: Access) {
     let mut tables = TABLES.lock();
     let tables = tables.as_mut().expect("build() comes first");
     // SAFETY: the page is one of the payload window's, whose contents no Rust reference covers
@@ -213,7 +213,7 @@ pub fn protect_payload(address: u64, access: Access) {
 }
 
 /// Unmaps one page of the payload window, on this CPU at once.
-pub fn unmap_payload(address: u64) {
+pub(crate) fn unmap_payload(address: u64) {
     let mut tables = TABLES.lock();
     let tables = tables.as_mut().expect("build() comes first");
     let (_, flush) = tables.unmap(page(address)).expect("the page is mapped");
@@ -221,13 +221,13 @@ pub fn unmap_payload(address: u64) {
 }
 
 /// Forgets every translation that this CPU holds.
-pub fn flush_all() {
+pub(crate) fn flush_all() {
     x86_64::instructions::tlb::flush_all();
 }
 
 /// How many leaf entries there are of each kind, large ones counted as one.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Census {
+pub(crate) struct Census {
     /// Executable, not writable.
     pub rx: u64,
     /// Neither.
@@ -239,7 +239,7 @@ pub struct Census {
 }
 
 /// Counts the entries of the tables that this CPU runs on.
-pub fn census() -> Census {
+pub(crate) fn census() -> Census {
     let guard = TABLES.lock();
     let tables = guard.as_ref().expect("build() comes first");
     let mut census = Census::default();

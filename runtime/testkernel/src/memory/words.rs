@@ -49,7 +49,7 @@ fn half(bytes: &[u8], offset: usize) -> Option<u32> {
 /// # Safety
 /// As many bytes are mapped there.
 #[inline]
-pub unsafe fn hold(address: u64, bytes: &[u8]) -> bool {
+pub(crate) unsafe fn hold(address: u64, bytes: &[u8]) -> bool {
     if let Some(last) = bytes.len().checked_sub(8) {
         let mut offset = 0;
         while offset < last {
@@ -81,7 +81,7 @@ pub unsafe fn hold(address: u64, bytes: &[u8]) -> bool {
 /// # Safety
 /// As many bytes are mapped there and writable, and nothing refers to or executes them.
 #[inline]
-pub unsafe fn store(address: u64, bytes: &[u8]) {
+pub(crate) unsafe fn store(address: u64, bytes: &[u8]) {
     if let Some(last) = bytes.len().checked_sub(8) {
         for offset in (0..last).step_by(8).chain([last]) {
             if let Some(word) = word(bytes, offset) {

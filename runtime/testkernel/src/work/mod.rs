@@ -24,12 +24,12 @@ static VALUES: [AtomicU64; CHECKS.len()] = [const { AtomicU64::new(0) }; CHECKS.
 const WRONG_LOGGED: u64 = 20;
 
 /// Results that did not agree, on all CPUs since boot.
-pub fn wrong() -> u64 {
+pub(crate) fn wrong() -> u64 {
     WRONG.load(Ordering::Relaxed)
 }
 
 /// Runs every check on this CPU.
-pub fn check_all(runtime: &KernelRuntime, cpu: &Cpu) {
+pub(crate) fn check_all(runtime: &KernelRuntime, cpu: &Cpu) {
     for (index, (check, slot)) in CHECKS.iter().zip(&VALUES).enumerate() {
         let before = runtime.epoch();
         let value = (check.run)();

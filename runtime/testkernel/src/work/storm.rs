@@ -59,7 +59,7 @@ static APPLYING: Mutex<Tally> = Mutex::new(Tally::NONE);
 static REVERTING: Mutex<Tally> = Mutex::new(Tally::NONE);
 
 /// Starts one: `rounds` actions of either kind on the payload called `name`.
-pub fn start(name: &str, rounds: u32, timeout_ns: u32) {
+pub(crate) fn start(name: &str, rounds: u32, timeout_ns: u32) {
     let mut with_nul = name.as_bytes().to_vec();
     with_nul.push(0);
     *APPLYING.lock() = Tally::NONE;
@@ -73,7 +73,7 @@ pub fn start(name: &str, rounds: u32, timeout_ns: u32) {
 
 /// Prints how far it is.
 #[derive(Clone, Copy, Debug)]
-pub struct Progress;
+pub(crate) struct Progress;
 
 impl fmt::Display for Progress {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -103,7 +103,7 @@ impl fmt::Display for Progress {
 }
 
 /// CPU `number`'s part of it, once a turn.
-pub fn turn(runtime: &KernelRuntime, number: u32) {
+pub(crate) fn turn(runtime: &KernelRuntime, number: u32) {
     let (tally, action, from) = if number + 1 == cpu::count() {
         (&APPLYING, ACTION_APPLY, STATE_CHECKED)
     } else if number == 0 {

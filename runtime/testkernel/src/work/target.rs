@@ -20,7 +20,7 @@ unsafe extern "C" {
 
 /// One thing that every worker does and checks.
 #[derive(Clone, Copy, Debug)]
-pub struct Check {
+pub(crate) struct Check {
     /// For messages.
     pub name: &'static str,
     /// Runs target functions on fixed arguments; gives the same value on every CPU.
@@ -28,7 +28,7 @@ pub struct Check {
 }
 
 /// What every worker does, over and over. The first is the hot function, whose value is shown.
-pub const CHECKS: [Check; 7] = [
+pub(crate) const CHECKS: [Check; 7] = [
     Check {
         name: "hot_mix",
         run: || (0..8).fold(0, |sum: u32, seed| sum ^ hot_mix(seed)),
@@ -84,27 +84,27 @@ fn text(address: *const c_char) -> &'static CStr {
 }
 
 /// What `extra_version()` says at this moment.
-pub fn version() -> &'static str {
+pub(crate) fn version() -> &'static str {
     text(extra_version()).to_str().unwrap_or("(not UTF-8)")
 }
 
 /// Takes a ticket; the first CPU alone does so. Returns the number of the ticket.
-pub fn ticket() -> u64 {
+pub(crate) fn ticket() -> u64 {
     take_ticket()
 }
 
 /// How many tickets were taken.
-pub fn tickets() -> u64 {
+pub(crate) fn tickets() -> u64 {
     tickets_taken()
 }
 
 /// Runs into the warning for odd values.
-pub fn warn(value: u32) -> u32 {
+pub(crate) fn warn(value: u32) -> u32 {
     provoke_warning(value)
 }
 
 /// Reads the word at `address` through the exception table: the error (0 or negative) and the word.
-pub fn read(address: u64) -> (i32, u64) {
+pub(crate) fn read(address: u64) -> (i32, u64) {
     let mut value = 0;
     // SAFETY: a fault at `address` is what the function's exception table entry is for; reading
     // mapped memory has no effect; `value` is ours.
@@ -113,6 +113,6 @@ pub fn read(address: u64) -> (i32, u64) {
 }
 
 /// Which alternative is in the code.
-pub fn path() -> u32 {
+pub(crate) fn path() -> u32 {
     chosen_path()
 }

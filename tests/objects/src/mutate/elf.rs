@@ -38,7 +38,7 @@ pub(super) struct Header {
 
 impl Header {
     /// The section's name, as far as there is one.
-    pub fn name<'file>(&self, file: &'file [u8], headers: &[Header]) -> &'file [u8] {
+    pub(super) fn name<'file>(&self, file: &'file [u8], headers: &[Header]) -> &'file [u8] {
         let names = number(file, E_SHSTRNDX, 2)
             .and_then(|index| headers.get(usize::try_from(index).ok()?))
             .and_then(|header| file.get(header.contents.clone()));

@@ -68,7 +68,7 @@ pub struct ChangedLine {
 
 /// Why a patch cannot be read.
 #[derive(Debug, Error)]
-pub enum PatchError {
+pub(crate) enum PatchError {
     /// Not there, or not allowed.
     #[error("{path}: cannot read the patch: {source}")]
     Unreadable {
@@ -126,13 +126,13 @@ impl FileChange {
 impl Hunk {
     /// By how many lines it moves the lines behind it.
     #[must_use]
-    pub fn moves_lines(&self) -> bool {
+    pub(crate) fn moves_lines(&self) -> bool {
         self.old_lines != self.new_lines
     }
 
     /// First line of the file after that lies behind the hunk.
     #[must_use]
-    pub fn new_end(&self) -> u64 {
+    pub(crate) fn new_end(&self) -> u64 {
         self.new_start.saturating_add(self.new_lines)
     }
 }
@@ -142,7 +142,7 @@ impl Hunk {
 /// # Errors
 ///
 /// A file that cannot be read or is no unified diff.
-pub fn read(path: &Path) -> Result<PatchFile, PatchError> {
+pub(crate) fn read(path: &Path) -> Result<PatchFile, PatchError> {
     let shown = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|source| PatchError::Unreadable {
         path: shown.clone(),
@@ -156,7 +156,7 @@ pub fn read(path: &Path) -> Result<PatchFile, PatchError> {
 /// # Errors
 ///
 /// [`PatchError::Malformed`] with the line at fault.
-pub fn parse(path: &str, bytes: &[u8]) -> Result<PatchFile, PatchError> {
+pub(crate) fn parse(path: &str, bytes: &[u8]) -> Result<PatchFile, PatchError> {
     let lines = Lines::new(bytes);
     let malformed = |line: usize, problem: &str| PatchError::Malformed {
         path: path.to_owned(),

@@ -11,7 +11,7 @@ use super::Page;
 use crate::compare::proof::ProofSummary;
 
 /// What the base holds of the original tree, counted.
-pub fn items(proof: &ProofSummary) -> String {
+pub(super) fn items(proof: &ProofSummary) -> String {
     let functions = count(proof.proven, "function");
     match proof.constants {
         0 => functions,
@@ -19,7 +19,7 @@ pub fn items(proof: &ProofSummary) -> String {
     }
 }
 
-pub fn chapter(page: &Page<'_>) -> String {
+pub(super) fn chapter(page: &Page<'_>) -> String {
     let Some(linked) = page.linked else {
         return String::new();
     };
@@ -44,7 +44,7 @@ pub fn chapter(page: &Page<'_>) -> String {
     out
 }
 
-pub fn identities(page: &Page<'_>, findings: &Findings<'_>) -> String {
+pub(super) fn identities(page: &Page<'_>, findings: &Findings<'_>) -> String {
     let inputs = &page.report.inputs;
     let mut rows: Vec<(&str, String)> = vec![
         ("Original", code(&inputs.original)),

@@ -7,7 +7,7 @@ use xsplice_diff::html::text::{Text, count};
 use super::Page;
 use crate::hunks::{Fate, HunkReport};
 
-pub fn chapter(page: &Page<'_>) -> String {
+pub(super) fn chapter(page: &Page<'_>) -> String {
     let Some(hunks) = &page.report.hunks else {
         return String::new();
     };
@@ -35,7 +35,7 @@ pub fn chapter(page: &Page<'_>) -> String {
 }
 
 /// Entries about hunks for the cards at the top: what was proven, and what to watch.
-pub fn verdicts(page: &Page<'_>) -> (Option<String>, Option<String>) {
+pub(super) fn verdicts(page: &Page<'_>) -> (Option<String>, Option<String>) {
     let Some(hunks) = &page.report.hunks else {
         return (None, None);
     };

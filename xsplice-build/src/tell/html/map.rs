@@ -40,7 +40,11 @@ struct Segment<'a> {
     width: f64,
 }
 
-pub fn chapter(page: &Page<'_>, findings: &Findings<'_>, plans: &[Option<&RecordPlan>]) -> String {
+pub(super) fn chapter(
+    page: &Page<'_>,
+    findings: &Findings<'_>,
+    plans: &[Option<&RecordPlan>],
+) -> String {
     let Some(linked) = page.linked else {
         return String::new();
     };

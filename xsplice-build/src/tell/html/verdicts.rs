@@ -8,7 +8,7 @@ use xsplice_link::verify::Verdict;
 
 use super::{Outcome, Page, checks};
 
-pub fn chapter(page: &Page<'_>, findings: &Findings<'_>) -> String {
+pub(super) fn chapter(page: &Page<'_>, findings: &Findings<'_>) -> String {
     let lead = match page.outcome() {
         Outcome::Made => {
             "Read “What to watch” with care: it holds what no tool can decide for you."

@@ -4,7 +4,7 @@ use super::{EntryId, HOPS_MAX, Types, is_pointer, is_transparent};
 
 /// How one argument or result is passed, as far as caller and callee have to agree on it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Passing {
+pub(crate) enum Passing {
     /// No result.
     Nothing,
     /// An address.
@@ -55,7 +55,7 @@ impl Types<'_> {
 
     /// Size of what a member holds, in bits; 0 when it is not known.
     #[must_use]
-    pub fn member_bits(&self, id: EntryId) -> u64 {
+    pub(crate) fn member_bits(&self, id: EntryId) -> u64 {
         self.entry(id)
             .size_bits
             .or_else(|| self.size_bytes(id)?.checked_mul(8))
@@ -64,7 +64,7 @@ impl Types<'_> {
 
     /// Offset of a member from the start of what it is in, in bits.
     #[must_use]
-    pub fn member_offset_bits(&self, id: EntryId) -> u64 {
+    pub(crate) fn member_offset_bits(&self, id: EntryId) -> u64 {
         self.entry(id).offset_bits
     }
 
@@ -156,7 +156,7 @@ impl Types<'_> {
 
     /// The prototype without typedefs and qualifiers.
     #[must_use]
-    pub fn prototype_meant(&self, id: EntryId) -> String {
+    pub(crate) fn prototype_meant(&self, id: EntryId) -> String {
         self.say_function(id, self.name_of(id), Typedefs::Resolved, 0)
     }
 
@@ -181,7 +181,7 @@ impl Types<'_> {
 
     /// How a function takes its arguments and gives its result, the result first.
     #[must_use]
-    pub fn passing(&self, id: EntryId) -> Vec<Passing> {
+    pub(crate) fn passing(&self, id: EntryId) -> Vec<Passing> {
         let mut all = vec![self.passing_of(self.type_of(id))];
         for parameter in self.children(id) {
             match self.entry(parameter).tag {
@@ -227,7 +227,7 @@ impl Types<'_> {
     /// How the function is called that a member or variable points to; `None` when it points to
     /// none.
     #[must_use]
-    pub fn called_through(&self, id: EntryId) -> Option<Vec<Passing>> {
+    pub(crate) fn called_through(&self, id: EntryId) -> Option<Vec<Passing>> {
         let pointer = self.stripped(self.type_of(id)?)?;
         if !is_pointer(self.entry(pointer).tag) {
             return None;

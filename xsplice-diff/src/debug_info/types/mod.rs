@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 
 mod describe;
-pub mod read;
+pub(crate) mod read;
 
-pub use describe::Passing;
+pub(crate) use describe::Passing;
 
 /// Index of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,7 +25,7 @@ impl EntryId {
 const HOPS_MAX: usize = 64;
 
 /// The number that all type units share: their types are visible in every unit.
-pub const SHARED_UNIT: u32 = u32::MAX;
+pub(crate) const SHARED_UNIT: u32 = u32::MAX;
 
 /// Where an entry's type, or the entry that it completes, is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,7 +179,7 @@ impl<'d> Types<'d> {
     }
 
     /// The children of an entry.
-    pub fn children(&self, id: EntryId) -> impl Iterator<Item = EntryId> {
+    pub(crate) fn children(&self, id: EntryId) -> impl Iterator<Item = EntryId> {
         let end = self.entry(id).end;
         let mut next = EntryId(id.0 + 1);
         std::iter::from_fn(move || {
@@ -213,7 +213,7 @@ impl<'d> Types<'d> {
     /// The type of a variable, parameter, member, pointer, typedef or array, or what a function
     /// returns; `None` for `void`.
     #[must_use]
-    pub fn type_of(&self, id: EntryId) -> Option<EntryId> {
+    pub(crate) fn type_of(&self, id: EntryId) -> Option<EntryId> {
         let mut at = id;
         for _ in 0..HOPS_MAX {
             let entry = self.entry(at);
@@ -302,7 +302,7 @@ impl<'d> Types<'d> {
     }
 
     /// Every complete type that has a name, with its unit.
-    pub fn all_named(&self) -> impl Iterator<Item = (u32, &TypeName, &[EntryId])> {
+    pub(crate) fn all_named(&self) -> impl Iterator<Item = (u32, &TypeName, &[EntryId])> {
         self.named
             .iter()
             .map(|((unit, name), ids)| (*unit, name, ids.as_slice()))
@@ -423,7 +423,7 @@ impl<'d> Types<'d> {
 
 /// The kind of a type that has a layout.
 #[must_use]
-pub fn kind(tag: gimli::DwTag) -> Option<TypeKind> {
+pub(crate) fn kind(tag: gimli::DwTag) -> Option<TypeKind> {
     match tag {
         gimli::DW_TAG_structure_type | gimli::DW_TAG_class_type => Some(TypeKind::Structure),
         gimli::DW_TAG_union_type => Some(TypeKind::Union),
@@ -434,7 +434,7 @@ pub fn kind(tag: gimli::DwTag) -> Option<TypeKind> {
 
 /// Whether a type is another one under a further name or with a qualifier.
 #[must_use]
-pub fn is_transparent(tag: gimli::DwTag) -> bool {
+pub(crate) fn is_transparent(tag: gimli::DwTag) -> bool {
     matches!(
         tag,
         gimli::DW_TAG_typedef
@@ -447,7 +447,7 @@ pub fn is_transparent(tag: gimli::DwTag) -> bool {
 
 /// Whether a type points to another one.
 #[must_use]
-pub fn is_pointer(tag: gimli::DwTag) -> bool {
+pub(crate) fn is_pointer(tag: gimli::DwTag) -> bool {
     matches!(
         tag,
         gimli::DW_TAG_pointer_type

@@ -19,12 +19,12 @@ const TYPES_START: u64 = 1 << 62;
 
 /// The debug sections that types are read from, unpacked and relocated.
 #[derive(Debug)]
-pub struct TypeSections(DwarfSections<Vec<u8>>);
+pub(crate) struct TypeSections(DwarfSections<Vec<u8>>);
 
 impl TypeSections {
     /// Unpacks them; `None` when the object has no debug information, or none that can be read.
     #[must_use]
-    pub fn new(object: &ElfObject<'_>) -> Option<TypeSections> {
+    pub(crate) fn new(object: &ElfObject<'_>) -> Option<TypeSections> {
         let sections = DebugSections::new(object);
         if !sections.has(".debug_info") {
             return None;
@@ -56,7 +56,7 @@ impl TypeSections {
 
     /// Reads all entries; `None` when there are none.
     #[must_use]
-    pub fn read(&self) -> Option<Types<'_>> {
+    pub(crate) fn read(&self) -> Option<Types<'_>> {
         let dwarf = self
             .0
             .borrow(|section| EndianSlice::new(section, LittleEndian));
