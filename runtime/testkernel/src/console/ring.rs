@@ -151,7 +151,7 @@ impl<const N: usize> Ring<N> {
         self.hand(buffer, BUFFER_BYTES, FLAG_WRITE);
     }
 
-    #[allow(
+    #[expect(
         clippy::needless_pass_by_value,
         reason = "the buffer is the device's from here on"
     )]
