@@ -433,9 +433,41 @@ impl Bench {
 fn written() -> Vec<Value> {
     let bench = Bench::new();
     let mut documents = two_fixes(&bench);
+    documents.extend(accounts(&bench));
     documents.extend(one_object(&bench));
     documents.extend(on_a_machine(&bench));
     documents
+}
+
+/// Runs that the account ends: the base holds more than the tree, and a constant that code reads
+/// stands in a section that tools alone look at.
+fn accounts(bench: &Bench) -> Vec<Value> {
+    const READER: &str = r#"
+        static const char told[] __attribute__((used, section(".modinfo"))) = "key=1";
+        int read(void) { const char *p = told; asm("" : "+r"(p)); return p[4]; }
+    "#;
+    for tree in ["whole", "told", "retold"] {
+        fs::create_dir(bench.path(tree)).unwrap();
+    }
+    bench.compile("int not_given(int x) { return x * 5; }", "whole/b.o");
+    bench.compile(READER, "told/a.o");
+    bench.compile(&READER.replace("key=1", "key=2"), "retold/a.o");
+    bench.shell(
+        "ld.lld -static -nostdlib --build-id=sha1 -e 0 -Ttext=0x400000 -o more shipped/a.o \
+         whole/b.o && \
+         ld.lld -static -nostdlib --build-id=sha1 -e 0 -Ttext=0x400000 -o teller told/a.o",
+    );
+    let build = "xsplice-build --json - --account -o none";
+    vec![
+        bench.run(
+            2,
+            &format!("{build} --orig shipped --patched second --base more"),
+        ),
+        bench.run(
+            2,
+            &format!("{build} --orig told --patched retold --base teller"),
+        ),
+    ]
 }
 
 /// A fix, whose patch has a hunk more than the build knows, and another on top of it.

@@ -349,7 +349,7 @@ fn data_leads_to_the_differs_refusal_and_to_what_was_accepted() {
 }
 
 #[test]
-fn hooks_and_acknowledgements_in_the_source_are_followed_too() {
+fn hooks_and_accept_marks_in_the_source_are_followed_too() {
     let trees = Trees::new("-g");
     let header = concat!(env!("CARGO_MANIFEST_DIR"), "/../runtime/include/xsplice.h");
     let hooked = format!(

@@ -84,8 +84,6 @@ impl<'data> Follower<'_, 'data> {
 
     /// Whether the item may be there: in the same kind of section, and aligned as required.
     fn check_placement(&self, pair: Pair) -> Result<(), Failure> {
-        let section = self.tree.section(pair.item);
-        let item = self.tree.item(pair.item);
         let fail = |what: String| {
             let mismatch = Mismatch::Placement { what };
             Err(Failure {
@@ -93,18 +91,14 @@ impl<'data> Follower<'_, 'data> {
                 mismatch,
             })
         };
-        let (start, is_in_base) = match pair.place {
-            Place::Base(address) => (address, true),
-            Place::Payload(_, offset) => (offset, false),
-        };
-        if start % section.alignment != item.range.start % section.alignment {
-            return fail(format!("it asks for an alignment of {}", section.alignment));
+        if let Some(alignment) = self.misaligned(pair) {
+            return fail(format!("it asks for an alignment of {alignment}"));
         }
-        let Some(claims) = self.claims.filter(|_| is_in_base) else {
+        let (Some(claims), Place::Base(address)) = (self.claims, pair.place) else {
             return Ok(());
         };
         claims
-            .allows(self.tree, pair.item, start)
+            .allows(self.tree, pair.item, address)
             .map_or_else(fail, Ok)
     }
 

@@ -5,6 +5,7 @@
 //! once, by itself; then every claim that depends on a failed one fails too. The remaining claims
 //! are consistent as a whole.
 
+mod alignment;
 pub(crate) mod claims;
 mod compare;
 pub(crate) mod lines;

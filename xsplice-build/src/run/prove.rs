@@ -19,18 +19,16 @@ use crate::run::Run;
 use crate::tell::report::{BaseInput, Report};
 use crate::tell::story;
 
-/// The base, if a step needs one. When something is refused anyway, a missing base is no error, so
-/// that the refusals are shown.
+/// The base, if a step needs one; the account needs it also when nothing differs. When something is
+/// refused anyway, a missing base is no error, so that the refusals are shown.
 pub(super) fn find_base(
     arguments: &Arguments,
     others: &[PathBuf],
     diffs: &[ObjectDiff<'_>],
 ) -> Result<Option<MappedFile>> {
     let verdicts: Vec<_> = diffs.iter().map(ObjectDiff::verdict).collect();
-    if verdicts
-        .iter()
-        .all(|verdict| *verdict == Verdict::Unchanged)
-    {
+    let is_unchanged = |verdict: &Verdict| *verdict == Verdict::Unchanged;
+    if !arguments.account && verdicts.iter().all(is_unchanged) {
         return Ok(None);
     }
     match base::find(arguments.base.as_deref(), others, &arguments.orig) {

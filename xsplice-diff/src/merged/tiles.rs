@@ -116,8 +116,8 @@ pub(super) fn is_tiled(section: &Section<'_>) -> bool {
 }
 
 impl<'data> Cover<'_, '_, 'data> {
-    /// The tiles that a section of the merged object consists of, in order; none of `used`, to which
-    /// they are added.
+    /// The tiles that a section of the merged object consists of, in order; none of `used`, to
+    /// which they are added.
     pub(super) fn row(&self, id: SectionId, used: &mut HashSet<Tile>) -> Option<Vec<Placement>> {
         let size = self.merged.section(id).size;
         // What may stand behind each of the chosen, the best one last.

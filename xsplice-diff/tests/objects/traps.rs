@@ -417,7 +417,7 @@ fn an_entry_of_a_linker_set_is_refused_and_the_same_elsewhere_is_new_data() {
 }
 
 #[test]
-fn acknowledgements_and_hooks_in_the_source_are_found() {
+fn accept_marks_and_hooks_in_the_source_are_found() {
     let include = include_flag();
     let flags = [KERNEL, &[include.as_str()]].concat();
     let before = compile(
