@@ -62,7 +62,7 @@ test: test-packages ## run all tests
 
 .PHONY: bless
 bless: test-packages ## rewrite the expected files of the cases and the transcripts
-	XSPLICE_BLESS=1 $(CARGO) test -p xsplice-tests --test cases --test payloads
+	XSPLICE_BLESS=1 $(CARGO) test -p xsplice-tests --test cases
 	TRYCMD=overwrite $(CARGO) test -p xsplice-tests --test transcripts
 
 .PHONY: refresh
@@ -145,10 +145,12 @@ pictures: test-packages ## make the pictures of the report in docs/images anew
 	docs/images/refresh.sh target/release out/pictures
 
 .PHONY: lint
-lint: ## formatting and lints, warnings are errors
+lint: ## formatting, lints (warnings are errors) and dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --exclude xsplice-testkernel --all-targets -- -D warnings
 	$(CARGO) clippy --profile kernel -p xsplice-testkernel -- -D warnings
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
+	else echo "cargo-deny is not installed: dependencies are not checked against deny.toml"; fi
 
 .PHONY: clean
 clean: ## remove what was built

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * What a patch author includes: hooks, acknowledgements, shadow variables.
+ * What a patch author includes: hooks, XSPLICE_ACCEPT, shadow variables.
  *
  * Everything here leaves its mark in sections that xsplice-diff reads in the patched object; none
  * of it does anything in an ordinary build, as long as the linker script keeps or drops sections

@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use crate::read::symbols::Symbols;
 
-/// What the runtime has to know of the image that runs.
+/// What the runtime needs to know about the running image.
 #[derive(Debug)]
 pub struct Base<'base> {
     /// Its symbols; [`Symbols::from_elf`] reads them from the image file.

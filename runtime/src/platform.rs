@@ -1,9 +1,9 @@
 //! The one trait through which the runtime reaches hardware.
 //!
 //! Everything privileged or machine-dependent is behind [`Platform`]: the test kernel implements
-//! it with page tables and an APIC, [`crate::patch::memory`] with a vector of bytes, and a test with a
-//! recorder that asserts the order of effects. Addresses are virtual addresses of the running
-//! image, as 64-bit numbers: the runtime never dereferences one itself.
+//! it with page tables and an APIC, [`crate::patch::memory`] with a vector of bytes, and a test
+//! with a recorder that asserts the order of effects. Addresses are virtual addresses of the
+//! running image, as 64-bit numbers: the runtime never dereferences one itself.
 
 use core::fmt;
 
@@ -85,8 +85,8 @@ pub struct RegionsExhausted {
 ///
 /// All methods may be called on any CPU and on several at once, unless they say otherwise.
 pub trait Platform: Sync {
-    /// Keeps CPUs from coming and going until [`Platform::thaw_online`], and returns those that
-    /// are online. `None`, and nothing frozen, when one is coming or going right now.
+    /// Prevents CPU hotplug until [`Platform::thaw_online`], and returns the CPUs that are online.
+    /// `None`, and nothing frozen, while a CPU is being added or removed.
     ///
     /// The caller need not be the CPU that thaws.
     fn freeze_online(&self) -> Option<CpuSet>;
@@ -129,9 +129,9 @@ pub trait Platform: Sync {
     /// [`MemoryFault`] when any byte of the range is not mapped; `into` is then unspecified.
     fn read(&self, address: u64, into: &mut [u8]) -> Result<(), MemoryFault>;
 
-    /// Whether the running image holds `bytes`, at most 31, at `address`, which was read successfully
-    /// before the rendezvous. Asked inside the quiescent zone for each record, so that a platform
-    /// that can compare in place should.
+    /// Whether the running image holds `bytes`, at most 31, at `address`, which was read
+    /// successfully before the rendezvous. Asked inside the quiescent zone for each record, so that
+    /// a platform that can compare in place should.
     fn holds(&self, address: u64, bytes: &[u8]) -> bool {
         let mut now = [0; EXPECT_BYTES_MAX];
         match now.get_mut(..bytes.len()) {

@@ -310,8 +310,8 @@ impl Scene {
         let start = time::Instant::now();
         builder.check(move || {
             counted.fetch_add(1, Ordering::Relaxed);
-            // Loom runs its threads one at a time, on one of the system's. Its own counted reference
-            // would be one more word that they share.
+            // Loom runs its threads one at a time, on one of the system's. Its own counted
+            // reference would be one more word that they share.
             let shared = Rc::new(Shared::new(self));
             let mut first = Cpu::new(&shared, 0);
             let others: Vec<_> = (1..self.cpus)

@@ -337,7 +337,8 @@ fn a_cpu_that_comes_and_does_not_stop_is_named_and_waited_for_before_the_next_ac
     let before = system.platform().memory.snapshot();
     with_cpus(&system, &[1, 2], || {
         let recorder = system.platform();
-        // Whoever comes first is the master, who is never slow to acknowledge: until it is not CPU 2.
+        // Whoever comes first is the master, who is never slow to acknowledge: until it is not CPU
+        // 2.
         loop {
             let _ = recorder.take();
             recorder.slow.store(2, Ordering::SeqCst);

@@ -1,9 +1,9 @@
 //! One program in two versions, and what its functions answer: the patched build must answer as
 //! the original does once the payload is applied. Each folder of `fixtures/behaviour` is one.
 //!
-//! A folder holds `original/` and `patched/` with sources, or a `make.sh` that makes both trees, `base`
-//! and `reference`; `behaviour.json` says how they are compiled and linked and what is called.
-//! Nothing that the tools print is compared: only what the code does.
+//! A folder holds `original/` and `patched/` with sources, or a `make.sh` that makes both trees,
+//! `base` and `reference`; `behaviour.json` says how they are compiled and linked and what is
+//! called. Nothing that the tools print is compared: only what the code does.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,8 +1,8 @@
 //! The cases of `fixtures/cases`: one folder holds the source, the fix, both builds' objects, the
 //! linked base and what the tools must say about them.
 //!
-//! `case.json` holds what a person claims and no command rewrites; the files in `expected/` hold
-//! the tools' whole output, and `XSPLICE_BLESS=1` rewrites those alone. A wrong answer can
+//! `case.json` holds what a person claims and no command rewrites; `run.md` holds the tools' whole
+//! output, and `XSPLICE_BLESS=1` rewrites that alone. A wrong answer can
 //! therefore not be blessed away: the claim would still fail.
 
 use std::collections::BTreeMap;
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
+use serde_json::Value;
 
 /// What `case.json` says.
 #[derive(Clone, Debug, Deserialize)]
@@ -150,6 +151,10 @@ pub struct Expect {
     /// Text that standard error must contain, or, with `!` in front, must not.
     #[serde(default)]
     pub says: Vec<String>,
+    /// ABIs for which something else comes out than for the default one: their refusals, in the
+    /// form of `refusals`, or none and the payload that `payload` is about.
+    #[serde(default)]
+    pub abis: BTreeMap<String, Vec<String>>,
 }
 
 /// A folder of `fixtures/cases`.
@@ -248,6 +253,43 @@ impl Case {
         }
         Ok(())
     }
+}
+
+/// Whether `text` holds what is wanted of it; with `!` in front, what it must not hold.
+///
+/// # Errors
+/// When it does not.
+pub fn contains(text: &str, wanted: &[String]) -> Result<()> {
+    for wanted in wanted {
+        match wanted.strip_prefix('!') {
+            Some(unwanted) => ensure!(!text.contains(unwanted), "holds {unwanted:?}\n{text}"),
+            None => ensure!(
+                text.contains(wanted.as_str()),
+                "does not hold {wanted:?}\n{text}"
+            ),
+        }
+    }
+    Ok(())
+}
+
+/// The refusals of a report as `code symbol` (`code section` without a symbol), sorted.
+///
+/// # Errors
+/// When the report has no list of them, or one without a code.
+pub fn refusals(report: &Value) -> Result<Vec<String>> {
+    let list = report["refusals"].as_array();
+    let mut refusals = Vec::new();
+    for refusal in list.with_context(|| format!("no refusals in {report}"))? {
+        let code = refusal["code"].as_str();
+        let place = refusal["symbol"].as_str().or(refusal["section"].as_str());
+        refusals.push(format!(
+            "{} {}",
+            code.with_context(|| format!("no code in {refusal}"))?,
+            place.unwrap_or("-")
+        ));
+    }
+    refusals.sort();
+    Ok(refusals)
 }
 
 /// All cases, by name.

@@ -4,7 +4,8 @@
 //! builds, the payloads between them, the boot, hello world of the 2016 patch series, a function
 //! that all CPUs call replaced twenty times under load, payloads stacked and replaced. Whatever is
 //! compared with the kernel's answer comes out of the patched C sources, compiled for the host: the
-//! kernel could not say it without having been patched. The first thing that is not so ends the run.
+//! kernel could not say it without having been patched. The first thing that is not so ends the
+//! run.
 
 use anyhow::{Context, Result, ensure};
 use std::fs;

@@ -163,7 +163,8 @@ impl Kernel {
         refusal(outcome.map(drop))
     }
 
-    /// Asks for an action and gives the kernel's first word, without looking before or waiting after.
+    /// Asks for an action and gives the kernel's first word, without looking before or waiting
+    /// after.
     ///
     /// # Errors
     /// When there is no answer.
@@ -272,8 +273,8 @@ impl Kernel {
         values(&self.test("values")?)
     }
 
-    /// Waits until every CPU has gone round its work loop from now on and its last result of the hot
-    /// function is `hot`; gives the counters then.
+    /// Waits until every CPU has gone round its work loop from now on and its last result of the
+    /// hot function is `hot`; gives the counters then.
     ///
     /// # Errors
     /// When that takes longer than `limit`, with the counters.

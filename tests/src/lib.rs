@@ -14,6 +14,7 @@ pub mod bench;
 pub mod breaks;
 pub mod case;
 pub mod compiler;
+pub mod counterpart;
 pub mod demo;
 pub mod edit;
 pub mod fuzz;
@@ -21,6 +22,7 @@ pub mod golden;
 #[expect(unsafe_code, reason = "it maps memory and calls code in it")]
 pub mod host_platform;
 pub mod identity;
+pub mod inspected;
 pub mod kernel;
 pub mod kernel_figures;
 pub mod limit;

@@ -139,7 +139,7 @@ fn disassemble(out: &mut String, code: &[u8]) -> Result<()> {
 }
 
 /// A relocation section applies to the section that its `sh_info` names.
-fn relocations(elf: &Elf<'_>, target: usize) -> Vec<Reloc> {
+pub(crate) fn relocations(elf: &Elf<'_>, target: usize) -> Vec<Reloc> {
     elf.shdr_relocs
         .iter()
         .filter(|(index, _)| {
@@ -149,6 +149,12 @@ fn relocations(elf: &Elf<'_>, target: usize) -> Vec<Reloc> {
         })
         .flat_map(|(_, relocations)| relocations.iter())
         .collect()
+}
+
+/// Whether the field counts from its own place.
+pub(crate) fn is_relative(relocation: &Reloc) -> bool {
+    use goblin::elf::reloc::{R_X86_64_PC32, R_X86_64_PC64, R_X86_64_PLT32};
+    [R_X86_64_PC32, R_X86_64_PC64, R_X86_64_PLT32].contains(&relocation.r_type)
 }
 
 /// The relocations of the section called `name`.
@@ -181,7 +187,7 @@ pub fn profile(elf: &Elf<'_>) -> Option<&'static Profile> {
     })
 }
 
-fn section_name(elf: &Elf<'_>, index: usize) -> String {
+pub(crate) fn section_name(elf: &Elf<'_>, index: usize) -> String {
     elf.section_headers
         .get(index)
         .and_then(|header| elf.shdr_strtab.get_at(header.sh_name))
@@ -189,7 +195,7 @@ fn section_name(elf: &Elf<'_>, index: usize) -> String {
         .to_owned()
 }
 
-fn bytes<'data>(file: &'data [u8], header: &SectionHeader) -> Result<&'data [u8]> {
+pub(crate) fn bytes<'data>(file: &'data [u8], header: &SectionHeader) -> Result<&'data [u8]> {
     if header.sh_type == SHT_NOBITS {
         return Ok(&[]);
     }
@@ -223,12 +229,14 @@ fn flags(bits: u64) -> String {
 fn is_text(bytes: &[u8]) -> bool {
     bytes.len() > 1
         && bytes.ends_with(&[0])
+        // Zeros alone are a number or a pointer.
+        && bytes.iter().any(|byte| *byte != 0)
         && bytes.iter().all(|byte| {
             *byte == 0 || byte.is_ascii_graphic() || matches!(byte, b' ' | b'\n' | b'\t')
         })
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").expect("a String takes everything");
         text

@@ -2,9 +2,10 @@
 //! the patched code *does*, for changes that nobody thought of when writing a case.
 //!
 //! A program is two files of functions `int fN(int, int)` that call functions of lower rank, and
-//! use file-scope variables, arrays with pointers to their ends, constant tables, strings, switches, static locals, constants of
-//! floating point and function pointers. Everything terminates and nothing depends on addresses
-//! or line numbers, so that two builds can be compared call by call.
+//! use file-scope variables, arrays with pointers to their ends, constant tables, strings,
+//! switches, static locals, constants of floating point and function pointers. Everything
+//! terminates and nothing depends on addresses or line numbers, so that two builds can be compared
+//! call by call.
 
 use std::fmt::Write;
 

@@ -229,8 +229,8 @@ pub enum End {
 }
 
 impl End {
-    /// Reads the exit status of `timeout` around QEMU: isa-debug-exit makes `value << 1 | 1` of what
-    /// the kernel writes (runtime/testkernel/src/exit.rs), 124 and 137 are those of `timeout`.
+    /// Reads the exit status of `timeout` around QEMU: isa-debug-exit makes `value << 1 | 1` of
+    /// what the kernel writes (runtime/testkernel/src/exit.rs), 124 and 137 are those of `timeout`.
     fn of(status: ExitStatus) -> End {
         match status.code() {
             Some(33) => End::Done,
@@ -339,8 +339,8 @@ impl Drop for Running {
             eprint!("{}", self.log_tail());
         }
         if self.end.is_none() {
-            // `timeout` passes it on, waits for QEMU, and kills it if it must; so when it has ended,
-            // nothing is left. Where it is gone already, that is as good.
+            // `timeout` passes it on, waits for QEMU, and kills it if it must; so when it has
+            // ended, nothing is left. Where it is gone already, that is as good.
             let group = Pid::from_child(&self.child);
             let _ = kill_process(group, Signal::TERM);
             let _ = self.child.wait();

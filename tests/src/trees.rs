@@ -70,7 +70,8 @@ impl Trees {
         self.make(&self.original(), None)
     }
 
-    /// Copies the target's source to `source`, lets `change` change the copy, and builds it as `tree`.
+    /// Copies the target's source to `source`, lets `change` change the copy, and builds it as
+    /// `tree`.
     ///
     /// # Errors
     /// When it cannot be copied or changed, or make fails.

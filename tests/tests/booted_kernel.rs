@@ -8,7 +8,9 @@ mod booted;
 
 use anyhow::{Context, Result};
 use booted::bench::{Bench, CheckFunction};
-use booted::{actions, attacks, code, contents, denied, rounds, signatures, stops, uploads};
+use booted::{
+    actions, attacks, clients, code, contents, denied, rounds, signatures, stops, uploads,
+};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::env;
 use std::sync::{Arc, Mutex};
@@ -51,6 +53,7 @@ fn plan() -> Vec<(u32, Vec<&'static Check>)> {
         denied::CHECKS,
         code::CHECKS,
         attacks::CHECKS,
+        clients::SHORT,
         stops::SHORT,
         rounds::SHORT,
     ]
@@ -59,7 +62,15 @@ fn plan() -> Vec<(u32, Vec<&'static Check>)> {
     .collect();
     if env::var_os(MANY_VARIABLE).is_some() {
         vec![
-            (4, stops::LONG.iter().chain(rounds::LONG).collect()),
+            (2, clients::LONG.iter().collect()),
+            (
+                4,
+                clients::LONG
+                    .iter()
+                    .chain(stops::LONG)
+                    .chain(rounds::LONG)
+                    .collect(),
+            ),
             (16, rounds::FEW.iter().collect()),
             (64, rounds::FEW.iter().collect()),
         ]

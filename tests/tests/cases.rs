@@ -17,10 +17,11 @@ use serde_json::Value;
 use xsplice_abi::record::offset;
 use xsplice_abi::{note, section};
 use xsplice_tests::case::{self, BASE, Case, Expect, Side};
+use xsplice_tests::compiler;
+use xsplice_tests::golden::{self, Page};
 use xsplice_tests::identity::judge::against_itself;
 use xsplice_tests::listing;
 use xsplice_tests::tools::{self, Run};
-use xsplice_tests::{compiler, golden};
 
 /// Name of the payload that a run writes.
 const PAYLOAD: &str = "out.xsplice";
@@ -61,24 +62,23 @@ fn committed(case: &Case) -> Result<()> {
     premise(case)?;
     let scratch = tempfile::tempdir()?;
     case.lay_out(scratch.path())?;
-    let text = run(case, scratch.path(), &[], PAYLOAD)?;
+    let text = run(case, scratch.path(), &[])?;
     let payload = fs::read(scratch.path().join(PAYLOAD)).ok();
-    let report = run(case, scratch.path(), &["--json", "-"], PAYLOAD)?;
+    let report = run(case, scratch.path(), &["--json", "-"])?;
     let listed = payload.as_deref().map(listing::listing).transpose()?;
     claim(&case.description.expect, &report, listed.as_deref())?;
 
-    let expected = case.folder.join("expected");
-    let status = text
-        .status
-        .map_or("signal".to_owned(), |status| status.to_string());
-    golden::compare(&expected.join("status"), Some(&format!("{status}\n")))?;
-    golden::compare(&expected.join("stdout.txt"), Some(&text.stdout))?;
-    golden::compare(&expected.join("stderr.txt"), Some(&text.stderr))?;
-    golden::compare(
-        &expected.join("report.json"),
-        Some(&normalised(&report.stdout)?),
-    )?;
-    golden::compare(&expected.join("payload.txt"), listed.as_deref())?;
+    let page = Page {
+        command: command(case)?.join(" "),
+        status: text
+            .status
+            .map_or("signal".to_owned(), |status| status.to_string()),
+        stdout: text.stdout,
+        stderr: text.stderr,
+        report: normalised(&report.stdout)?,
+        payload: listed,
+    };
+    golden::compare(&case.folder.join(golden::PAGE), &page.render(&case.name)?)?;
 
     if let Some(payload) = payload {
         well_formed(
@@ -108,7 +108,7 @@ fn in_matrix(case: &Case, line: &str) -> Result<()> {
     ensure!(compiler::exists(compiler), "{compiler} is not installed");
     let scratch = tempfile::tempdir()?;
     compiler::build_line(case, scratch.path(), line)?;
-    let report = run(case, scratch.path(), &["--json", "-"], PAYLOAD)?;
+    let report = run(case, scratch.path(), &["--json", "-"])?;
     let payload = fs::read(scratch.path().join(PAYLOAD)).ok();
     let listed = payload.as_deref().map(listing::listing).transpose()?;
     claim(&case.description.expect, &report, listed.as_deref())?;
@@ -123,35 +123,33 @@ fn in_matrix(case: &Case, line: &str) -> Result<()> {
 }
 
 /// Runs the command that the case is for: the whole way when it has a base, else the differ.
-fn run(case: &Case, folder: &Path, further: &[&str], output: &str) -> Result<Run> {
+fn run(case: &Case, folder: &Path, further: &[&str]) -> Result<Run> {
+    let command = command(case)?;
+    let words = command.iter().map(String::as_str);
+    tools::run(
+        &command[0],
+        words.skip(1).chain(further.iter().copied()),
+        folder,
+    )
+}
+
+/// The command and its arguments.
+fn command(case: &Case) -> Result<Vec<String>> {
     let arguments = case.description.arguments.iter().map(String::as_str);
-    let further = further.iter().copied();
     if case.description.link.is_some() {
-        let fixed = [
-            "--orig",
-            "original",
-            "--patched",
-            "patched",
-            "--base",
-            BASE,
-            "-o",
-            output,
-            "-n",
-            &case.name,
-        ];
-        return tools::run(
-            "xsplice-build",
-            fixed.into_iter().chain(arguments).chain(further),
-            folder,
-        );
+        let fixed = "xsplice-build --orig original --patched patched --base".split(' ');
+        let named = [BASE, "-o", PAYLOAD, "-n", &case.name];
+        let words = fixed.chain(named).chain(arguments);
+        return Ok(words.map(str::to_owned).collect());
     }
-    let objects = case::files(&folder.join(Side::Patched.folder()))?;
+    let objects = case::files(&case.folder.join(Side::Patched.folder()))?;
     let [object] = objects.as_slice() else {
         bail!("{}: a case without a base has one object", case.name);
     };
     let pair = [format!("original/{object}"), format!("patched/{object}")];
     let pair = pair.iter().map(String::as_str);
-    tools::run("xsplice-diff", arguments.chain(further).chain(pair), folder)
+    let words = std::iter::once("xsplice-diff").chain(arguments).chain(pair);
+    Ok(words.map(str::to_owned).collect())
 }
 
 /// The committed objects still hold what the case is about.
@@ -162,22 +160,9 @@ fn premise(case: &Case) -> Result<()> {
         if texts.iter().any(|text| text.starts_with(tools::LINE)) {
             listing.push_str(&tools::source_lines(&path)?);
         }
-        contains(&listing, texts).with_context(|| {
+        case::contains(&listing, texts).with_context(|| {
             format!("{object}: the compiler did not emit what the case is about")
         })?;
-    }
-    Ok(())
-}
-
-fn contains(text: &str, wanted: &[String]) -> Result<()> {
-    for wanted in wanted {
-        match wanted.strip_prefix('!') {
-            Some(unwanted) => ensure!(!text.contains(unwanted), "holds {unwanted:?}\n{text}"),
-            None => ensure!(
-                text.contains(wanted.as_str()),
-                "does not hold {wanted:?}\n{text}"
-            ),
-        }
     }
     Ok(())
 }
@@ -243,22 +228,13 @@ fn claim(expect: &Expect, run: &Run, payload: Option<&str>) -> Result<()> {
             told()
         );
     }
-    let mut refusals = Vec::new();
     for refusal in entries(&report, "refusals")? {
-        let place = refusal["symbol"]
-            .as_str()
-            .or_else(|| refusal["section"].as_str());
-        refusals.push(format!(
-            "{} {}",
-            text(refusal, "code")?,
-            place.unwrap_or("-")
-        ));
         ensure!(
             text(refusal, "message")?.contains(';'),
             "a message says what would make it right, behind a semicolon: {refusal}"
         );
     }
-    refusals.sort();
+    let refusals = case::refusals(&report)?;
     if !expect.refusals.is_empty() || expect.status != 2 {
         ensure!(
             refusals == expect.refusals,
@@ -269,9 +245,9 @@ fn claim(expect: &Expect, run: &Run, payload: Option<&str>) -> Result<()> {
     } else {
         ensure!(!refusals.is_empty(), "exit 2 without a refusal: {}", told());
     }
-    contains(&run.stderr, &expect.says)?;
+    case::contains(&run.stderr, &expect.says)?;
     if let Some(payload) = payload {
-        contains(payload, &expect.payload).context("the payload")?;
+        case::contains(payload, &expect.payload).context("the payload")?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! The list of cases is complete: `docs/cases.md` names every case and nothing else, each case
-//! claims names, reasons and what its payload holds, and has its twin; `docs/rules.md` and the
-//! cases name each other; and each chapter of the pages about reasons and
-//! refusals has an example that a case or a test really produces.
+//! The list of cases is complete: `docs/cases.md` names every case, and each name in it is a case
+//! or a test; each case claims names and reasons, and has its twin; `docs/rules.md` and the cases
+//! name each other; and each chapter of the pages about reasons and refusals has an example that a
+//! case or a test really produces. What cases claim of payloads is the matter of `claims.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use xsplice_tests::case::{self, Case};
+use xsplice_tests::golden::{self, Page};
 use xsplice_tests::workspace;
 
 /// Exit statuses of the tools.
@@ -286,8 +287,12 @@ fn squeezed(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn expected(case: &str, file: &str) -> String {
-    read(&format!("fixtures/cases/{case}/expected/{file}"))
+/// What came out for a case, and its report.
+fn came_out(case: &str) -> (Page, Value) {
+    let page = read(&format!("fixtures/cases/{case}/{}", golden::PAGE));
+    let page = Page::parse(&page).unwrap_or_else(|error| panic!("{case}: {error}"));
+    let report = serde_json::from_str(&page.report).expect("a report is JSON");
+    (page, report)
 }
 
 fn holds(list: &Value, key: &str, wanted: &str) -> bool {
@@ -314,14 +319,13 @@ fn the_example_of_every_refusal_is_what_a_case_or_a_test_shows() {
             );
             continue;
         }
-        let report: Value = serde_json::from_str(&expected(&chapter.shown_by, "report.json"))
-            .expect("a report is JSON");
+        let (page, report) = came_out(&chapter.shown_by);
         assert!(
             holds(&report["refusals"], "code", code),
             "{code}: {} is not refused so",
             chapter.shown_by
         );
-        let said = squeezed(&expected(&chapter.shown_by, "stderr.txt"));
+        let said = squeezed(&page.stderr);
         assert!(
             said.contains(&chapter.says),
             "{code}: {} says\n{said}\nand not\n{}",
@@ -335,8 +339,7 @@ fn the_example_of_every_refusal_is_what_a_case_or_a_test_shows() {
 fn the_example_of_every_reason_is_what_a_case_shows() {
     for chapter in chapters("docs/reasons.md") {
         let code = &chapter.code;
-        let report: Value = serde_json::from_str(&expected(&chapter.shown_by, "report.json"))
-            .expect("a report is JSON");
+        let (page, report) = came_out(&chapter.shown_by);
         let functions = report["functions"].as_array().expect("a list of functions");
         assert!(
             functions
@@ -345,7 +348,7 @@ fn the_example_of_every_reason_is_what_a_case_shows() {
             "{code}: no function of {} is there for it",
             chapter.shown_by
         );
-        let said = squeezed(&expected(&chapter.shown_by, "stdout.txt"));
+        let said = squeezed(&page.stdout);
         assert!(
             said.contains(&chapter.says),
             "{code}: {} says\n{said}\nand not\n{}",

@@ -1,5 +1,6 @@
-//! The recipe for pipelines, `docs/ci/make-hotpatch.sh`, does what it promises on the example target:
-//! payload, reports and signature of a fix; reports alone of what is refused; and its exit status.
+//! The recipe for pipelines, `docs/ci/make-hotpatch.sh`, does what it promises on the example
+//! target: payload, reports and signature of a fix; reports alone of what is refused; and its exit
+//! status.
 
 use std::env;
 use std::fs;

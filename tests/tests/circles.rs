@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 /// The crates, each with the file that strings its phases together, where there is one.
-const CRATES: [(&str, &str); 8] = [
+const CRATES: [(&str, &str); 9] = [
     ("xsplice-diff", "diff"),
     ("xsplice-link", "link"),
     ("xsplice-build", "run"),
     ("xsplice-console", ""),
+    ("xsplice-account", ""),
     ("runtime/abi", ""),
     ("runtime", ""),
     ("runtime/testkernel", "start"),
@@ -53,7 +54,8 @@ fn a_circle_is_found() {
 
 #[test]
 fn every_way_of_naming_a_room_is_read() {
-    let text = "use crate::{read::side, verdict};\n// crate::no\nuse crate::rules;\nfn f(_: crate::html::X) {}";
+    let text = "use crate::{read::side, verdict};\n// crate::no\nuse crate::rules;\n\
+                fn f(_: crate::html::X) {}";
     let named: Vec<String> = named(text).into_iter().collect();
     assert_eq!(named, ["html", "read", "rules", "verdict"]);
 }

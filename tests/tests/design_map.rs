@@ -6,16 +6,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-/// Where Rust sources live.
-const SOURCES: [&str; 6] = [
-    "xsplice-diff",
-    "xsplice-link",
-    "xsplice-build",
-    "xsplice-console",
-    "runtime",
-    "tests",
-];
-
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -36,8 +26,11 @@ fn the_map_names_every_folder_of_sources_once() -> Result<()> {
         .collect();
     ensure!(again.is_empty(), "named twice: {again:?}");
     let mut there = BTreeSet::new();
-    for folder in SOURCES {
-        folders(&root(), Path::new(folder), &mut there)?;
+    for entry in std::fs::read_dir(root())? {
+        let name = entry?.file_name();
+        if root().join(&name).join("Cargo.toml").is_file() {
+            folders(&root(), Path::new(&name), &mut there)?;
+        }
     }
     let missing: Vec<&String> = there
         .iter()
@@ -85,8 +78,8 @@ fn is_path(span: &str) -> bool {
     span.contains('/') && span.chars().all(is_part)
 }
 
-/// Adds the folders below `folder`, itself included, that hold Rust files of a program. What tests of
-/// one crate share among themselves (`tests` beside `src`) is described by the crate.
+/// Adds the folders below `folder`, itself included, that hold Rust files of a program. What tests
+/// of one crate share among themselves (`tests` beside `src`) is described by the crate.
 fn folders(root: &Path, folder: &Path, found: &mut BTreeSet<String>) -> Result<()> {
     let here = root.join(folder);
     for entry in std::fs::read_dir(&here).with_context(|| here.display().to_string())? {

@@ -1,5 +1,5 @@
-//! The examples of the patch author's guide are real: its C compiles with `xsplice.h` and leaves the
-//! marks that the tools look for, and its patches are those that `make xen` applies.
+//! The examples of the patch author's guide are real: its C compiles with `xsplice.h` and leaves
+//! the marks that the tools look for, and its patches are those that `make xen` applies.
 
 use std::fs;
 use std::process::Command;

@@ -1,9 +1,8 @@
-//! Every payload of the cases, in each profile that it can have: its listing and its inspection as
-//! they are committed, three readers and `readelf`, the loader's whole life of it, and every way
-//! to break it, judged alike by `verify` and by the loader.
+//! Every payload of the cases, for each ABI that it can have: what `inspect` says of it, three
+//! readers and `readelf`, what the one for the default ABI makes of it, the loader's whole life of
+//! it, and every way to break it, judged alike by `verify` and by the loader.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -11,14 +10,11 @@ use std::sync::{Mutex, OnceLock};
 
 use anyhow::{Context, Result, ensure};
 use goblin::elf::Elf;
-use goblin::elf::section_header::{SHF_ALLOC, SHF_EXECINSTR};
 use libtest_mimic::{Arguments, Failed, Trial};
-use similar::TextDiff;
 use xsplice_abi::Profile;
 use xsplice_abi::hypercall::STATE_CHECKED;
 use xsplice_abi::profile;
 use xsplice_link::Base;
-use xsplice_link::inspect::inspect;
 use xsplice_link::sign::{KeyFile, Signer, sign};
 use xsplice_link::verify as checks;
 use xsplice_link::verify::{Against, NamedFile, Verification, verify};
@@ -28,7 +24,14 @@ use xsplice_tests::case::{self, BASE, Case};
 use xsplice_tests::edit::Edit;
 use xsplice_tests::loader::{Machine, NAME, Outcome};
 use xsplice_tests::operator::{Act, State, act, status, upload};
-use xsplice_tests::{golden, listing, tools};
+use xsplice_tests::{counterpart, inspected, listing, tools};
+
+/// Name of the payload that a run writes.
+const OUTPUT: &str = "out.xsplice";
+
+/// Exit statuses of the tools.
+const MADE: i32 = 0;
+const REFUSED: i32 = 2;
 
 /// Fewest breaks that a payload must have a place for.
 const BREAKS_MIN: usize = 40;
@@ -70,113 +73,105 @@ fn failed(error: anyhow::Error) -> Failed {
     Failed::from(format!("{error:#}"))
 }
 
-/// The texts that are committed about a payload.
-#[derive(Default)]
-struct Texts {
-    listing: String,
-    inspection: String,
-}
-
-/// Builds the case for each profile, compares what is committed, and puts each payload through
-/// everything.
+/// Builds the case for each ABI, puts each payload through everything, and compares those for the
+/// other ABIs with the one for the default: each is what the format's description makes of it, or
+/// the case claims that it is refused.
 fn every_profile(case: &Case) -> Result<()> {
     let scratch = tempfile::tempdir()?;
     case.lay_out(scratch.path())?;
-    let mut default = Texts::default();
-    let mut refusal = (0, String::new());
-    let mut profiles = String::new();
+    let mut default = None;
     for abi in profile::ALL {
-        let (status, told, payload) = build(case, scratch.path(), abi)?;
-        let texts = match &payload {
-            Some(payload) => {
-                life(scratch.path(), payload, abi).with_context(|| abi.name)?;
-                Texts {
-                    listing: listing::listing(payload)?,
-                    inspection: json(payload)?,
-                }
-            }
-            None => Texts::default(),
+        let built = build(case, scratch.path(), abi)?;
+        if let Some(payload) = &built.payload {
+            life(scratch.path(), payload, abi).with_context(|| abi.name)?;
+        }
+        let Some(default) = &default else {
+            ensure!(
+                abi.name == profile::XSPLICE.name,
+                "the default is the first"
+            );
+            default = Some(built);
+            continue;
         };
-        if abi.name == profile::XSPLICE.name {
-            default = texts;
-            refusal = (status, told);
-            continue;
-        }
-        if payload.is_none() && (status, &told) == (refusal.0, &refusal.1) {
-            writeln!(profiles, "--abi {}: as for the default profile", abi.name)?;
-            continue;
-        }
-        writeln!(profiles, "--abi {}: status {status}", abi.name)?;
-        if payload.is_none() {
-            profiles.push_str(&told);
-        }
-        differences(&mut profiles, "listing", &default.listing, &texts.listing)?;
-        differences(
-            &mut profiles,
-            "inspection",
-            &default.inspection,
-            &texts.inspection,
-        )?;
+        as_claimed(case, default, &built, abi).with_context(|| format!("--abi {}", abi.name))?;
     }
-    let expected = case.folder.join("expected");
-    let inspection = Some(default.inspection.as_str()).filter(|text| !text.is_empty());
-    golden::compare(&expected.join("payload.json"), inspection)?;
-    golden::compare(&expected.join("profiles.txt"), Some(&profiles))
-}
-
-/// Exit status, what was said on standard error, and the payload.
-fn build(
-    case: &Case,
-    folder: &Path,
-    abi: &'static Profile,
-) -> Result<(i32, String, Option<Vec<u8>>)> {
-    let output = format!("{}.out", abi.name);
-    let fixed = [
-        "--orig",
-        "original",
-        "--patched",
-        "patched",
-        "--base",
-        BASE,
-        "-o",
-        &output,
-        "-n",
-        &case.name,
-        "--abi",
-        abi.name,
-        "--verify-reproducible",
-    ];
-    let arguments = case.description.arguments.iter().map(String::as_str);
-    let run = tools::run("xsplice-build", fixed.into_iter().chain(arguments), folder)?;
-    let status = run.status.context("a signal ended xsplice-build")?;
-    let payload = fs::read(folder.join(&output)).ok();
-    ensure!(payload.is_some() == (status == 0), "{run:?}");
-    Ok((status, run.stderr, payload))
-}
-
-/// What differs from the default profile, without what both have.
-fn differences(out: &mut String, title: &str, default: &str, other: &str) -> Result<()> {
-    let diff = TextDiff::from_lines(default, other);
-    let text = diff.unified_diff().context_radius(0).to_string();
-    if !text.is_empty() && !other.is_empty() {
-        writeln!(out, "{title}, from that of the default profile:\n{text}")?;
-    }
+    let known = |name: &String| profile::ALL.iter().any(|abi| abi.name == name);
+    let claimed = &case.description.expect.abis;
+    ensure!(claimed.keys().all(known), "claims of no such ABI");
     Ok(())
 }
 
-fn json(payload: &[u8]) -> Result<String> {
-    let inspection = inspect(NAME, payload)?;
-    Ok(format!("{}\n", serde_json::to_string_pretty(&inspection)?))
+fn as_claimed(case: &Case, default: &Built, built: &Built, abi: &'static Profile) -> Result<()> {
+    if let Some(claimed) = case.description.expect.abis.get(abi.name) {
+        let status = if claimed.is_empty() { MADE } else { REFUSED };
+        ensure!(
+            (built.status, &built.refusals) == (status, claimed),
+            "claimed {claimed:?}, found {:?}: {}",
+            built.refusals,
+            built.said
+        );
+        let Some(payload) = &built.payload else {
+            return Ok(());
+        };
+        return case::contains(
+            &listing::listing(payload)?,
+            &case.description.expect.payload,
+        );
+    }
+    ensure!(
+        (built.status, &built.refusals) == (default.status, &default.refusals),
+        "other than the default ABI: {}",
+        built.said
+    );
+    match (&default.payload, &built.payload) {
+        (Some(default), Some(payload)) => counterpart::check(default, payload, abi),
+        _ => {
+            ensure!(built.said == default.said, "says\n{}", built.said);
+            Ok(())
+        }
+    }
+}
+
+/// What a run left behind.
+struct Built {
+    status: i32,
+    /// As `code place`, sorted.
+    refusals: Vec<String>,
+    /// Standard error.
+    said: String,
+    payload: Option<Vec<u8>>,
+}
+
+fn build(case: &Case, folder: &Path, abi: &'static Profile) -> Result<Built> {
+    let path = folder.join(OUTPUT);
+    if path.exists() {
+        fs::remove_file(&path)?;
+    }
+    let fixed = "--orig original --patched patched --verify-reproducible --json report.json --base";
+    let named = [BASE, "-o", OUTPUT, "-n", &case.name, "--abi", abi.name];
+    let arguments = case.description.arguments.iter().map(String::as_str);
+    let words = fixed.split(' ').chain(named).chain(arguments);
+    let run = tools::run("xsplice-build", words, folder)?;
+    let status = run.status.context("a signal ended xsplice-build")?;
+    let payload = fs::read(&path).ok();
+    ensure!(payload.is_some() == (status == 0), "{run:?}");
+    let report = serde_json::from_slice(&fs::read(folder.join("report.json"))?)?;
+    Ok(Built {
+        status,
+        refusals: case::refusals(&report)?,
+        said: run.stderr,
+        payload,
+    })
 }
 
 /// One payload, whole and broken.
 fn life(folder: &Path, payload: &[u8], abi: &'static Profile) -> Result<()> {
-    tools::readelf(&folder.join(format!("{}.out", abi.name)))?;
+    tools::readelf(&folder.join(OUTPUT))?;
     Elf::parse(payload).context("goblin")?;
     let image = fs::read(folder.join(BASE))?;
     let base = Base::parse(BASE, &image)?;
     let machine = Machine::new(&image)?;
-    inspected(payload)?;
+    inspected::check(NAME, payload, abi)?;
     whole(&machine, &base, payload)?;
     let mut count = 0;
     let mut wrong = Vec::new();
@@ -224,72 +219,6 @@ fn life(folder: &Path, payload: &[u8], abi: &'static Profile) -> Result<()> {
     wrong.extend(signatures(&machine, &base, payload)?);
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     ensure!(count >= BREAKS_MIN, "only {count} breaks have a place here");
-    Ok(())
-}
-
-/// The inspection holds every byte and every relocation that the loader would take.
-fn inspected(payload: &[u8]) -> Result<()> {
-    let inspection = inspect(NAME, payload)?;
-    let elf = Elf::parse(payload)?;
-    let loaded = |flag: u32| {
-        let is_loaded =
-            move |flags: u64| flags & u64::from(SHF_ALLOC | flag) == u64::from(SHF_ALLOC | flag);
-        elf.section_headers
-            .iter()
-            .filter(move |one| is_loaded(one.sh_flags))
-    };
-    let code: u64 = loaded(SHF_EXECINSTR).map(|one| one.sh_size).sum();
-    let shown: usize = inspection.code.iter().map(|one| one.bytes.len() / 2).sum();
-    ensure!(
-        u64::try_from(shown)? == code,
-        "{shown} of {code} bytes of code are shown"
-    );
-    let mut relocations = 0;
-    for (index, entries) in &elf.shdr_relocs {
-        let target = usize::try_from(elf.section_headers[*index].sh_info)?;
-        let is_loaded = elf.section_headers[target].sh_flags & u64::from(SHF_ALLOC) != 0;
-        relocations += if is_loaded { entries.len() } else { 0 };
-    }
-    ensure!(
-        inspection.references.len() == relocations,
-        "{relocations} relocations"
-    );
-    let names = |one: &goblin::elf::SectionHeader| elf.shdr_strtab.get_at(one.sh_name);
-    for name in loaded(0).filter_map(names) {
-        ensure!(
-            inspection.sections.iter().any(|one| one.name == name),
-            "{name}"
-        );
-    }
-    // What is neither code nor shown in a form of its own is data.
-    let own = |name: &str| {
-        name.starts_with(".xsplice.")
-            || name.starts_with(".livepatch.")
-            || [".modinfo", ".note.gnu.build-id"].contains(&name)
-            || inspection.tables.iter().any(|table| table.name == name)
-    };
-    let data: u64 = loaded(0)
-        .filter(|one| one.sh_flags & u64::from(SHF_EXECINSTR) == 0)
-        .filter(|one| !names(one).is_some_and(own))
-        .map(|one| one.sh_size)
-        .sum();
-    let shown: u64 = inspection.data.iter().map(|one| one.size).sum();
-    ensure!(shown == data, "{shown} of {data} bytes of data are shown");
-    let entries = |count: u64, items: usize| u64::try_from(items).is_ok_and(|items| items == count);
-    ensure!(
-        inspection
-            .tables
-            .iter()
-            .all(|table| entries(table.entries, table.items.len())),
-        "{:?}",
-        inspection.tables
-    );
-    let unnamed = inspection
-        .tables
-        .iter()
-        .flat_map(|table| &table.items)
-        .find(|item| item.owner.contains("no relocation") || item.text.contains("no relocation"));
-    ensure!(unnamed.is_none(), "{unnamed:?}");
     Ok(())
 }
 

@@ -1,4 +1,5 @@
-//! Opens both HTML reports, of two trees and of one object, in a real browser, at the width of a desk and of a phone.
+//! Opens both HTML reports, of two trees and of one object, in a real browser, at the width of a
+//! desk and of a phone.
 //!
 //! Needs Chromium (or Chrome); without it the test says so and passes, because the report's own
 //! tests already hold what can be held without one. `XSPLICE_BROWSER` names another program.

@@ -1,4 +1,4 @@
-//! What keeps the account from being made at all.
+//! Errors: why an account cannot be made.
 
 use thiserror::Error;
 use xsplice_diff::DiffError;

@@ -1,15 +1,14 @@
-//! The account: a place for every byte of the base and of the patched build.
+//! The account: finds a place for every byte of the base and of the patched build.
 //!
-//! Rules say what may differ, and a rule that nobody thought of is missing. The account needs
-//! none: it looks for each item of the patched build in the base and in the payload, and what it
-//! does not find is a refusal. It reads inputs and output alone, and shares no decision with who
-//! made the payload.
+//! The differ works by rules about what may differ, and a rule may be missing. The account needs no
+//! such rules: it looks for each item of the patched build in the base and in the payload, and
+//! refuses an item that it does not find. It reads only the inputs and the output, and shares no
+//! decision with the differ.
 #![forbid(unsafe_code)]
 
 pub mod after;
 pub mod base;
 pub mod error;
-pub mod explain;
 pub mod follow;
 pub mod read;
 pub mod tell;
@@ -19,8 +18,8 @@ use serde::Serialize;
 
 use crate::after::AfterAccount;
 use crate::base::BaseAccount;
-use crate::base::claims::Claims;
 use crate::follow::Follower;
+use crate::follow::claims::Claims;
 use crate::read::image::Image;
 use crate::read::payload::Payload;
 use crate::read::tree::Tree;
@@ -36,8 +35,8 @@ pub struct Inputs<'data> {
     pub patched: Vec<(&'data str, &'data [u8])>,
     /// The payload; none when nothing is said to have changed.
     pub payload: Option<&'data [u8]>,
-    /// Names of what the author acknowledged.
-    pub acknowledged: Vec<String>,
+    /// Names of what the author accepted.
+    pub accepted: Vec<String>,
 }
 
 /// The account.
@@ -76,9 +75,9 @@ pub fn account(inputs: &Inputs<'_>) -> Result<Account, AccountError> {
     base::place(&mut placing);
     let base = base::account(&placing);
     let claims = Claims::new(&original, &placing);
-    let acknowledged = &inputs.acknowledged;
+    let accepted = &inputs.accepted;
     let payload = payload.as_ref();
-    let mut after = Follower::new(&patched, &image, payload, Some(&claims), acknowledged);
+    let mut after = Follower::new(&patched, &image, payload, Some(&claims), accepted);
     Ok(Account {
         base,
         after: after::account(&mut after),

@@ -16,8 +16,8 @@ pub fn line(account: &Account) -> String {
     };
     format!(
         "account: of the patched build {} bytes stand in the base, {} in the payload, {} are line \
-         numbers, {} acknowledged, {} used by nothing; {missing} without a place{link}\n",
-        after.in_base, after.in_payload, after.explained, after.acknowledged, after.unused,
+         numbers, {} accepted, {} used by nothing; {missing} without a place{link}\n",
+        after.in_base, after.in_payload, after.explained, after.accepted, after.unused,
     )
 }
 
@@ -36,7 +36,7 @@ pub fn unknown(symbol: &UnknownSymbol) -> String {
 #[must_use]
 pub fn missing(missing: &Missing) -> String {
     format!(
-        "has no place once the payload is applied: {}; change the fix so that a payload can carry \
+        "has no place once the payload is applied: {}; change the fix so that a payload can hold \
          it, or report this as a fault",
         missing.what
     )

@@ -77,7 +77,7 @@ fn without_payload(linked: Sources<'_>, original: Sources<'_>, patched: Sources<
             .map(|(name, bytes)| (name.as_str(), &bytes[..]))
             .collect(),
         payload: None,
-        acknowledged: Vec::new(),
+        accepted: Vec::new(),
     };
     account(&inputs).expect("well-formed inputs")
 }

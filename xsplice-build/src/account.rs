@@ -1,4 +1,4 @@
-//! The account of a run: an independent look at what was made, or at why nothing was.
+//! The account of a run: an independent check of the payload, or of the claim that none is needed.
 
 use anyhow::{Context, Result};
 use xsplice_account::{Account, Inputs, tell};
@@ -22,7 +22,7 @@ pub struct Books<'run> {
 }
 
 impl Books<'_> {
-    /// Makes the account, tells it in the report, and refuses what has no place.
+    /// Makes the account, adds it to the report, and refuses items that have no place.
     ///
     /// # Errors
     ///
@@ -47,7 +47,7 @@ impl Books<'_> {
             original: named(Input::original),
             patched: named(Input::patched),
             payload,
-            acknowledged: self.acknowledged(report),
+            accepted: self.accepted(report),
         })
         .context("the account cannot be made")?;
         report.refusals.extend(refusals(&account, base));
@@ -55,8 +55,8 @@ impl Books<'_> {
         Ok(())
     }
 
-    /// Names of what the author said may differ.
-    fn acknowledged(&self, report: &Report<'_>) -> Vec<String> {
+    /// Names of items that the author accepted.
+    fn accepted(&self, report: &Report<'_>) -> Vec<String> {
         let given = self.accept.iter().map(String::as_str);
         let found = report
             .changes
@@ -65,7 +65,7 @@ impl Books<'_> {
             .map(|accepted| accepted.what.as_str());
         let named = given.chain(found).filter_map(|what| what.split_once(':'));
         let mut names: Vec<String> = named.map(|(_, name)| name.to_owned()).collect();
-        // Functions in which lines may differ are listed with what was ignored.
+        // Functions that may differ in line numbers are among the ignored ones.
         if self.accept.iter().any(|what| what == "line-numbers") {
             names.extend(
                 report

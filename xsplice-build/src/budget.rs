@@ -1,5 +1,5 @@
-//! How much one payload may change: limits that a release process sets, so that a fix that was
-//! meant to be small and is not gets looked at before it ships.
+//! Limits for the size of a change (`--max-functions`, `--max-bytes`). A release process sets them
+//! so that a fix that turns out larger than intended is reviewed before it ships.
 
 use xsplice_diff::verdict::kinds::RefusalCode;
 use xsplice_diff::verdict::kinds::Status;
@@ -9,7 +9,7 @@ use crate::command::arguments::Arguments;
 use crate::tell::report::Report;
 use crate::tell::story::count;
 
-/// What of the report is over the limits of the command line.
+/// Refuses what exceeds the limits of the command line.
 #[must_use]
 pub fn exceeded(arguments: &Arguments, report: &Report<'_>) -> Vec<Refusal> {
     let replaced = report

@@ -1,5 +1,5 @@
-//! From two builds to a payload: pairs the trees, runs the differ on every pair and the linker
-//! on what came out, and tells people and pipelines what was done.
+//! From two builds to a payload: pairs the objects of both trees, runs the differ on every pair and
+//! the linker on the extracts, and reports to people and pipelines.
 //!
 //! No rule about ELF lives here; this crate decides only what is read, what is written, and in
 //! which order.

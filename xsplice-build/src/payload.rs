@@ -16,8 +16,8 @@ use xsplice_link::verify::{self, Against, CheckKind, NamedFile, Verification, de
 
 use crate::command::arguments::Arguments;
 
-/// Reads what the options name, to say before two builds rather than after them that it cannot
-/// serve. Paths below `work` are left for later: the builds may make them.
+/// Reads the files that the options name, so that errors show before the two builds and not after
+/// them. Paths below `work` are not read yet: the builds may create them.
 ///
 /// # Errors
 ///
@@ -100,8 +100,8 @@ pub fn verify(
         Some((path, bytes)) => deny_list(NamedFile { path, bytes })?,
         None => Vec::new(),
     };
-    // A payload that stacks on others does not tell what those are, so it cannot stand for the
-    // stack.
+    // A payload that stacks on others does not contain them, so it cannot replace the stack in this
+    // check.
     let below = match (&options.stacks_on, &arguments.depends) {
         (StacksOn::Payload(_), Some(text)) => Some((text, input::open(Path::new(text))?)),
         _ => None,
@@ -125,8 +125,8 @@ pub fn verify(
     )?)
 }
 
-/// What `verify` has against a payload. An id that an option gives is for another base or for a
-/// stack that is not at hand: that the payload carries it is what was asked for.
+/// The failed checks of a payload. A mismatch of an id that an option gave is no failure: the
+/// option names another base, or a stack that is not at hand.
 #[must_use]
 pub fn failures(verification: &Verification, options: &LinkOptions) -> Vec<Refusal> {
     let is_asked_for = |check: CheckKind| match check {
@@ -134,8 +134,8 @@ pub fn failures(verification: &Verification, options: &LinkOptions) -> Vec<Refus
         CheckKind::Depends => matches!(options.stacks_on, StacksOn::Id(_)),
         _ => false,
     };
-    // The loader stops at the first of these, so that it tells nothing beyond. Of the deny list it
-    // says the same as the check of its own, with less.
+    // The loader stops at the first fault. Where that is an id that was asked for, its answer tells
+    // nothing else; for the deny list it repeats, less precisely, what that check says.
     let is_met_first = |check: CheckKind| {
         check == CheckKind::TrialLoad
             && verification
@@ -157,7 +157,7 @@ pub fn failures(verification: &Verification, options: &LinkOptions) -> Vec<Refus
     refusals.collect()
 }
 
-/// What `verify` takes besides the payload.
+/// The arguments of `verify` besides the payload.
 #[must_use]
 pub fn against(arguments: &Arguments, base: &Base<'_>, options: &LinkOptions) -> String {
     match (&options.stacks_on, &arguments.depends) {

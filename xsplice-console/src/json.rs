@@ -1,6 +1,5 @@
-//! What JSON documents of all commands begin with, where they go, and what people are told then:
-//! with `--json -`, standard output holds the JSON alone, and everything else goes to standard
-//! error.
+//! The common head of all JSON documents, and where they are written. With `--json -`, standard
+//! output holds only the JSON, and all other output goes to standard error.
 
 use std::io;
 use std::path::Path;
@@ -57,7 +56,7 @@ struct Document<'a, T> {
 ///
 /// # Errors
 ///
-/// `body` is of a kind that JSON has no form of.
+/// `body` cannot be expressed in JSON.
 pub fn document<T: Serialize>(tool: Tool, body: &T) -> serde_json::Result<String> {
     let document = Document {
         schema: SCHEMA,
@@ -86,7 +85,7 @@ pub fn write<T: Serialize>(target: &Path, tool: Tool, body: &T) -> io::Result<()
     }
 }
 
-/// Tells people what came out: on standard output, unless `--json` gave that to programs.
+/// Prints a result for people: on standard output, unless `--json -` uses that.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
-//! What the commands share: printing, outputs that appear whole or not at all, inputs by path,
-//! the exit status, and how a command begins and ends.
+//! What the commands share: printing, atomic output files, inputs by path, the exit status, and the
+//! `main` of a command.
 //!
-//! It exists so that the libraries behind the commands need none of the crates that only a
-//! command line needs.
+//! It is a crate of its own so that the libraries behind the commands do not depend on crates that
+//! only a command line needs.
 #![deny(unsafe_code)]
 
 pub mod json;

@@ -1,7 +1,7 @@
-//! Maps input files into memory: the one place of this crate that is not safe Rust.
+//! Maps input files into memory, or reads standard input. The only unsafe code of this crate.
 //!
-//! A base image with debug information is hundreds of megabytes and most of it is never looked
-//! at, so inputs are mapped, not read.
+//! A base image with debug information has hundreds of megabytes, most of which are never read, so
+//! inputs are mapped.
 #![expect(
     unsafe_code,
     reason = "a memory map is unsafe to create; nothing else in this crate is"

@@ -1,5 +1,5 @@
-//! Writes files by renaming finished ones into place: nobody ever sees half of an output, and a
-//! failure leaves what was there before.
+//! Writes files by renaming a finished temporary file: no reader sees half an output, and a failure
+//! leaves the old file in place.
 
 use std::fs::Permissions;
 use std::io::{self, Write as _};
@@ -28,8 +28,8 @@ pub fn is_standard_output(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// Makes sure that a file can be written to `path` later, before anything else is: who asks for
-/// several outputs gets all or none.
+/// Checks that a file can be written to `path` later, so that a command with several outputs writes
+/// all or none.
 ///
 /// # Errors
 ///

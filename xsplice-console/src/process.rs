@@ -1,12 +1,12 @@
-//! How a command begins and ends: one meaning for each exit status, and no error without its
-//! causes.
+//! The frame of a command's `main`: the meaning of each exit status, and how errors are printed
+//! with their causes.
 
 use std::error::Error;
 use std::process::ExitCode;
 
 use crate::terminal::{complain, with_causes};
 
-/// What the exit status of a command says.
+/// The exit status of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitStatus {
     /// 0: done as asked.
@@ -38,8 +38,8 @@ impl From<ExitStatus> for ExitCode {
     }
 }
 
-/// Prints what clap has to say instead of arguments: help and version are done, a usage error
-/// has failed. Clap's own status for it, 2, means a refusal here.
+/// Prints clap's help, version or usage error. A usage error ends with status 1, because clap's own
+/// status 2 means a refusal here.
 #[must_use]
 pub fn answer_usage(error: &clap::Error) -> ExitStatus {
     // Printing help fails only when nobody listens.
@@ -54,7 +54,7 @@ pub fn answer_usage(error: &clap::Error) -> ExitStatus {
 /// Prints why `command` could not run, with all causes.
 #[must_use]
 pub fn answer_failure(command: &str, error: &(dyn Error + 'static)) -> ExitStatus {
-    // Nowhere is left to say that this could not be said.
+    // If standard error fails, there is nowhere else to report it.
     let _ = complain(&format!("{command}: {}\n", with_causes(error)));
     ExitStatus::Failed
 }

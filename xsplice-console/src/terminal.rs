@@ -2,7 +2,7 @@
 //!
 //! On a terminal that is narrower than a line, the line is broken between words and goes on
 //! indented, so that the columns of a report stay readable. Into a pipe or a file every line goes
-//! out whole. A reader that went away, such as `head`, is no fault.
+//! out whole. A closed pipe, as after `head`, is no error.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -15,14 +15,14 @@ use textwrap::{Options, WordSplitter};
 /// How much deeper the rest of a broken line stands than its start.
 const HANG: &str = "    ";
 
-/// A terminal that says that it is narrower than this is not believed.
+/// Least width in columns: a terminal that reports less is not believed.
 const COLUMNS_MIN: u16 = 20;
 
 /// Prints a result.
 ///
 /// # Errors
 ///
-/// Standard output cannot be written, for another reason than that nobody reads it any more.
+/// Standard output cannot be written; a closed pipe is no error.
 pub fn print(text: &str) -> io::Result<()> {
     let columns = terminal_size_of(io::stdout()).map(|(Width(columns), _)| columns);
     send(&fit(text, columns), &mut anstream::stdout().lock())
@@ -47,7 +47,7 @@ pub fn complain(text: &str) -> io::Result<()> {
     send(&fit(text, columns), &mut anstream::stderr().lock())
 }
 
-/// An error and its causes, each said once: one that quotes its cause is not followed by it.
+/// An error and its causes. A cause that the error's text already quotes is not repeated.
 #[must_use]
 pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();

@@ -1,4 +1,5 @@
-//! The whole way of one object: read both builds, correlate, compare, include, carve, judge.
+//! The pipeline of one object: read both builds, correlate, compare, apply the rules, include,
+//! carve, judge.
 
 use std::collections::BTreeSet;
 
@@ -27,8 +28,8 @@ use crate::verdict::refusal::Refusal;
 use crate::verdict::refusals::Verdicts;
 use crate::{DiffError, Extract, ObjectDiff, Options, Originals};
 
-/// Compares two builds of one object, and decides about it alone. `name` is what the report calls
-/// it: its file name.
+/// Compares two builds of one object, and judges it by itself. `name` is what the report calls it:
+/// its file name.
 ///
 /// # Errors
 ///
@@ -43,7 +44,7 @@ pub fn diff_objects<'data>(
     gather(name, original, patched, options).map(alone)
 }
 
-/// Compares two builds that were read already, and decides about the object alone.
+/// Compares two builds that were already read, and judges the object by itself.
 #[must_use]
 pub fn diff_builds<'data>(
     name: &str,
@@ -60,8 +61,8 @@ fn alone(mut diff: ObjectDiff<'_>) -> ObjectDiff<'_> {
     diff
 }
 
-/// Compares two builds of one object of a tree, and leaves to [`crate::report::judge`] what only the
-/// whole tree can tell. `name` is its path in the tree.
+/// Compares two builds of one object of a tree, and leaves to [`crate::report::judge`] what only
+/// the whole tree can tell. `name` is its path in the tree.
 ///
 /// # Errors
 ///
@@ -76,8 +77,8 @@ pub fn gather<'data>(
     if original == patched {
         return Ok(ObjectDiff::unchanged(name));
     }
-    // A tree may hold one object that was merged from all others: without a second core for its
-    // second build, everything would wait for it.
+    // Both builds are read in parallel: a tree may hold one object that was merged from all others,
+    // and the other cores would wait for it.
     let (original, patched) = rayon::join(
         || read(name, original, options.abi).map_err(DiffError::in_original),
         || read(name, patched, options.abi),
@@ -108,8 +109,8 @@ pub fn take_whole<'data>(
     Ok(diff)
 }
 
-/// Looks at an object that only the original tree has: what it takes away from tables and from
-/// other objects.
+/// Judges an object that only the original tree has: it may remove table entries, or names that
+/// other objects use.
 ///
 /// # Errors
 ///
@@ -129,8 +130,8 @@ pub fn drop_whole(
     })
 }
 
-/// Refuses an object that differs between the trees and is not for x86-64 in either: what its
-/// change means cannot be told. `None`: it is one for x86-64, or is damaged, in a tree that has it.
+/// Refuses an object that differs between the trees and is not for x86-64 in either: nothing here
+/// can read its code. `None` where it is for x86-64, or damaged, in a tree that has it.
 #[must_use]
 pub fn refuse_foreign(
     name: &str,
@@ -181,7 +182,7 @@ pub fn originals<'data>(name: &str, original: &'data [u8]) -> Result<Originals<'
     Ok(Originals::new(&build, &entries, |item| item))
 }
 
-/// Reads one build, and refuses one whose description would be out of all proportion.
+/// Reads one build. Refuses an object whose description would be disproportionately large.
 fn read<'data>(
     name: &str,
     bytes: &'data [u8],
@@ -202,8 +203,8 @@ struct Related {
     entries: SpecialEntries,
 }
 
-/// The way of one object: correlate, compare, apply the rules, include, carve, compare layouts and
-/// toolchains, list.
+/// One object, phase by phase: correlate, compare, apply the rules, include, carve, compare layouts
+/// and toolchains, list.
 fn gather_builds<'data>(
     name: &str,
     original: &Build<'data>,
@@ -225,7 +226,7 @@ fn gather_builds<'data>(
     let changes = find_changes(name, &mut comparer, entries.0, entries.1, &mut verdicts);
     let names = check_contents(&mut comparer, &changes, entries, &mut verdicts);
     let inclusion = include(&comparer, &changes, entries.1, &mut verdicts);
-    rules::ownerless_entries::check(patched, entries.1, &inclusion, &mut verdicts);
+    rules::left_behind_entries::check(patched, entries.1, &inclusion, &mut verdicts);
     let is_carried = verdicts.refusals.is_empty() && !inclusion.items.is_empty();
     let carved = is_carried.then(|| {
         carve(
@@ -283,8 +284,9 @@ fn check_contents(
         .collect()
 }
 
-/// Compares the layouts of types and the toolchains, by debug information. That is by far the
-/// largest part of an object: it is read when a function is included, and then once.
+/// Compares the layouts of types and the toolchains, by debug information. Debug information is by
+/// far the largest part of an object, so it is read only when a function is included, and only
+/// once.
 fn compare_debug_info(
     name: &str,
     comparer: &Comparer<'_, '_>,
@@ -317,7 +319,7 @@ fn compare_debug_info(
     (layouts, toolchains)
 }
 
-/// What was found out about the object, without what debug information and the linker's part say.
+/// The result for the object, without the extract and without what debug information adds.
 fn report<'data>(
     name: &str,
     comparer: &Comparer<'_, '_>,
@@ -328,7 +330,7 @@ fn report<'data>(
     let guesses = lists::guesses(name, comparer, &changes);
     let mut diff = ObjectDiff {
         evidence: Evidence {
-            accept: verdicts.acknowledgements().clone(),
+            accept: verdicts.accept_list().clone(),
             names: Vec::new(),
         },
         functions: lists::functions(name, comparer, &changes, inclusion),
@@ -364,8 +366,9 @@ fn attach<'data>(
     name_layouts(diff);
 }
 
-/// Functions that differ in displacements alone are told which types' layouts it is. Where debug
-/// information shows that no type of theirs changed, it is something else, and not said.
+/// Adds to functions that differ in displacements alone the types whose layout changed. Where debug
+/// information shows that none of their types changed, the label is removed: the cause is another
+/// one.
 fn name_layouts(diff: &mut ObjectDiff<'_>) {
     let layouts = &diff.layouts;
     let is_known = layouts.compared > 0;

@@ -1,7 +1,8 @@
 //! Compares two builds of one object and extracts what changed.
 //!
-//! [`diff_objects`] is the whole way: read both objects, correlate their items, compare them,
-//! decide what must travel and what must be refused, carve the [`extract`] for the linker.
+//! [`diff_objects`] does it all: it reads both objects, correlates their items, compares them,
+//! decides what to include and what to refuse, and cuts the [`extract`] for the linker out of the
+//! patched object.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "command")]

@@ -1,11 +1,11 @@
-//! What the caller decides about a diff.
+//! The caller's choices for a diff.
 
 use xsplice_abi::{Profile, profile};
 
 /// Choices for one run. They are the same for every object of a tree.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Which hook and acknowledgement sections to look for.
+    /// Which hook and accept sections to look for.
     pub abi: &'static Profile,
     /// What the author has dealt with: `WHAT:NAME` or `WHAT`.
     pub accept: Vec<String>,

@@ -9,7 +9,7 @@ use crate::facts::Facts;
 use crate::options::{Below, StacksOn};
 use crate::read;
 
-/// The id that digits say, with or without the `0x` that linkers ask for.
+/// The id that the digits give, with or without the `0x` that linkers require.
 fn from_digits(text: &str) -> Option<BuildId> {
     let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
     BuildId::from_hex(digits.unwrap_or(text))
@@ -44,9 +44,9 @@ fn named<B>(
 }
 
 impl StacksOn {
-    /// Reads the value of `--depends`. A payload tells what it replaces and exports; the base's
-    /// own id means the base. `made_for` is the id of the image that both run on; `open` is as for
-    /// [`BuildId::from_argument`].
+    /// Reads the value of `--depends`. For a payload, what it replaces and exports is read too; the
+    /// base's own id means the base. `made_for` is the id of the image that both run on; `open` is
+    /// as for [`BuildId::from_argument`].
     ///
     /// # Errors
     /// As [`BuildId::from_argument`]; [`LinkError::OtherBase`] for a payload that runs on another
@@ -77,12 +77,12 @@ impl StacksOn {
 }
 
 impl Below {
-    /// Reads what a link needs to know of the payload in `file`; `None` when it is no payload
-    /// (another image) or stacks on a further payload, of which it tells nothing.
+    /// Reads what a link needs to know about the payload in `file`. `None` when it is no payload
+    /// (another image), or when it stacks on a further payload, about which nothing is known.
     ///
     /// # Errors
-    /// [`LinkError::Payload`] when it cannot be read, [`LinkError::OtherBase`] when it is for another
-    /// image than `made_for`.
+    /// [`LinkError::Payload`] when it cannot be read, [`LinkError::OtherBase`] when it is for
+    /// another image than `made_for`.
     pub fn of_payload(
         path: &str,
         file: &[u8],

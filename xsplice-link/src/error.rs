@@ -1,5 +1,5 @@
-//! What can go wrong, split in two: an input that cannot be read (exit status 1), and a payload
-//! that must not be made (exit status 2), for which every reason is collected.
+//! Errors of two kinds: an input that cannot be read (exit status 1), and a payload that must not
+//! be made (exit status 2), for which every refusal is collected.
 
 use crate::build_id::BuildId;
 use std::fmt;
@@ -45,7 +45,7 @@ pub enum LinkError {
         /// What the reader said.
         source: object::Error,
     },
-    /// An ELF file, but no linked image of ours.
+    /// An ELF file, but no linked x86-64 image.
     #[error("{path}: is {found}; the base must be the linked x86-64 image that runs")]
     NotABase {
         /// The file.
@@ -99,7 +99,7 @@ pub enum LinkError {
         /// What was given.
         name: String,
     },
-    /// An option that should name a build-id.
+    /// A value that is neither a build-id nor a file with one.
     #[error(
         "{text}: is neither a build-id (1 to 64 bytes in hexadecimal, two digits a byte) nor a file"
     )]
@@ -109,8 +109,8 @@ pub enum LinkError {
     },
     /// A payload to stack on that is for another image.
     #[error(
-        "{path}: was made for the image {other}, and this payload is for {made_for}; nothing can stack \
-         on it there. Make both for the image that runs: --orig and --base of the same build"
+        "{path}: was made for the image {other}, and this payload is for {made_for}; nothing can \
+         stack on it there. Make both for the image that runs: --orig and --base of the same build"
     )]
     OtherBase {
         /// The payload below.
@@ -136,7 +136,7 @@ pub enum LinkError {
         /// What is wrong with it.
         source: crate::read::ReadError,
     },
-    /// A deny list with a line that is none.
+    /// A deny list with a malformed line.
     #[error("{path}:{source}")]
     DenyList {
         /// The file.

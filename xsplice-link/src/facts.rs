@@ -1,11 +1,11 @@
-//! What a payload says: its ABI, ids, records, hooks, tables and symbols, as facts that `inspect`
-//! prints and `verify` judges. Nothing is judged here, and what cannot be read is `None`.
+//! The contents of a payload: its ABI, ids, records, hooks, tables and symbols, for `inspect` to
+//! print and `verify` to judge. Nothing is judged here; what cannot be read is `None`.
 
 use object::elf;
 use xsplice_abi::hook::{HookKind, POINTER_BYTES};
 use xsplice_abi::profile::{Expectations, Tail};
 use xsplice_abi::record::{ExpectEntry, LivepatchExpect, RecordHead, offset};
-use xsplice_abi::tables::SpecialTable;
+use xsplice_abi::tables::{self, SpecialTable};
 use xsplice_abi::{Profile, note, section};
 use xsplice_runtime::check::sections::is_registered;
 use xsplice_runtime::check::special::signs;
@@ -40,9 +40,11 @@ pub struct Facts<'view, 'data> {
     pub hooks: Vec<HookFacts<'data>>,
     /// Tables that the loader walks.
     pub tables: Vec<TableFacts<'data>>,
+    /// Tables that no loader walks: of a kind that nobody here was taught, or of another system.
+    pub unknown_tables: Vec<UnknownTable<'data>>,
 }
 
-/// What a relocated field will hold.
+/// The value that a relocated field will have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'data> {
     /// A place in the payload.
@@ -56,7 +58,7 @@ pub enum Value<'data> {
     Named(&'data str, i64),
     /// A number.
     Absolute(u64),
-    /// Something that no loader takes.
+    /// A relocation that no loader takes.
     Unreadable,
 }
 
@@ -111,6 +113,15 @@ pub struct TableFacts<'data> {
     pub size_bytes: u64,
 }
 
+/// A loaded table of which nobody here knows an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownTable<'data> {
+    /// The section's name.
+    pub name: &'data str,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+}
+
 impl<'view, 'data> Facts<'view, 'data> {
     /// Collects the facts of a payload.
     #[must_use]
@@ -132,6 +143,7 @@ impl<'view, 'data> Facts<'view, 'data> {
             records: Vec::new(),
             hooks: Vec::new(),
             tables: Vec::new(),
+            unknown_tables: Vec::new(),
         };
         facts.records = facts.read_records();
         facts.hooks = facts.read_hooks();
@@ -146,6 +158,15 @@ impl<'view, 'data> Facts<'view, 'data> {
                     entry_bytes: kind.entry_bytes(&abi.entries),
                     size_bytes: section.size,
                 })
+            })
+            .collect();
+        facts.unknown_tables = view
+            .sections
+            .iter()
+            .filter(|section| section.is_allocated() && tables::is_walked_by_nobody(section.name))
+            .map(|section| UnknownTable {
+                name: section.name,
+                size_bytes: section.size,
             })
             .collect();
         facts

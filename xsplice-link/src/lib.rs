@@ -1,7 +1,7 @@
 //! Links extracts against the base into a payload, and inspects, verifies and signs payloads.
 //!
-//! The way of a payload: [`Base::parse`] indexes the image, [`link()`] merges the extracts,
-//! proves the replaced functions against it, resolves every name and writes the file.
+//! [`Base::parse`] indexes the image; [`link()`] merges the extracts, proves the replaced functions
+//! against the image, resolves every name and writes the file.
 #![deny(unsafe_code)]
 
 pub mod base;

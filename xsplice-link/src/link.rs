@@ -1,4 +1,4 @@
-//! Links extracts into a payload: merge, prove, resolve, relocate, describe, write.
+//! The pipeline of a payload: merge, prove, resolve, relocate, add notes, write.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -277,9 +277,9 @@ fn plan_records(
     plans
 }
 
-/// A local function of another file at the address of `old`: the linker found the two identical
-/// and kept one. A global there may as well be an alias in the same object, which is replaced
-/// with it.
+/// A local function of another file at the address of `old`: the linker folded identical functions,
+/// and a record would replace both. A global at that address may be an alias in the same object,
+/// which is meant to be replaced too.
 fn folded<'base, 'data>(
     base: &'base Base<'data>,
     old: &BaseSymbol<'data>,
@@ -515,7 +515,7 @@ fn append_modinfo(layout: &mut Layout, extracts: &[&Extract<'_>], options: &Link
     );
     let mut bytes = Vec::new();
     for line in lines {
-        // A NUL would end the line early and start one that nobody wrote.
+        // A NUL in the text would end the line early and start another one.
         bytes.extend(line.bytes().filter(|&byte| byte != 0));
         bytes.push(0);
     }

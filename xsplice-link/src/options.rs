@@ -1,4 +1,4 @@
-//! What a link is told besides its inputs.
+//! Options of a link.
 
 use std::ops::Range;
 
@@ -31,7 +31,7 @@ pub enum BaseProof {
 pub enum StacksOn {
     /// The base itself.
     Base,
-    /// A payload that is known by its id alone: what it replaces is not known.
+    /// A payload of which only the id is known, and not what it replaces.
     Id(BuildId),
     /// A payload whose file was given.
     Payload(Below),

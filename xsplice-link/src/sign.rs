@@ -53,7 +53,7 @@ pub enum SignError {
         /// The payload.
         path: String,
     },
-    /// A name or id that the trailer has no room for.
+    /// A name or id that is too long for the trailer.
     #[error("{path}: its {what} is longer than the trailer can hold")]
     TooLong {
         /// The certificate's file.
@@ -183,7 +183,7 @@ pub fn sign(
     .concat())
 }
 
-/// The payload without the signature behind it, if a well-formed one stands there.
+/// The payload without the signature that follows it, if that is well-formed.
 #[must_use]
 pub fn content(file: &[u8]) -> &[u8] {
     signature::split(file).map_or(file, |(content, _)| content)

@@ -1,4 +1,5 @@
-//! What `verify` says beside pass and fail: the deny list, and what may be done with a payload later.
+//! What `verify` says beside pass and fail: the deny list, and what may be done with a payload
+//! later.
 
 mod support;
 

@@ -3,6 +3,7 @@
 mod support;
 
 use goblin::elf::Elf;
+use support::complete;
 use support::hand::{self, A, AX, RETURN_ONE, STB_GLOBAL, STB_LOCAL, STT_FUNC, STT_OBJECT, WA};
 use support::{ENDBR, KERNEL, Tree, readelf};
 use xsplice_abi::Profile;
@@ -15,7 +16,7 @@ use xsplice_link::LinkOptions;
 use xsplice_link::inspect::inspect;
 use xsplice_link::link;
 use xsplice_link::options::{Below, References, StacksOn};
-use xsplice_link::verify::{Against, NamedFile, Verification, verify};
+use xsplice_link::verify::{Against, CheckKind, NamedFile, Verification, verify};
 
 const SOURCE: &str = "
     static int state = 7;
@@ -372,4 +373,65 @@ fn an_id_of_another_length_makes_a_note_of_that_length() {
     readelf(&payload);
     let report = verified(&base, &payload);
     assert!(report.passed(), "{report}");
+}
+
+/// `payload` with a section called otherwise; the new name is not longer.
+fn renamed(payload: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let from = [from.as_bytes(), &[0]].concat();
+    let at = payload.windows(from.len()).position(|bytes| bytes == from);
+    let at = at.expect("the payload has such a section");
+    let mut renamed = payload.to_vec();
+    renamed[at..at + from.len()].fill(0);
+    renamed[at..at + to.len()].copy_from_slice(to.as_bytes());
+    renamed
+}
+
+#[test]
+fn a_table_that_nobody_was_taught_is_told_as_unknown_and_never_as_another() {
+    let image = complete::image();
+    let base = Base::parse("image", &image).unwrap();
+    let whole = complete::payload(&base, &XSPLICE);
+    let failed_tables = |payload: &[u8]| -> Vec<String> {
+        let report = complete::verified(&base, payload);
+        let failures = report
+            .failures()
+            .filter(|check| check.check == CheckKind::Tables);
+        failures.map(|check| check.message.clone()).collect()
+    };
+    // The twin: a table that is known.
+    let page = inspect("payload", &whole).unwrap();
+    assert_eq!(page.unknown_tables, []);
+    assert!(page.to_string().contains("warning at line"), "{page}");
+    assert_eq!(failed_tables(&whole), Vec::<String>::new());
+
+    for (known, unknown) in [
+        (".bug_frames.1", ".bug_frames.9"),
+        (".bug_frames.1", ".bug_frames."),
+        (".bug_frames.1", "__bug_table"),
+        (".bug_frames.1", ".call_sites"),
+        (".bug_frames.1", ".smp_locks"),
+    ] {
+        let payload = renamed(&whole, known, unknown);
+        let page = inspect("payload", &payload).unwrap();
+        let names: Vec<_> = page
+            .tables
+            .iter()
+            .map(|table| table.name.as_str())
+            .collect();
+        assert_eq!(names, [".ex_table"], "{unknown}");
+        let [table] = &page.unknown_tables[..] else {
+            panic!("{unknown}: {page}");
+        };
+        assert_eq!((table.name.as_str(), table.size), (unknown, 8));
+        let text = page.to_string();
+        assert!(
+            text.contains("unknown: 8 bytes that no loader walks"),
+            "{text}"
+        );
+        assert!(!text.contains("warning at line"), "{text}");
+        assert!(!text.contains("alternative call"), "{text}");
+        let failed = failed_tables(&payload);
+        let said = format!("{unknown}: no loader walks this table, so what it says has no effect");
+        assert_eq!(failed, [said]);
+    }
 }

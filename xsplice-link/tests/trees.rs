@@ -14,7 +14,7 @@ use xsplice_link::inspect::{Inspection, inspect};
 use xsplice_link::proof::{TreeProof, prove_object};
 use xsplice_link::verify::{Against, NamedFile, Verification, verify};
 
-const COMMON: &str = "
+const COMMON_SYMBOLS: &str = "
     int counter;
     int level = 3;
     extern int printk(const char *format, ...);
@@ -37,7 +37,7 @@ const PRINTK: &str = "
 
 fn fix(flags: &[&str]) -> Fix {
     Fix::build(
-        &[("common/a.c", COMMON), ("printk.c", PRINTK)],
+        &[("common/a.c", COMMON_SYMBOLS), ("printk.c", PRINTK)],
         &[("common/a.c", COMMON_PATCHED)],
         flags,
     )
@@ -265,10 +265,10 @@ fn the_whole_original_tree_is_proven_and_a_foreign_one_noticed() {
 }
 
 #[test]
-fn a_base_of_another_build_is_refused_with_what_it_smells_of() {
+fn a_base_of_another_build_is_refused_with_what_that_suggests() {
     let fix = fix(KERNEL);
     let extracts = fix.extracts(&XSPLICE);
-    let smell = |sources: &[(&str, &str)], flags: &[&str]| {
+    let suggestion = |sources: &[(&str, &str)], flags: &[&str]| {
         let image = Tree::compile(sources, flags).link();
         let base = Base::parse("other", &image).unwrap();
         let error = xsplice_link::link(&base, &extracts, &LinkOptions::new("fix", &XSPLICE));
@@ -282,25 +282,25 @@ fn a_base_of_another_build_is_refused_with_what_it_smells_of() {
     };
     let sources = |common| [("common/a.c", common), ("printk.c", PRINTK)];
     // Only a string.
-    let other = COMMON.replace("first %d", "First %d");
-    let (code, message) = smell(&sources(&other), KERNEL);
+    let other = COMMON_SYMBOLS.replace("first %d", "First %d");
+    let (code, message) = suggestion(&sources(&other), KERNEL);
     assert_eq!(code, RefusalCode::ProofFailed, "{message}");
     assert!(message.contains("another source"), "{message}");
     // Only a constant.
-    let other = COMMON.replace("helper(x) + 1;", "helper(x) + 7;");
-    let (code, message) = smell(&sources(&other), KERNEL);
+    let other = COMMON_SYMBOLS.replace("helper(x) + 1;", "helper(x) + 7;");
+    let (code, message) = suggestion(&sources(&other), KERNEL);
     assert_eq!(code, RefusalCode::ProofFailed, "{message}");
     assert!(message.contains("another constant"), "{message}");
     // The same code, but another callee.
-    let other = COMMON.replace("printk", "printx");
+    let other = COMMON_SYMBOLS.replace("printk", "printx");
     let printx = PRINTK.replace("printk", "printx");
     let other = [("common/a.c", other.as_str()), ("printk.c", &printx)];
-    let (code, message) = smell(&other, KERNEL);
+    let (code, message) = suggestion(&other, KERNEL);
     assert_eq!(code, RefusalCode::ProofFailed, "{message}");
     let names = ["printk, which the base does not have", "printx"];
     assert!(names.iter().all(|name| message.contains(name)), "{message}");
     // Other flags.
-    let (code, message) = smell(&sources(COMMON), ENDBR);
+    let (code, message) = suggestion(&sources(COMMON_SYMBOLS), ENDBR);
     assert_eq!(code, RefusalCode::RecordMismatch, "{message}");
 }
 

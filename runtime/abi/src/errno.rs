@@ -46,7 +46,7 @@ errno! {
     E2BIG = 7, "argument list too long";
     /// The action is scheduled and has not finished.
     EAGAIN = 11, "try again";
-    /// Memory for the payload could not be had.
+    /// No memory for the payload.
     ENOMEM = 12, "out of memory";
     /// A guest handle points outside the caller's memory.
     EFAULT = 14, "bad address";
@@ -62,21 +62,21 @@ errno! {
     ENOSYS = 38, "function not implemented";
     /// A buffer that is too short.
     ENOBUFS = 105, "no buffer space available";
-    /// A needed section or note is not there.
+    /// A required section or note is missing.
     ENODATA = 61, "no data available";
     /// A relocation or displacement that does not fit its field.
     EOVERFLOW = 75, "value too large";
     /// A relocation type, section kind or operation that this loader does not take.
     EOPNOTSUPP = 95, "operation not supported";
-    /// A key that is needed to check a signature is not there.
+    /// The key that a signature needs is not known.
     ENOKEY = 126, "required key not available";
     /// A signature that does not match.
     EKEYREJECTED = 129, "key was rejected";
 }
 
 impl Errno {
-    /// The largest that a call may return: addresses and errors share one register in some calls,
-    /// and errors have its last 4,095 values (Xen and Linux, `MAX_ERRNO`).
+    /// The largest error number: some calls return addresses and errors in one register, and the
+    /// last 4,095 values are errors (Xen and Linux, `MAX_ERRNO`).
     pub const MAX: Errno = Errno(4095);
 
     /// The positive value.
@@ -91,8 +91,8 @@ impl Errno {
         -self.0
     }
 
-    /// Reads a hypercall's return value: `None` when it reports success (zero or more). What is
-    /// below zero and no error number is still no success: [`Errno::EINVAL`].
+    /// Reads a hypercall's return value: `None` when it reports success (zero or more). A negative
+    /// value that is no error number counts as [`Errno::EINVAL`].
     #[must_use]
     pub const fn from_return(value: i32) -> Option<Errno> {
         if value >= 0 {

@@ -15,13 +15,13 @@ pub enum HookKind {
     PreApply,
     /// Replaces the patcher's own apply, inside the quiescent zone.
     Apply,
-    /// Sees the result; runs after the CPUs are released.
+    /// Receives the result; runs after the CPUs are released.
     PostApply,
     /// May veto; runs before the action is scheduled.
     PreRevert,
     /// Replaces the patcher's own revert, inside the quiescent zone.
     Revert,
-    /// Sees the result; runs after the CPUs are released.
+    /// Receives the result; runs after the CPUs are released.
     PostRevert,
 }
 
@@ -85,7 +85,7 @@ impl HookKind {
     }
 }
 
-/// What a hook other than load and unload is given a pointer to: `struct xsplice_hook_arg` of
+/// The argument of every hook but load and unload, passed by pointer: `struct xsplice_hook_arg` of
 /// `xsplice.h`. Fields are only ever added at the end, and `bytes` tells how many there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[derive(IntoBytes, Immutable, KnownLayout)]

@@ -24,7 +24,7 @@ pub const ACTION_REVERT: u32 = 2;
 pub const ACTION_APPLY: u32 = 3;
 /// Action: revert the whole stack and apply this one, as one step.
 pub const ACTION_REPLACE: u32 = 4;
-/// Action: would APPLY succeed now? Changes nothing.
+/// Action: asks whether APPLY would succeed now. Changes nothing.
 pub const ACTION_CHECK: u32 = 5;
 
 /// Flag of an action: apply although the dependency is not on top of the stack.

@@ -9,6 +9,7 @@
 
 pub mod channel;
 pub mod errno;
+pub mod hex;
 pub mod hook;
 pub mod hypercall;
 pub mod limits;

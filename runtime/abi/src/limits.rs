@@ -1,4 +1,4 @@
-//! Limits that the loader enforces and the tools respect.
+//! Limits and defaults of the loader, which the tools respect.
 
 /// Largest payload file, and largest NOBITS section, in bytes (Xen's `LIVEPATCH_MAX_SIZE`).
 pub const PAYLOAD_BYTES_MAX: usize = 2 * 1024 * 1024;

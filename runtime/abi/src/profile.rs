@@ -12,7 +12,7 @@ use crate::record::{
 };
 use crate::tables::{Alternative, BugFrame, CallSite, EntrySizes, ExceptionEntry};
 
-/// Where a profile's records keep what follows the shared head.
+/// The tail of a profile's records, behind the shared head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tail {
     /// All zero.
@@ -32,10 +32,10 @@ pub enum ZeroNewAddr {
     Nop,
 }
 
-/// What the loader asks of `new_size` when there is a new function.
+/// What the loader requires of `new_size` when there is a new function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NewSize {
-    /// So many bytes from `new_addr` on lie in the payload's code.
+    /// This many bytes from `new_addr` on must lie in the payload's code.
     InCode,
     /// Nothing; Xen only reads it of records that make NOPs.
     Unread,
@@ -61,7 +61,7 @@ pub enum Expectations {
     InRecord,
 }
 
-/// How many payloads a build-id note of the base is demanded for.
+/// Whether payloads must have a build-id note of the base.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BaseNote {
     /// `PREFIXxen_depends` is mandatory.
@@ -70,11 +70,12 @@ pub enum BaseNote {
     Absent,
 }
 
-/// When load and unload hooks run beside the writing of the jumps.
+/// When load and unload hooks run, relative to the writing of the jumps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HookOrder {
     /// Load hooks after the jumps are written, unload hooks before they are removed: both run while
-    /// the replaced functions are in effect, so that an unload hook can call what a load hook could.
+    /// the replaced functions are in effect, so that an unload hook can call what a load hook
+    /// could.
     WhileReplaced,
     /// Load hooks before the jumps are written, unload hooks after they are removed: as Xen does.
     WhileNotReplaced,
@@ -215,7 +216,7 @@ pub const LIVEPATCH: Profile = Profile {
     window_bytes: WINDOW_BYTES,
 };
 
-/// What a payload shows of its profile.
+/// The evidence that a payload gives of its profile.
 #[derive(Clone, Copy, Debug)]
 pub struct Signs<'data> {
     /// The first allocated section with the prefix of [`XSPLICE`], by name.
@@ -244,8 +245,8 @@ pub enum NoProfile<'data> {
 impl<'data> Signs<'data> {
     /// The profile of a payload.
     ///
-    /// `abi=` decides. Payloads older than that key are told apart by what their loaders demand:
-    /// the version byte of the first record or, without records, the base's note.
+    /// `abi=` decides. Older payloads lack that key; they are told apart by the version byte of the
+    /// first record or, without records, by the note of the base.
     ///
     /// # Errors
     /// Sections of both prefixes, or an `abi=` that contradicts them.
@@ -266,7 +267,7 @@ impl<'data> Signs<'data> {
         Ok(self.looks_like())
     }
 
-    /// The profile that a payload looks like, whatever `abi=` says.
+    /// The profile that a payload looks like, without regard to `abi=`.
     fn looks_like(&self) -> &'static Profile {
         if self.xsplice_section.is_none() && self.livepatch_section.is_some() {
             return &LIVEPATCH;
@@ -278,8 +279,8 @@ impl<'data> Signs<'data> {
         if is_v1 { &XSPLICE_V1 } else { &XSPLICE }
     }
 
-    /// The profile to show a payload by, whether its loader takes it or not: the one that it
-    /// claims where there is such, else the one that it looks like.
+    /// The profile to display a payload by, whether or not its loader takes it: the one that it
+    /// claims, if that exists, otherwise the one that it looks like.
     #[must_use]
     pub fn nearest_profile(&self) -> &'static Profile {
         self.profile().unwrap_or_else(|_| {

@@ -14,8 +14,8 @@ pub const EXPECT: &str = "expect";
 pub const WORDS: &str = "words";
 /// Prefix (after the profile's) of every hook section.
 pub const HOOKS: &str = "hooks.";
-/// Prefix (after the profile's) of the non-allocated sections in which a source acknowledges
-/// what a payload cannot carry.
+/// Prefix (after the profile's) of the non-allocated sections in which a source accepts changes
+/// that a payload cannot contain.
 pub const ACCEPT: &str = "accept";
 
 /// The payload's own build-id note.
@@ -24,6 +24,8 @@ pub const BUILD_ID: &str = ".note.gnu.build-id";
 pub const MODINFO: &str = ".modinfo";
 /// Bug frames: this prefix and the kind, 0 to 3.
 pub const BUG_FRAMES: &str = ".bug_frames.";
+/// Bug frames of assertions, whose entries are longer.
+pub const BUG_FRAMES_ASSERTION: &str = ".bug_frames.3";
 /// Exception table.
 pub const EX_TABLE: &str = ".ex_table";
 /// Code that exception table entries continue at.

@@ -1,7 +1,8 @@
 //! The signature trailer that may follow a payload: the kernel-module format.
 //!
 //! File: payload, signer's name, key id, signature, [`Trailer`], [`MAGIC`]. The layout is the one
-//! that the xSplice design (RFC v3.1, "Signature checking requirements") takes over from module signing.
+//! that the xSplice design (RFC v3.1, "Signature checking requirements") takes over from module
+//! signing.
 
 use zerocopy::byteorder::big_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};

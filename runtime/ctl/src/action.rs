@@ -1,8 +1,8 @@
-//! One action from the question to its end: look, ask, wait, look again.
+//! Runs one action: read the state, ask the kernel, wait, read the state again.
 //!
 //! The kernel answers at once and acts later, so a zero from the call is not yet success. The
-//! payload's `rc` is `-EAGAIN` until the action has ended, then its result. An action that somebody
-//! else started is not waited for: its end would be mistaken for ours.
+//! payload's `rc` is `-EAGAIN` until the action has ended, then its result. If another caller's
+//! action is in progress, this is an error: its end could not be told from that of our own.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,22 +16,22 @@ use crate::list::list;
 use crate::request::Request;
 use crate::transport::Transport;
 
-/// Pause between the first looks; it doubles up to [`POLL_SLOWEST`].
+/// First pause between two reads of the status; it doubles up to [`POLL_SLOWEST`].
 const POLL_FIRST: Duration = Duration::from_millis(1);
-/// The 2016 tool's successor looked this often.
+/// The polling interval of Xen's own tool.
 const POLL_SLOWEST: Duration = Duration::from_millis(100);
 
 /// What to do when the payload is already as wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Goal {
-    /// Ask the kernel all the same; it refuses.
+    /// Ask the kernel anyway; it refuses.
     #[default]
     Act,
     /// That is success.
     BeThere,
 }
 
-/// An action and how to go about it.
+/// An action with its options.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     /// Which.
@@ -127,10 +127,11 @@ fn is_there(
         other => other.map(|status| status.state),
     };
     Ok(match kind {
-        // A check is a question; that it was once answered is no answer.
+        // A check always has to be asked anew.
         ActionKind::Check => false,
         ActionKind::Replace if state == Some(State::Applied) => {
-            // In effect alone is what a replace leaves; stacked on others is not.
+            // After a replace the payload is the only one in effect, so one that is stacked on
+            // others does not count.
             list(transport)?
                 .iter()
                 .all(|entry| entry.name == name.as_str() || entry.status.state != State::Applied)
@@ -139,7 +140,7 @@ fn is_there(
     })
 }
 
-/// Looks until no action is in progress; the status then, `None` when the payload is gone.
+/// Polls until no action is in progress. Returns the status, `None` when the payload is gone.
 fn wait(
     transport: &mut dyn Transport,
     name: &PayloadName,

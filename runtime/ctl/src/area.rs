@@ -1,8 +1,8 @@
 //! The caller's area: the memory that the handles of a call point into.
 //!
-//! A hypercall takes addresses of the caller's buffers; over the control channel the buffers travel
-//! with the call, one after the other, and a handle is where in the area one starts. No buffer
-//! starts at 0, because a handle of 0 means that there is no buffer.
+//! A hypercall takes addresses of the caller's buffers. Over the control channel the buffers are
+//! sent with the call, one after the other, and a handle is a buffer's offset in the area. No
+//! buffer starts at 0, because a handle of 0 means that there is no buffer.
 
 use zerocopy::byteorder::little_endian::U64;
 
@@ -17,7 +17,7 @@ pub(crate) struct Area {
     bytes: Vec<u8>,
 }
 
-/// Where a buffer lies.
+/// Offset and size of a buffer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Buffer {
     offset: usize,

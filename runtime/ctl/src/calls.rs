@@ -1,4 +1,4 @@
-//! The four payload calls, each made once: structures in, structures out, no rules of their own.
+//! The four payload calls: they encode and decode the hypercall structures and hold no rules.
 
 use std::fmt;
 use xsplice_abi::Errno;

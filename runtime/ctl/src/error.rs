@@ -1,7 +1,7 @@
-//! What can go wrong, and which exit status says so.
+//! Errors, and the exit status of each.
 //!
-//! Scripts need to tell three outcomes apart: done, will never work, and worth another try. The last
-//! is its own status because patching a busy machine may well need one.
+//! Scripts need three outcomes: done, failed for good, and worth a retry. The last has its own
+//! status because patching a busy machine often needs a retry.
 
 use std::io;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ pub enum CtlError {
     /// Neither option nor environment names the control channel.
     #[error("no control channel named; give --socket PATH or set XSPLICE_SOCKET")]
     NoSocket,
-    /// The socket is not there, or nobody listens.
+    /// The socket does not exist, or no process listens on it.
     #[error("{}: cannot connect: {source}; is the kernel running?", path.display())]
     Connect {
         /// The socket.
@@ -43,7 +43,7 @@ pub enum CtlError {
     /// The request does not fit into a frame.
     #[error("control channel: {0}")]
     Frame(#[from] FrameError),
-    /// The answer's operation, list or text cannot be right.
+    /// The answer's operation, list or text is malformed.
     #[error("control channel: the kernel's answer makes no sense: {what}")]
     Nonsense {
         /// What is wrong with it.
@@ -75,7 +75,7 @@ pub enum CtlError {
         /// In bytes.
         length: usize,
     },
-    /// The kernel said no to a call about one payload.
+    /// The kernel refused a call about one payload.
     #[error("{name}: {what} failed: {errno}{}", state_hint(*what, *errno, *state))]
     Refused {
         /// The payload's name.
@@ -87,7 +87,7 @@ pub enum CtlError {
         /// State of the payload when the request was made, where it is known.
         state: Option<State>,
     },
-    /// The kernel said no to a call about nothing in particular.
+    /// The kernel refused a call that is not about one payload.
     #[error("{what} failed: {errno}")]
     Call {
         /// What was asked.
@@ -95,7 +95,7 @@ pub enum CtlError {
         /// Its answer.
         errno: Errno,
     },
-    /// Somebody else's action on this payload is still going on.
+    /// An action on this payload that this tool did not start is in progress.
     #[error(
         "{name}: an action that was not started here is in progress: {}",
         Errno::EBUSY
@@ -175,12 +175,13 @@ pub enum Aftermath {
     /// It stays: the action may yet succeed.
     #[error("left loaded, since the action may still end")]
     Left,
-    /// It stays, against our will.
+    /// It stays, because unloading failed too.
     #[error("and it could not be unloaded: {0}")]
     Stuck(#[source] Box<CtlError>),
 }
 
-/// An action in a wrong state is -EINVAL, and so is much else; the two states side by side tell.
+/// An action in a wrong state returns -EINVAL, as do many other errors; the message shows both
+/// states to tell them apart.
 fn state_hint(what: Request, errno: Errno, state: Option<State>) -> String {
     match (what, state) {
         (Request::Action(action), Some(state))

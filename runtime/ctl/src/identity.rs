@@ -1,4 +1,4 @@
-//! Whether the payload that is loaded under a name is the one in a file: their build-ids tell.
+//! Compares the build-id of a loaded payload with that of a file.
 //!
 //! No payload call tells the id of what is loaded, so it is read from the text that the console
 //! key prints.

@@ -1,10 +1,9 @@
-//! The operator's tool for a running kernel: upload a payload, look at it, put it into effect, take
-//! it out of effect.
+//! The operator's tool for a running kernel: upload, inspect, apply and revert payloads.
 //!
-//! It is the `xen-xsplice` of the 2016 design, with what its users missed. The kernel alone decides
-//! what is allowed; the tool asks, waits for the answer, and says what came of it in words, in
-//! `--json`, and by its exit status. [`transport`] carries one call, [`calls`] knows the structures,
-//! [`list`] and [`action`] know the rules that need several calls, [`run()`] is the command line.
+//! It follows the `xen-xsplice` of the 2016 design. Only the kernel decides what is allowed; the
+//! tool asks, waits for the answer, and reports the result in words, in `--json`, and by its exit
+//! status. [`transport`] carries one call, [`calls`] knows the structures, [`list`] and [`action`]
+//! know the rules that need several calls, [`run()`] is the command line.
 #![forbid(unsafe_code)]
 
 pub mod action;

@@ -1,8 +1,8 @@
 //! Reads the list of payloads, which others may change while it is read.
 //!
 //! The kernel stamps the list with a version. The rules are those of the 2016 library: a version
-//! that differs from the first page's starts the listing again, more than three times is `-EBUSY`; a
-//! batch that is too big is halved, and so is one whose names and metadata exceed a frame. A page
+//! that differs from the first page's starts the listing again, more than three times is `-EBUSY`;
+//! a batch that is too big is halved, and so is one whose names and metadata exceed a frame. A page
 //! that fails because the list shrank or grew under it is such a change too, so the version is
 //! looked at before the error is believed.
 
@@ -126,7 +126,7 @@ struct Page {
     entries: Vec<Entry>,
 }
 
-/// What the rooms of a page were made for.
+/// How the buffers of a page are sized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fit {
     /// All names and metadata there are.
@@ -135,7 +135,7 @@ enum Fit {
     OneFrame,
 }
 
-/// How much room a page has for names and metadata, in bytes.
+/// Sizes of a page's buffers for names and metadata, in bytes.
 struct Rooms {
     names_bytes: usize,
     metadata_bytes: usize,
@@ -252,7 +252,7 @@ impl Buffers {
     }
 }
 
-/// Pieces that lie one after the other, with their lengths in an array of their own.
+/// Strings stored one after the other, with their lengths in a separate array.
 struct Pieces<'a> {
     lengths: std::slice::Iter<'a, U32>,
     rest: &'a [u8],

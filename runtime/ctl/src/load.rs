@@ -1,4 +1,4 @@
-//! `load`: upload and apply as one command, which leaves nothing behind when the apply fails.
+//! `load`: upload and apply as one command, which unloads again when the apply fails.
 
 use std::fs::File;
 use std::io::Read;

@@ -1,4 +1,4 @@
-//! What the operator reads: the tables of the 2016 tool, or JSON with the same content.
+//! Output for the operator: the tables of the 2016 tool, or JSON with the same content.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -28,7 +28,7 @@ pub(crate) enum Format {
 pub(crate) enum Columns {
     /// Name and state.
     Status,
-    /// These and the payload's own words.
+    /// Name, state and the payload's metadata.
     Metadata,
 }
 
@@ -149,7 +149,7 @@ impl Report<'_> {
         Ok(())
     }
 
-    /// Says what is being done, before it is: the operator sees what a wait is for.
+    /// Prints what is about to be done, so that the operator knows the reason for a wait.
     pub(crate) fn begin(&mut self, what: &str) -> Result<(), CtlError> {
         if self.format == Format::Text {
             write!(self.out, "{what}: ")?;
@@ -158,8 +158,8 @@ impl Report<'_> {
         Ok(())
     }
 
-    /// Says how what [`Report::begin`] announced went. JSON is one object a command, so a step that
-    /// others follow stays silent there.
+    /// Prints the result of the step that [`Report::begin`] announced. JSON is one object for each
+    /// command, so a step that others follow prints none.
     pub(crate) fn end_step(&mut self, result: Result<Outcome, &CtlError>) -> Result<(), CtlError> {
         if self.format == Format::Text {
             let word = result.map_or("failed", Outcome::word);
@@ -168,7 +168,7 @@ impl Report<'_> {
         Ok(())
     }
 
-    /// Says how the command's last step went.
+    /// Prints the result of the command's last step.
     pub(crate) fn end(
         &mut self,
         name: &str,

@@ -1,4 +1,4 @@
-//! Does what the command line says.
+//! Runs the command line: one function for each verb.
 
 use clap::CommandFactory;
 use std::io::Write;
@@ -19,10 +19,10 @@ use crate::report::{Columns, Format, Report};
 use crate::request::Request;
 use crate::transport::{SocketTransport, Transport};
 
-/// Does what `arguments` say, results to `out`.
+/// Runs the command in `arguments`, and writes results to `out`.
 ///
 /// # Errors
-/// Whatever kept it from being done; with `--json` it has been printed to `out` as well.
+/// Why it failed; with `--json` this has been written to `out` as well.
 pub fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<(), CtlError> {
     let format = if arguments.json {
         Format::Json
@@ -51,28 +51,16 @@ fn connect_and_run(
     // What can be wrong with the arguments is found before the kernel is asked.
     match command {
         Command::Upload { name, file, goal } => {
-            let (name, payload) = (PayloadName::new(name)?, read_payload(file)?);
-            let transport = &mut SocketTransport::connect(socket, wait)?;
-            let result = upload_step(transport, report, &name, file, &payload, goal.into());
-            let result = result.map(Outcome::from);
-            report.end(name.as_str(), "upload", &result)?;
-            result.map(drop)
+            let name = PayloadName::new(name)?;
+            upload((socket, wait), report, &name, file, goal.into())
         }
         Command::Load { file, name, apply } => {
             let name = match name {
                 Some(name) => PayloadName::new(name)?,
                 None => name_of(file)?,
             };
-            let payload = read_payload(file)?;
-            let transport = &mut SocketTransport::connect(socket, wait)?;
             let plan = apply_plan(ActionKind::Apply, apply, wait);
-            let uploaded = upload_step(transport, report, &name, file, &payload, plan.goal);
-            report.end_step(uploaded.as_ref().map(|uploaded| (*uploaded).into()))?;
-            let uploaded = uploaded?;
-            report.begin("Performing apply")?;
-            let result = apply_or_unload(transport, &name, &plan, uploaded);
-            report.end(name.as_str(), "load", &result)?;
-            result.map(drop)
+            load(socket, report, &name, file, &plan)
         }
         Command::Get { name } => {
             let name = PayloadName::new(name)?;
@@ -151,6 +139,41 @@ fn connect_and_run(
     }
 }
 
+/// Uploads a payload. `(socket, wait)` say whom to ask and how long.
+fn upload(
+    (socket, wait): (&Path, Duration),
+    report: &mut Report<'_>,
+    name: &PayloadName,
+    file: &Path,
+    goal: Goal,
+) -> Result<(), CtlError> {
+    let payload = read_payload(file)?;
+    let transport = &mut SocketTransport::connect(socket, wait)?;
+    let result = upload_step(transport, report, name, file, &payload, goal);
+    let result = result.map(Outcome::from);
+    report.end(name.as_str(), "upload", &result)?;
+    result.map(drop)
+}
+
+/// Uploads a payload and applies it; one that cannot be applied is unloaded again.
+fn load(
+    socket: &Path,
+    report: &mut Report<'_>,
+    name: &PayloadName,
+    file: &Path,
+    plan: &Plan,
+) -> Result<(), CtlError> {
+    let payload = read_payload(file)?;
+    let transport = &mut SocketTransport::connect(socket, plan.limit)?;
+    let uploaded = upload_step(transport, report, name, file, &payload, plan.goal);
+    report.end_step(uploaded.as_ref().map(|uploaded| (*uploaded).into()))?;
+    let uploaded = uploaded?;
+    report.begin("Performing apply")?;
+    let result = apply_or_unload(transport, name, plan, uploaded);
+    report.end(name.as_str(), "load", &result)?;
+    result.map(drop)
+}
+
 fn act(socket: &Path, report: &mut Report<'_>, name: &str, plan: &Plan) -> Result<(), CtlError> {
     let name = PayloadName::new(name)?;
     let transport = &mut SocketTransport::connect(socket, plan.limit)?;
@@ -160,7 +183,7 @@ fn act(socket: &Path, report: &mut Report<'_>, name: &str, plan: &Plan) -> Resul
     result.map(drop)
 }
 
-/// Uploads, and announces it; the caller says how it went.
+/// Uploads and announces it; the caller prints the result.
 fn upload_step(
     transport: &mut dyn Transport,
     report: &mut Report<'_>,

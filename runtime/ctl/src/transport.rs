@@ -1,8 +1,8 @@
 //! Carries one call to the kernel and its answer back.
 //!
-//! A console has no connections: what a tool that was killed had asked may still be answered when
-//! the next one listens. So the stream starts with bytes that spoil and end whatever was cut short,
-//! and only the answer with our own sequence number is ours.
+//! A console has no connections: the answer to a tool that was killed may arrive when the next tool
+//! listens. So a stream starts with bytes that end and invalidate an unfinished frame, and only an
+//! answer with the request's own sequence number is accepted.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -16,8 +16,8 @@ use crate::error::CtlError;
 
 /// One call at a time to a kernel.
 pub trait Transport {
-    /// Makes a payload call. `area` is the caller's memory; it and `operation` come back as the call
-    /// left them. Returns what the call returned.
+    /// Makes a payload call. `area` is the caller's memory; it and `operation` come back as the
+    /// call left them. Returns what the call returned.
     ///
     /// # Errors
     /// When no answer came; an error that the kernel returns is a result, not an error here.
@@ -84,7 +84,7 @@ impl SocketTransport {
             };
             let mut input = &buffer[..count];
             while let Some(frame) = self.decoder.next(&mut input) {
-                // What cannot be read, and answers to others, are not ours to judge.
+                // Unreadable frames and answers to other requests are skipped.
                 let Ok(frame) = frame else { continue };
                 let FrameKind::Answer { result } = frame.kind() else {
                     continue;
@@ -125,7 +125,13 @@ impl Transport for SocketTransport {
         *operation = *answer.operation().ok_or(CtlError::Nonsense {
             what: "no operation in the answer to one",
         })?;
-        *area = answer.into_data();
+        let written = answer.into_data();
+        *area = request.into_data();
+        area.get_mut(..written.len())
+            .ok_or(CtlError::Nonsense {
+                what: "an answer with more of our memory than there is",
+            })?
+            .copy_from_slice(&written);
         Ok(result)
     }
 

@@ -1,5 +1,6 @@
-//! The command line on a scripted kernel: what it prints, what it waits for, how it exits. The rules
-//! of the real runtime are tested where that is; here the script decides what the kernel says.
+//! The command line on a scripted kernel: what it prints, what it waits for, how it exits. The
+//! rules of the real runtime are tested where that is; here the script decides what the kernel
+//! says.
 
 mod server;
 

@@ -1,5 +1,5 @@
-//! What an action does to the stack: whether it may, what is prepared before the rendezvous, and
-//! what happens inside it.
+//! Actions: the rules under which one may start, what is prepared before the rendezvous, and what
+//! happens inside it.
 
 use core::fmt;
 
@@ -58,7 +58,7 @@ pub enum ActionError {
     /// Other payloads refer to it.
     #[error("another loaded payload refers to it; unload that first")]
     InUse,
-    /// A function or word is not as it must be.
+    /// A function or word does not have the expected contents.
     #[error("{}{index} of payload {}: {fault}", kind.name(), payload.0)]
     Item {
         /// Function or word.
@@ -184,12 +184,12 @@ pub fn conditions(
     Ok(())
 }
 
-/// Whether `payload` was made for this base. Where the profile says which base that is, the loader
-/// has compared it. Otherwise what it stacks on must lead to the base through loaded payloads: no
-/// operator may take the responsibility for code that was made for another image.
+/// Whether `payload` was made for this base. If its profile has a note of the base, the loader has
+/// compared that. Otherwise its dependency must lead to the base through loaded payloads: NODEPS
+/// never allows code that was made for another image.
 fn rests_on(stack: &Stack, base_id: &[u8], payload: &Payload) -> bool {
     let mut payload = payload;
-    // Each step is one payload further down; more steps than payloads go round in a circle.
+    // Each step goes one payload further down, so more steps than payloads mean a circle.
     for _ in 0..=stack.payloads.len() {
         let depends = payload.depends.as_bytes();
         if payload.base.is_some() || depends == base_id {
@@ -214,8 +214,8 @@ fn reverted(stack: &Stack, work: Work) -> impl Iterator<Item = PayloadId> + '_ {
     stack.applied.iter().rev().take(count).copied()
 }
 
-/// Does everything that can fail: reads what will be written over, compares it with what is
-/// expected, encodes the jumps, and makes room for what will be recorded.
+/// Does everything that can fail: reads the bytes that will be overwritten, compares them with the
+/// expectations, encodes the jumps, and allocates memory for undo data.
 ///
 /// # Errors
 /// A function or word is not as it must be; no memory.
@@ -272,8 +272,8 @@ fn each(
     Ok(())
 }
 
-/// Carries `work` out: nothing else runs. Returns 0 or a negated error number; then everything is
-/// as it was before.
+/// Carries out `work` while nothing else runs. Returns 0, or a negated error number with nothing
+/// changed.
 pub fn perform(
     platform: &impl Platform,
     quiesced: &Quiesced,
@@ -327,7 +327,7 @@ fn replace(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, id:
     result
 }
 
-/// Puts back what a failed REPLACE has reverted, the oldest first.
+/// Applies again what a failed REPLACE has reverted, the oldest first.
 fn restore(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, before: usize) {
     while stack.applied.len() < before {
         let Some(id) = stack.reverted.pop() else {
@@ -338,8 +338,8 @@ fn restore(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, bef
     stack.reverted.clear();
 }
 
-/// Puts one payload back: the jumps that stood, and no other. Its hooks are called as by an apply;
-/// one that refuses now what it did before cannot keep the old state from being restored.
+/// Applies one payload again: exactly the jumps that were there. Its hooks are called as by an
+/// apply, but a refusal of a hook is ignored, so that the old state is always restored.
 fn put_back(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, id: PayloadId) {
     let Some(payload) = stack.get_mut(id) else {
         return;
@@ -391,7 +391,7 @@ fn apply(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, id: P
     payload.freshness = Freshness::Used;
     if result == 0 {
         payload.state = PayloadState::Applied;
-        // Room was made when the action was prepared.
+        // Memory was reserved when the action was prepared.
         stack.applied.push(id);
     }
     result
@@ -418,7 +418,7 @@ fn revert(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, id: 
     }
     let result = hook.unwrap_or(0);
     if result == 0 {
-        // Also after a revert hook: no jump into a payload outlives its being applied.
+        // Also after a revert hook: no jump into a payload may remain once it is not applied.
         let text = OpenText::new(platform, quiesced);
         for word in payload.words.iter_mut().rev() {
             word.revert(&text);

@@ -1,4 +1,4 @@
-//! What the console key shows: every payload, its state, regions, records and ids.
+//! The text of the dump call: every payload with its state, regions, records and ids.
 
 use core::fmt;
 
@@ -8,8 +8,8 @@ use crate::patch::record::Replacement;
 use crate::payload::{BuildId, Payload, PayloadState};
 use crate::platform::Platform;
 
-/// Metadata of a payload beyond this many bytes is counted, not shown: a payload chooses how much it
-/// has, and the text of all of them has to fit one answer.
+/// Metadata of a payload beyond this many bytes is counted, not shown: a payload chooses how much
+/// it has, and the text of all of them has to fit one answer.
 const METADATA_BYTES_SHOWN: usize = 16 * 1024;
 
 impl<P: Platform> Runtime<'_, P> {
@@ -67,7 +67,7 @@ fn one(payload: &Payload, level: Option<usize>, out: &mut dyn fmt::Write) -> fmt
         if let Ok(word) = core::str::from_utf8(word)
             && !word.is_empty()
         {
-            writeln!(out, "  metadata: {word}")?;
+            writeln!(out, "  metadata: {}", Printable(word))?;
         }
     }
     if !hidden.is_empty() {
@@ -106,6 +106,22 @@ fn one(payload: &Payload, level: Option<usize>, out: &mut dyn fmt::Write) -> fmt
         )?;
     }
     Ok(())
+}
+
+/// Text on one line: control characters are shown as escapes.
+struct Printable<'a>(&'a str);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            if character.is_control() {
+                write!(out, "{}", character.escape_default())?;
+            } else {
+                fmt::Write::write_char(out, character)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 fn mark(applied: Applied) -> &'static str {

@@ -1,4 +1,4 @@
-//! Calls the hooks of a payload, each at the moment and with the argument that its kind promises.
+//! Calls the hooks of a payload with the argument of their kind.
 
 use xsplice_abi::errno::Errno;
 use xsplice_abi::hook::{HookArgument, HookKind};
@@ -22,9 +22,8 @@ pub fn argument(payload: &Payload, rc: i32) -> HookArgument {
 
 /// Calls the one hook of a kind, if there is one; 0, or the negated error number of its refusal.
 ///
-/// Two answers cannot be passed on as they are. -EAGAIN is what GET and LIST say of an action that
-/// is in progress: whoever waits for this one would wait for ever. And a number that is no error
-/// would be taken for success.
+/// Two results are replaced. -EAGAIN means "in progress" in GET and LIST, so a caller that waits
+/// for the action would wait for ever. A positive number would be taken for success.
 pub fn call_single(
     platform: &impl Platform,
     payload: &Payload,

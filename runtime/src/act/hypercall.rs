@@ -1,4 +1,4 @@
-//! The front door: payload operations, their arguments and error numbers.
+//! The payload hypercall: its operations, their arguments and error numbers.
 
 use xsplice_abi::errno::Errno;
 use xsplice_abi::hook::HookKind;
@@ -14,6 +14,7 @@ use crate::act::hooks;
 use crate::act::list;
 use crate::act::runtime::{Privilege, Runtime};
 use crate::load;
+use crate::payload::directory::Listing;
 use crate::payload::stack::{Scheduled, Stack, Work};
 use crate::payload::{Payload, PayloadState, Placed};
 use crate::platform::{Interrupts, Level, Platform};
@@ -41,9 +42,14 @@ fn name<'area>(name: &Name, area: &'area [u8]) -> Result<&'area [u8], Errno> {
     }
     let text = buffer(area, name.name_handle.get(), bytes.into())?;
     match text.split_last() {
-        Some((0, label)) if !label.contains(&0) && core::str::from_utf8(label).is_ok() => Ok(text),
+        Some((0, label)) if is_name(label) => Ok(text),
         _ => Err(Errno::EINVAL),
     }
+}
+
+/// Without control characters: names stand in lists and logs, a line each.
+fn is_name(label: &[u8]) -> bool {
+    core::str::from_utf8(label).is_ok_and(|label| !label.chars().any(char::is_control))
 }
 
 impl<P: Platform> Runtime<'_, P> {
@@ -93,13 +99,21 @@ impl<P: Platform> Runtime<'_, P> {
             return Err(Errno::EINVAL);
         }
         let file = buffer(area, upload.payload_handle.get(), bytes)?;
-        let mut stack = self.stack.lock();
-        if stack.named(name).is_ok() {
-            return Err(Errno::EEXIST);
-        }
-        self.release_unmapped(&mut stack);
-        let id = stack.new_id();
-        let loaded = load::load(&self.surroundings(), &stack, id, name, file);
+        let (id, version) = {
+            let mut stack = self.stack.lock();
+            if stack.named(name).is_ok() {
+                return Err(Errno::EEXIST);
+            }
+            self.release_unmapped(&mut stack);
+            (stack.new_id(), stack.version)
+        };
+        // Reading and checking take time: others go on meanwhile, and are looked at again below.
+        let is_loaded = |id: &[u8]| {
+            let stack = self.stack.lock();
+            let mut payloads = stack.payloads.iter();
+            payloads.any(|payload| payload.build_id.as_bytes() == id)
+        };
+        let loaded = load::load(&self.surroundings(), is_loaded, id, name, file);
         let (payload, listing) = loaded.map_err(|error| {
             let label = core::str::from_utf8(name).unwrap_or_default();
             let label = label.trim_end_matches('\0');
@@ -107,6 +121,23 @@ impl<P: Platform> Runtime<'_, P> {
                 .log(Level::Error, format_args!("{label}: {error}"));
             error.errno()
         })?;
+        self.put_in(version, payload, listing)
+    }
+
+    /// Puts a payload to the others, if it still goes with them; they were `version` of the list
+    /// when it was begun to be loaded.
+    fn put_in(&self, version: u32, payload: Payload, listing: Listing) -> Result<(), Errno> {
+        let mut stack = self.stack.lock();
+        if stack.version != version
+            && let Err(errno) = load::still_fits(&stack, &self.directory, &payload, &listing)
+        {
+            self.give_back(&mut stack, &payload.regions);
+            self.platform.log(
+                Level::Error,
+                format_args!("{}: other payloads have changed meanwhile", payload.label()),
+            );
+            return Err(errno);
+        }
         // Room for all regions once they are unmapped: an unload cannot fail for memory.
         let regions = stack.mapped_regions() + payload.regions.len();
         let room = stack.payloads.try_reserve(1).is_ok()
@@ -189,10 +220,10 @@ impl<P: Platform> Runtime<'_, P> {
         })
     }
 
-    /// The result of an action is known before every CPU has left it, so who asks for the next one
-    /// at once would be refused for moments that nobody can see. Waits those moments out: as long
-    /// as the caller would let CPUs come, or [`LEAVE_LIMIT_NS`]. The stack is not locked
-    /// meanwhile: the master needs it.
+    /// The result of an action is known slightly before every CPU has left it, and a next action at
+    /// that moment would be refused as busy. So this waits for the CPUs to leave: up to the
+    /// caller's timeout, or [`LEAVE_LIMIT_NS`]. The stack is not locked meanwhile, because the
+    /// master needs it.
     fn await_leaving(&self, timeout_ns: u64) {
         let limit = timeout_ns.max(LEAVE_LIMIT_NS);
         let deadline = self.platform.now_ns().saturating_add(limit);
@@ -293,8 +324,8 @@ impl<P: Platform> Runtime<'_, P> {
             }
         } else {
             let room = stack.unmapped.capacity() - stack.unmapped.len();
-            // Room was made when the payload was loaded. Pages without a place in the list would
-            // be lost, never reused too early.
+            // The list has space since the payload was loaded. If it had not, pages would be
+            // leaked, but never reused too early.
             let kept = regions.iter().take(room).map(|placed| placed.region);
             stack.unmapped.extend(kept);
         }
@@ -307,7 +338,7 @@ impl<P: Platform> Runtime<'_, P> {
         }
     }
 
-    /// Has every CPU flush its TLB, and releases what waited for that.
+    /// Makes every CPU flush its TLB, and releases the pages that waited for it.
     fn flush(&self, stack: &mut Stack) -> bool {
         match self.platform.flush_tlbs() {
             Ok(()) => {

@@ -1,7 +1,7 @@
 //! LIST: names, states and metadata of the loaded payloads, a batch at a time.
 //!
-//! The caller asks for sizes with `nr` 0, makes room, and asks for batches from `idx` on; a
-//! version that differs from the first answer's tells it to start again.
+//! The caller asks for sizes with `nr` 0, allocates buffers, and asks for batches from `idx` on.
+//! When the version differs from that of the first answer, it has to start again.
 
 use xsplice_abi::errno::Errno;
 use xsplice_abi::hypercall::{List, Status};

@@ -27,7 +27,7 @@ use crate::rendezvous::milestones::{Milestones, Recorder};
 use crate::rendezvous::steps::{Effects, Freezing, Outcome};
 use crate::rendezvous::{Busy, Claim, Quiesced, Rendezvous};
 
-/// What the operator of this kernel decides.
+/// Decisions of the kernel's operator.
 #[derive(Clone, Copy, Default)]
 pub struct Policy<'base> {
     /// Text of the base that no payload may replace: functions that never return, the NMI and
@@ -141,7 +141,7 @@ impl<'base, P: Platform> Runtime<'base, P> {
         &self.shadows
     }
 
-    /// What a loader looks at beside the payload.
+    /// What a loader needs besides the payload.
     pub(crate) fn surroundings(&self) -> Surroundings<'_, 'base, P> {
         Surroundings {
             platform: &self.platform,
@@ -247,7 +247,7 @@ impl<P: Platform> Visitor<'_, '_, P> {
         others
     }
 
-    /// Says who was late, in the log.
+    /// Logs which CPUs were late.
     fn name_the_late(&self, outcome: Outcome) {
         let runtime = self.runtime;
         let relax = || runtime.platform.relax(Interrupts::On);
@@ -262,8 +262,8 @@ impl<P: Platform> Visitor<'_, '_, P> {
                 );
             }
             Outcome::LateToAcknowledge(generation) => {
-                // Whoever did acknowledge leaves now; who has not done so after as long again is
-                // the one that did not.
+                // CPUs that acknowledged leave now. Those that have not left after as long again
+                // did not acknowledge.
                 let limit = runtime.timeout_ns.load(Ordering::Relaxed);
                 let deadline = runtime.platform.now_ns().saturating_add(limit);
                 let others = self.others();
@@ -341,7 +341,7 @@ impl<P: Platform> Effects for Visitor<'_, '_, P> {
     fn act(&mut self, quiesced: &Quiesced) {
         let runtime = self.runtime;
         runtime.milestones.stop(runtime.platform.now_ns());
-        // Every CPU stands at its safe point, where none holds a lock: this cannot wait.
+        // Every CPU is at its safe point and holds no lock there, so this does not wait.
         let mut stack = runtime.stack.lock();
         let Some(scheduled) = stack.scheduled else {
             return;

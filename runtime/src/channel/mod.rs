@@ -1,20 +1,29 @@
-//! Frames of the control channel, to bytes and back.
+//! Encodes and decodes frames of the control channel.
 //!
-//! The layout is fixed in [`xsplice_abi::channel`]; here is the one encoder and the one decoder that
-//! both ends use. A console is a stream without borders: it may start in the middle of a frame, stop
-//! in one, or lose bytes. So a frame is COBS-encoded, ended by a zero byte, and carries a CRC-32
-//! over everything. The decoder holds at most one frame, refuses what cannot be one before it is
-//! held, and goes on at the next zero byte after anything that it did not understand. A frame that
-//! cannot be read has no sequence number that could be trusted, so a receiver drops it without an
-//! answer.
+//! The layout is fixed in [`xsplice_abi::channel`]; both ends use this encoder and decoder. A
+//! console is a stream without boundaries: it may start or stop inside a frame, or lose bytes. So a
+//! frame is COBS-encoded, ended by a zero byte, and has a CRC-32 over everything. The decoder holds
+//! at most one frame, stops storing bytes when no frame can be that long, and continues at the next
+//! zero byte after an error. The sequence number of an unreadable frame cannot be trusted, so a
+//! receiver drops it without an answer.
+
+mod decoder;
+mod encoder;
+mod intake;
+
+pub use decoder::Decoder;
+pub use encoder::Encoder;
+pub use intake::{Intake, Overrun};
 
 use alloc::vec::Vec;
-use cobs::{CobsEncoder, decode_in_place, max_encoding_length};
-use crc::{CRC_32_ISO_HDLC, Crc};
+use cobs::{decode_in_place, max_encoding_length};
+use crc::{CRC_32_ISO_HDLC, Crc, Table};
 use xsplice_abi::channel::{AREA_BYTES_MAX, CALL_SYSCTL, FrameHeader, MAGIC_ANSWER, MAGIC_REQUEST};
-use xsplice_abi::hypercall::Operation;
+use xsplice_abi::hypercall::{List, OP_LIST, Operation, Status};
 use zerocopy::byteorder::little_endian::{I32, U32};
 use zerocopy::{FromBytes, IntoBytes};
+
+use encoder::Head;
 
 const HEADER_BYTES: usize = size_of::<FrameHeader>();
 const OPERATION_BYTES: usize = size_of::<Operation>();
@@ -31,10 +40,11 @@ pub const DELIMITER: u8 = 0;
 
 /// What every connection begins with. A frame of an earlier connection that lacks nothing but its end
 /// is spoiled by the first byte, the longest block that COBS has and nothing in it, before the
-/// second could end it.
-pub const PREAMBLE: [u8; 2] = [0xff, DELIMITER];
+/// second could end it. The third makes it different from whatever a connection sends later: there
+/// a frame may end like the first two, and the next one follows at once.
+pub const PREAMBLE: [u8; 3] = [0xff, DELIMITER, DELIMITER];
 
-static CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISO_HDLC);
 
 /// Why bytes are not a frame, or a frame cannot become bytes. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -266,37 +276,28 @@ impl Frame {
     /// # Errors
     /// [`FrameError::NoMemory`].
     pub fn encode(&self) -> Result<Vec<u8>, FrameError> {
-        let header = self.header()?;
-        let operation: &[u8] = self.operation.as_ref().map_or(&[], IntoBytes::as_bytes);
-        let plain_bytes = HEADER_BYTES + operation.len() + self.data.len() + CRC_BYTES;
-        let length = max_encoding_length(plain_bytes) + 1;
-
-        let mut digest = CRC.digest();
-        let content = [header.as_bytes(), operation, &self.data];
-        for part in content {
-            digest.update(part);
-        }
-        let crc = digest.finalize().to_le_bytes();
-
+        let mut encoder = Encoder::new(self.head()?, self.data.as_slice());
+        let length = encoder.bytes_max();
         let mut wire = Vec::new();
         wire.try_reserve_exact(length)
             .map_err(|_| FrameError::NoMemory { length })?;
         wire.resize(length, DELIMITER);
-        let mut encoder = CobsEncoder::new(&mut wire);
-        // The encoder counts an empty part as a byte when the part before it filled a block.
-        for part in [content[0], content[1], content[2], &crc[..]] {
-            if !part.is_empty() {
-                encoder
-                    .push(part)
-                    .expect("the buffer holds the longest encoding");
-            }
-        }
-        let written = encoder.finalize();
-        wire.truncate(written + 1);
-        if let Some(last) = wire.last_mut() {
-            *last = DELIMITER;
-        }
+        let written = encoder.next(&mut wire);
+        wire.truncate(written);
         Ok(wire)
+    }
+
+    /// The same bytes, made as there is room for them.
+    ///
+    /// # Errors
+    /// [`FrameError::Area`], for more data than a frame can tell of.
+    pub fn into_encoder(self) -> Result<Encoder<Vec<u8>>, FrameError> {
+        Ok(Encoder::new(self.head()?, self.data))
+    }
+
+    fn head(&self) -> Result<Head, FrameError> {
+        let operation: &[u8] = self.operation.as_ref().map_or(&[], IntoBytes::as_bytes);
+        Ok(Head::of([self.header()?.as_bytes(), operation]))
     }
 
     fn header(&self) -> Result<FrameHeader, FrameError> {
@@ -373,6 +374,30 @@ impl Frame {
     }
 }
 
+/// As far as a call may have written to its area, from the start, in bytes: what an answer carries
+/// of it. Of a LIST that is the end of the last array, others write nothing.
+#[must_use]
+pub fn written_bytes(operation: &Operation, area: &[u8]) -> usize {
+    if operation.cmd.get() != OP_LIST {
+        return 0;
+    }
+    let list: List = operation.read();
+    let entries = u64::from(list.nr.get());
+    let ends = [
+        (list.status_handle, entries * size_of::<Status>() as u64),
+        (list.len_handle, entries * size_of::<u32>() as u64),
+        (list.metadata_len_handle, entries * size_of::<u32>() as u64),
+        (list.name_handle, list.name_total_size.get().into()),
+        (list.metadata_handle, list.metadata_total_size.get().into()),
+    ]
+    .map(|(handle, bytes)| handle.get().saturating_add(bytes));
+    let end = match list.nr.get() {
+        0 => 0,
+        _ => ends.into_iter().fold(0, u64::max),
+    };
+    usize::try_from(end).map_or(area.len(), |end| end.min(area.len()))
+}
+
 /// [`OPERATION_BYTES`] in the type of the header's field.
 const WIRE_OPERATION_BYTES: u32 = 72;
 const _: () = assert!(WIRE_OPERATION_BYTES as usize == OPERATION_BYTES);
@@ -422,85 +447,6 @@ fn check_header(header: &FrameHeader) -> Result<FrameKind, FrameError> {
         return Err(FrameError::OperationSize { call, length });
     }
     Ok(kind)
-}
-
-/// Cuts a stream of bytes into frames.
-#[derive(Debug, Default)]
-pub struct Decoder {
-    /// What came since the last zero byte.
-    held: Vec<u8>,
-    state: DecoderState,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum DecoderState {
-    /// Bytes are held until the zero byte.
-    #[default]
-    Holding,
-    /// Too much came, or there was no memory: bytes are dropped until the zero byte.
-    Dropping,
-}
-
-impl Decoder {
-    /// A decoder at the start of a stream.
-    #[must_use]
-    pub const fn new() -> Decoder {
-        Decoder {
-            held: Vec::new(),
-            state: DecoderState::Holding,
-        }
-    }
-
-    /// A decoder that may have come in the middle of a frame: what stands before the first zero byte
-    /// is nobody's.
-    #[must_use]
-    pub const fn in_the_middle() -> Decoder {
-        Decoder {
-            held: Vec::new(),
-            state: DecoderState::Dropping,
-        }
-    }
-
-    /// Takes bytes off the front of `input` up to the end of the next frame and returns that frame,
-    /// or why it was not one; `None` when `input` is used up before. Call it until then. After an
-    /// error the decoder is ready for the next frame. Zero bytes in a row are nothing.
-    pub fn next(&mut self, input: &mut &[u8]) -> Option<Result<Frame, FrameError>> {
-        loop {
-            let end = input.iter().position(|byte| *byte == DELIMITER);
-            let (part, rest) = input.split_at(end.unwrap_or(input.len()));
-            // Past the zero byte, where there is one.
-            *input = rest.get(1..).unwrap_or_default();
-            if let Err(error) = self.hold(part) {
-                self.held = Vec::new();
-                self.state = match end {
-                    Some(_) => DecoderState::Holding,
-                    None => DecoderState::Dropping,
-                };
-                return Some(Err(error));
-            }
-            end?;
-            let bytes = core::mem::take(&mut self.held);
-            self.state = DecoderState::Holding;
-            if !bytes.is_empty() {
-                return Some(Frame::decode(bytes));
-            }
-        }
-    }
-
-    fn hold(&mut self, part: &[u8]) -> Result<(), FrameError> {
-        if self.state == DecoderState::Dropping {
-            return Ok(());
-        }
-        let length = self.held.len() + part.len();
-        if length > ENCODED_BYTES_MAX {
-            return Err(FrameError::TooLong);
-        }
-        self.held
-            .try_reserve(part.len())
-            .map_err(|_| FrameError::NoMemory { length })?;
-        self.held.extend_from_slice(part);
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use super::{Decoder, ENCODED_BYTES_MAX, Frame, FrameError, FrameKind, PREAMBLE};
+use super::{Decoder, ENCODED_BYTES_MAX, Encoder, Frame, FrameError, FrameKind, Intake, PREAMBLE};
 use alloc::vec;
 use alloc::vec::Vec;
 use xsplice_abi::channel::{AREA_BYTES_MAX, CALL_DUMP, CALL_INFO, CALL_SYSCTL, CALL_TEST};
@@ -311,4 +311,132 @@ fn an_answer_carries_no_area_and_an_operation_only_for_an_operation() {
     let answer = info.answer(-1, b"no".to_vec()).unwrap();
     assert_eq!(answer.kind(), FrameKind::Answer { result: -1 });
     assert_eq!((answer.call(), answer.operation()), (CALL_INFO, None));
+}
+
+fn frames_of(intake: &mut Intake) -> Vec<Result<Frame, FrameError>> {
+    core::iter::from_fn(|| intake.next()).collect()
+}
+
+/// What a client sends first, with a request numbered `sequence`.
+fn first_bytes(sequence: u32) -> Vec<u8> {
+    let request = Frame::request(CALL_INFO, sequence, Vec::new()).unwrap();
+    [PREAMBLE.as_slice(), &request.encode().unwrap()].concat()
+}
+
+fn sequences(intake: &mut Intake) -> Vec<u32> {
+    let frames = frames_of(intake).into_iter().filter_map(Result::ok);
+    frames.map(|frame| frame.sequence()).collect()
+}
+
+#[test]
+fn clients_one_after_the_other_are_each_heard() {
+    let mut intake = Intake::new(ENCODED_BYTES_MAX);
+    for sequence in 1..200 {
+        // Told of before the bytes, after them, or both.
+        if sequence % 3 != 0 {
+            intake.begin();
+            intake.settle();
+        }
+        for piece in first_bytes(sequence).chunks(if sequence % 2 == 0 { 1 } else { 4096 }) {
+            intake.take_in(piece).unwrap();
+        }
+        if sequence % 3 != 1 {
+            // The end of the one before and the beginning of this one.
+            intake.begin();
+            intake.begin();
+        }
+        intake.settle();
+        assert_eq!(sequences(&mut intake), [sequence]);
+    }
+}
+
+#[test]
+fn requests_of_a_client_that_left_are_not_heard_once_another_has_begun() {
+    let mut intake = Intake::new(ENCODED_BYTES_MAX);
+    let many: Vec<u8> = (10..20).flat_map(first_bytes).collect();
+    intake.take_in(&many).unwrap();
+    intake.take_in(&sample().encode().unwrap()[..40]).unwrap();
+    intake.take_in(&first_bytes(2)).unwrap();
+    intake.begin();
+    assert_eq!(sequences(&mut intake), [2]);
+    // Known to be this connection's: heard, although it looks like the start of another.
+    intake.take_in(&first_bytes(3)).unwrap();
+    intake.settle();
+    assert_eq!(sequences(&mut intake), [3]);
+}
+
+#[test]
+fn too_much_behind_an_answer_drops_that_connection_and_no_other() {
+    let mut intake = Intake::new(1000);
+    let piece = [1; 600];
+    assert_eq!(intake.take_in(&piece), Ok(()));
+    assert!(intake.take_in(&piece).is_err());
+    assert_eq!(intake.take_in(&piece), Ok(()), "said once");
+    intake.take_in(&first_bytes(1)).unwrap();
+    assert_eq!(
+        sequences(&mut intake),
+        [1],
+        "a connection that nobody told of"
+    );
+    assert!(intake.take_in(&[1; 1001]).is_err());
+    intake.begin();
+    intake.take_in(&first_bytes(2)).unwrap();
+    assert_eq!(sequences(&mut intake), [2]);
+}
+
+#[test]
+fn an_encoder_gives_the_same_bytes_in_whatever_room() {
+    for length in [0, 1, 250, 251, 252, 253, 254, 255, 508, 5000, 20_000] {
+        for data in [vec![0x55; length], vec![0; length], noise(length)] {
+            let frame = Frame::request(CALL_TEST, 3, data).unwrap();
+            let whole = frame.encode().unwrap();
+            for room in [Encoder::<Vec<u8>>::ROOM_BYTES, 300, 4096, 100_000] {
+                let mut encoder = frame.clone().into_encoder().unwrap();
+                let mut bytes = Vec::new();
+                let mut buffer = vec![0xee; room];
+                loop {
+                    let written = encoder.next(&mut buffer);
+                    if written == 0 {
+                        break;
+                    }
+                    bytes.extend_from_slice(&buffer[..written]);
+                }
+                assert_eq!(bytes, whole, "{length} bytes, room of {room}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_encoded_is_what_other_encoders_make() {
+    for length in [0, 1, 200, 218, 219, 220, 254, 255, 1000, 70_000] {
+        let frame = Frame::request(CALL_TEST, 3, noise(length)).unwrap();
+        let wire = frame.encode().unwrap();
+        let mut plain = wire[..wire.len() - 1].to_vec();
+        let count = cobs::decode_in_place(&mut plain).unwrap();
+        let (content, crc) = plain[..count].split_last_chunk::<4>().unwrap();
+        let reference = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+        assert_eq!(u32::from_le_bytes(*crc), reference.checksum(content));
+    }
+}
+
+#[test]
+fn a_request_that_finds_no_memory_is_known_by_its_start() {
+    let request = Frame::sysctl(77, operation(), noise(3000), 4000).unwrap();
+    let wire = request.encode().unwrap();
+    for start in [108, 150, 400, 3000] {
+        let mut decoder = Decoder::new();
+        let mut input = &wire[..start];
+        assert_eq!(decoder.next(&mut input), None);
+        let begun = decoder.begun(&[]).unwrap();
+        assert_eq!((begun.call(), begun.sequence()), (CALL_SYSCTL, 77));
+        assert_eq!(begun.operation(), Some(&operation()), "{start}");
+        assert!(begun.data().is_empty());
+    }
+    for start in 0..50 {
+        let mut decoder = Decoder::new();
+        let mut input = &wire[..start];
+        assert_eq!(decoder.next(&mut input), None);
+        assert_eq!(decoder.begun(&[]), None, "{start}");
+    }
 }

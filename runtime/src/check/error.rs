@@ -1,4 +1,4 @@
-//! What a check can find wrong, where, and with which error number.
+//! Every rule that a check can find broken, with the place and the error number.
 
 use core::fmt;
 
@@ -146,7 +146,7 @@ faults! {
 
     // Symbols.
     /// A name that is too long.
-    SymbolNameLong { /** Its length. */ bytes: usize } = EINVAL, "a symbol name of {bytes} bytes; at most {limit} are taken", limit = SYMBOL_NAME_BYTES_MAX;
+    SymbolNameLong { /** Its length. */ bytes: usize } = EINVAL, "a symbol name of at least {bytes} bytes; at most {limit} are taken", limit = SYMBOL_NAME_BYTES_MAX;
     /// COMMON space.
     SymbolCommon = EINVAL, "a COMMON symbol; compile with -fno-common";
     /// Relative to a section that does not exist or an index that loaders do not know.

@@ -14,7 +14,8 @@ const VERSION_CURRENT: u8 = 1;
 const OS_ABI_NONE: u8 = 0;
 const OS_ABI_FREEBSD: u8 = 9;
 
-/// A relocatable file for the runtime's machine, of at most [`SECTIONS_MAX`] - 1 sections with one symbol table.
+/// A relocatable file for the runtime's machine, of at most [`SECTIONS_MAX`] - 1 sections with one
+/// symbol table.
 ///
 /// # Errors
 /// The first of its rules that is broken.

@@ -1,8 +1,9 @@
 //! Rules that a payload must keep, as pure functions over its [`View`].
 //!
-//! The loader runs them on upload and `xsplice-link verify` offline, so both say the same with
-//! the same error number. [`payload`] needs the file alone; what depends on addresses is in
-//! [`crate::load::records`], [`crate::load::special`] and [`crate::load::relocate`], which are as pure.
+//! The loader runs them on upload and `xsplice-link verify` runs them on the host, so both give the
+//! same error number. [`payload`] needs the file alone; what depends on addresses is in
+//! [`crate::load::records`], [`crate::load::special`] and [`crate::load::relocate`], which are as
+//! pure.
 
 pub mod error;
 pub mod header;
@@ -14,7 +15,7 @@ pub use error::{CheckError, Fault};
 use crate::read::view::View;
 use xsplice_abi::Profile;
 
-/// What the file alone tells.
+/// Facts that need only the file.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'data> {
     /// The ABI it was made for.
@@ -25,8 +26,8 @@ pub struct Facts<'data> {
     pub metadata: &'data [u8],
 }
 
-/// Finds that header, sections, symbols, relocations, notes and tables keep every rule that needs
-/// nothing but the file, in the loader's order.
+/// Checks header, sections, symbols, relocations, notes and tables by every rule that needs only
+/// the file, in the loader's order.
 ///
 /// # Errors
 /// The first rule that is broken.
@@ -45,7 +46,7 @@ pub fn payload<'data>(view: &View<'data>) -> Result<Facts<'data>, CheckError<'da
     })
 }
 
-/// Finds that the payload was made for the base with this build-id.
+/// Checks that the payload was made for the base with this build-id.
 ///
 /// A payload of a profile without the base's note is judged by what it stacks on when it is
 /// applied.

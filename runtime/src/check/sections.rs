@@ -1,4 +1,4 @@
-//! Sections, symbols and relocations: what a loader must know before it gives addresses.
+//! Checks sections, symbols and relocations before addresses are assigned.
 
 use xsplice_abi::Profile;
 use xsplice_abi::limits::{PAYLOAD_BYTES_MAX, SYMBOL_NAME_BYTES_MAX};

@@ -1,5 +1,5 @@
-//! Sections that mean something to the loader: which profile they belong to, which of them must be
-//! there, and the sizes of their tables.
+//! Checks the sections that the loader interprets: their profile, which of them are mandatory, and
+//! the sizes of their tables.
 
 use xsplice_abi::Profile;
 use xsplice_abi::hook::{HookCount, HookKind, POINTER_BYTES};
@@ -17,8 +17,8 @@ use crate::read::view::{SHT_NOBITS, Section, View};
 
 /// The profile that a payload's sections and metadata name.
 ///
-/// `.modinfo` decides with `abi=`. Payloads older than that key are told apart by what their
-/// loaders demand: the version byte of the first record or, without records, the base's note.
+/// `abi=` in `.modinfo` decides. Older payloads lack that key; they are told apart by the version
+/// byte of the first record or, without records, by the note of the base.
 ///
 /// # Errors
 /// Sections of both prefixes, or metadata that contradict them.
@@ -32,7 +32,7 @@ pub fn profile<'data>(view: &View<'data>) -> Result<&'static Profile, CheckError
         })
 }
 
-/// What a payload shows of its profile; `claimed` is the value of `abi=`.
+/// The evidence of a payload's profile; `claimed` is the value of `abi=`.
 #[must_use]
 pub fn signs<'data>(view: &View<'data>, claimed: Option<&'data str>) -> Signs<'data> {
     let carries = |prefix: &str| {

@@ -1,8 +1,8 @@
-//! From a file to a loaded payload: everything that UPLOAD does.
+//! UPLOAD: from a file to a loaded payload.
 //!
 //! Order: signature, file, base, duplicates, memory, symbols, relocations, alternatives, records,
 //! tables; then the finished image is copied into its regions and these are protected. Until then
-//! nothing that runs can see it, and whatever fails gives all memory back.
+//! no running code can see it, and every failure frees all memory.
 
 pub mod place;
 pub mod records;
@@ -45,10 +45,10 @@ pub enum LoadError<'data> {
     /// It breaks a rule.
     #[error("{0}")]
     Check(CheckError<'data>),
-    /// There is no room for it near the base.
+    /// No free region near the base.
     #[error("{0}")]
     Regions(RegionsExhausted),
-    /// The runtime has no memory for its tables.
+    /// No memory for the runtime's tables.
     #[error("out of memory")]
     OutOfMemory,
 }
@@ -78,7 +78,7 @@ impl From<OutOfMemory> for LoadError<'_> {
     }
 }
 
-/// What a loader looks at beside the payload.
+/// What a loader needs besides the payload.
 pub struct Surroundings<'a, 'base, P> {
     /// Where memory comes from.
     pub platform: &'a P,
@@ -122,13 +122,15 @@ impl<P: Platform> Drop for Reserved<'_, P> {
     }
 }
 
-/// Reads, checks and places the payload in `file` under `name` (NUL included).
+/// Reads, checks and places the payload in `file` under `name` (NUL included). `is_loaded` says
+/// whether a build-id is there already. Other payloads may come and go meanwhile: whether what was
+/// found of them is still so is for the caller to find out, see [`still_fits`].
 ///
 /// # Errors
 /// See [`LoadError`]; nothing is left behind then.
 pub fn load<'data, P: Platform>(
     around: &Surroundings<'_, '_, P>,
-    stack: &Stack,
+    is_loaded: impl Fn(&[u8]) -> bool,
     id: PayloadId,
     name: &[u8],
     file: &'data [u8],
@@ -137,7 +139,7 @@ pub fn load<'data, P: Platform>(
     let view = elf::parse(content).map_err(LoadError::Elf)?;
     let facts = check::payload(&view)?;
     check::base(&facts, around.base.build_id)?;
-    new_build_id(around, stack, &facts)?;
+    new_build_id(around, is_loaded, &facts)?;
 
     let layout = place::lay_out(&view)?;
     let mut reserved = Reserved {
@@ -216,17 +218,46 @@ fn label(name: &[u8]) -> &str {
 
 fn new_build_id<'data, P: Platform>(
     around: &Surroundings<'_, '_, P>,
-    stack: &Stack,
+    is_loaded: impl Fn(&[u8]) -> bool,
     facts: &Facts<'data>,
 ) -> Result<(), CheckError<'data>> {
     let id = facts.notes.build_id;
-    let is_taken = id == around.base.build_id
-        || stack
-            .payloads
-            .iter()
-            .any(|payload| payload.build_id.as_bytes() == id);
-    if is_taken {
+    if id == around.base.build_id || is_loaded(id) {
         return Err(Fault::BuildIdTaken.of_file());
+    }
+    Ok(())
+}
+
+/// Finds that what was loaded beside others still goes with those on `stack`, which is locked from
+/// here until the payload is on it: names and build-id are new, and what it refers to is there.
+///
+/// # Errors
+/// -EEXIST, or -EBUSY for a payload that it refers to and that has gone meanwhile.
+pub fn still_fits(
+    stack: &Stack,
+    directory: &Directory,
+    payload: &Payload,
+    listing: &Listing,
+) -> Result<(), Errno> {
+    let is_same = |other: &Payload| {
+        other.name == payload.name || other.build_id.as_bytes() == payload.build_id.as_bytes()
+    };
+    if stack.payloads.iter().any(is_same) {
+        return Err(Errno::EEXIST);
+    }
+    if payload.uses.iter().any(|id| stack.get(*id).is_none()) {
+        return Err(Errno::EBUSY);
+    }
+    let new = |symbol: &&PayloadSymbol| symbol.novelty == Novelty::New;
+    let mut names = listing.symbols.iter().filter(new);
+    let is_taken = directory.read(|others| {
+        names.any(|symbol| {
+            let name = symbol.name.read(&listing.names);
+            others.iter().any(|other| other.new_symbol(name).is_some())
+        })
+    });
+    if is_taken {
+        return Err(Errno::EEXIST);
     }
     Ok(())
 }
@@ -270,7 +301,7 @@ fn judge_records<'data, P: Platform>(
     let section = view
         .named(facts.profile.prefix, FUNCS)
         .map_or("", |(_, section)| section.name);
-    // Code of another payload may be replaced as the base's: it then may not be unloaded.
+    // Code of another payload may be replaced like the base's. That payload must then stay loaded.
     let owner = |address: u64, bytes: u64| {
         around.directory.read(|listings| {
             listings.iter().find_map(|listing| {
@@ -306,7 +337,7 @@ fn judge_records<'data, P: Platform>(
     Ok(())
 }
 
-/// Finds every word to be readable data of the running image, each one changed once.
+/// Checks that every word is readable data of the running image and is changed only once.
 fn judge_words<'data, P: Platform>(
     around: &Surroundings<'_, '_, P>,
     words: &[Word<'_>],
@@ -392,7 +423,7 @@ fn listing<'data, P: Platform>(
         if novelty == Novelty::New && is_taken(around, symbol.name) {
             return Err(Fault::SymbolTaken.of_file().about(symbol.name).into());
         }
-        // Labels inside code would hide the function that a fault is in.
+        // Labels inside code are left out, because they would hide the function that a fault is in.
         let is_named = symbol.kind == STT_FUNC || !image.is_code(address, 1);
         if novelty == Novelty::Replaces || is_named || symbol.size > 0 {
             listing.symbols.try_reserve(1).map_err(|_| OutOfMemory)?;
@@ -438,7 +469,7 @@ fn payload<'data>(
         .numbered()
         .filter(|(_, section)| place::access(section) == Access::ReadWrite)
         .filter(|(_, section)| section.is_allocated())
-        // Records may lie in a writable section; nobody writes them.
+        // Records may lie in a writable section, but the runtime does not write to them.
         .filter(|(id, _)| funcs.map(|(funcs, _)| funcs) != Some(*id));
     Ok(Payload {
         id,

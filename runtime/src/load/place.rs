@@ -1,5 +1,5 @@
-//! Gives every allocated section its place: code, written data and constants in three regions,
-//! each of whole pages, so that nothing is ever writable and executable.
+//! Assigns every allocated section its address: code, writable data and constants in three regions
+//! of whole pages, so that nothing is both writable and executable.
 
 use alloc::vec::Vec;
 
@@ -61,7 +61,7 @@ pub fn lay_out<'data>(view: &View<'data>) -> Result<Layout, CheckError<'data>> {
             continue;
         }
         let too_much = Fault::OutOfMemory.at(section.name, 0);
-        // Regions begin on a page: a larger alignment could not be kept.
+        // Regions are page-aligned, so a larger alignment is impossible.
         if section.alignment > PAGE_BYTES {
             let alignment = section.alignment;
             return Err(Fault::Alignment { alignment }.at(section.name, 0));
@@ -105,7 +105,7 @@ impl Layout {
     }
 }
 
-/// A payload's memory as it will be: contents of the regions at their addresses.
+/// A payload's memory before it is copied: contents of the regions at their addresses.
 #[derive(Debug)]
 pub struct Image {
     layout: Layout,
@@ -213,12 +213,14 @@ impl Image {
         })
     }
 
-    /// The NUL-terminated UTF-8 string at `address`, no longer than a symbol's name may be.
+    /// The NUL-terminated UTF-8 string at `address`, no longer than a symbol's name may be and
+    /// without control characters.
     #[must_use]
     pub fn string(&self, address: u64) -> Option<&str> {
         let bytes = self.bytes_from(address)?;
         let bytes = bytes.get(..=SYMBOL_NAME_BYTES_MAX).unwrap_or(bytes);
         let end = bytes.iter().position(|byte| *byte == 0)?;
-        core::str::from_utf8(bytes.get(..end)?).ok()
+        let string = core::str::from_utf8(bytes.get(..end)?).ok()?;
+        (!string.chars().any(char::is_control)).then_some(string)
     }
 }

@@ -1,5 +1,5 @@
-//! The records of a payload after relocation: which functions become which, and what they must
-//! look like before.
+//! The records of a payload after relocation: which functions are replaced by which, and the
+//! expected bytes.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -26,8 +26,8 @@ fn table<'view, 'data>(
         .filter(|(_, section)| section.is_allocated())
 }
 
-/// Reads the records and finds them well-formed; `look_up` finds functions by name for profiles
-/// that allow an old address of 0.
+/// Reads and checks the records; `look_up` finds functions by name for profiles that allow an old
+/// address of 0.
 ///
 /// # Errors
 /// The first rule that is broken, at its record.
@@ -196,8 +196,8 @@ fn tail_of(profile: &Profile, raw: &[u8], tail: &[u8]) -> Result<Expectation, Fa
     }
 }
 
-/// Finds that the old functions lie in `text` (or in code that `is_patchable` allows beyond it)
-/// and that jumps reach.
+/// Checks that the old functions lie in `text` (or in further code that `is_patchable` allows) and
+/// that jumps reach.
 ///
 /// # Errors
 /// The first rule that is broken.
@@ -229,7 +229,7 @@ pub fn targets<'data>(
     Ok(())
 }
 
-/// Finds that no two records touch the same function.
+/// Checks that no two records write to the same function.
 ///
 /// # Errors
 /// [`Fault::RecordOverlap`], or no memory to sort.

@@ -1,4 +1,4 @@
-//! Turns symbols into addresses and writes them into the relocated fields.
+//! Resolves symbols to addresses and writes the relocated fields.
 
 use alloc::vec::Vec;
 

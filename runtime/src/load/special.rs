@@ -1,5 +1,5 @@
 //! Special sections of a payload after relocation: hooks, bug frames, exception table and
-//! alternatives, each found to be about the payload's own code.
+//! alternatives. Each must be about the payload's own code.
 
 use alloc::vec::Vec;
 
@@ -143,8 +143,8 @@ pub fn bug_frames<'data>(
     Ok(frames)
 }
 
-/// Puts the alternatives in place whose feature this machine has, and finds all of them to be
-/// about the payload's own code. Returns how many were put in place.
+/// Applies the alternatives whose feature this machine has, and checks that all of them are about
+/// the payload's own code. Returns how many were applied.
 ///
 /// # Errors
 /// The first entry that is wrong.
@@ -251,8 +251,8 @@ fn replacements<'image, 'view, 'data>(
     loaded(view, image, ALTINSTR_REPLACEMENT, "")
 }
 
-/// Finds every alternative call site to be an indirect call through memory in the payload's code.
-/// The call is left as it is: it reaches the same function, only slower.
+/// Checks that every alternative call site is an indirect call through memory in the payload's
+/// code. The call is not rewritten: it calls the same function, only slower.
 fn call_sites<'data>(view: &View<'data>, image: &Image) -> Result<(), CheckError<'data>> {
     let Some((section, start, bytes)) = loaded(view, image, ALT_CALL_SITES, "") else {
         return Ok(());

@@ -1,8 +1,8 @@
-//! A platform made of memory alone: one CPU, a copy of an image, regions in a vector.
+//! A platform in memory: one CPU, a copy of an image, regions in a vector.
 //!
-//! With it the real loader runs anywhere: `xsplice-link verify` replays an upload and an apply on a
-//! copy of the base, and tests compare memory before and after. It records what was asked of it,
-//! and can be told to run out of regions.
+//! It lets the real loader run on a host: `xsplice-link verify` replays an upload and an apply on a
+//! copy of the base, and tests compare memory before and after. It records every call, and can be
+//! told to run out of regions.
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
@@ -74,7 +74,7 @@ struct Segment {
 
 struct State {
     segments: Vec<Segment>,
-    /// Parts of the image that are zeros; what is touched of them becomes a segment.
+    /// Parts of the image that are zeros; a part becomes a segment when it is accessed.
     zeros: Vec<Range<u64>>,
     events: Vec<Event>,
     interrupts: Interrupts,
@@ -136,7 +136,7 @@ impl MemoryPlatform {
         });
     }
 
-    /// Writes over the image, as somebody else than the runtime would.
+    /// Overwrites the image, as another agent than the runtime might do.
     ///
     /// # Errors
     /// Not all of it is mapped.
@@ -149,8 +149,8 @@ impl MemoryPlatform {
         Ok(())
     }
 
-    /// Adds a piece of the image that is zeros. It takes memory where it is touched alone, for a
-    /// file may promise any size.
+    /// Adds a piece of the image that is zeros. It takes memory only where it is accessed, because
+    /// a file may claim any size.
     pub fn map_zeros(&self, addresses: Range<u64>) {
         self.state.lock().zeros.push(addresses);
     }
@@ -185,7 +185,7 @@ impl MemoryPlatform {
         self.state.lock().deaf = deaf;
     }
 
-    /// What was asked so far; the record starts anew.
+    /// The calls so far; clears the record.
     #[must_use]
     pub fn take_events(&self) -> Vec<Event> {
         core::mem::take(&mut self.state.lock().events)

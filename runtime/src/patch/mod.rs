@@ -1,8 +1,9 @@
-//! One function or word of a payload: what the running image holds there, what is written, and
-//! what undoes it.
+//! One function or word that a payload changes: its old contents, the new contents, and the undo
+//! data.
 //!
-//! A patch is prepared before the rendezvous, when reading and encoding may still fail, confirmed
-//! inside before the first byte is written, and remembers whether it is applied.
+//! A patch is prepared before the rendezvous, because reading and encoding may fail. Inside the
+//! rendezvous it is compared again before the first byte is written. It records whether it is
+//! applied.
 
 pub mod memory;
 pub mod open_text;
@@ -46,8 +47,8 @@ pub struct Patch {
     pub expectation: Expectation,
     /// Whether it is in the running image.
     pub applied: Applied,
-    /// Whether it was when the action was prepared that reverts it: what a REPLACE that a hook stops
-    /// has to put back.
+    /// Whether it was applied when a reverting action was prepared: a REPLACE that a hook stops has
+    /// to restore that.
     before: Applied,
     /// First bytes of the old function as they were when the action was prepared.
     seen: [u8; WINDOW_BYTES],
@@ -117,8 +118,8 @@ impl Patch {
         usize::try_from(self.old_bytes).map_or(WINDOW_BYTES, |bytes| bytes.min(WINDOW_BYTES))
     }
 
-    /// Prepares to apply: reads the old function as it will be once `overlay` has taken back what
-    /// is above, compares it with the expectation, and encodes the jump.
+    /// Prepares to apply: reads the old function as it will be once the payloads in `overlay` are
+    /// reverted, compares it with the expectation, and encodes the jump.
     ///
     /// # Errors
     /// The function cannot be read or is not what is expected; the jump does not fit or reach.
@@ -151,7 +152,7 @@ impl Patch {
                 .ok_or(Fault::RecordOutOfReach)?,
             bytes: length,
         };
-        // What the write will cover is known now, so that nothing is read for it in the zone.
+        // The overwritten bytes are saved now, so that they need not be read in the zone.
         let covered = code.get(offset..).unwrap_or_default();
         (self.new, self.undo) = ([0; WINDOW_BYTES], [0; WINDOW_BYTES]);
         for (to, from) in self.new.iter_mut().zip(trampoline.bytes()) {
@@ -160,17 +161,17 @@ impl Patch {
         for (to, from) in self.undo.iter_mut().zip(covered).take(length) {
             *to = *from;
         }
-        // Nor is more compared there than what is expected or written.
+        // In the zone only expected and overwritten bytes are compared.
         self.window = self.expectation.bytes().len().max(offset + length);
         self.site = Some(site);
         Ok(())
     }
 
-    /// Prepares to revert: finds that what the patch wrote is still there, below the `depth`
-    /// payloads above it.
+    /// Prepares to revert: checks that the bytes which the patch wrote are still there, below the
+    /// `depth` payloads above it.
     ///
     /// # Errors
-    /// Somebody else has written there.
+    /// Other bytes are there.
     pub fn prepare_revert(
         &mut self,
         platform: &impl Platform,

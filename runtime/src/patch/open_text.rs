@@ -1,7 +1,8 @@
-//! The right to write text: it begins inside the quiescent zone and ends on every way out.
+//! A guard during which text may be written. It is created inside the quiescent zone, and dropped
+//! on every way out.
 //!
-//! Opening may cost a platform more than the writes themselves (clearing CR0.WP flushes what it
-//! has translated), so that it is done once for all records of a payload.
+//! Opening may cost more than the writes themselves (clearing CR0.WP flushes translated code), so
+//! it is done once for all records of a payload.
 
 use crate::platform::Platform;
 use crate::rendezvous::Quiesced;

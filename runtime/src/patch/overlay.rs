@@ -1,7 +1,7 @@
 //! What the running image will look like once payloads above have been reverted.
 //!
-//! REPLACE must judge the new payload, and the older ones of the stack, before the first byte is
-//! written: by what their functions will start with then, not by the jumps that stand there now.
+//! REPLACE must check the new payload, and the older ones of the stack, before the first byte is
+//! written: by the bytes that the functions will have then, not by the jumps that are there now.
 
 use alloc::vec::Vec;
 
@@ -97,7 +97,7 @@ impl Overlay {
             .get(..near.partition_point(|piece| piece.address < end))
             .unwrap_or_default();
         let deepest = near.iter().map(|piece| piece.depth + 1).max().unwrap_or(0);
-        // In the order of the reverts: a deeper payload's bytes come to light last.
+        // In the order of the reverts: the undo bytes of a deeper payload are written last.
         for level in 0..deepest.min(depth) {
             for piece in near.iter().filter(|piece| piece.depth == level) {
                 let undo = piece.bytes.iter().take(piece.length);

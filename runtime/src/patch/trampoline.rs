@@ -1,5 +1,4 @@
-//! What a record writes: a jump or NOPs at the right place of the old function, and the bytes
-//! that undo it.
+//! The bytes that a record writes into the old function (a jump or NOPs), and their offset.
 
 use xsplice_abi::limits::EXPECT_BYTES_MAX;
 use xsplice_abi::machine::OF_RUNTIME;

@@ -1,7 +1,7 @@
 //! Names and tables of loaded payloads, for fault handlers and for the payloads that come later.
 //!
-//! It has a lock of its own that is only ever taken for writing with interrupts off and for a few
-//! moves, so that a fault inside a payload finds its tables whatever else the runtime is doing.
+//! It has its own lock, which is held for writing only briefly and with interrupts off. So a fault
+//! handler can always read the tables, whatever else the runtime is doing.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -17,7 +17,7 @@ use crate::rendezvous::cpu::Interrupts;
 /// Whether a symbol is something new, or the new version of what the base has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Novelty {
-    /// Later payloads may refer to it by name; nobody else may have the name.
+    /// Later payloads may refer to it by name, so the name must be unique.
     New,
     /// The new code of a function that the payload replaces.
     Replaces,
@@ -123,7 +123,7 @@ pub struct Directory {
 const READ_ATTEMPTS: usize = 1_000_000;
 
 impl Directory {
-    /// Looks at the listings, in order of upload. Not for fault handlers.
+    /// Reads the listings, in order of upload. Not for fault handlers.
     pub fn read<T>(&self, look: impl FnOnce(&[Listing]) -> T) -> T {
         look(&self.listings.read())
     }
@@ -157,7 +157,7 @@ impl Directory {
         result
     }
 
-    /// For fault handlers: gives up rather than waiting for ever on the CPU that it interrupted.
+    /// For fault handlers: gives up instead of waiting for a CPU that it may have interrupted.
     fn try_read<T>(&self, look: impl Fn(&Listing) -> Option<T>) -> Option<T> {
         for _ in 0..READ_ATTEMPTS {
             if let Some(listings) = self.listings.try_read() {
@@ -217,7 +217,7 @@ impl Directory {
             let mut out = out.borrow_mut();
             Some(match symbol {
                 Some(symbol) => {
-                    // The linker puts the payload's name before its symbols' too.
+                    // The linker puts the payload's name before its symbols' names too.
                     let name = symbol.name.read(&listing.names);
                     let name = name
                         .strip_prefix(payload)

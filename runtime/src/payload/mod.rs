@@ -81,7 +81,7 @@ impl PayloadState {
     }
 }
 
-/// What a payload's written data may look like by now.
+/// The state of a payload's writable data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
     /// As in the file, or there is none.
@@ -130,7 +130,7 @@ pub struct Payload {
     pub hooks: Hooks,
     /// Its `.modinfo`.
     pub metadata: Vec<u8>,
-    /// Whether it brings data that it writes, beyond its records.
+    /// Whether it has writable data besides its records.
     pub writable_bytes: u64,
     /// Payloads whose symbols or code it refers to.
     pub uses: Vec<PayloadId>,

@@ -43,7 +43,7 @@ impl Work {
 pub struct Scheduled {
     /// What.
     pub work: Work,
-    /// What came of it inside the zone; `None` before.
+    /// Its result inside the zone; `None` before.
     pub result: Option<i32>,
 }
 
@@ -56,7 +56,7 @@ pub struct Stack {
     pub applied: Vec<PayloadId>,
     /// Reverted by the action under way, the newest first; what a failed REPLACE puts back.
     pub reverted: Vec<PayloadId>,
-    /// Changes whenever a payload comes or goes.
+    /// Changes whenever a payload is loaded or unloaded.
     pub version: u32,
     /// What happens next in the quiescent zone.
     pub scheduled: Option<Scheduled>,

@@ -1,10 +1,10 @@
-//! What no payload may replace: the deny list's text, and the addresses that its lines stand for.
+//! The deny list, which names text that no payload may replace: its syntax, and the addresses of
+//! its lines.
 //!
-//! One list for all who enforce it: a kernel has it compiled in, `xsplice-build` and
-//! `xsplice-link verify` read it from a file. A line is a function, as the base's symbol table
-//! names it (locals `file#name`), or a range of text, `START .. END`: from one symbol up to, and
-//! without, another. Spaces stand around the dots, as a name may have dots in it. `#` at the start
-//! of a line begins a comment.
+//! A kernel has the list compiled in; `xsplice-build` and `xsplice-link verify` read it from a
+//! file. A line is a function, as the base's symbol table names it (locals `file#name`), or a range
+//! of text, `START .. END`: from one symbol up to, and without, another. Spaces stand around the
+//! dots, as a name may have dots in it. `#` at the start of a line begins a comment.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -34,7 +34,7 @@ pub enum Text<'list> {
     },
 }
 
-/// Why a text is no deny list.
+/// Why a deny list cannot be parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ListError {
     /// A line with the dots of a range, but not one symbol on either side.
@@ -59,7 +59,8 @@ pub enum ListError {
 pub enum DenyError<'list> {
     /// No symbol of this name.
     #[error(
-        "line {line} of the deny list: {name} is not in the base's symbol table; name it as the base does"
+        "line {line} of the deny list: {name} is not in the base's symbol table; name it as the \
+         base does"
     )]
     Unknown {
         /// Number of the line, from 1.
@@ -89,7 +90,7 @@ pub enum DenyError<'list> {
     },
 }
 
-/// What a symbol table says of a name.
+/// Result of a lookup by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Named {
     /// One address.

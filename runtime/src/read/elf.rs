@@ -9,6 +9,7 @@ use core::iter;
 
 use thiserror::Error;
 use xsplice_abi::errno::Errno;
+use xsplice_abi::limits::SYMBOL_NAME_BYTES_MAX;
 use zerocopy::byteorder::little_endian::{I64, U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
@@ -112,8 +113,8 @@ pub enum ElfError {
         /// Index of the section.
         section: u32,
     },
-    /// A section's name is outside the name table or not UTF-8.
-    #[error("section {section}: its name cannot be read")]
+    /// A section's name is outside the name table, not UTF-8 or has control characters.
+    #[error("section {section}: its name cannot be read, or has control characters")]
     SectionName {
         /// Index of the section.
         section: u32,
@@ -142,8 +143,8 @@ pub enum ElfError {
         /// Index of the symbol table.
         section: u32,
     },
-    /// A symbol's name is outside the string table or not UTF-8.
-    #[error("symbol {symbol}: its name cannot be read")]
+    /// A symbol's name is outside the string table, not UTF-8 or has control characters.
+    #[error("symbol {symbol}: its name cannot be read, or has control characters")]
     SymbolName {
         /// Index of the symbol.
         symbol: u32,
@@ -194,7 +195,7 @@ pub fn parse(file: &[u8]) -> Result<View<'_>, ElfError> {
     }
     let symbols = match symbol_table(&sections) {
         None => Vec::new(),
-        Some((index, table)) => symbols(index, table, &sections)?,
+        Some((index, table)) => symbols(index, table, &sections, SYMBOL_NAMES)?,
     };
     Ok(View {
         header,
@@ -254,7 +255,7 @@ pub fn sections(file: &[u8]) -> Result<(Header, Vec<Section<'_>>), ElfError> {
     for (index, raw) in (0_u32..).zip(headers) {
         let error = ElfError::SectionName { section: index };
         sections.push(Section {
-            name: string(names, raw.name.get()).ok_or(error)?,
+            name: string(names, raw.name.get(), SECTION_NAMES).ok_or(error)?,
             kind: raw.kind.get(),
             flags: raw.flags.get(),
             address: raw.address.get(),
@@ -321,11 +322,41 @@ fn is_string_table(data: &[u8]) -> bool {
     data.first() == Some(&0) && data.last() == Some(&0)
 }
 
-/// The NUL-terminated UTF-8 string at `offset` of a string table.
-fn string(table: &[u8], offset: u32) -> Option<&str> {
-    let tail = table.get(usize::try_from(offset).ok()?..)?;
-    let end = tail.iter().position(|byte| *byte == 0)?;
-    core::str::from_utf8(tail.get(..end)?).ok()
+/// How much of a name is looked at. Entries may share one name, so that a name without a bound makes
+/// reading them quadratic in the size of the file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Names {
+    /// Of a base, which is believed.
+    Whole,
+    /// So many bytes of a payload's, in which no control characters may be: they go into logs.
+    Start(usize),
+}
+
+/// Longer than any name that [`crate::check::sections`] takes, which is what it has to see.
+const SYMBOL_NAMES: Names = Names::Start(SYMBOL_NAME_BYTES_MAX + 1);
+/// Sections have no rule for their names' length; what is known by name is shorter.
+const SECTION_NAMES: Names = Names::Start(1024);
+
+/// The NUL-terminated UTF-8 string at `offset` of a string table, as much of it as `names` says.
+fn string(table: &[u8], offset: u32, names: Names) -> Option<&str> {
+    let mut tail = table.get(usize::try_from(offset).ok()?..)?;
+    if let Names::Start(bytes) = names {
+        tail = tail.get(..bytes).unwrap_or(tail);
+    }
+    let name = match tail.iter().position(|byte| *byte == 0) {
+        Some(end) => core::str::from_utf8(tail.get(..end)?).ok()?,
+        None if names == Names::Whole => return None,
+        None => match core::str::from_utf8(tail) {
+            Ok(name) => name,
+            // The bound may lie inside a character.
+            Err(error) if error.error_len().is_none() => {
+                core::str::from_utf8(tail.get(..error.valid_up_to())?).ok()?
+            }
+            Err(_) => return None,
+        },
+    };
+    let is_sound = names == Names::Whole || !name.chars().any(char::is_control);
+    is_sound.then_some(name)
 }
 
 fn rela_entries(index: u32, section: &Section<'_>) -> Result<Vec<Relocation>, ElfError> {
@@ -361,6 +392,7 @@ fn symbols<'data>(
     index: u32,
     table: &Section<'data>,
     sections: &[Section<'data>],
+    names: Names,
 ) -> Result<Vec<Symbol<'data>>, ElfError> {
     let raw = entries::<SymbolEntry>(index, table)?;
     let strings = usize::try_from(table.link)
@@ -375,7 +407,8 @@ fn symbols<'data>(
         .map_err(|_| ElfError::OutOfMemory)?;
     for (id, raw) in iter::zip(0_u32.., raw) {
         symbols.push(Symbol {
-            name: string(strings, raw.name.get()).ok_or(ElfError::SymbolName { symbol: id })?,
+            name: string(strings, raw.name.get(), names)
+                .ok_or(ElfError::SymbolName { symbol: id })?,
             binding: raw.info >> 4,
             kind: raw.info & 0xf,
             place: match raw.section.get() {
@@ -400,6 +433,6 @@ pub fn symbols_of(file: &[u8]) -> Result<Vec<Symbol<'_>>, ElfError> {
     let (_, sections) = sections(file)?;
     symbol_table(&sections).map_or_else(
         || Ok(Vec::new()),
-        |(index, table)| symbols(index, table, &sections),
+        |(index, table)| symbols(index, table, &sections, Names::Whole),
     )
 }

@@ -1,4 +1,5 @@
-//! Reads a payload: ELF, symbols, the deny list, signatures. Nothing here is believed before `check` has looked at it.
+//! Reads untrusted input: a payload's ELF file and signature; and the base's symbols, the deny
+//! list. The contents of a payload are judged by `check`.
 
 pub mod deny;
 pub mod elf;

@@ -1,7 +1,7 @@
 //! Finds the signature that may follow a payload, and asks the configured [`Verifier`] about it.
 //!
-//! The layout is all that is known here; the mathematics is in `trusted_key`, behind a feature, so
-//! that no cryptography is linked into a kernel that wants none.
+//! This module only knows the layout. The cryptography is in `trusted_key`, behind a feature, so
+//! that a kernel need not link it.
 
 use thiserror::Error;
 use xsplice_abi::errno::Errno;

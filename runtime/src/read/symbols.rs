@@ -1,7 +1,7 @@
 //! The base's symbols by name and by address, as payloads name them: globals bare, locals
 //! `file#name` with the `STT_FILE` entry that precedes them.
 //!
-//! A name that stands for several addresses is known as ambiguous: it is never guessed.
+//! A name with several addresses is reported as ambiguous and never guessed.
 
 use alloc::vec::Vec;
 use core::cmp::Ordering;
@@ -62,7 +62,7 @@ pub enum SymbolsError {
     OutOfMemory,
 }
 
-/// What a name stands for.
+/// Result of a lookup by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lookup<'base> {
     /// Exactly one address.
@@ -163,7 +163,7 @@ impl<'base> Symbols<'base> {
                 Some(first) if first.address != symbol.address => {
                     return Lookup::Ambiguous(first.address, symbol.address);
                 }
-                // Aliases of one address: the one that knows its size tells more.
+                // Of aliases at one address, one with a size is preferred.
                 Some(first) if first.size >= symbol.size => {}
                 _ => found = Some(*symbol),
             }

@@ -1,6 +1,6 @@
 //! Signatures by the holder of one certificate: RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017 §8.2) over
-//! the whole unsigned file. Behind the feature `rsa`, so that no cryptography is linked into a kernel
-//! that wants none; what the kernel and `xsplice-link verify` decide by is the same code.
+//! the whole unsigned file. It is behind the feature `rsa`, so that a kernel need not link
+//! cryptography. `xsplice-link verify` uses the same code.
 //!
 //! The key id is the certificate's subject key identifier, or, where it has none, the SHA-1 of its
 //! public key (RFC 5280 §4.2.1.2).

@@ -1,8 +1,8 @@
-//! A payload as its parts, whoever read them.
+//! The parts of a payload, independent of the reader.
 //!
-//! The loader fills a [`View`] with its own reader ([`crate::read::elf`]), `xsplice-link verify` with
-//! another one; the checks see only this. Nothing here is judged yet: numbers stand as they are in
-//! the file, but every slice lies inside it and every name is UTF-8 without a NUL.
+//! The loader fills a [`View`] with its own reader ([`crate::read::elf`]), `xsplice-link verify`
+//! with another one; the checks use only this. Nothing is judged here: numbers are as in the file.
+//! But every slice lies inside the file, and every name is UTF-8 without a NUL.
 
 use alloc::vec::Vec;
 

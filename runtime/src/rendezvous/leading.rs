@@ -1,5 +1,5 @@
-//! The steps of the master, from the kick to where everybody leaves: wait for all, stop
-//! interrupts, act, release.
+//! The master's steps between joining and leaving: kick the others, wait for all, have interrupts
+//! disabled, act, release.
 
 use core::sync::atomic::Ordering;
 

@@ -1,7 +1,7 @@
-//! When each part of the last action happened: what an operator asks after a stop of all CPUs that
-//! was felt, and what the benchmarks read.
+//! Times of the phases of the last action, for the dump and the benchmarks: they show how long all
+//! CPUs were stopped.
 //!
-//! Written at most once each an action, so that the quiescent zone is not made longer by it.
+//! Each is written at most once in an action, which adds hardly any time to the quiescent zone.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,19 +20,19 @@ pub struct Milestones {
 }
 
 impl Milestones {
-    /// From the request to where nothing else ran; `None` when it did not come that far.
+    /// From the request until all CPUs stood still; `None` if that did not happen.
     #[must_use]
     pub fn stopping_ns(&self) -> Option<u64> {
         between(self.requested_ns, self.stopped_ns)
     }
 
-    /// For how long nothing else ran.
+    /// How long all CPUs stood still.
     #[must_use]
     pub fn acting_ns(&self) -> Option<u64> {
         between(self.stopped_ns, self.released_ns)
     }
 
-    /// From there to where every CPU ran again.
+    /// From there until every CPU ran again.
     #[must_use]
     pub fn releasing_ns(&self) -> Option<u64> {
         between(self.released_ns, self.running_ns)

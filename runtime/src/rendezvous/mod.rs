@@ -1,7 +1,7 @@
 //! Brings every CPU to its safe point and runs one action while nothing else runs.
 //!
-//! [`steps`] is the protocol, [`words`] what the CPUs share, [`shared`] where it is. This file drives
-//! the steps on the processor's atomics, and names the CPUs that an action waits for.
+//! [`steps`] is the protocol, [`words`] what the CPUs share, [`shared`] where it is. This file
+//! drives the steps on the processor's atomics, and names the CPUs that an action waits for.
 
 pub mod cpu;
 pub mod milestones;

@@ -144,7 +144,7 @@ pub(super) enum Step {
     ClearLate,
 }
 
-/// Where a CPU stands, for the model's judgement and for nothing else.
+/// The position of a CPU in the protocol; only the model checker reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// Not part of an action.
@@ -222,8 +222,9 @@ impl SafePoint {
                 }
             }
             Step::Clear => {
-                // A swap, not a store: it reads the newest request, and with it everything that
-                // was written before that; a store could land on top of one it never saw.
+                // A swap, not a store: it reads the newest request, and so synchronises with
+                // everything written before it. A store could overwrite a request that this CPU
+                // never saw.
                 memory.swap(Cell::Request(cpu), 0, Ordering::AcqRel);
                 Step::ReadJoin
             }
@@ -241,7 +242,7 @@ impl SafePoint {
             },
             Step::NoteJoined(joined) => {
                 let generation = joined.generation;
-                // Relaxed: a note that names the late; nothing is reached through it.
+                // Relaxed: only used to name late CPUs, so it synchronises nothing.
                 memory.store(Cell::Joined(cpu), generation.into(), Ordering::Relaxed);
                 match joined.role {
                     Role::Master => Step::Kick { generation },

@@ -1,8 +1,10 @@
-//! The rendezvous as two machines that make one access, or have one effect, a step.
+//! The rendezvous protocol as two state machines. Each step makes a single memory access or has a
+//! single effect.
 //!
 //! [`Opening`] runs in the hypercall that starts an action, [`SafePoint`] on every CPU that comes
-//! to its safe point; each has a file, and this one says what they share. The runtime drives them to their end; the model checker of the tests steps
-//! the same code in every interleaving, and takes one [`Guards`] away at a time to see it fail.
+//! to its safe point; each has a file, and this one says what they share. The runtime drives them
+//! to their end; the model checker of the tests steps the same code in every interleaving, and
+//! takes one [`Guards`] away at a time to see it fail.
 //!
 //! One action, generation *g*:
 //!
@@ -27,7 +29,7 @@ pub use super::safe_point::{SafePoint, Standing};
 use super::words::{Generation, Phase, Stage};
 use crate::rendezvous::cpu::{CpuId, CpuSet};
 
-/// What a machine's surroundings do for it.
+/// The effects that a state machine needs from its environment.
 pub trait Effects {
     /// The CPU that the machine runs on.
     fn cpu(&self) -> CpuId;
@@ -94,8 +96,8 @@ pub enum Status {
     Refused,
 }
 
-/// What makes the protocol right, one by one. The runtime keeps them all ([`Sound`]); for each, a
-/// test takes it away and shows the model checker finding the fault.
+/// The properties that make the protocol correct. The runtime keeps them all ([`Sound`]); for each
+/// one, a test removes it and checks that the model checker finds the fault.
 pub trait Guards {
     /// `Busy` is claimed by one swap, not by a look and a write.
     const CLAIMS_BY_SWAP: bool = true;

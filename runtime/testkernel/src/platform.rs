@@ -1,4 +1,4 @@
-//! This machine as the runtime sees it.
+//! The runtime's `Platform` trait on this kernel.
 
 use alloc::boxed::Box;
 use core::fmt;

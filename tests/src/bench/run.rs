@@ -313,8 +313,8 @@ impl Bench {
         Ok(rows)
     }
 
-    /// Whole runs over trees of one large object: its functions are proven one by one against a base
-    /// of many symbols.
+    /// Whole runs over trees of one large object: its functions are proven one by one against a
+    /// base of many symbols.
     fn proofs(&self) -> Result<Vec<Row>> {
         let mut rows = Vec::new();
         for shape in [MANY_SECTIONS, SHARED_TABLE] {

@@ -169,8 +169,8 @@ impl Shape {
     }
 }
 
-/// Assembles both builds of what `text` gives to objects named after `stem` below `folder`, or finds
-/// them there.
+/// Assembles both builds of what `text` gives to objects named after `stem` below `folder`, or
+/// finds them there.
 ///
 /// # Errors
 /// When the assembler is not there or fails.

@@ -1,5 +1,5 @@
-//! `bench-kernel`: prints the figures of the runtime in a booted kernel. Exit status 1 when a budget
-//! is broken or something does not work. The work is in the library.
+//! `bench-kernel`: prints the figures of the runtime in a booted kernel. Exit status 1 when a
+//! budget is broken or something does not work. The work is in the library.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

@@ -293,7 +293,7 @@ pub const CHANGES: &[Change] = &[
         reverting: &["xsplice: granularity 1, was 2"],
         ..loadable(
             "data-hook",
-            "another initial value of a variable, acknowledged and set by a hook",
+            "another initial value of a variable, accepted and set by a hook",
             &[
                 "+common/sched/cpupool.o:granularity_patched (hook)",
                 "+common/sched/cpupool.o:granularity_unpatched (hook)",

@@ -121,12 +121,8 @@ fn module(path: &Path, arguments: &str) -> String {
     }
 }
 
-/// Boots and returns when the guest has ended, one way or another. `watch` sees every line as it
-/// comes.
-pub fn boot(machine: &Machine, boot: &Boot, watch: &mut dyn FnMut(&str)) -> Result<Session> {
-    let started = Instant::now();
-    let mut log =
-        File::create(&boot.log).with_context(|| format!("cannot write {}", boot.log.display()))?;
+/// The virtual machine that is started.
+fn qemu(machine: &Machine, boot: &Boot) -> Command {
     let modules = format!(
         "{},{}",
         module(boot.kernel, "console=hvc0 panic=1 quiet"),
@@ -161,6 +157,16 @@ pub fn boot(machine: &Machine, boot: &Boot, watch: &mut dyn FnMut(&str)) -> Resu
              loglvl=all guest_loglvl=all",
         ])
         .args(["-initrd", &modules]);
+    command
+}
+
+/// Boots and returns when the guest has ended, one way or another. `watch` sees every line as it
+/// comes.
+pub fn boot(machine: &Machine, boot: &Boot, watch: &mut dyn FnMut(&str)) -> Result<Session> {
+    let started = Instant::now();
+    let mut log =
+        File::create(&boot.log).with_context(|| format!("cannot write {}", boot.log.display()))?;
+    let mut command = qemu(machine, boot);
     writeln!(log, "{command:?}").context("cannot write the guest's log")?;
     let child = command
         .stdin(Stdio::null())

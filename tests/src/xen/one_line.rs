@@ -1,5 +1,5 @@
-//! Ten one-line edits in ten objects, built at once: of each object the differ must name exactly the
-//! function that the line is in, with the reason, and of the whole tree exactly these.
+//! Ten one-line edits in ten objects, built at once: of each object the differ must name exactly
+//! the function that the line is in, with the reason, and of the whole tree exactly these.
 
 use std::path::Path;
 

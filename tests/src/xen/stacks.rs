@@ -1,5 +1,5 @@
-//! The scenarios in which payloads meet: on top of each other, in the wrong order, replaced, and all
-//! at once.
+//! The scenarios in which payloads meet: on top of each other, in the wrong order, replaced, and
+//! all at once.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

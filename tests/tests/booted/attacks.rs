@@ -2,13 +2,12 @@
 //! changed, and the next upload works.
 
 use anyhow::{Context, Result, ensure};
-use std::env;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 use xsplice_abi::Errno;
-use xsplice_abi::channel::{AREA_BYTES_MAX, CALL_DUMP, CALL_INFO, CALL_TEST};
+use xsplice_abi::channel::{CALL_DUMP, CALL_INFO, CALL_TEST};
 use xsplice_abi::hypercall::{
     ACTION_APPLY, ACTION_CHECK, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD, Action, Get, List,
     Name, OP_ACTION, OP_GET, OP_LIST, OP_UPLOAD, Operation, Upload,
@@ -43,10 +42,6 @@ pub const CHECKS: &[Check] = &[
     (
         "a client killed after it asked for an action does not stop it",
         killed_after_asking,
-    ),
-    (
-        "clients that leave, do not read or write garbage do not silence a port",
-        clients_that_leave,
     ),
     (
         "a frame with a flipped bit is dropped and the next one answered",
@@ -84,21 +79,21 @@ fn named(name: &str) -> (Name, Vec<u8>) {
 }
 
 /// The bytes on the wire.
-fn wire(name: &str, payload: &[u8]) -> Result<Vec<u8>> {
+pub fn wire(name: &str, payload: &[u8]) -> Result<Vec<u8>> {
     let (operation, area) = upload(name, payload);
     let length = area.len();
     Ok(Frame::sysctl(1, operation, area, length)?.encode()?)
 }
 
 /// A new connection, which begins as each does.
-fn connect(kernel: &Kernel) -> Result<UnixStream> {
+pub fn connect(kernel: &Kernel) -> Result<UnixStream> {
     let mut stream = UnixStream::connect(&kernel.socket)?;
     stream.write_all(&PREAMBLE)?;
     Ok(stream)
 }
 
 /// Nothing is loaded, nothing has changed, and a good payload works.
-fn unharmed(bench: &mut Bench, kernel: &Kernel, good: &Payload) -> Result<()> {
+pub fn unharmed(bench: &mut Bench, kernel: &Kernel, good: &Payload) -> Result<()> {
     let entries = kernel.list()?;
     ensure!(entries.is_empty(), "left behind: {entries:?}");
     let original = bench.original()?.extra_version;
@@ -317,70 +312,6 @@ fn flipped_frame(bench: &mut Bench, cpus: u32) -> Result<()> {
         drop(stream);
         let entries = kernel.list()?;
         ensure!(entries.is_empty(), "byte {at}: {entries:?}");
-    }
-    unharmed(bench, &kernel, &hello)
-}
-
-/// How many clients misbehave; set, that many.
-const CLIENTS_VARIABLE: &str = "XSPLICE_CHANNEL_CLIENTS";
-const CLIENTS: u32 = 200;
-/// After so many of them, one that behaves is served.
-const CLIENTS_BETWEEN: u32 = 5;
-const SERVED_WITHIN: Duration = Duration::from_secs(1);
-
-/// One client that does not do what it should, chosen by `draw`.
-fn misbehave(kernel: &Kernel, draw: u32) -> Result<()> {
-    let mut stream = connect(kernel)?;
-    // What the host's end cannot take at once is not waited for.
-    stream.set_write_timeout(Some(Duration::from_millis(20)))?;
-    let info = Frame::request(CALL_INFO, draw, Vec::new())?.encode()?;
-    let large = || {
-        let operation = Operation::with(OP_LIST, &List::default());
-        Frame::sysctl(draw, operation, Vec::new(), AREA_BYTES_MAX)?.encode()
-    };
-    let bytes = match draw % 6 {
-        0 => info,
-        1 => large()?,
-        2 => info.repeat(40),
-        3 => large()?.repeat(3),
-        4 => info[..info.len() / 2].to_vec(),
-        _ => (0..3000_u32)
-            .map(|at| (draw ^ at.wrapping_mul(2_654_435_761)).to_be_bytes()[0])
-            .collect(),
-    };
-    // It may be cut off: that is one more way to misbehave.
-    let _ = stream.write_all(&bytes);
-    thread::sleep(Duration::from_millis(u64::from(draw / 6 % 5)));
-    if draw / 30 % 3 == 0 {
-        stream.set_read_timeout(Some(Duration::from_millis(5)))?;
-        let _ = stream.read(&mut [0; 100]);
-    }
-    Ok(())
-}
-
-fn clients_that_leave(bench: &mut Bench, cpus: u32) -> Result<()> {
-    let (kernel, guest) = (bench.kernel(cpus)?, bench.guest(cpus)?);
-    let hello = bench.payload(&HELLO)?;
-    let clients = match env::var(CLIENTS_VARIABLE) {
-        Ok(text) => text.parse().context(CLIENTS_VARIABLE)?,
-        Err(_) => CLIENTS,
-    };
-    let mut seed: u32 = 1;
-    for client in 1..=clients {
-        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let port = if seed >> 31 == 0 { &kernel } else { &guest };
-        misbehave(port, seed >> 8)?;
-        if client % CLIENTS_BETWEEN == 0 {
-            let limit = scaled(SERVED_WITHIN)?;
-            let begun = Instant::now();
-            kernel
-                .info()
-                .with_context(|| format!("after {client} clients"))?;
-            let answer = guest.call_text(CALL_INFO, "")?;
-            ensure!(answer == Err(Errno::EPERM), "client {client}: {answer:?}");
-            let took = begun.elapsed();
-            ensure!(took < limit * 2, "after {client} clients: {took:?}");
-        }
     }
     unharmed(bench, &kernel, &hello)
 }

@@ -3,6 +3,7 @@
 pub mod actions;
 pub mod attacks;
 pub mod bench;
+pub mod clients;
 pub mod code;
 pub mod contents;
 pub mod denied;

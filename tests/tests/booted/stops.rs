@@ -242,7 +242,8 @@ fn nmis_are_held(bench: &mut Bench, cpus: u32) -> Result<()> {
     let (before, _, held_before) = nmis(&kernel, "nmi on")?;
     until("NMIs come", || Ok(nmis(&kernel, "nmi")?.0 > before))?;
     for _ in 0..ATTEMPTS {
-        // A follower that takes its time to serialise makes the zone so long that NMIs fall into it.
+        // A follower that takes its time to serialise makes the zone so long that NMIs fall into
+        // it.
         kernel.test(&format!("slow-leave {slow} {SHORT_DELAY_MS}"))?;
         hot.act(&kernel, ActionKind::Apply)?;
         kernel.test(&format!("release {slow}"))?;

@@ -1,4 +1,4 @@
-//! After the patch: whether everything of the patched build stands in the base or in the payload.
+//! After the patch: checks that every item of the patched build is in the base or in the payload.
 
 mod tables;
 
@@ -11,14 +11,14 @@ use crate::read::tree::ItemId;
 /// What became of the patched build's bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct AfterAccount {
-    /// Bytes that stand in the base.
+    /// Bytes that are in the base.
     pub in_base: u64,
-    /// Bytes that stand in the payload.
+    /// Bytes that are in the payload.
     pub in_payload: u64,
     /// Bytes that differ from the base in line numbers alone.
     pub explained: u64,
-    /// Bytes of items that the author acknowledged.
-    pub acknowledged: u64,
+    /// Bytes of items that the author accepted.
+    pub accepted: u64,
     /// Bytes that nothing that runs refers to.
     pub unused: u64,
     /// What has no place.
@@ -79,7 +79,7 @@ pub fn account(follower: &mut Follower<'_, '_>) -> AfterAccount {
     let mut account = AfterAccount::default();
     for root in &roots {
         let holds = root.claims.iter().any(|claim| follower.holds(*claim));
-        if holds || follower.is_acknowledged(root.item) || is_superseded(follower, root) {
+        if holds || follower.is_accepted(root.item) || is_superseded(follower, root) {
             continue;
         }
         account
@@ -104,7 +104,7 @@ fn add_root(
     let mut claims = Vec::new();
     let addresses = addresses(follower, item);
     for &address in &addresses {
-        // A record leads every caller to the new code: nothing else can be what runs.
+        // A record leads every caller to the new code, so only that code runs.
         let record = follower
             .payload
             .and_then(|payload| payload.records.get(&address));
@@ -148,14 +148,14 @@ fn is_superseded(follower: &Follower<'_, '_>, root: &Root) -> bool {
         })
 }
 
-/// Why none of the claims holds; of several, the one that comes furthest.
+/// Why none of the claims holds; of several, the one whose comparison got furthest.
 fn missing(follower: &Follower<'_, '_>, item: ItemId, claims: &[Pair]) -> Missing {
     let mut best: Option<(Pair, &Failure)> = None;
     for &claim in claims {
         let Some(why) = follower.why(claim) else {
             continue;
         };
-        // What was carried and is wrong says more than what was replaced.
+        // A wrong item in the payload is more telling than the old one in the base.
         let is_carried = matches!(claim.place, Place::Payload(..));
         let is_further = best.is_none_or(|(_, failure)| failure.offset <= why.1.offset);
         if is_carried || is_further {
@@ -209,8 +209,8 @@ fn count(follower: &Follower<'_, '_>, account: &mut AfterAccount) {
         }
     };
     for found in follower.holding() {
-        if follower.is_acknowledged(found.pair.item) {
-            add(found.pair.item, &mut account.acknowledged);
+        if follower.is_accepted(found.pair.item) {
+            add(found.pair.item, &mut account.accepted);
             continue;
         }
         match found.pair.place {

@@ -1,13 +1,14 @@
 //! Tables that the base walks: their membership and order must be as they were.
 //!
-//! A section with a name of its own may be walked by somebody. It must stand in the base as a
-//! whole, byte for byte. Tables whose entries belong to code are taken entry by entry where they
-//! do not: an entry stands in the base's own table, or in the payload's table of that name.
+//! The base may walk a section with an unusual name as a table. Such a section must be in the base
+//! as a whole, byte for byte. Only tables whose entries belong to code may differ; they are checked
+//! entry by entry: each entry is in the base's table, or in the payload's table of that name.
 
+use xsplice_abi::profile;
 use xsplice_diff::read::object::SectionId;
 
 use super::Missing;
-use crate::base::claims::class;
+use crate::follow::claims::class;
 use crate::follow::{Follower, Pair, Place};
 use crate::read::items::is_entry_table;
 use crate::read::tree::ItemId;
@@ -27,7 +28,7 @@ pub(super) struct Entry {
     claims: Vec<Pair>,
 }
 
-/// Sections that say something to tools alone, or that the linker rewrites as a whole.
+/// Sections that only tools read, or that the linker rewrites as a whole.
 const NOT_WALKED: [&str; 6] = [
     ".note",
     ".eh_frame",
@@ -43,7 +44,9 @@ fn is_walked(follower: &Follower<'_, '_>, object: usize, section: SectionId) -> 
     let items = cut.items_of(section);
     let plain = [".text", ".rodata", ".data"];
     let own = header.name;
-    let is_ours = own.starts_with(".xsplice.") || own.starts_with(".livepatch.");
+    let is_ours = profile::ALL
+        .iter()
+        .any(|profile| own.starts_with(profile.prefix));
     !header.is_executable()
         && header.is_allocated()
         && !header.is_mergeable()
@@ -106,7 +109,7 @@ fn stands_whole(follower: &Follower<'_, '_>, table: &Table) -> bool {
     table.is_whole_possible && table.whole.iter().all(|pair| follower.holds(*pair))
 }
 
-/// Asks for the entries of those tables that do not stand as a whole.
+/// Asks for the entries of the tables that are not in the base as a whole.
 pub(super) fn ask_entries(follower: &mut Follower<'_, '_>, tables: &[Table]) -> Vec<Entry> {
     let mut entries = Vec::new();
     let Some(claims) = follower.claims else {
@@ -180,14 +183,13 @@ pub(super) fn judge(
         if is_entry_table(header.name) {
             continue;
         }
-        let is_acknowledged = items.clone().all(|item| {
-            follower.is_acknowledged(ItemId {
+        let is_accepted = items.clone().all(|item| {
+            follower.is_accepted(ItemId {
                 object: table.object,
                 item,
             })
         });
-        // Data that somebody leads to by name, each of it, is no table: nobody asked for these
-        // items but who refers to them.
+        // When code refers to each of these items by name, the section is no table.
         let is_used_by_name = !table.is_whole_possible
             && header.name.starts_with(".data.")
             && items.clone().all(|item| {
@@ -196,7 +198,7 @@ pub(super) fn judge(
                     item,
                 })
             });
-        if is_acknowledged || is_used_by_name {
+        if is_accepted || is_used_by_name {
             continue;
         }
         let item = ItemId {

@@ -1,6 +1,4 @@
-//! The base: which of its bytes come from the original build, and which from nobody known.
-
-pub mod claims;
+//! The base: which of its bytes come from the original build, and which are of unknown origin.
 
 use std::ops::Range;
 
@@ -16,7 +14,7 @@ use crate::read::tree::{ItemId, Tree};
 pub struct BaseAccount {
     /// Bytes of loaded sections.
     pub bytes: u64,
-    /// Bytes that stand in the original build.
+    /// Bytes that are in the original build.
     pub from_objects: u64,
     /// Bytes that the linker made.
     pub from_linker: u64,
@@ -51,7 +49,7 @@ pub fn place(follower: &mut Follower<'_, '_>) {
         }
     }
     follower.run();
-    // What nobody names lies between what has names, in the order in which a linker takes objects.
+    // Items without a name lie between named ones, in the order in which a linker takes objects.
     for _ in 0..2 {
         search_gaps(follower);
     }
@@ -231,7 +229,7 @@ pub fn account(follower: &Follower<'_, '_>) -> BaseAccount {
     account
 }
 
-/// Names that the linker gives room to.
+/// Names for which the linker reserves space.
 fn common_names<'data>(tree: &Tree<'data>) -> foldhash::HashSet<&'data str> {
     let symbols = tree.objects.iter().flat_map(|object| &object.elf.symbols);
     let common = symbols.filter(|symbol| symbol.place == SymbolPlace::Common);

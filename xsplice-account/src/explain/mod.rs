@@ -1,3 +1,3 @@
-//! Differences that prove to be none: the closed list.
+//! The closed list of differences that are proven not to matter.
 
 pub mod lines;

@@ -4,7 +4,7 @@ use xsplice_diff::read::object::{SectionId, SymbolPlace};
 
 use super::slot::access;
 use super::{Follower, Pair, Place};
-use crate::base::claims::Claims;
+use crate::follow::claims::Claims;
 use crate::read::fields::{Field, Form, Leads, value};
 use crate::read::image::Bytes;
 use crate::read::items::is_entry_table;
@@ -76,8 +76,8 @@ impl<'data> Follower<'_, 'data> {
             .check_placement(pair)
             .and_then(|()| self.check(pair, &mut outcome));
         if let Err(failure) = failure {
-            let is_acknowledged = self.is_acknowledged(pair.item);
-            outcome.failure = (!is_acknowledged).then_some(failure);
+            let is_accepted = self.is_accepted(pair.item);
+            outcome.failure = (!is_accepted).then_some(failure);
         }
         outcome
     }
@@ -189,7 +189,7 @@ impl<'data> Follower<'_, 'data> {
         slice(section.data, offset, size).map(Bytes::Present)
     }
 
-    /// Compares bytes that nobody but the compiler had a say in.
+    /// Compares bytes that only the compiler determines.
     fn literal(
         &self,
         pair: Pair,
@@ -441,10 +441,10 @@ impl<'data> Follower<'_, 'data> {
         let pair = Pair { item, place: start };
         let Place::Base(address) = start else {
             outcome.rests_on.push(pair);
-            // A second copy of what the base keeps would start afresh.
+            // A second copy of a variable that the base keeps would start from its initial value.
             return !self.tree.is_writable(item)
-                || self.is_acknowledged(item)
-                || !self.has_twin_in_base(item);
+                || self.is_accepted(item)
+                || !self.has_counterpart_in_base(item);
         };
         let mut names = self.tree.names(item).peekable();
         let is_named = names.peek().is_some();
@@ -489,7 +489,7 @@ impl<'data> Follower<'_, 'data> {
     }
 
     /// Whether the image has a symbol of one of the item's names, of the same size.
-    fn has_twin_in_base(&self, item: ItemId) -> bool {
+    fn has_counterpart_in_base(&self, item: ItemId) -> bool {
         self.tree.names(item).any(|symbol| {
             let found = self.image.named(symbol.name);
             let mut equal = found.filter(|other| other.size == symbol.size);

@@ -1,19 +1,21 @@
-//! Follows items to the places where they should be, and settles which of them really are there.
+//! Compares items with the places where they should be, and decides which of them are really there.
 //!
-//! That an item stands at a place means that its bytes do, and that every field leads to a place
-//! where what it meant stands. Such a claim rests on others, often in circles. Each is asked once
-//! and compared by itself; then those that fail take with them what rests on them. What is left
-//! holds together as a whole.
+//! An item is at a place when its bytes are there and every field leads to a place where the
+//! field's target is. So a claim depends on other claims, often in circles. Each claim is compared
+//! once, by itself; then every claim that depends on a failed one fails too. The remaining claims
+//! are consistent as a whole.
 
+pub mod claims;
 mod compare;
+pub mod lines;
 mod slot;
 
 use foldhash::HashMap;
 use rayon::prelude::*;
 use xsplice_diff::read::object::SectionId;
 
-use crate::base::claims::Claims;
-use crate::explain::lines::LineTables;
+use crate::follow::claims::Claims;
+use crate::follow::lines::LineTables;
 use crate::read::image::Image;
 use crate::read::payload::Payload;
 use crate::read::tree::{ItemId, Tree};
@@ -66,18 +68,18 @@ pub struct Follower<'run, 'data> {
     nodes: Vec<Node>,
     index: HashMap<Pair, usize>,
     asked: Vec<Pair>,
-    acknowledged: Vec<String>,
+    accepted: Vec<String>,
 }
 
 impl<'run, 'data> Follower<'run, 'data> {
-    /// Nothing asked yet. `acknowledged` are names that may differ.
+    /// Nothing asked yet. `accepted` are names that may differ.
     #[must_use]
     pub fn new(
         tree: &'run Tree<'data>,
         image: &'run Image<'data>,
         payload: Option<&'run Payload<'data>>,
         claims: Option<&'run Claims<'run, 'data>>,
-        acknowledged: &[String],
+        accepted: &[String],
     ) -> Follower<'run, 'data> {
         Follower {
             tree,
@@ -89,7 +91,7 @@ impl<'run, 'data> Follower<'run, 'data> {
             nodes: Vec::new(),
             index: HashMap::default(),
             asked: Vec::new(),
-            acknowledged: acknowledged.to_vec(),
+            accepted: accepted.to_vec(),
         }
     }
 
@@ -205,11 +207,11 @@ impl<'run, 'data> Follower<'run, 'data> {
 
     /// Whether the author said that this item may differ.
     #[must_use]
-    pub fn is_acknowledged(&self, item: ItemId) -> bool {
+    pub fn is_accepted(&self, item: ItemId) -> bool {
         let names = self.tree.names(item);
         names
             .into_iter()
-            .any(|symbol| self.acknowledged.iter().any(|name| name == symbol.name))
+            .any(|symbol| self.accepted.iter().any(|name| name == symbol.name))
     }
 }
 

@@ -110,15 +110,15 @@ pub fn fields(object: &ElfObject<'_>, id: SectionId, starts: &[u64]) -> Vec<Fiel
     fields
 }
 
-/// Decodes one stretch of code: completes the fields in it and finds those without a relocation.
+/// Decodes one range of code: completes the fields in it and finds those without a relocation.
 fn decode(code: &[u8], range: Range<u64>, fields: &mut [Field], resolved: &mut Vec<Field>) {
     let bounds = usize::try_from(range.start)
         .ok()
         .zip(usize::try_from(range.end).ok());
-    let Some(stretch) = bounds.and_then(|(start, end)| code.get(start..end)) else {
+    let Some(code_range) = bounds.and_then(|(start, end)| code.get(start..end)) else {
         return;
     };
-    let mut decoder = Decoder::with_ip(64, stretch, range.start, DecoderOptions::NONE);
+    let mut decoder = Decoder::with_ip(64, code_range, range.start, DecoderOptions::NONE);
     let mut next = fields.partition_point(|field| field.offset < range.start);
     while decoder.can_decode() {
         let instruction = decoder.decode();

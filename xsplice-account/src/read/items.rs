@@ -10,7 +10,7 @@ use xsplice_diff::read::object::{ElfObject, SectionId, SymbolId, SymbolPlace};
 
 use crate::read::fields::{Field, Leads, fields};
 
-/// A stretch of one section.
+/// A range of one section.
 #[derive(Debug)]
 pub struct Item {
     /// Its section.

@@ -130,7 +130,7 @@ pub struct Arguments {
     /// Say it of what you have dealt with: by a hook, a shadow variable, or because it was done
     /// when the system booted. It is recorded in the payload. Each refusal says the words that
     /// accept it; XSPLICE_ACCEPT of xsplice.h says them in the source, beside the change.
-    #[arg(long, value_name = "WHAT", value_parser = xsplice_diff::verdict::accept::acknowledgement)]
+    #[arg(long, value_name = "WHAT", value_parser = xsplice_diff::verdict::accept::accept_value)]
     #[arg(help_heading = LIMITS)]
     pub accept: Vec<String>,
 
@@ -177,7 +177,8 @@ pub struct Arguments {
 
     /// Write the report as JSON; `-` is standard output
     ///
-    /// Schema 1: fields may be added, none changes. With `-`, standard output holds nothing else.
+    /// Fields may be added; any other change raises `schema`. With `-`, standard output holds nothing
+    /// else.
     #[arg(long, value_name = "FILE|-", help_heading = REPORTS)]
     pub json: Option<PathBuf>,
 

@@ -1,8 +1,8 @@
-//! Man pages and shell completions, from the definitions of the commands themselves, so that
-//! neither can say what a command does not do.
+//! Man pages and shell completions, generated from the definitions of the commands, so that they
+//! always match.
 //!
-//! Works for all commands of the workspace; it lies here because this crate already knows most of
-//! them. `make install` calls it through `xsplice-manual`.
+//! It covers all commands of the workspace. It is in this crate because this crate already depends
+//! on most of them. `make install` calls it through `xsplice-manual`.
 
 use std::path::{Path, PathBuf};
 
@@ -30,8 +30,8 @@ fn completions_folder(shell: Shell) -> &'static str {
     }
 }
 
-/// What the shell calls the file for `command`; clap's own names are not those that bash looks
-/// for.
+/// The file name under which the shell looks for the completions of `command`; for bash, clap uses
+/// another name.
 fn completions_file(shell: Shell, command: &str) -> String {
     match shell {
         Shell::Zsh => format!("_{command}"),
@@ -73,8 +73,7 @@ fn create(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot make", folder.display()))
 }
 
-/// An empty argument. Without its quotes it would be none, and what follows it would take its
-/// place.
+/// An empty argument needs quotes; without them the next argument would take its place.
 const NO_DATE: &str = "\"\"";
 
 /// The page of a command, and those of its subcommands as `COMMAND-SUBCOMMAND`; `source` is the

@@ -1,4 +1,4 @@
-//! The command line: arguments, manual pages, progress, the tone of messages.
+//! The command line: arguments, manual pages, progress, where messages go.
 
 pub mod arguments;
 pub mod manual;

@@ -14,7 +14,7 @@ pub enum Visibility {
     Hidden,
 }
 
-/// Work that takes less long is done before anybody wonders.
+/// No bar is shown for work that takes less time than this.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// Redraws a second.

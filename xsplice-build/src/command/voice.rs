@@ -1,4 +1,5 @@
-//! Where what is told goes: by `-q`, `-v` and where the JSON report is written to.
+//! Where messages go, and how many there are: decided by `-q`, `-v` and the target of the JSON
+//! report.
 
 use xsplice_console::{json, terminal};
 
@@ -41,12 +42,12 @@ pub fn tell(arguments: &Arguments, text: &str) {
     if arguments.quiet {
         return;
     }
-    // The payload matters more than that its story is heard.
+    // A failure to print must not stop the run: the payload matters more.
     let _ = json::tell(arguments.json.as_deref(), text);
 }
 
 /// What is wrong goes to standard error.
 pub fn complain(text: &str) {
-    // Nobody may be listening; the exit status says it too.
+    // If standard error is closed, the exit status still tells.
     let _ = terminal::complain(text);
 }

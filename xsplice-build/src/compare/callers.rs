@@ -1,7 +1,7 @@
-//! Who refers to the functions that travel, in the whole tree.
+//! Who refers to the included functions, in the whole tree.
 //!
-//! Reads every object, those that are equal in both trees too, so it is asked for only when the
-//! answer is shown.
+//! This reads every object, including those that are equal in both trees, so it only runs when the
+//! result is shown.
 
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -18,13 +18,13 @@ use crate::compare::merged::Merged;
 use crate::compare::proof::ProofSummary;
 use crate::inputs::Input;
 
-/// Looks through the patched tree, and through what only the original tree has, for that runs on.
-/// Merged objects say nothing that their parts do not say, and what is not linked into the base
-/// calls nothing: build trees hold objects twice, as they were compiled and as they were linked.
+/// Searches the patched tree, and the objects that only the original tree has, because their code
+/// keeps running. Merged objects are left out, since their parts are read; so are objects that are
+/// not linked into the base.
 ///
 /// # Errors
 ///
-/// An object that holds functions that travel and cannot be read again.
+/// An object with included functions that cannot be read again.
 pub fn find(
     diffs: &[ObjectDiff<'_>],
     inputs: &[Input],
@@ -54,7 +54,7 @@ pub fn find(
         .filter(|input| !is_spare(&input.name) || sought.is_held_by(&input.name))
         .filter_map(|input| {
             let bytes = input.patched().or_else(|| input.original())?;
-            // What is no object of ours calls nothing of ours.
+            // Files that are no x86-64 objects cannot call these functions.
             let found = sought.look(&input.name, bytes, abi).ok()?;
             Some((input.patched().is_some(), found))
         })
@@ -68,7 +68,7 @@ pub fn find(
     })
 }
 
-/// What was looked at, of so many inputs.
+/// Which objects were read, as the end of a sentence.
 fn from(inputs: usize, patched: usize, only_original: usize) -> String {
     if inputs == 1 {
         return "the relocations of the patched object; other objects were not looked at"

@@ -1,6 +1,6 @@
 //! Looks for users of changed layouts in all objects of the original tree.
 //!
-//! Nothing is read again unless a layout changed, so that the common case costs nothing.
+//! Objects are only read again when a layout changed, so the common case costs nothing.
 
 use std::collections::{HashMap, HashSet};
 
@@ -42,7 +42,7 @@ pub fn follow(diffs: &[ObjectDiff<'_>], inputs: &[Input], merged: &Merged) -> Ve
             .filter(|input| !merged.parts.contains_key(&input.name))
             .filter_map(|input| {
                 let changed = changed.get(input.name.as_str()).unwrap_or(&none);
-                // What is no object of ours was told of by the comparison, or is the proof's.
+                // Unreadable objects are reported by the comparison or by the proof.
                 layouts::users_in(&input.name, input.original()?, &changes, changed).ok()
             })
             .collect();

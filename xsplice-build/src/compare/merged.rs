@@ -1,8 +1,7 @@
 //! Tells objects that the build merged from others (`ld -r`) from those that it compiled.
 //!
-//! Build trees hold both, and a change shows in each. A merged object is left out only when
-//! everything that differs in it was found in the objects that it was merged from; so nothing
-//! that only the merged object has is lost.
+//! Build trees hold both, and a change shows in each. A merged object is left out only when every
+//! difference in it was also found in the objects that it was merged from.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -52,7 +51,7 @@ pub fn find(inputs: &[Input]) -> Merged {
 }
 
 impl Merged {
-    /// Names of those merged objects in `diffs` that say nothing that their parts do not say.
+    /// Names of the merged objects in `diffs` whose differences were all found in their parts.
     #[must_use]
     pub fn covered(&self, diffs: &[ObjectDiff<'_>]) -> HashSet<String> {
         let by_object: HashMap<&str, &ObjectDiff<'_>> = diffs

@@ -23,7 +23,7 @@ use crate::command::progress::Progress;
 use crate::compare::merged::Merged;
 use crate::inputs::{Bytes, Input};
 
-/// What comparing all pairs gave; every list is in order of object name.
+/// The result of comparing all pairs; every list is in order of object name.
 #[derive(Debug, Default)]
 pub struct Comparison<'data> {
     /// Objects that differ and whose difference means something: changed, ignored or refused.
@@ -55,17 +55,17 @@ impl<'data> Comparison<'data> {
         weak_symbols(inputs, merged, &changed)
     }
 
-    /// Leaves out merged objects that say nothing that their parts do not say.
+    /// Leaves out merged objects whose differences were all found in their parts.
     pub fn leave_out_covered(&mut self, merged: &Merged) {
         let covered = merged.covered(&self.diffs);
         self.diffs.retain(|diff| !covered.contains(&diff.object));
     }
 }
 
-/// What became of one pair.
+/// The result for one pair.
 enum Outcome<'data> {
     Equal,
-    /// What it takes away.
+    /// The object is only in the original tree: what it removes.
     Removed(Box<ObjectDiff<'data>>),
     Diff(Box<ObjectDiff<'data>>),
 }
@@ -119,7 +119,7 @@ pub fn compare<'data>(
     }
 }
 
-/// An object that is not for x86-64 stands in the way as a refusal, beside all others.
+/// An object that is not for x86-64 becomes a refusal, reported with all others.
 fn compare_one<'data>(input: &'data Input, options: &Options) -> Result<Outcome<'data>, DiffError> {
     compare_readable(input, options).or_else(|error| {
         let foreign = match &input.bytes {
@@ -147,7 +147,7 @@ fn compare_readable<'data>(
         Bytes::Both { original, patched } => gather(&input.name, original, patched, options)?,
         Bytes::Added { patched } => take_whole(&input.name, patched, options)?,
         Bytes::Removed { original } => {
-            // One that cannot be read was no part of the base.
+            // An unreadable object was not linked into the base.
             let diff = drop_whole(&input.name, original, options)
                 .unwrap_or_else(|_| ObjectDiff::unchanged(&input.name));
             return Ok(Outcome::Removed(Box::new(diff)));
@@ -156,8 +156,8 @@ fn compare_readable<'data>(
     Ok(Outcome::Diff(Box::new(diff)))
 }
 
-/// Which of `names` are weak symbols of which objects of the original tree. Merged objects say
-/// nothing that their parts do not say.
+/// Which of `names` are weak symbols of which objects of the original tree. Merged objects are left
+/// out, since their parts are read.
 fn weak_symbols(
     inputs: &[Input],
     merged: &Merged,
@@ -167,7 +167,7 @@ fn weak_symbols(
         .par_iter()
         .filter(|input| !merged.parts.contains_key(&input.name))
         .filter_map(|input| {
-            // An object that cannot be read is equal in both trees, and not part of the base.
+            // An unreadable object is equal in both trees, and not part of the base.
             let all = weak_names(&input.name, input.original()?).ok()?;
             let own = all.into_iter().filter(|name| names.contains(name));
             Some((input.name.as_str(), own.map(str::to_owned).collect()))

@@ -1,5 +1,5 @@
-//! Compares the whole original tree with the base: one changed function may match by chance, a
-//! whole tree does not.
+//! Compares the whole original tree with the base: a single function may match by chance, a whole
+//! tree does not.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ use crate::command::progress::Progress;
 use crate::compare::merged::Merged;
 use crate::inputs::Input;
 
-/// What the base says of the original tree.
+/// The proof of the original tree against the base.
 #[derive(Debug, Default)]
 pub struct Proof {
     /// Counts and failures, in order of object name.
@@ -66,7 +66,7 @@ pub fn prove(base: &Base<'_>, inputs: &[Input], merged: &Merged, progress: &Prog
     for (name, proof) in proofs {
         match proof {
             Ok(proof) => result.tree.add(proof),
-            // What differs between the trees was read before; this one is equal in both.
+            // Objects that differ between the trees were read before, so this one is equal in both.
             Err(_) => result.foreign.push(name.to_owned()),
         }
     }

@@ -1,7 +1,7 @@
-//! What original, patched tree and base were built by, for the report.
+//! The toolchains of the original tree, the patched tree and the base, for the report.
 //!
-//! The two builds are judged by the differ; the base is only told of here, for what the proof
-//! says of its bytes counts for more than what it says of its compiler.
+//! The differ judges the two builds. The base's toolchain is only reported, because the proof of
+//! its bytes is stronger evidence.
 
 use std::fmt::Write;
 
@@ -27,7 +27,7 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// Of everything that travels.
+    /// Of everything that is included.
     #[must_use]
     pub fn new(diffs: &[ObjectDiff<'_>]) -> Fingerprint {
         let Toolchains {
@@ -43,28 +43,28 @@ impl Fingerprint {
         }
     }
 
-    /// Holds the base against the original objects.
+    /// Compares the base's toolchain with that of the original objects.
     pub fn add_base(&mut self, base: &Base<'_>) {
         let base = base.toolchain();
         self.not_in_base = self.original.missing_in(&base.compiled_by);
         self.base = Some(base);
     }
 
-    /// What a tree that is not in the base smells of, as the end of a sentence.
+    /// What the toolchains suggest about a tree that is not in the base, as the end of a sentence.
     #[must_use]
-    pub fn smell(&self) -> String {
+    pub fn suggestion(&self) -> String {
         if self.not_in_base.is_empty() {
             return String::new();
         }
         format!(
-            "; it smells of another toolchain: the objects were compiled by {}, which the base \
+            "; this suggests another toolchain: the objects were compiled by {}, which the base \
              does not have",
             self.not_in_base.join(", ")
         )
     }
 
-    /// What a person must know: nothing, unless the base is by others than the objects. What
-    /// differs between the two builds is among the refusals or the accepted differences.
+    /// A warning where base and objects are by different toolchains; otherwise empty. Differences
+    /// between the two builds are among the refusals or the accepted differences.
     #[must_use]
     pub fn warning(&self) -> String {
         let mut text = String::new();

@@ -1,4 +1,4 @@
-//! Gathers what the objects of both trees say about the files of a patch.
+//! Gathers what the objects of both trees tell about the files of a patch.
 
 use rayon::prelude::*;
 use xsplice_diff::debug_info::source_lines::{CompiledFile, LineInformation, source_lines};
@@ -15,37 +15,37 @@ pub struct Source {
     pub object: String,
     /// Which build.
     pub side: Side,
-    /// What it says.
+    /// What it tells.
     pub file: CompiledFile,
 }
 
-/// What all objects say about one file of the patch.
+/// What all objects tell about one file of the patch.
 #[derive(Debug)]
 pub struct Sources<'e> {
     /// Objects that were compiled from it.
     pub found: Vec<&'e Source>,
-    /// Different sources that the patch may mean, where it cannot be told which; else empty.
+    /// The candidates, where the patch may mean several sources; otherwise empty.
     pub ambiguous: Vec<&'e str>,
     /// Objects without line tables, which may have been compiled from it.
     pub silent: Vec<&'e str>,
 }
 
-/// What all objects say about all files of the patch.
+/// What all objects tell about all files of the patch.
 #[derive(Debug)]
 pub struct Evidence {
     sources: Vec<Source>,
     silent: Vec<Silent>,
 }
 
-/// An object that cannot tell where its code came from.
+/// An object without line tables.
 #[derive(Debug)]
 struct Silent {
     object: String,
-    /// What its FILE symbols name.
+    /// Source files by its FILE symbols.
     files: Vec<String>,
 }
 
-/// Asks every object of both trees, but the merged ones.
+/// Reads every object of both trees except the merged ones.
 pub fn gather(patch: &PatchFile, trees: &Trees<'_>) -> Evidence {
     let found: Vec<(Vec<Source>, Option<Silent>)> = trees
         .inputs
@@ -80,8 +80,8 @@ fn ask(patch: &PatchFile, input: &Input) -> (Vec<Source>, Option<Silent>) {
                 path_of(file, side).is_some_and(|wanted| matching(wanted, path).is_some())
             })
         };
-        // An object that cannot be read differs in nothing that is linked: the differ has
-        // looked at those that differ, and the proof lists the others.
+        // Unreadable objects are handled elsewhere: the differ reported those that differ, and the
+        // proof lists the others.
         let Ok(lines) = source_lines(&input.name, bytes, is_wanted) else {
             continue;
         };
@@ -157,7 +157,7 @@ impl Evidence {
         }
     }
 
-    /// Objects that may have been compiled from a file and do not say so.
+    /// Objects without line tables that may have been compiled from a file.
     fn silent_about(&self, file: &str) -> Vec<&str> {
         let name = file.rsplit('/').next().unwrap_or(file);
         // Compilers name the C file in a symbol; an assembler or `#include` does not.

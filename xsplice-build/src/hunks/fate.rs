@@ -1,4 +1,4 @@
-//! Decides the fate of one hunk from what the objects say about its lines.
+//! Decides what became of one hunk from what the objects tell about its lines.
 
 use std::collections::HashSet;
 
@@ -12,13 +12,13 @@ use super::{Fate, HunkItem, Outcomes, Trees};
 use crate::source::patch_file::{ChangedLine, FileChange, Hunk, Side};
 use xsplice_diff::verdict::kinds::RefusalCode;
 
-/// Said of a hunk without any code.
+/// The text for a hunk without code.
 const COMMENTS_ALONE: &str = "comments and blanks alone";
 
 /// How many names a sentence gives before it counts the others.
 const NAMES_SHOWN_MAX: usize = 3;
 
-/// What is said of a hunk.
+/// The result for a hunk.
 #[derive(Debug)]
 pub struct Verdict {
     pub fate: Fate,
@@ -78,7 +78,7 @@ pub fn decide(
     combine(file, hunk, &lines, sources, outcomes)
 }
 
-/// A file that no object names.
+/// Decides about a file that no object names.
 fn without_source(
     file: &FileChange,
     hunk: &Hunk,
@@ -118,8 +118,8 @@ fn without_source(
     if is_included {
         return Verdict::plain(
             Fate::NotProvable,
-            "the build reads this file, and no code or data comes from it: what uses its macros and \
-             types is not told by line tables"
+            "the build reads this file, and no code or data comes from it: what uses its macros \
+             and types is not told by line tables"
                 .to_owned(),
         );
     }
@@ -156,7 +156,7 @@ fn stale_object<'s>(
         .map(|source| source.object.as_str())
 }
 
-/// What one line leads to.
+/// The items that one line leads to.
 struct LineFate {
     /// What came from the line itself.
     own: Vec<(HunkItem, Outcome)>,
@@ -350,7 +350,7 @@ fn combine(
     tell(led, &same, sources, comments_alone, file, outcomes)
 }
 
-/// A statement without code, inside a function that is the same.
+/// Refuses a statement without code inside a function that did not change.
 fn became_nothing(line: &LineFate, file: &FileChange) -> String {
     let mut names: Vec<&str> = line
         .within
@@ -359,15 +359,15 @@ fn became_nothing(line: &LineFate, file: &FileChange) -> String {
         .collect();
     names.dedup();
     format!(
-        "line {} of {} stands in {}, which is the same in both builds, and became no code; does the \
-         configuration leave it out?",
+        "line {} of {} stands in {}, which is the same in both builds, and became no code; does \
+         the configuration leave it out?",
         line.number,
         file.shown(),
         list(&names, ", ")
     )
 }
 
-/// A hunk of which every line led somewhere, or became nothing.
+/// Decides about a hunk of which every line led to an item or to no code.
 fn tell(
     mut led: Vec<(HunkItem, Outcome)>,
     same: &[HunkItem],
@@ -379,59 +379,7 @@ fn tell(
     led.sort();
     led.dedup();
     let Some(strongest) = led.iter().map(|(_, outcome)| outcome).max().cloned() else {
-        let is_header = !file.shown().ends_with(".c");
-        if is_header && !comments_alone && !sources.silent.is_empty() {
-            let why = format!(
-                "no code on these lines in objects with line tables, and {} has none; build both \
-                 trees with -g",
-                list(&sources.silent, ", ")
-            );
-            return Verdict::plain(Fate::NotProvable, why);
-        }
-        let mut objects: Vec<&str> = sources
-            .found
-            .iter()
-            .map(|source| source.object.as_str())
-            .collect();
-        objects.sort_unstable();
-        objects.dedup();
-        // What an optimiser has folded away, and macros, show only in what uses them.
-        let mut users: Vec<&str> = objects
-            .iter()
-            .flat_map(|object| outcomes.functions_of(object))
-            .collect();
-        users.dedup();
-        if !comments_alone && objects.iter().all(|object| outcomes.is_unchanged(object)) {
-            let why = format!(
-                "{}: compiled from this file, and did not change; the new lines compile to the same \
-                 code, nothing there uses what they change, or the patched tree was not built with \
-                 this patch",
-                list(&objects, ", ")
-            );
-            return Verdict::refused(RefusalCode::HunkNotBuilt, why);
-        }
-        if !comments_alone && is_header {
-            let why = format!(
-                "no code comes from these lines themselves, and line tables do not tell what uses \
-                 them; changed in objects that read the file: {}",
-                list(&users, ", ")
-            );
-            return Verdict::plain(Fate::NotProvable, why);
-        }
-        let why = if comments_alone {
-            COMMENTS_ALONE.to_owned()
-        } else {
-            let told = format!(
-                "no code on these lines, by the line tables of {}",
-                list(&objects, ", ")
-            );
-            if users.is_empty() {
-                told
-            } else {
-                format!("{told}; changed in them: {}", list(&users, ", "))
-            }
-        };
-        return Verdict::plain(Fate::NoCode, why);
+        return led_nowhere(sources, comments_alone, file, outcomes);
     };
     let (fate, mut why) = match &strongest {
         Outcome::Same => (Fate::NoCode, String::new()),
@@ -441,7 +389,7 @@ fn tell(
                 .to_owned(),
         ),
         Outcome::Ignored(why) => (Fate::Ignored, why.clone()),
-        Outcome::Accepted(what) => (Fate::Accepted, format!("acknowledged as {what}")),
+        Outcome::Accepted(what) => (Fate::Accepted, format!("accepted as {what}")),
         Outcome::Payload => (Fate::Payload, "by the line tables".to_owned()),
         Outcome::Refused(code) => (Fate::Refused, format!("see the refusal [{code}]")),
     };
@@ -452,13 +400,13 @@ fn tell(
             list(&names, ", ")
         ));
     }
-    // What a payload carries is told as such, and what became of the rest beside it.
+    // A hunk with code in the payload counts as included; the rest is added to the text.
     let (carried, rest): (Vec<_>, Vec<_>) = led
         .into_iter()
         .partition(|(_, outcome)| fate != Fate::Payload || *outcome == Outcome::Payload);
     for (item, outcome) in rest {
         let what = match outcome {
-            Outcome::Accepted(what) => format!("acknowledged as {what}"),
+            Outcome::Accepted(what) => format!("accepted as {what}"),
             Outcome::Ignored(_) => "ignored".to_owned(),
             Outcome::Removed => "gone from the patched build".to_owned(),
             Outcome::Same | Outcome::Payload | Outcome::Refused(_) => continue,
@@ -471,6 +419,67 @@ fn tell(
         items: carried.into_iter().map(|(item, _)| item).collect(),
         why,
     }
+}
+
+/// A hunk of which no line became code or data.
+fn led_nowhere(
+    sources: &Sources<'_>,
+    comments_alone: bool,
+    file: &FileChange,
+    outcomes: &Outcomes<'_>,
+) -> Verdict {
+    if comments_alone {
+        return Verdict::plain(Fate::NoCode, COMMENTS_ALONE.to_owned());
+    }
+    let is_header = !file.shown().ends_with(".c");
+    if is_header && !sources.silent.is_empty() {
+        let why = format!(
+            "no code on these lines in objects with line tables, and {} has none; build both \
+             trees with -g",
+            list(&sources.silent, ", ")
+        );
+        return Verdict::plain(Fate::NotProvable, why);
+    }
+    let mut objects: Vec<&str> = sources
+        .found
+        .iter()
+        .map(|source| source.object.as_str())
+        .collect();
+    objects.sort_unstable();
+    objects.dedup();
+    // What an optimiser has folded away, and macros, show only in what uses them.
+    let mut users: Vec<&str> = objects
+        .iter()
+        .flat_map(|object| outcomes.functions_of(object))
+        .collect();
+    users.dedup();
+    if objects.iter().all(|object| outcomes.is_unchanged(object)) {
+        let why = format!(
+            "{}: compiled from this file, and did not change; the new lines compile to the same \
+             code, nothing there uses what they change, or the patched tree was not built with \
+             this patch",
+            list(&objects, ", ")
+        );
+        return Verdict::refused(RefusalCode::HunkNotBuilt, why);
+    }
+    if is_header {
+        let why = format!(
+            "no code comes from these lines themselves, and line tables do not tell what uses \
+             them; changed in objects that read the file: {}",
+            list(&users, ", ")
+        );
+        return Verdict::plain(Fate::NotProvable, why);
+    }
+    let told = format!(
+        "no code on these lines, by the line tables of {}",
+        list(&objects, ", ")
+    );
+    let why = if users.is_empty() {
+        told
+    } else {
+        format!("{told}; changed in them: {}", list(&users, ", "))
+    };
+    Verdict::plain(Fate::NoCode, why)
 }
 
 /// A few names, and how many more there are.

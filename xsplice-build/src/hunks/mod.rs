@@ -1,10 +1,10 @@
-//! Every hunk's fate: what became of each line that the source patch changes.
+//! What became of each hunk: every line that the source patch changes is traced to the payload.
 //!
-//! The payload is made from two builds, not from the patch. Whether the builds are those without
-//! and with the patch, and whether what it changes is in the payload, is proven here: each
-//! changed line is followed through the line tables of the objects to a function or datum, and
-//! that to what the differ says of it. A hunk that leads nowhere is refused, for it is either not
-//! in the build or not in the payload.
+//! The payload is made from two builds, not from the patch. This module proves that the builds are
+//! those without and with the patch, and that what the patch changes is in the payload: each
+//! changed line is followed through the line tables to a function or datum, and from there to the
+//! differ's verdict. A hunk that leads nowhere is refused, because it is either not in the build or
+//! not in the payload.
 
 mod evidence;
 mod fate;
@@ -29,15 +29,15 @@ pub use outcome::Outcomes;
 pub enum Fate {
     /// No code and no data comes from its lines: comments, declarations, macros.
     NoCode,
-    /// What its lines took away is gone from the patched build, and nothing that travels uses it.
+    /// What its lines removed is gone from the patched build, and nothing included uses it.
     Removed,
     /// What its lines became was left out: proven noise, or an object that was left out by name.
     Ignored,
-    /// What its lines became is acknowledged by the author.
+    /// The author accepted what its lines became.
     Accepted,
     /// Its code or data is in the payload.
     Payload,
-    /// No line table tells.
+    /// There is no line table to tell.
     NotProvable,
     /// Refused, by the differ or because it led nowhere.
     Refused,
@@ -77,7 +77,7 @@ pub struct HunkReport {
     pub old_start: u64,
     /// First line after, from 1.
     pub new_start: u64,
-    /// How many lines are taken away and put in.
+    /// How many lines are removed and added.
     pub lines: usize,
     /// Line of the patch with its `@@`, from 1.
     pub patch_line: usize,
@@ -85,34 +85,34 @@ pub struct HunkReport {
     pub fate: Fate,
     /// Functions and data that it leads to, in order.
     pub functions: Vec<HunkItem>,
-    /// How that is known.
+    /// The evidence.
     pub why: String,
-    /// What it was acknowledged by.
+    /// The value that accepted it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accepted: Option<String>,
 }
 
-/// What is said of a patch.
+/// The result for a patch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hunks {
     /// Every hunk, in the order of the patch.
     pub reports: Vec<HunkReport>,
-    /// Of those that led nowhere and were not acknowledged.
+    /// Refusals of hunks that led nowhere and were not accepted.
     pub refusals: Vec<Refusal>,
-    /// Acknowledgements that settled one, as given.
+    /// Values that accepted a hunk, as given.
     pub matched: Vec<String>,
-    /// How those are acknowledged that were refused.
+    /// How the refused hunks can be accepted.
     pub acceptable: Vec<String>,
 }
 
-/// What the fates follow from.
+/// The inputs of the decision.
 #[derive(Clone, Copy, Debug)]
 pub struct Trees<'a> {
     /// The objects of both trees.
     pub inputs: &'a [Input],
     /// Objects that were left out by name, opened all the same.
     pub left_out: &'a [Input],
-    /// Objects that say nothing that their parts do not say.
+    /// Merged objects whose differences were all found in their parts.
     pub merged: &'a Merged,
     /// What differs.
     pub diffs: &'a [ObjectDiff<'a>],
@@ -120,7 +120,7 @@ pub struct Trees<'a> {
     pub dependencies: &'a [String],
 }
 
-/// Follows every hunk of `patch`. `accept` holds what the author acknowledged.
+/// Follows every hunk of `patch`. `accept` holds what the author accepts.
 #[must_use]
 pub fn follow(patch: &PatchFile, trees: &Trees<'_>, accept: &[String]) -> Hunks {
     let evidence = evidence::gather(patch, trees);
@@ -157,7 +157,7 @@ pub fn follow(patch: &PatchFile, trees: &Trees<'_>, accept: &[String]) -> Hunks 
                 } else {
                     let start = hunk.new_start;
                     let problem = format!(
-                        "{}; if that is right, acknowledge it with --accept hunk:{shown}:{start}",
+                        "{}; if that is right, accept it with --accept hunk:{shown}:{start}",
                         report.why
                     );
                     let place = format!("{}:{} ({shown}:{start})", patch.path, hunk.patch_line);

@@ -1,4 +1,4 @@
-//! What became of a function or datum of an object, by what the differ says.
+//! What became of a function or datum of an object, by the differ's verdict.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -23,9 +23,9 @@ pub enum Outcome {
     Removed,
     /// It was left out, and why.
     Ignored(String),
-    /// It was acknowledged, and as what.
+    /// It was accepted, and as what.
     Accepted(String),
-    /// It travels.
+    /// It is included.
     Payload,
     /// The differ refuses it.
     Refused(String),
@@ -37,7 +37,7 @@ pub struct Outcomes<'a> {
     diffs: HashMap<&'a str, &'a ObjectDiff<'a>>,
     inputs: HashMap<&'a str, &'a Input>,
     left_out: HashSet<&'a str>,
-    /// What patched objects define, of those that were asked about.
+    /// What the patched objects define; filled on request.
     patched: RefCell<HashMap<String, Rc<Defined>>>,
 }
 
@@ -73,7 +73,7 @@ impl<'a> Outcomes<'a> {
             })
     }
 
-    /// Whether nothing that matters differs in an object: at most debug information.
+    /// Whether an object has no functional difference: at most debug information differs.
     #[must_use]
     pub fn is_unchanged(&self, object: &str) -> bool {
         self.is_equal(object)
@@ -131,9 +131,7 @@ impl<'a> Outcomes<'a> {
             (Some(Bytes::Both { patched, .. } | Bytes::Added { patched }), Side::New) => {
                 match self.defined(object, patched).marks.get(name) {
                     Some(Mark::Hook) => Outcome::Payload,
-                    Some(Mark::Acknowledgement) => {
-                        Outcome::Accepted("an acknowledgement itself".to_owned())
-                    }
+                    Some(Mark::Accept) => Outcome::Accepted("an XSPLICE_ACCEPT itself".to_owned()),
                     None => Outcome::Same,
                 }
             }
@@ -174,10 +172,10 @@ fn said_by(diff: &ObjectDiff<'_>, name: &str) -> Outcome {
         Reason::ConstantDiffers { name: constant, .. } => constant == name,
         _ => false,
     };
-    let travels = diff.functions.iter().any(|function| {
+    let is_included = diff.functions.iter().any(|function| {
         is_same(&function.name, name) || function.reasons.iter().any(holds_constant)
     }) || diff.data.iter().any(|data| is_same(&data.name, name));
-    if travels {
+    if is_included {
         return Outcome::Payload;
     }
     if let Some(accepted) = accepted {

@@ -1,8 +1,8 @@
-//! Tells whether a path of a patch and a path of debug information are one file.
+//! Tells whether a path in a patch and a path in debug information mean the same file.
 //!
-//! Neither need be whole: a patch may begin above or below the folder of the build, and the
-//! build may leave its folder out of the debug information. So the shorter must be the end of
-//! the longer, in whole names; and among several that fit, the longest match is meant.
+//! Either may be incomplete: a patch may start above or below the folder of the build, and debug
+//! information may omit the build's folder. So the shorter path must be the end of the longer one,
+//! in whole names. Of several matches, the longest is taken.
 
 /// How many names at the end two paths share, when one is the end of the other.
 #[must_use]

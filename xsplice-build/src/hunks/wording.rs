@@ -1,7 +1,7 @@
 //! Tells whether the text of a hunk changes more than comments and blanks.
 //!
-//! Only what can be told without the rest of the file is: a line with a quotation mark beside a
-//! comment, or with the end of a comment that began before it, counts as code.
+//! Only the hunk is read, not the rest of the file. When in doubt a line counts as code: one with a
+//! quotation mark beside a comment, or with the end of a comment that began earlier.
 
 use crate::source::patch_file::{ChangedLine, Hunk, Side};
 
@@ -47,7 +47,7 @@ fn words(hunk: &Hunk, side: Side) -> Vec<String> {
 
 fn push_words(code: &str, words: &mut Vec<String>) {
     words.extend(code.split_whitespace().map(str::to_owned));
-    // The preprocessor cares where its lines end.
+    // In a preprocessor line, the line end is significant.
     if code.trim_start().starts_with('#') {
         words.push("\n".to_owned());
     }
@@ -74,7 +74,7 @@ fn long_comment<'line>(lines: &[&'line ChangedLine]) -> Option<(&'line str, usiz
     None
 }
 
-/// The line without a comment that begins in it, where that is certain.
+/// The line without the comment that begins in it, where this is certain.
 fn without_comment(line: &str) -> String {
     if line.contains(['"', '\'', '\\']) {
         return line.to_owned();

@@ -1,8 +1,7 @@
-//! Objects that a tree holds in an archive alone.
+//! Objects that only exist inside an archive.
 //!
-//! Most archives are made from objects that lie beside them, and those are compared. A member that
-//! is none of them is compared like an object, as `lib.a(member.o)`: a change in it would
-//! otherwise vanish.
+//! Most archives are made from objects beside them, which are compared anyway. A member that is not
+//! among those is compared as `lib.a(member.o)`; otherwise a change in it would be missed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -15,8 +14,8 @@ use crate::inputs::{Bytes, Input, ObjectBytes, open_all};
 
 const ELF_MAGIC: &[u8] = b"\x7fELF";
 
-/// Adds the members of `archives` that differ and that no input is, in order of name, and those
-/// that only one tree has.
+/// Adds the members of `archives` that differ or that only one tree has, and that are not among the
+/// inputs, in order of name.
 ///
 /// # Errors
 /// An archive that cannot be read.
@@ -84,10 +83,10 @@ fn differing(archive: &Input) -> Result<Vec<Input>> {
     Ok(inputs.collect())
 }
 
-/// A member's name, and how many of that name stand before it.
+/// A member's name, and how many members of that name precede it.
 type MemberName = (String, usize);
 
-/// The ELF members of an archive. One that is thin holds none: its members are files of the tree.
+/// The ELF members of an archive. A thin archive has none: its members are files of the tree.
 fn members(file: &ObjectBytes) -> Result<BTreeMap<MemberName, ObjectBytes>> {
     let archive = ArchiveFile::parse(&file[..])?;
     let mut members = BTreeMap::new();

@@ -1,15 +1,15 @@
-//! Which source files a build has read, by the dependency lists that it left among its objects.
+//! Which source files a build read, by the dependency lists among its objects.
 //!
-//! A header of macros alone leaves no trace in an object. The lists that compilers write for
-//! `make` (`-MD`: `*.d`, and Kbuild's `*.cmd`) name it all the same.
+//! A header with only macros leaves no trace in an object, but the lists that compilers write for
+//! `make` name it (`-MD`: `*.d`, and Kbuild's `*.cmd`).
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use walkdir::WalkDir;
 
-/// Paths that the lists below `tree` name, in order and each once. Lists that cannot be read are
-/// none: they are a help, nothing rests on them alone.
+/// Paths that the lists below `tree` name, in order and each once. Unreadable lists are ignored: no
+/// decision depends on them alone.
 #[must_use]
 pub fn files_read(tree: &Path) -> Vec<String> {
     let mut files = BTreeSet::new();

@@ -1,7 +1,7 @@
 //! Pairs the objects of two trees by their relative path.
 //!
-//! Only names are looked at here, and, when a base must be found, the first bytes of what is no
-//! object: what an object holds is the differ's business.
+//! Only names are read here, and, to find a base, the first bytes of files that are no objects. The
+//! differ reads the objects.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -45,10 +45,11 @@ pub struct Pairs {
     pub pairs: Vec<Pair>,
     /// Objects that `--ignore-object` left out.
     pub ignored: Vec<Pair>,
-    /// Archives, but those that were left out: what they hold may lie beside them, or not.
+    /// Archives that were not left out. Their members may also exist as files.
     pub archives: Vec<Pair>,
     /// Files of the original tree that are no objects, in order of path: the base may be among
-    /// them. Opening each takes longer than all the rest, so that is left to whoever needs one.
+    /// them. They are opened only when a base is needed, because that takes longer than everything
+    /// else here.
     pub others: Vec<PathBuf>,
 }
 
@@ -175,7 +176,7 @@ fn read_tree(root: &Path) -> Result<TreeFiles> {
     for entry in WalkDir::new(root).follow_links(true) {
         let entry = match entry {
             Ok(entry) => entry,
-            // A dangling link or a link that leads back up: build trees have both.
+            // Build trees contain dangling links and links to parent folders.
             Err(error) if is_broken_link(&error) => continue,
             Err(error) => {
                 return Err(error).with_context(|| format!("{}: cannot read", root.display()));

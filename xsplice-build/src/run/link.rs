@@ -1,5 +1,4 @@
-//! Links what travels, has `verify` look at it, and writes the payload when nothing speaks against
-//! it.
+//! Links the extracts, runs `verify` on the result, and writes the payload if nothing is refused.
 
 use std::path::Path;
 
@@ -18,7 +17,7 @@ use crate::run::Run;
 use crate::tell::report::Report;
 use crate::tell::story;
 
-/// A payload that was linked, and what `verify` says of it.
+/// A linked payload, with the result of `verify`.
 pub(super) struct Made {
     pub(super) path: String,
     pub(super) payload: Payload,
@@ -27,9 +26,8 @@ pub(super) struct Made {
 }
 
 impl Run<'_> {
-    /// Links, verifies and writes the payload, unless something is refused already. What speaks
-    /// against it goes into the report's refusals, and then nothing is written. `None` when nothing
-    /// travels.
+    /// Links, verifies and writes the payload, unless something is refused already. Refusals go
+    /// into the report, and then nothing is written. `None` when nothing is included.
     pub(super) fn link(
         &self,
         base: Option<&Base<'_>>,
@@ -43,10 +41,10 @@ impl Run<'_> {
         };
         let mut options = payload::options(self.arguments, self.name, self.abi, base)?;
         let hunks = report.hunks.iter().flatten();
-        let acknowledged = hunks.filter_map(|hunk| hunk.accepted.clone());
+        let accepted = hunks.filter_map(|hunk| hunk.accepted.clone());
         options
             .metadata
-            .extend(acknowledged.map(|what| ("accepted".to_owned(), what)));
+            .extend(accepted.map(|what| ("accepted".to_owned(), what)));
         let Some(linked) = self.linked(base, &extracts, &options, report)? else {
             return Ok(None);
         };
@@ -74,7 +72,8 @@ impl Run<'_> {
         Ok(Some(made))
     }
 
-    /// Links; `None` when there is nothing to link, or what was refused is in the report.
+    /// Links. `None` when there is nothing to link, or when the linker refused; the report then has
+    /// the refusals.
     fn linked(
         &self,
         base: &Base<'_>,
@@ -84,8 +83,8 @@ impl Run<'_> {
     ) -> Result<Option<Payload>> {
         match link(base, extracts, options) {
             Ok(linked) => Ok(Some(linked)),
-            // What is new and used by nothing changes nothing. The linker has looked whether any
-            // of it has a name that the base knows, and would be used in its place.
+            // New code that nothing uses changes nothing. The linker has already refused new names
+            // that the base also has.
             Err(LinkError::Refused(refusals)) if says_nothing(&refusals) => {
                 tell(self.arguments, &story::unused(self.diffs));
                 Ok(None)
@@ -98,7 +97,7 @@ impl Run<'_> {
         }
     }
 
-    /// Writes the payload and tells of it.
+    /// Writes the payload and reports it.
     fn write(
         &self,
         base: &Base<'_>,
@@ -130,8 +129,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Makes the account where no payload was made and nothing is refused: that nothing is needed
-    /// is a claim, too.
+    /// Makes the account where no payload was made and nothing is refused: "no functional change"
+    /// has to be checked too.
     pub(super) fn account_for_nothing(
         &self,
         base: Option<&Base<'_>>,
@@ -151,7 +150,7 @@ impl Run<'_> {
     }
 }
 
-/// Whether all that the linker says is that there is nothing to patch.
+/// Whether the linker's only refusal is that there is nothing to patch.
 fn says_nothing(refusals: &Refusals) -> bool {
     let mut all = refusals.0.iter();
     all.all(|refusal| refusal.code == RefusalCode::Nothing)

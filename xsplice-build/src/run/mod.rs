@@ -1,4 +1,4 @@
-//! The order in which things happen: build or take the two trees, read, compare, judge, follow the
+//! The pipeline of a run: build the two trees or take given ones, read, compare, judge, follow the
 //! patch, prove, link, tell. Each step is one function of this folder.
 
 mod link;
@@ -28,7 +28,7 @@ use crate::source::patch_file::PatchFile;
 use crate::tell::report::Report;
 use crate::tell::story;
 
-/// Does everything that the command line asks for.
+/// Runs the whole command line.
 ///
 /// # Errors
 ///
@@ -44,7 +44,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitStatus> {
     run_on_pool(arguments)
 }
 
-/// What every step after the comparison looks at.
+/// Input of every step after the comparison.
 struct Run<'run> {
     arguments: &'run Arguments,
     /// The payload's.
@@ -98,8 +98,8 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
     Ok(status)
 }
 
-/// Decides about everything that was compared, for the tree as a whole. Merged objects that say
-/// nothing of their own are left out before. Returns the layout changes, each once.
+/// Judges all comparisons, for the tree as a whole. Merged objects whose differences were found in
+/// their parts are left out first. Returns the layout changes, each once.
 fn judge_tree(
     comparison: &mut Comparison<'_>,
     inputs: &[Input],
@@ -117,8 +117,8 @@ fn judge_tree(
 }
 
 impl Run<'_> {
-    /// Follows the patch's hunks, where there is a patch, and looks whether everything that was
-    /// acknowledged is there. `ignored` are the objects that were left out by name.
+    /// Follows the patch's hunks, if there is a patch, and checks that every value of `--accept`
+    /// matched something. `ignored` are the objects that were left out by name.
     fn follow_patch(
         &self,
         patch: Option<&PatchFile>,
@@ -140,7 +140,7 @@ impl Run<'_> {
         Ok(check_matched(&self.arguments.accept, &found)?)
     }
 
-    /// Follows the patch's hunks and tells what became of them.
+    /// Follows the patch's hunks and reports what became of them.
     fn follow_hunks(
         &self,
         patch: &PatchFile,

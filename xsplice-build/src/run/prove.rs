@@ -1,5 +1,5 @@
-//! Proves: finds the base, holds the original tree against it, and decides which refusals of the
-//! differ that leaves.
+//! Finds the base, compares the original tree with it, and decides which refusals of the differ
+//! remain.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -19,8 +19,8 @@ use crate::run::Run;
 use crate::tell::report::{BaseInput, Report};
 use crate::tell::story;
 
-/// The base, when something was found that needs one. When something is refused anyway, a base
-/// that cannot be found does not hide the reasons.
+/// The base, if a step needs one. When something is refused anyway, a missing base is no error, so
+/// that the refusals are shown.
 pub(super) fn find_base(
     arguments: &Arguments,
     others: &[PathBuf],
@@ -49,8 +49,8 @@ pub(super) fn parse_base(file: Option<&MappedFile>) -> Result<Option<Base<'_>>> 
 }
 
 impl Run<'_> {
-    /// Tells which base it is, compares the original tree with it, and puts into the report what
-    /// the differ refused.
+    /// Reports which base is used, compares the original tree with it, and adds the differ's
+    /// refusals to the report.
     pub(super) fn prove(&self, base: Option<&Base<'_>>, report: &mut Report<'_>) {
         if let Some(base) = base {
             report.inputs.base = Some(BaseInput {
@@ -69,7 +69,7 @@ impl Run<'_> {
             .extend(differ_refusals(self.diffs, &unlinked, base));
     }
 
-    /// Compares the original tree with the base and tells what came out; returns the objects that
+    /// Compares the original tree with the base and reports the result; returns the objects that
     /// are not linked into it.
     fn prove_tree(&self, base: &Base<'_>, report: &mut Report<'_>) -> HashSet<String> {
         let count = self.inputs.len();
@@ -81,7 +81,7 @@ impl Run<'_> {
         } = prove(base, self.inputs, self.merged, &progress);
         drop(progress);
         if !is_source_of_base(&tree) {
-            let message = other_tree(&tree, base, &report.toolchain.smell());
+            let message = other_tree(&tree, base, &report.toolchain.suggestion());
             let original = self.arguments.orig.display().to_string();
             report
                 .refusals
@@ -97,9 +97,9 @@ impl Run<'_> {
     }
 }
 
-/// Whether enough of the tree is in the base for it to have been linked from the tree.
+/// Whether enough of the tree is in the base: otherwise the base was linked from another tree.
 fn is_source_of_base(tree: &TreeProof) -> bool {
-    /// A tree of which less is in the base is not the one that it was linked from.
+    /// A tree with a smaller share in the base is not the tree that the base was linked from.
     const PERCENT_NEEDED: usize = 90;
 
     let is_enough = |part: usize, rest: usize| part * 100 >= (part + rest) * PERCENT_NEEDED;
@@ -110,13 +110,13 @@ fn is_source_of_base(tree: &TreeProof) -> bool {
 }
 
 /// Why the base was not linked from the tree.
-fn other_tree(tree: &TreeProof, base: &Base<'_>, smell: &str) -> String {
+fn other_tree(tree: &TreeProof, base: &Base<'_>, suggestion: &str) -> String {
     let (proven, failed) = (count(tree.proven), tree.failed.len());
     let (objects, superseded) = (count(tree.objects), tree.superseded.len());
     format!(
         "only {proven} of {} functions of {objects} of {} objects are in {} as they were \
          compiled; give the tree that this image was linked from, or the image that was linked \
-         from this tree{smell}",
+         from this tree{suggestion}",
         proven + failed,
         objects + superseded,
         base.path(),
@@ -144,13 +144,13 @@ fn summary(tree: TreeProof, foreign: Vec<String>) -> ProofSummary {
     }
 }
 
-/// A count of things that were in memory.
+/// Converts a count of items in memory.
 fn count(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// The refusals of the differ. An object that changed and is not linked into the base has one
-/// refusal that says so, in place of all that the differ has against it.
+/// The refusals of the differ. An object that changed and is not linked into the base gets a single
+/// refusal that says so, instead of all others.
 fn differ_refusals(
     diffs: &[ObjectDiff<'_>],
     unlinked: &HashSet<String>,

@@ -1,5 +1,5 @@
-//! Reads: the patch, the source that is to be built, the objects of both trees, and what differs
-//! between them.
+//! Reads the patch, builds the source if asked to, reads the objects of both trees, and runs the
+//! differ.
 
 use std::path::PathBuf;
 
@@ -30,7 +30,7 @@ pub(super) struct Trees {
     pub(super) others: Vec<PathBuf>,
 }
 
-/// Looks whether everything that will be written can be, before anything takes long.
+/// Checks early that all outputs can be written.
 pub(super) fn check_outputs(arguments: &Arguments, name: &str) -> Result<()> {
     let payload = payload::output_path(arguments, name);
     let outputs = [
@@ -119,7 +119,7 @@ pub(super) fn described(
     }
 }
 
-/// One line an error, each naming the file as the caller did: which of the two trees is at fault.
+/// One line for each error. Each names the file as the caller did, which shows the tree at fault.
 fn list_errors(arguments: &Arguments, errors: Vec<DiffError>) -> anyhow::Error {
     let lines: Vec<_> = errors
         .into_iter()

@@ -1,4 +1,4 @@
-//! Tells: the story of the run as it goes, its result, and the reports that are asked for.
+//! Prints the progress of the run and its result, and writes the requested reports.
 
 use anyhow::Result;
 use xsplice_console::ExitStatus;
@@ -19,7 +19,7 @@ use crate::tell::report::Report;
 use crate::tell::story;
 
 impl Run<'_> {
-    /// Tells what was compared and what differs.
+    /// Prints what was compared and what differs.
     pub(super) fn tell_changes(&self, report: &Report<'_>, layouts: &[LayoutChange]) {
         tell(
             self.arguments,
@@ -33,7 +33,7 @@ impl Run<'_> {
         }
     }
 
-    /// Tells how the run ended.
+    /// Prints how the run ended.
     pub(super) fn tell_result(&self, report: &Report<'_>, made: Option<&Made>) -> ExitStatus {
         if !report.refusals.is_empty() {
             complain(&story::refusals(&report.refusals));

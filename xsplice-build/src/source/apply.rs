@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::source::patch_file::{FileChange, PatchFile};
 
-/// By how many lines a hunk was put in elsewhere: file and hunk by their place in the patch.
+/// By how many lines each hunk was shifted when applied, by the file's and the hunk's position in
+/// the patch.
 pub type Offsets = Vec<(usize, usize, i64)>;
 
 /// A patch with what is needed to apply it.
@@ -27,7 +28,7 @@ pub struct Trial<'a> {
 ///
 /// # Errors
 ///
-/// A file that is not there whatever is cut off.
+/// A file is missing however many leading names are removed.
 pub fn strip_level(patch: &PatchFile, source: &Path) -> Result<usize> {
     const LEVELS: [usize; 6] = [1, 0, 2, 3, 4, 5];
     let missing = |level: usize| {
@@ -40,7 +41,7 @@ pub fn strip_level(patch: &PatchFile, source: &Path) -> Result<usize> {
                     let exists = |path: &str| {
                         cut(path, level).is_some_and(|path| source.join(path).is_file())
                     };
-                    // GNU patch takes whichever of the two names is there.
+                    // GNU patch uses whichever of the two names exists.
                     !exists(old) && !file.new.as_deref().is_some_and(exists)
                 })
             })
@@ -65,7 +66,8 @@ fn may_make(file: &FileChange) -> bool {
     hunk.old_lines == 0 && hunk.old_start == 1
 }
 
-/// Names the files of a patch as the source does: what was cut off to apply it is no folder there.
+/// Renames the files of a patch as they are in the source, without the leading names that were
+/// removed to apply it.
 pub fn strip(patch: &mut PatchFile, level: usize) {
     let named = |path: &mut Option<String>| {
         if let Some(name) = path.as_deref().and_then(|path| cut(path, level)) {
@@ -84,7 +86,7 @@ fn cut(path: &str, names: usize) -> Option<&str> {
 }
 
 impl Trial<'_> {
-    /// Tries it on `source` without a trace; says where the hunks would go in.
+    /// Tries the patch on `source` without changing it; returns where the hunks would go.
     ///
     /// # Errors
     ///
@@ -154,7 +156,7 @@ impl Trial<'_> {
     ///
     /// # Errors
     ///
-    /// When it does not apply, which the trial should have told.
+    /// When it does not apply, which the trial should have shown.
     pub fn apply(&self, tree: &Path) -> Result<()> {
         let (applies, output) = self.run(tree, &[])?;
         if !applies {

@@ -10,8 +10,8 @@ use walkdir::{DirEntry, WalkDir};
 use super::FINGERPRINT;
 use super::interrupt::Interrupt;
 
-/// What version control keeps beside the source. Builds that ask it for their version would see
-/// the patched tree as a modified one, and differ by that alone.
+/// Folders of version control systems. A build that asks one for its version would find the patched
+/// tree modified, and differ for that reason alone.
 const LEFT_OUT: [&str; 3] = [".git", ".hg", ".svn"];
 
 /// Entries of a tree in order of name; without what version control keeps, without `except`, and

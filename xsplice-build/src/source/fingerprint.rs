@@ -1,4 +1,4 @@
-//! Tells whether a build that was kept is of this source, command and environment.
+//! Tells whether a kept build was made from this source, command and environment.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -13,7 +13,7 @@ use sha1::{Digest, Sha1};
 
 use super::copy::entries;
 
-/// Variables that follow the terminal and the session, and no build reads.
+/// Variables that change with the terminal or login and do not affect builds.
 const SESSION: [&str; 14] = [
     "_",
     "COLUMNS",
@@ -35,7 +35,8 @@ const SESSION_PREFIXES: [&str; 5] = ["SSH_", "XDG_", "DBUS_", "XSPLICE_", "TERM_
 /// Programs whose version decides what a build makes, besides `$CC`.
 const TOOLS: [&str; 6] = ["cc", "gcc", "clang", "as", "ld", "make"];
 
-/// The state of a tree by names, sizes and times: cheap, to see that nobody wrote into it.
+/// The state of a tree by names, sizes and times: a cheap way to notice that something wrote into
+/// it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
     /// SHA-1 of the list.
@@ -142,7 +143,7 @@ fn contents(root: &Path, except: &Path) -> Result<String> {
     Ok(hex(hash))
 }
 
-/// What the tools say of themselves; one that is not there says nothing.
+/// The versions that the tools report; a missing tool is left out.
 fn tools() -> String {
     let mut hash = Sha1::new();
     let own = std::env::var("CC").unwrap_or_default();

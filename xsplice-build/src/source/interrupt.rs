@@ -1,4 +1,4 @@
-//! Ends a running build, and all that it started, when the user ends us.
+//! Stops a running build and all its processes when the user interrupts the command.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,13 +23,13 @@ struct State {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Phase {
-    /// There is something to sweep up.
+    /// A build is running, so there is something to clean up.
     Building,
     /// Signals do what they always do.
     Idle,
 }
 
-/// While it lives, a signal ends the build and not at once the program.
+/// While it exists, a signal stops the build first, and the program after the cleanup.
 #[derive(Debug)]
 pub struct Building(Interrupt);
 
@@ -69,7 +69,7 @@ impl Interrupt {
         }
         state.asked = state.asked.saturating_add(1);
         if let Some(group) = state.group {
-            // make takes back what it has half made, unless the user insists.
+            // A first signal lets make remove unfinished files; a second one kills.
             let how = if state.asked == 1 {
                 Signal::TERM
             } else {
@@ -79,7 +79,7 @@ impl Interrupt {
         }
     }
 
-    /// From here on there is something to sweep up.
+    /// From here on there is something to clean up.
     #[must_use]
     pub fn building(&self) -> Building {
         self.state().phase = Phase::Building;
@@ -97,7 +97,7 @@ impl Interrupt {
         }
     }
 
-    /// Goes on, unless the user asked to end.
+    /// Returns an error if the user asked to stop.
     ///
     /// # Errors
     ///

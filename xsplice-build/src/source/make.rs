@@ -1,4 +1,4 @@
-//! Runs the build command in a copy, visibly, and keeps what it says.
+//! Runs the build command in a copy, shows its output and logs it.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -27,9 +27,10 @@ pub struct Build<'a> {
     pub command: &'a str,
     /// Where it runs.
     pub folder: &'a Path,
-    /// What it says goes here.
+    /// The log file.
     pub log: PathBuf,
-    /// What the build is told to be the time, in seconds since 1970: the same for both builds.
+    /// The time that the build is given (`SOURCE_DATE_EPOCH`), in seconds since 1970: the same for
+    /// both builds.
     pub source_date_seconds: i64,
 }
 

@@ -1,4 +1,4 @@
-//! From a source tree and a patch to two builds, for those who have no two trees yet.
+//! `--src`: makes both builds from one source tree and a patch.
 //!
 //! Both builds run in copies, one after the other in the same folder, which is renamed when a
 //! build is done: so `__FILE__` and debug information are the same, whatever the build does with
@@ -128,7 +128,7 @@ pub fn build(
         path: &patch_path,
         level,
     };
-    // Before anything is built: most of what can go wrong goes wrong here.
+    // The patch is tried before anything is built, because most errors show here.
     let offsets = trial.check(&request.source)?;
 
     fs::create_dir_all(&request.work)
@@ -147,7 +147,7 @@ pub fn build(
     let before = listing(&request.source, &work.folder)?;
     let building = work.interrupt.building();
     let built = work.build_both(request, &trial, &before, visibility, tell);
-    // Whatever happened, no half of a build stays.
+    // An unfinished build is removed in every case.
     let swept = remove(&work.path(TREE));
     drop(building);
     let original = built?;
@@ -209,8 +209,8 @@ impl Work {
             } else {
                 copy_tree(&request.source, &tree, &self.folder, &self.interrupt)?;
                 build(ORIGINAL).run(&self.interrupt, visibility, tell)?;
-                // A build that fails leaves the last one as it is. Now its proof of what it is goes
-                // first: without it, it is nothing.
+                // The new build succeeded, so the previous one is replaced. Its fingerprint is
+                // removed first: a folder without one is never reused.
                 let _ = fs::remove_file(self.path(FINGERPRINT));
                 remove(&original)?;
                 rename(&tree, &original)?;

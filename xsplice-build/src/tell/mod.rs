@@ -1,4 +1,4 @@
-//! Tells people and pipelines what was done: terminal, JSON, page.
+//! Reports of a run: terminal, JSON, HTML page.
 
 pub mod html;
 pub mod report;

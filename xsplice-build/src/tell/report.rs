@@ -83,8 +83,8 @@ pub struct BaseInput {
 }
 
 impl<'a> Report<'a> {
-    /// A report of `diffs`, of which `layouts` are the layout changes of all, that has come to no
-    /// result yet.
+    /// A report of `diffs` without a payload so far. `layouts` are the layout changes of all of
+    /// them.
     #[must_use]
     pub fn new(
         inputs: Inputs,

@@ -1,4 +1,4 @@
-//! What `xsplice-build` tells a person: a short story by default, more with `-v`.
+//! What `xsplice-build` prints for people: a short report by default, more with `-v`.
 
 use std::fmt::Write;
 
@@ -76,7 +76,7 @@ pub fn changes(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Detail) ->
     text
 }
 
-/// Whether there is nothing to tell of an object but what was proven noise.
+/// Whether an object has only differences that were proven not to matter.
 fn is_quiet(diff: &ObjectDiff<'_>) -> bool {
     diff.verdict() == Verdict::Unchanged && diff.accepted.is_empty()
 }
@@ -129,8 +129,8 @@ fn ignored_in(text: &mut String, diff: &ObjectDiff<'_>) {
     }
 }
 
-/// That nothing changed, and every difference that was taken for nothing: whoever expected a
-/// change looks for it there.
+/// Reports that nothing changed, and lists every ignored difference, because an expected change may
+/// be among them.
 #[must_use]
 pub fn no_change(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Detail) -> String {
     let mut text = String::new();
@@ -159,7 +159,7 @@ pub fn no_change(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Detail) 
     text
 }
 
-/// What was acknowledged, each word once.
+/// What was accepted, each value once.
 fn accepted(report: &Report<'_>) -> String {
     let mut all: Vec<&str> = report
         .changes
@@ -198,7 +198,7 @@ fn status(status: Status) -> &'static str {
 /// What became of each hunk of the patch.
 #[must_use]
 pub fn hunks(patch: &str, hunks: &[HunkReport], detail: Detail) -> String {
-    /// A longer list is for `-v` and the reports; what needs a look is always told.
+    /// The full list is only printed with `-v`; hunks that need a look are always printed.
     const TOLD_MAX: usize = 12;
 
     let mut text = format!("\n{patch}: {}\n", fates(hunks));
@@ -219,7 +219,7 @@ pub fn hunks(patch: &str, hunks: &[HunkReport], detail: Detail) -> String {
         let place = format!("{}:{}", hunk.file, hunk.new_start);
         let word = hunk.fate.word();
         let _ = match hunk.fate {
-            // What is refused is told in full below.
+            // Refused hunks are printed in full below.
             Fate::Refused => writeln!(text, "  {BAD}{word}{BAD:#}  {place}"),
             Fate::Payload => writeln!(text, "  {word}  {place}  {}", names.join(", ")),
             _ => writeln!(text, "  {word}  {place}  {DIM}{}{DIM:#}", hunk.why),
@@ -255,7 +255,7 @@ pub fn fates(hunks: &[HunkReport]) -> String {
     parts.join(", ")
 }
 
-/// What is new although nothing that runs would use it.
+/// Lists new items that nothing in the running system would use.
 #[must_use]
 pub fn unused(diffs: &[ObjectDiff<'_>]) -> String {
     let functions = diffs.iter().flat_map(|diff| &diff.functions);
@@ -265,7 +265,8 @@ pub fn unused(diffs: &[ObjectDiff<'_>]) -> String {
         .chain(data.map(|data| data.name.as_str()))
         .collect();
     format!(
-        "\nnothing that runs refers to what is new ({}): no function changed, and there is no hook\n",
+        "\nnothing that runs refers to what is new ({}): no function changed, and there is no \
+         hook\n",
         names.join(", ")
     )
 }
@@ -380,7 +381,7 @@ pub fn payload(
     text
 }
 
-/// What must be known of a base that this very run has built.
+/// The note about a base that this run built itself.
 #[must_use]
 pub fn own_base(base: &str) -> String {
     format!(

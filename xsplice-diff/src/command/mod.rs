@@ -54,7 +54,7 @@ struct Arguments {
     /// Say it of what you have dealt with: by a hook, a shadow variable, or because it was done
     /// when the system booted. It is recorded in the extract. Each refusal says the words that
     /// accept it.
-    #[arg(long, value_name = "WHAT", value_parser = crate::verdict::accept::acknowledgement)]
+    #[arg(long, value_name = "WHAT", value_parser = crate::verdict::accept::accept_value)]
     accept: Vec<String>,
     /// Write the extract here
     ///
@@ -80,7 +80,7 @@ struct Arguments {
 }
 
 const AFTER_HELP: &str = "\
-Exit status: 0 something changed and can travel; 1 could not run; 2 refused; 3 no functional \
+Exit status: 0 something changed and fits a payload; 1 could not run; 2 refused; 3 no functional \
 change.";
 
 const AFTER_LONG_HELP: &str = "\
@@ -92,8 +92,8 @@ Examples:
           A payload by hand.
 
 Exit status:
-  0  something changed or is new, and can travel. A new function that nothing in this object uses
-     is 0 here, for another object may use it; xsplice-build, which sees them all, then says 3
+  0  something changed or is new, and fits a payload. A new function that nothing in this object
+     uses is 0 here, for another object may use it; xsplice-build, which sees them all, then says 3
   1  could not run
   2  refused: every reason is listed
   3  no functional change";

@@ -1,6 +1,7 @@
-//! Recognises texts that every build writes anew: dates, times, build numbers. A function that
-//! differs in such a text alone is labelled, and an object in which nothing else differs is named
-//! with what to do about it. Nothing is left out for it: a guess may label, never hide.
+//! Recognises texts that differ in every build: dates, times, build numbers. A function that
+//! differs only in such a text gets a label, and an object in which nothing else differs is named
+//! with a remedy. Nothing is left out because of it: this is a guess, and a guess may label but not
+//! hide.
 
 use crate::verdict::kinds::Reason;
 
@@ -30,7 +31,7 @@ const WEEKDAYS: [&str; 7] = [
 /// Months and days of the week are written out or cut to this many letters.
 const SHORT_LETTERS: usize = 3;
 
-/// What a word of a text may be.
+/// Kinds of words in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Word<'text> {
     /// `10:31`, `10:31:07`, `2026-01-31T10:31:07Z`
@@ -41,7 +42,7 @@ enum Word<'text> {
     Month,
     /// `Thu`, `Thursday`
     Weekday,
-    /// The day of a month, beside its name.
+    /// The day of a month, next to the month's name.
     Day,
     /// The year, in a text that has a month.
     Year,
@@ -68,7 +69,7 @@ pub fn is_build_stamp(old: &str, new: &str) -> bool {
     }
 }
 
-/// The label for a function with these reasons, if they are texts of that kind alone.
+/// The label for a function whose reasons are all texts of this kind.
 pub(crate) fn label(reasons: &[Reason]) -> Option<Reason> {
     let all = reasons.iter().all(|reason| {
         matches!(reason, Reason::StringDiffers { old, new, .. } if is_build_stamp(old, new))
@@ -107,7 +108,7 @@ fn words(text: &str) -> Vec<Word<'_>> {
         .collect()
 }
 
-/// Whether a text is digits and marks just as in `shape`, where `0` stands for any digit.
+/// Whether a text consists of digits and marks as `shape` does, where `0` stands for any digit.
 fn has_shape(text: &str, shape: &str) -> bool {
     text.len() == shape.len()
         && text

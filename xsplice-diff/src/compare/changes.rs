@@ -26,13 +26,13 @@ pub struct Changes {
     /// Where each of them differs first: in itself, or in an out-of-line part. Offsets are in
     /// bytes from the start of that item.
     pub first: BTreeMap<ItemId, (ItemId, u64)>,
-    /// Constants of the patched object that differ and travel as copies.
+    /// Constants of the patched object that differ and are included as copies.
     pub constants: BTreeSet<ItemId>,
-    /// What does not matter.
+    /// Differences that do not matter.
     pub ignored: Vec<Ignored>,
 }
 
-/// Compares everything; what cannot be patched goes to `verdicts`.
+/// Compares all items; refusals go to `verdicts`.
 pub fn find_changes(
     object: &str,
     comparer: &mut Comparer<'_, '_>,
@@ -40,132 +40,190 @@ pub fn find_changes(
     patched_entries: &SpecialEntries,
     verdicts: &mut Verdicts,
 ) -> Changes {
-    let mut changes = Changes::default();
-    let patched = comparer.patched;
-    let mut at_boot: BTreeMap<ItemId, Vec<Reason>> = BTreeMap::new();
-    let mut lines = Lines { tables: None };
-    let mut noise = Vec::new();
-    let mut labels: BTreeMap<ItemId, Vec<Option<Reason>>> = BTreeMap::new();
-    for item in patched.items.ids() {
-        let kind = patched.items.item(item).kind;
-        let class = patched.items.class(item);
-        // Special sections are compared entry by entry, with the functions that own them.
-        let elsewhere = matches!(class, SectionClass::Hook | SectionClass::Special(_));
-        if elsewhere || is_content(patched, item) {
-            continue;
-        }
-        // Entries are compared with the functions that own them, and those without one below.
-        if matches!(class, SectionClass::Special(_)) {
-            continue;
-        }
-        let Some(twin) = comparer.correlation.original(item) else {
-            new_item(comparer, item, verdicts);
-            continue;
-        };
-        match kind {
-            ItemKind::Function
-                if names::is_padding(patched.name(item))
-                    && is_padding(patched, item)
-                    && is_padding(comparer.original, twin) => {}
-            ItemKind::Function if names::is_type_hash(patched.name(item)) => {
-                if !comparer.differences(twin, item).is_empty() {
-                    verdicts.refuse(
-                        RefusalCode::SymbolKindChanged,
-                        Place::of(patched, item),
-                        "the type that indirect callers check changed; keep the function's \
-                         prototype and give the new one another name",
-                    );
-                }
-            }
-            ItemKind::Function => {
-                let mut reasons = comparer.differences(twin, item);
-                let root = comparer.correlation.patched_root(item);
-                let mut label = None;
-                if matches!(reasons.as_slice(), [Reason::BytesDiffer { .. }, ..]) {
-                    match lines.judge(comparer, twin, item, verdicts) {
-                        Judgement::Noise(why) => {
-                            noise.push((item, root, why));
-                            reasons.clear();
-                        }
-                        Judgement::Label(one) => label = Some(one),
-                        Judgement::Nothing => {}
-                    }
-                }
-                let offset = first_offset(&reasons);
-                if root == item && reasons.is_empty() {
-                    reasons.extend(comparer.entry_differences(
-                        twin,
-                        original_entries,
-                        item,
-                        patched_entries,
-                    ));
-                } else if root != item && !reasons.is_empty() {
-                    let name = patched.shown(item);
-                    reasons = vec![Reason::ColdPartDiffers { name, reasons }];
-                }
-                if !reasons.is_empty() {
-                    labels.entry(root).or_default().push(label);
-                    if root == item {
-                        changes.first.insert(root, (item, offset));
-                    } else {
-                        changes.first.entry(root).or_insert((item, offset));
-                    }
-                    let changed = if class == SectionClass::Init {
-                        &mut at_boot
-                    } else {
-                        &mut changes.functions
-                    };
-                    changed.entry(root).or_default().extend(reasons);
-                }
-            }
-            ItemKind::Label => label(
-                comparer,
-                twin,
-                item,
-                original_entries,
-                patched_entries,
-                verdicts,
-            ),
-            _ => datum(comparer, twin, item, &mut changes, verdicts),
-        }
+    let mut search = Search {
+        entries: (original_entries, patched_entries),
+        changes: Changes::default(),
+        at_boot: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        noise: Vec::new(),
+        lines: Lines { tables: None },
+    };
+    for item in comparer.patched.items.ids() {
+        search.item(comparer, item, verdicts);
     }
-    lost_parts(comparer, &mut changes);
-    for (root, reasons) in &mut changes.functions {
-        // What is the function's own comes before what is its parts'.
-        reasons.sort_by_key(|reason| matches!(reason, Reason::ColdPartDiffers { .. }));
-        reasons.extend(labels.remove(root).and_then(label_of_all));
-        reasons.extend(build_stamp::label(reasons));
-    }
-    for (item, root, why) in noise {
-        if !changes.functions.contains_key(&root) && !at_boot.contains_key(&root) {
-            changes.ignored.push(Ignored {
-                object: object.to_owned(),
-                name: patched.shown(item),
-                why,
-            });
-        }
-    }
-    if !changes.functions.is_empty() {
-        for item in only_called_at_start(patched) {
-            if let Some(reasons) = changes.functions.remove(&item) {
-                at_boot.insert(item, reasons);
-            }
-        }
-    }
-    for (item, reasons) in at_boot {
-        verdicts.refuse_acceptable(
-            RefusalCode::ChangedInit,
-            Place::of(patched, item).plus(first_offset(&reasons)),
-            "code that only runs at boot changed, and the boot is over; do its work in a hook",
-        );
-    }
+    lost_parts(comparer, &mut search.changes);
+    search.order_reasons();
+    search.ignore_noise(object, comparer);
+    search.refuse_boot_code(comparer, verdicts);
+    let mut changes = search.changes;
     removed_items(object, comparer, &mut changes, verdicts);
     changes
 }
 
-/// What a closer look at a function that differs says.
+/// What is known while one item after the other is compared.
+struct Search<'entries> {
+    /// Of the original and of the patched object.
+    entries: (&'entries SpecialEntries, &'entries SpecialEntries),
+    changes: Changes,
+    /// Functions that run at boot alone, and how they differ.
+    at_boot: BTreeMap<ItemId, Vec<Reason>>,
+    /// For each function the labels of its parts that differ.
+    labels: BTreeMap<ItemId, Vec<Option<Reason>>>,
+    /// Items that differ in what does not matter, the functions they are part of, and the proof.
+    noise: Vec<(ItemId, ItemId, String)>,
+    lines: Lines,
+}
+
+impl Search<'_> {
+    /// Compares one item of the patched object with its counterpart.
+    fn item(&mut self, comparer: &mut Comparer<'_, '_>, item: ItemId, verdicts: &mut Verdicts) {
+        let patched = comparer.patched;
+        let class = patched.items.class(item);
+        // Special sections are compared entry by entry: with the functions that own them, and
+        // those without one by a rule of their own.
+        let elsewhere = matches!(class, SectionClass::Hook | SectionClass::Special(_));
+        if elsewhere || is_content(patched, item) {
+            return;
+        }
+        let Some(counterpart) = comparer.correlation.original(item) else {
+            new_item(comparer, item, verdicts);
+            return;
+        };
+        match patched.items.item(item).kind {
+            ItemKind::Function
+                if names::is_padding(patched.name(item))
+                    && is_padding(patched, item)
+                    && is_padding(comparer.original, counterpart) => {}
+            ItemKind::Function if names::is_type_hash(patched.name(item)) => {
+                type_hash(comparer, counterpart, item, verdicts);
+            }
+            ItemKind::Function => self.function(comparer, counterpart, item, verdicts),
+            ItemKind::Label => label(
+                comparer,
+                counterpart,
+                item,
+                self.entries.0,
+                self.entries.1,
+                verdicts,
+            ),
+            _ => datum(comparer, counterpart, item, &mut self.changes, verdicts),
+        }
+    }
+
+    /// Compares a function, or a part of one that lies elsewhere.
+    fn function(
+        &mut self,
+        comparer: &mut Comparer<'_, '_>,
+        counterpart: ItemId,
+        item: ItemId,
+        verdicts: &Verdicts,
+    ) {
+        let patched = comparer.patched;
+        let root = comparer.correlation.patched_root(item);
+        let mut reasons = comparer.differences(counterpart, item);
+        let mut label = None;
+        if matches!(reasons.as_slice(), [Reason::BytesDiffer { .. }, ..]) {
+            match self.lines.judge(comparer, counterpart, item, verdicts) {
+                Judgement::Noise(why) => {
+                    self.noise.push((item, root, why));
+                    reasons.clear();
+                }
+                Judgement::Label(one) => label = Some(one),
+                Judgement::Nothing => {}
+            }
+        }
+        let offset = first_offset(&reasons);
+        if root == item && reasons.is_empty() {
+            let (original_entries, patched_entries) = self.entries;
+            reasons.extend(comparer.entry_differences(
+                counterpart,
+                original_entries,
+                item,
+                patched_entries,
+            ));
+        } else if root != item && !reasons.is_empty() {
+            let name = patched.shown(item);
+            reasons = vec![Reason::ColdPartDiffers { name, reasons }];
+        }
+        if reasons.is_empty() {
+            return;
+        }
+        self.labels.entry(root).or_default().push(label);
+        if root == item {
+            self.changes.first.insert(root, (item, offset));
+        } else {
+            self.changes.first.entry(root).or_insert((item, offset));
+        }
+        let changed = if patched.items.class(item) == SectionClass::Init {
+            &mut self.at_boot
+        } else {
+            &mut self.changes.functions
+        };
+        changed.entry(root).or_default().extend(reasons);
+    }
+
+    /// Puts what is a function's own before what is its parts', and the labels last.
+    fn order_reasons(&mut self) {
+        for (root, reasons) in &mut self.changes.functions {
+            reasons.sort_by_key(|reason| matches!(reason, Reason::ColdPartDiffers { .. }));
+            reasons.extend(self.labels.remove(root).and_then(label_of_all));
+            reasons.extend(build_stamp::label(reasons));
+        }
+    }
+
+    /// Ignores what does not matter in functions that are the same otherwise.
+    fn ignore_noise(&mut self, object: &str, comparer: &Comparer<'_, '_>) {
+        for (item, root, why) in std::mem::take(&mut self.noise) {
+            if !self.changes.functions.contains_key(&root) && !self.at_boot.contains_key(&root) {
+                self.changes.ignored.push(Ignored {
+                    object: object.to_owned(),
+                    name: comparer.patched.shown(item),
+                    why,
+                });
+            }
+        }
+    }
+
+    /// Refuses changes of code that runs at boot alone.
+    fn refuse_boot_code(&mut self, comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
+        let patched = comparer.patched;
+        if !self.changes.functions.is_empty() {
+            for item in only_called_at_start(patched) {
+                if let Some(reasons) = self.changes.functions.remove(&item) {
+                    self.at_boot.insert(item, reasons);
+                }
+            }
+        }
+        for (item, reasons) in &self.at_boot {
+            verdicts.refuse_acceptable(
+                RefusalCode::ChangedInit,
+                Place::of(patched, *item).plus(first_offset(reasons)),
+                "code that only runs at boot changed, and the boot is over; do its work in a hook",
+            );
+        }
+    }
+}
+
+/// Refuses a changed hash of a prototype, which indirect callers check.
+fn type_hash(
+    comparer: &mut Comparer<'_, '_>,
+    counterpart: ItemId,
+    item: ItemId,
+    verdicts: &mut Verdicts,
+) {
+    if !comparer.differences(counterpart, item).is_empty() {
+        verdicts.refuse(
+            RefusalCode::SymbolKindChanged,
+            Place::of(comparer.patched, item),
+            "the type that indirect callers check changed; keep the function's prototype and \
+             give the new one another name",
+        );
+    }
+}
+
+/// What a closer comparison of a function that differs shows.
 enum Judgement {
-    /// It does not matter; the proof.
+    /// The difference does not matter; the proof.
     Noise(String),
     /// A label beside the other reasons.
     Label(Reason),
@@ -201,10 +259,7 @@ impl Lines {
                 Judgement::Label(Reason::LooksLikeLineNumbers)
             }
             Difference::LooksLikeLineNumbers(shifts) if relocations_agree() => {
-                if verdicts
-                    .acknowledgements()
-                    .accepts_line_numbers(patched.name(p))
-                {
+                if verdicts.accept_list().accepts_line_numbers(patched.name(p)) {
                     let shifts: Vec<String> = shifts.iter().map(ToString::to_string).collect();
                     Judgement::Noise(format!(
                         "{ACCEPTED_LINE_NUMBERS} as such: {}",
@@ -223,7 +278,7 @@ impl Lines {
     }
 }
 
-/// A label speaks of a whole function: every part of it that differs must have it.
+/// A label is about the whole function: it must hold for every part that differs.
 fn label_of_all(labels: Vec<Option<Reason>>) -> Option<Reason> {
     let mut labels = labels.into_iter();
     let first = labels.next()??;
@@ -248,7 +303,7 @@ pub fn first_offset(reasons: &[Reason]) -> u64 {
         .unwrap_or(0)
 }
 
-/// Items without a twin that would be wrong to leave out silently.
+/// New items that must not be left out silently.
 fn new_item(comparer: &Comparer<'_, '_>, item: ItemId, verdicts: &mut Verdicts) {
     let patched = comparer.patched;
     let kind = patched.items.item(item).kind;
@@ -263,7 +318,7 @@ fn new_item(comparer: &Comparer<'_, '_>, item: ItemId, verdicts: &mut Verdicts) 
         ),
         SectionClass::PerCpu => (
             RefusalCode::NewPerCpu,
-            "new per-CPU data has no room in the areas of the running CPUs; use a shadow \
+            "new per-CPU data does not fit into the areas of the running CPUs; use a shadow \
              variable or an array by CPU number",
         ),
         SectionClass::ThreadLocal => (
@@ -272,7 +327,7 @@ fn new_item(comparer: &Comparer<'_, '_>, item: ItemId, verdicts: &mut Verdicts) 
         ),
         SectionClass::Code | SectionClass::Data | SectionClass::Bss if kind == ItemKind::Gap => (
             RefusalCode::ChangedSection,
-            "contents that no symbol stands for are new; give them a symbol with a size",
+            "new contents have no symbol; give them one with a size",
         ),
         _ => return,
     };
@@ -281,14 +336,19 @@ fn new_item(comparer: &Comparer<'_, '_>, item: ItemId, verdicts: &mut Verdicts) 
 
 fn label(
     comparer: &mut Comparer<'_, '_>,
-    twin: ItemId,
+    counterpart: ItemId,
     item: ItemId,
     original_entries: &SpecialEntries,
     patched_entries: &SpecialEntries,
     verdicts: &mut Verdicts,
 ) {
-    let mut reasons = comparer.differences(twin, item);
-    reasons.extend(comparer.entry_differences(twin, original_entries, item, patched_entries));
+    let mut reasons = comparer.differences(counterpart, item);
+    reasons.extend(comparer.entry_differences(
+        counterpart,
+        original_entries,
+        item,
+        patched_entries,
+    ));
     if reasons.is_empty() {
         return;
     }
@@ -304,7 +364,7 @@ fn label(
         verdicts.refuse_acceptable(
             RefusalCode::ChangedAssembly,
             place,
-            "assembler code changed whose extent no symbol tells; mark it with .type NAME, \
+            "assembler code without a sized symbol changed; mark it with .type NAME, \
              @function and .size NAME, .-NAME in both trees, or deal with the change in a hook",
         );
     }
@@ -312,17 +372,17 @@ fn label(
 
 fn datum(
     comparer: &mut Comparer<'_, '_>,
-    twin: ItemId,
+    counterpart: ItemId,
     item: ItemId,
     changes: &mut Changes,
     verdicts: &mut Verdicts,
 ) {
-    let reasons = comparer.differences(twin, item);
+    let reasons = comparer.differences(counterpart, item);
     if reasons.is_empty() {
         return;
     }
     let patched = comparer.patched;
-    if comparer.is_private_constant(twin, item) {
+    if comparer.is_private_constant(counterpart, item) {
         changes.constants.insert(item);
         return;
     }
@@ -330,9 +390,10 @@ fn datum(
     let resized = reasons
         .iter()
         .any(|reason| matches!(reason, Reason::SizeDiffers { .. }));
-    let is_room =
-        kind == ItemKind::Gap && is_padding(patched, item) && is_padding(comparer.original, twin);
-    if is_room && reserved_space::is_same_room(comparer, twin, item) {
+    let is_room = kind == ItemKind::Gap
+        && is_padding(patched, item)
+        && is_padding(comparer.original, counterpart);
+    if is_room && reserved_space::is_same_room(comparer, counterpart, item) {
         return;
     }
     let (code, problem) = match patched.items.class(item) {
@@ -355,17 +416,17 @@ fn datum(
         ),
         SectionClass::Code => (
             RefusalCode::ChangedAssembly,
-            "code that no symbol stands for changed; give it a symbol with .type and .size in \
+            "code without a symbol changed; give it a symbol with .type and .size in \
              both trees",
         ),
         _ if is_room => (
             RefusalCode::ChangedSection,
-            "room that no symbol stands for has another size, and the base keeps what it has; \
-             leave it, and give the new room a name and a size of its own",
+            "reserved space without a symbol has another size, and the base keeps its own; \
+             leave it as it is, and give the new space a symbol with a size",
         ),
         _ if kind == ItemKind::Gap => (
             RefusalCode::ChangedSection,
-            "contents that no symbol stands for changed; change them from a hook",
+            "contents without a symbol changed; change them from a hook",
         ),
         SectionClass::Bss if resized => (
             RefusalCode::ChangedBss,
@@ -395,7 +456,7 @@ fn datum(
     );
 }
 
-/// A function that lost or gained its out-of-line part differs itself; this makes sure of it.
+/// Marks a function as changed when it lost or gained an out-of-line part.
 fn lost_parts(comparer: &Comparer<'_, '_>, changes: &mut Changes) {
     let correlation = comparer.correlation;
     for item in comparer.patched.items.ids() {
@@ -450,7 +511,7 @@ fn removed_items(
                     verdicts.refuse_acceptable(
                         RefusalCode::ChangedSection,
                         Place::of(original, item),
-                        "contents that no symbol stands for are gone or changed; give them a \
+                        "contents without a symbol are gone or changed; give them a \
                          symbol with a size",
                     );
                 }

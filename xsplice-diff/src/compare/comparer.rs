@@ -1,9 +1,9 @@
 //! Compares correlated items: by their bytes, and by what their relocations point at.
 //!
-//! Two targets are equal when they are the same distance into twins, when they are the same
-//! undefined symbol, or when they are content without identity that reads the same. A difference
-//! inside a twin is that twin's own and not its referrers', except for a constant that only one
-//! function uses: that one is part of the function.
+//! Two targets are equal when they are at the same offset in counterparts, when they are the same
+//! undefined symbol, or when they are equal content without identity. A difference inside a
+//! counterpart does not count for those who refer to it, except for a constant that only one
+//! function uses: it is part of that function.
 
 use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 
@@ -18,7 +18,7 @@ use crate::read::side::is_content;
 use crate::read::strings::shown;
 use crate::verdict::kinds::Reason;
 
-/// Reasons listed for one item; more are no help.
+/// At most this many reasons are listed for one item; more do not help.
 const REASONS_MAX: usize = 16;
 
 /// Deepest chain of content that refers to content; what lies deeper counts as different.
@@ -41,7 +41,8 @@ pub struct Comparer<'a, 'data> {
     pub(crate) entries: (&'a SpecialEntries, &'a SpecialEntries),
     contents: HashMap<(ItemId, ItemId), Option<u64>>,
     open: Vec<(ItemId, ItemId)>,
-    /// Pairs that were found equal while outer ones were open, and may rest on those being equal.
+    /// Pairs found equal while enclosing pairs were still being compared, and which may depend on
+    /// those being equal.
     provisional: HashSet<(ItemId, ItemId)>,
 }
 
@@ -115,8 +116,8 @@ impl<'a, 'data> Comparer<'a, 'data> {
         reasons
     }
 
-    /// Where the bytes of two items differ first; fields that the assembler filled are left to
-    /// the comparison of what they point at.
+    /// Where the bytes of two items differ first. Fields that the assembler resolved are left out:
+    /// their targets are compared instead.
     pub(crate) fn first_byte_difference(&self, o: ItemId, p: ItemId) -> Option<u64> {
         let (old, new) = (self.original.bytes(o), self.patched.bytes(p));
         let mut at = first_difference(old, new)?;
@@ -154,7 +155,8 @@ impl<'a, 'data> Comparer<'a, 'data> {
         !reasons.is_empty()
     }
 
-    /// Compares relocations whose fields lie below `limit`; behind it the two are out of step.
+    /// Compares relocations whose fields lie below `limit`; behind it the two items no longer run
+    /// in parallel.
     fn relocation_differences(
         &mut self,
         o: ItemId,
@@ -311,7 +313,7 @@ impl<'a, 'data> Comparer<'a, 'data> {
         })
     }
 
-    /// Whether twins are a constant that one function alone uses, in either build.
+    /// Whether two counterparts are a constant that only one function uses, in both builds.
     #[must_use]
     pub fn is_private_constant(&self, o: ItemId, p: ItemId) -> bool {
         let constant = |build: &Build<'_>, item: ItemId| {
@@ -334,7 +336,7 @@ impl<'a, 'data> Comparer<'a, 'data> {
             if place.kind == ItemKind::Content {
                 return build.object.section(place.section).holds_strings();
             }
-            // Without optimisation, strings stand among other constants.
+            // Without optimisation, compilers put strings among other constants.
             let bytes = build.bytes(item);
             let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
             text.len() < bytes.len()
@@ -375,9 +377,9 @@ impl<'a, 'data> Comparer<'a, 'data> {
         } else {
             self.provisional.insert((o, p));
         }
-        // What was assumed of an outer pair has come true when the outermost is equal. When it is
-        // not, nothing may be kept that rests on it. Looking at each pair once keeps contents that
-        // refer to each other from being walked along every path between them.
+        // While a pair is being compared it is assumed to be equal. When the outermost pair is
+        // equal, that was right; when it is not, results that depend on the assumption are dropped.
+        // Looking at each pair once keeps the time linear for contents that refer to each other.
         if self.open.is_empty() {
             if difference.is_none() {
                 let equal = self.provisional.drain().map(|pair| (pair, None));
@@ -421,7 +423,7 @@ impl<'a, 'data> Comparer<'a, 'data> {
     }
 }
 
-/// Characters that no message holds.
+/// Characters that do not occur in messages.
 fn is_binary(character: char) -> bool {
     character.is_control() && !character.is_ascii_whitespace()
 }
@@ -448,7 +450,7 @@ fn same_symbol(original: &Build<'_>, o: SymbolId, patched: &Build<'_>, p: Symbol
         && (old.place == SymbolPlace::Absolute) == (new.place == SymbolPlace::Absolute)
 }
 
-/// Whether other objects know the start of an item by this name.
+/// Whether other objects can refer to the start of an item by this name.
 fn names_global(build: &Build<'_>, item: ItemId, name: &str) -> bool {
     build
         .symbol(item)

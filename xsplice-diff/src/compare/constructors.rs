@@ -1,15 +1,15 @@
-//! Functions that ran while the base started and that nothing calls any more: constructors, init
-//! calls. Replacing one would change nothing.
+//! Functions that ran while the base started and are never called again: constructors, init calls.
+//! Replacing one would have no effect.
 
 use std::collections::BTreeSet;
 
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::side::Build;
 
-/// Tables whose functions are called once, at the start.
+/// Tables whose functions are called once, at boot.
 const CALLED_AT_START: [&str; 4] = [".init_array", ".preinit_array", ".ctors", ".initcall"];
 
-/// The local functions that such tables alone refer to.
+/// The local functions that only such tables refer to.
 #[must_use]
 pub fn only_called_at_start(build: &Build<'_>) -> BTreeSet<ItemId> {
     let is_table = |section: &str| {

@@ -1,4 +1,5 @@
-//! Compares entries of special sections, and what else belongs to code without being in it.
+//! Compares the entries of special sections and the special code that belong to functions: a
+//! function may change although its own bytes do not.
 
 use crate::compare::comparer::Comparer;
 use crate::compare::pieces::is_piece;
@@ -10,8 +11,8 @@ use crate::read::special_sections::Line;
 use crate::verdict::kinds::Reason;
 
 impl<'data> Comparer<'_, 'data> {
-    /// Whether what belongs to two pieces of special code differs: their entries, and the code that
-    /// they run on into.
+    /// Whether two pieces of special code differ in their entries or in the code that they fall
+    /// through into.
     pub(crate) fn differs_behind(&mut self, o: ItemId, p: ItemId) -> bool {
         let (original, patched) = (self.original, self.patched);
         let (old, new) = self.entries;
@@ -28,7 +29,7 @@ impl<'data> Comparer<'_, 'data> {
         }
     }
 
-    /// What differs between the special-section entries of twins, if anything does.
+    /// What differs between the special-section entries of counterparts, if anything does.
     pub fn entry_differences(
         &mut self,
         o: ItemId,

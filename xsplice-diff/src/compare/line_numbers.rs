@@ -1,11 +1,11 @@
-//! Recognises functions that differ in nothing but numbers that stand for source lines, and
-//! functions that differ in nothing but displacements.
+//! Recognises functions that differ only in line numbers, and functions that differ only in
+//! displacements.
 //!
 //! `__LINE__` ends up as an immediate operand that is an argument of a call for reporting
-//! ([`crate::compare::log_call`] decides which are). A difference is proven to be one when, besides, both
-//! immediates equal the line that their own line table gives for their instruction; without line
-//! tables it can only be said that it looks like one. A constant that is used in any other way
-//! is never taken for a line, whatever its value.
+//! ([`crate::compare::log_call`] decides which are). The difference is proven when both immediates
+//! also equal the line that their own line table gives for the instruction. Without line tables it
+//! is only a guess. A constant that is used in any other way is never taken for a line number,
+//! whatever its value.
 
 use iced_x86::{Decoder, DecoderOptions, Instruction, OpKind};
 
@@ -14,15 +14,15 @@ use crate::debug_info::line_table::LineTable;
 use crate::read::items::ItemId;
 use crate::read::side::Build;
 
-/// What kind of difference lies between two functions.
+/// Kinds of differences between two functions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference {
     /// Line numbers, every one of them proven.
     ProvenLineNumbers,
-    /// Immediates that look like line numbers, not all of them proven; all of them.
+    /// Immediates that look like line numbers, not all of them proven. Holds all of them.
     LooksLikeLineNumbers(Vec<Shift>),
-    /// Immediates that are the numbers of their lines, given to functions of which nobody knows
-    /// that they report: `set_limit("queue", 4)` on line 4.
+    /// Immediates that equal their line number, passed to functions that are not known to report
+    /// anything: `set_limit("queue", 4)` on line 4.
     LineNumbersOrValues,
     /// Displacements of memory operands.
     Displacements,
@@ -30,7 +30,7 @@ pub enum Difference {
     Other,
 }
 
-/// A number that moved as lines do.
+/// A number that changed as its line number did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shift {
     /// What it was.
@@ -131,7 +131,7 @@ pub fn classify(
         }
     }
     let both_ended = !before.can_decode() && !after.can_decode();
-    // Lengths must not differ where nothing but an immediate may.
+    // Only an immediate may differ here, so the instructions must be equally long.
     let same_length = old.len() == new.len();
     match (both_ended, shifts.len(), displacements) {
         (false, _, _) => Difference::Other,
@@ -150,8 +150,8 @@ pub fn classify(
     }
 }
 
-/// Whether instructions with the same operands are the same to the byte; fields that the
-/// assembler filled and branches were compared by their targets.
+/// Whether instructions with the same operands are equal byte for byte. Branches and fields that
+/// the assembler resolved are left out: their targets were compared.
 fn same_bytes(
     old: &[u8],
     before: &Decoder<'_>,
@@ -175,7 +175,7 @@ fn same_bytes(
     bytes(old, before.position()) == bytes(new, after.position())
 }
 
-/// How two instructions that face each other differ.
+/// How two corresponding instructions differ.
 enum Pair {
     Same,
     Immediate(u64, u64),
@@ -193,8 +193,8 @@ fn pair(a: &Instruction, b: &Instruction) -> Pair {
         let same = match kind {
             _ if kind != other => false,
             OpKind::Register => a.op_register(operand) == b.op_register(operand),
-            // Jumps within the function move with what stands before their targets; where all
-            // instructions face each other, so do targets. Others have relocations.
+            // Distances of jumps within the function change with the code before their targets.
+            // Where all instructions correspond, so do the targets. Other jumps have relocations.
             OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64 => {
                 let distance = |one: &Instruction| one.near_branch_target().wrapping_sub(one.ip());
                 if distance(a) != distance(b) && a.len() == b.len() && is_same_form(a, b) {

@@ -1,10 +1,10 @@
-//! Decides whether a constant in a function goes nowhere but into a report of where in the source
-//! something happened: the only use that makes a line number of it.
+//! Decides whether a constant in a function is only passed to a call that reports a place in the
+//! source. Only then can it be a line number.
 //!
-//! A number alone proves nothing: a limit may equal the line that it stands on, and may grow by
-//! as much as the lines moved. So the constant must be an argument of the very next call, with
-//! nothing in between that reads it, and the call must be one that takes line numbers: by its
-//! name, or because it is given a source file's name just before.
+//! The value alone is no evidence: a limit may equal the line that it is written on, and may grow
+//! by as much as the lines moved. So the constant must be an argument of the very next call, with
+//! nothing in between that reads it, and the call must take line numbers: by its name, or because
+//! the argument before is the name of a source file.
 
 use iced_x86::{
     Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess,
@@ -26,8 +26,8 @@ const ARGUMENTS: [Register; 6] = [
     Register::R9,
 ];
 
-/// Functions whose numbers are there to be read by people, without underscores in front. Names
-/// are compared whole: `warn_after(10)` and `set_log_level(3)` are given numbers that count.
+/// Functions that print their numbers, without leading underscores. Whole names are compared: the
+/// numbers given to `warn_after(10)` and `set_log_level(3)` have an effect.
 const REPORTERS: &[&str] = &[
     "assert",
     "assert_fail",
@@ -58,13 +58,13 @@ const DISTANCE_MAX: usize = 32;
 /// Longest text that is read to its end.
 const TEXT_BYTES_MAX: usize = 4096;
 
-/// How sure it is that a call takes line numbers.
+/// How certain it is that a call takes line numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Likeness {
-    /// It is given some text beside the number, which is no more than a hint: so is a function
-    /// that sets a limit by its name.
+    /// It takes some text besides the number. That is only a hint: a function that sets a limit by
+    /// its name does so too.
     GivenText,
-    /// Its name says so, or a source file's name stands before the number.
+    /// By its name, or because the argument before the number is the name of a source file.
     Reports,
 }
 
@@ -121,7 +121,7 @@ impl<'a, 'data> Follower<'a, 'data> {
     }
 
     /// The call that the constant of `load`, the instruction that was just stepped over, is for.
-    /// `None`: it is for something else, or nobody can tell.
+    /// `None` where the constant has another use, or its use is not known.
     #[must_use]
     pub fn call_of(&mut self, load: &Instruction) -> Option<LogCall> {
         let place = Place::of(load)?;
@@ -230,7 +230,7 @@ impl Place {
         }
     }
 
-    /// Whether an instruction reads or replaces the constant.
+    /// Whether an instruction reads or overwrites the constant.
     fn is_touched(self, info: &mut InstructionInfoFactory, instruction: &Instruction) -> bool {
         let used = info.info(instruction);
         match self {
@@ -238,8 +238,8 @@ impl Place {
                 .used_registers()
                 .iter()
                 .any(|one| one.register().full_register() == ARGUMENTS[number]),
-            // Further pushes put it where it belongs; what takes it from the stack, moves the
-            // stack or reads there may be after it.
+            // Further pushes are arguments too. An instruction that pops, moves the stack pointer
+            // or reads the stack may use the constant.
             Place::Pushed => {
                 let moves_stack = used.used_registers().iter().any(|one| {
                     one.register().full_register() == Register::RSP
@@ -276,7 +276,7 @@ fn likeness(callee: &str, place: Place, texts: &[(Register, Text)]) -> Option<Li
         .then_some(Likeness::GivenText)
 }
 
-/// Keeps up which registers hold the address of some text.
+/// Tracks which registers hold the address of some text.
 fn note(
     build: &Build<'_>,
     item: ItemId,

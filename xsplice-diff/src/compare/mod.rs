@@ -1,4 +1,4 @@
-//! Tells items that are the same from items that changed, by what they hold and what they refer to.
+//! Compares correlated items by their contents and by what they refer to.
 
 pub mod build_stamp;
 pub mod changes;

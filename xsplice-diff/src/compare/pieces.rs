@@ -1,5 +1,5 @@
-//! Code beside the functions (`.fixup` and its like): what each piece of it runs on into, and what
-//! must keep its distance in a payload.
+//! Special code (`.fixup` and its like): what each piece falls through into, and which pieces must
+//! keep their distance in a payload.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -13,15 +13,15 @@ use crate::read::side::Build;
 use crate::read::special_pieces::{Step, ending};
 use crate::read::special_sections::runs_in_place;
 
-/// Whether an item is a piece of special code that no symbol stands for.
+/// Whether an item is a piece of special code without a symbol.
 #[must_use]
 pub fn is_piece(build: &Build<'_>, item: ItemId) -> bool {
     build.items.item(item).kind == ItemKind::Gap
         && build.items.class(item) == SectionClass::SpecialCode
 }
 
-/// What a piece runs on into: the item right behind it. `is_entered` tells of pieces whether a
-/// table leads to their start.
+/// What a piece falls through into: the item right behind it. `is_entered` tells whether a table
+/// leads to the start of a piece.
 #[must_use]
 pub fn runs_into(
     build: &Build<'_>,
@@ -47,7 +47,7 @@ pub fn runs_into(
     ending(steps).runs_into(|| is_entered(next)).then_some(next)
 }
 
-/// All pieces that `first` lead to, from piece to piece. `each` may name more that a piece leads to.
+/// All pieces that are reached from `first`. `each` may name more pieces that a piece leads to.
 pub(crate) fn reached(
     build: &Build<'_>,
     first: impl IntoIterator<Item = ItemId>,
@@ -67,13 +67,13 @@ pub(crate) fn reached(
     reached
 }
 
-/// Stretches of special code that travel as they are, so that what leads from one piece to another
-/// without a relocation keeps its distance: a short jump, and code that runs on.
+/// Ranges of special code that are included as a whole, so that pieces keep their distance where
+/// one leads to the other without a relocation: by a short jump or by fall-through.
 #[derive(Debug, Default)]
 pub struct Spans(Vec<RangeInclusive<ItemId>>);
 
 impl Spans {
-    /// Joins pairs of items of one section; pairs that overlap come into one stretch.
+    /// Joins pairs of items of one section; pairs that overlap form one range.
     #[must_use]
     pub fn new(pairs: &BTreeSet<(ItemId, ItemId)>) -> Spans {
         let mut pairs: Vec<(ItemId, ItemId)> = pairs
@@ -93,7 +93,7 @@ impl Spans {
         Spans(spans)
     }
 
-    /// The stretch that an item lies in.
+    /// The range that an item lies in.
     #[must_use]
     pub fn of(&self, item: ItemId) -> Option<RangeInclusive<ItemId>> {
         let behind = self.0.partition_point(|span| *span.start() <= item);
@@ -108,7 +108,7 @@ mod tests {
     use crate::read::items::ItemId;
 
     #[test]
-    fn pairs_that_overlap_come_into_one_stretch() {
+    fn pairs_that_overlap_form_one_range() {
         let pair = |one, other| (ItemId(one), ItemId(other));
         let spans = Spans::new(&[pair(9, 4), pair(2, 5), pair(11, 12)].into());
         assert_eq!(spans.of(ItemId(3)), Some(ItemId(2)..=ItemId(9)));

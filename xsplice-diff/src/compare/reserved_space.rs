@@ -1,12 +1,11 @@
-//! Whether two gaps of zeros reserve the same space, apart from what alignment leaves.
+//! Whether two gaps of zeros reserve the same space, apart from padding.
 
 use crate::compare::comparer::Comparer;
 use crate::read::items::{Item, ItemId};
 use crate::read::padding::{is_filler, is_zero};
 use crate::read::side::Build;
 
-/// Whether two gaps that are twins and padding hold the same room, apart from what alignment
-/// leaves.
+/// Whether two counterpart gaps that look like padding reserve the same space.
 #[must_use]
 pub fn is_same_room(comparer: &Comparer<'_, '_>, o: ItemId, p: ItemId) -> bool {
     let (original, patched) = (comparer.original, comparer.patched);
@@ -19,13 +18,13 @@ pub fn is_same_room(comparer: &Comparer<'_, '_>, o: ItemId, p: ItemId) -> bool {
     }
     let alignment = given(original, old).min(given(patched, new));
     if is_filler(original, o) && is_filler(patched, p) {
-        // Between the same two neighbours, and from the same place on, there is nothing that
-        // alignment could have made larger.
+        // Between the same two neighbours, and at the same offset, alignment cannot account for a
+        // difference.
         let same_start = old.offset % alignment == new.offset % alignment;
         let is_code = patched.object.section(new.section).is_executable();
         return is_code || !(same_start && has_same_neighbours(comparer, o, p));
     }
-    // Room behind what alignment leaves in front of it.
+    // Space that remains once the padding in front of it is subtracted.
     std::iter::successors(Some(1_u64), |power| power.checked_mul(2))
         .take_while(|power| *power <= alignment)
         .any(|power| room(old, power) == room(new, power))
@@ -40,7 +39,7 @@ fn given(build: &Build<'_>, item: &Item) -> u64 {
     build.object.section(item.section).alignment.max(1)
 }
 
-/// Whether what lies in front of two gaps, and what lies behind them, are twins.
+/// Whether the neighbours of two gaps, before and behind, are counterparts.
 fn has_same_neighbours(comparer: &Comparer<'_, '_>, o: ItemId, p: ItemId) -> bool {
     let (before, behind) = neighbours(comparer.original, o);
     let (before_new, behind_new) = neighbours(comparer.patched, p);

@@ -27,10 +27,10 @@ pub struct Entry {
 pub struct SpecialEntries {
     /// By the function that owns them, in table order.
     by_owner: HashMap<ItemId, Vec<Entry>>,
-    /// By the piece of special code that they are about, in table order: code that a function's
-    /// entries lead to may have entries itself.
+    /// By the piece of special code that they are about, in table order: special code may have
+    /// entries of its own.
     by_piece: HashMap<ItemId, Vec<Entry>>,
-    /// Those that name no function; whole tables that cannot be cut into entries.
+    /// Entries that name no function, and whole tables that cannot be cut into entries.
     pub unowned: Vec<Entry>,
     /// Pieces of special code that an entry, or a function, leads to the start of.
     entered: HashSet<ItemId>,
@@ -88,7 +88,7 @@ impl SpecialEntries {
         entries
     }
 
-    /// Finds what is reached of the special code, and parts the entries that are about it.
+    /// Finds which special code is reached, and separates the entries that are about it.
     fn reach(&mut self, build: &Build<'_>, about_pieces: &[(ItemId, Entry)]) {
         build.each_reference(|source, _, target| {
             let is_code = matches!(
@@ -128,7 +128,7 @@ impl SpecialEntries {
         self.by_owner.get(&owner).map_or(&[], Vec::as_slice)
     }
 
-    /// The entries about a piece of special code that somebody reaches, in table order.
+    /// The entries about a piece of special code that is reached, in table order.
     #[must_use]
     pub fn about(&self, piece: ItemId) -> &[Entry] {
         self.by_piece.get(&piece).map_or(&[], Vec::as_slice)
@@ -146,7 +146,7 @@ impl SpecialEntries {
         self.reached.contains(&piece)
     }
 
-    /// What a piece of special code runs on into.
+    /// What a piece of special code falls through into.
     #[must_use]
     pub fn runs_into(&self, build: &Build<'_>, piece: ItemId) -> Option<ItemId> {
         runs_into(build, piece, |next| self.is_entered(next))

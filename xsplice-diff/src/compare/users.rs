@@ -1,5 +1,5 @@
-//! Who refers to what inside one build: which constants belong to one function alone, which
-//! functions have their address taken, who reaches into the middle of whom.
+//! Who refers to what inside one build: which constants belong to one function alone, whose address
+//! is taken, and which references lead into the interior of a function.
 
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::object::{Relocation, SectionId};
@@ -51,7 +51,8 @@ impl Users {
             address_taken: vec![false; build.items.all.len()],
             interior: Vec::new(),
         };
-        // Jump tables and the like hand their users on: they are part of the function.
+        // A jump table is part of the function that uses it, so what the table refers to counts as
+        // used by that function.
         let mut through_content = Vec::new();
         build.each_reference(|source, relocation, target| {
             let class = build.items.class(source);

@@ -1,4 +1,4 @@
-//! Pairs functions whose names the compiler made up, and items of which several have one name.
+//! Correlates functions whose names the compiler made up, and items that share a name.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::read::padding::is_filler;
 use crate::read::side::Build;
 use crate::read::side::is_content;
 
-/// Items of one family that have no twin yet.
+/// Items of one family without a counterpart so far.
 #[derive(Default)]
 pub(super) struct Group {
     pub original: Vec<ItemId>,
@@ -17,7 +17,7 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// Pairs items for which `key` is equal and occurs once on either side.
+    /// Correlates items whose `key` is equal and occurs once on either side.
     pub fn pair_unique<K: Ord>(
         &mut self,
         correlation: &mut Correlation,
@@ -43,7 +43,7 @@ impl Group {
         self.drop_paired(correlation);
     }
 
-    /// Pairs what is left in order.
+    /// Correlates the remaining items in order.
     pub fn pair_in_order(&mut self, correlation: &mut Correlation) {
         for (one, other) in self.original.iter().zip(&self.patched) {
             correlation.pair(*one, *other);
@@ -63,7 +63,7 @@ impl Group {
     }
 }
 
-/// Groups the items without a twin by `key`.
+/// Groups the items without a counterpart by `key`.
 pub(super) fn groups<K: Ord>(
     original: &Build<'_>,
     patched: &Build<'_>,
@@ -90,8 +90,8 @@ pub(super) fn groups<K: Ord>(
     groups
 }
 
-/// Items of which several bear the same name: by content, and what is left in order. Only
-/// functions and constants; variables need more (`static_locals`).
+/// Items that share a name: by content, the rest in order. Only functions and constants; variables
+/// need more evidence (`static_locals`).
 pub(super) fn pair_duplicates(
     original: &Build<'_>,
     patched: &Build<'_>,
@@ -119,8 +119,9 @@ fn is_code(kind: ItemKind) -> bool {
     matches!(kind, ItemKind::Function | ItemKind::Label)
 }
 
-/// Clones: of one kind (`f.constprop`) by content, then by name, then whatever is left; a clone
-/// and the plain function only when their bytes are equal, for their calling conventions differ.
+/// Clones of one kind (`f.constprop`): by content, then by name, then the rest in order. A clone
+/// and the plain function are correlated only when their bytes are equal, because their calling
+/// conventions may differ.
 pub(super) fn pair_clones(
     original: &Build<'_>,
     patched: &Build<'_>,
@@ -177,9 +178,9 @@ pub(super) fn pair_cold_parts(
     let mut parts: BTreeMap<ItemId, Group> = BTreeMap::new();
     for item in patched.items.ids() {
         if let Some(parent) = correlation.patched_parent[item.index()]
-            && let Some(twin) = correlation.original(parent)
+            && let Some(counterpart) = correlation.original(parent)
         {
-            parts.entry(twin).or_default().patched.push(item);
+            parts.entry(counterpart).or_default().patched.push(item);
         }
     }
     for item in original.items.ids() {
@@ -206,8 +207,8 @@ enum Left {
     OnPurpose,
 }
 
-/// What no symbol stands for, and is no content: by section, and in order within it. What
-/// alignment leaves comes and goes, so that it has an order of its own.
+/// Gaps without a symbol that are no content: by section, and in order within it. Padding appears
+/// and disappears, so it is ordered separately.
 pub(super) fn pair_gaps(original: &Build<'_>, patched: &Build<'_>, correlation: &mut Correlation) {
     let mut groups: BTreeMap<(&str, usize, Left), Group> = BTreeMap::new();
     for (build, is_original) in [(original, true), (patched, false)] {

@@ -1,9 +1,9 @@
 //! Which item of the patched object is which of the original.
 //!
-//! Items are paired by name where the author gave it, by structure where the compiler made it
-//! up. Pairing functions wrongly costs a needless replacement at most: a caller whose callee is
-//! paired with another function than before differs, too. Pairing variables wrongly would give
-//! the patched code somebody else's state, so what cannot be told is left open and said so.
+//! Items are correlated by name where the author gave it, by structure where the compiler made it
+//! up. A wrong pair of functions costs a needless replacement at most: a caller whose callee has
+//! another counterpart differs too. A wrong pair of variables would give the patched code the state
+//! of another variable, so a doubtful pair is left open and reported.
 
 use foldhash::{HashMap, HashMapExt as _};
 
@@ -16,17 +16,17 @@ use crate::read::side::Build;
 mod groups;
 mod static_locals;
 
-/// The pairs of items, and what could not be paired.
+/// The pairs of items, and the items that could not be correlated.
 #[derive(Debug)]
 pub struct Correlation {
-    /// For every item of the original its twin.
+    /// For every item of the original its counterpart.
     pub to_patched: Vec<Option<ItemId>>,
-    /// For every item of the patched object its twin.
+    /// For every item of the patched object its counterpart.
     pub to_original: Vec<Option<ItemId>>,
-    /// Variables of the patched object of which it cannot be told whether they are one of the
-    /// original's, with the original's candidates.
+    /// Variables of the patched object that may or may not be one of the original's, with the
+    /// candidates.
     pub ambiguous: Vec<(ItemId, Vec<ItemId>)>,
-    /// Variables of the patched object that were paired by their order alone.
+    /// Variables of the patched object that were correlated by order alone.
     pub by_order: Vec<ItemId>,
     /// For every item of the original: the function whose out-of-line part it is.
     pub original_parent: Vec<Option<ItemId>>,
@@ -35,13 +35,13 @@ pub struct Correlation {
 }
 
 impl Correlation {
-    /// Twin of an item of the original.
+    /// Counterpart of an item of the original.
     #[must_use]
     pub fn patched(&self, original: ItemId) -> Option<ItemId> {
         self.to_patched[original.index()]
     }
 
-    /// Twin of an item of the patched object.
+    /// Counterpart of an item of the patched object.
     #[must_use]
     pub fn original(&self, patched: ItemId) -> Option<ItemId> {
         self.to_original[patched.index()]
@@ -83,7 +83,7 @@ fn root(parents: &[Option<ItemId>], item: ItemId) -> ItemId {
     at
 }
 
-/// A name as it is looked up: a local's with its file.
+/// The key of a lookup by name: for a local, with its file.
 type Key<'data> = (Option<&'data str>, &'data str);
 
 /// The symbols of one build by name.
@@ -118,8 +118,8 @@ impl<'data> Names<'data> {
         names
     }
 
-    /// Where an object comes from one file, its name does not matter: it is another one in
-    /// another directory.
+    /// Where an object comes from one file, the file's name is ignored: it may differ in another
+    /// directory.
     fn key(&self, symbol: &Symbol<'data>) -> Key<'data> {
         let file = if self.only_file {
             Some("")
@@ -135,7 +135,7 @@ impl<'data> Names<'data> {
     }
 }
 
-/// Named symbols at the start of an item that has identity.
+/// Named symbols at the start of items that have identity.
 fn starts<'b, 'data>(build: &'b Build<'data>) -> impl Iterator<Item = (&'b Symbol<'data>, ItemId)> {
     (0..)
         .map(SymbolId)
@@ -151,13 +151,14 @@ fn starts<'b, 'data>(build: &'b Build<'data>) -> impl Iterator<Item = (&'b Symbo
         })
 }
 
-/// Whether two items can be the same thing at all.
+/// Whether two items can be counterparts at all.
 fn compatible(original: &Build<'_>, o: ItemId, patched: &Build<'_>, p: ItemId) -> bool {
     let is_code = |kind| matches!(kind, ItemKind::Function | ItemKind::Label);
     is_code(original.items.item(o).kind) == is_code(patched.items.item(p).kind)
 }
 
-/// What the base had for its boot alone is gone: its twin, if that one stays, is new.
+/// An item that the base only has during boot is gone afterwards. A patched item of the same name
+/// that is needed later is therefore new, not its counterpart.
 fn part_from_boot(original: &Build<'_>, patched: &Build<'_>, correlation: &mut Correlation) {
     for p in patched.items.ids() {
         let Some(o) = correlation.original(p) else {
@@ -172,7 +173,7 @@ fn part_from_boot(original: &Build<'_>, patched: &Build<'_>, correlation: &mut C
     }
 }
 
-/// Whether the compiler made the name up, so that it proves nothing.
+/// Whether the compiler made the name up, so that it is no evidence.
 fn is_made_up(build: &Build<'_>, item: ItemId, symbol: &Symbol<'_>) -> bool {
     if !symbol.is_local() && !names::is_clone(symbol.name) {
         return names::cold_parent(symbol.name).is_some();
@@ -186,7 +187,7 @@ fn is_made_up(build: &Build<'_>, item: ItemId, symbol: &Symbol<'_>) -> bool {
     }
 }
 
-/// Pairs the items of two builds.
+/// Correlates the items of two builds.
 #[must_use]
 pub fn correlate(original: &Build<'_>, patched: &Build<'_>) -> Correlation {
     let named = |build| {
@@ -212,8 +213,8 @@ pub fn correlate(original: &Build<'_>, patched: &Build<'_>) -> Correlation {
         let key = patched_names.key(symbol);
         let unique = patched_names.get(key).is_some();
         match original_names.get(key).filter(|_| unique) {
-            Some(twin) if compatible(original, twin, patched, item) => {
-                correlation.pair(twin, item);
+            Some(counterpart) if compatible(original, counterpart, patched, item) => {
+                correlation.pair(counterpart, item);
             }
             _ => left.push((symbol, item)),
         }
@@ -228,7 +229,7 @@ pub fn correlate(original: &Build<'_>, patched: &Build<'_>) -> Correlation {
     correlation
 }
 
-/// A function or variable that became static, or ceased to be, is still the same.
+/// A function or variable that became static, or stopped being static, is still the same one.
 fn pair_across_binding(
     original: &Build<'_>,
     patched: &Build<'_>,

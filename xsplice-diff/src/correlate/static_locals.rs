@@ -1,9 +1,9 @@
-//! Pairs static locals: variables named `name.N` (gcc) or `function.name` (clang), whose numbers
-//! prove nothing. Who refers to them, their size and what they hold at first tells which is
-//! which; two that all of this cannot tell apart are paired in order and reported so when the
-//! count is the same, and are left open otherwise. One that vanished from a function that stays,
-//! while one of its name and size appears in another, is left open too: the code may have moved
-//! with it, and a second copy would begin anew.
+//! Correlates static locals: variables named `name.N` (gcc) or `function.name` (clang), whose
+//! numbers are no evidence. They are told apart by who refers to them, by size and by initial
+//! contents. Variables that are equal in all of this are correlated in order, and reported, when
+//! both builds have the same number of them; otherwise they are left open. A variable that
+//! disappears from one function while one of the same name and size appears in another is left open
+//! too: the code may have moved, and a second copy would lose the state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use crate::read::section_class::SectionClass;
 use crate::read::side::Build;
 use crate::read::side::is_content;
 
-/// What tells variables of one name apart.
+/// The evidence that tells variables of one name apart.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Signature<'data> {
     /// Functions and data that refer to the variable, by the names that the author gave them.
@@ -26,7 +26,7 @@ struct Signature<'data> {
     bytes: &'data [u8],
 }
 
-/// Candidates that are named for a variable that is left open.
+/// How many candidates are named for a variable that is left open.
 const CANDIDATES_MAX: usize = 8;
 
 /// The name that the author gave a static local.
@@ -70,12 +70,12 @@ pub(super) fn pair(original: &Build<'_>, patched: &Build<'_>, correlation: &mut 
     }
 }
 
-/// Whether a variable holds what a second copy would not.
+/// Whether a variable holds state that a second copy would lack.
 fn is_state(build: &Build<'_>, item: ItemId) -> bool {
     !build.items.class(item).is_constant()
 }
 
-/// The functions that either build has, by the names that the author gave them.
+/// The functions of each build, by the names that the author gave them.
 struct Functions<'data> {
     original: BTreeSet<&'data str>,
     patched: BTreeSet<&'data str>,
@@ -99,7 +99,7 @@ fn pair_group(
     if group.is_done() {
         return;
     }
-    // Those that nothing tells apart: as many before as after, and the same in every respect.
+    // Variables that nothing tells apart: equally many in both builds, and equal in every respect.
     let mut alike: BTreeMap<&Signature<'_>, Group> = BTreeMap::new();
     for item in &group.original {
         if let Some(signature) = old.get(item) {
@@ -148,11 +148,11 @@ fn pair_group(
     }
 }
 
-/// The originals of one name that are left without a twin, by what makes them candidates: looking
-/// at each of them for each of the patched ones would take the square of their number.
+/// The originals of one name without a counterpart, indexed by what makes them candidates.
+/// Comparing each of them with each patched one would take quadratic time.
 struct Left<'group, 'data> {
     original: &'group [ItemId],
-    /// Positions in `original` of those that a function used which is gone.
+    /// Positions in `original` of variables whose function is gone.
     from_gone: Vec<usize>,
     /// Positions by who refers to them.
     by_referrer: HashMap<&'data str, Vec<usize>>,
@@ -194,9 +194,9 @@ impl<'group, 'data> Left<'group, 'data> {
         left
     }
 
-    /// The first originals that a patched variable may be although no function refers to both: the
-    /// code that used it moved into a function that is new, or out of one that is gone; or both are
-    /// used by the same function and several are alike.
+    /// The first candidates for a patched variable that shares no function with an original: the
+    /// code that used it moved into a new function, or out of one that is gone; or one function
+    /// uses several that are alike.
     fn candidates(&self, new: &Signature<'_>, functions: &Functions<'_>) -> Vec<ItemId> {
         let went_to_new = new
             .referrers
@@ -234,7 +234,7 @@ impl<'group, 'data> Left<'group, 'data> {
     }
 }
 
-/// Pairs variables that share a referrer with exactly one on the other side.
+/// Correlates variables that share a referrer with exactly one variable of the other build.
 fn pair_by_shared_referrers(
     group: &mut Group,
     old: &HashMap<ItemId, Signature<'_>>,

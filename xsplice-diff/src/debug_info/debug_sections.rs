@@ -1,9 +1,9 @@
 //! The contents of an object's debug sections, as they would be after linking.
 //!
 //! An object is not linked: the addresses and offsets in its debug information are relocations.
-//! Each section with code or data is given a stretch of addresses of its own; debug sections of
-//! one name (type units have one each) are laid one behind the other, as a linker would; and the
-//! relocations are applied to a copy. Compressed sections are unpacked first.
+//! Here each section with code or data gets its own address range; debug sections of one name (each
+//! type unit has one) are concatenated, as a linker would do; and the relocations are applied to a
+//! copy. Compressed sections are unpacked first.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,13 +12,14 @@ use object::read::{CompressedData, CompressionFormat};
 
 use crate::read::object::{ElfObject, Section, SectionId, SymbolPlace, field_bytes};
 
-/// Where a section's stretch of addresses begins: sections below 4 GiB are this far apart.
+/// Distance between the address ranges of two sections; no section is larger than 4 GiB.
 const STRETCH_BITS: u32 = 32;
 
 /// Largest debug section that is unpacked, in bytes: a header may promise any size.
 const UNPACKED_BYTES_MAX: u64 = 1 << 30;
 
-/// What zlib and zstd reach at most in earnest; a header that promises more is no real section.
+/// The highest compression ratio that zlib and zstd reach on real sections; a header that claims
+/// more is not believed.
 const UNPACKED_TIMES_MAX: u64 = 1100;
 
 /// The address that an offset of an allocated section has in the debug information.
@@ -27,7 +28,7 @@ pub fn address(section: SectionId, offset: u64) -> Option<u64> {
     ((u64::from(section.0) + 1) << STRETCH_BITS).checked_add(offset)
 }
 
-/// The section and the offset in it that an address of the debug information stands for.
+/// The section and the offset in it that an address of the debug information means.
 #[must_use]
 pub fn place(address: u64) -> Option<(SectionId, u64)> {
     let section = u32::try_from(address >> STRETCH_BITS)
@@ -89,7 +90,7 @@ impl<'o, 'data> DebugSections<'o, 'data> {
     }
 
     fn relocate(&self, id: SectionId, bytes: &mut [u8]) {
-        /// Narrower fields hold no addresses and no offsets.
+        /// Narrower fields hold neither addresses nor offsets.
         const FIELD_BYTES_MIN: usize = 4;
         for relocation in self.object.debug_relocations(id) {
             let Some(symbol) = usize::try_from(relocation.symbol.0)

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// A line of a source file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceLine {
-    /// The file, as the compiler was told.
+    /// The file, as it was named to the compiler.
     pub file: String,
     /// From 1.
     pub line: u64,
@@ -23,7 +23,7 @@ type Slice<'d> = EndianSlice<'d, LittleEndian>;
 /// Bytes of the length field of a line program itself.
 const LENGTH_BYTES: usize = 4;
 
-/// A stretch of code from one source line.
+/// A range of code from one source line.
 #[derive(Clone, Copy, Debug)]
 struct Row {
     address: u64,
@@ -103,7 +103,7 @@ impl LineTable {
         }
     }
 
-    /// Every line that the instruction at an offset of a section is said to come from.
+    /// Every line that the table gives for the instruction at an offset of a section.
     pub fn lines_at(&self, section: SectionId, offset: u64) -> impl Iterator<Item = u64> {
         self.rows_at(section, offset)
             .iter()
@@ -159,8 +159,8 @@ fn file_name(
     }
 }
 
-/// Paths of the files that the headers of an object's line table name. Up to DWARF 4 the folder
-/// of the compilation is not among what they tell, so that leading folders may be missing.
+/// Paths of the files that the headers of an object's line table name. Up to DWARF 4 they leave out
+/// the folder of the compilation, so leading folders may be missing.
 pub(crate) fn file_paths(object: &ElfObject<'_>) -> Vec<String> {
     let sections = DebugSections::new(object);
     let Some(lines) = sections.contents(".debug_line") else {

@@ -1,4 +1,4 @@
-//! What debug information tells: line tables, types, the compiler and its options.
+//! Reads debug information: line tables, types, the compiler and its options.
 
 pub mod debug_sections;
 pub mod line_table;

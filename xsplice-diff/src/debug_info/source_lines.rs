@@ -1,9 +1,9 @@
-//! What an object says about source lines: which files it was compiled from, and which of its
-//! functions and data came from which of their lines.
+//! Which source files an object was compiled from, and which lines became which of its functions
+//! and data.
 //!
-//! A patch is about lines, a payload about functions. This is what lies between them: the line
-//! table says which code a line became, the declarations in the debug information say which
-//! datum a line declares and in whose body a line without code stands.
+//! A patch changes lines, a payload holds functions. This module relates the two: the line table
+//! says which code a line became; the declarations in the debug information say which datum a line
+//! declares, and in which function's body a line without code is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +23,7 @@ use crate::read::side::Build;
 
 type Slice<'d> = EndianSlice<'d, LittleEndian>;
 
-/// Whether an object can say where its code came from.
+/// Whether an object has the debug information to tell where its code came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineInformation {
     /// It has a line table.
@@ -32,16 +32,16 @@ pub enum LineInformation {
     Missing,
     /// Its debug sections are compressed in a way that is not read.
     Compressed,
-    /// It holds neither code nor data, so that there is nothing to say.
+    /// It holds neither code nor data.
     Needless,
 }
 
-/// What one object says about the files that were asked for.
+/// What one object tells about the files of interest.
 #[derive(Clone, Debug)]
 pub struct SourceLines {
-    /// Whether it can say anything.
+    /// Whether it has the information.
     pub information: LineInformation,
-    /// The files that were asked for and that it was compiled from.
+    /// Those of the files of interest that it was compiled from.
     pub files: Vec<CompiledFile>,
 }
 
@@ -63,20 +63,20 @@ pub struct CodeLine {
     pub line: u64,
     /// The function, by its symbol; a place in its section where there is none.
     pub item: String,
-    /// Whether instructions came from it, or it is mentioned alone.
+    /// Whether instructions came from it, or the table only mentions it.
     pub weight: Weight,
 }
 
-/// How much a row of the line table says.
+/// What a row of the line table means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Weight {
-    /// A statement begins here and its instructions are counted to another line.
+    /// A statement begins here, but its instructions belong to another line.
     Mention,
     /// Instructions came from the line.
     Instructions,
 }
 
-/// What stands at a line at file scope, and inside functions for static variables.
+/// A declaration at file scope, or of a static variable inside a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Declaration {
     /// From 1.
@@ -108,8 +108,8 @@ pub enum DeclarationKind {
 ///
 /// # Errors
 ///
-/// When the object is not a well-formed x86-64 object. Debug information that cannot be read is
-/// none.
+/// When the object is not a well-formed x86-64 object. Unreadable debug information counts as
+/// missing.
 pub fn source_lines(
     name: &str,
     bytes: &[u8],
@@ -121,7 +121,8 @@ pub fn source_lines(
         information,
         files: Vec::new(),
     };
-    // Most objects are not about the patch; the names in the header of the line table say so.
+    // Most objects have nothing to do with the patch. The file names in the header of the line
+    // table show that cheaply.
     if information != LineInformation::Present || !file_paths(&object).iter().any(|p| wanted(p)) {
         return Ok(lines);
     }
@@ -153,8 +154,8 @@ pub fn source_lines(
 pub enum Mark {
     /// A pointer to a hook; the payload's table is made of them.
     Hook,
-    /// An acknowledgement; it is read and stays behind.
-    Acknowledgement,
+    /// An accept mark: it is read, and not included in a payload.
+    Accept,
 }
 
 /// The functions and data that an object defines.
@@ -196,7 +197,7 @@ fn mark(section: &str) -> Option<Mark> {
     if rest.starts_with(HOOKS) {
         Some(Mark::Hook)
     } else {
-        rest.starts_with(ACCEPT).then_some(Mark::Acknowledgement)
+        rest.starts_with(ACCEPT).then_some(Mark::Accept)
     }
 }
 
@@ -231,11 +232,11 @@ struct Reader<'a, 'data> {
     files: Vec<CompiledFile>,
 }
 
-/// Of each file of a unit, by its number there: its place in [`Reader::files`], if it is wanted.
+/// For each file number of a unit: its index in [`Reader::files`], if the file is wanted.
 type FileMap = Vec<Option<usize>>;
 
 impl Reader<'_, '_> {
-    /// Reads every unit; one that is malformed is left where it stops making sense.
+    /// Reads every unit; a malformed unit is read up to the error.
     fn read(&mut self, dwarf: &Dwarf<Slice<'_>>) {
         let mut units = dwarf.units();
         while let Ok(Some(header)) = units.next() {
@@ -295,7 +296,7 @@ impl Reader<'_, '_> {
             return;
         };
         let mut rows = program.rows();
-        // Where a row's code ends, only the next row says.
+        // The code of a row ends where the next row begins.
         let mut open: Option<(u64, u64, usize)> = None;
         while let Ok(Some((_, row))) = rows.next_row() {
             if let Some((address, line, file)) = open.take() {
@@ -345,8 +346,8 @@ impl Reader<'_, '_> {
         /// Depth of what stands at file scope: the unit itself has depth 0.
         const FILE_SCOPE: isize = 1;
 
-        // A function that is inlined, or compiled beside that, is declared once, and its copies
-        // refer to the declaration by its offset in the unit.
+        // A function that is inlined is declared once; its copies refer to the declaration by its
+        // offset in the unit.
         let mut declared: Vec<(usize, usize, usize)> = Vec::new();
         let mut copies: Vec<(usize, String)> = Vec::new();
         let mut around: Option<String> = None;
@@ -399,7 +400,7 @@ impl Reader<'_, '_> {
                 DeclarationKind::Type => None,
             }
             .and_then(|address| self.item_at(address));
-            // Variables that live in registers and on stacks are code's own.
+            // Variables in registers and on the stack belong to the code.
             if kind == DeclarationKind::LocalDatum && item.is_none() {
                 continue;
             }

@@ -1,9 +1,9 @@
-//! What an object was compiled by, as far as the object itself says: `.comment`, `DW_AT_producer`,
+//! Which toolchain built an object, as far as the object records it: `.comment`, `DW_AT_producer`,
 //! recorded command lines, `.note.gnu.property`.
 //!
-//! Two builds by different compilers or with different flags differ in functions that nobody
-//! changed: the payload grows by code that was never reviewed, and a comparison with the original
-//! proves less. So a difference in what generates code is refused unless it was meant.
+//! Builds by different compilers or with different flags differ in functions that the patch does
+//! not touch: the payload would include code that was never reviewed, and the comparison with the
+//! original would prove less. So such a difference is refused unless the author accepts it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ const COMMAND_LINE: &str = ".GCC.command.line";
 const COMMENT: &str = ".comment";
 const PROPERTY: &str = ".note.gnu.property";
 
-/// What one object or image was made by.
+/// The toolchain of one object or image.
 #[derive(
     Clone,
     Debug,
@@ -34,9 +34,9 @@ pub struct Toolchain {
     pub compilers: BTreeSet<String>,
     /// The same with the language, as debug information calls them.
     pub producers: BTreeSet<String>,
-    /// Flags that decide about the code, where they were recorded.
+    /// Flags that affect the code, where they were recorded.
     pub flags: BTreeSet<String>,
-    /// Protections that all of the code keeps (`ibt`, `shstk`).
+    /// Protections that all of the code supports (`ibt`, `shstk`).
     pub protections: BTreeSet<String>,
 }
 
@@ -62,7 +62,7 @@ pub struct Difference {
     pub new: String,
 }
 
-/// In what toolchains differ.
+/// Kinds of differences between toolchains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DifferenceKind {
@@ -97,12 +97,12 @@ impl Toolchain {
         toolchain
     }
 
-    /// Adds what a `.comment` section says.
+    /// Adds the content of a `.comment` section.
     pub fn add_comment(&mut self, section: &[u8]) {
         self.compilers.extend(texts(section).map(str::to_owned));
     }
 
-    /// Adds what a unit's `DW_AT_producer` says: the compiler, and with gcc its flags.
+    /// Adds a unit's `DW_AT_producer`: the compiler, and for gcc its flags.
     pub fn add_producer(&mut self, producer: &str) {
         let name = producer.split(" -").next().unwrap_or(producer).trim();
         if !name.is_empty() {
@@ -116,7 +116,7 @@ impl Toolchain {
         self.flags.extend(flags.map(str::to_owned));
     }
 
-    /// Adds what a `.note.gnu.property` section says.
+    /// Adds the content of a `.note.gnu.property` section.
     pub fn add_properties(&mut self, note: &[u8]) {
         /// `GNU_PROPERTY_X86_FEATURE_1_AND` of the x86-64 psABI, and its bits.
         const FEATURES: u32 = 0xc000_0002;
@@ -149,12 +149,12 @@ impl Toolchain {
         self.compilers.is_empty() && self.producers.is_empty() && self.flags.is_empty()
     }
 
-    /// In what `new` differs; what only one of the two knows is no difference.
+    /// How `new` differs. What only one of the two records is no difference.
     #[must_use]
     pub fn differences(&self, new: &Toolchain) -> Vec<Difference> {
         let mut all = Vec::new();
-        // The comment names the package as well; where one of the two has none, debug
-        // information has to do. It also tells the language.
+        // `.comment` is preferred because it also names the package. Where one of the two has none,
+        // debug information is used, which also names the language.
         for (ours, theirs) in [
             (&self.compilers, &new.compilers),
             (&self.producers, &new.producers),
@@ -170,8 +170,8 @@ impl Toolchain {
         if !self.flags.is_empty() && !new.flags.is_empty() {
             all.extend(one_by_one(&self.flags, &new.flags, DifferenceKind::Flag));
         }
-        // Assembly says nothing of protections; nor do objects without any debug information
-        // say why they have none. Only code by a known compiler can have lost one.
+        // Assembler objects often record no protections, and without debug information the cause
+        // cannot be told. Only code by a known compiler counts as having lost a protection.
         if !self.is_unknown() && !new.is_unknown() {
             all.extend(one_by_one(
                 &self.protections,
@@ -182,8 +182,8 @@ impl Toolchain {
         all
     }
 
-    /// Compilers and flags that the whole of `image`, of which this should be a part, does not
-    /// have. What the image does not tell is not missed.
+    /// Compilers and flags of this object that `image`, which should contain it, does not have.
+    /// What the image does not record is left out.
     #[must_use]
     pub fn missing_in(&self, image: &Toolchain) -> Vec<String> {
         let pairs = [
@@ -226,7 +226,7 @@ impl Toolchain {
     }
 }
 
-/// Entries that one of two sets has; options of one name with other values face each other.
+/// Entries that only one of two sets has; options of one name with different values are paired.
 fn one_by_one(
     old: &BTreeSet<String>,
     new: &BTreeSet<String>,
@@ -263,7 +263,7 @@ fn option(flag: &str) -> &str {
     flag.split_once('=').map_or(flag, |(option, _)| option)
 }
 
-/// Whether a flag decides about the code: not where files lie, not what is said or recorded.
+/// Whether a flag affects the code. Paths, warnings and debug options do not.
 fn makes_code(flag: &str) -> bool {
     const MADE_BY: [&str; 6] = ["-O", "-m", "-f", "-std=", "-pg", "--param"];
     const NOT_CODE: [&str; 9] = [
@@ -303,7 +303,7 @@ impl Toolchains {
         }
     }
 
-    /// Of everything that travels.
+    /// Of everything that is included.
     #[must_use]
     pub fn of_all<'a>(pairs: impl IntoIterator<Item = &'a Toolchains>) -> Toolchains {
         let mut all = Toolchains::default();
@@ -341,7 +341,7 @@ impl std::fmt::Display for Difference {
     }
 }
 
-/// Says some differences in one line.
+/// Some differences in one line.
 #[must_use]
 pub fn say_differences(differences: &[Difference]) -> String {
     let all: Vec<String> = differences.iter().map(ToString::to_string).collect();

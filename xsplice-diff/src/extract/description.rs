@@ -1,6 +1,6 @@
-//! The part of an extract that ELF has no words for, as JSON in a section of its own: which
-//! symbols live in the base, the records, and what the originals referred to. Bytes of originals
-//! are not in it but in a section beside it, where `readelf -x` shows them.
+//! The part of an extract that ELF cannot express, as JSON in a section of its own: which symbols
+//! live in the base, the records, and what the originals referred to. Bytes of originals are not in
+//! it but in a section beside it, where `readelf -x` shows them.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,7 @@ pub(super) struct Description<'data> {
     pub object: String,
     pub abi: String,
     pub accepted: Vec<String>,
-    /// Absent in extracts of before it was recorded.
+    /// Absent in extracts of older versions, which did not record it.
     #[serde(default)]
     pub compiled_by: Toolchain,
     pub symbols: Vec<Symbol>,

@@ -1,9 +1,9 @@
-//! What passes from the differ to the linker: the pieces of the patched object that travel, the
-//! functions that they replace, and what the originals looked like.
+//! What passes from the differ to the linker: the included ranges of the patched object, the
+//! functions that they replace, and the original code.
 //!
-//! An extract is already carved: every section holds exactly what belongs into a payload, and
-//! every relocation of it names what it means (a piece that travels along, the running image,
-//! or something that another object defines). The linker never looks at an object again.
+//! Every section of an extract holds exactly what belongs into a payload, and every relocation
+//! names its target: another section of the extract, the running image, or a symbol that another
+//! object defines. The linker never looks at an object again.
 //!
 //! In memory it borrows from the objects; [`write`] turns it into a relocatable ELF that
 //! `readelf` reads, [`read`] turns that back.
@@ -59,21 +59,21 @@ pub struct SymbolIndex(pub usize);
 pub struct Extract<'data> {
     /// The object's path in its tree, or its file name.
     pub object: String,
-    /// The ABI that hook sections and acknowledgements were read for.
+    /// The ABI that hook sections and accept marks were read for.
     pub abi: &'static Profile,
-    /// Allocated pieces, in the order of the patched object.
+    /// Allocated sections, in the order of the patched object.
     pub sections: Vec<Section<'data>>,
     /// What relocations and records name.
     pub symbols: Vec<Symbol>,
     /// Functions of the base that are replaced, by file and name.
     pub records: Vec<Record<'data>>,
-    /// What the author acknowledged, for `.modinfo`: `WHAT:NAME`.
+    /// What the author accepted, for `.modinfo`: `WHAT:NAME`.
     pub accepted: Vec<String>,
-    /// What the original was compiled by: a base that is not made from it may tell.
+    /// What the original was compiled by: when the proof fails, it may tell why.
     pub compiled_by: Toolchain,
 }
 
-/// One allocated piece of a section.
+/// One range of an allocated section of the object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section<'data> {
     /// The section's name in the object.
@@ -110,7 +110,7 @@ pub struct Relocation {
 /// A symbol of an extract.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Symbol {
-    /// As the object names it; empty for pieces that have no name (strings, constants).
+    /// As the object names it; empty for items without a name (strings, constants).
     pub name: String,
     /// For a local: the `STT_FILE` symbol that qualifies it.
     pub file: Option<String>,
@@ -127,16 +127,15 @@ pub struct Symbol {
 /// Where a symbol lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
-    /// Travels with this extract.
+    /// Included in this extract.
     Section {
         /// The piece.
         section: SectionIndex,
         /// Offset in the piece, in bytes.
         value: u64,
     },
-    /// Lives in the running image: an existing datum, or an existing function, be it replaced
-    /// or not (the jump at its start leads to the new code). Locals are qualified by
-    /// [`Symbol::file`].
+    /// In the running image: existing data, or an existing function, replaced or not (the jump at
+    /// its start leads to the new code). Locals are qualified by [`Symbol::file`].
     Base,
     /// Not defined in this object: the base, or another extract, has it.
     Undefined,
@@ -182,7 +181,7 @@ pub struct OriginalItem<'data> {
     /// Its bytes, relocations not applied.
     #[serde(skip)]
     pub bytes: Cow<'data, [u8]>,
-    /// Where bytes depend on where other things ended up; by offset.
+    /// Relocations of these bytes, by offset.
     pub relocations: Vec<OriginalRelocation<'data>>,
     /// Ranges that the boot patches (alternatives and alternative calls), as (offset, length) in
     /// bytes: compared as linked, but not fit for an expectation. By offset.
@@ -219,12 +218,12 @@ pub enum OriginalTarget<'data> {
         /// The bytes from its first to its last, a string with its terminator.
         #[serde(with = "description::hex")]
         bytes: Cow<'data, [u8]>,
-        /// Where these bytes depend on where other things ended up. Cut at a depth of
-        /// [`CONTENT_DEPTH_MAX`]; what lies deeper is [`OriginalTarget::SectionOffset`]. Shared by
-        /// all references to the same content of an object.
+        /// Relocations of these bytes. Cut at a depth of [`CONTENT_DEPTH_MAX`]; what lies deeper is
+        /// [`OriginalTarget::SectionOffset`]. Shared by all references to the same content of an
+        /// object.
         relocations: Arc<[OriginalRelocation<'data>]>,
     },
-    /// A place in a section that no symbol and no content stands for.
+    /// A place in a section without symbol and content.
     SectionOffset {
         /// The section's name.
         section: String,
@@ -241,16 +240,16 @@ pub enum OriginalTarget<'data> {
 /// How deep content that refers to content is followed.
 pub const CONTENT_DEPTH_MAX: usize = 4;
 
-/// An out-of-line part (`f.cold`) of a replaced function. The linker needs no more of it than the
-/// extract holds; people want to see what it was, too.
+/// An out-of-line part (`f.cold`) of a replaced function. The linker does not need it; listings for
+/// people show it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Part<'data> {
     /// The new code of the function that it is a part of, as its record names it.
     pub record: SymbolIndex,
     /// Its name in the patched object, or in the original where it went.
     pub name: String,
-    /// As it was; `None` for one that came.
+    /// In the original; `None` for a part that was added.
     pub original: Option<OriginalItem<'data>>,
-    /// As it is; `None` for one that went.
+    /// In the patched object; `None` for a part that was removed.
     pub patched: Option<SymbolIndex>,
 }

@@ -35,31 +35,66 @@ struct Reserved {
     offset: u64,
 }
 
+/// Where everything ended up.
+struct Plan {
+    /// Of each section.
+    places: Vec<Reserved>,
+    /// Name of each symbol, by its index in the extract; `None` without one.
+    strings: Vec<Option<StringId>>,
+    /// Of the relocations of each section that has some.
+    relocation_places: Vec<Reserved>,
+}
+
 /// With a report in it, where there is one.
 pub(crate) fn write_parts(extract: &Extract<'_>, report: Option<Vec<u8>>) -> Vec<u8> {
     let order = symbol_order(&extract.symbols);
     let names: Vec<Cow<'_, str>> = extract.symbols.iter().map(elf_name).collect();
     let outs = sections(extract, &order, report);
-    let relocation_names: Vec<String> = outs
-        .iter()
-        .filter(|out| !out.relocations.is_empty())
-        .map(|out| format!(".rela{}", out.name))
+    let relocation_names: Vec<String> = with_relocations(&outs)
+        .map(|(_, out)| format!(".rela{}", out.name))
         .collect();
     let mut buffer = Vec::new();
     let mut writer = Writer::new(object::Endianness::Little, true, &mut buffer);
+    let plan = reserve(
+        &mut writer,
+        extract,
+        &order,
+        &outs,
+        (&names, &relocation_names),
+    );
+    write_contents(&mut writer, extract, &order, &outs, &plan);
+    write_section_headers(&mut writer, extract, &outs, &plan);
+    buffer
+}
+
+/// The sections that have relocations, with their indices.
+fn with_relocations<'o, 'e>(outs: &'o [Out<'e>]) -> impl Iterator<Item = (usize, &'o Out<'e>)> {
+    let all = outs.iter().enumerate();
+    all.filter(|(_, out)| !out.relocations.is_empty())
+}
+
+/// Reserves indices, names and file ranges, in the order of writing. The names are those of
+/// symbols and of sections of relocations.
+fn reserve<'a>(
+    writer: &mut Writer<'a>,
+    extract: &Extract<'_>,
+    order: &[usize],
+    outs: &'a [Out<'a>],
+    (names, relocation_names): (&'a [Cow<'a, str>], &'a [String]),
+) -> Plan {
     writer.reserve_file_header();
     writer.reserve_null_section_index();
-    let places: Vec<Reserved> = outs
-        .iter()
-        .map(|out| Reserved {
+    let mut places = Vec::with_capacity(outs.len());
+    for out in outs {
+        places.push(Reserved {
             name: writer.add_section_name(out.name.as_bytes()),
             index: writer.reserve_section_index(),
             offset: writer.reserve(out.data.len() as u64, file_alignment(out.alignment)),
-        })
-        .collect();
+        });
+    }
     writer.reserve_null_symbol_index();
     let mut strings = vec![None; names.len()];
-    for symbol in &order {
+    for symbol in order {
         let section = match extract.symbols[*symbol].place {
             Place::Section { section, .. } => Some(places[section.0].index),
             _ => None,
@@ -80,25 +115,34 @@ pub(crate) fn write_parts(extract: &Extract<'_>, report: Option<Vec<u8>>) -> Vec
     writer
         .reserve_strtab()
         .expect("names of an extract are far below 4 GiB");
-    let with_relocations = || {
-        outs.iter()
-            .zip(&places)
-            .filter(|(out, _)| !out.relocations.is_empty())
-    };
-    let relocation_places: Vec<Reserved> = with_relocations()
-        .zip(&relocation_names)
-        .map(|((out, _), name)| Reserved {
+    let mut relocation_places = Vec::with_capacity(relocation_names.len());
+    for ((_, out), name) in with_relocations(outs).zip(relocation_names) {
+        relocation_places.push(Reserved {
             name: writer.add_section_name(name.as_bytes()),
             index: writer.reserve_section_index(),
             offset: writer.reserve_relocations(out.relocations.len(), true),
-        })
-        .collect();
+        });
+    }
     writer.reserve_shstrtab_section_index();
     writer
         .reserve_shstrtab()
         .expect("names of an extract are far below 4 GiB");
     writer.reserve_section_headers();
+    Plan {
+        places,
+        strings,
+        relocation_places,
+    }
+}
 
+/// Writes the file's header, what sections hold, symbols, strings and relocations.
+fn write_contents(
+    writer: &mut Writer<'_>,
+    extract: &Extract<'_>,
+    order: &[usize],
+    outs: &[Out<'_>],
+    plan: &Plan,
+) {
     writer
         .write_file_header(&FileHeader {
             os_abi: elf::ELFOSABI_NONE,
@@ -109,19 +153,19 @@ pub(crate) fn write_parts(extract: &Extract<'_>, report: Option<Vec<u8>>) -> Vec
             e_flags: elf::FileFlags(0),
         })
         .expect("everything was reserved");
-    for out in &outs {
+    for out in outs {
         writer.write_align(file_alignment(out.alignment));
         writer.write(&out.data);
     }
     writer.write_null_symbol();
-    for symbol in &order {
-        let name = writer.string_offset(strings[*symbol]);
-        writer.write_symbol(&elf_symbol(&extract.symbols[*symbol], name, &places));
+    for symbol in order {
+        let name = writer.string_offset(plan.strings[*symbol]);
+        writer.write_symbol(&elf_symbol(&extract.symbols[*symbol], name, &plan.places));
     }
     writer.write_symtab_shndx();
     writer.write_strtab();
-    let elf_index = inverse(&order);
-    for (out, _) in with_relocations() {
+    let elf_index = inverse(order);
+    for (_, out) in with_relocations(outs) {
         writer.write_align_relocation();
         for relocation in out.relocations {
             writer.write_relocation(
@@ -136,8 +180,17 @@ pub(crate) fn write_parts(extract: &Extract<'_>, report: Option<Vec<u8>>) -> Vec
         }
     }
     writer.write_shstrtab();
+}
+
+/// Writes the headers of sections, of the symbols and strings, and of relocations.
+fn write_section_headers(
+    writer: &mut Writer<'_>,
+    extract: &Extract<'_>,
+    outs: &[Out<'_>],
+    plan: &Plan,
+) {
     writer.write_null_section_header();
-    for (out, place) in outs.iter().zip(&places) {
+    for (out, place) in outs.iter().zip(&plan.places) {
         let sh_name = writer.section_name_offset(Some(place.name));
         writer.write_section_header(&SectionHeader {
             sh_name,
@@ -152,18 +205,15 @@ pub(crate) fn write_parts(extract: &Extract<'_>, report: Option<Vec<u8>>) -> Vec
             sh_entsize: out.entry_size,
         });
     }
-    let locals = order
-        .iter()
-        .filter(|symbol| is_elf_local(&extract.symbols[**symbol]))
-        .count();
-    writer.write_symtab_section_header(elf_count(locals + 1));
+    let locals = extract.symbols.iter().filter(|symbol| is_elf_local(symbol));
+    writer.write_symtab_section_header(elf_count(locals.count() + 1));
     writer.write_symtab_shndx_section_header();
     writer.write_strtab_section_header();
     let symtab = writer.symtab_index();
-    for ((out, target), place) in with_relocations().zip(&relocation_places) {
+    for ((target, out), place) in with_relocations(outs).zip(&plan.relocation_places) {
         writer.write_relocation_section_header(
             place.name,
-            target.index,
+            plan.places[target].index,
             symtab,
             place.offset,
             out.relocations.len(),
@@ -171,7 +221,6 @@ pub(crate) fn write_parts(extract: &Extract<'_>, report: Option<Vec<u8>>) -> Vec
         );
     }
     writer.write_shstrtab_section_header();
-    buffer
 }
 
 fn elf_count(count: usize) -> u32 {
@@ -198,7 +247,7 @@ fn inverse(order: &[usize]) -> Vec<u32> {
     inverse
 }
 
-/// A local of the base is shown qualified, so that two of one name are told apart.
+/// A local of the base is written with its file, so that two of one name can be told apart.
 fn elf_name(symbol: &Symbol) -> Cow<'_, str> {
     match (&symbol.file, symbol.place) {
         (Some(file), Place::Base) => Cow::Owned(format!("{file}#{}", symbol.name)),
@@ -301,8 +350,8 @@ fn sections<'e>(
     outs
 }
 
-/// How a section is aligned within the file, in bytes: nothing is mapped from an extract, so an
-/// object that asks for gibibytes in memory does not make a file of that size.
+/// How a section is aligned within the file, in bytes: an extract is not mapped, so an object that
+/// asks for an alignment of gibibytes need not make a file of that size.
 fn file_alignment(memory_alignment: u64) -> u64 {
     const FILE_ALIGNMENT_MAX: u64 = 16;
     memory_alignment.min(FILE_ALIGNMENT_MAX)

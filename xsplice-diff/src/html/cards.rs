@@ -52,7 +52,7 @@ fn card(out: &mut String, class: &str, title: &str, lines: &[String]) {
     out.push_str("</div>");
 }
 
-/// What travels; `replaced` says what becomes of the old functions.
+/// What is included; `replaced` says what happens to the old functions.
 pub fn changes(lines: &mut Vec<String>, findings: &Findings<'_>, replaced: &str) {
     let of = |status: Status| {
         let functions = findings.functions.iter().map(|function| function.change);
@@ -95,9 +95,9 @@ pub fn changes(lines: &mut Vec<String>, findings: &Findings<'_>, replaced: &str)
     {
         0 => {}
         1 => lines
-            .push("<a href=\"#special\">1 entry</a> of special sections travels along".to_owned()),
+            .push("<a href=\"#special\">1 entry</a> of special sections is included".to_owned()),
         entries => lines.push(format!(
-            "<a href=\"#special\">{entries} entries</a> of special sections travel along"
+            "<a href=\"#special\">{entries} entries</a> of special sections are included"
         )),
     }
 }
@@ -114,7 +114,7 @@ pub fn proven(lines: &mut Vec<String>, findings: &Findings<'_>) {
     }
 }
 
-/// What stands in the way, and what was acknowledged by hand.
+/// Refusals, and differences that were accepted by hand.
 pub fn watch_first(lines: &mut Vec<String>, findings: &Findings<'_>) {
     match findings.refusals.len() {
         0 => {}
@@ -129,12 +129,12 @@ pub fn watch_first(lines: &mut Vec<String>, findings: &Findings<'_>) {
         0 => {}
         1 => lines.push(
             "<a href=\"#accepted\"><strong>1 difference</strong></a> would have been refused and \
-             was acknowledged by hand"
+             was accepted by hand"
                 .to_owned(),
         ),
         number => lines.push(format!(
             "<a href=\"#accepted\"><strong>{number} differences</strong></a> would have been \
-             refused and were acknowledged by hand"
+             refused and were accepted by hand"
         )),
     }
 }
@@ -162,16 +162,16 @@ fn labels(lines: &mut Vec<String>, findings: &Findings<'_>) {
             "differ"
         };
         lines.push(format!(
-            "<strong>{}</strong> {differ} in displacements alone, as when the layout of a structure \
-             changes: see whether one did, for objects in the old layout exist",
+            "<strong>{}</strong> {differ} in displacements alone, as when the layout of a \
+             structure changes: see whether one did, for objects in the old layout exist",
             count(layout.len(), "function")
         ));
     }
     let noise = labelled(|reason| matches!(reason, Reason::LooksLikeLineNumbers));
     if !noise.is_empty() {
         lines.push(format!(
-            "{} may differ in line numbers alone, which needs <code>-g</code> and a function that is \
-             known to report to prove: {}",
+            "{} may differ in line numbers alone, which needs <code>-g</code> and a function that \
+             is known to report to prove: {}",
             count(noise.len(), "function"),
             names(noise.iter().copied())
         ));
@@ -179,7 +179,8 @@ fn labels(lines: &mut Vec<String>, findings: &Findings<'_>) {
     let stamps = labelled(|reason| matches!(reason, Reason::LooksLikeBuildStamp));
     if !stamps.is_empty() {
         lines.push(format!(
-            "{} may differ in a date, time or build number alone, which every build writes anew: {}",
+            "{} may differ in a date, time or build number alone, which every build writes anew: \
+             {}",
             count(stamps.len(), "function"),
             names(stamps.iter().copied())
         ));

@@ -153,7 +153,8 @@ fn cell(out: &mut String, side: &str, line: Option<&Line>) {
     };
     let _ = write!(
         out,
-        "<div class=\"cell {side}\"><span class=\"at\">{:x}</span><span class=\"op\"><b>{}</b> {}</span></div>",
+        "<div class=\"cell {side}\"><span class=\"at\">{:x}</span><span class=\"op\"><b>{}</b> \
+         {}</span></div>",
         line.offset,
         Text(mnemonic),
         Text(operands)

@@ -1,5 +1,5 @@
-//! What there is besides functions: refusals with their ways out, data, special sections, hooks,
-//! and the differences that were accepted or ignored, each with what speaks for it.
+//! The chapters besides functions: refusals with their remedies, data, special sections, hooks, and
+//! the differences that were accepted or ignored, each with its grounds.
 
 use std::fmt::Write;
 
@@ -13,7 +13,7 @@ use crate::verdict::kinds::Status;
 use super::text::{Text, code};
 use super::{Findings, manual, word};
 
-/// Everything that stands in the way, each with the page of the manual.
+/// The refusals, each with its page of the manual.
 #[must_use]
 pub fn refusals(findings: &Findings<'_>) -> String {
     let mut out = String::new();
@@ -70,7 +70,7 @@ pub fn facts(rows: &[(&str, String)]) -> String {
     out
 }
 
-/// Data that travels.
+/// Included data.
 #[must_use]
 pub fn data(findings: &Findings<'_>) -> String {
     let rows = findings.data().map(|data| {
@@ -88,7 +88,7 @@ pub fn data(findings: &Findings<'_>) -> String {
     table(&["Name", "Status", "Section", "Object"], rows)
 }
 
-/// Entries of special sections that travel.
+/// Included entries of special sections.
 #[must_use]
 pub fn special(findings: &Findings<'_>) -> String {
     let rows = findings.special_sections().map(|special| {
@@ -103,7 +103,7 @@ pub fn special(findings: &Findings<'_>) -> String {
         return table;
     }
     format!(
-        "<p>Entries of these tables belong to code that travels, and travel with it.</p>{table}"
+        "<p>Entries of these tables belong to included code, and are included with it.</p>{table}"
     )
 }
 
@@ -183,7 +183,7 @@ fn when(kind: &str, order: HookOrder) -> &'static str {
     }
 }
 
-/// Differences that the author acknowledged.
+/// Differences that the author accepted.
 #[must_use]
 pub fn accepted(findings: &Findings<'_>) -> String {
     let rows = findings.accepted().map(|accepted| {
@@ -193,12 +193,13 @@ pub fn accepted(findings: &Findings<'_>) -> String {
             Text(&accepted.message).to_string(),
         ]
     });
-    let table = table(&["Acknowledged as", "Instead of", "What was said"], rows);
+    let table = table(&["Accepted as", "Instead of", "What was said"], rows);
     if table.is_empty() {
         return table;
     }
     format!(
-        "<p>The author says that these are dealt with. The tool cannot know; you can ask.</p>{table}"
+        "<p>The author says that these are dealt with. The tool cannot know; you can \
+         ask.</p>{table}"
     )
 }
 

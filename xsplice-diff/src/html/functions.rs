@@ -15,7 +15,7 @@ use super::{Findings, code, manual};
 /// Where the chapter's link leads.
 pub const ANCHOR: &str = "functions";
 
-/// As many callers, or holders of an address, are named before "and N more".
+/// Callers, or holders of an address, are named up to this number, before "and N more".
 const REFERRERS_SHOWN_MAX: usize = 12;
 
 /// Every function.
@@ -27,9 +27,10 @@ pub fn chapter(findings: &Findings<'_>) -> String {
     let places = Places::new(&findings.functions);
     let has_code = findings.functions.iter().any(|one| one.new.is_some());
     let about_code = if has_code {
-        "Code is in AT&amp;T syntax, each instruction with its offset in the function in hexadecimal; \
-         what differs is marked. Addresses that the linker fills in are shown as what they refer to \
-         (<code>@GOT</code>: through the global offset table), and jumps inside a function as +offset."
+        "Code is in AT&amp;T syntax, each instruction with its offset in the function in \
+         hexadecimal; what differs is marked. Addresses that the linker fills in are shown as \
+         what they refer to (<code>@GOT</code>: through the global offset table), and jumps \
+         inside a function as +offset."
     } else {
         "The code of an object is laid side by side once nothing in it is refused; until then \
          <code>objdump -dr</code> of both objects shows it."
@@ -61,12 +62,12 @@ impl<'a> Places<'a> {
         Places { by_name }
     }
 
-    /// The function that `object` knows by this name: its own, or the only one that others see.
+    /// The function that this name means in `object`: its own local, or the only global.
     fn seen_from(&self, object: &str, name: &str) -> Option<&'a Function<'a>> {
         let named = self.by_name.get(name)?;
         let mut own = named.iter().filter(|one| one.change.object == object);
         if let Some(first) = own.next() {
-            // Two locals of one name: which of them is meant, the name does not tell.
+            // Two locals have this name, so it cannot be told which is meant.
             return own.next().is_none().then_some(*first);
         }
         let mut shared = named.iter().filter(|one| one.change.file.is_none());
@@ -171,7 +172,7 @@ fn sizes(status: Status, old: u64, new: u64) -> String {
 }
 
 fn reasons(out: &mut String, reasons: &[Reason]) {
-    out.push_str("<h4>Why it travels</h4><ol class=\"reasons\">");
+    out.push_str("<h4>Why it is included</h4><ol class=\"reasons\">");
     for reason in reasons {
         let kind = kind(reason);
         let _ = write!(
@@ -248,8 +249,8 @@ pub fn kinds(findings: &Findings<'_>) -> String {
     out
 }
 
-/// What the new code calls, out-of-line parts included; calls that came or went are marked. That
-/// it jumps into its own parts is no call.
+/// What the new code calls, out-of-line parts included; added and removed calls are marked. Jumps
+/// into its own parts are not calls.
 fn calls(function: &Function<'_>, places: &Places<'_>) -> Option<String> {
     let is_own = |name: &&str| function.parts.iter().any(|part| part.name == *name);
     let new = called(

@@ -1,5 +1,5 @@
 //! Types and prototypes that differ between the builds: their members before and after, how the
-//! changed functions come to them, and who goes on using them in the old layout.
+//! changed functions reach them, and which unchanged functions use the old layout.
 
 use std::fmt::Write;
 
@@ -97,7 +97,7 @@ fn reached(change: &LayoutChange) -> String {
         Held::ByValue => "has one".to_owned(),
         Held::ByPointer => "has a pointer to it".to_owned(),
         Held::ThroughOthers => format!(
-            "comes to it only through <code>{}</code>",
+            "reaches it only through <code>{}</code>",
             Text(first.through.as_deref().unwrap_or("other types"))
         ),
     };
@@ -131,7 +131,7 @@ fn users(change: &LayoutChange) -> String {
     if change.distant_users > 0 {
         let _ = write!(
             out,
-            "; {} more can come to it through pointers",
+            "; {} more can reach it through pointers",
             change.distant_users
         );
     }
@@ -220,7 +220,7 @@ pub fn watch(lines: &mut Vec<String>, findings: &Findings<'_>) {
     match not_compared.count() {
         0 => {}
         number => lines.push(format!(
-            "layouts were not compared in {}, for want of debug information (<code>-g</code>)",
+            "layouts were not compared in {}, without debug information (<code>-g</code>)",
             count(number, "object")
         )),
     }
@@ -232,7 +232,7 @@ pub fn watch(lines: &mut Vec<String>, findings: &Findings<'_>) {
     }
 }
 
-/// What was compiled by what, for the identities at the end.
+/// Toolchains, for the chapter of identities.
 pub fn toolchains(rows: &mut Vec<(&'static str, String)>, findings: &Findings<'_>) {
     for (name, one) in [
         ("Original compiled by", &findings.toolchains.original),

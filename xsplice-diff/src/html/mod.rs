@@ -1,11 +1,11 @@
 //! The page that a change is signed off by: self-contained HTML, of one object or of two trees.
 //!
-//! It asks nothing of the network and runs no scripts (its own content policy forbids both), so
-//! that it can be mailed, archived and read in ten years. Names of symbols, sections and files
-//! come from objects that need not be friendly: everything goes through [`text::Text`].
+//! It uses no network and no scripts (its content security policy forbids both), so that it can be
+//! mailed and archived. Names of symbols, sections and files come from objects that may be hostile:
+//! all text goes through [`text::Text`].
 //!
-//! Here stands what both pages share: the frame, and every chapter that the comparison alone can
-//! fill. [`object`] is the page of `xsplice-diff`; `xsplice-build` adds its own chapters.
+//! This module holds what both pages share: the frame, and every chapter that needs only the
+//! comparison. [`object`] is the page of `xsplice-diff`; `xsplice-build` adds its own chapters.
 
 pub mod cards;
 pub mod changes;
@@ -42,15 +42,15 @@ pub struct Findings<'a> {
     pub layouts: &'a [LayoutChange],
     /// What the builds of all of them were compiled by.
     pub toolchains: Toolchains,
-    /// Everything that stands in the way.
+    /// The refusals.
     pub refusals: Vec<RefusalText>,
-    /// The functions that travel.
+    /// The included functions.
     pub functions: Vec<Function<'a>>,
-    /// Where the page knows callers from.
+    /// Which relocations the callers were read from.
     pub callers_from: &'a str,
 }
 
-/// A refusal, whoever said it.
+/// A refusal of any tool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusalText {
     /// Its code, in kebab-case.
@@ -69,7 +69,7 @@ pub struct Callers {
 }
 
 impl<'a> Findings<'a> {
-    /// Of some diffs, with everything that was refused about them.
+    /// For some diffs, with all refusals about them.
     #[must_use]
     pub fn new(
         diffs: &'a [ObjectDiff<'a>],
@@ -89,17 +89,17 @@ impl<'a> Findings<'a> {
         }
     }
 
-    /// Data that travels.
+    /// Included data.
     pub fn data(&self) -> impl Iterator<Item = &'a DataChange> + use<'a> {
         self.diffs.iter().flat_map(|diff| &diff.data)
     }
 
-    /// Special sections of which entries travel.
+    /// Special sections of which entries are included.
     pub fn special_sections(&self) -> impl Iterator<Item = &'a SpecialSection> + use<'a> {
         self.diffs.iter().flat_map(|diff| &diff.special_sections)
     }
 
-    /// Differences that the author acknowledged.
+    /// Differences that the author accepted.
     pub fn accepted(&self) -> impl Iterator<Item = &'a Accepted> + use<'a> {
         self.diffs.iter().flat_map(|diff| &diff.accepted)
     }
@@ -213,8 +213,8 @@ pub fn document(
     ])
 }
 
-/// Fills the template in one pass: what is put in is not looked at again, so that no name can
-/// pull another part of the page in.
+/// Fills the template in one pass. Inserted text is not scanned again, so a name cannot expand to
+/// another part of the page.
 fn fill(values: &[(&str, &str)]) -> String {
     let mut out = String::new();
     let mut rest = TEMPLATE;
@@ -262,7 +262,8 @@ fn body(chapters: &[Chapter]) -> String {
     for chapter in chapters {
         let _ = write!(
             out,
-            "<section id=\"{0}\" aria-labelledby=\"{0}-title\">\n<h2 id=\"{0}-title\">{1}</h2>\n{2}\n</section>\n",
+            "<section id=\"{0}\" aria-labelledby=\"{0}-title\">\n<h2 \
+             id=\"{0}-title\">{1}</h2>\n{2}\n</section>\n",
             chapter.anchor, chapter.title, chapter.body
         );
     }

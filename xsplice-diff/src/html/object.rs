@@ -42,7 +42,7 @@ pub fn render(page: &Page<'_>) -> String {
     let hooks = page.diff.extract.as_ref().map(evidence::hooks_of);
     let hooks = hooks.unwrap_or_default();
     let (tone, outcome) = match page.diff.verdict() {
-        Verdict::Changed => (Tone::Good, "Can travel"),
+        Verdict::Changed => (Tone::Good, "Can be patched"),
         Verdict::Refused => (Tone::Bad, "Refused"),
         Verdict::Unchanged => (Tone::Plain, "No functional change"),
     };
@@ -130,8 +130,8 @@ fn identities(page: &Page<'_>) -> String {
     let mut out = evidence::facts(&rows);
     let _ = write!(
         out,
-        "<p>Without this tool: <code>objdump -dr {}</code> shows the code, and <code>sha1sum</code> \
-         must print the sums above.</p>",
+        "<p>Without this tool: <code>objdump -dr {}</code> shows the code, and \
+         <code>sha1sum</code> must print the sums above.</p>",
         Text(page.patched.path)
     );
     out

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Text that may hold anything: in content and in quoted attributes it stands for itself.
+/// Escapes arbitrary text for content and for quoted attributes.
 ///
 /// Characters that would be invisible or turn the text around them (controls, direction marks)
 /// are spelt out, so that a name cannot look like another one.

@@ -1,4 +1,4 @@
-//! Cuts out of the patched object what travels, and names what stays behind.
+//! Cuts the included items out of the patched object, and names what they refer to outside of it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ use crate::read::relocation::is_known;
 use crate::read::side::Build;
 use crate::verdict::refusals::Verdicts;
 
-/// What was cut out.
+/// The result of carving.
 #[derive(Debug)]
 pub struct Carved<'data> {
     /// What the linker needs.
@@ -35,7 +35,7 @@ pub struct Carved<'data> {
     pub parts: Vec<Part<'data>>,
 }
 
-/// Cuts out what travels. Nothing may have been refused.
+/// Cuts out what is included. Must be called only when nothing was refused.
 #[must_use]
 pub fn carve<'data>(
     object: &str,
@@ -63,7 +63,7 @@ pub fn carve<'data>(
                 .collect(),
             compiled_by: Toolchain::default(),
         },
-        travelling: BTreeMap::new(),
+        included: BTreeMap::new(),
         base: BTreeMap::new(),
         outside: BTreeMap::new(),
     };
@@ -79,7 +79,7 @@ pub fn carve<'data>(
                 .entry(*span.start())
                 .or_insert_with(|| carver.span(&span, inclusion)),
         };
-        carver.travelling.insert(*item, piece);
+        carver.included.insert(*item, piece);
     }
     for item in inclusion.items.keys() {
         carver.relocate(*item, inclusion);
@@ -92,14 +92,14 @@ pub fn carve<'data>(
     }
 }
 
-/// Where an item that travels is in the extract.
+/// Where an included item is in the extract.
 #[derive(Clone, Copy)]
 struct Piece {
     section: SectionIndex,
-    /// What of the object's section that one begins with, as an offset in bytes.
+    /// Offset in the object's section at which the extract's section begins, in bytes.
     start: u64,
     symbol: SymbolIndex,
-    /// What the symbol stands for, likewise.
+    /// Offset in the object's section that the symbol names, in bytes.
     origin: u64,
 }
 
@@ -111,7 +111,7 @@ struct Carver<'c, 'a, 'data> {
     changes: &'c Changes,
     extract: Extract<'data>,
     parts: Vec<Part<'data>>,
-    travelling: BTreeMap<ItemId, Piece>,
+    included: BTreeMap<ItemId, Piece>,
     base: BTreeMap<ItemId, SymbolIndex>,
     outside: BTreeMap<SymbolId, SymbolIndex>,
 }
@@ -122,7 +122,7 @@ impl<'data> Carver<'_, '_, 'data> {
         SymbolIndex(self.extract.symbols.len() - 1)
     }
 
-    /// Adds the piece `range` of a section of the object.
+    /// Adds `range` of a section of the object as a section of the extract.
     fn section(
         &mut self,
         header: &model::Section<'data>,
@@ -142,7 +142,7 @@ impl<'data> Carver<'_, '_, 'data> {
         SectionIndex(self.extract.sections.len() - 1)
     }
 
-    /// Cuts out one item, with what stands before it and is read relative to it.
+    /// Cuts out one item, with the bytes before it that are read relative to it.
     fn piece(&mut self, item: ItemId) -> Piece {
         let patched = self.comparer.patched;
         let place = patched.items.item(item);
@@ -177,8 +177,8 @@ impl<'data> Carver<'_, '_, 'data> {
         }
     }
 
-    /// Cuts out pieces of special code that keep their distance. What lies between them and does
-    /// not travel leaves a hole that nothing runs through.
+    /// Cuts out pieces of special code that keep their distance. Code between them that is not
+    /// included is overwritten with breakpoints, for nothing runs there.
     fn span(&mut self, span: &RangeInclusive<ItemId>, inclusion: &Inclusion) -> Piece {
         const TRAP: u8 = 0xcc;
         let patched = self.comparer.patched;
@@ -212,7 +212,7 @@ impl<'data> Carver<'_, '_, 'data> {
 
     fn relocate(&mut self, item: ItemId, inclusion: &Inclusion) {
         let patched = self.comparer.patched;
-        let Some(piece) = self.travelling.get(&item).copied() else {
+        let Some(piece) = self.included.get(&item).copied() else {
             return;
         };
         let source = Some(inclusion.source(self.comparer, item));
@@ -222,7 +222,7 @@ impl<'data> Carver<'_, '_, 'data> {
             .relocation_range(place.section, lead(patched, item)..place.end());
         for index in range {
             let relocation = &patched.object.relocations[index];
-            // Both ends of a short jump keep their distance: it stays as it is.
+            // Both ends of a short jump keep their distance, so it needs no relocation.
             if patched.is_filled(place.section, relocation.offset) && !is_known(relocation.kind) {
                 continue;
             }
@@ -254,13 +254,13 @@ impl<'data> Carver<'_, '_, 'data> {
         };
         let (symbol, addend) =
             match destination(self.comparer, self.changes, source, is_call, target) {
-                Destination::Travels(item) => {
-                    let piece = self.travelling.get(&item)?;
+                Destination::Included(item) => {
+                    let piece = self.included.get(&item)?;
                     (piece.symbol, counted_from(piece.origin))
                 }
-                Destination::Base(twin) => {
+                Destination::Base(counterpart) => {
                     let start = patched.items.item(target.item()?).offset;
-                    (self.base(twin), counted_from(start))
+                    (self.base(counterpart), counted_from(start))
                 }
                 Destination::Symbol => (self.outside(relocation.symbol), relocation.addend),
                 Destination::Unnamed => return None,
@@ -274,21 +274,21 @@ impl<'data> Carver<'_, '_, 'data> {
     }
 
     /// The symbol of an item of the original, by the name that the base knows it by.
-    fn base(&mut self, twin: ItemId) -> SymbolIndex {
-        if let Some(known) = self.base.get(&twin) {
+    fn base(&mut self, counterpart: ItemId) -> SymbolIndex {
+        if let Some(known) = self.base.get(&counterpart) {
             return *known;
         }
         let original = self.comparer.original;
-        let symbol = original.symbol(twin);
+        let symbol = original.symbol(counterpart);
         let index = self.symbol(Symbol {
-            name: original.name(twin).to_owned(),
+            name: original.name(counterpart).to_owned(),
             file: symbol.and_then(|symbol| file_of(original, symbol)),
             binding: symbol.map_or(elf::STB_LOCAL.0, |symbol| symbol.binding),
             kind: symbol.map_or(elf::STT_NOTYPE.0, |symbol| symbol.kind),
-            size: original.items.item(twin).size,
+            size: original.items.item(counterpart).size,
             place: Place::Base,
         });
-        self.base.insert(twin, index);
+        self.base.insert(counterpart, index);
         index
     }
 
@@ -315,7 +315,7 @@ impl<'data> Carver<'_, '_, 'data> {
         index
     }
 
-    /// Puts the entries that travel together again, a section a table.
+    /// Puts the included entries together, one section for each table.
     fn entries(&mut self, inclusion: &Inclusion) {
         let patched = self.comparer.patched;
         let mut by_section: BTreeMap<SectionId, Vec<_>> = BTreeMap::new();
@@ -371,13 +371,13 @@ impl<'data> Carver<'_, '_, 'data> {
         let patched = self.comparer.patched;
         let own = patched.targets[index].item().filter(|item| {
             source == Some(self.comparer.correlation.patched_root(*item))
-                && self.travelling.contains_key(item)
+                && self.included.contains_key(item)
         });
         let mut relocation = self.relocation(index, from, source, offset)?;
         if let Some(item) = own {
             let raw = &patched.object.relocations[index];
             let value = i64::try_from(patched.object.symbol(raw.symbol).value).unwrap_or(0);
-            let piece = self.travelling.get(&item)?;
+            let piece = self.included.get(&item)?;
             let start = i64::try_from(piece.origin).unwrap_or(0);
             relocation.symbol = piece.symbol;
             relocation.addend = raw.addend.wrapping_add(value).wrapping_sub(start);
@@ -391,21 +391,21 @@ impl<'data> Carver<'_, '_, 'data> {
         let mut describer = Describer::new(original, original_entries);
         let parts = self.out_of_line_parts(inclusion);
         for root in self.changes.functions.keys() {
-            let (Some(twin), Some(piece)) =
-                (correlation.original(*root), self.travelling.get(root))
+            let (Some(counterpart), Some(piece)) =
+                (correlation.original(*root), self.included.get(root))
             else {
                 continue;
             };
-            let old = original.symbol(twin);
+            let old = original.symbol(counterpart);
             self.extract.records.push(Record {
-                name: original.name(twin).to_owned(),
+                name: original.name(counterpart).to_owned(),
                 file: old.and_then(|old| file_of(original, old)),
                 binding: old.map_or(elf::STB_LOCAL.0, |symbol| symbol.binding),
                 symbol: piece.symbol,
-                old_size: original.items.item(twin).size,
+                old_size: original.items.item(counterpart).size,
                 new_size: self.comparer.patched.items.item(*root).size,
-                address_taken: self.comparer.original_users.is_address_taken(twin),
-                original: describer.describe(twin, correlation.original_root(twin)),
+                address_taken: self.comparer.original_users.is_address_taken(counterpart),
+                original: describer.describe(counterpart, correlation.original_root(counterpart)),
             });
             for &(old, new) in parts.get(root).into_iter().flatten() {
                 let named = new
@@ -414,8 +414,8 @@ impl<'data> Carver<'_, '_, 'data> {
                 self.parts.push(Part {
                     record: self.extract.records[self.extract.records.len() - 1].symbol,
                     name: named.unwrap_or_default(),
-                    original: old.map(|item| describer.describe(item, twin)),
-                    patched: new.and_then(|item| Some(self.travelling.get(&item)?.symbol)),
+                    original: old.map(|item| describer.describe(item, counterpart)),
+                    patched: new.and_then(|item| Some(self.included.get(&item)?.symbol)),
                 });
             }
         }
@@ -424,8 +424,8 @@ impl<'data> Carver<'_, '_, 'data> {
             .sort_by(|a, b| (&a.file, &a.name).cmp(&(&b.file, &b.name)));
     }
 
-    /// The out-of-line parts of every replaced function: in the original, in the patched object.
-    /// One that came or went is in one of them alone.
+    /// The out-of-line parts of every replaced function: in the original, in the patched object. A
+    /// part that was added or removed is in only one of the two.
     fn out_of_line_parts(&self, inclusion: &Inclusion) -> BTreeMap<ItemId, Vec<PartPair>> {
         let correlation = self.comparer.correlation;
         let mut parts: BTreeMap<ItemId, Vec<PartPair>> = BTreeMap::new();
@@ -450,7 +450,7 @@ impl<'data> Carver<'_, '_, 'data> {
     }
 }
 
-/// The symbol of what has none of its own.
+/// Makes a symbol for an item that has none.
 fn section_symbol(place: Place) -> Symbol {
     Symbol {
         name: String::new(),
@@ -462,8 +462,8 @@ fn section_symbol(place: Place) -> Symbol {
     }
 }
 
-/// Where the piece of an item begins: type hashes and padding before a function are read
-/// relative to it and go with it.
+/// Where the range of an item begins: a type hash and padding before a function are read relative
+/// to it and are included with it.
 fn lead(build: &Build<'_>, item: ItemId) -> u64 {
     let place = build.items.item(item);
     let mut start = place.offset;
@@ -498,7 +498,7 @@ fn flags(section: &model::Section<'_>) -> u64 {
     section.flags & kept.0
 }
 
-/// What the piece at `offset` of a section can rely on.
+/// The alignment that a range at `offset` of a section can rely on.
 fn alignment(section: &model::Section<'_>, offset: u64) -> u64 {
     match offset {
         0 => section.alignment,

@@ -1,10 +1,11 @@
-//! How large the description of an object's functions gets, before it is made.
+//! A resource limit: how large the description of an object's functions would become, computed
+//! before it is made.
 //!
-//! A function is described with the constants that it refers to, and those with the constants that
-//! they refer to: a reader of the description needs no object. A table that many functions use is
-//! described once for all of them. But a table of pointers to itself would be walked as often as it
-//! has entries, to the power of the depth. Compilers write nothing of the kind; a file of a few
-//! kilobytes that does must not fill the memory. So what constants find in constants is counted.
+//! The description of a function includes the constants that it refers to, and the constants that
+//! those refer to, so that the linker does not need the object. A table that many functions use is
+//! described once for all of them. But a table of pointers to itself would be described N^depth
+//! times for N entries. Compilers do not emit such tables; a small malicious file with one must not
+//! exhaust memory. So references from constants to constants are counted.
 
 use std::collections::HashMap;
 
@@ -14,16 +15,16 @@ use crate::read::items::{ItemId, ItemKind};
 use crate::read::side::Build;
 use crate::read::side::is_content;
 
-/// References that may be described, whatever the object's size.
+/// References that may always be described, whatever the object's size.
 const REFERENCES: u64 = 8 << 10;
 /// Times that each relocation of the object may be described, on average.
 const TIMES_A_RELOCATION: u64 = 8;
-/// Bytes of constants that may be described, whatever the object's size.
+/// Bytes of constants that may always be described, whatever the object's size.
 const CONTENT_BYTES: u64 = 1 << 20;
 /// Times that each byte of the object may be described, on average.
 const TIMES_A_BYTE: u64 = 16;
 
-/// What describing something takes.
+/// Cost of a description.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Size {
     references: u64,
@@ -37,7 +38,7 @@ impl Size {
     }
 }
 
-/// Refuses an object whose functions would be described at a length out of all proportion.
+/// Refuses an object whose description would be disproportionately large.
 ///
 /// # Errors
 ///
@@ -74,7 +75,7 @@ pub fn check(build: &Build<'_>) -> Result<(), ObjectProblem> {
     Ok(())
 }
 
-/// What describing `item` takes, when it is found `depth` steps from a function.
+/// Cost of describing `item` when it is `depth` references away from a function.
 fn size(
     build: &Build<'_>,
     item: ItemId,
@@ -98,7 +99,7 @@ fn size(
                 let bytes = build.bytes(content).len() as u64;
                 total.content_bytes = total.content_bytes.saturating_add(bytes);
             }
-            // Most are strings.
+            // Most constants are strings, which refer to nothing.
             if !build.relocation_range(content).is_empty() {
                 total.add(size(build, content, depth + 1, known));
             }

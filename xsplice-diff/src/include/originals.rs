@@ -17,8 +17,8 @@ use crate::read::side::is_content;
 use xsplice_abi::machine::OF_RUNTIME;
 use xsplice_abi::tables::{Alternative, SpecialTable};
 
-/// The `STT_FILE` name that qualifies a local in the image. Assembler code often has no such symbol;
-/// then GNU ld writes one with the object's file name without its folder.
+/// The `STT_FILE` name that qualifies a local in the image. Assembler code often has no such
+/// symbol; then GNU ld writes one with the object's file name without its folder.
 #[must_use]
 pub fn file_of(build: &Build<'_>, symbol: &Symbol<'_>) -> Option<String> {
     let object = build.object.name.rsplit('/').next().map(|name| {
@@ -32,13 +32,13 @@ pub fn file_of(build: &Build<'_>, symbol: &Symbol<'_>) -> Option<String> {
     file.map(str::to_owned)
 }
 
-/// What the base must hold of one original object.
+/// What the base must contain of one original object.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Originals<'data> {
     /// Every function.
     pub functions: Vec<OriginalItem<'data>>,
-    /// Every read-only object that has a name of the author's: functions refer to it by that name,
-    /// so that a change of what it holds does not show in them.
+    /// Every read-only object with a name that the author gave: functions refer to it by name, so a
+    /// change of its contents does not show in them.
     pub constants: Vec<OriginalItem<'data>>,
 }
 
@@ -92,7 +92,7 @@ fn patched_range(build: &Build<'_>, entry: &Entry, item: ItemId) -> Option<(u64,
 pub struct Describer<'b, 'data> {
     build: &'b Build<'data>,
     entries: &'b SpecialEntries,
-    /// Relocations of content, by the content and how deep it was met.
+    /// Relocations of content, by the content and the depth at which it was found.
     contents: HashMap<(ItemId, usize), Arc<[OriginalRelocation<'data>]>>,
 }
 
@@ -136,7 +136,8 @@ impl<'b, 'data> Describer<'b, 'data> {
         let build = self.build;
         let start = build.items.item(item).offset;
         let section = build.items.item(item).section;
-        // Fields that the assembler filled hold the same in the base: a section stays in one piece.
+        // Fields that the assembler resolved hold the same value in the base, because a linker does
+        // not split a section.
         build
             .relocations(item)
             .filter(|(relocation, _)| !build.is_filled(section, relocation.offset))
@@ -211,8 +212,7 @@ impl<'b, 'data> Describer<'b, 'data> {
     }
 }
 
-/// The place of an item that has neither symbol nor content: its section, and the nearest symbol
-/// before it.
+/// The place of an item without symbol and content: its section, and the nearest symbol before it.
 fn place<'data>(build: &Build<'_>, item: ItemId) -> OriginalTarget<'data> {
     let place = build.items.item(item);
     let near = build

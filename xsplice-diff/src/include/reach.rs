@@ -1,7 +1,7 @@
-//! What must travel: changed functions, and everything new or private that they refer to.
+//! What must be included: changed functions, and everything new or private that they refer to.
 //!
-//! A reference to something that both builds have leads back to the base; only what the base
-//! does not have, and content without identity, comes along.
+//! A reference to an item that both builds have is resolved to the base. Only items that the base
+//! lacks, and content without identity, are included.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -18,7 +18,7 @@ use crate::read::relocation::{Target, is_known, kind_name};
 use crate::read::section_class::SectionClass;
 use crate::read::side::Build;
 use crate::read::side::is_content;
-use crate::read::special_sections::{Travel, runs_in_place};
+use crate::read::special_sections::{Included, runs_in_place};
 use crate::rules::boundary;
 use crate::rules::fall_through;
 use crate::rules::replaceable;
@@ -26,16 +26,16 @@ use crate::verdict::kinds::{Reason, RefusalCode};
 use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
 
-/// Where a reference of something that travels leads.
+/// Where a reference of an included item leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination {
-    /// To an item that travels.
-    Travels(ItemId),
+    /// To an included item.
+    Included(ItemId),
     /// To an item of the original, in the running image.
     Base(ItemId),
     /// To a symbol that is defined in no section of this object.
     Symbol,
-    /// Nowhere that has a name.
+    /// To a place without a name.
     Unnamed,
 }
 
@@ -57,30 +57,30 @@ pub fn destination(
     let patched = comparer.patched;
     let correlation = comparer.correlation;
     if is_content(patched, item) || changes.constants.contains(&item) {
-        return Destination::Travels(item);
+        return Destination::Included(item);
     }
-    let Some(twin) = correlation.original(item) else {
-        return Destination::Travels(item);
+    let Some(counterpart) = correlation.original(item) else {
+        return Destination::Included(item);
     };
     let is_function = patched.items.item(item).kind == ItemKind::Function;
     let root = correlation.patched_root(item);
     if is_function && changes.functions.contains_key(&root) {
         let inside = source.is_some_and(|source| source == root);
-        // A function's own address is the base's, so that pointers keep their identity; a call
-        // of itself and a jump within it stay.
+        // A function's own address is that of the base's function, so that pointers keep their
+        // identity. Its calls of itself and jumps within it stay in the payload.
         let address = target.meant() == 0 && item == root && !relocation_is_call;
         if inside && !address {
-            return Destination::Travels(item);
+            return Destination::Included(item);
         }
     }
-    if comparer.original.symbol(twin).is_some() {
-        Destination::Base(twin)
+    if comparer.original.symbol(counterpart).is_some() {
+        Destination::Base(counterpart)
     } else {
         Destination::Unnamed
     }
 }
 
-/// Finds what must travel; what stands in the way goes to `verdicts`.
+/// Finds what must be included; refusals go to `verdicts`.
 pub fn include(
     comparer: &Comparer<'_, '_>,
     changes: &Changes,
@@ -134,7 +134,7 @@ struct Includer<'c, 'a, 'data> {
     queue: VecDeque<ItemId>,
     /// The out-of-line parts of each function.
     parts: BTreeMap<ItemId, Vec<ItemId>>,
-    /// Variables of which it cannot be told whether they are new, with their candidates.
+    /// Variables that may or may not be new, with their candidates.
     ambiguous: BTreeMap<ItemId, &'c [ItemId]>,
     seen_refusals: BTreeSet<(RefusalCode, ItemId)>,
 }
@@ -206,11 +206,11 @@ impl Includer<'_, '_, '_> {
     fn is_same_hook(&self, item: ItemId) -> bool {
         let comparer = self.comparer;
         let (original, patched) = (comparer.original, comparer.patched);
-        let Some(twin) = comparer.correlation.original(item) else {
+        let Some(counterpart) = comparer.correlation.original(item) else {
             return false;
         };
         let old: Vec<_> = original
-            .relocations(twin)
+            .relocations(counterpart)
             .map(|(_, target)| (target.item(), target.meant()))
             .collect();
         let new: Vec<_> = patched
@@ -239,7 +239,7 @@ impl Includer<'_, '_, '_> {
         }
     }
 
-    /// Follows the references of an item that travels.
+    /// Follows the references of an included item.
     fn follow(&mut self, item: ItemId) {
         let comparer = self.comparer;
         let patched = comparer.patched;
@@ -255,7 +255,7 @@ impl Includer<'_, '_, '_> {
         let entries = self.patched_entries;
         self.follow_on(item, source);
         for entry in entries.of(item).iter().chain(entries.about(item)) {
-            if entry.table.travel == Travel::Never {
+            if entry.table.included == Included::Never {
                 continue;
             }
             self.inclusion.entries.push(*entry);
@@ -264,13 +264,14 @@ impl Includer<'_, '_, '_> {
                 self.follow_reference(item, source, index, end);
             }
         }
-        // The parts of a new function come with it.
+        // The out-of-line parts of a new function are included with it.
         for part in self.parts.get(&item).cloned().unwrap_or_default() {
             self.add(part, None);
         }
     }
 
-    /// Takes along what a piece of special code runs on into, unless that begins a piece of its own.
+    /// Includes what a piece of special code falls through into, unless a table leads to that code
+    /// itself.
     fn follow_on(&mut self, item: ItemId, source: ItemId) {
         let (patched, entries) = (self.comparer.patched, self.patched_entries);
         let Some(next) = entries.runs_into(patched, item) else {
@@ -282,7 +283,7 @@ impl Includer<'_, '_, '_> {
         }
     }
 
-    /// Pieces of special code that run on into each other stay neighbours.
+    /// Pieces of special code that fall through into each other stay neighbours.
     fn bind_neighbours(&mut self) {
         let (patched, entries) = (self.comparer.patched, self.patched_entries);
         let inclusion = &self.inclusion;
@@ -295,7 +296,7 @@ impl Includer<'_, '_, '_> {
         self.inclusion.bound.extend(neighbours);
     }
 
-    /// Follows one reference of something that ends at `end` in its section.
+    /// Follows one reference of an included item, which ends at `end` in its section.
     fn follow_reference(&mut self, item: ItemId, source: ItemId, index: usize, end: u64) {
         let comparer = self.comparer;
         let patched = comparer.patched;
@@ -311,7 +312,7 @@ impl Includer<'_, '_, '_> {
                 RefusalCode::UnknownRelocation,
                 item,
                 relocation,
-                "the relocated field lies across the end of what travels; rebuild the object",
+                "the relocated field reaches beyond what is included; rebuild the object",
             );
             return;
         }
@@ -339,12 +340,12 @@ impl Includer<'_, '_, '_> {
                 ""
             };
             let remedy = if is_piece(patched, item) {
-                "give what it leads to no symbol, so that it travels too"
+                "remove the symbol of its target, so that it is included too"
             } else {
                 "build both trees with -ffunction-sections"
             };
             let what = format!(
-                "a short jump leads to {}, which does not travel along{distance}; {remedy}",
+                "a short jump leads to {}, which is not included{distance}; {remedy}",
                 shown_target(patched, target)
             );
             self.refuse_at(RefusalCode::ShortJump, item, relocation, &what);
@@ -361,7 +362,7 @@ impl Includer<'_, '_, '_> {
         }
         let is_call = crate::compare::users::is_call(patched, item, relocation);
         match destination(comparer, self.changes, Some(source), is_call, target) {
-            Destination::Travels(wanted) => {
+            Destination::Included(wanted) => {
                 if is_content(patched, wanted) || self.changes.constants.contains(&wanted) {
                     self.inclusion.owners.entry(wanted).or_insert(source);
                 }
@@ -370,8 +371,8 @@ impl Includer<'_, '_, '_> {
                 }
                 self.check_boundary(item, index);
             }
-            Destination::Base(twin) => {
-                self.check_base(item, relocation, target, twin);
+            Destination::Base(counterpart) => {
+                self.check_base(item, relocation, target, counterpart);
                 self.check_boundary(item, index);
             }
             Destination::Symbol => self.check_symbol(item, relocation),
@@ -385,7 +386,7 @@ impl Includer<'_, '_, '_> {
         }
     }
 
-    /// Takes in something that the base does not have, if it can be new at all.
+    /// Includes an item that the base does not have, if such an item can be new.
     fn admit(&mut self, wanted: ItemId, by: ItemId) {
         let comparer = self.comparer;
         let patched = comparer.patched;
@@ -411,15 +412,15 @@ impl Includer<'_, '_, '_> {
                 self.refuse(
                     RefusalCode::ChangedInit,
                     wanted,
-                    "something that travels refers to new code or data that is gone after the \
-                     boot; take __init from it",
+                    "included code or data refers to something new that is gone after the boot; \
+                     remove its __init",
                 );
             }
             SectionClass::Special(_) => {
                 self.refuse(
                     RefusalCode::UnnamedTarget,
                     wanted,
-                    "something that travels refers into a special section, whose entries move; \
+                    "included code or data refers into a special section, whose entries move; \
                      refer to the code instead",
                 );
             }
@@ -435,7 +436,13 @@ impl Includer<'_, '_, '_> {
         self.add(wanted, Some(reason));
     }
 
-    fn check_base(&mut self, item: ItemId, relocation: &Relocation, target: Target, twin: ItemId) {
+    fn check_base(
+        &mut self,
+        item: ItemId,
+        relocation: &Relocation,
+        target: Target,
+        counterpart: ItemId,
+    ) {
         let comparer = self.comparer;
         let Some(wanted) = target.item() else { return };
         let root = comparer.correlation.patched_root(wanted);
@@ -445,13 +452,13 @@ impl Includer<'_, '_, '_> {
         {
             let what = format!(
                 "refers into the interior of {}, which is replaced; refer to its start",
-                comparer.original.shown(twin)
+                comparer.original.shown(counterpart)
             );
             self.refuse_at(RefusalCode::InteriorReference, item, relocation, &what);
         }
     }
 
-    /// A reference by the symbol of a section may mean either of two neighbours.
+    /// Checks a reference relative to a section, which may mean either of two neighbours.
     fn check_boundary(&mut self, item: ItemId, index: usize) {
         let Some(problem) = boundary::ambiguous(self.comparer, item, index) else {
             return;

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use super::{FieldChange, FieldDifference, LayoutChange, Slot};
 use crate::debug_info::types::{EntryId, Naming, Passing, TypeKind, TypeName, Types, kind};
 
-/// Anonymous structures inside each other are followed this far; deeper is damage.
+/// Limit for nested anonymous structures; deeper nesting is damaged data.
 const DEPTH_MAX: usize = 16;
-/// As many members of one type are looked at; more is damage.
+/// Limit for members of one type; more is damaged data.
 const FIELDS_MAX: usize = 100_000;
 
 /// A member or enumerator.
@@ -41,7 +41,7 @@ impl Field {
         }
     }
 
-    /// Where it is: what makes two fields of different names the same.
+    /// Its place, which identifies a renamed field.
     fn place(&self) -> (u64, u64, Option<i128>) {
         (self.offset_bits, self.size_bits, self.value)
     }
@@ -125,7 +125,7 @@ fn anonymous(types: &Types<'_>, member: EntryId) -> Option<EntryId> {
     None
 }
 
-/// A whole layout: equal for two types that are laid out alike under the same names.
+/// A whole layout: equal for two types with the same members at the same places.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Shape {
     size_bytes: Option<u64>,
@@ -229,8 +229,8 @@ impl Found {
             }
         }
         for field in removed.into_values().flatten() {
-            // The value of an enumerator that is gone may still be stored, but means what it
-            // meant to whoever stored it.
+            // The value of a removed enumerator may still be stored, but keeps its meaning for the
+            // code that stored it.
             self.breaks |= self.kind == TypeKind::Structure;
             self.changes.push(FieldChange {
                 name: field.name.clone(),
@@ -242,8 +242,8 @@ impl Found {
     }
 
     fn add(&mut self, field: &Field) {
-        // What is new in a structure was never set in the objects that exist, even where it lies
-        // in what was padding. A further view of a union, or a further enumerator, moves nothing.
+        // A new member was never set in existing objects, even where it lies in former padding. A
+        // new member of a union, or a new enumerator, moves nothing.
         self.breaks |= self.kind == TypeKind::Structure;
         self.push(field, FieldDifference::Added, None);
     }

@@ -1,15 +1,15 @@
-//! Makes one change of those that several objects show.
+//! Merges layout changes that several objects show into one.
 
 use std::collections::BTreeMap;
 
 use super::LayoutChange;
 
-/// Makes one of those changes that are the same in several objects.
+/// Merges changes that are the same in several objects.
 #[must_use]
 pub fn merge<'a>(changes: impl IntoIterator<Item = &'a LayoutChange>) -> Vec<LayoutChange> {
     let mut merged: BTreeMap<LayoutChange, LayoutChange> = BTreeMap::new();
     for change in changes {
-        // What makes two changes the same is all but where they were found.
+        // Two changes are the same if they differ only in where they were found.
         let key = LayoutChange {
             objects: if change.is_shared {
                 Vec::new()

@@ -1,15 +1,15 @@
 //! Compares the layouts of the structures, unions and enumerations that changed functions may
 //! look at, and the prototypes of those functions.
 //!
-//! The running system is full of objects in the old layout, and of functions that were compiled
-//! for it. New code that sees another layout in them reads and writes the wrong bytes, and no
-//! comparison of code shows it: a field appended to a structure changes no instruction of the
-//! functions that allocate it. Debug information tells; without it nothing is guessed, and that
-//! is said.
+//! The running system is full of objects in the old layout, and of functions compiled for it. New
+//! code with another layout reads and writes the wrong bytes, and a comparison of code does not
+//! show it: appending a field to a structure changes no instruction of the functions that allocate
+//! it. Debug information shows it. Without debug information nothing is guessed, and the report
+//! says that layouts were not compared.
 //!
 //! Types are found by walking from the changed functions: parameters, results, locals, the
-//! variables that they refer to, and from there through members and pointers. A type that no
-//! changed function can reach is nobody's business here.
+//! variables that they refer to, and from there through members and pointers. Types that no changed
+//! function can reach are not compared.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -38,7 +38,7 @@ use fields::{differences, shape};
 use reach::{Reached, Root, reach};
 use uses::{Edges, Uses};
 
-/// What came of comparing the layouts of one object.
+/// The result of comparing the layouts of one object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Layouts {
     /// How many types and prototypes were compared.
@@ -48,19 +48,20 @@ pub struct Layouts {
     pub not_compared: Option<NotCompared>,
     /// What differs.
     pub changes: Vec<LayoutChange>,
-    /// Types that the original object does not know: new ones, or known to other objects alone.
+    /// Types that the original object does not describe: new types, or types that only other
+    /// objects describe.
     #[serde(skip)]
     pub unpaired: Vec<Unpaired>,
 }
 
-/// A type that the patched object uses and the original did not know.
+/// A type that the patched object uses and the original did not describe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unpaired {
     /// Its name.
     name: TypeName,
     /// Its whole layout.
     shape: Shape,
-    /// How the object comes to it.
+    /// How the object reaches it.
     reaching: Reaching,
 }
 
@@ -81,7 +82,7 @@ pub enum NotCompared {
 pub struct LayoutChange {
     /// The name by which it is accepted.
     pub name: String,
-    /// What a person calls it: `struct request`.
+    /// Its name for people: `struct request`.
     pub said: String,
     /// What it is.
     pub kind: ChangedKind,
@@ -91,19 +92,19 @@ pub struct LayoutChange {
     pub new_size: Option<u64>,
     /// The members, enumerators, or the prototype, that differ.
     pub fields: Vec<FieldChange>,
-    /// Whether code of the old build and of the new would misunderstand each other. Otherwise
-    /// only names or types of the same size differ.
+    /// Whether old and new code are incompatible. Otherwise only names, or types of the same size,
+    /// differ.
     pub breaks: bool,
     /// Objects in which it differs.
     pub objects: Vec<String>,
-    /// How changed functions come to it.
+    /// How changed functions reach it.
     pub reached: Vec<Reaching>,
     /// Unchanged functions that use it: a variable, parameter or result is of it, or points to
     /// it. For a prototype: who calls the function or holds its address.
     pub users: Vec<User>,
-    /// How many further unchanged functions can come to it through members and pointers.
+    /// How many further unchanged functions can reach it through members and pointers.
     pub distant_users: usize,
-    /// Whether other objects may have it, too.
+    /// Whether other objects may use it too.
     #[serde(skip)]
     pub is_shared: bool,
     /// The whole old layout: tells a type from another of its name.
@@ -121,7 +122,7 @@ pub enum ChangedKind {
     Union,
     /// `enum`.
     Enumeration,
-    /// What a function takes and gives.
+    /// Parameters and result of a function.
     Prototype,
 }
 
@@ -158,17 +159,17 @@ pub enum FieldDifference {
     Added,
     /// It is gone.
     Removed,
-    /// It lies elsewhere.
+    /// It has another offset.
     Moved,
     /// It has another size.
     Resized,
     /// It is of another type of the same size.
     Retyped,
-    /// It is called otherwise.
+    /// It has another name.
     Renamed,
     /// It has another value.
     Revalued,
-    /// It is called with other arguments, or gives another result.
+    /// It takes other arguments, or returns another type.
     CalledOtherwise,
 }
 
@@ -204,21 +205,21 @@ pub enum Slot {
     },
 }
 
-/// A way from a changed function to a type.
+/// How a changed function reaches a type.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Reaching {
     /// The object.
     pub object: String,
     /// The changed function.
     pub function: String,
-    /// How it has it.
+    /// How it holds it.
     pub held: Held,
-    /// The type that leads to it, where the function does not have it itself.
+    /// The type that leads to it, where the function does not use it directly.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub through: Option<String>,
 }
 
-/// How a function has something of a type.
+/// How a function holds something of a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Held {
@@ -239,14 +240,14 @@ pub struct User {
     pub name: String,
 }
 
-/// A pair of functions, or a new function, and where debug information has it.
+/// A changed or new function, with its entries in the debug information.
 struct Subject {
     original: Option<(ItemId, EntryId)>,
     patched: (ItemId, EntryId),
 }
 
-/// Compares what the changed and new functions of an object may look at. `changed` are the items
-/// of the patched object that travel.
+/// Compares the types that the changed and new functions of an object may use. `changed` are the
+/// included items of the patched object.
 #[must_use]
 pub fn find(
     object: &str,
@@ -262,7 +263,7 @@ pub fn find(
     let nothing = Types::default();
     let (old_types, new_types) = match (old_types, new_types) {
         (Some(old), Some(new)) => (old, new),
-        // Of an object that is new as a whole, every type is.
+        // In an object that is new as a whole, every type is new.
         (None, Some(new)) if original.object.sections.is_empty() => (&nothing, new),
         (old, new) => {
             let why = match (old.is_some(), new.is_some()) {
@@ -299,14 +300,14 @@ struct Side<'a, 'data> {
 }
 
 impl<'a> Side<'a, '_> {
-    /// Where debug information has the function.
+    /// The function's entry in the debug information.
     fn entry(&self, item: ItemId) -> Option<EntryId> {
         let place = self.build.items.item(item);
         let address = debug_sections::address(place.section, place.offset)?;
         self.types.function_at(address)
     }
 
-    /// The types that a function has to do with directly, each with the entry that has it.
+    /// The types that a function uses directly, each with the entry that uses it.
     fn roots(&self, item: ItemId, entry: EntryId) -> Vec<EntryId> {
         let mut roots = reach::roots(self.types, entry);
         let unit = self.types.entry(entry).unit;
@@ -339,9 +340,10 @@ impl Comparison<'_, '_, '_> {
             .iter()
             .filter_map(|item| {
                 let entry = self.new.entry(*item)?;
-                let twin = self.comparer.correlation.original(*item);
+                let counterpart = self.comparer.correlation.original(*item);
                 Some(Subject {
-                    original: twin.and_then(|twin| Some((twin, self.old.entry(twin)?))),
+                    original: counterpart
+                        .and_then(|counterpart| Some((counterpart, self.old.entry(counterpart)?))),
                     patched: (*item, entry),
                 })
             })
@@ -352,10 +354,10 @@ impl Comparison<'_, '_, '_> {
         let reached_by_new = reach(self.new.types, &self.new_roots(&subjects));
         let reached_by_old = reach(self.old.types, &self.old_roots(&subjects));
         let from_old = reached_by_old.iter().filter_map(|reached| {
-            let twin = units.iter().find(|(_, old)| **old == reached.unit);
-            twin.map(|(new, old)| (*new, *old, reached))
+            let counterpart = units.iter().find(|(_, old)| **old == reached.unit);
+            counterpart.map(|(new, old)| (*new, *old, reached))
         });
-        // A unit that is new has no types of before.
+        // A new unit has no old types.
         let from_new = reached_by_new.iter().map(|reached| {
             let old = units.get(&reached.unit).copied().unwrap_or(SHARED_UNIT);
             (reached.unit, old, reached)
@@ -394,8 +396,8 @@ impl Comparison<'_, '_, '_> {
         if found.values().any(|change| change.breaks) {
             let unchanged = uses::functions(&self.old, |item, _| {
                 let root = self.comparer.correlation.original_root(item);
-                let twin = self.comparer.correlation.patched(root);
-                !twin.is_some_and(|twin| changed.contains(&twin))
+                let counterpart = self.comparer.correlation.patched(root);
+                !counterpart.is_some_and(|counterpart| changed.contains(&counterpart))
             });
             let edges = Edges::new(self.old.types);
             for (key, change) in &mut found {
@@ -406,20 +408,19 @@ impl Comparison<'_, '_, '_> {
         }
         layouts.changes.extend(found.into_values());
         for subject in &subjects {
-            let Some((twin, old)) = subject.original else {
+            let Some((counterpart, old)) = subject.original else {
                 continue;
             };
             layouts.compared += 1;
             layouts
                 .changes
-                .extend(self.prototype(subject.patched, twin, old, changed));
+                .extend(self.prototype(subject.patched, counterpart, old, changed));
         }
         layouts.changes.sort();
         layouts
     }
 
-    /// Adds the changed functions that have something of the type themselves: the walk only tells
-    /// the first.
+    /// Adds all changed functions that use the type directly: the walk finds only the first.
     fn add_holders(&self, change: &mut LayoutChange, uses: &Uses<'_, '_>, subjects: &[Subject]) {
         for subject in subjects {
             let Some((item, entry)) = subject.original else {
@@ -464,11 +465,15 @@ impl Comparison<'_, '_, '_> {
             let Some(new) = self.new.entry(item) else {
                 continue;
             };
-            let old = self.comparer.correlation.original(item).and_then(|twin| {
-                let place = self.old.build.items.item(twin);
-                let address = debug_sections::address(place.section, place.offset)?;
-                by_address.get(&address)
-            });
+            let old = self
+                .comparer
+                .correlation
+                .original(item)
+                .and_then(|counterpart| {
+                    let place = self.old.build.items.item(counterpart);
+                    let address = debug_sections::address(place.section, place.offset)?;
+                    by_address.get(&address)
+                });
             if let Some(old) = old {
                 let new_unit = self.new.types.entry(new).unit;
                 units
@@ -503,18 +508,18 @@ impl Comparison<'_, '_, '_> {
         subjects.iter().filter_map(of).collect()
     }
 
-    /// A prototype that differs, and who goes on calling the function by the old one.
+    /// A prototype that differs, and the callers that keep using the old one.
     fn prototype(
         &self,
         (item, new): (ItemId, EntryId),
-        twin: ItemId,
+        counterpart: ItemId,
         old: EntryId,
         changed: &BTreeSet<ItemId>,
     ) -> Option<LayoutChange> {
         if self.old.types.prototype_meant(old) == self.new.types.prototype_meant(new) {
             return None;
         }
-        let symbol = self.old.build.symbol(twin)?;
+        let symbol = self.old.build.symbol(counterpart)?;
         let breaks = self.old.types.passing(old) != self.new.types.passing(new);
         let mut users = BTreeSet::new();
         self.old.build.each_reference(|source, _, target| {
@@ -524,7 +529,7 @@ impl Comparison<'_, '_, '_> {
                 .correlation
                 .patched(root)
                 .is_some_and(|root| changed.contains(&root));
-            if target.item() == Some(twin) && goes_on && uses::runs(self.old.build, source) {
+            if target.item() == Some(counterpart) && goes_on && uses::runs(self.old.build, source) {
                 users.insert(User {
                     object: self.object.to_owned(),
                     name: self.old.build.shown(root),
@@ -552,8 +557,8 @@ impl Comparison<'_, '_, '_> {
                     prototype: self.new.types.prototype(new),
                 }),
             }],
-            // A local function whose callers all change with it breaks nobody; of a global one
-            // the callers are in other objects, too.
+            // A local function whose callers all change with it breaks nothing. A global one may
+            // also have callers in other objects.
             breaks: breaks && (!users.is_empty() || !symbol.is_local()),
             objects: vec![self.object.to_owned()],
             reached: Vec::new(),

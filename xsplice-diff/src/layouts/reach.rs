@@ -1,4 +1,4 @@
-//! Which types a function may look at: a walk from its own through members and pointers.
+//! Which types a function may use: a walk from its own types through members and pointers.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -23,14 +23,14 @@ pub(super) struct Reached {
     pub unit: u32,
     /// The function.
     pub function: String,
-    /// How the function has it.
+    /// How the function holds it.
     pub held: Held,
     /// The type that led to it.
     pub through: Option<String>,
 }
 
-/// What has a type in a function: itself, for its result; parameters and variables, also those
-/// of the functions that were inlined into it.
+/// Everything in a function that has a type: the function itself, for its result; parameters and
+/// variables, including those of functions inlined into it.
 pub(super) fn roots(types: &Types<'_>, function: EntryId) -> Vec<EntryId> {
     let mut roots = Vec::new();
     let mut seen = HashSet::from([function]);
@@ -70,7 +70,7 @@ struct Step {
 /// Everything that some functions reach, each type once, the nearest way first.
 pub(super) fn reach(types: &Types<'_>, roots: &[Root]) -> Vec<Reached> {
     let mut queue = VecDeque::new();
-    // A type of the type units is reached anew from each unit; all others belong to one.
+    // A type of a type unit can be reached from several units; all others belong to one.
     let mut seen: HashSet<EntryId> = HashSet::new();
     for held in [Held::ByValue, Held::ByPointer] {
         for (root, from) in roots.iter().enumerate() {

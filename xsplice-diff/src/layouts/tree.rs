@@ -1,4 +1,4 @@
-//! Who else uses what changed: the objects of a tree in which nothing changed, or something else.
+//! Finds users of a changed type in the other objects of a tree.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -92,9 +92,10 @@ pub fn add_users(changes: &mut [LayoutChange], found: impl IntoIterator<Item = F
     }
 }
 
-/// Looks in another object of the tree, which differs between the builds, for the layouts that
-/// types had which another object did not know before (`unpaired`): a header that it includes only now,
-/// or an object that is new as a whole. A type that nobody knew before is new and breaks nothing.
+/// Looks for the old layouts of types that one object did not describe before (`unpaired`), because
+/// it includes a header only now or is new as a whole. They are looked for in another object of the
+/// tree that differs between the builds. A type that no original object describes is new and breaks
+/// nothing.
 ///
 /// # Errors
 ///
@@ -130,7 +131,8 @@ pub fn changed_elsewhere(
             let ours = named.filter(|(_, name, _)| **name == unpaired.name);
             ours.flat_map(|(_, _, ids)| ids).copied().collect()
         };
-        // The other object must have the same type now; else it only has the same name.
+        // The other object must describe the same type in the patched build; otherwise only the
+        // name is the same.
         let now = of_name(&new)
             .into_iter()
             .find(|id| shape(&new, *id) == unpaired.shape);
@@ -180,8 +182,8 @@ fn callers(object: &str, build: &Build<'_>, name: &str, changed: &HashSet<String
     users.into_iter().collect()
 }
 
-/// Whether a file can hold a name at all; reading debug information takes much longer than
-/// looking. A compressed section may hold anything.
+/// Whether a file can contain a name at all: searching is much faster than reading debug
+/// information. A compressed section may contain any name.
 fn is_mentioned(bytes: &[u8], name: &str) -> bool {
     /// The start of a compressed section's header (`ch_type` of zlib or zstd, `ch_reserved`).
     const COMPRESSED: [[u8; 8]; 2] = [[1, 0, 0, 0, 0, 0, 0, 0], [2, 0, 0, 0, 0, 0, 0, 0]];

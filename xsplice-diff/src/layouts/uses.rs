@@ -85,7 +85,7 @@ pub(super) enum Use {
     None,
     /// Through members and pointers of others.
     Distant,
-    /// Something in it is of the type, holds one, or points to one.
+    /// It has something of the type, something that contains one, or a pointer to one.
     Direct,
 }
 
@@ -100,7 +100,7 @@ impl<'a, 'd> Uses<'a, 'd> {
     pub(super) fn new(types: &'a Types<'d>, edges: &Edges, targets: &[EntryId]) -> Uses<'a, 'd> {
         let mut uses = vec![Use::None; types.ids().count()];
         walk(edges, targets, &mut uses, Use::Distant, |_| true);
-        // What holds one by value, and then what points to that.
+        // First types that contain one by value, then pointers to those.
         let mut direct = vec![Use::None; uses.len()];
         let holds = |edge| matches!(edge, Edge::Same | Edge::Member);
         let holders = walk(edges, targets, &mut direct, Use::Direct, holds);
@@ -113,14 +113,14 @@ impl<'a, 'd> Uses<'a, 'd> {
         Uses { types, uses }
     }
 
-    /// How something that has a type uses it.
+    /// How an entry uses its type.
     fn of(&self, entry: EntryId) -> Use {
         self.types
             .type_of(entry)
             .map_or(Use::None, |id| self.uses[id.0 as usize])
     }
 
-    /// How a function with these roots has something of the type itself; `None` when it has not.
+    /// How a function with these roots uses the type directly; `None` when it does not.
     pub(super) fn held(&self, roots: &[EntryId]) -> Option<Held> {
         let direct = roots.iter().filter(|root| self.of(**root) == Use::Direct);
         let points = |root: &EntryId| {
@@ -140,7 +140,7 @@ impl<'a, 'd> Uses<'a, 'd> {
             .min()
     }
 
-    /// Of some functions those that use it directly, and how many others can come to it.
+    /// Those of `functions` that use it directly, and how many others can reach it.
     pub(super) fn users(&self, object: &str, functions: &[Function<'_>]) -> (Vec<User>, usize) {
         let mut direct = BTreeSet::new();
         let mut distant = BTreeSet::new();
@@ -221,7 +221,7 @@ pub(super) fn functions<'d>(
     side.build.items.ids().filter_map(of).collect()
 }
 
-/// Whether an item is still there once the boot is over, and is no mere annotation.
+/// Whether an item still exists after boot and is more than an annotation.
 pub(super) fn runs(build: &Build<'_>, item: ItemId) -> bool {
     !matches!(
         build.items.class(item),

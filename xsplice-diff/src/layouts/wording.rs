@@ -1,10 +1,10 @@
-//! Says layout changes in words.
+//! Puts layout changes into words.
 
 use std::fmt::Write as _;
 
 use super::{ChangedKind, FieldChange, FieldDifference, Held, LayoutChange, NotCompared, Slot};
 
-/// As many members, users and objects are named one by one.
+/// Members, users and objects are named up to this number.
 const NAMED_MAX: usize = 6;
 
 /// What is wrong with a change that breaks something, and what would make it right.
@@ -29,7 +29,7 @@ pub(crate) fn problem(change: &LayoutChange) -> String {
             Held::ByValue => write!(text, "{function} has one; "),
             Held::ByPointer => write!(text, "{function} has a pointer to it; "),
             Held::ThroughOthers => {
-                write!(text, "{function} comes to it only through {through}; ")
+                write!(text, "{function} reaches it only through {through}; ")
             }
         };
     }
@@ -154,8 +154,8 @@ fn size(slot: &Option<Slot>) -> String {
 fn users(change: &LayoutChange) -> String {
     if change.users.is_empty() && change.distant_users == 0 {
         let stays = match change.kind {
-            ChangedKind::Enumeration => "what was stored keeps the old values",
-            _ => "what was made in the old layout stays so",
+            ChangedKind::Enumeration => "stored values keep the old numbers",
+            _ => "existing objects keep the old layout",
         };
         return format!("no unchanged function uses it, but {stays}");
     }
@@ -166,9 +166,9 @@ fn users(change: &LayoutChange) -> String {
     };
     match change.distant_users {
         0 => {}
-        1 => text.push_str(", 1 more can come to it through pointers"),
+        1 => text.push_str(", 1 more can reach it through pointers"),
         more => {
-            let _ = write!(text, ", {more} more can come to it through pointers");
+            let _ = write!(text, ", {more} more can reach it through pointers");
         }
     }
     text
@@ -201,8 +201,8 @@ fn named_users(change: &LayoutChange, one: &str, many: &str) -> String {
     text
 }
 
-/// What to tell about layouts beside the refusals: that they were not compared, and what differs
-/// in a way that breaks nothing. Lines; empty when there is nothing to tell.
+/// Lines about layouts besides the refusals: that they were not compared, and differences that
+/// break nothing. Empty when there are none.
 #[must_use]
 pub fn summary(not_compared: &[(&str, NotCompared)], changes: &[LayoutChange]) -> String {
     let mut text = String::new();

@@ -1,5 +1,5 @@
-//! Why a diff could not run. What can run but must not become a payload is a
-//! [`Refusal`](crate::verdict::refusal::Refusal), not an error.
+//! Errors: inputs that cannot be read, so that there is no diff. A change that can be read but
+//! cannot become a payload is a [`Refusal`](crate::verdict::refusal::Refusal) instead.
 
 use thiserror::Error;
 
@@ -25,8 +25,8 @@ pub enum Side {
 }
 
 impl DiffError {
-    /// Whether the file is a whole object, and one that is not for x86-64: trees hold such for
-    /// code that starts a machine.
+    /// Whether the file is a complete object for another machine than x86-64. Trees hold such
+    /// objects for boot code.
     #[must_use]
     pub fn is_foreign(&self) -> bool {
         matches!(
@@ -80,7 +80,8 @@ pub enum ObjectProblem {
     },
     /// A relocation points outside of its section.
     #[error(
-        "{section}+{offset:#x}: the relocation lies outside of its section of {size:#x} bytes; rebuild the object"
+        "{section}+{offset:#x}: the relocation lies outside of its section of {size:#x} bytes; \
+         rebuild the object"
     )]
     RelocationOutside {
         /// The section.
@@ -92,7 +93,8 @@ pub enum ObjectProblem {
     },
     /// A relocation names a symbol that does not exist.
     #[error(
-        "{section}+{offset:#x}: the relocation names symbol {symbol}, but there are {count}; rebuild the object"
+        "{section}+{offset:#x}: the relocation names symbol {symbol}, but there are {count}; \
+         rebuild the object"
     )]
     RelocationSymbol {
         /// The section.
@@ -106,7 +108,8 @@ pub enum ObjectProblem {
     },
     /// A symbol lies outside of its section.
     #[error(
-        "{section}+{offset:#x} ({symbol}): the symbol lies outside of its section of {size:#x} bytes; rebuild the object"
+        "{section}+{offset:#x} ({symbol}): the symbol lies outside of its section of {size:#x} \
+         bytes; rebuild the object"
     )]
     SymbolOutside {
         /// The section.
@@ -186,7 +189,8 @@ pub enum ExtractError {
     Abi(String),
     /// An index or offset leads nowhere.
     #[error(
-        "{section}+{offset:#x}: leads nowhere; write the extract again, this one was changed by hand"
+        "{section}+{offset:#x}: leads nowhere; write the extract again, this one was changed by \
+         hand"
     )]
     Dangling {
         /// The section.

@@ -1,10 +1,10 @@
-//! Cuts every allocated section into items: functions, data, strings, constants, and what lies
-//! between them. An item is what is correlated, compared and carried.
+//! Cuts every allocated section into items: functions, data, strings, constants, and the gaps
+//! between them. An item is the unit that is correlated, compared and included.
 //!
-//! Items never overlap and cover everything that something refers to. Boundaries come from
-//! symbols with sizes; in code and data without sizes from one symbol to the next; in sections of
-//! strings from terminators; in the gaps that are left from the references into them, so that
-//! each function's jump tables and constants are its own.
+//! Items never overlap, and cover everything that is referred to. A symbol with a size gives an
+//! item its extent; a symbol without one reaches to the next symbol; sections of strings are cut at
+//! terminators. What remains is cut where references lead into it, so that each function has its
+//! own jump tables and constants.
 
 use std::ops::Range;
 
@@ -21,7 +21,7 @@ use crate::read::strings;
 pub struct ItemId(pub u32);
 
 impl ItemId {
-    /// As an index into a vector that has an element an item.
+    /// As an index into a vector with one element for each item.
     #[must_use]
     pub fn index(self) -> usize {
         self.0 as usize
@@ -41,7 +41,7 @@ pub enum ItemKind {
     UnsizedDatum,
     /// A string or a constant of a section that the linker may merge.
     Content,
-    /// What no symbol stands for.
+    /// A range without a symbol.
     Gap,
 }
 
@@ -54,7 +54,7 @@ pub struct Item {
     pub offset: u64,
     /// In bytes.
     pub size: u64,
-    /// The symbol that it goes by; `None` for content and gaps.
+    /// The symbol that names it; `None` for content and gaps.
     pub symbol: Option<SymbolId>,
     /// What it is.
     pub kind: ItemKind,
@@ -81,11 +81,11 @@ pub struct Items {
     of_symbol: Vec<Option<ItemId>>,
     /// Places in gaps that something refers to, by section and offset.
     referenced: Vec<(SectionId, u64)>,
-    /// For every item the last one before it in its section that goes by a symbol.
+    /// For every item: the last one before it in its section that has a symbol.
     named_before: Vec<Option<ItemId>>,
 }
 
-/// A stretch of a section that a symbol stands for, before gaps are filled.
+/// A range of a section that a symbol names, before gaps are filled.
 #[derive(Clone, Copy)]
 struct Extent {
     offset: u64,
@@ -102,7 +102,7 @@ pub(crate) struct GapReference {
     pub section: SectionId,
     /// Offset in the target section.
     pub offset: u64,
-    /// Something that is equal for references from one function.
+    /// A key that is equal for all references from one function.
     pub from: (SectionId, u64),
 }
 
@@ -158,7 +158,7 @@ impl Items {
                     kind: ItemKind::Content,
                 }));
             }
-            // Alternatives without a replacement refer to where it would be.
+            // Alternatives with an empty replacement still refer to a place for it.
             SectionClass::SpecialCode if section.size == 0 => self.all.push(Item {
                 section: id,
                 offset: 0,
@@ -191,7 +191,7 @@ impl Items {
         }
     }
 
-    /// Cuts a gap where a reference comes from another function than the reference before it.
+    /// Cuts a gap where the referring function changes from one reference to the next.
     fn fill_gap<'cut>(
         &mut self,
         id: SectionId,
@@ -253,7 +253,7 @@ impl Items {
         self.named_before = named_before.collect();
     }
 
-    /// The last item before this one in its section that goes by a symbol.
+    /// The last item before this one in its section that has a symbol.
     #[must_use]
     pub fn named_before(&self, id: ItemId) -> Option<ItemId> {
         self.named_before[id.index()]
@@ -378,8 +378,8 @@ impl Extents {
             })
         };
         let (mut named, ranges) = by_section(object, is_named);
-        // The symbol that an item goes by comes first: at one place the larger, then functions
-        // before labels, globals before weak ones before locals, then by name.
+        // The symbol that names an item comes first. At one offset: the larger symbol, then
+        // functions before labels, globals before weak ones before locals, then by name.
         let key = |id: SymbolId| {
             let symbol = object.symbol(id);
             (
@@ -416,7 +416,8 @@ impl Extents {
             let end = symbol.value.saturating_add(symbol.size);
             if let Some(last) = self.all.get_mut(first..).and_then(<[Extent]>::last_mut) {
                 if last.sized && symbol.value < last.end {
-                    // Inside: an alias, an entry label. One that reaches further makes it longer.
+                    // A symbol inside the extent is an alias or an entry label. One that ends
+                    // behind it extends it.
                     last.end = last.end.max(end);
                     continue;
                 }

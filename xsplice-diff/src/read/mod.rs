@@ -5,6 +5,7 @@ pub mod error;
 pub mod items;
 pub mod names;
 pub mod object;
+pub mod object_entries;
 pub mod padding;
 pub mod relocation;
 pub mod resolved_fields;

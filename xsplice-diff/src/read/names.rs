@@ -1,5 +1,6 @@
-//! What compilers append to names: numbers of static locals, marks of clones and of out-of-line
-//! parts. The numbers change with every unrelated edit, so nothing may be paired by them alone.
+//! Suffixes that compilers append to names: numbers of static locals, marks of clones and of
+//! out-of-line parts. The numbers change with unrelated edits, so items are never paired by them
+//! alone.
 
 /// Marks of function clones, each followed by a number (gcc; `.llvm.` is clang's).
 const CLONE_MARKS: [&str; 6] = [
@@ -43,8 +44,8 @@ pub fn root(name: &str) -> &str {
     }
 }
 
-/// The clone's name with its numbers left out: `f.part.isra` for `f.part.1.isra.0`; a `.llvm.`
-/// mark says nothing but that the function is shared, and is dropped whole.
+/// The clone's name without its numbers: `f.part.isra` for `f.part.1.isra.0`. A `.llvm.` mark only
+/// says that the function is shared, and is removed with its number.
 #[must_use]
 pub fn clone_family(name: &str) -> String {
     let mut family = String::with_capacity(name.len());
@@ -66,7 +67,7 @@ pub fn is_padding(name: &str) -> bool {
     name.starts_with("__pfx_")
 }
 
-/// Type hashes that stand before a function where indirect calls are checked.
+/// Symbols of the type hash that precedes a function where indirect calls are checked (CFI).
 #[must_use]
 pub fn is_type_hash(name: &str) -> bool {
     name.starts_with("__cfi_")

@@ -1,23 +1,23 @@
-//! Tells what alignment leaves between two items from room that somebody asked for.
+//! Tells padding that alignment leaves between two items from reserved space.
 //!
 //! Both are zeros without a symbol: a boot stack or a pool is often no more than `.skip 4096` with
-//! a label behind it. What alignment leaves means nothing and may come, go and change its size
-//! with its neighbours; room that was asked for is memory that code runs into when the patch
-//! makes it larger and the base does not.
+//! a label behind it. Padding means nothing, and appears, disappears and changes its size with its
+//! neighbours. Reserved space is memory that code uses: when the patch enlarges it and the base
+//! does not, code writes beyond its end.
 
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::side::Build;
 
-/// Whether an item is what assemblers and linkers fill gaps with: zeros, and in code NOPs and
-/// breakpoints.
+/// Whether an item holds only what assemblers and linkers fill gaps with: zeros, and in code NOPs
+/// and breakpoints.
 #[must_use]
 pub fn is_padding(build: &Build<'_>, item: ItemId) -> bool {
     build.relocation_range(item).is_empty() && (is_zero(build, item) || is_code_filler(build, item))
 }
 
-/// Whether an item is padding, and no more of it than alignment asks for: the item behind it, or
-/// the end of the section, lies on a multiple of more bytes than it has. NOPs and breakpoints
-/// nobody stores anything in; compilers put any number of them in front of functions.
+/// Whether an item is padding and no larger than alignment requires: the item behind it, or the end
+/// of the section, is aligned to more bytes than the item has. NOPs and breakpoints always count as
+/// padding: nothing is stored in them, and compilers put any number of them in front of functions.
 #[must_use]
 pub fn is_filler(build: &Build<'_>, item: ItemId) -> bool {
     if !build.relocation_range(item).is_empty() {
@@ -30,7 +30,7 @@ pub fn is_filler(build: &Build<'_>, item: ItemId) -> bool {
     place.size < alignment_at(build, place.section, place.end())
 }
 
-/// The largest power of two that a place in a section is certain to be a multiple of, in bytes.
+/// The alignment that a place in a section is certain to have, in bytes.
 fn alignment_at(build: &Build<'_>, section: crate::read::object::SectionId, offset: u64) -> u64 {
     let whole = build.object.section(section).alignment.max(1);
     match offset {

@@ -2,8 +2,8 @@
 //!
 //! An assembler may write the same target in several ways: by its symbol, or by the symbol of its
 //! section and a distance; and the addend of a PC-relative field counts from the field while the
-//! processor counts from the end of the instruction. Here every relocation is resolved once to
-//! the item that is meant, so that nothing behind this module compares symbols or addends.
+//! processor counts from the end of the instruction. Here every relocation is resolved once, to the
+//! item that is meant. Later phases compare neither symbols nor addends.
 
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 use xsplice_abi::machine::{OF_RUNTIME, UseInPayload};
@@ -72,7 +72,7 @@ pub fn is_pc_relative(kind: u32) -> bool {
         .is_some_and(|known| known.field.is_relative())
 }
 
-/// Whether the type is one that something that travels may have: the linker knows what to do.
+/// Whether included code or data may have a relocation of this type: the linker can handle it.
 #[must_use]
 pub fn is_known(kind: u32) -> bool {
     OF_RUNTIME
@@ -155,8 +155,7 @@ fn resolve_one<'data>(
         table.bias(relocation)
     } else if object.section(source).is_executable() {
         if named.is_some() {
-            // Only whoever asks for the byte that is meant needs it, and a named target's is
-            // nearly always four bytes on.
+            // Decoding is left out for named targets, where the bias is nearly always four bytes.
             FIELD_BYTES
         } else {
             let start = items
@@ -230,7 +229,8 @@ pub(crate) fn gap_references(
             if !unnamed || !has_gaps[target.0 as usize] {
                 continue;
             }
-            // Jump tables lead into functions, and where theirs begin is not known yet.
+            // Jump tables lead into functions, and the start of the functions' own tables is not
+            // known yet.
             if table.is_none()
                 && is_pc_relative(relocation.kind)
                 && !section.is_executable()
@@ -279,8 +279,9 @@ pub(crate) fn gap_references(
     references
 }
 
-/// What is equal for all references of one function: where it begins. In special code that no
-/// symbol stands for it is not known yet what belongs together, and the place stands for itself.
+/// A key that is equal for all references from one function: the offset at which the function
+/// begins. Special code without a symbol is not cut into pieces yet, so there each place is its own
+/// key.
 fn referrer(
     classes: &[SectionClass],
     extents: &Extents,
@@ -311,8 +312,8 @@ impl TableFields {
         })
     }
 
-    /// The function that the entry around `relocation` is for, as the place where it begins: two
-    /// entries of one function must not tear its out-of-line code apart, those of two must.
+    /// The start of the function that the entry around `relocation` is for. Two entries of one
+    /// function must not cut its special code in two; entries of two functions must.
     fn owner(
         &self,
         object: &ElfObject<'_>,
@@ -336,7 +337,7 @@ impl TableFields {
         Some(referrer(classes, extents, section, offset))
     }
 
-    /// The addend without the line number in it.
+    /// The addend without the line number that some tables hide in it.
     fn addend(&self, relocation: &Relocation) -> i64 {
         match self.table.line {
             Line::TopBits if relocation.offset % self.entry_bytes < BugFrame::LINE_FIELDS_BYTES => {
@@ -356,13 +357,13 @@ impl TableFields {
     }
 }
 
-/// Size of a 32-bit field: what lies between a PC-relative field and the end of its instruction
+/// Size of a 32-bit field: the distance from a PC-relative field to the end of its instruction,
 /// when no immediate follows.
 const FIELD_BYTES: i32 = 4;
 
-/// Reads how far a PC-relative field lies from the end of its instruction. Fields of one function
-/// must be asked for by offset; each function is then decoded at most once, and only when an
-/// immediate may follow the field.
+/// Finds the distance from a PC-relative field to the end of its instruction. Fields of one
+/// function must be queried in the order of their offsets: then each function is decoded at most
+/// once, and only when an immediate may follow the field.
 #[derive(Default)]
 struct BiasReader<'data> {
     open: Option<(SectionId, u64, Decoder<'data>)>,
@@ -412,9 +413,9 @@ impl<'data> BiasReader<'data> {
     }
 }
 
-/// Whether a PC-relative field is the operand of a near call or jump, which it ends. Behind one
-/// that is a displacement an immediate may stand, and only the decoder knows: the same opcode
-/// number has one in some maps and none in others.
+/// Whether a PC-relative field is the operand of a near call or jump, and so ends the instruction.
+/// A displacement may be followed by an immediate, and only the decoder can tell: the same opcode
+/// byte takes one in some opcode maps and none in others.
 fn no_immediate_follows(before: &[u8]) -> bool {
     let [.., opcode, last] = before else {
         return false;

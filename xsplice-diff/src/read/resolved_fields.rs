@@ -1,12 +1,12 @@
 //! Finds references between functions of one section that the assembler resolved itself.
 //!
-//! Where several functions share a section, a call of a neighbour needs no relocation: its
-//! distance is known. But neighbours move between two builds, and do not travel, so such a field
-//! is treated as if it had a relocation. Without this, every function behind an inserted byte
-//! would differ, and a copied one would call into nowhere.
+//! Where several functions share a section, the assembler knows the distance to a neighbour and
+//! emits no relocation for a call of it. But neighbours move between two builds and need not be
+//! included, so such a field is treated as if it had a relocation. Otherwise every function behind
+//! an inserted byte would differ, and a copied function would call a wrong address.
 //!
-//! The same goes for the code beside the functions (`.fixup`): a piece of it that jumps to a tail
-//! that others share has no relocation for it either.
+//! The same holds for special code (`.fixup`): a piece that jumps to a tail that others share has
+//! no relocation for it either.
 
 use std::ops::Range;
 
@@ -62,11 +62,11 @@ pub fn find(object: &ElfObject<'_>, items: &Items) -> Vec<ResolvedField> {
 fn fields_of(object: &ElfObject<'_>, items: &Items, item: &Item, fields: &mut Vec<ResolvedField>) {
     let size = object.section(item.section).size;
     let own = item.offset..item.end();
-    // A replacement that jumps to its own end goes on behind the place that it is copied to.
+    // A replacement that jumps to its own end continues behind the place that it is copied to.
     let is_copied = items.class_of(item.section) == SectionClass::SpecialCode
         && !runs_in_place(object.section(item.section).name);
     let own_end = item.end();
-    // Nearly all are jumps within the function.
+    // Nearly all of these fields are jumps within the function.
     let leaves =
         |target: u64| !own.contains(&target) && target <= size && !(is_copied && target == own_end);
     walk(object, item.section, own.clone(), leaves, |_, field| {
@@ -84,7 +84,7 @@ pub(crate) struct Field {
     next: u64,
     /// Where it leads, as an offset in the section.
     pub target: u64,
-    /// Whether the instruction goes there, as opposed to taking the address.
+    /// Whether the instruction jumps there, as opposed to taking the address.
     is_branch: bool,
 }
 
@@ -163,7 +163,7 @@ fn resolve(items: &Items, section: SectionId, field: &Field) -> Option<ResolvedF
     let bias = i32::try_from(field.next.checked_sub(field.offset)?).ok()?;
     let distance = i64::try_from(field.target).ok()? - i64::from(bias);
     let start = i64::try_from(place.offset).ok()?;
-    // A symbol counts from where it stands; without one, the section's start does.
+    // Offsets count from the symbol; without one, from the start of the section.
     let counted_from = place.symbol.map_or(0, |_| start);
     Some(ResolvedField {
         section,

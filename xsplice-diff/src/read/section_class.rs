@@ -1,5 +1,5 @@
-//! What a section is for, decided by its name and flags. Everything else asks here, so that a
-//! section that nobody has thought of has one fallback: ordinary data whose changes are refused.
+//! What a section is for, decided by its name and flags. All other code asks here, so that an
+//! unknown section has a single fallback: ordinary data, whose changes are refused.
 
 use std::collections::BTreeSet;
 
@@ -42,8 +42,8 @@ pub enum SectionClass {
 }
 
 impl SectionClass {
-    /// Whether contents may be compared and copied freely: nobody writes them, and nobody walks
-    /// them from outside.
+    /// Whether contents may be compared and copied freely: they are read-only, and no table walk of
+    /// the base reads them.
     #[must_use]
     pub fn is_constant(self) -> bool {
         matches!(self, SectionClass::Rodata | SectionClass::Content)
@@ -96,7 +96,8 @@ const INIT: [&str; 9] = [
     ".ref",
 ];
 
-/// What the linker scripts of Xen and Linux throw away, with all that is called so and more.
+/// Sections that the linker scripts of Xen and Linux discard; each name also stands for names that
+/// continue with a dot.
 const DISCARDED: &str = ".discard";
 
 const PER_CPU: [&str; 4] = [
@@ -106,8 +107,9 @@ const PER_CPU: [&str; 4] = [
     ".bss..percpu",
 ];
 
-/// What each section of an object is for under `abi`. One of a name that linkers discard is
-/// ordinary data or code when something refers to it: a linker that discarded it would stop.
+/// What each section of an object is for under `abi`. A section with a name that linkers discard
+/// counts as ordinary data or code when something refers to it: a linker would report an error
+/// instead of discarding it.
 #[must_use]
 pub fn classify_all(object: &ElfObject<'_>, abi: &Profile) -> Vec<SectionClass> {
     let mut classes: Vec<SectionClass> = object
@@ -195,8 +197,8 @@ fn classify_loaded(section: &Section<'_>, abi: &Profile) -> SectionClass {
     }
 }
 
-/// Like [`str::starts_with`], for asking an object's every section for many prefixes: nearly every
-/// one is told from the name by its last byte, without looking at the others.
+/// Like [`str::starts_with`], but faster for many prefixes: the last byte of a prefix is compared
+/// first, which rules out nearly all of them.
 #[must_use]
 pub fn begins_with(name: &str, prefix: &str) -> bool {
     let last = prefix.as_bytes().last();
@@ -205,8 +207,8 @@ pub fn begins_with(name: &str, prefix: &str) -> bool {
     may && name.starts_with(prefix)
 }
 
-/// Whether a section is called `whole`, or so and more behind a dot: `.note.Xen` belongs to
-/// `.note`, and `.notebook` does not.
+/// Whether a section is called `whole`, or `whole` followed by a dot and more: `.note.Xen` belongs
+/// to `.note`, and `.notebook` does not.
 fn is_or_below(name: &str, whole: &str) -> bool {
     begins_with(name, whole)
         && name
@@ -223,8 +225,8 @@ fn is_in_set(name: &str, set: &str) -> bool {
         })
 }
 
-/// A section whose name is a C identifier: the linker provides `__start_` and `__stop_` symbols,
-/// so somebody walks it.
+/// A section whose name is a C identifier: the linker provides `__start_` and `__stop_` symbols for
+/// it, so the base may walk it as a table.
 fn is_c_identifier(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes
@@ -239,18 +241,18 @@ pub fn is_noted(section: &Section<'_>) -> bool {
     is_note(section)
         && !matches!(
             section.name,
-            ".note.gnu.property" | ".note.gnu.build-id" | ".note.GNU-stack" | ".note.ABI-tag"
+            ".note.gnu.property" | section::BUILD_ID | ".note.GNU-stack" | ".note.ABI-tag"
         )
 }
 
-/// Notes are loaded to be read: what can be written is a variable of that name.
+/// Notes are read-only. A writable section of such a name holds variables.
 fn is_note(section: &Section<'_>) -> bool {
     section.is_allocated() && !section.is_writable() && is_or_below(section.name, ".note")
 }
 
-/// Whether a section of this name is where compilers put a variable of this name on their own, or
-/// one of the sections whose variables only the code that names them uses. What is elsewhere may
-/// be an entry of a table that somebody walks.
+/// Whether a section of this name is one where compilers put a variable of this name by default, or
+/// one whose variables are only used by code that names them. A variable in any other section may
+/// be an entry of a table that the base walks.
 #[must_use]
 pub fn is_usual(section: &str, symbol: &str) -> bool {
     const PREFIXES: [&str; 10] = [
@@ -265,7 +267,7 @@ pub fn is_usual(section: &str, symbol: &str) -> bool {
         ".rodata1",
         ".sdata",
     ];
-    /// Hints of where to place a variable: by use, by alignment, by protection.
+    /// Sections that only say where to place a variable: by use, by alignment, by protection.
     const HINTS: [&str; 9] = [
         "read_mostly",
         "ro_after_init",
@@ -287,7 +289,7 @@ pub fn is_usual(section: &str, symbol: &str) -> bool {
         let Some(rest) = rest.strip_prefix('.') else {
             return false;
         };
-        // Linux writes two dots.
+        // Linux's names have two dots.
         let rest = rest.strip_prefix('.').unwrap_or(rest);
         let is_hint = HINTS.iter().any(|hint| {
             rest.strip_prefix(hint)
@@ -302,8 +304,8 @@ pub fn is_usual(section: &str, symbol: &str) -> bool {
     })
 }
 
-/// What a loaded section is that plays no part in what runs. Nobody writes to such: a writable one
-/// holds variables, whatever its name.
+/// The purpose of a loaded section that does not affect what runs. Such sections are read-only: a
+/// writable one holds variables, whatever its name.
 fn noise(section: &Section<'_>) -> Option<&'static str> {
     /// Tables of Linux's unwinder.
     const ORC: [&str; 4] = [
@@ -318,10 +320,10 @@ fn noise(section: &Section<'_>) -> Option<&'static str> {
     } else if section.is_writable() || section.is_executable() {
         None
     } else if name == ".eh_frame" || name == ".sframe" || ORC.contains(&name) {
-        Some("unwind information, which payloads do not carry")
+        Some("unwind information, which payloads do not hold")
     } else if is_note(section) {
         Some("a note")
-    } else if name == ".modinfo" || name == ".comment" || name == ".llvm_addrsig" {
+    } else if name == section::MODINFO || name == ".comment" || name == ".llvm_addrsig" {
         Some("not loaded")
     } else {
         None

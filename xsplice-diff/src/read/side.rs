@@ -20,8 +20,8 @@ pub struct Build<'data> {
     pub items: Items,
     /// What each relocation points at, in the order of [`ElfObject::relocations`].
     pub targets: Vec<Target>,
-    /// Fields that the assembler filled itself, as (section, offset, length) in bytes, in order;
-    /// each has a relocation as if it had not.
+    /// Fields that the assembler resolved, as (section, offset, length) in bytes, in order. Each
+    /// has a relocation in [`Self::object`] as if the assembler had left one.
     filled: Vec<(SectionId, u64, u64)>,
 }
 
@@ -97,7 +97,7 @@ impl<'data> Build<'data> {
             .map(|field| (field.1, field.2))
     }
 
-    /// Whether the assembler filled the field at an offset of a section itself.
+    /// Whether the assembler resolved the field at an offset of a section.
     #[must_use]
     pub fn is_filled(&self, section: SectionId, offset: u64) -> bool {
         self.filled
@@ -105,7 +105,7 @@ impl<'data> Build<'data> {
             .is_ok()
     }
 
-    /// An object with nothing in it: the original of one that only the patched tree has.
+    /// An empty object: it stands for the original of an object that only the patched tree has.
     #[must_use]
     pub fn empty(name: &str) -> Build<'data> {
         let object = ElfObject::empty(name);
@@ -117,14 +117,14 @@ impl<'data> Build<'data> {
         }
     }
 
-    /// The symbol that an item goes by.
+    /// The symbol that names an item.
     #[must_use]
     pub fn symbol(&self, item: ItemId) -> Option<&Symbol<'data>> {
         let symbol = self.items.item(item).symbol?;
         Some(self.object.symbol(symbol))
     }
 
-    /// The name that an item goes by; empty for content and gaps.
+    /// The name of an item; empty for content and gaps.
     #[must_use]
     pub fn name(&self, item: ItemId) -> &'data str {
         self.symbol(item).map_or("", |symbol| symbol.name)
@@ -202,7 +202,7 @@ impl<'data> Build<'data> {
     }
 }
 
-/// Whether an item has no identity: only what it holds counts, and a copy is as good. Strings,
+/// Whether an item has no identity: only its contents matter, and a copy serves as well. Strings,
 /// constants, jump tables, and read-only objects with names that the compiler made up
 /// (`__func__.0`, `CSWTCH.5`, `switch.table.f`).
 #[must_use]

@@ -1,7 +1,7 @@
 //! Which source files an object was compiled from, by its `STT_FILE` symbols.
 //!
-//! Asked of every object of a tree, to tell merged objects from compiled ones, so nothing else of the
-//! object is read.
+//! This is read of every object of a tree, to tell merged objects from compiled ones; so only the
+//! symbols are read.
 
 use std::collections::HashSet;
 
@@ -11,8 +11,8 @@ use object::read::elf::FileHeader as _;
 use crate::read::error::{DiffError, ObjectProblem, Part, Side};
 use crate::read::object::{ENDIAN, check_header, malformed, text};
 
-/// Names of the source files of the object in `bytes`, in order, each once. Reads its symbols and
-/// nothing else: who asks wants to know of every object of a tree which ones belong together.
+/// Names of the source files of the object in `bytes`, in order, each once. Reads only its symbols,
+/// because it is called for every object of a tree.
 ///
 /// # Errors
 ///

@@ -1,10 +1,10 @@
-//! Cuts the code beside the functions (`.fixup` and its like) into pieces, so that each function's
-//! are its own and what several reach stands alone.
+//! Cuts special code (`.fixup` and its like) into pieces: those that one function reaches belong to
+//! it, and those that several reach stand alone.
 //!
-//! No symbols stand there. Entries of tables say where some pieces begin. The rest is reached from
-//! those: by a jump, for which the assembler left no relocation, or by running on. So the code is
-//! cut into blocks at every place that something leads to, and each block learns which functions
-//! reach it: none, one, or several.
+//! Special code has no symbols. Table entries say where some pieces begin. The rest is reached from
+//! those, by a jump that the assembler resolved or by fall-through. So the code is cut into blocks
+//! at every jump target, and for each block it is computed which functions reach it: none, one, or
+//! several.
 
 use iced_x86::{FlowControl, Instruction, Mnemonic};
 
@@ -14,7 +14,7 @@ use crate::read::resolved_fields::walk;
 use crate::read::section_class::SectionClass;
 use crate::read::special_sections::runs_in_place;
 
-/// Who reaches a block: functions by where they begin.
+/// Which functions reach a block; a function is known by the offset at which it begins.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reach {
     Nobody,
@@ -32,18 +32,18 @@ impl Reach {
     }
 }
 
-/// Code from one place that something leads to, to the next.
+/// Code from one jump target to the next.
 struct Block {
     start: u64,
     reach: Reach,
-    /// Whether a symbol stands for it: then it is nobody's but its own.
+    /// Whether it has a symbol. Then it is an item of its own, and belongs to no function.
     is_named: bool,
     /// The blocks that it leads to.
     leads_to: Vec<usize>,
 }
 
 /// Replaces the references into special code by the places where its pieces begin; other references
-/// stay. `references` are in order of section and offset, and so is the result.
+/// are kept. `references` are in order of section and offset, and so is the result.
 pub(crate) fn cut(
     object: &ElfObject<'_>,
     classes: &[SectionClass],
@@ -91,9 +91,10 @@ fn cut_section(
             open.push(block);
         }
     }
-    // A named block reaches others from the start.
+    // A named block counts as reached from the start.
     open.extend((0..blocks.len()).filter(|index| blocks[*index].is_named));
-    // Who reaches a block is told on when more than before do, and that is twice at most.
+    // A block passes on who reaches it whenever that set grows. It grows at most twice: from none
+    // to one to several.
     while let Some(index) = open.pop() {
         let told = blocks[index].reach;
         for next in blocks[index].leads_to.clone() {
@@ -160,7 +161,8 @@ fn blocks(
     let mut steps = Vec::new();
     let is_copied = !runs_in_place(section.name);
     for (start, end) in starts.iter().copied().zip(ends) {
-        // A replacement is copied as a whole: a jump to its end leads behind the place it is for.
+        // A replacement is copied as a whole: a jump to its end leads behind the place that it
+        // replaces.
         let leads =
             |target: u64| is_inside(target) && !(is_copied && (start..=end).contains(&target));
         walk(object, id, start..end, leads, |instruction, field| {
@@ -189,7 +191,7 @@ fn blocks(
         let (from, target) = (at(&blocks, from), at(&blocks, target));
         blocks[from].leads_to.push(target);
         if is_copied {
-            // It would be no part of a copy: it never is of the same piece.
+            // A replacement is copied alone, so what it falls into never belongs to the same piece.
             reach(&mut blocks[target], Reach::Several);
         }
     }
@@ -211,20 +213,20 @@ fn blocks(
     blocks
 }
 
-/// What the processor does behind some code.
+/// How execution continues at the end of some code.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// It goes elsewhere.
+    /// Elsewhere: the code ends in a jump or return.
     Leaves,
-    /// It goes on if the function that was called returns.
+    /// Behind the code, if the function called last returns.
     Calls,
-    /// It goes on.
+    /// Behind the code.
     GoesOn,
 }
 
 impl Ending {
-    /// Whether it runs on into what stands behind. What a table leads to begins there, and a call
-    /// before it is taken for the last of something else.
+    /// Whether it falls through into the code behind it. Where a table entry leads to that code, a
+    /// piece begins there, and a call in front of it is taken for the end of the piece before.
     pub(crate) fn runs_into(self, next_is_entered: impl FnOnce() -> bool) -> bool {
         match self {
             Ending::Leaves => false,
@@ -237,9 +239,9 @@ impl Ending {
 /// One instruction, as far as it tells how code ends.
 #[derive(Clone, Copy)]
 pub(crate) enum Step {
-    /// Fills gaps, and does nothing.
+    /// A NOP, as padding.
     Nop,
-    /// Fills gaps, and stops.
+    /// A breakpoint, as padding.
     Trap,
     /// Any other.
     Does(Ending),
@@ -261,7 +263,8 @@ impl Step {
     }
 }
 
-/// How code of these steps ends. Behind the last of them that does something lies padding.
+/// How code of these instructions ends. Padding behind the last effective instruction does not
+/// count.
 pub(crate) fn ending(steps: impl Iterator<Item = Step>) -> Ending {
     let mut ending = None;
     for step in steps {

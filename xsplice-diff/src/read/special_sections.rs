@@ -1,5 +1,5 @@
-//! Tables whose entries belong to functions, as data: how large an entry is, which field names
-//! its owner, which bits are line numbers, and what follows an entry along.
+//! Tables whose entries belong to functions, as data: how large an entry is, which field names its
+//! owner, which bits are line numbers, and which code its fields lead to.
 //!
 //! Layouts: Xen's `bug.h`, `alternative.h` and `uaccess.h`; Linux's `asm/bug.h`,
 //! `asm/extable.h`, `linux/jump_label.h`, `linux/static_call_types.h`, `asm/alternative.h`,
@@ -24,12 +24,12 @@ pub struct Table {
     pub relocations_per_entry: usize,
     /// Where the field lies that names the owner, in bytes.
     pub owner: u64,
-    /// How line numbers are hidden in an entry.
+    /// Where an entry holds line numbers.
     pub line: Line,
     /// What the fields' distances count from.
     pub origin: Origin,
     /// Whether entries go into a payload.
-    pub travel: Travel,
+    pub included: Included,
 }
 
 /// How a table is recognised.
@@ -41,7 +41,7 @@ pub enum Name {
     Numbered(&'static str),
 }
 
-/// How line numbers are hidden in an entry.
+/// Where an entry holds line numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line {
     /// There are none.
@@ -66,7 +66,7 @@ pub enum Origin {
 
 /// Whether entries go into a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Travel {
+pub enum Included {
     /// With their owner.
     WithOwner,
     /// Never: the loader has no use for them.
@@ -81,7 +81,7 @@ const fn table(name: Name, entry_bytes: u64, relocations_per_entry: usize) -> Ta
         owner: 0,
         line: Line::None,
         origin: Origin::Field,
-        travel: Travel::WithOwner,
+        included: Included::WithOwner,
     }
 }
 
@@ -90,7 +90,11 @@ pub static TABLES: [Table; 19] = [
     Table {
         line: Line::TopBits,
         origin: Origin::Entry,
-        ..table(Name::Exact(".bug_frames.3"), BugFrame::ASSERTION_BYTES, 3)
+        ..table(
+            Name::Exact(section::BUG_FRAMES_ASSERTION),
+            BugFrame::ASSERTION_BYTES,
+            3,
+        )
     },
     Table {
         line: Line::TopBits,
@@ -136,18 +140,22 @@ pub fn table_for(name: &str) -> Option<&'static Table> {
 /// Whether a section of this name holds code that entries of special sections refer to.
 #[must_use]
 pub fn is_special_code(name: &str) -> bool {
-    matches!(name, ".fixup" | ".altinstr_replacement" | ".altinstr_aux")
+    matches!(
+        name,
+        section::FIXUP | section::ALTINSTR_REPLACEMENT | ".altinstr_aux"
+    )
 }
 
-/// Whether the code of such a section runs where it stands. Replacements are copied to the place
-/// that they replace, each by itself.
+/// Whether the code of such a section runs in place. Replacements of alternatives do not: each is
+/// copied to the code that it replaces.
 #[must_use]
 pub fn runs_in_place(name: &str) -> bool {
-    matches!(name, ".fixup" | ".altinstr_aux")
+    matches!(name, section::FIXUP | ".altinstr_aux")
 }
 
-/// Size of an entry of a special section in bytes, so that entries tile it: from `sh_entsize`,
-/// from the spacing of the relocations, or from the table. `None`: no size does.
+/// Size of an entry of a special section in bytes, such that the section is a whole number of
+/// entries: from `sh_entsize`, from the spacing of the relocations, or from the table. `None` where
+/// no such size is known.
 #[must_use]
 pub fn entry_bytes(object: &ElfObject<'_>, section: SectionId, table: &Table) -> Option<u64> {
     let header = object.section(section);

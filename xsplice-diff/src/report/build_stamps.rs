@@ -1,10 +1,9 @@
-//! Objects in which nothing differs but what every build writes anew.
+//! Names objects that differ only in dates, times and build numbers.
 
 use crate::report::object_diff::ObjectDiff;
 use crate::verdict::kinds::Reason;
 
-/// What to tell about the objects in which nothing but such texts differs; `None` when there are
-/// none.
+/// The line about objects that differ only in such texts; `None` when there are none.
 #[must_use]
 pub fn build_stamps(diffs: &[ObjectDiff<'_>]) -> Option<String> {
     let objects: Vec<&str> = diffs

@@ -1,6 +1,6 @@
-//! The report in JSON, as far as it tells of two builds and of the payload: `xsplice-diff` writes
-//! it of one object and `xsplice-build` of two trees, by the same structures. What the keys mean
-//! to a reader is in docs/json.md, which a test holds against what the commands write.
+//! The part of the JSON report that is about two builds and the payload. `xsplice-diff` writes it
+//! for one object and `xsplice-build` for two trees, with the same structures. docs/json.md
+//! documents the keys, and a test compares it with real output.
 
 use serde::Serialize;
 
@@ -13,15 +13,15 @@ use crate::verdict::refusal::Refusal;
 /// What differs between two builds.
 #[derive(Debug, Serialize)]
 pub struct Changes<'a> {
-    /// Functions that travel, in object then name order.
+    /// Included functions, in object then name order.
     pub functions: Vec<&'a FunctionChange>,
-    /// Data that travels.
+    /// Included data.
     pub data: Vec<&'a DataChange>,
-    /// Special sections of which entries travel.
+    /// Special sections of which entries are included.
     pub special_sections: Vec<&'a SpecialSection>,
     /// Differences that are proven not to matter.
     pub ignored: Vec<&'a Ignored>,
-    /// Differences that the author acknowledged.
+    /// Differences that the author accepted.
     pub accepted: Vec<&'a Accepted>,
     /// Types and prototypes.
     pub layouts: LayoutReport<'a>,
@@ -74,7 +74,7 @@ pub struct ObjectReport<'a> {
     pub changes: Changes<'a>,
     /// What the two were built by.
     pub toolchain: Toolchains,
-    /// Why nothing can be made of it.
+    /// Refusals: why no payload can be made.
     pub refusals: &'a [Refusal],
     /// Always `None`: an object alone makes no payload. The key stands in every report.
     pub payload: Option<PayloadSummary>,

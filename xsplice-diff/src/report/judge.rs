@@ -1,8 +1,8 @@
-//! Decides what the evidence of several objects amounts to, once for all of them.
+//! Judges the evidence of all objects, once.
 //!
 //! Layouts, toolchains and names concern more than the object in which they were found: one object
-//! cannot tell whether others still call a function, and one acknowledgement is enough for a type
-//! that ten objects show. So comparing an object only gathers, and this step refuses or accepts.
+//! cannot tell whether others still call a function, and a type that ten objects show is accepted
+//! once. So comparing an object only gathers evidence, and this step refuses or accepts.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::verdict::kinds::{Accepted, Reason, RefusalCode};
 use crate::verdict::place::Place;
 use crate::verdict::refusal::Refusal;
 
-/// How much of the program was seen.
+/// How much of the program was compared.
 #[derive(Clone, Copy, Debug)]
 pub enum Scope<'a> {
     /// One object: others may call its global functions.
@@ -33,7 +33,7 @@ pub fn judge(diffs: &mut [ObjectDiff<'_>], changes: &mut [LayoutChange], scope: 
     for change in changes {
         let is_prototype = change.kind == ChangedKind::Prototype;
         if is_prototype && matches!(scope, Scope::Tree(_)) && change.users.is_empty() {
-            // Whoever calls it changes with it.
+            // All its callers change with it.
             change.breaks = false;
         }
         if change.breaks {
@@ -61,8 +61,8 @@ fn names(diffs: &mut [ObjectDiff<'_>], weak: &BTreeMap<String, Vec<String>>) {
             let code = RefusalCode::DefinitionChanged;
             let place = Place::symbol(&change.name);
             let problem = format!(
-                "{}, and {} has a weak symbol of this name, which stands for something else \
-                 from now on while the base stays as it was linked; change the callers instead{}",
+                "{}, and {} has a weak symbol of this name, which now resolves to something \
+                 else, while the base stays as it was linked; change the callers instead{}",
                 change.what,
                 users.join(", "),
                 remedy(code, &place)
@@ -110,7 +110,7 @@ fn layout(diffs: &mut [ObjectDiff<'_>], change: &LayoutChange) {
     };
     diff.accepted
         .push(Accepted::new(&refusal, what.clone(), None));
-    // Each object that has the type says so, as it would say when it is compared alone.
+    // The acceptance is listed for each object that has the type, as when each is compared alone.
     let concerned = diffs
         .iter_mut()
         .filter(|diff| change.objects.contains(&diff.object));
@@ -119,13 +119,13 @@ fn layout(diffs: &mut [ObjectDiff<'_>], change: &LayoutChange) {
     }
 }
 
-/// Refuses objects whose two builds are by different toolchains, or notes that it was
-/// acknowledged: once for each difference, however many objects have it.
+/// Refuses objects whose two builds are by different toolchains, or records that this was accepted:
+/// once for each difference, however many objects have it.
 fn toolchains(diffs: &mut [ObjectDiff<'_>]) {
     let code = RefusalCode::ToolchainDiffers;
     let mut groups: BTreeMap<Vec<Difference>, Vec<usize>> = BTreeMap::new();
     for (index, diff) in diffs.iter().enumerate() {
-        // A lost protection is not for the author to accept; crate::rules::protection refuses it.
+        // A lost protection cannot be accepted; crate::rules::protection refuses it.
         let differences = diff.toolchains.iter().flat_map(|both| &both.differences);
         let differences: Vec<Difference> = differences
             .filter(|difference| difference.kind != DifferenceKind::Protection)

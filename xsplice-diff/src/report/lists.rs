@@ -1,4 +1,4 @@
-//! What goes into the payload, as the report lists it.
+//! The report's lists of what goes into the payload.
 
 use crate::compare::changes::Changes;
 use crate::compare::comparer::Comparer;
@@ -16,19 +16,21 @@ pub(crate) fn functions(
 ) -> Vec<FunctionChange> {
     let patched = comparer.patched;
     let of = |item: ItemId, reasons: Vec<Reason>| {
-        let twin = comparer.correlation.original(item);
+        let counterpart = comparer.correlation.original(item);
         FunctionChange {
             object: object.to_owned(),
             name: patched.name(item).to_owned(),
             file: patched
                 .symbol(item)
                 .and_then(|symbol| crate::include::originals::file_of(patched, symbol)),
-            status: if twin.is_some() {
+            status: if counterpart.is_some() {
                 Status::Changed
             } else {
                 Status::New
             },
-            old_size: twin.map_or(0, |twin| comparer.original.items.item(twin).size),
+            old_size: counterpart.map_or(0, |counterpart| {
+                comparer.original.items.item(counterpart).size
+            }),
             new_size: patched.items.item(item).size,
             source: None,
             reasons,
@@ -116,8 +118,8 @@ pub(crate) fn special_sections(
         .collect()
 }
 
-/// Static variables that changed functions use and that nothing but their order tells apart. Where
-/// every user is the same, byte for byte and reference for reference, the order was right.
+/// Static variables that changed functions use and that only their order tells apart. Where all
+/// users are equal in bytes and references, the order was right and nothing is listed.
 pub(crate) fn guesses(
     object: &str,
     comparer: &Comparer<'_, '_>,
@@ -132,8 +134,8 @@ pub(crate) fn guesses(
     let told = |item: &ItemId| Ignored {
         object: object.to_owned(),
         name: comparer.patched.shown(*item),
-        why: "nothing but its order tells this static variable from others of its name; it was \
-              taken for the one at the same place"
+        why: "only its order tells this static variable from others of its name; it was matched \
+              with the one at the same position"
             .to_owned(),
     };
     guesses.map(told).collect()

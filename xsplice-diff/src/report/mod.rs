@@ -1,4 +1,4 @@
-//! The result of comparing one object, and what is concluded from it.
+//! The result for one object, and the step that judges all objects of a run.
 
 pub mod build_stamps;
 pub mod json;

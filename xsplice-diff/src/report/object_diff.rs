@@ -6,36 +6,37 @@ use crate::debug_info::line_table::SourceLine;
 use crate::debug_info::toolchain::Toolchains;
 use crate::extract::{Extract, Part};
 use crate::layouts::{self, LayoutChange, Layouts};
-use crate::verdict::accept::Acknowledgements;
+use crate::verdict::accept::AcceptList;
 use crate::verdict::kinds::{Accepted, Ignored, Reason, Status};
 use crate::verdict::refusal::Refusal;
 
-/// Everything that was found out about one pair of objects.
+/// The whole result for one pair of objects.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ObjectDiff<'data> {
     /// The object's path in its tree, or its file name.
     pub object: String,
     /// Functions that are replaced or new, by name.
     pub functions: Vec<FunctionChange>,
-    /// Data that is new, or that changed and was acknowledged, by name.
+    /// Data that is new, or that changed and was accepted, by name.
     pub data: Vec<DataChange>,
-    /// Special sections of which entries travel.
+    /// Special sections of which entries are included.
     pub special_sections: Vec<SpecialSection>,
     /// Differences that do not matter, each with the proof's name.
     pub ignored: Vec<Ignored>,
-    /// What would have been refused, had the author not acknowledged it.
+    /// What would have been refused, had the author not accepted it.
     pub accepted: Vec<Accepted>,
-    /// Why no payload can be made. Not empty: no payload.
+    /// Refusals. If there are any, no payload is made.
     pub refusals: Vec<Refusal>,
-    /// How the layouts of the types compare that changed functions may look at.
+    /// The comparison of the layouts of types that changed functions may use.
     pub layouts: Layouts,
-    /// What the two builds were compiled by; `None` when nothing travels.
+    /// The toolchains of both builds; `None` when nothing is included.
     pub toolchains: Option<Toolchains>,
-    /// What [`crate::report::judge`] decides about when all objects are known.
+    /// Evidence that [`crate::report::judge`] decides about when all objects are known.
     #[serde(skip)]
     pub evidence: Evidence,
-    /// What the linker needs; `None` when nothing travels or the code was refused. With a refused
-    /// layout it is there, for only the whole tree tells whether the layout was acknowledged.
+    /// What the linker needs; `None` when nothing is included or the code was refused. It is
+    /// present despite a refused layout, because only the whole tree shows whether the layout was
+    /// accepted.
     #[serde(skip)]
     pub extract: Option<Extract<'data>>,
     /// Out-of-line parts of the replaced functions, for listings; empty without an extract.
@@ -43,17 +44,17 @@ pub struct ObjectDiff<'data> {
     pub parts: Vec<Part<'data>>,
 }
 
-/// What one object shows and cannot decide alone.
+/// Evidence of one object that only the whole tree can decide about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evidence {
-    /// What the options and the patched object acknowledge, whether it is needed or not.
-    pub accept: Acknowledgements,
-    /// Names that mean something else to other objects, in order.
+    /// What the options and the patched object accept, whether it is needed or not.
+    pub accept: AcceptList,
+    /// Names that changed for other objects, in order.
     pub names: Vec<NameChange>,
 }
 
-/// A name that is new to other objects, gone, or weak or not weak any more. Whether that matters,
-/// only objects know that refer to it weakly or have a weak definition of their own.
+/// A name that is new to other objects, gone, or changed between weak and global. That matters only
+/// where another object refers to it weakly or has a weak definition of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameChange {
     /// The name.
@@ -62,10 +63,10 @@ pub struct NameChange {
     pub what: &'static str,
 }
 
-/// What the diff amounts to; the command's exit status follows from it.
+/// The verdict on an object; it determines the exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Something travels: exit 0.
+    /// Something is included: exit 0.
     Changed,
     /// Something cannot be patched: exit 2.
     Refused,
@@ -93,7 +94,7 @@ impl ObjectDiff<'_> {
         }
     }
 
-    /// Refusals come before everything else: a change that cannot travel is never "no change".
+    /// Refusals come first: a change that cannot be included is never "no change".
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         if !self.refusals.is_empty() {
@@ -106,7 +107,7 @@ impl ObjectDiff<'_> {
     }
 }
 
-/// A function that travels.
+/// An included function.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FunctionChange {
     /// The object that holds it.
@@ -124,11 +125,11 @@ pub struct FunctionChange {
     /// Where in the patched source the first difference stands, by debug information.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub source: Option<SourceLine>,
-    /// Why it travels; never empty.
+    /// Why it is included; never empty.
     pub reasons: Vec<Reason>,
 }
 
-/// A datum that travels, or that differs and was acknowledged.
+/// Data that is included, or that differs and was accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataChange {
     /// The object that holds it.
@@ -141,18 +142,18 @@ pub struct DataChange {
     pub status: Status,
 }
 
-/// Entries of a special section that travel.
+/// Included entries of a special section.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpecialSection {
     /// The object that holds it.
     pub object: String,
     /// The section.
     pub section: String,
-    /// How many entries travel.
+    /// How many entries are included.
     pub entries: u64,
 }
 
-/// What to tell about layouts beside the refusals. Lines; empty when there is nothing to tell.
+/// Lines about layouts besides the refusals; empty when there are none.
 #[must_use]
 pub fn layout_summary(diffs: &[ObjectDiff<'_>], changes: &[LayoutChange]) -> String {
     let not_compared: Vec<_> = diffs

@@ -1,6 +1,6 @@
-//! Recognises a change that ripples: a structure got another layout, and many functions differ in
-//! nothing but displacements. Each of them is labelled; that they are many is what matters, for
-//! objects of the old layout live on in the running system.
+//! Recognises a ripple: a structure got another layout, and many functions differ only in
+//! displacements. Each of them has a label; this module reports that there are many, because
+//! objects of the old layout exist in the running system.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,8 @@ use crate::layouts::say_differences;
 use crate::report::object_diff::ObjectDiff;
 use crate::verdict::kinds::Reason;
 
-/// As many functions of one kind of difference are a ripple; fewer may each have their own cause.
+/// So many functions with the same kind of difference count as a ripple; fewer may each have their
+/// own cause.
 pub const FUNCTIONS_MIN: usize = 10;
 
 /// What to tell about the ripple in some diffs: how many functions and objects, and the types
@@ -34,8 +35,8 @@ pub fn ripple(diffs: &[ObjectDiff<'_>]) -> Option<String> {
     }
     let plural = if objects.len() == 1 { "" } else { "s" };
     Some(format!(
-        "{functions} functions in {} object{plural} differ in displacements alone: {}; what was \
-         made in the old layout stays so: keep the structure, and put what is new into a shadow \
+        "{functions} functions in {} object{plural} differ in displacements alone: {}; existing \
+         objects keep the old layout: keep the structure, and put what is new into a shadow \
          variable",
         objects.len(),
         causes(diffs, &types)

@@ -1,10 +1,10 @@
-//! References by the symbol of a section that may mean either of two neighbours.
+//! References relative to a section that may mean either of two neighbouring variables.
 //!
-//! Where variables share a section, the assembler writes a reference to a static one as a distance
-//! from the section's start. The end of an array is then the start of what stands behind it, and
-//! `array[i - 1]` begins inside what stands before it. As long as both neighbours are as far apart
-//! as in the base, either reading leads to the same address. Where the patch moved them apart, one
-//! of them is wrong, and the code that is patched in would run over the end of its array.
+//! Where variables share a section, the assembler writes a reference to a static one as an offset
+//! from the section's start. The end of an array is then the start of the next variable, and
+//! `array[i - 1]` starts inside the variable before the array. As long as both neighbours are as
+//! far apart as in the base, either meaning gives the same address. Where the patch moved them
+//! apart, one of the two is wrong, and the new code would run over the end of its array.
 
 use crate::compare::comparer::{Comparer, shown_target};
 use crate::read::items::{Item, ItemId, ItemKind};
@@ -12,14 +12,15 @@ use crate::read::object::Relocation;
 use crate::read::relocation::{Target, is_pc_relative};
 use crate::read::side::Build;
 
-/// Largest thing that is no array, in bytes: nobody points at its end or indexes it.
+/// Largest variable, in bytes, that is taken for a scalar. Code neither indexes a scalar nor takes
+/// the address of its end, so a reference there cannot mean a neighbour.
 const SCALAR_BYTES: u64 = 8;
-/// Farthest that code reaches before the start of an array with an index that counts from one, or
-/// from a few more.
+/// How many bytes before the start of an array a reference may lie, for indices that count from one
+/// or a little more.
 const BEFORE_START_BYTES: u64 = 64;
 
-/// What is wrong with the reference `index` of `source`, if it may mean two things that the base
-/// has at different distances.
+/// What is wrong with the reference `index` of `source`, if it may mean two variables that are at
+/// another distance in the base.
 #[must_use]
 pub fn ambiguous(comparer: &Comparer<'_, '_>, source: ItemId, index: usize) -> Option<String> {
     let patched = comparer.patched;
@@ -51,7 +52,7 @@ pub fn ambiguous(comparer: &Comparer<'_, '_>, source: ItemId, index: usize) -> O
             .filter(|other| (1..=BEFORE_START_BYTES).contains(&distance(*other)))
             .filter(is_array)
     };
-    // Nothing is indexed that is no array.
+    // A scalar is not indexed.
     let is_no_start = at != 0 || (access == Access::Indexed && place.size <= SCALAR_BYTES);
     let other = if is_no_start {
         begins_soon()
@@ -107,14 +108,14 @@ fn refers_to(build: &Build<'_>, source: ItemId, wanted: ItemId) -> bool {
     build.relocations(source).any(|(_, target)| into(&target))
 }
 
-/// Whether two variables are as far apart as their twins.
+/// Whether two variables are as far apart as their counterparts.
 fn keep_distance(comparer: &Comparer<'_, '_>, one: ItemId, other: ItemId) -> bool {
     let (original, patched) = (comparer.original, comparer.patched);
-    let twins = (
+    let counterparts = (
         comparer.correlation.original(one),
         comparer.correlation.original(other),
     );
-    let (Some(old_one), Some(old_other)) = twins else {
+    let (Some(old_one), Some(old_other)) = counterparts else {
         return false;
     };
     let distance = |a: &Item, b: &Item| a.offset.wrapping_sub(b.offset);
@@ -127,8 +128,8 @@ fn keep_distance(comparer: &Comparer<'_, '_>, one: ItemId, other: ItemId) -> boo
 /// How an instruction, or data, uses the address in a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Access {
-    /// It reads or writes there. Such an access is to the variable that is named: nobody reads
-    /// what lies behind an array.
+    /// It reads or writes there. Such an access is to the variable at that address: code does not
+    /// read behind the end of an array.
     Plain,
     /// It adds an index or a pointer first.
     Indexed,

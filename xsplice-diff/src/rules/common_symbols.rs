@@ -9,8 +9,8 @@ use crate::verdict::kinds::RefusalCode;
 use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
 
-/// The linker reserved the space of a common symbol when the base was linked. A new build cannot
-/// ask for more bytes, nor for a larger alignment.
+/// Refuses a common symbol that is new, larger, or more strictly aligned. The linker reserved the
+/// space of common symbols when the base was linked, so a new build cannot get more.
 pub fn check(comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
     /// Size and alignment in bytes.
     struct Asked {

@@ -1,9 +1,9 @@
-//! What other objects find under the names that this one defines.
+//! What the names that an object defines mean to other objects.
 //!
-//! A name can come to stand for something else without any item changing: an alias leads to
-//! another function, a label moves within a table, an absolute symbol gets another value, a
-//! definition becomes weak. Other objects notice, and are byte for byte the same; so it is
-//! noticed here.
+//! A name can change its meaning although no item changes: an alias leads to another function, a
+//! label moves within a table, an absolute symbol gets another value, a definition becomes weak.
+//! Objects that use the name behave differently although their bytes are the same, so the change is
+//! found here.
 
 use std::collections::BTreeMap;
 
@@ -20,21 +20,22 @@ use crate::verdict::kinds::RefusalCode;
 use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
 
-/// What a name stands for.
+/// What a name means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meaning {
     /// A place in an item, in bytes from its start.
     Item(ItemId, u64),
     /// A number.
     Absolute(u64),
-    /// Room that the linker gives.
+    /// Space that the linker reserves (a common symbol).
     Common,
     /// A place in a section that has no items.
     Elsewhere,
 }
 
-/// Names that are new here, are gone, or are or are not weak any more: whether that matters, only
-/// objects know that refer to them weakly or have a weak definition of their own.
+/// Names that are new, gone, or whose binding changed between weak and global. That matters only
+/// where another object refers to the name weakly or has a weak definition of it, which one object
+/// cannot tell: [`crate::report::judge`] decides when all objects are known.
 #[must_use]
 pub fn compare(
     comparer: &mut Comparer<'_, '_>,
@@ -55,8 +56,8 @@ pub fn compare(
             verdicts.refuse(
                 RefusalCode::SymbolKindChanged,
                 place(patched, *new),
-                "is a function that is chosen at boot in one of the two builds and an ordinary one in the \
-                 other; give the new one another name",
+                "is a function that is chosen at boot in one of the two builds and an ordinary \
+                 one in the other; give the new one another name",
             );
         }
         if is_weak(was) != is_weak(is) {
@@ -123,7 +124,7 @@ fn meaning(build: &Build<'_>, id: SymbolId) -> Meaning {
         SymbolPlace::Absolute => Meaning::Absolute(symbol.value),
         SymbolPlace::Common | SymbolPlace::Undefined => Meaning::Common,
         SymbolPlace::Section(_) => match build.items.of_symbol(id) {
-            // The first item holds whatever lies before it.
+            // A place before the first item counts as part of it.
             Some(item) => Meaning::Item(
                 item,
                 symbol.value.wrapping_sub(build.items.item(item).offset),
@@ -143,7 +144,7 @@ fn place(build: &Build<'_>, id: SymbolId) -> Place {
     place
 }
 
-/// What is wrong when a name stands for something else than before.
+/// What is wrong when a name changed its meaning.
 fn moved(
     comparer: &mut Comparer<'_, '_>,
     changes: &Changes,
@@ -166,7 +167,7 @@ fn moved(
         return None;
     }
     Some(format!(
-        "this name stands for {} now, and for {} in the base, where other objects keep finding it; \
+        "this name means {} now, and {} in the base, where other objects keep using it; \
          give what is new another name and change its users",
         shown(patched, new, is),
         shown(original, old, was)
@@ -183,12 +184,13 @@ fn same_place(
     if is_content(original, o) && is_content(patched, p) {
         return at == new_at && comparer.content_difference(o, p).is_none();
     }
-    let (twin, other) = (
+    let (counterpart, other) = (
         comparer.correlation.original(p),
         comparer.correlation.patched(o),
     );
-    if twin.is_none() && other.is_none() {
-        // A new thing of an old name: it travels, and the linker finds the name in the base.
+    if counterpart.is_none() && other.is_none() {
+        // A new item under an old name: it is included, and the linker refuses it where the base
+        // has the name.
         return at == 0
             && new_at == 0
             && matches!(
@@ -196,7 +198,7 @@ fn same_place(
                 SectionClass::Code | SectionClass::Data | SectionClass::Rodata | SectionClass::Bss
             );
     }
-    if twin != Some(o) {
+    if counterpart != Some(o) {
         return false;
     }
     let ends = at == original.items.item(o).size && new_at == patched.items.item(p).size;
@@ -209,7 +211,7 @@ fn same_place(
     at == new_at || ends || is_entry
 }
 
-/// What a symbol stands for, by another name than its own.
+/// What a symbol means, without using its own name.
 fn shown(build: &Build<'_>, id: SymbolId, meaning: Meaning) -> String {
     let own = build.object.symbol(id).name;
     let item_name = |item| {

@@ -1,4 +1,4 @@
-//! Refuses code that runs on into what stands behind it: in a payload, something else does.
+//! Refuses code that falls through into the code behind it: in a payload, other code follows.
 
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic};
 
@@ -13,36 +13,36 @@ use crate::verdict::kinds::RefusalCode;
 use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
 
-/// Assembler code may run on into what stands behind it. Code without a FILE symbol is taken for
-/// assembler code: gas writes none on its own.
-pub fn check_function(comparer: &Comparer<'_, '_>, twin: ItemId, verdicts: &mut Verdicts) {
+/// Only assembler code may fall through. Code without a FILE symbol is taken for assembler code:
+/// gas does not write one by itself.
+pub fn check_function(comparer: &Comparer<'_, '_>, counterpart: ItemId, verdicts: &mut Verdicts) {
     let original = comparer.original;
     let from_assembler = original
-        .symbol(twin)
+        .symbol(counterpart)
         .and_then(|symbol| symbol.file.or(original.object.only_file))
         .is_none_or(|file| {
             [".S", ".s", ".asm", ".o"]
                 .iter()
                 .any(|suffix| file.ends_with(suffix))
         });
-    if !from_assembler || names::is_padding(original.name(twin)) {
+    if !from_assembler || names::is_padding(original.name(counterpart)) {
         return;
     }
-    let item = original.items.item(twin);
+    let item = original.items.item(counterpart);
     let at_end = item.end() >= original.object.section(item.section).size;
-    if let Some(last) = running_on(original, twin)
+    if let Some(last) = running_on(original, counterpart)
         && !at_end
     {
         verdicts.refuse(
             RefusalCode::FallsThrough,
-            Place::of(original, twin).plus(last.ip()),
-            "the changed function runs on into the code behind it; end it with a jump",
+            Place::of(original, counterpart).plus(last.ip()),
+            "the changed function falls through into the code behind it; end it with a jump",
         );
     }
 }
 
-/// Pieces of special code that travel. One may run on into the next when that travels right behind
-/// it, at its distance.
+/// Checks included pieces of special code. A piece may fall through into the next when that one is
+/// included right behind it.
 pub fn check_pieces(patched: &Build<'_>, inclusion: &Inclusion, verdicts: &mut Verdicts) {
     for item in inclusion.items.keys() {
         if !runs_in_place(patched.section_name(*item)) {
@@ -61,8 +61,8 @@ pub fn check_pieces(patched: &Build<'_>, inclusion: &Inclusion, verdicts: &mut V
             verdicts.refuse(
                 RefusalCode::FallsThrough,
                 Place::of(patched, *item).plus(last.ip()),
-                "fixup code that travels runs on into the code behind it, which does not; end \
-                 it with a jump",
+                "included fixup code falls through into the code behind it, which is not \
+                 included; end it with a jump",
             );
         }
     }
@@ -74,7 +74,7 @@ fn next(build: &Build<'_>, section: SectionId, end: u64) -> Option<ItemId> {
     (build.items.item(next).offset == end).then_some(next)
 }
 
-/// The last instruction of an item that is no filler, if the processor goes on behind it; its
+/// The last instruction of an item that is no padding, if execution continues behind it. Its
 /// instruction pointer counts from the item's start.
 fn running_on(build: &Build<'_>, item: ItemId) -> Option<Instruction> {
     let mut decoder = Decoder::new(64, build.bytes(item), DecoderOptions::NONE);

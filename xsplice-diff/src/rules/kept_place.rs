@@ -1,8 +1,8 @@
 //! Whether a variable that both builds have can stay where the base put it: in memory of the same
 //! kind, and on an address that is aligned as the patched code expects.
 //!
-//! Code that writes to what the base holds in read-only memory faults; so does code that moves
-//! sixteen bytes at once to or from an address that is not a multiple of sixteen.
+//! Code that writes to read-only memory faults, and so does an aligned 16-byte access to an address
+//! that is not a multiple of 16.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ enum Memory {
     PerCpu,
     LinkerSet,
     ThreadLocal,
-    /// Gone after the boot, code, tables with rules of their own.
+    /// Others: memory that is freed after boot, code, tables with rules of their own.
     Other,
 }
 
@@ -39,29 +39,30 @@ pub fn check(comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
             patched.items.item(item).kind,
             ItemKind::Datum | ItemKind::UnsizedDatum
         );
-        let Some(twin) = comparer.correlation.original(item).filter(|_| is_datum) else {
+        let Some(counterpart) = comparer.correlation.original(item).filter(|_| is_datum) else {
             continue;
         };
         if is_content(patched, item) {
             continue;
         }
-        check_memory(comparer, twin, item, verdicts);
+        check_memory(comparer, counterpart, item, verdicts);
         // A size that changed is refused anyway.
-        let same_size = patched.items.item(item).size == comparer.original.items.item(twin).size;
-        if !same_size || demanded(comparer, item) <= given(comparer, twin) {
+        let same_size =
+            patched.items.item(item).size == comparer.original.items.item(counterpart).size;
+        if !same_size || demanded(comparer, item) <= given(comparer, counterpart) {
             continue;
         }
         let alone = |build: &crate::read::side::Build<'_>, item: ItemId| {
             let section = build.items.item(item).section;
             build.items.of_section(section).nth(1).is_none()
         };
-        if alone(patched, item) && alone(comparer.original, twin) {
-            refuse_alignment(comparer, twin, item, verdicts);
+        if alone(patched, item) && alone(comparer.original, counterpart) {
+            refuse_alignment(comparer, counterpart, item, verdicts);
         } else {
             shared
                 .entry(patched.items.item(item).section)
                 .or_default()
-                .push((twin, item));
+                .push((counterpart, item));
         }
     }
     for (section, items) in shared {
@@ -78,16 +79,18 @@ fn demanded(comparer: &Comparer<'_, '_>, item: ItemId) -> u64 {
         .alignment
 }
 
-fn given(comparer: &Comparer<'_, '_>, twin: ItemId) -> u64 {
+fn given(comparer: &Comparer<'_, '_>, counterpart: ItemId) -> u64 {
     let original = comparer.original;
     original
         .object
-        .section(original.items.item(twin).section)
+        .section(original.items.item(counterpart).section)
         .alignment
 }
 
-/// In a section of several variables, one of them asks for the greater alignment. It is one that
-/// lies on a multiple of it; a new one explains it, and one that came to lie there betrays itself.
+/// When a section of several variables became more strictly aligned, one of its variables requires
+/// that. It must lie on a multiple of the new alignment. A new variable that does so explains the
+/// change. Otherwise it is one of the old variables that do so, most likely one that did not
+/// before.
 fn check_shared(
     comparer: &Comparer<'_, '_>,
     section: SectionId,
@@ -106,22 +109,22 @@ fn check_shared(
     if is_explained {
         return;
     }
-    let came_to_fit = |(twin, item): &&(ItemId, ItemId)| {
-        let before = comparer.original.items.item(*twin).offset;
+    let came_to_fit = |(counterpart, item): &&(ItemId, ItemId)| {
+        let before = comparer.original.items.item(*counterpart).offset;
         fits(*item) && !before.is_multiple_of(alignment)
     };
     let candidate = items
         .iter()
         .find(came_to_fit)
         .or_else(|| items.iter().find(|(_, item)| fits(*item)));
-    if let Some((twin, item)) = candidate {
-        refuse_alignment(comparer, *twin, *item, verdicts);
+    if let Some((counterpart, item)) = candidate {
+        refuse_alignment(comparer, *counterpart, *item, verdicts);
     }
 }
 
 fn refuse_alignment(
     comparer: &Comparer<'_, '_>,
-    twin: ItemId,
+    counterpart: ItemId,
     item: ItemId,
     verdicts: &mut Verdicts,
 ) {
@@ -132,14 +135,22 @@ fn refuse_alignment(
             "an existing variable asks for an alignment of {} bytes now, and the base gave it {}; \
              give what needs the alignment another name",
             demanded(comparer, item),
-            given(comparer, twin)
+            given(comparer, counterpart)
         ),
     );
 }
 
-fn check_memory(comparer: &Comparer<'_, '_>, twin: ItemId, item: ItemId, verdicts: &mut Verdicts) {
+fn check_memory(
+    comparer: &Comparer<'_, '_>,
+    counterpart: ItemId,
+    item: ItemId,
+    verdicts: &mut Verdicts,
+) {
     let (original, patched) = (comparer.original, comparer.patched);
-    let old = memory(original.items.class(twin), original.section_name(twin));
+    let old = memory(
+        original.items.class(counterpart),
+        original.section_name(counterpart),
+    );
     let new = memory(patched.items.class(item), patched.section_name(item));
     let code = match (old, new) {
         _ if old == new => return,
@@ -156,7 +167,7 @@ fn check_memory(comparer: &Comparer<'_, '_>, twin: ItemId, item: ItemId, verdict
             "an existing variable is in {} now, and the base has it in {}; give it another name, \
              and take over what it holds in a hook",
             patched.section_name(item),
-            original.section_name(twin)
+            original.section_name(counterpart)
         ),
     );
 }

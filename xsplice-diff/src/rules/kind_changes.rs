@@ -1,5 +1,5 @@
-//! Refuses a name that stands for another kind of thing: what was data and is a function now, or
-//! the other way round. Whoever uses the name in the base still means the old thing.
+//! Refuses a name that changed from data to a function or the other way round. Users of the name in
+//! the base still mean the old item.
 
 use std::collections::HashMap;
 
@@ -9,8 +9,8 @@ use crate::verdict::kinds::RefusalCode;
 use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
 
-/// Compares the global names that only one of the two builds has as what they stand for. Locals
-/// cannot clash: the base's is named with its file and its kind.
+/// Looks for global names that are data in one build and functions in the other. Locals cannot
+/// clash: the base's local is looked up with its file and kind.
 pub fn check(comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
     let (original, patched) = (comparer.original, comparer.patched);
     let global =
@@ -31,11 +31,11 @@ pub fn check(comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
         {
             continue;
         }
-        let Some(twin) = lost.get(patched.name(item)) else {
+        let Some(counterpart) = lost.get(patched.name(item)) else {
             continue;
         };
         let (old, new) = (
-            kind(original.items.item(*twin).kind),
+            kind(original.items.item(*counterpart).kind),
             kind(patched.items.item(item).kind),
         );
         if old != new {

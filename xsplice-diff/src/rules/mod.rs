@@ -1,4 +1,5 @@
-//! One rule a file: what no payload can carry, and what changes without any item changing.
+//! One rule a file: each refuses a kind of change that a payload cannot contain, or that no
+//! comparison of items shows.
 
 pub mod boundary;
 pub mod common_symbols;
@@ -6,8 +7,8 @@ pub mod definitions;
 pub mod fall_through;
 pub mod kept_place;
 pub mod kind_changes;
+pub mod left_behind_entries;
 pub mod notes;
-pub mod ownerless_entries;
 pub mod protection;
 pub mod replaceable;
 pub mod unknown_tables;

@@ -1,4 +1,4 @@
-//! Notes about the image that runs.
+//! Refuses changes of notes about the image.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +10,8 @@ use crate::verdict::kinds::RefusalCode;
 use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
 
-/// Notes that say something about the image, to whoever starts or inspects it: Xen's own, a
-/// kernel's entry point. Those about one object are noise.
+/// Notes about the image are read by boot loaders and tools: Xen's own notes, a kernel's entry
+/// point. The running image keeps its own. Notes about one object do not matter.
 pub fn check(comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
     let notes = |build: &Build<'_>| {
         let mut by_name: BTreeMap<String, Vec<u8>> = BTreeMap::new();

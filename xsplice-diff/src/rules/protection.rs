@@ -1,10 +1,10 @@
 //! Refuses two objects that were compiled for different branch protection.
 //!
-//! Compilers note in each object what every function of it takes part in (`.note.gnu.property`):
-//! indirect branch tracking (IBT), shadow stacks (SHSTK). A function without `endbr64` in a base
-//! that tracks indirect branches stops the machine at the first call through a pointer, and the
-//! notes of the payload do not tell. Different notes also mean that the two trees were not built
-//! alike, so that functions differ which the patch does not touch.
+//! Compilers record in each object which protections all of its functions support
+//! (`.note.gnu.property`): indirect branch tracking (IBT), shadow stacks (SHSTK). In a base that
+//! tracks indirect branches, a function without `endbr64` stops the machine at the first call
+//! through a pointer, and a payload's notes are not checked. Different notes also mean that the two
+//! trees were built differently, so that functions differ that the patch does not touch.
 
 use object::LittleEndian;
 use object::elf::{FileHeader64, GNU_PROPERTY_X86_FEATURE_1_AND};
@@ -19,7 +19,7 @@ const NOTES: &str = ".note.gnu.property";
 /// Bits of `GNU_PROPERTY_X86_FEATURE_1_AND` and what processors' manuals call them.
 const FEATURES: [(u32, &str); 2] = [(1 << 0, "IBT"), (1 << 1, "SHSTK")];
 
-/// Compares the notes of two builds of which a function differs.
+/// Compares the notes of two builds in which a function differs.
 pub fn check(original: &Build<'_>, patched: &Build<'_>, verdicts: &mut Verdicts) {
     let (old, new) = (features(original), features(patched));
     if old != new {

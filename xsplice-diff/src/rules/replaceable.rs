@@ -1,5 +1,5 @@
-//! Refuses functions that a jump at their start does not replace: there is no room for it, or the
-//! base gets into their old code in another way.
+//! Refuses functions that a jump at their start cannot replace: the function is too small, or the
+//! base enters its old code elsewhere than at the start.
 
 use object::elf;
 
@@ -13,7 +13,7 @@ use crate::verdict::kinds::RefusalCode;
 use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
 
-/// Looks at every function to be replaced, and at what the base refers to inside of it.
+/// Checks every function to be replaced, and references of the base into its interior.
 pub fn check(comparer: &Comparer<'_, '_>, changes: &Changes, verdicts: &mut Verdicts) {
     let original = comparer.original;
     let labels = if changes.functions.is_empty() {
@@ -22,15 +22,15 @@ pub fn check(comparer: &Comparer<'_, '_>, changes: &Changes, verdicts: &mut Verd
         GlobalLabels::new(original)
     };
     for root in changes.functions.keys() {
-        let Some(twin) = comparer.correlation.original(*root) else {
+        let Some(counterpart) = comparer.correlation.original(*root) else {
             continue;
         };
-        let bytes = original.bytes(twin);
+        let bytes = original.bytes(counterpart);
         let needed = xsplice_abi::machine::OF_RUNTIME.size_needed(bytes);
         if bytes.len() < needed {
             verdicts.refuse(
                 RefusalCode::FunctionTooSmall,
-                Place::of(original, twin),
+                Place::of(original, counterpart),
                 &format!(
                     "the function has {} bytes, and the jump to its replacement takes {needed}; \
                      change its callers instead",
@@ -39,18 +39,18 @@ pub fn check(comparer: &Comparer<'_, '_>, changes: &Changes, verdicts: &mut Verd
             );
         }
         if original
-            .symbol(twin)
+            .symbol(counterpart)
             .is_some_and(|symbol| symbol.kind == elf::STT_GNU_IFUNC.0)
         {
             verdicts.refuse(
                 RefusalCode::SymbolKindChanged,
-                Place::of(original, twin),
-                "the function that changed chose another one at boot, and the choice stands; \
+                Place::of(original, counterpart),
+                "the changed function chose another one at boot (IFUNC), and the choice stands; \
                  change the functions that it chooses from",
             );
         }
-        entry_labels(original, &labels, twin, verdicts);
-        fall_through::check_function(comparer, twin, verdicts);
+        entry_labels(original, &labels, counterpart, verdicts);
+        fall_through::check_function(comparer, counterpart, verdicts);
     }
     for reference in &comparer.original_users.interior {
         let root = comparer.correlation.original_root(reference.function);
@@ -115,11 +115,11 @@ impl GlobalLabels {
 fn entry_labels(
     original: &Build<'_>,
     labels: &GlobalLabels,
-    twin: ItemId,
+    counterpart: ItemId,
     verdicts: &mut Verdicts,
 ) {
-    for (_, value, symbol) in labels.inside(original.items.item(twin)) {
-        let mut place = Place::of(original, twin);
+    for (_, value, symbol) in labels.inside(original.items.item(counterpart)) {
+        let mut place = Place::of(original, counterpart);
         place.offset = Some(*value);
         verdicts.refuse(
             RefusalCode::InteriorEntry,

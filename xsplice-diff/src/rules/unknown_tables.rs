@@ -1,9 +1,9 @@
-//! Tables that the base may walk without anybody having told: entries stand in sections of their
-//! own, and no code refers to them by name.
+//! Refuses changes in sections that the base may walk as a table, although no rule knows them:
+//! entries lie in a section of their own, and no code refers to them by name.
 //!
-//! The sections that are known to be walked have a class; any other section with an unusual name
-//! is taken for one when something in it that nothing refers to came or went. For the known ones
-//! the order of entries counts, too.
+//! Sections that are known to be tables have a class. Any other section with an unusual name is
+//! taken for a table when an item that nothing refers to was added or removed. In known tables the
+//! order of entries matters too.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::verdict::kinds::RefusalCode;
 use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
 
-/// Refuses entries that came, went, or changed places.
+/// Refuses entries that were added, removed or reordered.
 pub fn check(comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
     let (original, patched) = (comparer.original, comparer.patched);
     let sides = [
@@ -35,12 +35,12 @@ pub fn check(comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
     ];
     for (build, users, what, remedy) in sides {
         for item in build.items.ids() {
-            let has_twin = if std::ptr::eq(build, patched) {
+            let has_counterpart = if std::ptr::eq(build, patched) {
                 comparer.correlation.original(item).is_some()
             } else {
                 comparer.correlation.patched(item).is_some()
             };
-            if has_twin || !may_be_walked(build, users, item) {
+            if has_counterpart || !may_be_walked(build, users, item) {
                 continue;
             }
             let problem = format!(
@@ -70,22 +70,22 @@ fn may_be_walked(build: &Build<'_>, users: &Users, item: ItemId) -> bool {
         && !is_usual(build.section_name(item), build.name(item))
 }
 
-/// Entries of one table run in the order in which they stand.
+/// The base uses the entries of a table in their order in memory.
 fn check_order(comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
     let patched = comparer.patched;
     let mut last: BTreeMap<&str, ItemId> = BTreeMap::new();
     for item in patched.items.ids() {
         let is_entry = patched.items.class(item) == SectionClass::LinkerSet
             && patched.items.item(item).kind != ItemKind::Gap;
-        let Some(twin) = comparer.correlation.original(item).filter(|_| is_entry) else {
+        let Some(counterpart) = comparer.correlation.original(item).filter(|_| is_entry) else {
             continue;
         };
         let section = patched.section_name(item);
-        if comparer.original.section_name(twin) != section {
+        if comparer.original.section_name(counterpart) != section {
             continue;
         }
-        let before = last.insert(section, twin);
-        if before.is_some_and(|before| before > twin) {
+        let before = last.insert(section, counterpart);
+        if before.is_some_and(|before| before > counterpart) {
             verdicts.refuse_acceptable(
                 RefusalCode::ChangedLinkerSet,
                 Place::of(patched, item),

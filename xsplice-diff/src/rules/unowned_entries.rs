@@ -1,4 +1,5 @@
-//! Entries of special sections that no function owns.
+//! Refuses a change of entries of special sections that no function owns: whether the payload
+//! needs them, nobody can tell.
 
 use crate::compare::comparer::Comparer;
 use crate::compare::special_entries::SpecialEntries;
@@ -6,7 +7,8 @@ use crate::verdict::kinds::{Reason, RefusalCode};
 use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
 
-/// Refuses a change of such entries: no replaced function carries them.
+/// Refuses a change of such entries: they belong to no replaced function, so no payload includes
+/// them.
 pub fn check(
     comparer: &mut Comparer<'_, '_>,
     original_entries: &SpecialEntries,

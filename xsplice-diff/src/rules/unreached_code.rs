@@ -1,8 +1,8 @@
-//! Code beside the functions that nobody leads to.
+//! Special code that no entry and no function leads to.
 //!
-//! What a table's entry or a function leads to is compared and carried with it, and so is
-//! everything that is reached from there. What nobody reaches is compared by itself: it stays in the
-//! base, and no payload can change it.
+//! Special code that a table entry or a function leads to is compared and included with it, and so
+//! is all code reached from there. Unreached code is compared by itself: it stays in the base, and
+//! a payload cannot change it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use crate::verdict::kinds::RefusalCode;
 use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
 
-/// Refuses a change of special code that nobody reaches.
+/// Refuses a change of unreached special code.
 pub fn check(
     comparer: &mut Comparer<'_, '_>,
     original_entries: &SpecialEntries,
@@ -61,8 +61,8 @@ pub fn check(
         verdicts.refuse_acceptable(
             RefusalCode::ChangedAssembly,
             place,
-            "code changed that no symbol stands for, and that no table entry or function of this \
-             object leads to; give it a symbol with .type and .size in both trees, or deal with the \
+            "code without a symbol changed, and no table entry or function of this object leads \
+             to it; give it a symbol with .type and .size in both trees, or deal with the \
              change in a hook",
         );
     }

@@ -1,4 +1,4 @@
-//! Read-only contents that no symbol stands for and nothing refers to.
+//! Read-only contents without a symbol that nothing refers to.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,8 +11,8 @@ use crate::verdict::kinds::RefusalCode;
 use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
 
-/// Read-only contents that nothing in the object refers to and no symbol stands for: somebody
-/// finds them by their section.
+/// Refuses changed read-only contents that have no symbol and that nothing in the object refers to:
+/// the base must find them by their section.
 pub fn check(comparer: &mut Comparer<'_, '_>, verdicts: &mut Verdicts) {
     let loose = |build: &Build<'_>, users: &crate::compare::users::Users| {
         let mut by_name: BTreeMap<String, Vec<ItemId>> = BTreeMap::new();
@@ -43,7 +43,7 @@ pub fn check(comparer: &mut Comparer<'_, '_>, verdicts: &mut Verdicts) {
             verdicts.refuse_acceptable(
                 RefusalCode::ChangedSection,
                 Place::section(name),
-                "read-only contents that no symbol stands for changed; give them a symbol with \
+                "read-only contents without a symbol changed; give them a symbol with \
                  a size, or change them from a hook",
             );
         }

@@ -14,17 +14,17 @@ const REASONS: &str = include_str!("../../../docs/reasons.md");
 const HEADING: Style = Style::new().bold();
 const LITERAL: Style = AnsiColor::Cyan.on_default();
 
-/// How far a misspelt code may be from one that exists to be offered instead, in single edits.
+/// The greatest edit distance at which an existing code is suggested for a misspelt one.
 const TYPO_DISTANCE_MAX: usize = 3;
-/// Of a short word, no more than one letter in so many may be wrong.
+/// In a short word, at most one letter in this many may be wrong.
 const LETTERS_A_TYPO: usize = 3;
 
 /// Which of the two documents a page is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Why there is no payload.
+    /// A refusal.
     Refusal,
-    /// Why a function travels.
+    /// A reason why a function is included.
     Reason,
 }
 

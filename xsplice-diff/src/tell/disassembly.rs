@@ -1,9 +1,8 @@
 //! Disassembles functions for people, and lays two builds of one function side by side.
 //!
-//! Nothing is decided here: the verdict on a function is the comparison's. What a reader needs
-//! is that two listings differ exactly where the meaning does, so fields that a relocation fills
-//! are printed as its target, and a jump inside the function counts as equal when both jump to
-//! instructions that face each other.
+//! Listings are for reading only; the comparison decides. Two listings should differ exactly where
+//! the meaning differs. So a relocated field is printed as its target, and two jumps inside a
+//! function are equal when they lead to corresponding instructions.
 
 use crate::compare::users::{ends_in_branch, is_branch_type};
 use std::collections::HashMap;
@@ -16,8 +15,8 @@ use iced_x86::{
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 use xsplice_abi::machine::{Kind, OF_RUNTIME};
 
-/// Longest listing, old and new together, that is laid side by side; in instructions. Longer ones
-/// nobody reads, and aligning them takes time in the square of what differs.
+/// Longest listing, old and new together, that is shown side by side; in instructions. Aligning
+/// takes quadratic time in the differences, and longer listings are not readable.
 pub const SIDE_BY_SIDE_MAX: usize = 20_000;
 
 /// How much of a constant or string a listing shows, in bytes.
@@ -75,16 +74,16 @@ pub struct Line {
     alike: String,
 }
 
-/// Two lines that face each other, as indices into the two listings.
+/// Two corresponding lines, as indices into the two listings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Row {
     /// The same instruction.
     Same(usize, usize),
     /// One instruction in place of another.
     Changed(usize, usize),
-    /// Only the original has it.
+    /// Only in the original.
     Removed(usize),
-    /// Only the patched one has it.
+    /// Only in the patched function.
     Added(usize),
 }
 
@@ -239,7 +238,7 @@ pub fn side_by_side(old: &[Line], new: &[Line]) -> Option<Vec<Row>> {
     Some(rows)
 }
 
-/// Jumps were matched without their targets; those whose targets do not face each other differ.
+/// Jumps were aligned without their targets. Those whose targets do not correspond differ.
 fn mark_diverted_jumps(old: &[Line], new: &[Line], rows: &mut [Row]) {
     let facing: HashMap<u64, u64> = rows
         .iter()

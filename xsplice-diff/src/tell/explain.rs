@@ -1,5 +1,5 @@
-//! Shows for each function of a diff why it travels: the chain of reasons, the source line of
-//! the first difference, and the two builds' machine code side by side.
+//! Shows for each function of a diff why it is included: the chain of reasons, the source line of
+//! the first difference, and the machine code of both builds side by side.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -58,7 +58,7 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
     writeln!(out, "{text}").expect("writing to a String does not fail");
 }
 
-/// Follows who pulled whom in, up to something that changed by itself.
+/// Follows "refers to it" reasons back to a function that changed by itself.
 fn chain(function: &FunctionChange, by_name: &HashMap<&str, &FunctionChange>, out: &mut String) {
     let mut at = function;
     for _ in 0..CHAIN_MAX {

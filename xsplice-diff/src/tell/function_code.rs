@@ -1,4 +1,4 @@
-//! Finds the code of the functions of a diff, as it was and as it is, for people to read.
+//! Finds the code of the functions of a diff in both builds, for listings.
 //!
 //! A function is known by its name and file in the patched object; its record, its out-of-line
 //! parts and its bytes are looked up once for all functions, so that a diff of thousands is
@@ -17,7 +17,7 @@ use crate::verdict::kinds::Status;
 /// The code of one function.
 #[derive(Debug, Default)]
 pub struct FunctionCode<'diff> {
-    /// How it stands in the extract; `None` for a new one.
+    /// Its record in the extract; `None` for a new one.
     pub record: Option<&'diff Record<'diff>>,
     /// Before; `None` for a new function.
     pub old: Option<Code<'diff>>,
@@ -32,9 +32,9 @@ pub struct FunctionCode<'diff> {
 pub struct PartCode<'diff> {
     /// Its name.
     pub name: &'diff str,
-    /// Before; empty for a part that came.
+    /// In the original; empty for a part that was added.
     pub old: Code<'diff>,
-    /// After; empty for a part that went.
+    /// In the patched object; empty for a part that was removed.
     pub new: Code<'diff>,
 }
 
@@ -48,7 +48,7 @@ pub struct Codes<'diff> {
 }
 
 impl<'diff> Codes<'diff> {
-    /// Looks through a diff; `None` when nothing travels.
+    /// Indexes a diff; `None` when nothing is included.
     #[must_use]
     pub fn new(diff: &'diff ObjectDiff<'diff>) -> Option<Codes<'diff>> {
         let extract = diff.extract.as_ref()?;
@@ -147,7 +147,7 @@ fn original_target(target: &OriginalTarget<'_>) -> String {
     }
 }
 
-/// The code that a symbol of an extract stands for; `None` when the extract does not hold it.
+/// The code of a symbol of an extract; `None` when the extract does not hold it.
 fn symbol_code<'diff>(extract: &'diff Extract<'_>, symbol: SymbolIndex) -> Option<Code<'diff>> {
     let symbol = extract.symbols.get(symbol.0)?;
     let Place::Section { section, value } = symbol.place else {
@@ -165,7 +165,7 @@ fn symbol_code<'diff>(extract: &'diff Extract<'_>, symbol: SymbolIndex) -> Optio
         .map(|relocation| Field {
             offset: relocation.offset - value,
             kind: relocation.kind,
-            target: travelling_target(extract, relocation.symbol),
+            target: included_target(extract, relocation.symbol),
             addend: relocation.addend,
         });
     Some(Code {
@@ -174,7 +174,7 @@ fn symbol_code<'diff>(extract: &'diff Extract<'_>, symbol: SymbolIndex) -> Optio
     })
 }
 
-fn travelling_target(extract: &Extract<'_>, index: SymbolIndex) -> String {
+fn included_target(extract: &Extract<'_>, index: SymbolIndex) -> String {
     let Some(symbol) = extract.symbols.get(index.0) else {
         return "?".to_owned();
     };

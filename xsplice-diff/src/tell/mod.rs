@@ -1,4 +1,4 @@
-//! Tells people what was found: lines of text, disassembly, explanations.
+//! Reports for people: lines of text, disassembly, explanations.
 
 pub mod code_page;
 pub mod disassembly;

@@ -1,9 +1,9 @@
-//! Who refers to the functions that travel: the code and data that a reviewer must think of
-//! besides the functions themselves.
+//! Who refers to the included functions: code and data that a reviewer has to consider besides the
+//! functions themselves.
 //!
-//! Relocations tell it, and each object is read once: those that hold such a function for the
-//! names that it goes by, then all of them for who uses one of these names. Calls through
-//! pointers leave no trace here; what holds a function's address does.
+//! References are found in relocations. First the objects that define the functions are read for
+//! the functions' names, then all objects for references to these names. Calls through pointers do
+//! not show here; the data or code that holds a function's address does.
 
 use std::collections::BTreeSet;
 
@@ -32,7 +32,7 @@ pub enum How {
     Holds,
 }
 
-/// When a referrer is there.
+/// When a referrer exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum When {
     /// As long as the base runs.
@@ -50,7 +50,7 @@ pub struct Referrer {
     pub name: String,
     /// What it does.
     pub how: How,
-    /// When it can.
+    /// When it can do so.
     pub when: When,
 }
 
@@ -73,7 +73,7 @@ struct Own<'a> {
     index: usize,
 }
 
-/// What one object refers to: indices of functions, with the referrers.
+/// References of one object: indices of functions, with the referrers.
 #[derive(Debug, Default)]
 pub struct Found(BTreeSet<(usize, Referrer)>);
 
@@ -104,7 +104,8 @@ impl<'a> Sought<'a> {
         self.own.contains_key(object)
     }
 
-    /// Learns from a patched object by which names others know its functions: aliases, too.
+    /// Reads from a patched object under which names, aliases included, others can refer to its
+    /// functions.
     ///
     /// # Errors
     ///
@@ -162,7 +163,7 @@ impl<'a> Sought<'a> {
     /// When it is not a well-formed x86-64 object.
     pub fn look(&self, object: &str, bytes: &[u8], abi: &Profile) -> Result<Found, DiffError> {
         if !self.is_held_by(object) {
-            // Most objects use none of the names: their symbols are enough to tell.
+            // Most objects use none of the names, which their symbols show.
             let elf = ElfObject::parse(object, bytes)?;
             let is_used = elf.symbols.iter().any(|symbol| {
                 symbol.place == SymbolPlace::Undefined && self.global.contains_key(symbol.name)
@@ -226,8 +227,7 @@ impl<'a> Sought<'a> {
     }
 }
 
-/// What a reference of an item amounts to; `None` for tables that describe code rather than use
-/// it.
+/// What kind of reference an item makes; `None` for tables that only describe code.
 fn how(build: &Build<'_>, source: ItemId, relocation: &Relocation) -> Option<How> {
     match build.items.class(source) {
         SectionClass::Ignored(_) | SectionClass::Special(_) => None,

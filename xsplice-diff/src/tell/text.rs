@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use crate::report::object_diff::{FunctionChange, ObjectDiff, Verdict};
 use crate::verdict::kinds::Status;
 
-/// How much is shown.
+/// Level of detail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
-    /// What travels.
+    /// What is included.
     Changes,
     /// Also what was ignored.
     Everything,
@@ -40,7 +40,7 @@ pub fn render(diff: &ObjectDiff<'_>, detail: Detail, out: &mut String) {
         line(
             out,
             format_args!(
-                "{object}: {}: {} entries travel",
+                "{object}: {}: {} entries included",
                 special.section, special.entries
             ),
         );
@@ -51,7 +51,7 @@ pub fn render(diff: &ObjectDiff<'_>, detail: Detail, out: &mut String) {
             format_args!("accepted ({}): {}", accepted.what, accepted.message),
         );
     }
-    // Whoever expected a change looks for it among what was ignored.
+    // Ignored differences are listed when nothing changed: an expected change may be among them.
     if detail == Detail::Everything || diff.verdict() == Verdict::Unchanged {
         for ignored in &diff.ignored {
             line(

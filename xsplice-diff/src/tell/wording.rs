@@ -1,4 +1,4 @@
-//! Says reasons in words, for reports that people read.
+//! Puts reasons into words, for reports for people.
 
 use std::fmt;
 
@@ -42,12 +42,13 @@ impl fmt::Display for Reason {
             Reason::Hook { section } => write!(out, "{section} refers to it"),
             Reason::LooksLikeLineNumbers => {
                 out.write_str("looks like line numbers only, but that is not proven")
-            },
+            }
             Reason::LooksLikeBuildStamp => out
                 .write_str("looks like a date, time or build number that every build writes anew"),
-            Reason::LayoutOnly { types } if types.is_empty() => {
-                out.write_str("only displacements differ: other members are used, or the layout of a structure changed")
-            }
+            Reason::LayoutOnly { types } if types.is_empty() => out.write_str(
+                "only displacements differ: other members are used, or the layout of \
+                               a structure changed",
+            ),
             Reason::LayoutOnly { types } => {
                 write!(
                     out,

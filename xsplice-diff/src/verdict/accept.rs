@@ -1,32 +1,32 @@
-//! Acknowledgements: what the author has dealt with, and which refusals that settles.
+//! What the author accepts, and which refusals that settles.
 //!
-//! An acknowledgement is `WHAT:NAME`, from `--accept` or from the patched source itself
-//! (`xsplice.h`). `WHAT` is a word for a kind of refusal, `NAME` the symbol, the section or the
-//! hunk. In `NAME`, `*` stands for any characters and `?` for one; every other character stands
-//! for itself, so that `static-local:hits.0` means that variable alone. `WHAT` is never a pattern.
+//! `WHAT:NAME` comes from `--accept` or from the patched source (`XSPLICE_ACCEPT` of `xsplice.h`).
+//! `WHAT` is a word for a kind of refusal, `NAME` the symbol, the section or the hunk. In `NAME`,
+//! `*` matches any characters and `?` matches one; every other character matches itself, so that
+//! `static-local:hits.0` means that variable alone. `WHAT` is never a pattern.
 //!
-//! One that matches nothing is an error, for it names something that is not there: a typing error,
-//! or a difference that is gone. The words `line-numbers` and `toolchain` alone name a kind and no
-//! thing, and may stand in a script that makes every payload. What the source says is not checked:
-//! a header says it to every object that includes it. `xsplice-diff` checks nothing of the kind: it
-//! sees one object of a tree, and is given what was said for all.
+//! A value of `--accept` that matches nothing is an error: it is misspelt, or the difference is
+//! gone. The words `line-numbers` and `toolchain` name a kind and no thing, so they may stand in a
+//! script that makes every payload. What the source accepts is not checked, for a header accepts it
+//! in every object that includes it. `xsplice-diff` does not check either: it sees one object, and
+//! is given what was accepted for the whole tree.
 
 use thiserror::Error;
 
 use crate::verdict::kinds::RefusalCode;
 use crate::verdict::place::Place;
 
-/// `WHAT` of the acknowledgement that leaves functions out which differ in line numbers alone.
+/// `WHAT` that leaves out functions that seem to differ in line numbers alone.
 pub const LINE_NUMBERS: &str = "line-numbers";
-/// `WHAT` of the acknowledgement that the two builds are by different toolchains.
+/// `WHAT` that accepts different toolchains of the two builds.
 pub const TOOLCHAIN: &str = "toolchain";
 /// `WHAT` of a hunk.
 const HUNK: &str = "hunk";
 
-/// What may be acknowledged as a whole, too, and not by name alone.
+/// What may be accepted as a whole, too, and not by name alone.
 const WHOLE: [&str; 2] = [LINE_NUMBERS, TOOLCHAIN];
 
-/// What is acknowledged by name, each kind with its word.
+/// Kinds of refusals that can be accepted by name, each with its word.
 const BY_NAME: [(RefusalCode, &str); 17] = [
     (RefusalCode::ChangedData, "data"),
     (RefusalCode::ChangedBss, "bss"),
@@ -47,23 +47,20 @@ const BY_NAME: [(RefusalCode, &str); 17] = [
     (RefusalCode::HunkAmbiguous, HUNK),
 ];
 
-/// The word by which a kind of refusal is acknowledged; `None` for what nobody can deal with by
-/// hand.
+/// The word by which a kind of refusal is accepted; `None` for kinds that cannot be accepted.
 #[must_use]
 pub fn acceptable(code: RefusalCode) -> Option<&'static str> {
     let found = BY_NAME.iter().find(|(one, _)| *one == code);
     found.map(|(_, word)| *word)
 }
 
-/// How something in a place is acknowledged, as the end of a sentence; empty where it cannot be.
+/// How a refusal at a place can be accepted, as the end of a sentence; empty where it cannot.
 #[must_use]
 pub fn remedy(code: RefusalCode, place: &Place) -> String {
     acceptable(code)
         .zip(place.name())
         .map_or_else(String::new, |(word, name)| {
-            format!(
-                ", then acknowledge it with --accept {word}:{name} or XSPLICE_ACCEPT in the source"
-            )
+            format!(", then accept it with --accept {word}:{name} or XSPLICE_ACCEPT in the source")
         })
 }
 
@@ -74,12 +71,12 @@ fn words() -> Vec<&'static str> {
     words
 }
 
-/// A value of `--accept` that can never match anything.
+/// A value of `--accept` that can never match.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AcceptError {
     /// No such word in front.
     #[error(
-        "nothing is acknowledged by that word; it is WHAT:NAME with one of {}, or {} (the nearest \
+        "nothing is accepted by that word; it is WHAT:NAME with one of {}, or {} (the nearest \
          is {nearest})",
         words().join(", "),
         WHOLE.join(" or ")
@@ -99,7 +96,7 @@ pub enum AcceptError {
 ///
 /// [`AcceptError`]. Whether the name is that of anything is not looked at: [`check_matched`] does,
 /// when everything was compared.
-pub fn acknowledgement(text: &str) -> Result<String, AcceptError> {
+pub fn accept_value(text: &str) -> Result<String, AcceptError> {
     let (what, name) = text.split_once(':').unwrap_or((text, ""));
     let words = words();
     if WHOLE.contains(&what) {
@@ -118,17 +115,17 @@ pub fn acknowledgement(text: &str) -> Result<String, AcceptError> {
     Ok(text.to_owned())
 }
 
-/// What the author acknowledges, in the order given.
+/// What the author accepts, in the order given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Acknowledgements(Vec<String>);
+pub struct AcceptList(Vec<String>);
 
-impl Acknowledgements {
+impl AcceptList {
     /// Those of the options, and then those of the patched source.
-    pub fn new(all: impl IntoIterator<Item = String>) -> Acknowledgements {
-        Acknowledgements(all.into_iter().collect())
+    pub fn new(all: impl IntoIterator<Item = String>) -> AcceptList {
+        AcceptList(all.into_iter().collect())
     }
 
-    /// Whether one of `names` is acknowledged as `what`: then `WHAT:NAME`, with the name itself
+    /// Whether one of `names` is accepted as `what`: then `WHAT:NAME`, with the name itself
     /// where a pattern was given.
     #[must_use]
     pub fn by_name(&self, what: &str, names: &[&str]) -> Option<String> {
@@ -159,8 +156,8 @@ impl Acknowledgements {
     }
 }
 
-/// The acknowledgement that settles a hunk which touches `lines` of `file`: `hunk:FILE`, or
-/// `hunk:FILE:LINE` with one of the lines; a pattern is told as what it matched.
+/// The value that accepts a hunk which touches `lines` of `file`: `hunk:FILE`, or `hunk:FILE:LINE`
+/// with one of the lines. For a pattern: the name that it matched.
 #[must_use]
 pub fn of_hunk(given: &str, file: &str, lines: &std::ops::RangeInclusive<u64>) -> Option<String> {
     let pattern = given.strip_prefix(HUNK)?.strip_prefix(':')?;
@@ -178,13 +175,13 @@ fn is_toolchain(given: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
 }
 
-/// Whether a name is what a pattern says: `*` is any characters, `?` is one.
+/// Whether a name matches a pattern: `*` is any characters, `?` is one.
 #[must_use]
 pub fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) =
         (pattern.chars().collect(), name.chars().collect());
     let (mut at, mut next) = (0, 0);
-    // Where the last star stands, and how much of the name it takes.
+    // Position of the last star, and how much of the name it matches.
     let mut star = None;
     while next < name.len() {
         match pattern.get(at) {
@@ -225,7 +222,7 @@ fn distance(one: &str, other: &str) -> usize {
     row[other.len()]
 }
 
-/// What a run accepted, and what it could have accepted.
+/// What a run accepted, and what else could have been accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// What was accepted, by name, or as given.
@@ -234,12 +231,12 @@ pub struct Found {
     pub refused: Vec<String>,
 }
 
-/// Acknowledgements that matched nothing.
+/// AcceptList that matched nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{}", .0.join("\n"))]
 pub struct Unmatched(Vec<String>);
 
-/// Looks whether everything that was given with `--accept` names something that is there.
+/// Checks that every value of `--accept` matched something.
 ///
 /// # Errors
 ///
@@ -279,10 +276,10 @@ pub fn check_matched(given: &[String], found: &Found) -> Result<(), Unmatched> {
 
 #[cfg(test)]
 mod tests {
-    use super::{AcceptError, Acknowledgements, Found, acknowledgement, check_matched, matches};
+    use super::{AcceptError, AcceptList, Found, accept_value, check_matched, matches};
 
     #[test]
-    fn a_word_that_acknowledges_nothing_is_an_error() {
+    fn a_word_that_accepts_nothing_is_an_error() {
         for sound in [
             "data:x",
             "data:opt_*",
@@ -292,17 +289,17 @@ mod tests {
             "line-numbers:f",
             "toolchain",
         ] {
-            assert_eq!(acknowledgement(sound).as_deref(), Ok(sound));
+            assert_eq!(accept_value(sound).as_deref(), Ok(sound));
         }
         for (unknown, nearest) in [("rodta:x", "rodata"), ("dta:x", "data"), ("dat*:x", "data")] {
             assert_eq!(
-                acknowledgement(unknown),
+                accept_value(unknown),
                 Err(AcceptError::Unknown { nearest }),
                 "{unknown}"
             );
         }
         for unknown in ["nosuch", "", ":x", "*:x"] {
-            let error = acknowledgement(unknown);
+            let error = accept_value(unknown);
             assert!(
                 matches!(error, Err(AcceptError::Unknown { .. })),
                 "{unknown}"
@@ -310,7 +307,7 @@ mod tests {
         }
         for nameless in ["data", "data:", "hunk"] {
             assert_eq!(
-                acknowledgement(nameless),
+                accept_value(nameless),
                 Err(AcceptError::NoName),
                 "{nameless}"
             );
@@ -343,7 +340,7 @@ mod tests {
 
     #[test]
     fn a_pattern_does_not_cross_kinds_and_is_told_as_what_it_matched() {
-        let given = Acknowledgements::new(["data:*".to_owned()]);
+        let given = AcceptList::new(["data:*".to_owned()]);
         let accepted = given.by_name("data", &["limit"]);
         assert_eq!(accepted.as_deref(), Some("data:limit"));
         assert_eq!(given.by_name("bss", &["limit"]), None);

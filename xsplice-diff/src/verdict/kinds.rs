@@ -1,14 +1,14 @@
-//! The words that every rule speaks: why something travels, and why it cannot.
+//! The vocabulary of all rules: reasons why something is included, and codes of refusals.
 //!
-//! Reasons and refusals are closed enums: every kind is documented, and nothing is reported that
-//! is not one of them. They stand apart from the result that holds them, so that a rule needs to
-//! know nothing of what is made of its words.
+//! Reasons and refusals are closed enums: every kind is documented, and nothing is reported that is
+//! not one of them. They are separate from the result that holds them, so that a rule does not
+//! depend on the reports.
 
 use serde::{Deserialize, Serialize};
 
 use crate::verdict::refusal::Refusal;
 
-/// Whether an item replaces one of the base or is an addition.
+/// Whether an item replaces one of the base or is new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
@@ -18,24 +18,24 @@ pub enum Status {
     New,
 }
 
-/// A difference that the author acknowledged.
+/// A difference that the author accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
     /// The object that holds it.
     pub object: String,
-    /// What was acknowledged, as given: `WHAT:NAME` or `WHAT`.
+    /// What was accepted: `WHAT:NAME` or `WHAT`.
     pub what: String,
     /// The symbol that it is about, where there is one.
     #[serde(skip)]
     pub symbol: Option<String>,
-    /// The refusal that it stands against.
+    /// The refusal that it settles.
     pub code: RefusalCode,
     /// What the refusal would have said.
     pub message: String,
 }
 
 impl Accepted {
-    /// What `refusal` would have said, had `what` not been acknowledged.
+    /// The refusal's message, had `what` not been accepted.
     #[must_use]
     pub fn new(refusal: &Refusal, what: String, symbol: Option<String>) -> Accepted {
         Accepted {
@@ -48,7 +48,7 @@ impl Accepted {
     }
 }
 
-/// Why a function travels. Offsets are in bytes from the start of the function.
+/// Why a function is included. Offsets are in bytes from the start of the function.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Reason {
@@ -116,7 +116,7 @@ pub enum Reason {
         /// What differs.
         detail: String,
     },
-    /// The original object has no such function, and something that travels refers to it.
+    /// The original object has no such function, and something included refers to it.
     PulledIn {
         /// Who refers to it.
         by: String,
@@ -176,7 +176,7 @@ pub enum RefusalCode {
     ChangedLinkerSet,
     /// A section that has no symbols, or only symbols without sizes, changed.
     ChangedSection,
-    /// Assembler code whose extent no symbol tells changed.
+    /// Assembler code without a sized symbol changed.
     ChangedAssembly,
     /// A common symbol is new or changed.
     CommonSymbol,
@@ -186,19 +186,18 @@ pub enum RefusalCode {
     FunctionTooSmall,
     /// A changed function has an entry label in its interior.
     InteriorEntry,
-    /// A changed function runs on into the one behind it.
+    /// A changed function falls through into the code behind it.
     FallsThrough,
     /// Something outside refers into the interior of a changed function.
     InteriorReference,
     /// Which variable of the original a static local is cannot be told.
     AmbiguousStaticLocal,
-    /// Something that travels jumps to a neighbour by a field too short for the distance that
-    /// will lie between them.
+    /// Included code jumps to a neighbour by a field too short for their distance in a payload.
     ShortJump,
-    /// A relocation type that is not known, or that the profile's loader does not take, occurs in
-    /// something that travels.
+    /// Included code or data has a relocation of an unknown type, or of one that the profile's
+    /// loader does not take.
     UnknownRelocation,
-    /// Something that travels refers to a place of the base that has no name.
+    /// Included code or data refers to a place of the base that has no name.
     UnnamedTarget,
     /// A special section cannot be cut into entries.
     MalformedSpecialSection,
@@ -214,7 +213,7 @@ pub enum RefusalCode {
     ToolchainDiffers,
     /// A name that other objects see stands for something else.
     DefinitionChanged,
-    /// Which of two neighbouring variables something that travels refers to cannot be told.
+    /// Included code refers to one of two neighbouring variables, and it cannot be told to which.
     AmbiguousTarget,
     /// The two objects were built for different machines or with different code models.
     ObjectsDiffer,

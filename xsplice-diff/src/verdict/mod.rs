@@ -1,4 +1,4 @@
-//! The words that all rules speak: reasons, refusals and their codes, acknowledgements.
+//! The vocabulary of all rules: reasons, refusals and their codes, what is accepted.
 
 pub mod accept;
 pub mod kinds;

@@ -1,4 +1,4 @@
-//! Where something is that is refused, and the one way in which that is written.
+//! The place of a refusal, and the one way in which it is written.
 
 use std::fmt;
 
@@ -60,13 +60,13 @@ impl Place {
         self
     }
 
-    /// By what it is accepted: its symbol, or its section.
+    /// The name by which it is accepted: its symbol, or its section.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.symbol.as_deref().or(self.section.as_deref())
     }
 
-    /// Everything by which it may be accepted.
+    /// All names by which it may be accepted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.symbol
             .as_deref()

@@ -16,8 +16,8 @@ pub struct Refusal {
     pub object: String,
     /// Where in it. Boxed, so that a refusal stays small as an error.
     pub place: Box<Place>,
-    /// What the sentence names instead of the object and the place, where that says more: a hunk
-    /// of a patch, or an object and how many like it.
+    /// What the sentence begins with instead of the object and the place: a hunk of a patch, or an
+    /// object and the number of others like it.
     pub named: Option<String>,
     /// What is wrong, and what would make it right, without the place.
     pub problem: String,

@@ -1,27 +1,27 @@
-//! Collects what cannot be patched, and what the author has acknowledged instead.
+//! Collects what cannot be patched, and what the author accepted instead.
 
 use xsplice_abi::section::ACCEPT;
 
 use crate::options::Options;
 use crate::read::side::Build;
-use crate::verdict::accept::{Acknowledgements, acceptable, remedy};
+use crate::verdict::accept::{AcceptList, acceptable, remedy};
 use crate::verdict::kinds::{Accepted, RefusalCode};
 use crate::verdict::place::Place;
 use crate::verdict::refusal::Refusal;
 
-/// Refusals and acknowledgements of one object.
+/// Refusals of one object, and what it accepts.
 #[derive(Debug)]
 pub struct Verdicts {
     object: String,
-    accept: Acknowledgements,
-    /// What stands in the way.
+    accept: AcceptList,
+    /// What is refused.
     pub refusals: Vec<Refusal>,
-    /// What would stand in the way.
+    /// What would be refused, had the author not accepted it.
     pub accepted: Vec<Accepted>,
 }
 
 impl Verdicts {
-    /// Nothing is refused yet; acknowledgements come from the options and the patched object.
+    /// Nothing is refused yet; what is accepted comes from the options and the patched object.
     #[must_use]
     pub fn new(object: &str, patched: &Build<'_>, options: &Options) -> Verdicts {
         let mut accept = options.accept.clone();
@@ -41,20 +41,20 @@ impl Verdicts {
         }
         Verdicts {
             object: object.to_owned(),
-            accept: Acknowledgements::new(accept),
+            accept: AcceptList::new(accept),
             refusals: Vec::new(),
             accepted: Vec::new(),
         }
     }
 
-    /// What the options and the patched object acknowledge.
+    /// What the options and the patched object accept.
     #[must_use]
-    pub fn acknowledgements(&self) -> &Acknowledgements {
+    pub fn accept_list(&self) -> &AcceptList {
         &self.accept
     }
 
-    /// Refuses, unless the author has acknowledged it. `problem` says what is wrong and what
-    /// would make it right, without naming the place.
+    /// Refuses, unless the author accepts it. `problem` says what is wrong and what would make it
+    /// right, without naming the place.
     pub fn refuse(&mut self, code: RefusalCode, place: Place, problem: &str) {
         let names: Vec<&str> = place.names().collect();
         let accepted = acceptable(code).and_then(|what| self.accept.by_name(what, &names));
@@ -66,7 +66,7 @@ impl Verdicts {
         }
     }
 
-    /// Refuses something that can be acknowledged, and says how.
+    /// Refuses something that can be accepted, and says how.
     pub fn refuse_acceptable(&mut self, code: RefusalCode, place: Place, problem: &str) {
         let problem = format!("{problem}{}", remedy(code, &place));
         self.refuse(code, place, &problem);

@@ -16,6 +16,23 @@ pub const KERNEL: &[&str] = &[
     "-fdata-sections",
 ];
 
+/// Every set of flags that the rules must hold under.
+pub const FLAG_SETS: &[&[&str]] = &[
+    KERNEL,
+    &["-O0", "-fpic"],
+    &["-O1"],
+    &["-O2", "-fpic"],
+    &["-O3", "-fno-pic", "-mcmodel=kernel"],
+    &["-Os", "-fcf-protection", "-ffunction-sections"],
+    &[
+        "-O2",
+        "-g",
+        "-fno-pic",
+        "-mcmodel=kernel",
+        "-fno-jump-tables",
+    ],
+];
+
 /// The compilers that this machine has; gcc is always one.
 pub fn compilers() -> Vec<&'static str> {
     ["gcc", "clang"]
@@ -125,7 +142,7 @@ fn with_status<'d>(diff: &'d ObjectDiff<'_>, status: Status) -> Vec<&'d str> {
         .collect()
 }
 
-/// Names of data that travels.
+/// Names of data that is included.
 pub fn data<'d>(diff: &'d ObjectDiff<'_>) -> Vec<&'d str> {
     diff.data.iter().map(|datum| datum.name.as_str()).collect()
 }

@@ -8,4 +8,5 @@ mod mutation;
 mod reading;
 mod sections;
 mod special;
+mod static_locals;
 mod traps;

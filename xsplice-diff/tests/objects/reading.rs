@@ -34,12 +34,12 @@ fn an_out_of_line_part_that_differs_is_explained_and_an_equal_one_is_not() {
     assert!(text.contains("    f.cold:\n"), "{text}");
     assert!(text.contains("$7") && text.contains("$9"), "{text}");
 
-    // The part travels with a function that changed elsewhere, and is not shown for that.
+    // The part is included with a function that changed elsewhere, and is not shown for that.
     let source = COLD.replace("return ext(x)", "return ext(x + 5)");
     let patched = compile("gcc", KERNEL, &(source.replace("CODE", "7") + other));
     let hot = diff(&original, &patched);
     assert_eq!(changed(&hot), ["f"]);
-    assert_eq!(hot.parts.len(), 1, "it travels: {hot:#?}");
+    assert_eq!(hot.parts.len(), 1, "it is included: {hot:#?}");
     let text = explain(&hot);
     assert!(!text.contains("f.cold:"), "{text}");
 }

@@ -56,13 +56,13 @@ fn section<'e, 'data>(extract: &'e Extract<'data>, name: &str) -> Vec<&'e Sectio
 }
 
 #[test]
-fn only_the_entries_of_changed_functions_travel_and_what_they_refer_to_follows() {
+fn only_the_entries_of_changed_functions_are_included_and_what_they_refer_to_follows() {
     let before = object(&BASE);
     let after = object(&Case { n: "2", ..BASE });
     let diff = diff(&before, &after);
     assert_eq!(refused(&diff), [], "{diff:#?}");
     assert_eq!(changed(&diff), ["f"]);
-    let extract = diff.extract.as_ref().expect("f travels");
+    let extract = diff.extract.as_ref().expect("f is included");
     for (name, bytes) in [(".bug_frames.1", 8), (".ex_table", 8)] {
         let sections = section(extract, name);
         assert_eq!(sections.len(), 1, "{name}");
@@ -127,7 +127,7 @@ fn changed_fixup_and_replacement_code_change_their_function() {
             ),
             "{diff:#?}"
         );
-        let extract = diff.extract.as_ref().expect("g travels");
+        let extract = diff.extract.as_ref().expect("g is included");
         assert_eq!(section(extract, ".altinstructions").len(), 1);
         assert_eq!(section(extract, ".altinstr_replacement").len(), 1);
         let original = &extract.records[0].original;

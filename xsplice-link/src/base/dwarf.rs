@@ -1,7 +1,8 @@
 //! Sizes of C structures, and compilers, from the base's debug information, where it has some.
 //!
-//! The loader inside the base says itself how large a record is; a payload with records of
-//! another size would be read askew, and 64 and 104 bytes are both multiples of 8.
+//! The base's debug information contains the record structure of its own loader. A payload with
+//! records of another size would be misread, and the loader cannot notice: 64 and 104 bytes are
+//! both multiples of 8.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +27,7 @@ impl<'data> DebugInfo<'data> {
         let section = |name: &str| -> &'data [u8] {
             table
                 .section_by_name(LE, name.as_bytes())
-                // Compressed ones are treated as absent: nothing here is needed badly enough.
+                // Compressed sections are treated as absent: nothing here is essential.
                 .filter(|(_, header)| header.sh_flags(LE).0 & elf::SHF_COMPRESSED.0 == 0)
                 .and_then(|(_, header)| header.data(LE, data).ok())
                 .unwrap_or_default()
@@ -67,7 +68,7 @@ impl<'data> DebugInfo<'data> {
     /// Size in bytes of the first complete structure of this name; `None` when there is none, or
     /// when the debug information cannot be read.
     pub(super) fn structure_bytes(&self, name: &str) -> Option<u64> {
-        // Reading all units of an image takes long; an image without the name is the common case.
+        // Reading all units of an image is slow, and most images do not contain the name.
         let needle = [name.as_bytes(), b"\0"].concat();
         let holds = |text: &[u8]| text.windows(needle.len()).any(|window| window == needle);
         if !holds(self.strings) && !holds(self.info) {

@@ -78,8 +78,7 @@ fn find_build_id(notes: &[u8]) -> Option<BuildId> {
     each_note(notes).find_map(|note| BuildId::new(note::build_id(note)?))
 }
 
-/// The length in bytes of the id in the first note that is a GNU build-id by its owner and kind,
-/// and none by its length.
+/// The length in bytes of the first GNU build-id whose length is not allowed.
 fn unusable_length(notes: &[u8]) -> Option<u32> {
     each_note(notes).find_map(|one| {
         let (header, _) = note::Header::read_from_prefix(one).ok()?;
@@ -93,7 +92,7 @@ fn unusable_length(notes: &[u8]) -> Option<u32> {
     })
 }
 
-/// What is left of a note section from each of its notes on.
+/// The rest of a note section from each of its notes on.
 fn each_note(notes: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::successors(Some(notes), |notes| behind_first(notes))
 }

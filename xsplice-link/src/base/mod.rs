@@ -1,8 +1,8 @@
-//! The base: the linked image that runs, parsed once and asked often.
+//! The base: the linked image that runs. It is parsed once, and lookups are fast.
 //!
-//! The linker needs four things of it: where a symbol is, what bytes stand at an address, which
-//! build it is, and which places the boot code rewrites. All of them are answered from borrowed
-//! data; a lookup is a hash or a binary search.
+//! The linker asks four things: the address of a symbol, the bytes at an address, the build-id, and
+//! which places the boot code rewrites. All answers borrow from the file; a lookup is a hash or a
+//! binary search.
 
 mod dwarf;
 mod identity;
@@ -100,7 +100,7 @@ impl BaseSection<'_> {
     }
 }
 
-/// Where addresses start that 32 sign-extended bits can hold, for images linked up there.
+/// Start of the top 2 GiB: addresses from here on fit 32 sign-extended bits.
 pub const TOP_WINDOW_START: u64 = 0xffff_ffff_8000_0000;
 
 /// Whether the image runs at the addresses that it was linked for.
@@ -126,8 +126,8 @@ pub struct Base<'data> {
     names: names::NameIndex<'data>,
     /// Every symbol, by address, then table order.
     by_address: Vec<SymbolId>,
-    /// Words of a relocatable image that its boot code fills: address, and what it holds where the
-    /// image runs as linked.
+    /// Words of a relocatable image that its boot code fills: the address, and the value for an
+    /// image that runs at its link address.
     relocated: HashMap<u64, u64>,
     build_id: BuildId,
     sites: Vec<PatchSite>,
@@ -209,7 +209,8 @@ impl<'data> Base<'data> {
         self.bytes
     }
 
-    /// Whether the image is relocated when it boots, so that its addresses are not those that run.
+    /// Whether the image is relocated at boot, so that its runtime addresses differ from the linked
+    /// ones.
     #[must_use]
     pub fn is_relocatable(&self) -> bool {
         self.placement == ImagePlacement::Relocatable
@@ -230,7 +231,7 @@ impl<'data> Base<'data> {
         self.compiler
     }
 
-    /// What the image was made by. Reads the head of every unit of its debug information.
+    /// The toolchain of the image. Reads the first entry of every unit of its debug information.
     #[must_use]
     pub fn toolchain(&self) -> BaseToolchain {
         self.marks.read(&self.debug_info)
@@ -249,7 +250,7 @@ impl<'data> Base<'data> {
         &self.build_id
     }
 
-    /// Whether the image lies in the top 2 GiB: its loader puts payloads there, too.
+    /// Whether the image lies in the top 2 GiB, where its loader then puts payloads too.
     #[must_use]
     pub fn is_in_top_window(&self) -> bool {
         let first = self.sections.first();
@@ -274,7 +275,7 @@ impl<'data> Base<'data> {
         self.names.lookup(&self.symbols, name)
     }
 
-    /// What `name`, `file#name` for a local, stands for in a deny list.
+    /// What `name`, or `file#name` for a local, means in a deny list.
     #[must_use]
     pub fn named(&self, name: &str) -> Named {
         match self.lookup(QualifiedName::parse(name)) {
@@ -298,8 +299,7 @@ impl<'data> Base<'data> {
             .take_while(move |symbol| symbol.address == address)
     }
 
-    /// The symbol that `address` is best described by: the last one that starts at or before it,
-    /// and the distance.
+    /// The last symbol that starts at or before `address`, and the distance from it.
     #[must_use]
     pub fn describe(&self, address: u64) -> Option<(&BaseSymbol<'data>, u64)> {
         let end = self
@@ -338,8 +338,9 @@ impl<'data> Base<'data> {
             .get(..usize::try_from(size_bytes).ok()?)
     }
 
-    /// The 8-byte word at `address` as code reads it where the image runs as linked: what the boot
-    /// code of a relocatable image writes there, for the file may hold anything; else as linked.
+    /// The 8-byte word at `address` as code reads it at runtime, for an image that runs at its link
+    /// address. In a relocatable image the boot code may write it, so the bytes in the file need
+    /// not be right.
     #[must_use]
     pub fn running_word_at(&self, address: u64) -> Option<u64> {
         let relocated = self.relocated.get(&address).copied();
@@ -381,12 +382,12 @@ fn compiler<'data>(table: &Sections<'data>, data: &'data [u8]) -> Option<&'data 
     std::str::from_utf8(first).ok()
 }
 
-/// `R_X86_64_RELATIVE` of the dynamic relocations; no image that is linked to its place has any.
+/// The `R_X86_64_RELATIVE` dynamic relocations; an image linked to a fixed address has none.
 fn relocated_words(table: &Sections<'_>, data: &[u8]) -> HashMap<u64, u64> {
     let mut words = HashMap::new();
     for header in table.iter() {
         let is_dynamic = header.sh_flags(LE).0 & elf::SHF_ALLOC.0 != 0;
-        // What cannot be read proves nothing wrong; it merely is not known.
+        // An unreadable table is no error: the values are then unknown.
         let Some((entries, _)) = header.rela(LE, data).ok().flatten().filter(|_| is_dynamic) else {
             continue;
         };
@@ -437,7 +438,7 @@ fn defined_symbols<'data>(
         let name = std::str::from_utf8(raw.symbol_name(LE, symbol)?).unwrap_or_default();
         let kind = match symbol.st_type() {
             elf::STT_FILE => {
-                // An empty one is the linker's: what follows belongs to no file.
+                // The linker writes an empty one: the locals after it belong to no file.
                 file = Some(name).filter(|name| !name.is_empty());
                 continue;
             }

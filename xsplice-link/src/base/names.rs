@@ -1,8 +1,8 @@
-//! Names of base symbols: what a local is called, and what to do when two are called the same.
+//! Names of base symbols: how locals are qualified, and which names are ambiguous.
 //!
 //! Xen's own table and the test kernel's name a local `FILE#name`, where FILE is the `STT_FILE`
-//! symbol before it. Two symbols of one such name at different addresses are ambiguous: the
-//! loader would take either, so the linker takes neither and shows both.
+//! symbol before it. Two symbols with the same qualified name at different addresses are ambiguous:
+//! the loader might take either, so the linker refuses and lists both.
 
 use std::fmt;
 
@@ -75,7 +75,7 @@ impl<'base, 'data> Lookup<'base, 'data> {
 #[derive(Debug)]
 pub(super) struct NameIndex<'data> {
     first: HashMap<QualifiedName<'data>, SymbolId>,
-    /// Only names that have several symbols; all of them, the first included.
+    /// Only names with several symbols; all of their symbols, including the first.
     several: HashMap<QualifiedName<'data>, Vec<SymbolId>>,
 }
 
@@ -117,7 +117,7 @@ impl<'data> NameIndex<'data> {
         };
         let all: Vec<_> = ids.iter().map(|&SymbolId(index)| &symbols[index]).collect();
         if all.iter().all(|symbol| symbol.address == first.address) {
-            // The one with a size says more than a bare label.
+            // A symbol with a size is more useful than a label.
             let best = all.iter().find(|symbol| symbol.size_bytes != 0);
             Lookup::Found(best.copied().unwrap_or(first))
         } else {

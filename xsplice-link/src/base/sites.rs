@@ -1,8 +1,8 @@
 //! Places of the base that its boot code rewrites: alternatives and alternative call sites.
 //!
-//! What runs differs from what was linked there, so no expectation may reach into them. The
-//! tables are found as sections of their own, or, where the linker script merged them, between
-//! the symbols that the image itself walks them by.
+//! The running code differs from the linked code there, so no expectation may cover them. The
+//! tables are found as sections of their own, or, where the linker script merged them, between the
+//! symbols by which the image walks them.
 
 use std::ops::Range;
 
@@ -31,7 +31,8 @@ struct Table {
     kind: Kind,
 }
 
-/// What the entries are. An image is no payload: its sizes are those of its own code.
+/// Kind of entries. Their sizes are those of the image's own code, not those of a payload's
+/// profile.
 #[derive(Clone, Copy)]
 enum Kind {
     Alternative,

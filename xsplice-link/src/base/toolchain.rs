@@ -1,5 +1,5 @@
-//! What the base was made by: compilers and flags of its units, and the linker, where it left its
-//! name. GNU ld leaves none.
+//! The toolchain of the base: compilers and flags of its units, and the linker where it recorded
+//! its name. GNU ld does not.
 
 use object::read::elf::SectionHeader as _;
 use serde::Serialize;
@@ -8,22 +8,22 @@ use xsplice_diff::debug_info::toolchain::Toolchain;
 use super::dwarf::DebugInfo;
 use super::{LE, Sections};
 
-/// How linkers begin their line in `.comment`.
+/// Prefixes by which linkers identify themselves in `.comment`.
 const LINKERS: [&str; 2] = ["Linker: ", "mold "];
-/// Where gold leaves its version.
+/// The section in which gold records its version.
 const GOLD: &[u8] = b".note.gnu.gold-version";
 
-/// What an image was made by.
+/// The toolchain of an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct BaseToolchain {
     /// Compilers, flags and protections of everything that was linked.
     #[serde(flatten)]
     pub compiled_by: Toolchain,
-    /// The linker; `None` for one that does not say, such as GNU ld.
+    /// The linker; `None` for one that does not record its name, such as GNU ld.
     pub linker: Option<String>,
 }
 
-/// The texts that tell, found when the image is parsed and read when somebody asks.
+/// The sections with the information, found when the image is parsed and read on request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Marks<'data> {
     comment: &'data [u8],

@@ -157,6 +157,9 @@ struct SignArguments {
     /// The signed payload to write
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+    /// Write what was done as JSON; `-` is standard output
+    #[arg(long, value_name = "FILE|-")]
+    json: Option<PathBuf>,
     /// The payload
     payload: PathBuf,
 }

@@ -44,7 +44,7 @@ pub fn print(text: &str) -> Result<(), LinkError> {
     xsplice_console::terminal::print(text).map_err(|source| failed(Path::new("-"), source))
 }
 
-/// Prints what came out for people, beside the JSON that goes to `json`.
+/// Prints the result for people, besides the JSON that goes to `json`.
 ///
 /// # Errors
 /// [`LinkError::Write`].

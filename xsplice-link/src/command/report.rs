@@ -1,5 +1,5 @@
-//! What the commands say in JSON, each behind the inputs that it was given. The keys are in
-//! docs/json.md; those of a payload that was written are the ones of `xsplice-build`.
+//! The JSON reports of the commands, each with its inputs. docs/json.md documents the keys; for a
+//! written payload they are the same as in `xsplice-build`.
 
 use std::path::Path;
 
@@ -19,6 +19,8 @@ pub(super) const LINK: Tool = LINKER.doing("link");
 pub(super) const INSPECT: Tool = LINKER.doing("inspect");
 /// Who writes [`VerifyReport`].
 pub(super) const VERIFY: Tool = LINKER.doing("verify");
+/// Who writes [`SignReport`].
+pub(super) const SIGN: Tool = LINKER.doing("sign");
 
 /// Of `xsplice-link link`.
 #[derive(Debug, Serialize)]
@@ -62,6 +64,31 @@ pub(super) struct VerifyInputs {
     pub(super) base: String,
     /// The payloads below, the lowest first.
     pub(super) stack: Vec<String>,
+}
+
+/// Of `xsplice-link sign`.
+#[derive(Debug, Serialize)]
+pub(super) struct SignReport<'a> {
+    pub(super) inputs: SignInputs,
+    pub(super) signed: SignedFile<'a>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct SignInputs {
+    pub(super) payload: String,
+    pub(super) key: String,
+    pub(super) cert: String,
+}
+
+/// What was written.
+#[derive(Debug, Serialize)]
+pub(super) struct SignedFile<'a> {
+    pub(super) path: String,
+    /// In bytes.
+    pub(super) size: usize,
+    /// In hexadecimal.
+    pub(super) sha256: String,
+    pub(super) signer: &'a str,
 }
 
 /// A path as given.

@@ -1,5 +1,4 @@
-//! The payload's code, every byte of it: what the processor will execute, with its targets by
-//! name.
+//! A listing of all of the payload's code, with targets by name.
 
 use iced_x86::{Decoder, DecoderOptions};
 use serde::Serialize;

@@ -1,5 +1,5 @@
-//! One page about a payload, for a person and as JSON: what it replaces, what it depends on, what
-//! it brings along and what it asks of the loader.
+//! One page about a payload, as text and as JSON: what it replaces, what it depends on, what it
+//! contains and what it needs from the loader.
 
 mod code;
 mod data;
@@ -7,10 +7,9 @@ mod page;
 mod places;
 mod tables;
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+use xsplice_abi::hex::Hex;
 use xsplice_abi::signature::MAGIC;
 use xsplice_diff::tell::disassembly;
 use xsplice_runtime::read::signature;
@@ -53,6 +52,9 @@ pub struct Inspection {
     pub hooks: Vec<HookLine>,
     /// Tables that the loader walks.
     pub tables: Vec<TableLine>,
+    /// Tables that no loader walks, and of which nobody here knows an entry.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unknown_tables: Vec<UnknownTableLine>,
     /// Symbols that the loader looks up.
     pub undefined: Vec<String>,
     /// Symbols that later payloads may use.
@@ -131,6 +133,15 @@ pub struct TableLine {
     pub entries: u64,
     /// The entries.
     pub items: Vec<EntryLine>,
+}
+
+/// A table of which nobody here knows an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UnknownTableLine {
+    /// The section.
+    pub name: String,
+    /// In bytes.
+    pub size: u64,
 }
 
 /// One defined symbol.
@@ -216,6 +227,14 @@ impl Inspection {
                     items: reader.entries(table),
                 })
                 .collect(),
+            unknown_tables: facts
+                .unknown_tables
+                .iter()
+                .map(|table| UnknownTableLine {
+                    name: table.name.to_owned(),
+                    size: table.size_bytes,
+                })
+                .collect(),
             undefined: facts.undefined().map(|one| one.name.to_owned()).collect(),
             exports: facts
                 .defined()
@@ -261,10 +280,7 @@ impl Inspection {
 
 /// Bytes in hexadecimal.
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes everything");
-        text
-    })
+    Hex(bytes).to_string()
 }
 
 fn section_line(section: &Section<'_>) -> SectionLine {

@@ -28,12 +28,19 @@ impl fmt::Display for Inspection {
         for hook in &self.hooks {
             writeln!(out, "  {:<10} {}", hook.kind, hook.functions.join(", "))?;
         }
-        heading(out, "tables", self.tables.len())?;
+        heading(out, "tables", self.tables.len() + self.unknown_tables.len())?;
         for table in &self.tables {
             writeln!(out, "  {:<24} {} entries", table.name, table.entries)?;
             for item in &table.items {
                 writeln!(out, "    {}: {}", item.owner, item.text)?;
             }
+        }
+        for table in &self.unknown_tables {
+            writeln!(
+                out,
+                "  {:<24} unknown: {} bytes that no loader walks",
+                table.name, table.size
+            )?;
         }
         heading(out, "needs from the base", self.undefined.len())?;
         for name in &self.undefined {

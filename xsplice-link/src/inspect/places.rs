@@ -43,7 +43,7 @@ impl<'facts, 'view, 'data> Places<'facts, 'view, 'data> {
                 _ => None,
             })
             .collect();
-        // Of several at one place a function names it best, then the longest.
+        // Of several symbols at one place a function is preferred, then the longest.
         named.sort_by_key(|one| {
             let is_function = one.kind == elf::STT_FUNC.0;
             (one.section, one.start, !is_function, u64::MAX - one.size)
@@ -77,7 +77,7 @@ impl<'facts, 'view, 'data> Places<'facts, 'view, 'data> {
             let section = self.facts.view.section(section);
             return format!("{}+{offset:#x}", section.map_or("?", |one| one.name));
         };
-        // The first at that place is the best name of it.
+        // The first at that place is the preferred name.
         let best = self
             .named
             .partition_point(|one| (one.section, one.start) < (section, covering.start));

@@ -17,7 +17,7 @@ pub struct EntryLine {
     pub text: String,
 }
 
-/// Displacements of an assertion's message count from the frame, as its others.
+/// The displacement of an assertion's message counts from the frame, as the others do.
 const MESSAGE_AT: i64 = BugFrame::MESSAGE_AT as i64;
 
 /// Looks at one table.

@@ -1,6 +1,6 @@
-//! The payload as it will be written: sections, symbols and relocations by index, no bytes of
-//! ELF yet. Everything that decides what a payload holds works on this; [`crate::write`] only
-//! writes it down.
+//! The payload before it is written: sections, symbols and relocations by index, without ELF
+//! encoding. All decisions about a payload's contents are made on this structure; [`crate::write`]
+//! only encodes it.
 
 pub mod record;
 
@@ -14,7 +14,7 @@ pub struct OutSection(pub usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OutSymbol(pub usize);
 
-/// What memory a section becomes, which also fixes its ELF flags.
+/// The kind of memory of a section, which also determines its ELF flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Memory {
     /// `AX`.

@@ -1,5 +1,4 @@
-//! The records of the payload, the names that they point at, and what the old functions must
-//! start with.
+//! The records of the payload, with their strings and expectations.
 
 use std::collections::HashMap;
 
@@ -38,8 +37,8 @@ pub struct RecordPlan {
     pub new_size: u32,
     /// Address in the base.
     pub old_addr: u64,
-    /// The base's symbol, when the image runs elsewhere than it was linked for and only the loader
-    /// knows the address.
+    /// The base's symbol, when the image is relocated at boot and only the loader knows the
+    /// address.
     pub old: Option<OutSymbol>,
     /// In bytes.
     pub old_size: u32,
@@ -47,9 +46,9 @@ pub struct RecordPlan {
     pub expect: Vec<u8>,
 }
 
-/// The expectation for the function `old` of the base: its first bytes, up to the first place
-/// that the boot code rewrites. None at all for a function that starts with `endbr64`, which the
-/// boot code may overwrite, and for one that a payload below replaces or may replace.
+/// The expectation for the function `old` of the base: its first bytes, up to the first place that
+/// the boot code rewrites. Empty for a function that starts with `endbr64`, which the boot code may
+/// overwrite, and for one that a payload below replaces or may replace.
 #[must_use]
 pub fn expectation(
     base: &Base<'_>,
@@ -133,9 +132,9 @@ pub fn append(layout: &mut Layout, abi: &'static Profile, plans: &[RecordPlan]) 
     }
     layout.add_section(Section {
         name: format!("{}{}", abi.prefix, section::FUNCS).into(),
-        // The tail belongs to the patcher, which writes it: in the 64-byte records always, in
-        // those of 104 bytes up to Xen 4.17.2. A payload with no other writable section may be
-        // applied again all the same.
+        // The records are writable because the patcher writes to the tail: always for 64-byte
+        // records, and up to Xen 4.17.2 for those of 104 bytes. A payload without another writable
+        // section may be applied again all the same.
         memory: Memory::Writable,
         content: Content::Bytes(bytes),
         alignment: RECORD_ALIGNMENT,
@@ -169,7 +168,7 @@ fn append_expectations(
     })
 }
 
-/// NUL-terminated names, each once, and where each record's is.
+/// NUL-terminated names, each once, and the offset of each record's name.
 fn strings(plans: &[RecordPlan]) -> (Vec<u8>, Vec<i64>) {
     let mut bytes = Vec::new();
     let mut known: HashMap<&str, i64> = HashMap::new();

@@ -1,8 +1,8 @@
-//! Decides, by name and flags, where a piece of an extract goes in the payload: into one of the
+//! Decides, by name and flags, where a section of an extract goes in the payload: into one of the
 //! few merged sections, into a table that the loader knows by name, or nowhere.
 //!
-//! Unknown sections are refused. A table that some other system walks would be loaded and never
-//! looked at, which is a silent miss.
+//! Unknown sections are refused. A table that only another system walks would be loaded and never
+//! used, so the change would have no effect.
 
 use std::borrow::Cow;
 
@@ -18,14 +18,14 @@ use xsplice_diff::extract::Section;
 use crate::error::RefusalCode;
 use crate::layout::Memory;
 
-/// What becomes of a piece.
+/// Where a section of an extract goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It does not travel.
+    /// It is left out.
     Dropped,
     /// It is appended to this section.
     Placed(Destination),
-    /// It cannot travel.
+    /// It is refused.
     Refused(RefusalCode, String),
 }
 
@@ -58,8 +58,8 @@ pub enum Rank {
     Zero,
 }
 
-/// Prefixes of sections that a linked image keeps no room for and a payload no use. What can be
-/// written or run is no such section, whatever its name.
+/// Prefixes of sections that a linked image discards and a payload does not need. A writable or
+/// executable section never counts as one, whatever its name.
 const DROPPED: [&str; 6] = [
     ".eh_frame",
     ".note.",
@@ -69,7 +69,7 @@ const DROPPED: [&str; 6] = [
     ".rela",
 ];
 
-/// Decides for one piece.
+/// Decides for one section of an extract.
 #[must_use]
 pub fn classify(piece: &Section<'_>, abi: &'static Profile) -> Fate {
     let name = piece.name.as_str();
@@ -132,7 +132,7 @@ fn classify_data(piece: &Section<'_>) -> Fate {
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
     if is(".data.rel.ro") {
-        // Constant once relocated, and the loader relocates before it protects.
+        // Read-only after relocation, and the loader relocates before it protects memory.
         placed(Rank::Constant, ".data.rel.ro", Memory::ReadOnly)
     } else if is(".rodata") || is(".lrodata") {
         placed(Rank::Constant, ".rodata", Memory::ReadOnly)
@@ -317,7 +317,7 @@ mod tests {
             );
         }
         assert_eq!(classify(&piece(".rodata", 1, 0), &XSPLICE), Fate::Dropped);
-        // A variable is never left out in silence, whatever its section is called.
+        // A variable is never left out silently, whatever its section is called.
         for name in [".discardable", ".discard.state", ".commentary"] {
             let fate = classify(&piece(name, 1, WA), &XSPLICE);
             assert_eq!(refusal(&fate), Some(RefusalCode::ForeignSection), "{name}");

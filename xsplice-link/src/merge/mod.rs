@@ -1,7 +1,7 @@
-//! Appends the pieces of all extracts to the payload's sections, in object and section order.
+//! Appends the sections of all extracts to the payload's sections, in object and section order.
 //!
-//! Nothing is deduplicated but mergeable constants of equal bytes, where the compiler itself
-//! gave up identity (`SHF_MERGE`).
+//! Only mergeable constants with equal bytes are deduplicated: with `SHF_MERGE` the compiler states
+//! that they have no identity.
 
 pub mod classify;
 
@@ -18,23 +18,23 @@ use crate::merge::classify::{Destination, Fate, Rank};
 /// Fills gaps between functions: `int3`, so that nothing falls through.
 const TEXT_PADDING: u8 = 0xcc;
 
-/// Where one piece went.
+/// Where one section of an extract went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spot {
     /// This many bytes into a section.
     At(OutSection, u64),
-    /// The same bytes are there already, from another piece; its relocations are not needed.
+    /// The same bytes are there already, from another section; its relocations are not needed.
     Shared(OutSection, u64),
-    /// It does not travel.
+    /// It was left out.
     Dropped,
 }
 
-/// Where every piece went: by extract, then by section of the extract.
+/// Where every section went: by extract, then by section of the extract.
 #[derive(Debug)]
 pub struct Placement(Vec<Vec<Spot>>);
 
 impl Placement {
-    /// The spot of one piece; `None` for an index that the extract does not have.
+    /// The spot of one section; `None` for an index that the extract does not have.
     #[must_use]
     pub fn spot(&self, extract: usize, piece: usize) -> Option<Spot> {
         self.0.get(extract)?.get(piece).copied()
@@ -48,7 +48,7 @@ struct Growing {
     pieces: Vec<(usize, usize, u64)>,
 }
 
-/// What makes two mergeable pieces the same.
+/// The key by which mergeable sections are deduplicated.
 #[derive(PartialEq, Eq, Hash)]
 struct Constant<'data> {
     alignment: u64,
@@ -56,7 +56,7 @@ struct Constant<'data> {
     bytes: &'data [u8],
 }
 
-/// Places every piece of `extracts`, which are in their final order, into `layout`.
+/// Places every section of `extracts`, which are in their final order, into `layout`.
 pub fn merge(
     extracts: &[&Extract<'_>],
     abi: &'static Profile,
@@ -82,8 +82,8 @@ pub fn merge(
                 }
                 Fate::Placed(destination) => destination,
             };
-            // Alternatives without a replacement still point to where it would be, and the loader
-            // wants to see that place in a section of its own.
+            // Alternatives with an empty replacement still point to a place for it, and the loader
+            // requires that place to be in a replacement section.
             let is_target = |symbol: &Symbol| match symbol.place {
                 Place::Section { section, .. } => section.0 == piece_index,
                 _ => false,
@@ -176,7 +176,7 @@ impl Growing {
     }
 }
 
-/// The rules for a single piece.
+/// The rules for a single section.
 fn check(piece: &Piece<'_>, destination: &Destination, object: &str) -> Result<(), Refusal> {
     let refused =
         |code, message: String| Err(Refusal::new(code, object, message).in_section(&piece.name));
@@ -215,7 +215,7 @@ fn check(piece: &Piece<'_>, destination: &Destination, object: &str) -> Result<(
     Ok(())
 }
 
-/// Alignment between two pieces of a table made a gap, which a loader would read as an entry.
+/// Refuses a gap that alignment leaves inside a table: a loader would read it as an entry.
 fn gap(destination: &Destination, entry_bytes: u64) -> Refusal {
     Refusal::new(
         RefusalCode::BrokenTable,

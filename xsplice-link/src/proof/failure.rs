@@ -1,4 +1,4 @@
-//! Why a proof failed, and what that smells of.
+//! Why a proof failed, and which cause that suggests.
 
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 use xsplice_abi::machine::OF_RUNTIME;
@@ -25,7 +25,7 @@ pub struct ProofFailure {
 pub enum FailureKind {
     /// The address is not in the image, or its section ends early.
     OutsideImage,
-    /// Bytes that the linker had no say in.
+    /// Bytes that the linker does not change.
     BytesDiffer {
         /// The object's.
         expected: u8,
@@ -39,7 +39,7 @@ pub enum FailureKind {
         /// What the base refers to.
         found: String,
     },
-    /// A string, constant or table reads differently.
+    /// A string, constant or table has other contents.
     ContentDiffers {
         /// Where the base has it.
         address: u64,
@@ -62,7 +62,7 @@ pub enum FailureKind {
 }
 
 impl ProofFailure {
-    /// The sentence for people: what differs, and what it smells of. `compiled_by` is the item's
+    /// The sentence for people: what differs, and what this suggests. `compiled_by` is the item's
     /// toolchain, where that is known.
     #[must_use]
     pub fn explain(
@@ -75,7 +75,7 @@ impl ProofFailure {
         format!(
             "the base is not linked from this object: {what}; {}. The original objects must be \
              those of the very build that runs, not a rebuild of it",
-            self.smell(base, item, compiled_by)
+            self.suggestion(base, item, compiled_by)
         )
     }
 
@@ -111,8 +111,8 @@ impl ProofFailure {
         }
     }
 
-    /// What the difference looks like.
-    fn smell(
+    /// The cause that the difference suggests.
+    fn suggestion(
         &self,
         base: &Base<'_>,
         item: &OriginalItem<'_>,
@@ -121,14 +121,14 @@ impl ProofFailure {
         let start = self.address.wrapping_sub(self.offset);
         let linked = base.bytes_from(start).unwrap_or(&[]);
         if OF_RUNTIME.is_marked(linked) != OF_RUNTIME.is_marked(&item.bytes) {
-            return "it smells of other flags: one of the two was compiled with -fcf-protection"
+            return "this suggests other flags: one of the two was compiled with -fcf-protection"
                 .to_owned();
         }
-        // Of code in which something else stands, the toolchain is the first to be suspected.
+        // For code that differs altogether, another toolchain is the most likely cause.
         let foreign = compiled_by.map(|ours| ours.missing_in(&base.toolchain().compiled_by));
         if let Some(foreign) = foreign.filter(|foreign| !foreign.is_empty()) {
             return format!(
-                "it smells of another toolchain: the object was compiled by {}, which is not in \
+                "this suggests another toolchain: the object was compiled by {}, which is not in \
                  the base",
                 foreign.join(", ")
             );
@@ -139,23 +139,23 @@ impl ProofFailure {
         };
         match &self.kind {
             FailureKind::TargetDiffers { .. } | FailureKind::ContentDiffers { .. } => {
-                "it smells of another source or configuration: the same code refers to something \
+                "this suggests another source or configuration: the same code refers to something \
                  else"
                     .to_owned()
             }
             FailureKind::BytesDiffer { .. } if same_mnemonic(&item.bytes, linked, self.offset) => {
-                "it smells of another source: the same instruction with another constant or \
+                "this suggests another source: the same instruction with another constant or \
                  structure offset"
                     .to_owned()
             }
-            FailureKind::OutsideImage => "it smells of a foreign or truncated image".to_owned(),
+            FailureKind::OutsideImage => "this suggests a foreign or truncated image".to_owned(),
             FailureKind::UnknownRelocation(_) | FailureKind::MalformedItem => {
-                "it smells of a damaged extract".to_owned()
+                "this suggests a damaged extract".to_owned()
             }
             FailureKind::BytesDiffer { .. }
             | FailureKind::GotAccessDiffers
             | FailureKind::SizeDiffers { .. } => {
-                format!("it smells of another compiler, other flags or another source{compiler}")
+                format!("this suggests another compiler, other flags or another source{compiler}")
             }
         }
     }

@@ -1,10 +1,10 @@
 //! Proves that the original objects are the ones that the base was linked from.
 //!
-//! A record replaces whatever stands at an address. That this is the function which the original
-//! object holds, compiled by the same compiler from the same source, is shown by comparing its
-//! bytes: literally where the linker had no say, and by what they mean where it had. Every
-//! relocation field is decoded to the address that it refers to, and that address must be what
-//! the object names there: the symbol, the same string or constant, the same place of a section.
+//! A record replaces whatever is at an address. That this is the function of the original object,
+//! compiled by the same compiler from the same source, is proven by its bytes: they must be equal
+//! where the linker does not change them. Every relocation field is decoded to the address that it
+//! refers to, and that address must be what the object names there: the symbol, an equal string or
+//! constant, the same place of a section.
 
 mod failure;
 mod relaxed;
@@ -19,7 +19,7 @@ use crate::resolve::got;
 pub use failure::{FailureKind, ProofFailure};
 pub use tree::{ItemFailure, ObjectProof, TreeProof, prove_object};
 
-/// How the linker changed what was proven equal, counted over everything that was looked at.
+/// How often the linker changed something that was proven equal all the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Deviations {
     /// GOT accesses that the linker turned into direct ones.
@@ -38,22 +38,24 @@ impl Deviations {
     }
 }
 
-/// Proves items of one object; what it learns of where sections went serves the next item.
+/// Proves items of one object. What it learns about the addresses of sections is used for the next
+/// items.
 #[derive(Debug)]
 pub struct Prover<'base, 'data> {
     base: &'base Base<'data>,
     /// Section of the object → address that it must have been placed at.
     placed: HashMap<String, u64>,
-    /// Sections whose place the item at hand was the first to tell.
+    /// Sections whose address was learned from the current item.
     learned: Vec<String>,
-    /// Content that was proven, with what was allowed within it.
+    /// Content that was proven, with the linker's changes in it.
     contents: HashMap<Content, Deviations>,
-    /// What was allowed so far.
+    /// The linker's changes so far.
     pub deviations: Deviations,
 }
 
-/// Content of the object at an address of the base. Its bytes and relocations stand for themselves
-/// by where they are in memory: a [`Prover`] borrows the items that it is given until it is gone.
+/// The key of proven content: its bytes and relocations, compared by their addresses in memory, and
+/// an address of the base. This is sound because a [`Prover`] borrows its items for as long as it
+/// exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Content {
     bytes: usize,
@@ -62,9 +64,9 @@ struct Content {
     address: u64,
 }
 
-/// What a relocation field of the base says.
+/// A decoded relocation field of the base.
 struct Field {
-    /// Address of the target, addend taken off.
+    /// Address of the target, without the addend.
     target: u64,
     /// Offset of the first byte that needs no comparison.
     start: usize,
@@ -87,7 +89,7 @@ pub fn prove_at(
 }
 
 impl<'base, 'data> Prover<'base, 'data> {
-    /// For the items of one object.
+    /// A prover for the items of one object.
     #[must_use]
     pub fn new(base: &'base Base<'data>) -> Prover<'base, 'data> {
         Prover {
@@ -111,7 +113,7 @@ impl<'base, 'data> Prover<'base, 'data> {
         let before = self.deviations;
         let result = self.compare(&item.bytes, &item.relocations, address);
         if result.is_err() {
-            // Nothing that was seen in the wrong place says where sections went.
+            // A failed item is no evidence for the addresses of sections.
             self.deviations = before;
             for section in self.learned.drain(..) {
                 self.placed.remove(&section);
@@ -195,7 +197,7 @@ impl<'base, 'data> Prover<'base, 'data> {
                 let expected = match self.base.lookup(name) {
                     Lookup::Found(symbol) if symbol.address == found => return Ok(()),
                     Lookup::Found(symbol) => format!("{name} at {:#x}", symbol.address),
-                    // Which of them the object means only the base's own field tells.
+                    // Only the base's field tells which of them the object means.
                     Lookup::Ambiguous(all) if all.iter().any(|one| one.address == found) => {
                         return Ok(());
                     }
@@ -241,7 +243,7 @@ impl<'base, 'data> Prover<'base, 'data> {
                             }
                             format!("one of several {name}, +{below:#x}")
                         }
-                        // A label that was not kept: the section's place decides.
+                        // The base did not keep this label, so the address of the section decides.
                         Lookup::Absent => return self.check_place(section, *offset, found),
                     };
                     return Err(self.target_differs(expected, found));
@@ -255,14 +257,14 @@ impl<'base, 'data> Prover<'base, 'data> {
         }
     }
 
-    /// Compares content; what many items refer to is compared once.
+    /// Compares content; each content is compared only once.
     fn check_content(
         &mut self,
         bytes: &[u8],
         relocations: &[OriginalRelocation<'_>],
         found: u64,
     ) -> Result<(), ProofFailure> {
-        /// Bytes that are compared in less time than it takes to look them up.
+        /// Up to this many bytes, comparing is faster than a lookup.
         const SHORT_BYTES: usize = 64;
         if relocations.is_empty() && bytes.len() <= SHORT_BYTES {
             return self.compare(bytes, relocations, found);
@@ -287,7 +289,7 @@ impl<'base, 'data> Prover<'base, 'data> {
         result
     }
 
-    /// Every reference into a section must agree on where the section went.
+    /// All references into a section must agree on its address.
     fn check_place(&mut self, section: &str, offset: u64, found: u64) -> Result<(), FailureKind> {
         let start = found.wrapping_sub(offset);
         let known = match self.placed.get(section) {
@@ -315,7 +317,7 @@ impl<'base, 'data> Prover<'base, 'data> {
     }
 }
 
-/// Compares bytes that the linker had no say in.
+/// Compares bytes that the linker does not change.
 fn literal(
     bytes: &[u8],
     linked: &[u8],
@@ -344,7 +346,7 @@ fn literal(
     })
 }
 
-/// Reads the field at `offset` of the linked bytes; `None` for a type that means nothing.
+/// Decodes the field at `offset` of the linked bytes; `None` for an unknown type.
 fn decode(
     base: &Base<'_>,
     bytes: &[u8],

@@ -1,9 +1,9 @@
-//! Reads what a GOT access of the object became in the base.
+//! Decodes what a GOT access of the object became in the base.
 //!
 //! The linker may leave it (then the slot in the base holds the target), compute the address
 //! (`lea`), load it as an immediate, or make an indirect branch direct. System V psABI x86-64,
-//! "Optimize GOTPCRELX Relocations", lists the forms; each is recognised from both sides, so that
-//! an instruction which merely looks similar is a difference.
+//! "Optimize GOTPCRELX Relocations", lists the forms; each is checked against the object's
+//! instruction and the base's, so that an instruction that merely looks similar is a difference.
 
 use crate::base::Base;
 

@@ -1,5 +1,5 @@
-//! The proof over everything that was linked: one changed function may match by chance, a whole
-//! tree does not. A stale or foreign tree shows as functions that differ or are not there.
+//! The proof of the whole tree: a single function may match by chance, a whole tree does not. In a
+//! stale or foreign tree, functions differ or are missing.
 
 use object::elf;
 use xsplice_diff::OriginalItem;
@@ -8,7 +8,7 @@ use xsplice_diff::Originals;
 use super::{Deviations, FailureKind, ProofFailure, Prover};
 use crate::base::{Base, BaseSymbol, Lookup, QualifiedName, Scope};
 
-/// What became of the items of one object.
+/// The proof of one object.
 #[derive(Clone, Debug, Default)]
 pub struct ObjectProof {
     /// The object.
@@ -23,7 +23,7 @@ pub struct ObjectProof {
     pub failed: Vec<ItemFailure>,
     /// Constants that differ.
     pub failed_constants: Vec<ItemFailure>,
-    /// What the linker changed and was followed.
+    /// How often the linker changed something that was proven all the same.
     pub deviations: Deviations,
 }
 
@@ -48,10 +48,10 @@ impl ObjectProof {
         self.proven != 0 || !self.failed.is_empty() || (!has_functions && has_constants)
     }
 
-    /// Whether the base has its functions from elsewhere, as of a library's member that another
-    /// object stood in for: all that differ are global, and no function is the same. An object
-    /// without functions, as a table that a later step of the build fills, is judged by its
-    /// constants, of which some may be the same by chance.
+    /// Whether the base has definitions of another object instead, as for a member of a library
+    /// that was overridden: everything that differs is global, and no function is the same. An
+    /// object without functions, such as a table that a later build step fills, is judged by its
+    /// constants, of which some may be equal by chance.
     #[must_use]
     pub fn is_superseded(&self) -> bool {
         let mut failed = self.failed.iter().chain(&self.failed_constants).peekable();
@@ -59,7 +59,8 @@ impl ObjectProof {
     }
 }
 
-/// Proves the items of one object. Of several base symbols of one name, any may be it.
+/// Proves the items of one object. Where the base has several symbols of a name, any of them may
+/// match.
 #[must_use]
 pub fn prove_object(base: &Base<'_>, object: &str, originals: &Originals<'_>) -> ObjectProof {
     let mut prover = Prover::new(base);
@@ -77,7 +78,7 @@ pub fn prove_object(base: &Base<'_>, object: &str, originals: &Originals<'_>) ->
     for item in &originals.constants {
         match prove_item(&mut prover, item) {
             ItemProof::Proven => proof.proven_constants += 1,
-            // The base may name only what something refers to.
+            // The base's symbol table may omit symbols that nothing refers to.
             ItemProof::Absent(_) => {}
             ItemProof::Failed(failure) => proof.failed_constants.push(failure),
         }
@@ -86,7 +87,7 @@ pub fn prove_object(base: &Base<'_>, object: &str, originals: &Originals<'_>) ->
     proof
 }
 
-/// What became of one item.
+/// The result for one item.
 enum ItemProof {
     Proven,
     Absent(String),
@@ -104,7 +105,8 @@ fn prove_item<'base>(prover: &mut Prover<'base, '_>, item: &'base OriginalItem<'
         Lookup::Ambiguous(symbols) => symbols,
         Lookup::Absent => return ItemProof::Absent(name.to_string()),
     };
-    // A weak definition gives way to a strong one of another object: then the base has none of it.
+    // A weak definition may have been overridden by another object; then the base does not contain
+    // it.
     let is_overridden =
         |symbol: &BaseSymbol<'_>| item.binding == elf::STB_WEAK.0 && symbol.scope == Scope::Global;
     if candidates.iter().all(|symbol| is_overridden(symbol)) {
@@ -168,7 +170,7 @@ pub struct TreeProof {
     /// Objects that either are not linked either, because others define the same globals, or are
     /// of another build in every one of their functions.
     pub superseded: Vec<String>,
-    /// What the linker changed and was followed.
+    /// How often the linker changed something that was proven all the same.
     pub deviations: Deviations,
 }
 

@@ -1,5 +1,5 @@
-//! Reads a payload with goblin into the runtime's view: a second reader beside the loader's own,
-//! so that a mistake of one is seen by the other.
+//! Reads a payload with goblin into the runtime's view. This is a second reader besides the
+//! loader's own, so that an error of one shows as a difference.
 
 use std::collections::HashMap;
 
@@ -50,10 +50,10 @@ pub enum ReadError {
         /// Index of the symbol.
         symbol: usize,
     },
-    /// An ELF file of another purpose.
+    /// An ELF file that is no payload.
     #[error("it has no section of a payload (.xsplice.* or .livepatch.*)")]
     NotAPayload,
-    /// An index that the format has no room for.
+    /// An index that is too large for the format.
     #[error("section {section}: an index does not fit 32 bits")]
     Index {
         /// Index of the section.

@@ -158,8 +158,8 @@ mod tests {
 
     #[test]
     fn forms_that_may_not_be_rewritten_keep_their_bytes_and_get_a_slot() {
-        // The plain type gives no leave to rewrite; cmp, a 32-bit mov, another addend and a
-        // field at the very start are no known forms.
+        // The plain type must not be rewritten. `cmp`, a 32-bit `mov`, another addend and a field
+        // at the very start are not among the known forms.
         let cases: [(&[u8], u64, u32, i64); 5] = [
             (&[0x48, 0x8b, 0x05, 0, 0, 0, 0], 3, GOTPCREL, -4),
             (&[0x48, 0x3b, 0x05, 0, 0, 0, 0], 3, REX_GOTPCRELX, -4),

@@ -1,9 +1,9 @@
 //! Gives every reference its target: a place in the payload, a symbol of the base by the name
 //! that the base knows it by, a new global of another extract, or a refusal.
 //!
-//! What a payload defines is private and called `PAYLOAD:file.c#name` (`PAYLOAD:name` for what
-//! was global): no base has a colon in a symbol's file, so the loader's table of names can hold
-//! any number of payloads without a clash. Exported symbols keep their own names.
+//! What a payload defines is private and named `PAYLOAD:file.c#name` (`PAYLOAD:name` for former
+//! globals). A base has no colon in a symbol's file name, so names of different payloads never
+//! clash in the loader's symbol table. Exported symbols keep their own names.
 
 pub mod got;
 pub mod relocate;
@@ -58,7 +58,7 @@ pub struct Resolver<'link, 'data> {
 }
 
 impl<'link, 'data> Resolver<'link, 'data> {
-    /// Takes in what the extracts define, and names it in `layout`.
+    /// Collects the definitions of all extracts, and names them in `layout`.
     pub fn new(
         base: &'link Base<'data>,
         options: &'link LinkOptions,
@@ -147,7 +147,7 @@ impl<'link, 'data> Resolver<'link, 'data> {
         }
     }
 
-    /// Gives a symbol of a piece that travels its name in the payload.
+    /// Gives a symbol of an included section its name in the payload.
     fn define(&mut self, extract_index: usize, index: SymbolIndex, layout: &mut Layout) {
         let symbol = &self.extracts[extract_index].symbols[index.0];
         let extract::Place::Section { section, value } = symbol.place else {
@@ -237,7 +237,7 @@ impl<'link, 'data> Resolver<'link, 'data> {
                     return Err(Refusal::new(
                         RefusalCode::UnloadableSection,
                         &extract.object,
-                        format!("points into {name}, which does not travel"),
+                        format!("points into {name}, which is not included"),
                     )
                     .of(&symbol.name));
                 };
@@ -407,7 +407,7 @@ fn is_global(symbol: &extract::Symbol) -> bool {
     symbol.binding != elf::STB_LOCAL.0
 }
 
-/// Keeps the end of a name, which says most, behind a hash of the whole.
+/// Shortens a name to its end, which is the most telling part, behind a hash of the whole name.
 fn shortened(name: &str) -> String {
     const HASH_BYTES: usize = 6;
     let hash = Sha1::digest(name.as_bytes());

@@ -1,5 +1,5 @@
-//! Carries every relocation of a travelling piece over into the payload: translated offset,
-//! resolved target, GOT accesses rewritten, and only types that the profile's loader takes.
+//! Transfers every relocation of an included section into the payload: offsets translated, targets
+//! resolved, GOT accesses rewritten. Refuses types that the profile's loader does not take.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ const SLOTS: &str = ".got";
 /// Size of a slot, in bytes.
 const SLOT_BYTES: u64 = 8;
 
-/// Carries over the relocations of every piece.
+/// Transfers the relocations of every section.
 pub fn relocate(
     extracts: &[&Extract<'_>],
     placement: &Placement,
@@ -109,9 +109,9 @@ fn carry(
         return Err(refused(
             RefusalCode::UnknownRelocation,
             format!(
-                "{} of an address in the payload, which 32 bits cannot hold so far from {}; compile \
-                 position-independent code (-fpic or -fpie), or link the image at the top of the \
-                 address space, for which -mcmodel=kernel is",
+                "{} of an address in the payload, which 32 bits cannot hold so far from {}; \
+                 compile position-independent code (-fpic or -fpie), or link the image at the top \
+                 of the address space, for which -mcmodel=kernel is",
                 type_name(kind),
                 resolver.base().path()
             ),
@@ -158,7 +158,7 @@ fn carry(
     Ok(())
 }
 
-/// GOT accesses that need a slot, until it is known how many there are.
+/// GOT accesses that need a slot, collected until their number is known.
 #[derive(Default)]
 struct Slots {
     uses: Vec<SlotUse>,

@@ -1,6 +1,6 @@
-//! Jumps and addresses that count from their own place and have no relocation: the loader leaves
-//! them as they are, so they may lead to the same section alone. One that leads out of it would run
-//! whatever the loader put there.
+//! PC-relative jumps and addresses without a relocation. The loader does not change them, so they
+//! must stay inside their section: one that leads out of it would reach whatever the loader placed
+//! there.
 
 use iced_x86::{Decoder, DecoderOptions, Instruction, OpKind};
 use object::elf;
@@ -16,7 +16,7 @@ pub(super) fn check(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
         if !section.is_executable() {
             continue;
         }
-        for (start, end) in stretches(subject, id, section) {
+        for (start, end) in code_ranges(subject, id, section) {
             let code = usize::try_from(start)
                 .ok()
                 .zip(usize::try_from(end).ok())
@@ -50,8 +50,8 @@ pub(super) fn check(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
     ));
 }
 
-/// Whether a place is one of the section's. A replacement is copied, and may jump to its own end: it
-/// goes on behind the place that it was copied to.
+/// Whether a place is inside the section. A replacement is copied, and may jump to its own end: it
+/// then continues behind the place that it was copied to.
 fn stays(section: &Section<'_>, target: u64) -> bool {
     target < section.size || (target == section.size && section.name == ALTINSTR_REPLACEMENT)
 }
@@ -86,9 +86,9 @@ fn reference(decoder: &Decoder<'_>, instruction: &Instruction) -> Option<(u64, u
     Some((instruction.ip().wrapping_add(at as u64), target))
 }
 
-/// The stretches of a section that are code, each from one symbol to the next: what a symbol calls
-/// data is none, and whatever stands before a symbol does not shift how it is read.
-fn stretches(
+/// The ranges of a section that are code, each from one symbol to the next. Ranges that a symbol
+/// marks as data are left out, and decoding starts anew at each symbol.
+fn code_ranges(
     subject: &Subject<'_, '_, '_>,
     id: SectionId,
     section: &Section<'_>,
@@ -102,7 +102,7 @@ fn stretches(
     if starts.iter().all(|start| start.0 != 0) {
         starts.push((0, false));
     }
-    // Of several symbols at one place, one that is no data makes it code.
+    // Of several symbols at one place, a single one that is not data makes it code.
     starts.sort_unstable();
     starts.dedup_by_key(|start| start.0);
     let ends = starts

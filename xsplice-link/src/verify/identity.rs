@@ -1,4 +1,5 @@
-//! Ids and size: is this the file that was linked, and is it for this base and this stack?
+//! Ids and size: whether this is the file that was linked, and whether it is for this base and this
+//! stack.
 
 use sha1::{Digest as _, Sha1};
 use xsplice_abi::errno::Errno;
@@ -11,8 +12,8 @@ use super::{Check, CheckKind, Lines, Subject};
 use crate::build_id::BuildId;
 use crate::sign;
 
-/// What our linker writes into `.modinfo`. It is looked for in the whole file, for the damage may
-/// be where that section is named.
+/// What this linker writes into `.modinfo`. It is searched in the whole file, because the section's
+/// name may be damaged.
 const MARK: &[u8] = b"\0tool=xsplice-link ";
 
 pub(super) fn check(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
@@ -34,7 +35,8 @@ fn size(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
     lines.pass(format!("{bytes} bytes of at most {PAYLOAD_BYTES_MAX}"));
 }
 
-/// The id must be there, be nobody else's, and, where our linker wrote it, be the content's hash.
+/// The id must exist, must not be that of the base or another payload, and, where this linker wrote
+/// it, must be the hash of the content.
 fn own_id(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
     let mut lines = Lines::new(checks, CheckKind::BuildId);
     let Some(id) = &subject.facts.build_id else {
@@ -103,7 +105,8 @@ fn base_id(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
     lines.pass(format!("made for {expected}"));
 }
 
-/// The payload stacks on the top of the stack, and the stack on itself down to the base.
+/// The payload depends on the top of the stack, and each payload of the stack on the one below it,
+/// down to the base.
 fn depends(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
     let mut lines = Lines::new(checks, CheckKind::Depends);
     let mut below = Some(subject.base.build_id());

@@ -1,9 +1,8 @@
-//! Alternatives that a function has in the base and its replacement lost with their entries.
+//! Finds alternatives of a base function whose table entries are missing for its replacement.
 //!
-//! A fix may take an alternative out of a function. But then its place goes too: what an
-//! alternative leaves in compiled code is a run of NOPs that the boot code fills. Where the new
-//! function has fewer entries than the base's, and more of such runs that no entry names, an entry
-//! was lost.
+//! A fix may remove an alternative from a function. Then its place is removed too: in compiled code
+//! the place is a run of NOPs, which the boot code fills. Where the new function has fewer entries
+//! than the base's and more runs of NOPs that no entry names, an entry was lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -17,11 +16,11 @@ use super::tables::points_at;
 use super::{Lines, Subject};
 use crate::facts::{RecordFacts, Value};
 
-/// Compilers put NOPs before what they align, to a multiple of this or of more.
+/// Least alignment for which compilers insert NOPs.
 const ALIGNED_BYTES: u64 = 8;
 
-/// Looks at every function that is replaced. Returns what to say of those that have fewer
-/// alternatives than in the base, and lost none.
+/// Checks every function that is replaced. Returns notes on functions that have fewer alternatives
+/// than in the base without having lost one.
 pub(super) fn check(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> Vec<String> {
     let base = subject.base;
     let mut told = Vec::new();
@@ -92,7 +91,7 @@ fn new_function(record: &RecordFacts<'_>) -> Option<(SectionId, Range<u64>)> {
     }
 }
 
-/// The places that the payload's alternatives are for, by section and in order.
+/// The places of the payload's alternatives, by section and in order.
 fn new_sites(subject: &Subject<'_, '_, '_>) -> BTreeMap<SectionId, Vec<Range<u64>>> {
     let mut sites: BTreeMap<SectionId, Vec<Range<u64>>> = BTreeMap::new();
     for (table, start) in entries(subject, ALTINSTRUCTIONS) {
@@ -151,7 +150,7 @@ impl<'code> Runs<'code> {
                 .and_then(|(from, to)| code.get(from..to));
             let Some(bytes) = bytes else { continue };
             let overlaps = |site: &Range<u64>| site.start < run.end && run.start < site.end;
-            // What is jumped to is aligned; the branches of a table are not seen.
+            // Jump targets may be aligned with NOPs. Targets of jump tables are not known here.
             let aligns =
                 run.end.is_multiple_of(ALIGNED_BYTES) && (has_table || targets.contains(&run.end));
             if sites.iter().any(overlaps) {

@@ -1,8 +1,9 @@
-//! Would the loader take this payload on this base, and would it do what it means to do?
+//! Checks whether the loader would take a payload on a base, and whether it would have its intended
+//! effect.
 //!
-//! The file is read by goblin and by the loader's own reader, which must agree; the loader's own
-//! rules run on it; then everything that only the base can tell is checked: names, addresses,
-//! sizes, bytes. One line a check, with the error number that the loader would return.
+//! The file is read by goblin and by the loader's own reader, which must agree. Then the loader's
+//! own rules run on it, and then the checks that need the base: names, addresses, sizes, bytes. The
+//! report has one line for each check, with the error number that the loader would return.
 
 mod branches;
 mod identity;
@@ -71,7 +72,7 @@ pub enum CheckKind {
     NameClashes,
     /// Each relocation fits wherever the loader may place the payload.
     Relocations,
-    /// What has no relocation and counts from its own place leads to its own section.
+    /// PC-relative fields without a relocation stay in their section.
     Branches,
     /// Hooks are functions of the payload, as many as allowed.
     Hooks,
@@ -83,13 +84,13 @@ pub enum CheckKind {
     Signature,
 }
 
-/// How one check went.
+/// Result of one check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// As it must be.
     Pass,
-    /// The loader would refuse, or the payload would not do what it means to.
+    /// The loader would refuse, or the payload would not have its intended effect.
     Fail,
     /// Not checked, for nothing was given to check it against.
     NotAsked,
@@ -100,10 +101,10 @@ pub enum Verdict {
 pub struct Check {
     /// What was checked.
     pub check: CheckKind,
-    /// How it went.
+    /// The result.
     pub verdict: Verdict,
     /// The error number that the loader would return, as a positive number; `None` for what passes,
-    /// and for what the loader takes although the payload would not do what it means to.
+    /// and for what the loader takes although the payload would not have its intended effect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errno: Option<i32>,
     /// What was found.
@@ -118,7 +119,7 @@ pub struct Verification {
     pub payload: String,
     /// Every check; one line each, but one a failure.
     pub checks: Vec<Check>,
-    /// What the loader itself answers.
+    /// The answer of the loader's own code.
     pub loader: Answer,
     /// What may be done with the payload later.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -147,7 +148,7 @@ pub struct Against<'a> {
     pub signer: Option<&'a Signer>,
 }
 
-/// Collects the lines of one kind: the failures, or one line that all is well.
+/// Collects the lines of one check: the failures, or one line for success.
 struct Lines<'report> {
     checks: &'report mut Vec<Check>,
     kind: CheckKind,
@@ -163,13 +164,13 @@ impl<'report> Lines<'report> {
         }
     }
 
-    /// What makes the loader refuse with this number.
+    /// Adds a fault for which the loader refuses with this number.
     fn fail(&mut self, errno: Errno, message: impl Into<String>) {
         self.push(Some(errno.code()), message.into());
     }
 
-    /// What the loader does not see: it would take the payload, which would not do what it means
-    /// to.
+    /// Adds a fault that the loader does not notice: it would take the payload, which would not
+    /// have its intended effect.
     fn fail_unseen(&mut self, message: impl Into<String>) {
         self.push(None, message.into());
     }
@@ -188,7 +189,7 @@ impl<'report> Lines<'report> {
         self.close(Verdict::Pass, message.into());
     }
 
-    /// That nothing was given to check this against.
+    /// Notes that the check needs an input that was not given.
     fn not_asked(self, message: impl Into<String>) {
         self.close(Verdict::NotAsked, message.into());
     }
@@ -213,7 +214,7 @@ impl<'report> Lines<'report> {
 pub fn verify(payload: NamedFile<'_>, against: Against<'_>) -> Result<Verification, LinkError> {
     let mut checks = Vec::new();
     signed(payload, against.signer, &mut checks);
-    // What cannot be read has no profile, and no loader takes it in any window.
+    // An unreadable payload has no profile; every loader refuses it.
     let mut abi = &xsplice_abi::profile::XSPLICE;
     let outlook = match readable(payload, &mut checks) {
         None => None,
@@ -250,7 +251,7 @@ pub fn verify(payload: NamedFile<'_>, against: Against<'_>) -> Result<Verificati
     };
     let loader = trial::check(payload, abi, &against, &mut checks);
     if loader.is_taken() {
-        // Whatever is wrong, it is nothing that the loader would notice.
+        // The loader does not notice any of these faults.
         checks.iter_mut().for_each(|check| check.errno = None);
     }
     checks.sort_by_key(|check| check.check);
@@ -427,7 +428,7 @@ impl fmt::Display for Verification {
             (count, false) => writeln!(out, "{}: {count} checks failed; {loader}", self.payload),
             (count, true) => writeln!(
                 out,
-                "{}: {loader}, but it would not do what it means to: {count} checks failed",
+                "{}: {loader}, but it would not have its intended effect: {count} checks failed",
                 self.payload
             ),
         }

@@ -1,5 +1,5 @@
-//! What may be done with the payload later: be applied again, be replaced, and whether older code
-//! of a payload below is still reached once this one is on top.
+//! What can be done with the payload later: whether it can be applied again or replaced, and
+//! whether older code of a payload below is still reached while this one is on top.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -21,8 +21,8 @@ pub struct Outlook {
     pub vetoing_hooks: Vec<&'static str>,
     /// Data that is lost when the payload is replaced or unloaded.
     pub state: Vec<String>,
-    /// Functions that a payload below replaces too: what it fixes there is gone while this one is
-    /// applied, unless this one's code fixes it as well.
+    /// Functions that a payload below replaces too: its fix has no effect while this payload is
+    /// applied, unless this one contains the fix as well.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub overridden: Vec<Overridden>,
     /// Places in payloads below that still run older code of a function replaced here.
@@ -125,7 +125,7 @@ fn references(below: &Facts<'_, '_>, record: &RecordFacts<'_>, mut found: impl F
     };
     let function = offset..offset.saturating_add(u64::from(record.new_size));
     let is_entry = |symbol: &Symbol<'_>, addend: i64| {
-        // A call counts its addend from the end of its field.
+        // The addend of a call counts from the end of its field.
         let target = symbol.value.wrapping_add_signed(addend);
         let called = target.wrapping_add(4);
         symbol.place == Place::Section(section) && (target == offset || called == offset)
@@ -184,8 +184,8 @@ impl fmt::Display for Outlook {
         for Overridden { payload, function } in &self.overridden {
             writeln!(
                 out,
-                "below: {payload} replaces {function} too; this payload's code of it must carry that \
-                 fix as well"
+                "below: {payload} replaces {function} too; this payload's code of it must contain \
+                 that fix as well"
             )?;
         }
         for escape in &self.escapes {

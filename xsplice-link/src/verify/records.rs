@@ -1,5 +1,5 @@
-//! The records against the base: does each name, address and size mean one function, is there
-//! room for the jump, does it reach, and does the base start with what is expected?
+//! Checks the records against the base: whether each name, address and size means one function,
+//! whether the jump fits and reaches, and whether the base starts with the expected bytes.
 
 use std::ops::Range;
 
@@ -75,14 +75,14 @@ fn targets<'a, 'data>(
 /// What is wrong with a record, and the loader's error number where the loader sees it.
 type Wrong = (Option<Errno>, String);
 
-/// The address of the function that a record names, and what is wrong with it all the same.
+/// The address of the function that a record names, with what is wrong about it.
 fn target(
     subject: &Subject<'_, '_, '_>,
     name: &str,
     record: &RecordFacts<'_>,
 ) -> Result<(u64, Option<String>), Wrong> {
     let base = subject.base;
-    // The loader takes a written address as it is, and looks at the name only where there is none.
+    // The loader uses a written address as it is, and looks up the name only where there is none.
     let is_looked_up =
         record.old == Value::Absolute(0) && subject.facts.abi.zero_old_addr == ZeroOldAddr::LookUp;
     let symbol = function(base, name)
@@ -205,12 +205,12 @@ fn room(subject: &Subject<'_, '_, '_>, placed: &[Placed<'_, '_>], checks: &mut V
     lines.pass("each old function has room for the jump");
 }
 
-/// Whether a record stands for NOPs in place of the function's first bytes.
+/// Whether a record overwrites the function's first bytes with NOPs.
 fn is_nops(record: &RecordFacts<'_>) -> bool {
     record.new == Value::Absolute(0)
 }
 
-/// Offset of the instruction of `code` that the byte at `end` belongs to without being its first.
+/// Offset of the instruction of `code` that `end` cuts in two.
 fn cut_instruction(code: &[u8], address: u64, end: u32) -> Option<usize> {
     let end = usize::try_from(end).ok()?;
     let mut decoder = Decoder::with_ip(64, code, address, DecoderOptions::NONE);
@@ -280,7 +280,7 @@ fn new_code(facts: &Facts<'_, '_>, record: &RecordFacts<'_>) -> Result<(), Wrong
             ),
         )),
         Some(_) => Ok(()),
-        // A payload that names no function at all is none of ours.
+        // The function's name is missing; this linker does not make such a payload.
         None if facts.defined().all(|one| one.kind != elf::STT_FUNC.0) => Ok(()),
         None => Err((
             None,
@@ -348,7 +348,7 @@ fn overlap(subject: &Subject<'_, '_, '_>, placed: &[Placed<'_, '_>], checks: &mu
         }
     }
     for (range, below) in replaced_below(subject) {
-        // One that replaces the same function again is what stacking is for.
+        // Replacing the same function again is legal: payloads are stacked for that.
         let clash = ranges
             .iter()
             .find(|(own, _)| *own != range && own.start < range.end && range.start < own.end);
@@ -376,7 +376,7 @@ fn replaced_below<'a>(subject: &Subject<'a, '_, '_>) -> Vec<(Range<u64>, &'a str
     all
 }
 
-/// Looks at where each record writes, whatever its name says.
+/// Checks the address at which each record writes, whatever name it gives.
 fn denied(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
     let mut lines = Lines::new(checks, CheckKind::RecordDenied);
     let mut denied = Vec::new();
@@ -394,7 +394,7 @@ fn denied(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
         let overlaps = |range: &Range<u64>| start < range.end && range.start < end;
         if denied.iter().any(overlaps) {
             let name = record.name.unwrap_or("?");
-            // The address too where the name is another function's.
+            // The address is shown too where the name is that of another function.
             let place = match subject.base.named(name) {
                 Named::Once { address, .. } if address == start => String::new(),
                 _ => format!(" (at {start:#x})"),
@@ -402,7 +402,8 @@ fn denied(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
             lines.fail(
                 Errno::EINVAL,
                 format!(
-                    "{name}{place} is on the deny list: a CPU may be inside it while text is written"
+                    "{name}{place} is on the deny list: a CPU may be inside it while text is \
+                     written"
                 ),
             );
         }

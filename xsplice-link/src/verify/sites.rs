@@ -1,10 +1,10 @@
-//! Places that the boot code would rewrite: each must have its table entry, or the payload's copy
-//! of the code stays as it was compiled while the base's is rewritten.
+//! Places that the boot code rewrites: each needs its table entry. Without it the payload's copy of
+//! the code stays as compiled, while the base's copy is rewritten.
 //!
-//! A lost entry shows in three ways. Replacement code that no entry names has lost its alternative.
-//! So have NOPs that the base's function has for one (`lost_sites.rs`). And a call through a
-//! pointer that the base reaches by alternative calls alone is one that has lost its entry: what
-//! the boot code does with such a pointer afterwards is the base's affair.
+//! A lost entry shows in one of three ways: as replacement code that no entry names; as NOPs for an
+//! alternative that has no entry (`lost_sites.rs`); or as an ordinary call through a pointer that
+//! the base only uses in alternative calls. The boot code rewrites those calls and may clear the
+//! pointer afterwards, so the call must be rewritten too.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -19,7 +19,7 @@ use super::{Check, CheckKind, Lines, Subject};
 use crate::base::{Base, Lookup, QualifiedName};
 use crate::facts::TableFacts;
 
-/// What the linker puts between pieces of code.
+/// The byte that the linker puts between functions.
 const PADDING: u8 = 0xcc;
 
 pub(super) fn check(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
@@ -45,8 +45,8 @@ fn orphans(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
         return 0;
     };
     let mut named = BTreeSet::new();
-    // An alternative of nothing has its label between the code of others, and keeps what stands
-    // beside it in the section although it does not use it.
+    // An empty replacement has its label between the code of other replacements, and carving keeps
+    // the neighbouring code although no entry uses it.
     let mut empty = BTreeSet::new();
     let mut count = 0;
     for (table, start) in entries(subject, ALTINSTRUCTIONS) {
@@ -193,8 +193,8 @@ fn alternative_pointers(base: &Base<'_>) -> HashSet<u64> {
         .collect()
 }
 
-/// Whether the base has a call through `pointer` that its boot code leaves alone. Bytes that merely
-/// look like one count too.
+/// Whether the base has a call through `pointer` that its boot code does not rewrite. Bytes that
+/// merely look like such a call count too.
 fn is_called_plainly(base: &Base<'_>, pointer: u64) -> bool {
     let call = &OF_RUNTIME.pointer_call;
     let code = base.sections().iter().filter(|one| one.is_executable());

@@ -1,5 +1,5 @@
-//! Names and relocations: does each undefined symbol have one address, does no name clash, and
-//! does each field fit wherever the loader may place the payload?
+//! Checks names and relocations: each undefined symbol must have one address, no name may clash,
+//! and each field must fit wherever the loader may place the payload.
 
 use std::collections::HashSet;
 
@@ -21,7 +21,7 @@ pub(super) fn check(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
     relocations(subject, checks);
 }
 
-/// What is known of a symbol that the loader looks up.
+/// Result of a symbol lookup.
 enum Resolved {
     /// At this address of the base.
     Base(u64),
@@ -72,7 +72,7 @@ fn undefined(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
     lines.pass(format!("each has one address ({count})"));
 }
 
-/// Symbols that are new to the loader: all but those at a record's new function.
+/// Symbols that the loader registers: all but those at a record's new function.
 fn new_symbols<'a, 'data>(facts: &'a Facts<'_, 'data>) -> impl Iterator<Item = &'a Symbol<'data>> {
     let replacing: HashSet<(SectionId, u64)> = facts
         .records
@@ -203,7 +203,7 @@ fn fits(
             _ => Ok(()),
         },
         (Kind::Absolute, Range::SignedAddress(32)) => {
-            // A symbol of the payload is as far up as the base is.
+            // The payload is placed near the base, so its symbols have similar addresses.
             let address = address.unwrap_or_else(|| super::records::text_span(subject.base).start);
             let value = address.wrapping_add_signed(addend);
             if value < SIGNED_32_LIMIT || value >= SIGNED_32_LIMIT.wrapping_neg() {

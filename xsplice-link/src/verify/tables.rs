@@ -1,9 +1,10 @@
-//! Hooks and special sections: every pointer and every entry must concern the payload's own code.
+//! Checks hooks and special sections: every pointer and every entry must refer to the payload's own
+//! code.
 
 use object::elf;
 use xsplice_abi::errno::Errno;
 use xsplice_abi::section;
-use xsplice_abi::tables::{Alternative, BugFrame, CallSite, ExceptionEntry, SpecialTable};
+use xsplice_abi::tables::{BugFrame, Field, LeadsTo, SpecialTable};
 use xsplice_runtime::read::view::{Place, SectionId};
 
 use super::records::is_code;
@@ -66,7 +67,7 @@ fn hooks(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
 
 fn tables(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
     let facts = subject.facts;
-    if facts.tables.is_empty() {
+    if facts.tables.is_empty() && facts.unknown_tables.is_empty() {
         return;
     }
     let mut lines = Lines::new(checks, CheckKind::Tables);
@@ -97,31 +98,34 @@ fn tables(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
             }
         }
     }
+    for table in &facts.unknown_tables {
+        lines.fail_unseen(format!(
+            "{}: no loader walks this table, so what it says has no effect",
+            table.name
+        ));
+    }
     lines.pass(format!("each entry concerns the payload's code ({count})"));
 }
 
-/// Fields of an entry that must point at the payload's code: offset in the entry, and the section
-/// when it must be a certain one.
-fn code_fields(table: SpecialTable) -> &'static [(u64, Option<&'static str>)] {
-    match table {
-        SpecialTable::Exceptions => &[
-            (ExceptionEntry::FAULT_AT, None),
-            (ExceptionEntry::RESUME_AT, None),
-        ],
-        SpecialTable::Alternatives => &[
-            (Alternative::ORIGINAL_AT, None),
-            (
-                Alternative::REPLACEMENT_AT,
-                Some(section::ALTINSTR_REPLACEMENT),
-            ),
-        ],
-        SpecialTable::CallSites => &[(CallSite::CALL_AT, None)],
-        SpecialTable::BugFrames(_) => &[(BugFrame::LOCATION_AT, None)],
+/// The section that a field must lead into, where it is a certain one; `None`: it need not lead
+/// to code of the payload at all.
+fn must_lead_to(field: LeadsTo) -> Option<Option<&'static str>> {
+    match field {
+        LeadsTo::Owner | LeadsTo::Code => Some(None),
+        LeadsTo::Replacement => Some(Some(section::ALTINSTR_REPLACEMENT)),
+        LeadsTo::Data | LeadsTo::Anything => None,
     }
 }
 
 fn entry(subject: &Subject<'_, '_, '_>, table: &TableFacts<'_>, start: u64) -> Result<(), String> {
-    for &(field, expected) in code_fields(table.kind) {
+    for &Field {
+        at: field,
+        leads_to,
+    } in table.kind.fields()
+    {
+        let Some(expected) = must_lead_to(leads_to) else {
+            continue;
+        };
         if is_empty_replacement(subject, table, start, expected) {
             continue;
         }
@@ -140,7 +144,7 @@ fn entry(subject: &Subject<'_, '_, '_>, table: &TableFacts<'_>, start: u64) -> R
     Ok(())
 }
 
-/// An alternative that only removes code has a replacement of no bytes, which may stand anywhere.
+/// An alternative that only removes code has an empty replacement, which may be anywhere.
 fn is_empty_replacement(
     subject: &Subject<'_, '_, '_>,
     table: &TableFacts<'_>,

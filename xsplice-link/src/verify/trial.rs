@@ -1,7 +1,6 @@
-//! A load without a machine: the bundled runtime itself, on a copy of the base in memory, takes up
-//! the payloads below and this one and is asked whether it would apply it, at both ends of the
-//! window in which a payload may be placed. What passes here the loader takes, and what it refuses
-//! it refuses here with the same error number.
+//! A trial load on the host: the bundled runtime runs on a copy of the base in memory, loads the
+//! payloads below and this one, and is asked whether it would apply it, at both ends of the window
+//! in which a payload may be placed. So the result and the error number are the loader's own.
 
 use std::ops::Range;
 
@@ -30,11 +29,10 @@ use super::{Against, Check, CheckKind, Lines, NamedFile, records};
 use crate::base::{Base, TOP_WINDOW_START};
 use crate::sign;
 
-/// How often the one CPU passes its safe point before an action counts as stuck.
+/// How often the only CPU passes its safe point before an action counts as stuck.
 const PASSES_MAX: u32 = 1000;
 
-/// What the loader itself says: the error numbers that UPLOAD and, once the payload is uploaded,
-/// APPLY return.
+/// The loader's answers: the error numbers that UPLOAD and, if that succeeds, APPLY return.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Answer {
     /// UPLOAD's error number; `None` when it succeeds.
@@ -58,15 +56,14 @@ impl Answer {
     }
 }
 
-/// What one attempt ended with, and what the loader logged about it.
+/// Result of one attempt, and what the loader logged.
 #[derive(PartialEq, Eq)]
 struct Attempt {
     answer: Answer,
     reason: String,
 }
 
-/// Asks the loader. The line is left out where the rules of the file are broken, which have
-/// their own.
+/// Runs the loader. There is no line when the file breaks rules that are reported by other checks.
 pub(super) fn check(
     payload: NamedFile<'_>,
     abi: &Profile,
@@ -149,8 +146,8 @@ fn image_span(base: &Base<'_>) -> Range<u64> {
     start..ends.max().unwrap_or(start)
 }
 
-/// Bytes that the regions of all payloads take together; too few for a file that cannot be laid
-/// out, which the loader refuses before it asks for memory.
+/// Bytes that the regions of all payloads need together. For a file that cannot be laid out this is
+/// too small, but the loader refuses such a file before it allocates memory.
 fn region_bytes(payload: NamedFile<'_>, stack: &[NamedFile<'_>]) -> u64 {
     let bytes = |file: &NamedFile<'_>| -> u64 {
         let Ok(view) = elf::parse(sign::content(file.bytes)) else {
@@ -184,7 +181,7 @@ fn attempt(
     }
     let symbols = Symbols::from_elf(base.file_bytes())
         .map_err(|error| format!("the loader cannot read {}: {error}", base.path()))?;
-    // Lines that name nothing of the base are told by the check of the deny list.
+    // Lines that name nothing of the base are reported by the check of the deny list.
     let names_something = |line: &&Denied<'_>| line.addresses(|name| base.named(name)).is_ok();
     let deny: Vec<_> = against
         .deny
@@ -292,7 +289,7 @@ fn action(runtime: &Loader<'_>, name: &str, command: u32, flags: u32) -> Result<
     )
 }
 
-/// Lets the one CPU pass its safe point until the action on `name` has a result.
+/// Lets the only CPU pass its safe point until the action on `name` has a result.
 fn finish(runtime: &Loader<'_>, name: &str) -> Result<(), Errno> {
     for _ in 0..PASSES_MAX {
         runtime.safe_point(CpuId(0));

@@ -1,4 +1,4 @@
-//! Writes a [`Layout`] as a relocatable ELF file, the way every profile's loader takes it: no
+//! Writes a [`Layout`] as a relocatable ELF file in the form that every profile's loader takes: no
 //! program headers, only allocated sections with their relocations, one symbol table, and a
 //! build-id that is the SHA-1 of everything else.
 
@@ -43,61 +43,96 @@ pub fn write(layout: &Layout) -> Result<Written, LinkError> {
 
     let mut bytes = Vec::new();
     let mut writer = Writer::new(object::Endianness::Little, true, &mut bytes);
+    let names = reserve_names(&mut writer, layout, &rela_names, &order);
+    let offsets = reserve_contents(&mut writer, layout)?;
+    writer.write_file_header(&FileHeader {
+        e_type: elf::ET_REL,
+        e_machine: elf::EM_X86_64,
+        ..FileHeader::default()
+    })?;
+    write_contents(&mut writer, layout, &offsets, &indices);
+    write_symbols(&mut writer, layout, &names, &order);
+    write_section_headers(&mut writer, layout, &names, &offsets);
+    // The tables of symbols and strings, whose headers come last.
+    let private = order
+        .iter()
+        .filter(|&&OutSymbol(index)| layout.symbols[index].visibility == Visibility::Private)
+        .count();
+    // The null symbol is local too, and `header_index` adds it.
+    writer.write_symtab_section_header(header_index(private));
+    writer.write_strtab_section_header();
+    writer.write_shstrtab_section_header();
 
-    // Reserve: indices and names first, then file ranges in the order of writing.
-    let names: Vec<StringId> = layout
-        .sections
-        .iter()
-        .map(|section| {
-            writer.reserve_section_index();
-            writer.add_section_name(section.name.as_bytes())
-        })
-        .collect();
-    let rela_ids: Vec<Option<StringId>> = layout
-        .sections
-        .iter()
-        .zip(&rela_names)
-        .map(|(section, name)| {
-            (!section.relocations.is_empty()).then(|| {
-                writer.reserve_section_index();
-                writer.add_section_name(name)
-            })
-        })
-        .collect();
-    let symbol_names: Vec<Option<StringId>> = order
-        .iter()
-        .map(|&OutSymbol(index)| {
-            let symbol = &layout.symbols[index];
-            writer.reserve_symbol_index(section_index(symbol));
-            (!symbol.name.is_empty()).then(|| writer.add_string(symbol.name.as_bytes()))
-        })
-        .collect();
+    let build_id = stamp(layout, &offsets.sections, &mut bytes);
+    Ok(Written { bytes, build_id })
+}
+
+/// Names in the string tables, each list in the order of the layout.
+struct Names {
+    sections: Vec<StringId>,
+    /// `None` for a section without relocations.
+    relocations: Vec<Option<StringId>>,
+    /// In the order of the file; `None` for a symbol without a name.
+    symbols: Vec<Option<StringId>>,
+}
+
+/// Where things lie in the file, each list in the order of the layout.
+struct Offsets {
+    sections: Vec<u64>,
+    /// 0 for a section without relocations.
+    relocations: Vec<u64>,
+}
+
+/// Reserves the indices and names of sections and symbols: all of them before any file range.
+fn reserve_names<'a>(
+    writer: &mut Writer<'a>,
+    layout: &'a Layout,
+    rela_names: &'a [Vec<u8>],
+    order: &[OutSymbol],
+) -> Names {
+    let mut reserve_section = |name: &'a [u8]| {
+        writer.reserve_section_index();
+        writer.add_section_name(name)
+    };
+    let all = layout.sections.iter();
+    let sections = all.map(|section| reserve_section(section.name.as_bytes()));
+    let sections = sections.collect();
+    let all = layout.sections.iter().zip(rela_names);
+    let relocations =
+        all.map(|(section, name)| (!section.relocations.is_empty()).then(|| reserve_section(name)));
+    let relocations = relocations.collect();
+    let symbols = order.iter().map(|&OutSymbol(index)| {
+        let symbol = &layout.symbols[index];
+        writer.reserve_symbol_index(section_index(symbol));
+        (!symbol.name.is_empty()).then(|| writer.add_string(symbol.name.as_bytes()))
+    });
+    let symbols = symbols.collect();
     writer.reserve_symtab_section_index();
     writer.reserve_strtab_section_index();
     writer.reserve_shstrtab_section_index();
+    Names {
+        sections,
+        relocations,
+        symbols,
+    }
+}
 
+/// Reserves file ranges, in the order of writing.
+fn reserve_contents(writer: &mut Writer<'_>, layout: &Layout) -> Result<Offsets, LinkError> {
+    let size = |length: usize| u64::try_from(length).expect("a usize fits 64 bits");
     writer.reserve_file_header();
-    let offsets: Vec<u64> = layout
-        .sections
-        .iter()
-        .map(|section| {
-            let length = section.content.bytes().len();
-            let length = u64::try_from(length).expect("a usize fits 64 bits");
-            writer.reserve(length, section.alignment)
-        })
-        .collect();
-    let rela_offsets: Vec<u64> = layout
-        .sections
-        .iter()
-        .map(|section| {
-            let count = u64::try_from(section.relocations.len()).expect("a usize fits 64 bits");
-            if count == 0 {
-                0
-            } else {
-                writer.reserve(count * RELA_BYTES, TABLE_ALIGNMENT)
-            }
-        })
-        .collect();
+    let mut sections = Vec::with_capacity(layout.sections.len());
+    for section in &layout.sections {
+        let length = size(section.content.bytes().len());
+        sections.push(writer.reserve(length, section.alignment));
+    }
+    let mut relocations = Vec::with_capacity(layout.sections.len());
+    for section in &layout.sections {
+        relocations.push(match size(section.relocations.len()) {
+            0 => 0,
+            count => writer.reserve(count * RELA_BYTES, TABLE_ALIGNMENT),
+        });
+    }
     if writer.symbol_count() == 0 {
         writer.reserve_null_symbol_index();
     }
@@ -105,18 +140,19 @@ pub fn write(layout: &Layout) -> Result<Written, LinkError> {
     writer.reserve_strtab()?;
     writer.reserve_shstrtab()?;
     writer.reserve_section_headers();
+    Ok(Offsets {
+        sections,
+        relocations,
+    })
+}
 
-    // Write.
-    writer.write_file_header(&FileHeader {
-        e_type: elf::ET_REL,
-        e_machine: elf::EM_X86_64,
-        ..FileHeader::default()
-    })?;
-    for (section, &offset) in layout.sections.iter().zip(&offsets) {
+/// Writes what sections hold, and their relocations. `indices` are those of symbols in the file.
+fn write_contents(writer: &mut Writer<'_>, layout: &Layout, offsets: &Offsets, indices: &[u32]) {
+    for (section, &offset) in layout.sections.iter().zip(&offsets.sections) {
         writer.pad_until(offset);
         writer.write(section.content.bytes());
     }
-    for (section, &offset) in layout.sections.iter().zip(&rela_offsets) {
+    for (section, &offset) in layout.sections.iter().zip(&offsets.relocations) {
         if section.relocations.is_empty() {
             continue;
         }
@@ -134,50 +170,52 @@ pub fn write(layout: &Layout) -> Result<Written, LinkError> {
             );
         }
     }
+}
+
+/// Writes the symbols and the strings behind them.
+fn write_symbols(writer: &mut Writer<'_>, layout: &Layout, names: &Names, order: &[OutSymbol]) {
     writer.write_null_symbol();
-    for (&OutSymbol(index), name) in order.iter().zip(&symbol_names) {
+    for (&OutSymbol(index), name) in order.iter().zip(&names.symbols) {
         let symbol = &layout.symbols[index];
         let entry = elf_symbol(symbol, writer.string_offset(*name));
         writer.write_symbol(&entry);
     }
     writer.write_strtab();
     writer.write_shstrtab();
+}
+
+/// Writes the headers of sections, then those of their relocations.
+fn write_section_headers(
+    writer: &mut Writer<'_>,
+    layout: &Layout,
+    names: &Names,
+    offsets: &Offsets,
+) {
     writer.write_null_section_header();
-    for ((section, &name), &offset) in layout.sections.iter().zip(&names).zip(&offsets) {
+    let sections = layout.sections.iter().zip(&names.sections);
+    for ((section, &name), &offset) in sections.zip(&offsets.sections) {
         let header = section_header(section, writer.section_name_offset(Some(name)), offset);
         writer.write_section_header(&header);
     }
     let symtab = writer.symtab_index();
-    for (index, (section, name)) in layout.sections.iter().zip(&rela_ids).enumerate() {
-        if let Some(name) = *name {
-            let target = SectionIndex(header_index(index));
-            let sh_name = writer.section_name_offset(Some(name));
-            let count = u64::try_from(section.relocations.len()).expect("a usize fits 64 bits");
-            writer.write_section_header(&SectionHeader {
-                sh_name,
-                sh_type: elf::SHT_RELA,
-                sh_flags: elf::SHF_INFO_LINK,
-                sh_addr: 0,
-                sh_offset: rela_offsets[index],
-                sh_size: count * RELA_BYTES,
-                sh_link: symtab.0,
-                sh_info: target.0,
-                sh_addralign: TABLE_ALIGNMENT,
-                sh_entsize: RELA_BYTES,
-            });
-        }
+    for (index, (section, name)) in layout.sections.iter().zip(&names.relocations).enumerate() {
+        let Some(name) = *name else { continue };
+        let target = SectionIndex(header_index(index));
+        let sh_name = writer.section_name_offset(Some(name));
+        let count = u64::try_from(section.relocations.len()).expect("a usize fits 64 bits");
+        writer.write_section_header(&SectionHeader {
+            sh_name,
+            sh_type: elf::SHT_RELA,
+            sh_flags: elf::SHF_INFO_LINK,
+            sh_addr: 0,
+            sh_offset: offsets.relocations[index],
+            sh_size: count * RELA_BYTES,
+            sh_link: symtab.0,
+            sh_info: target.0,
+            sh_addralign: TABLE_ALIGNMENT,
+            sh_entsize: RELA_BYTES,
+        });
     }
-    let private = order
-        .iter()
-        .filter(|&&OutSymbol(index)| layout.symbols[index].visibility == Visibility::Private)
-        .count();
-    // The null symbol is local too, and `header_index` adds it.
-    writer.write_symtab_section_header(header_index(private));
-    writer.write_strtab_section_header();
-    writer.write_shstrtab_section_header();
-
-    let build_id = stamp(layout, &offsets, &mut bytes);
-    Ok(Written { bytes, build_id })
 }
 
 /// Private symbols before globals, as the gABI demands, each kind in layout order; and the ELF
@@ -270,7 +308,7 @@ fn stamp(layout: &Layout, offsets: &[u64], bytes: &mut [u8]) -> BuildId {
     BuildId::new(&hash).expect("a SHA-1 hash has a legal length")
 }
 
-/// Drops undefined symbols that no relocation uses: a loader would look them up all the same.
+/// Removes undefined symbols that no relocation uses, because a loader would look them up anyway.
 pub fn drop_unused_undefined(layout: &mut Layout) {
     let used: HashSet<OutSymbol> = layout
         .sections

@@ -145,7 +145,7 @@ pub fn in_base(extract: &mut Extract<'_>, file: Option<&str>, name: &str) -> Sym
     )
 }
 
-/// Adds a symbol of a section that travels.
+/// Adds a symbol of a section that is included.
 pub fn defined(
     extract: &mut Extract<'_>,
     name: &str,

@@ -1,7 +1,7 @@
 //! A field that a relocation fills: which bits of which bytes, what is computed, what fits.
 //!
-//! On one machine it is whole bytes, on another some bits of an instruction. Both are read and
-//! written here as bits of a little-endian word, and writing leaves the other bits alone.
+//! On one machine a field is whole bytes, on another some bits of an instruction. Both are read and
+//! written here as bits of a little-endian word; writing keeps the other bits.
 
 /// A field of a relocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub struct Field {
     bytes: u8,
     /// Where the bits of the number lie in the word, its lowest first.
     parts: &'static [Part],
-    /// So many low bits of the value are not kept.
+    /// This many low bits of the value are not stored.
     scale: u8,
     /// What is computed.
     pub kind: Kind,
@@ -48,20 +48,20 @@ pub enum Kind {
     },
     /// The distance to a slot that holds S: a slot in the GOT.
     Slot,
-    /// Something that takes what payloads do not have: thread-local storage, the GOT's place.
+    /// Something that payloads do not have: thread-local storage, the address of the GOT.
     Other,
 }
 
 /// Which values fit a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Range {
-    /// Those of so many bits without a sign.
+    /// Unsigned values of this many bits.
     Unsigned(u8),
-    /// Those of so many bits with a sign.
+    /// Signed values of this many bits.
     Signed(u8),
-    /// Addresses that come back whole when so many bits are extended by their sign.
+    /// Addresses that sign extension of this many bits restores.
     SignedAddress(u8),
-    /// All; what does not fit is not kept.
+    /// All values; upper bits are cut off.
     Unchecked,
 }
 
@@ -113,7 +113,7 @@ impl Field {
         self.bytes as usize
     }
 
-    /// Whether what is written depends on where the field lies.
+    /// Whether the value depends on the address of the field.
     #[must_use]
     pub const fn is_relative(&self) -> bool {
         matches!(self.kind, Kind::Relative | Kind::Page { .. } | Kind::Slot)
@@ -145,7 +145,7 @@ impl Field {
                 let value = i64::try_from(value).ok()?;
                 (extended(value, width)? == value).then(|| value.cast_unsigned())
             }
-            // A sum below 0 is no address: it wraps in hardware and is refused here.
+            // A negative sum is no address: hardware would wrap it, and here it is refused.
             Range::SignedAddress(width) => {
                 let value = u64::try_from(value).ok()?;
                 (extended(value.cast_signed(), width)?.cast_unsigned() == value).then_some(value)

@@ -1,23 +1,23 @@
-//! What is data of a machine: its relocation types, the jump that redirects a function, what may
-//! stand at a function's start, what fills gaps, and how far things may lie apart.
+//! Machines as data: relocation types, the jump that redirects a function, marks at a function's
+//! start, padding, and the distances that jumps reach.
 //!
-//! A machine is found once, from the `e_machine` of a file ([`Machine::of`]). Whoever asks it
-//! something needs no number of its own: a second machine is a second file beside
-//! [`x86_64`]. What needs a decoder is not here; the host tools have a room for that.
+//! A machine is found once, from the `e_machine` of a file ([`Machine::of`]). All other code asks
+//! it and needs no number of its own, so a second machine is a second file beside [`x86_64`].
+//! Questions that need a decoder are answered by the host tools instead.
 
 mod field;
 pub mod x86_64;
 
 pub use field::{Field, Kind, Part, Range};
 
-/// A machine, as far as it is data.
+/// The data of a machine.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Machine {
     /// `e_machine` of its files.
     pub e_machine: u16,
     /// For people.
     pub name: &'static str,
-    /// What the names of its relocation types begin with.
+    /// Prefix of the names of its relocation types.
     pub relocation_prefix: &'static str,
     /// Every type of its psABI, in order of their numbers.
     pub relocations: &'static [RelocationType],
@@ -30,19 +30,19 @@ pub struct Machine {
     pub image_word: u32,
     /// The jump that redirects an old function.
     pub jump: Jump,
-    /// What a function may begin with that must stay where it is, the compiler's mark first.
+    /// Marks at a function's start that must be kept, the compiler's mark first.
     pub entry_marks: &'static [&'static [u8]],
-    /// The longest single NOP of each length: of every length that there is, in order.
+    /// One NOP of each length that exists, in order of length.
     pub nops: &'static [&'static [u8]],
-    /// The instruction that stops, and fills gaps in code.
+    /// The trap instruction, which fills gaps in code.
     pub trap: u8,
-    /// The call through a pointer in memory that boot code may make a direct one.
+    /// The call through a pointer in memory that boot code may turn into a direct call.
     pub pointer_call: PointerCall,
     /// Calls and jumps whose distance changes when the code is copied elsewhere.
     pub moved_branches: &'static [Branch],
     /// A payload's regions lie at most this far from the base's text, in bytes.
     pub window_bytes: u64,
-    /// The property of `.note.gnu.property` that says what every function takes part in.
+    /// The property of `.note.gnu.property` that names the protections that all functions support.
     pub protection: Protection,
 }
 
@@ -57,16 +57,16 @@ pub struct RelocationType {
     pub field: Field,
     /// The number of the type that computes the same where nothing is linked dynamically.
     pub alike: u32,
-    /// Whether something that is carried into a payload may have it.
+    /// Whether included code or data may have it.
     pub use_in_payload: UseInPayload,
 }
 
-/// Whether the linker of payloads knows what to do with a relocation type.
+/// How the linker of payloads handles a relocation type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UseInPayload {
-    /// It carries it over, or rewrites what it is for.
+    /// It keeps it, or rewrites the access.
     Carried,
-    /// It means something that payloads do not have.
+    /// It refuses it: payloads do not have what it needs.
     Refused,
 }
 
@@ -86,7 +86,7 @@ pub struct Jump {
 /// A near call or jump, by how it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Branch {
-    /// What stands in front of the field.
+    /// The bytes in front of the field.
     pub opcode: &'static [u8],
     /// The field of the distance, the rest of the instruction.
     pub field: Field,
@@ -95,7 +95,7 @@ pub struct Branch {
 /// A call through a pointer in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PointerCall {
-    /// What stands in front of the distance to the pointer.
+    /// The bytes in front of the distance to the pointer.
     pub opcode: &'static [u8],
     /// The field of the distance; it counts from the end of the instruction, which it ends.
     pub field: Field,
@@ -110,7 +110,7 @@ pub struct Protection {
     pub features: &'static [(u32, &'static str)],
 }
 
-/// Every machine that there is.
+/// All machines.
 pub const ALL: &[&Machine] = &[&x86_64::MACHINE];
 
 /// The machine that the bundled runtime runs on, and takes payloads for.
@@ -181,8 +181,8 @@ impl Machine {
         }
     }
 
-    /// Counts the distance of a lone call or jump that was copied from `from` to `to` from its
-    /// new place; `None` when it does not fit. Other code stays as it is.
+    /// Adjusts the distance of a single call or jump that was copied from `from` to `to`; `None`
+    /// when it does not fit. Other code is not changed.
     #[must_use]
     pub fn move_branch(&self, code: &mut [u8], from: u64, to: u64) -> Option<()> {
         for branch in self.moved_branches {

@@ -1,10 +1,11 @@
 //! An entry of `.altinstructions`: code that the boot, or the loader, replaces where the machine
 //! has a feature.
 
+use super::layout::{Field, LeadsTo};
 use zerocopy::byteorder::little_endian::{I32, U16};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// Bit of the feature that turns its meaning round (Xen since 4.17.6).
+/// Bit of the feature number that inverts its meaning (Xen since 4.17.6).
 const FEATURE_INVERTED: u16 = 1 << 15;
 
 /// Xen 4.17 `struct alt_instr` (`asm/alternative.h`), 14 bytes without gaps.
@@ -38,6 +39,10 @@ pub struct Alternative {
 const _: () = assert!(size_of::<Alternative>() == 14);
 
 impl Alternative {
+    pub(super) const FIELDS: &'static [Field] = &[
+        Field::new(Alternative::ORIGINAL_AT, LeadsTo::Owner),
+        Field::new(Alternative::REPLACEMENT_AT, LeadsTo::Replacement),
+    ];
     /// Size of an entry in bytes.
     pub const BYTES: u64 = size_of::<Alternative>() as u64;
     /// Offset of the field that leads to the original instruction, in bytes.

@@ -2,6 +2,8 @@
 //! start of the frame in its low 24 bits and 7 bits of the line above. An assertion has two words
 //! more, of which the second leads to its message.
 
+use super::layout::{Field, LeadsTo};
+
 /// Bits of a word that hold the displacement; the rest holds bits of the line.
 const DISPLACEMENT_BITS: u32 = 24;
 /// Bits of the line in each of the two words.
@@ -79,6 +81,16 @@ impl BugFrame {
     pub const POINTER_AT: u64 = 4;
     /// Offset of the field that leads to an assertion's message, in bytes.
     pub const MESSAGE_AT: u64 = 12;
+
+    pub(super) const fn fields(kind: BugKind) -> &'static [Field] {
+        const LOCATION: Field = Field::new(BugFrame::LOCATION_AT, LeadsTo::Owner);
+        const POINTER: Field = Field::new(BugFrame::POINTER_AT, LeadsTo::Anything);
+        const MESSAGE: Field = Field::new(BugFrame::MESSAGE_AT, LeadsTo::Anything);
+        match kind {
+            BugKind::RunFunction | BugKind::Warning | BugKind::Bug => &[LOCATION, POINTER],
+            BugKind::Assertion => &[LOCATION, POINTER, MESSAGE],
+        }
+    }
 
     /// Decodes the frame that `bytes` begin with; `None` where they are fewer than one.
     #[must_use]

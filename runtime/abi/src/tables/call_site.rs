@@ -1,5 +1,6 @@
 //! An entry of `.alt_call_sites`: an indirect call through memory that the boot may make direct.
 
+use super::layout::{Field, LeadsTo};
 use zerocopy::byteorder::little_endian::I32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -23,6 +24,7 @@ pub struct CallSite {
 const _: () = assert!(size_of::<CallSite>() == 4);
 
 impl CallSite {
+    pub(super) const FIELDS: &'static [Field] = &[Field::new(CallSite::CALL_AT, LeadsTo::Owner)];
     /// Size of an entry in bytes.
     pub const BYTES: u64 = size_of::<CallSite>() as u64;
     /// Offset of the field that leads to the call, in bytes.

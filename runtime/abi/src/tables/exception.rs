@@ -1,5 +1,6 @@
 //! An entry of `.ex_table`: where to go on after a fault.
 
+use super::layout::{Field, LeadsTo};
 use zerocopy::byteorder::little_endian::I32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -25,6 +26,10 @@ pub struct ExceptionEntry {
 const _: () = assert!(size_of::<ExceptionEntry>() == 8);
 
 impl ExceptionEntry {
+    pub(super) const FIELDS: &'static [Field] = &[
+        Field::new(ExceptionEntry::FAULT_AT, LeadsTo::Owner),
+        Field::new(ExceptionEntry::RESUME_AT, LeadsTo::Code),
+    ];
     /// Size of an entry in bytes.
     pub const BYTES: u64 = size_of::<ExceptionEntry>() as u64;
     /// Offset of the field that leads to the instruction, in bytes.

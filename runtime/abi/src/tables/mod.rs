@@ -1,15 +1,19 @@
-//! The tables that every loader walks, by section name, and the layout of their entries. Nobody
-//! else lays an entry out or says by number where a field stands.
+//! The tables that every loader walks, by section name, and the layout of their entries. No other
+//! code contains an entry's layout or a field's offset.
 
 mod alternative;
 mod bug_frame;
 mod call_site;
 mod exception;
+mod foreign;
+mod layout;
 
 pub use alternative::Alternative;
 pub use bug_frame::{BugFrame, BugKind};
 pub use call_site::CallSite;
 pub use exception::ExceptionEntry;
+pub use foreign::{BUG_TABLE_LINE_AT, ForeignTable};
+pub use layout::{Field, Layout, LeadsTo};
 
 use crate::section;
 
@@ -28,8 +32,8 @@ pub struct EntrySizes {
     pub alternative_call: u64,
 }
 
-/// A table that a loader walks. Whoever handles tables matches all of these, so that a new one
-/// cannot be taken for another.
+/// A table that a loader walks. Code that handles tables matches all variants without a wildcard,
+/// so that a new table cannot be mistaken for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SpecialTable {
     /// `.bug_frames.N`, of [`BugFrame`].
@@ -60,6 +64,26 @@ impl SpecialTable {
         }
     }
 
+    /// The fields of an entry that relocations fill.
+    #[must_use]
+    pub const fn fields(self) -> &'static [Field] {
+        match self {
+            SpecialTable::BugFrames(kind) => BugFrame::fields(kind),
+            SpecialTable::Exceptions => ExceptionEntry::FIELDS,
+            SpecialTable::Alternatives => Alternative::FIELDS,
+            SpecialTable::CallSites => CallSite::FIELDS,
+        }
+    }
+
+    /// How an entry is laid out for a loader with these sizes.
+    #[must_use]
+    pub const fn layout(self, sizes: &EntrySizes) -> Layout {
+        Layout {
+            bytes: self.entry_bytes(sizes),
+            fields: self.fields(),
+        }
+    }
+
     /// Size of an entry in bytes for a loader with these sizes.
     #[must_use]
     pub const fn entry_bytes(self, sizes: &EntrySizes) -> u64 {
@@ -73,16 +97,24 @@ impl SpecialTable {
     }
 }
 
-/// Whether a section of this name looks like a table that loaders walk but is none that they know:
-/// they would never look at it.
+/// Whether a section has the name of a table but of a kind that loaders do not know, so that they
+/// would ignore it.
 #[must_use]
 pub fn is_unknown(name: &str) -> bool {
     name.starts_with(section::BUG_FRAMES) && SpecialTable::of(name).is_none()
 }
 
+/// Whether a section of this name is a table that no loader of ours walks: one that looks like
+/// theirs and is unknown, or one of another system.
+#[must_use]
+pub fn is_walked_by_nobody(name: &str) -> bool {
+    is_unknown(name) || ForeignTable::of(name).is_some()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{BugKind, SpecialTable, is_unknown};
+    use super::{BugKind, ForeignTable, SpecialTable, is_unknown, is_walked_by_nobody};
+    use crate::profile;
 
     #[test]
     fn tables_are_known_by_their_whole_names() {
@@ -96,5 +128,45 @@ mod tests {
             assert_eq!(SpecialTable::of(name), None, "{name}");
             assert!(!is_unknown(name), "{name}");
         }
+        for name in [".bug_frames.9", "__bug_table", ".smp_locks"] {
+            assert!(is_walked_by_nobody(name), "{name}");
+        }
+        for name in [".bug_frames.3", ".ex_table", ".rodata", "__bug_tables"] {
+            assert!(!is_walked_by_nobody(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn fields_lie_in_their_entries_in_order() {
+        let known = [
+            SpecialTable::Exceptions,
+            SpecialTable::Alternatives,
+            SpecialTable::CallSites,
+        ]
+        .into_iter()
+        .chain(BugKind::ALL.map(SpecialTable::BugFrames));
+        for profile in profile::ALL {
+            for table in known.clone() {
+                assert_lies_in(&table.layout(&profile.entries));
+            }
+        }
+        let foreign = super::foreign::FOREIGN.iter();
+        foreign
+            .flat_map(|table: &ForeignTable| table.layouts)
+            .for_each(assert_lies_in);
+    }
+
+    fn assert_lies_in(layout: &super::Layout) {
+        const FIELD_BYTES: u64 = 4;
+        assert!(
+            layout.fields.first().is_some_and(|first| first.at == 0),
+            "{layout:?}"
+        );
+        assert!(
+            layout.fields.is_sorted_by_key(|field| field.at),
+            "{layout:?}"
+        );
+        let ends = layout.fields.iter().map(|field| field.at + FIELD_BYTES);
+        assert!(ends.max() <= Some(layout.bytes), "{layout:?}");
     }
 }

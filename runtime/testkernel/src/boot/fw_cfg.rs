@@ -84,8 +84,8 @@ pub fn file(name: &str) -> Result<Option<Vec<u8>>, FileError> {
 }
 
 fn select(item: u16) {
-    // SAFETY: this port belongs to QEMU's fw_cfg alone and does nothing but choose an item; the first
-    // CPU alone comes here, while it boots.
+    // SAFETY: this port belongs to QEMU's fw_cfg alone and does nothing but choose an item; the
+    // first CPU alone comes here, while it boots.
     unsafe { Port::<u16>::new(SELECTOR).write(item) };
 }
 

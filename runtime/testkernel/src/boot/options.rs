@@ -14,7 +14,8 @@ pub struct Options {
     /// `burst=`: how often a worker goes round its loop before it waits for the next interrupt; 0:
     /// it never waits.
     pub burst: u32,
-    /// `exit_after_ms=`: the run ends with status [`crate::debug_ports::exit::Status::Done`] after this long.
+    /// `exit_after_ms=`: the run ends with status [`crate::debug_ports::exit::Status::Done`] after
+    /// this long.
     pub exit_after_ms: u64,
 }
 

@@ -1,9 +1,9 @@
-//! Serves the control channel: takes requests off the ports, answers them one at a time.
+//! Serves the control channel: reads requests from the ports and answers them one at a time.
 //!
-//! A port's next request is read when its last answer is with the device, which takes it as the host
-//! reads; a host that does not read is waited for without holding up this CPU, which has a safe point
-//! to go to, or the other port. What an unprivileged caller asks is refused before anything is made
-//! for it.
+//! A port's next request is read when its last answer is with the device, which takes it as the
+//! host reads; a host that does not read is waited for without holding up this CPU, which has a
+//! safe point to go to, or the other port. What an unprivileged caller asks is refused before
+//! anything is made for it.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -12,10 +12,13 @@ use core::fmt::Write;
 use xsplice_abi::channel::{CALL_DUMP, CALL_INFO, CALL_SYSCTL, CALL_TEST};
 use xsplice_abi::errno::Errno;
 use xsplice_runtime::Privilege;
-use xsplice_runtime::channel::{Decoder, Frame, FrameError, FrameKind};
+use xsplice_runtime::channel::{
+    ENCODED_BYTES_MAX, Frame, FrameError, FrameKind, Intake, written_bytes,
+};
 
 use crate::console::commands;
-use crate::console::serial::{PORTS, RECEIVE_BYTES, Serial};
+use crate::console::receiver::PIECES_MAX;
+use crate::console::serial::{PORTS, Serial};
 use crate::console::text::Text;
 use crate::cpu;
 use crate::cpu::clock;
@@ -25,18 +28,20 @@ use crate::platform::KernelRuntime;
 use crate::work;
 use crate::work::target;
 
-/// Buffers that are taken from the privileged port before this CPU goes back to its safe point.
-const BUFFERS_AT_ONCE: usize = 16;
-/// As many of the other: a flood there must not keep this CPU.
-const UNPRIVILEGED_AT_ONCE: usize = 1;
+/// Pieces that are taken or requests that are answered on the privileged port before this CPU goes
+/// back to its safe point.
+const STEPS: usize = 16;
+/// As many on the other: a flood there must not keep this CPU.
+const STEPS_UNPRIVILEGED: usize = 1;
+/// Most that is taken in behind an answer that is not read yet: any one request.
+const INPUT_BYTES_MAX: usize = ENCODED_BYTES_MAX + 1;
+/// As much on the other port, where nobody has anything to ask for.
+const INPUT_BYTES_MAX_UNPRIVILEGED: usize = 64 * 1024;
 
 #[derive(Debug)]
 struct Port {
     privilege: Privilege,
-    decoder: Decoder,
-    /// Bytes that arrived and are not decoded yet: those from `taken` on.
-    input: Vec<u8>,
-    taken: usize,
+    intake: Intake,
     /// What could not be read since the connection began: the first is logged, garbage may be long.
     dropped: u64,
 }
@@ -45,25 +50,18 @@ impl Port {
     fn new(privilege: Privilege) -> Port {
         Port {
             privilege,
-            decoder: Decoder::in_the_middle(),
-            input: Vec::with_capacity(RECEIVE_BYTES),
-            taken: 0,
+            intake: Intake::new(match privilege {
+                Privilege::Privileged => INPUT_BYTES_MAX,
+                Privilege::Unprivileged => INPUT_BYTES_MAX_UNPRIVILEGED,
+            }),
             dropped: 0,
         }
     }
 
-    /// Forgets everything of the connection before.
-    fn begin(&mut self) {
-        self.decoder = Decoder::in_the_middle();
-        self.input.clear();
-        self.taken = 0;
-        self.dropped = 0;
-    }
-
-    fn buffers_at_once(&self) -> usize {
+    fn steps(&self) -> usize {
         match self.privilege {
-            Privilege::Privileged => BUFFERS_AT_ONCE,
-            Privilege::Unprivileged => UNPRIVILEGED_AT_ONCE,
+            Privilege::Privileged => STEPS,
+            Privilege::Unprivileged => STEPS_UNPRIVILEGED,
         }
     }
 
@@ -72,6 +70,27 @@ impl Port {
             log!("control port {index}: dropped: {why}");
         }
         self.dropped += 1;
+    }
+
+    /// The answer to the next request of what has been taken in; `None` when there is none.
+    fn answer_next(&mut self, index: usize, runtime: &KernelRuntime) -> Option<Frame> {
+        loop {
+            let answer = match self.intake.next()? {
+                Ok(frame) => answer(runtime, self.privilege, frame),
+                Err(error) => {
+                    self.note_dropped(index, &error);
+                    match self.intake.take_unheld() {
+                        Some(request) => refused(&request, Errno::ENOMEM).map(Some),
+                        None => Ok(None),
+                    }
+                }
+            };
+            match answer {
+                Ok(Some(answer)) => return Some(answer),
+                Ok(None) => {}
+                Err(error) => self.note_dropped(index, &error),
+            }
+        }
     }
 }
 
@@ -100,105 +119,120 @@ impl Channel {
     pub fn poll(&mut self) {
         self.poll_control();
         for index in 0..PORTS {
-            self.serial.advance(index);
-            for _ in 0..self.ports[index].buffers_at_once() {
-                if !self.serial.can_send(index) || self.decode(index) {
+            if self.serial.is_sending(index) {
+                self.make_room(index);
+                self.serial.advance(index);
+            }
+            for _ in 0..self.ports[index].steps() {
+                if !self.serial.can_send(index) {
                     break;
                 }
-                let mut input = core::mem::take(&mut self.ports[index].input);
-                let came = self.serial.receive(index, &mut input);
-                // The device tells of a new connection before it gives its first bytes.
-                self.poll_control();
-                self.ports[index].input = input;
-                self.ports[index].taken = 0;
-                if !came {
+                if let Some(answer) = self.ports[index].answer_next(index, self.runtime) {
+                    self.send(index, answer);
+                } else if !self.take(index) {
                     break;
                 }
             }
+            self.serial.tell(index);
         }
     }
 
-    /// A connection that comes or goes leaves nothing of the one before: what was taken in is
-    /// forgotten, and what the device still holds of it is spoiled by what every connection begins
-    /// with.
+    fn send(&mut self, index: usize, answer: Frame) {
+        match answer.into_encoder() {
+            Ok(encoder) => {
+                self.make_room(index);
+                self.serial.send(index, encoder);
+            }
+            Err(error) => self.ports[index].note_dropped(index, &error),
+        }
+    }
+
+    /// Takes in the next piece that port `index` has received, if there is one.
+    fn take(&mut self, index: usize) -> bool {
+        let took = self.take_piece(index);
+        // The device tells of a new connection before it gives its first bytes.
+        self.poll_control();
+        took
+    }
+
+    fn take_piece(&mut self, index: usize) -> bool {
+        let port = &mut self.ports[index];
+        let mut taken = Ok(());
+        let took = self
+            .serial
+            .receive(index, |piece| taken = port.intake.take_in(piece));
+        if let Err(overrun) = taken {
+            port.note_dropped(index, &overrun);
+        }
+        took
+    }
+
+    /// The device writes only while it can receive: see [`crate::console::receiver`].
+    fn make_room(&mut self, index: usize) {
+        while self.serial.is_crowded(index) && self.take(index) {}
+    }
+
+    /// A connection that comes or goes leaves nothing of the one before.
     fn poll_control(&mut self) {
         while let Some(index) = self.serial.poll_control() {
-            if let Some(port) = self.ports.get_mut(index) {
-                port.begin();
+            if index < PORTS {
                 self.serial.drop_pending(index);
-            }
-        }
-    }
-
-    /// Decodes what port `index` holds. Returns whether an answer was sent.
-    fn decode(&mut self, index: usize) -> bool {
-        let port = &mut self.ports[index];
-        while port.taken < port.input.len() {
-            let mut rest = &port.input[port.taken..];
-            let frame = port.decoder.next(&mut rest);
-            port.taken = port.input.len() - rest.len();
-            match frame {
-                None => {}
-                Some(Err(error)) => port.note_dropped(index, &error),
-                Some(Ok(frame)) => match answer(self.runtime, port.privilege, frame) {
-                    Ok(Some(bytes)) => {
-                        self.serial.send(index, bytes);
-                        return true;
+                // As many as may have arrived before.
+                for _ in 0..PIECES_MAX {
+                    if !self.take_piece(index) {
+                        break;
                     }
-                    Ok(None) => port.note_dropped(index, &"not a request"),
-                    Err(error) => port.note_dropped(index, &error),
-                },
+                }
+                self.ports[index].intake.begin();
+                self.ports[index].dropped = 0;
             }
         }
-        false
+        for port in &mut self.ports {
+            port.intake.settle();
+        }
     }
 }
 
-/// The bytes that answer a frame; `None` for one that asks nothing.
+/// What answers a frame; `None` for one that asks nothing.
 fn answer(
     runtime: &KernelRuntime,
     privilege: Privilege,
     mut request: Frame,
-) -> Result<Option<Vec<u8>>, FrameError> {
+) -> Result<Option<Frame>, FrameError> {
     if !matches!(request.kind(), FrameKind::Request { .. }) {
         return Ok(None);
     }
     if privilege == Privilege::Unprivileged {
         return refused(&request, Errno::EPERM).map(Some);
     }
-    let whole = match (request.call(), request.operation().copied()) {
-        (CALL_SYSCTL, Some(mut operation)) => match request.take_area() {
+    match (request.call(), request.operation().copied()) {
+        (CALL_SYSCTL, Some(asked)) => match request.take_area() {
             Ok(mut area) => {
+                let mut operation = asked;
                 let result = runtime.hypercall(privilege, &mut operation, &mut area);
-                request.answer_sysctl(result, operation, area)?.encode()
+                area.truncate(written_bytes(&asked, &area));
+                request.answer_sysctl(result, operation, area)
             }
-            Err(error) => Err(error),
+            Err(_) => refused(&request, Errno::ENOMEM),
         },
         (CALL_INFO, _) => text_answer(&request, Text::of(|out| info(runtime, out))),
         (CALL_DUMP, _) => text_answer(&request, Text::of(|out| runtime.dump(out))),
-        (CALL_TEST, _) => {
-            let text = commands::run(runtime, request.data());
-            text_answer(&request, text.map(alloc::string::String::into_bytes))
-        }
+        (CALL_TEST, _) => text_answer(&request, commands::run(runtime, request.data())),
         _ => refused(&request, Errno::ENOSYS),
-    };
-    match whole {
-        Err(FrameError::NoMemory { .. }) => refused(&request, Errno::ENOMEM),
-        other => other,
     }
     .map(Some)
 }
 
-fn text_answer(request: &Frame, text: Result<Vec<u8>, Errno>) -> Result<Vec<u8>, FrameError> {
+fn text_answer(request: &Frame, text: Result<Vec<u8>, Errno>) -> Result<Frame, FrameError> {
     match text {
-        Ok(text) => request.answer(0, text)?.encode(),
+        Ok(text) => request.answer(0, text),
         Err(error) => refused(request, error),
     }
 }
 
 /// The answer that is an error number, and nothing of what the request carried.
-fn refused(request: &Frame, error: Errno) -> Result<Vec<u8>, FrameError> {
-    request.answer(error.negated(), Vec::new())?.encode()
+fn refused(request: &Frame, error: Errno) -> Result<Frame, FrameError> {
+    request.answer(error.negated(), Vec::new())
 }
 
 fn info(runtime: &KernelRuntime, out: &mut Text) -> fmt::Result {

@@ -25,14 +25,14 @@
 //! | `crash` | reads an address that is not there | nothing: the run ends with status 35 |
 //! | `exit N` | ends the run | nothing: QEMU's status is `2 N + 1` |
 
-use alloc::format;
-use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt::Write;
 use core::sync::atomic::Ordering::Relaxed;
 
 use xsplice_abi::errno::Errno;
 
 use crate::boot::options;
+use crate::console::text::Text;
 use crate::cpu;
 use crate::cpu::TimerSetting;
 use crate::cpu::delays;
@@ -46,34 +46,46 @@ use crate::platform::{self, KernelRuntime};
 use crate::work::storm;
 use crate::work::target;
 
-/// Runs the command in `line`. Unknown commands and arguments that make no sense are -EINVAL.
-pub fn run(runtime: &KernelRuntime, line: &[u8]) -> Result<String, Errno> {
+/// Writes to an answer; its state says what went wrong.
+macro_rules! say {
+    ($out:expr, $($argument:tt)*) => {
+        write!($out, $($argument)*).map_err(|_| Errno::ENOMEM)
+    };
+}
+
+/// Runs the command in `line`; gives what it answers. Unknown commands and arguments that make no
+/// sense are -EINVAL.
+pub fn run(runtime: &KernelRuntime, line: &[u8]) -> Result<Vec<u8>, Errno> {
+    Text::try_of(|out| carry_out(runtime, line, out))
+}
+
+fn carry_out(runtime: &KernelRuntime, line: &[u8], out: &mut Text) -> Result<(), Errno> {
     let line = core::str::from_utf8(line).map_err(|_| Errno::EINVAL)?;
     let mut words = line.split_ascii_whitespace();
     let command = words.next().ok_or(Errno::EINVAL)?;
     let arguments = [words.next(), words.next(), words.next()];
     match (command, arguments) {
-        ("stats", [None, ..]) => Ok(stats()),
-        ("values", [None, ..]) => Ok(values()),
+        ("stats", [None, ..]) => stats(out),
+        ("values", [None, ..]) => values(out),
         ("nmi", [Some("on"), None, _]) => {
             set_nmis(TimerSetting::Nmi {
                 hz: options::get().nmi_hz,
             });
-            Ok(nmis())
+            nmis(out)
         }
         ("nmi", [Some("off"), None, _]) => {
             set_nmis(TimerSetting::Interrupt {
                 hz: options::get().timer_hz,
             });
-            Ok(nmis())
+            nmis(out)
         }
-        ("nmi", [None, ..]) => Ok(nmis()),
+        ("nmi", [None, ..]) => nmis(out),
         ("timer", [Some(hz), None, _]) => {
             let hz = number(hz)?;
             for (_, cpu) in cpu::all().filter(|(_, cpu)| !cpu.sends_nmis()) {
                 cpu.set_timer(TimerSetting::Interrupt { hz });
             }
-            Ok(String::new())
+            Ok(())
         }
         (what @ ("hang" | "slow-stop" | "slow-leave"), [Some(which), Some(ms), None]) => {
             let cpu = by_number(which)?;
@@ -83,68 +95,74 @@ pub fn run(runtime: &KernelRuntime, line: &[u8]) -> Result<String, Errno> {
                 _ => &cpu.slow_leave_ns,
             };
             delays::ask(cpu, wanted, milliseconds(ms)?);
-            Ok(String::new())
+            Ok(())
         }
         ("release", [Some(which), None, _]) => {
             delays::end(by_number(which)?);
-            Ok(String::new())
+            Ok(())
         }
-        ("bug", [Some(value), None, _]) => Ok(bug(number(value)?)),
+        ("bug", [Some(value), None, _]) => bug(number(value)?, out),
         ("fault", [Some(address), None, _]) => {
             let address = hexadecimal(address)?;
             let (error, value) = target::read(address);
-            Ok(format!(
+            say!(
+                out,
                 "error={error} value={value:#x} fixups={}\n",
                 tables::fixups()
-            ))
+            )
         }
-        ("alternative", [None, ..]) => Ok(format!("path={}\n", target::path())),
-        ("tickets", [None, ..]) => Ok(format!("tickets={}\n", target::tickets())),
+        ("alternative", [None, ..]) => say!(out, "path={}\n", target::path()),
+        ("tickets", [None, ..]) => say!(out, "tickets={}\n", target::tickets()),
         ("pages", [None, ..]) => {
             let (mapped, taken) = pages::used();
-            Ok(format!(
+            say!(
+                out,
                 "mapped={mapped} taken={taken} heap={} symbols={}\n",
                 heap::used_bytes(),
                 runtime.payload_symbols()
-            ))
+            )
         }
         ("mappings", [None, ..]) => {
             let paging::Census { rx, r, rw, wx } = paging::census();
-            Ok(format!("rx={rx} r={r} rw={rw} wx={wx}\n"))
+            say!(out, "rx={rx} r={r} rw={rw} wx={wx}\n")
         }
-        ("epoch", [None, ..]) => Ok(format!("epoch={}\n", runtime.epoch())),
+        ("epoch", [None, ..]) => say!(out, "epoch={}\n", runtime.epoch()),
         ("storm", [Some(name), Some(rounds), Some(ms)]) => {
             let timeout_ns = u32::try_from(milliseconds(ms)?).map_err(|_| Errno::EINVAL)?;
             storm::start(name, number(rounds)?, timeout_ns);
-            Ok(String::new())
+            Ok(())
         }
-        ("storm", [None, ..]) => Ok(format!("{}", storm::Progress)),
+        ("storm", [None, ..]) => say!(out, "{}", storm::Progress),
         ("times", [None, ..]) => {
             let times = runtime.milestones();
-            Ok(format!(
+            say!(
+                out,
                 "requested={} stopped={} released={} running={}\n",
-                times.requested_ns, times.stopped_ns, times.released_ns, times.running_ns
-            ))
+                times.requested_ns,
+                times.stopped_ns,
+                times.released_ns,
+                times.running_ns
+            )
         }
-        ("zone", [None, ..]) => Ok(format!("ticks={}\n", platform::zone_ticks())),
+        ("zone", [None, ..]) => say!(out, "ticks={}\n", platform::zone_ticks()),
         ("write", [Some(address), None, _]) => {
             let address = hexadecimal(address)? as *mut u8;
             // SAFETY: for addresses that pages protect, and only those make sense here, the fault
             // ends the run.
             unsafe { core::ptr::write_volatile(address, 0) };
-            Ok(format!("written {address:p}\n"))
+            say!(out, "written {address:p}\n")
         }
         ("execute", [Some(address), None, _]) => {
             let address = hexadecimal(address)?;
             // SAFETY: as above.
             let function = unsafe { core::mem::transmute::<u64, extern "C" fn()>(address) };
             function();
-            Ok(format!("executed {address:#x}\n"))
+            say!(out, "executed {address:#x}\n")
         }
         ("crash", [None, ..]) => {
             // SAFETY: nothing is mapped there: the fault ends the run, which is what is asked for.
             let value = unsafe { core::ptr::read_volatile(CRASH_ADDRESS as *const u64) };
-            Ok(format!("{value:#x}\n"))
+            say!(out, "{value:#x}\n")
         }
         ("exit", [Some(value), None, _]) => exit::exit_with(number(value)?),
         _ => Err(Errno::EINVAL),
@@ -181,24 +199,23 @@ fn set_nmis(setting: TimerSetting) {
     }
 }
 
-fn nmis() -> String {
+fn nmis(out: &mut Text) -> Result<(), Errno> {
     let total: u64 = cpu::all().map(|(_, cpu)| cpu.nmis.load(Relaxed)).sum();
     let delivered: u64 = cpu::all()
         .map(|(_, cpu)| cpu.nmis_delivered.load(Relaxed))
         .sum();
-    format!(
+    say!(
+        out,
         "nmis={total} delivered={delivered} held={}\n",
         nmi::held_ever()
     )
 }
 
-fn stats() -> String {
-    let mut text = String::new();
+fn stats(out: &mut Text) -> Result<(), Errno> {
     for (number, cpu) in cpu::all() {
-        // Writing to a string never fails.
-        let _ = writeln!(
-            text,
-            "cpu={number} calls={} timers={} nmis={} delivered={} kicks={} safe_points={} delayed={} last_value={:#x}",
+        say!(
+            out,
+            "cpu={number} calls={} timers={} nmis={} delivered={} kicks={} safe_points={} delayed={} last_value={:#x}\n",
             cpu.calls.load(Relaxed),
             cpu.timers.load(Relaxed),
             cpu.nmis.load(Relaxed),
@@ -207,31 +224,30 @@ fn stats() -> String {
             cpu.safe_points.load(Relaxed),
             u8::from(cpu.is_delayed.load(Relaxed)),
             cpu.last_value.load(Relaxed)
-        );
+        )?;
     }
-    text
+    Ok(())
 }
 
-fn values() -> String {
-    let mut text = String::new();
+fn values(out: &mut Text) -> Result<(), Errno> {
     for check in target::CHECKS {
-        // Writing to a string never fails.
-        let _ = writeln!(text, "{}={:#x}", check.name, (check.run)());
+        say!(out, "{}={:#x}\n", check.name, (check.run)())?;
     }
-    text
+    Ok(())
 }
 
-fn bug(argument: u32) -> String {
+fn bug(argument: u32, out: &mut Text) -> Result<(), Errno> {
     let value = target::warn(argument);
-    let mut text = format!("value={value} warnings={}", tables::warnings());
+    say!(out, "value={value} warnings={}", tables::warnings())?;
     if let Some(report) = tables::last_bug() {
-        // Writing to a string never fails.
-        let _ = write!(
-            text,
+        say!(
+            out,
             " kind={} file={} line={} address={:#x}",
-            report.kind, report.file, report.line, report.address
-        );
+            report.kind,
+            report.file,
+            report.line,
+            report.address
+        )?;
     }
-    text.push('\n');
-    text
+    say!(out, "\n")
 }

@@ -13,9 +13,11 @@ use virtio_drivers::queue::{OwningQueue, VirtQueue};
 use virtio_drivers::transport::mmio::{MmioTransport, VirtIOHeader};
 use virtio_drivers::transport::{DeviceStatus, DeviceType, Transport};
 use virtio_drivers::{BufferDirection, Hal, PhysAddr};
+use xsplice_runtime::channel::Encoder;
 use zerocopy::byteorder::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::console::receiver::PortReceiver;
 use crate::console::sender::PortSender;
 use crate::memory::{DIRECT_MAP, DIRECT_MAP_BYTES};
 
@@ -38,8 +40,6 @@ const QUEUE_PORTS: u16 = 4;
 /// As many as the device's queue holds: what finds no buffer is lost.
 const CONTROL_BUFFERS: usize = 32;
 const CONTROL_BYTES: usize = 256;
-/// Most that [`Serial::receive`] gives at once.
-pub const RECEIVE_BYTES: usize = 16 * 1024;
 
 /// Control events.
 mod event {
@@ -174,7 +174,7 @@ impl Sender {
 
 #[derive(Debug)]
 struct Port {
-    receive: OwningQueue<Memory, 4, RECEIVE_BYTES>,
+    receive: PortReceiver,
     send: PortSender,
 }
 
@@ -212,22 +212,21 @@ impl Serial {
         transport.set_status(known | DeviceStatus::FEATURES_OK);
         transport.set_guest_page_size(PAGE_BYTES);
 
-        let control_in = receiver(&mut transport, QUEUE_CONTROL_IN)?;
+        let control_in = VirtQueue::new(&mut transport, QUEUE_CONTROL_IN, false, false)
+            .and_then(OwningQueue::new)
+            .map_err(SerialError::Queue)?;
         let control_out = Sender::new(&mut transport, QUEUE_CONTROL_OUT)?;
         let ports = (0..PORTS as u16)
             .map(|index| {
                 let number = QUEUE_PORTS + 2 * index;
-                Ok(Port {
-                    receive: receiver(&mut transport, number)?,
+                Port {
+                    receive: PortReceiver::new(&mut transport, number),
                     send: PortSender::new(&mut transport, number + 1),
-                })
+                }
             })
-            .collect::<Result<Vec<Port>, SerialError>>()?;
+            .collect();
         transport.set_status(known | DeviceStatus::FEATURES_OK | DeviceStatus::DRIVER_OK);
         transport.notify(QUEUE_CONTROL_IN);
-        for index in 0..PORTS as u16 {
-            transport.notify(QUEUE_PORTS + 2 * index);
-        }
 
         let mut serial = Serial {
             transport,
@@ -292,19 +291,32 @@ impl Serial {
         });
     }
 
-    /// Puts what has arrived at port `index` into `input`, one device buffer at a time, at most
-    /// [`RECEIVE_BYTES`]; what was there is gone. Returns whether anything came.
-    pub fn receive(&mut self, index: usize, input: &mut Vec<u8>) -> bool {
-        let Some(port) = self.ports.get_mut(index) else {
-            return false;
-        };
-        input.clear();
-        let taken = port.receive.poll(&mut self.transport, |bytes| {
-            input.extend_from_slice(bytes);
-            Ok(Some(()))
-        });
-        // An error of the queue is as good as nothing: the next call tries again.
-        matches!(taken, Ok(Some(())))
+    /// Gives `take` the next piece that has arrived at port `index`. Returns whether there was one.
+    pub fn receive(&mut self, index: usize, take: impl FnOnce(&[u8])) -> bool {
+        self.ports
+            .get_mut(index)
+            .is_some_and(|port| port.receive.receive(take))
+    }
+
+    /// Tells the device how much of what arrived at port `index` has been taken.
+    pub fn tell(&mut self, index: usize) {
+        if let Some(port) = self.ports.get_mut(index) {
+            port.receive.tell(&mut self.transport);
+        }
+    }
+
+    /// Whether port `index` has received too much to send now, or to go on sending.
+    pub fn is_crowded(&self, index: usize) -> bool {
+        self.ports
+            .get(index)
+            .is_some_and(|port| port.receive.is_crowded())
+    }
+
+    /// Whether what port `index` sends is not all with the host.
+    pub fn is_sending(&self, index: usize) -> bool {
+        self.ports
+            .get(index)
+            .is_some_and(|port| port.send.is_sending())
     }
 
     /// Goes on with what port `index` sends.
@@ -328,20 +340,11 @@ impl Serial {
             .is_some_and(|port| port.send.can_send())
     }
 
-    /// Sends `bytes` (not empty) from port `index`, after [`Serial::can_send`] said yes. With
-    /// nobody at the other end they are lost.
-    pub fn send(&mut self, index: usize, bytes: Vec<u8>) {
+    /// Sends an answer from port `index`, after [`Serial::can_send`] said yes. With nobody at the
+    /// other end it is lost.
+    pub fn send(&mut self, index: usize, encoder: Encoder<Vec<u8>>) {
         if let Some(port) = self.ports.get_mut(index) {
-            port.send.send(&mut self.transport, bytes);
+            port.send.send(&mut self.transport, encoder);
         }
     }
-}
-
-fn receiver<const BUFFERS: usize, const BYTES: usize>(
-    transport: &mut MmioTransport<'static>,
-    number: u16,
-) -> Result<OwningQueue<Memory, BUFFERS, BYTES>, SerialError> {
-    VirtQueue::new(transport, number, false, false)
-        .and_then(OwningQueue::new)
-        .map_err(SerialError::Queue)
 }

@@ -30,17 +30,24 @@ impl Text {
     /// # Errors
     /// -ENOMEM.
     pub fn of(write: impl FnOnce(&mut Text) -> fmt::Result) -> Result<Vec<u8>, Errno> {
+        // A formatter that fails for its own reasons has said as much as it could.
+        Text::try_of(|text| write(text).or(Ok(())))
+    }
+
+    /// The text of what `write` writes, if it gives no error of its own.
+    ///
+    /// # Errors
+    /// That one; -ENOMEM.
+    pub fn try_of(write: impl FnOnce(&mut Text) -> Result<(), Errno>) -> Result<Vec<u8>, Errno> {
         let mut text = Text::default();
-        // The state says what went wrong.
-        let _ = write(&mut text);
-        if text.state == State::Cut {
-            // Room for it was left.
-            text.append(CUT)?;
-        }
+        let written = write(&mut text);
         match text.state {
-            State::NoMemory => Err(Errno::ENOMEM),
-            State::Whole | State::Cut => Ok(text.bytes),
+            State::Whole => written?,
+            // Room for it was left.
+            State::Cut => text.append(CUT)?,
+            State::NoMemory => return Err(Errno::ENOMEM),
         }
+        Ok(text.bytes)
     }
 
     fn append(&mut self, part: &str) -> Result<(), Errno> {

@@ -6,7 +6,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use crate::cpu;
 use crate::cpu::clock;
 
-/// Spends the time that `wanted` asks for, in nanoseconds, if it does; it is then asked for no more.
+/// Spends the time that `wanted` asks for, in nanoseconds, if it does; it is then asked for no
+/// more.
 pub fn spend(wanted: &AtomicU64) {
     let ns = wanted.swap(0, Ordering::Relaxed);
     if ns == 0 {

@@ -1,4 +1,4 @@
-//! Makes every CPU forget its translations, and knows who has.
+//! Makes every CPU flush its TLB, and tracks which CPUs have done so.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 

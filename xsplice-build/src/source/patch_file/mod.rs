@@ -1,8 +1,8 @@
-//! Reads a source patch: which lines of which files it takes away and puts in.
+//! Reads a source patch: which lines of which files it removes and adds.
 //!
-//! The grammar of unified diffs is `diffy`'s business. It stops at what it does not know, as GNU
-//! patch does, and that would lose a hunk without a word; so every line of the file is accounted
-//! for here: what lies outside the hunks must not look like a part of one.
+//! `diffy` parses unified diffs. Like GNU patch it stops at text that it does not know, which would
+//! silently lose a hunk. So this module checks every line of the file: lines outside of hunks must
+//! not look like a part of one.
 
 use std::path::Path;
 
@@ -29,7 +29,7 @@ pub struct FileChange {
     pub hunks: Vec<Hunk>,
 }
 
-/// A stretch of changed lines.
+/// A hunk: a range of changed lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hunk {
     /// Line of the patch with the `@@`, from 1.
@@ -55,7 +55,7 @@ pub enum Side {
     New,
 }
 
-/// A line that was taken away or put in.
+/// A removed or added line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangedLine {
     /// Taken away or put in.
@@ -124,7 +124,7 @@ impl FileChange {
 }
 
 impl Hunk {
-    /// By how many lines it moves what stands behind it.
+    /// By how many lines it moves the lines behind it.
     #[must_use]
     pub fn moves_lines(&self) -> bool {
         self.old_lines != self.new_lines
@@ -283,7 +283,7 @@ impl<'a> Lines<'a> {
 
     /// Index of a hunk's header and of its last line, counted from 1 and from 0.
     fn extent(&self, lines: &[diffy::Line<'_, [u8]>]) -> Option<(usize, usize)> {
-        // The parser lends parts of what it was given, so that their place is known.
+        // The parser returns slices of the input, so their offsets are known.
         let index = |line: &diffy::Line<'_, [u8]>| {
             let (diffy::Line::Context(text)
             | diffy::Line::Delete(text)
@@ -309,8 +309,8 @@ impl<'a> Lines<'a> {
             }
             let line = self.text(index);
             if line.starts_with(b"@@ -") {
-                let problem = "this hunk belongs to no file: `---` and `+++` lines must stand before \
-                               it, and nothing foreign between it and the hunk before";
+                let problem = "this hunk belongs to no file: `---` and `+++` lines must stand \
+                               before it, and nothing foreign between it and the hunk before";
                 return Some((index + 1, problem));
             }
             let is_binary = line == b"GIT binary patch"

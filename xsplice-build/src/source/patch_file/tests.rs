@@ -40,7 +40,8 @@ fn mails_are_read_and_their_words_are_not_taken_for_hunks() {
 
 #[test]
 fn files_that_are_made_and_taken_away_have_one_name() {
-    let text = "--- /dev/null\n+++ b/n.c\n@@ -0,0 +1,2 @@\n+a\n+b\n--- a/o.c\n+++ /dev/null\n@@ -1 +0,0 @@\n-a\n";
+    let text = "--- /dev/null\n+++ b/n.c\n@@ -0,0 +1,2 @@\n+a\n+b\n--- a/o.c\n+++ /dev/null\n@@ -1 \
+                +0,0 @@\n-a\n";
     let patch = parse("p", text.as_bytes()).expect("a patch");
     assert_eq!(patch.files[0].paths(), (None, Some("n.c")));
     assert_eq!(patch.files[0].hunks[0].changes[1].number, 2);

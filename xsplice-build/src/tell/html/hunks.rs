@@ -1,4 +1,5 @@
-//! Every hunk's fate, as a reviewer holds the patch against the payload.
+//! The chapter on hunks: what became of each, for a reviewer who compares the patch with the
+//! payload.
 
 use xsplice_diff::html::evidence::table;
 use xsplice_diff::html::text::{Text, count};
@@ -33,7 +34,7 @@ pub fn chapter(page: &Page<'_>) -> String {
     )
 }
 
-/// What the cards at the top say of the hunks: what was proven, and what to watch.
+/// Entries about hunks for the cards at the top: what was proven, and what to watch.
 pub fn verdicts(page: &Page<'_>) -> (Option<String>, Option<String>) {
     let Some(hunks) = &page.report.hunks else {
         return (None, None);

@@ -20,7 +20,7 @@ use super::Page;
 const WIDTH: f64 = 1000.0;
 /// Least width of a section or region, so that it can be seen.
 const WIDTH_MIN: f64 = 6.0;
-/// Width of a replaced function, so that it can be hit.
+/// Width of a replaced function, large enough to click on.
 const MARK_WIDTH: f64 = 3.0;
 /// Space between two sections.
 const GAP: f64 = 1.0;
@@ -28,7 +28,7 @@ const GAP: f64 = 1.0;
 /// A replaced function, at its address in the base.
 type Landing<'a> = (u64, &'a Function<'a>);
 
-/// A piece of a strip.
+/// One segment of a strip.
 struct Segment<'a> {
     name: &'a str,
     /// For the new code of a function: which one. Names may occur twice.
@@ -55,7 +55,8 @@ pub fn chapter(page: &Page<'_>, findings: &Findings<'_>, plans: &[Option<&Record
     let mut out = String::from(
         "<figure class=\"map\"><figcaption>Base image, by address</figcaption>\
          <svg viewBox=\"0 0 1000 200\" preserveAspectRatio=\"none\" role=\"img\" \
-         aria-label=\"Where replaced functions lie in the base, and their new code in the payload\">",
+         aria-label=\"Where replaced functions lie in the base, and their new code in the \
+         payload\">",
     );
     strip(&mut out, &base, 0.0);
     strip(&mut out, &payload, 156.0);
@@ -68,7 +69,10 @@ pub fn chapter(page: &Page<'_>, findings: &Findings<'_>, plans: &[Option<&Record
             link(&mut out, (*old_addr, function), &base, new);
         }
     }
-    out.push_str("</svg><figcaption>Payload, enlarged: the loader places it within 2 GiB of the base</figcaption>");
+    out.push_str(
+        "</svg><figcaption>Payload, enlarged: the loader places it within 2 GiB of the \
+                  base</figcaption>",
+    );
     legend(&mut out, &base, &payload);
     out.push_str("</figure>");
     addresses(&mut out, landings, linked.base.sections());
@@ -129,7 +133,7 @@ fn payload_pieces<'a>(page: &Page<'a>, functions: &'a [Function<'_>]) -> Vec<Seg
     pieces
 }
 
-/// Gives every piece its place: as wide as its share, but wide enough to be seen.
+/// Gives every segment its place: as wide as its share, but wide enough to be seen.
 fn spread(mut pieces: Vec<Segment<'_>>) -> Vec<Segment<'_>> {
     pieces.retain(|piece| piece.bytes > 0);
     let total: f64 = pieces.iter().map(|piece| weight(piece.bytes)).sum();
@@ -156,7 +160,8 @@ fn strip(out: &mut String, segments: &[Segment<'_>], y: f64) {
     for segment in segments {
         let _ = write!(
             out,
-            "<rect class=\"{}\" x=\"{:.2}\" y=\"{y}\" width=\"{:.2}\" height=\"44\"><title>{} · {}</title></rect>",
+            "<rect class=\"{}\" x=\"{:.2}\" y=\"{y}\" width=\"{:.2}\" height=\"44\"><title>{} · \
+             {}</title></rect>",
             segment.class,
             segment.x,
             segment.width,
@@ -181,7 +186,8 @@ fn link(out: &mut String, landing: Landing<'_>, base: &[Segment<'_>], new: &Segm
     let to = new.x + new.width / 2.0;
     let _ = write!(
         out,
-        "<a href=\"#{}\"><title>{} at {:#x}</title><path d=\"M{middle:.2} 44C{middle:.2} 104 {to:.2} 96 {to:.2} 156\"/>\
+        "<a href=\"#{}\"><title>{} at {:#x}</title><path d=\"M{middle:.2} 44C{middle:.2} 104 \
+         {to:.2} 96 {to:.2} 156\"/>\
          <rect class=\"mark\" x=\"{from:.2}\" y=\"0\" width=\"{MARK_WIDTH}\" height=\"44\"/></a>",
         function.anchor,
         Text(&function.change.name),
@@ -202,7 +208,8 @@ fn legend(out: &mut String, base: &[Segment<'_>], payload: &[Segment<'_>]) {
         };
         let _ = write!(
             out,
-            "<li><span class=\"chip {class}\"></span>{what}: {} in the base, {} in the payload</li>",
+            "<li><span class=\"chip {class}\"></span>{what}: {} in the base, {} in the \
+             payload</li>",
             size_u64(sum(base)),
             size_u64(sum(payload))
         );

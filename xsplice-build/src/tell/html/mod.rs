@@ -1,9 +1,9 @@
 //! The report that a hotpatch is signed off by: one self-contained HTML page.
 //!
-//! Its frame, and what the comparison alone can tell, are the differ's ([`xsplice_diff::html`]);
-//! what only a whole build knows is added here: where it lands, the patch's hunks, the checks of
-//! the payload, the identities of all that went in. This module decides the order, which is that
-//! of a reviewer's questions: what changes, what was proven, what must I look at myself.
+//! The frame, and the chapters that need only the comparison, come from the differ
+//! ([`xsplice_diff::html`]). This module adds what only a whole run knows: where the patch lands,
+//! the hunks, the checks of the payload, the identities of all inputs. It also decides the order,
+//! which follows a reviewer's questions: what changes, what was proven, what needs a closer look.
 
 mod checks;
 mod hunks;
@@ -61,7 +61,7 @@ pub struct Linked<'a> {
     pub proof: xsplice_link::options::BaseProof,
 }
 
-/// What the run came to.
+/// The outcome of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Made,
@@ -182,6 +182,7 @@ fn hooks(page: &Page<'_>) -> Vec<Hook> {
     let of = |hook: &HookLine| Hook {
         kind: hook.kind.to_owned(),
         functions: hook.functions.clone(),
+        order: page.abi.hook_order,
     };
     hooks.map(of).collect()
 }

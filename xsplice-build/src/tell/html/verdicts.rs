@@ -20,7 +20,7 @@ pub fn chapter(page: &Page<'_>, findings: &Findings<'_>) -> String {
             "Both trees do the same. Nothing was linked, and there is nothing to apply."
         }
         Outcome::NoChange => {
-            "What differs was acknowledged by hand, and no hook sets it. Nothing was linked, and the \
+            "What differs was accepted by hand, and no hook sets it. Nothing was linked, and the \
              running system stays as it is."
         }
     };
@@ -153,7 +153,7 @@ fn watch(page: &Page<'_>, findings: &Findings<'_>) -> Vec<String> {
     lines
 }
 
-/// What the linker and its checks leave to a person.
+/// What the linker and its checks leave to the reviewer.
 fn linked(lines: &mut Vec<String>, page: &Page<'_>) {
     let Some(linked) = page.linked else { return };
     if linked.proof == BaseProof::Skipped {
@@ -204,8 +204,8 @@ fn linked(lines: &mut Vec<String>, page: &Page<'_>) {
     }
     for overridden in &outlook.overridden {
         lines.push(format!(
-            "<code>{}</code> replaces <code>{}</code> too: the code of it here must carry that fix as \
-             well",
+            "<code>{}</code> replaces <code>{}</code> too: the code of it here must contain that \
+             fix as well",
             Text(&overridden.payload),
             Text(&overridden.function)
         ));

@@ -1,9 +1,8 @@
-//! How types are said and measured: names as C writes them, sizes, and the way in which a
-//! function takes its arguments.
+//! Describes types: names as C writes them, sizes, and how a function takes its arguments.
 
 use super::{EntryId, HOPS_MAX, Types, is_pointer, is_transparent};
 
-/// How one argument or result is passed, as far as caller and callee must agree.
+/// How one argument or result is passed, as far as caller and callee have to agree on it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Passing {
     /// No result.
@@ -19,7 +18,7 @@ pub enum Passing {
     Aggregate(String, u64),
     /// Further arguments of any type.
     Variadic,
-    /// Debug information does not say.
+    /// Not in the debug information.
     Unknown,
 }
 
@@ -69,21 +68,21 @@ impl Types<'_> {
         self.entry(id).offset_bits
     }
 
-    /// A type as C writes it, typedefs as they stand.
+    /// A type as C writes it, with its typedefs.
     #[must_use]
     pub fn said(&self, id: Option<EntryId>) -> String {
         self.say(id, Typedefs::Kept, 0)
     }
 
-    /// A type as C writes it, with typedefs and qualifiers taken away: equal for types that are
-    /// the same to the compiler.
+    /// A type as C writes it, without typedefs and qualifiers: equal for types that are the same to
+    /// the compiler.
     #[must_use]
     pub fn meant(&self, id: Option<EntryId>) -> String {
         self.say(id, Typedefs::Resolved, 0)
     }
 
     fn say(&self, id: Option<EntryId>, typedefs: Typedefs, depth: usize) -> String {
-        /// Deeper than anybody declares.
+        /// Deeper than real declarations nest.
         const DEPTH_MAX: usize = 12;
         let Some(id) = id else {
             return "void".to_owned();
@@ -155,7 +154,7 @@ impl Types<'_> {
         self.say_function(id, self.name_of(id), Typedefs::Kept, 0)
     }
 
-    /// The prototype with typedefs and qualifiers taken away.
+    /// The prototype without typedefs and qualifiers.
     #[must_use]
     pub fn prototype_meant(&self, id: EntryId) -> String {
         self.say_function(id, self.name_of(id), Typedefs::Resolved, 0)
@@ -238,7 +237,7 @@ impl Types<'_> {
     }
 }
 
-/// Whether typedefs and qualifiers are said.
+/// Whether typedefs and qualifiers are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Typedefs {
     Kept,

@@ -21,10 +21,10 @@ impl EntryId {
     }
 }
 
-/// Typedefs of typedefs and arrays of arrays are followed this far; a loop is damage.
+/// Limit for chains of typedefs and arrays: a longer chain is a loop in damaged data.
 const HOPS_MAX: usize = 64;
 
-/// The number that all type units share: what they hold belongs to every unit.
+/// The number that all type units share: their types are visible in every unit.
 pub const SHARED_UNIT: u32 = u32::MAX;
 
 /// Where an entry's type, or the entry that it completes, is.
@@ -88,7 +88,7 @@ pub struct Types<'d> {
     variables: HashMap<(u32, &'d str), EntryId>,
     /// Structures, unions and enumerations of a unit, complete ones alone.
     named: HashMap<(u32, TypeName), Vec<EntryId>>,
-    /// What the anonymous ones are called, by the typedef or variable that has them.
+    /// Names of anonymous ones, taken from the typedef or variable that uses them.
     anonymous: HashMap<EntryId, TypeName>,
     /// `DW_AT_producer` of each unit, type units left out.
     pub producers: Vec<&'d str>,
@@ -314,7 +314,7 @@ impl<'d> Types<'d> {
         self.entries.is_empty()
     }
 
-    /// Past typedefs and qualifiers.
+    /// The type behind typedefs and qualifiers.
     #[must_use]
     pub fn stripped(&self, id: EntryId) -> Option<EntryId> {
         let mut at = id;
@@ -409,7 +409,7 @@ impl<'d> Types<'d> {
                 let is_anonymous = entry.name.is_empty() && !entry.is_declaration;
                 return is_anonymous.then_some(at);
             }
-            // A typedef in between names it already.
+            // A typedef in between gives it a name already.
             let leads_on = entry.tag == gimli::DW_TAG_array_type
                 || entry.tag != gimli::DW_TAG_typedef && is_transparent(entry.tag);
             if !leads_on {

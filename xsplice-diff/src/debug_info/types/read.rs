@@ -1,8 +1,8 @@
 //! Reads the entries of an object's debug information.
 //!
 //! Places count through `.debug_info` first and, from [`TYPES_START`] on, through `.debug_types`
-//! (type units of DWARF 4). What cannot be read ends its unit, not the object: half a unit is
-//! never compared, for its types are left out.
+//! (type units of DWARF 4). A unit that cannot be read is left out as a whole, so that half-read
+//! types are never compared; other units are kept.
 
 use gimli::{
     Dwarf, DwarfSections, EndianSlice, LittleEndian, UnitRef, UnitSectionOffset, UnitType,
@@ -44,7 +44,7 @@ impl TypeSections {
                     | gimli::SectionId::DebugTypes
             );
             let has = wanted && sections.has(id.name());
-            // One that is there and cannot be unpacked leaves nothing to rely on.
+            // A section that exists but cannot be unpacked makes the rest unreliable.
             if has {
                 sections.contents(id.name()).ok_or(())
             } else {
@@ -151,7 +151,7 @@ fn read_entries<'d>(
                     .map(|address| Function { address, entry: id }),
             ),
             gimli::DW_TAG_variable if open.len() == 1 && !entry.name.is_empty() => {
-                // The definition, where there is one, comes behind the declaration.
+                // A definition comes behind its declaration.
                 types.variables.insert((number, entry.name), id);
             }
             _ => {}
@@ -215,8 +215,7 @@ fn attributes<'d>(
                 entry.origin = reference(unit, &value, section);
             }
             gimli::DW_AT_signature => {
-                // It stands for the type in that unit, whether it calls itself a declaration or
-                // not.
+                // It means the type in that unit, whether or not it is marked as a declaration.
                 entry.origin = reference(unit, &value, section);
                 entry.is_declaration = true;
             }

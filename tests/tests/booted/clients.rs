@@ -1,0 +1,170 @@
+//! Clients that do everything that a client should not, by the hundred: whoever behaves is served at
+//! once, on both ports, all the time.
+
+use anyhow::{Context, Result, ensure};
+use std::env;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::{Duration, Instant};
+use xsplice_abi::Errno;
+use xsplice_abi::channel::{AREA_BYTES_MAX, CALL_DUMP, CALL_INFO};
+use xsplice_abi::hypercall::{List, OP_LIST, Operation};
+use xsplice_ctl::calls::ActionKind;
+use xsplice_runtime::channel::Frame;
+use xsplice_tests::kernel::Kernel;
+use xsplice_tests::limit::scaled;
+use zerocopy::byteorder::little_endian::{U32, U64};
+
+use super::super::Check;
+use super::attacks::{connect, unharmed, wire};
+use super::bench::{Bench, HELLO};
+
+/// Checks that take some seconds.
+pub const SHORT: &[Check] = &[(
+    "clients that leave, do not read or write garbage do not silence a port",
+    some,
+)];
+
+/// The same by the thousand.
+pub const LONG: &[Check] = &[("thousands of such clients do not either", thousands)];
+
+const SOME: u32 = 300;
+const THOUSANDS: u32 = 6000;
+/// Where the draws begin; set, there. A failure says where it began.
+const SEED_VARIABLE: &str = "XSPLICE_SEED";
+/// After so many clients, one that behaves asks on each port.
+const CLIENTS_BETWEEN: u32 = 5;
+const SERVED_WITHIN: Duration = Duration::from_secs(1);
+
+/// Numbers that only look random.
+struct Draws(u64);
+
+impl Draws {
+    /// Some number below `limit`.
+    fn below(&mut self, limit: u32) -> u32 {
+        self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        u32::try_from((self.0 >> 33) % u64::from(limit)).unwrap_or_default()
+    }
+
+    fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count)
+            .map(|_| u8::try_from(self.below(256)).unwrap_or_default())
+            .collect()
+    }
+}
+
+/// A request whose answer is as long as one can be.
+fn longest_answer(sequence: u32) -> Result<Vec<u8>> {
+    let start = AREA_BYTES_MAX / 2;
+    let list = List {
+        nr: U32::new(1),
+        metadata_handle: U64::new(start as u64),
+        metadata_total_size: U32::new(u32::try_from(AREA_BYTES_MAX - start)?),
+        ..List::default()
+    };
+    let operation = Operation::with(OP_LIST, &list);
+    Ok(Frame::sysctl(sequence, operation, Vec::new(), AREA_BYTES_MAX)?.encode()?)
+}
+
+/// What one client sends.
+fn request(draws: &mut Draws, payload: &[u8]) -> Result<Vec<u8>> {
+    let sequence = draws.below(u32::MAX);
+    let info = Frame::request(CALL_INFO, sequence, Vec::new())?.encode()?;
+    let longest = longest_answer(sequence)?;
+    Ok(match draws.below(12) {
+        0 => Vec::new(),
+        1 => info,
+        2 => info.repeat(40),
+        // More than the answers' way holds.
+        3 => info.repeat(3000),
+        4 => info[..info.len() / 2].to_vec(),
+        5 => longest,
+        6 => longest.repeat(3),
+        7 => draws.bytes(3000),
+        // No zero among them: an endless frame.
+        8 => vec![1; 300_000],
+        9 => wire("of-a-client", payload)?,
+        10 => {
+            let upload = wire("of-a-client", payload)?;
+            let part = draws.below(u32::try_from(upload.len())?);
+            upload[..usize::try_from(part)?].to_vec()
+        }
+        _ => Frame::request(CALL_DUMP, sequence, Vec::new())?
+            .encode()?
+            .repeat(20),
+    })
+}
+
+/// How one client reads.
+fn read(draws: &mut Draws, stream: &mut UnixStream) -> Result<()> {
+    thread::sleep(Duration::from_millis(draws.below(6).into()));
+    stream.set_read_timeout(Some(Duration::from_millis(5)))?;
+    let (size, reads) = match draws.below(4) {
+        0 => (100, 1),
+        1 => (10, 20),
+        2 => (100_000, 10),
+        _ => return Ok(()),
+    };
+    let mut buffer = vec![0; size];
+    for _ in 0..reads {
+        // Cut off, or nothing there: that is one more way to misbehave.
+        if stream.read(&mut buffer).unwrap_or(0) == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// One client that does not do what it should.
+fn misbehave(draws: &mut Draws, kernel: &Kernel, payload: &[u8]) -> Result<()> {
+    let mut stream = connect(kernel)?;
+    // What the host's end cannot take at once is not waited for.
+    stream.set_write_timeout(Some(Duration::from_millis(20)))?;
+    let _ = stream.write_all(&request(draws, payload)?);
+    read(draws, &mut stream)
+}
+
+fn some(bench: &mut Bench, cpus: u32) -> Result<()> {
+    clients_that_leave(bench, cpus, SOME)
+}
+
+fn thousands(bench: &mut Bench, cpus: u32) -> Result<()> {
+    clients_that_leave(bench, cpus, THOUSANDS)
+}
+
+fn clients_that_leave(bench: &mut Bench, cpus: u32, clients: u32) -> Result<()> {
+    let (kernel, guest) = (bench.kernel(cpus)?, bench.guest(cpus)?);
+    let hello = bench.payload(&HELLO)?;
+    let seed = match env::var(SEED_VARIABLE) {
+        Ok(text) => text.parse().context(SEED_VARIABLE)?,
+        Err(_) => 1,
+    };
+    let mut draws = Draws(seed);
+    let limit = scaled(SERVED_WITHIN)?;
+    for client in 1..=clients {
+        let said = || format!("seed {seed}, after {client} clients");
+        let port = if draws.below(2) == 0 { &kernel } else { &guest };
+        misbehave(&mut draws, port, &hello.bytes)?;
+        if client % CLIENTS_BETWEEN != 0 {
+            continue;
+        }
+        let begun = Instant::now();
+        kernel.info().with_context(said)?;
+        let by_kernel = begun.elapsed();
+        let answer = guest.call_text(CALL_INFO, "").with_context(said)?;
+        ensure!(answer == Err(Errno::EPERM), "{}: {answer:?}", said());
+        let by_guest = begun.elapsed() - by_kernel;
+        ensure!(
+            by_kernel < limit && by_guest < limit,
+            "{}: served after {by_kernel:?} and {by_guest:?}",
+            said()
+        );
+    }
+    // What they uploaded is there, as if they had stayed.
+    if kernel.get("of-a-client")?.is_some() {
+        let gone = kernel.ask(ActionKind::Unload, "of-a-client")?;
+        ensure!(gone == Ok(()), "{gone:?}");
+    }
+    unharmed(bench, &kernel, &hello)
+}
