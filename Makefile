@@ -30,7 +30,7 @@ TEST_PROGRAMS := chromium=chromium ld.lld=lld script=bsdutils stty=coreutils
 
 .PHONY: help
 help: ## show this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 .PHONY: packages
 packages:
