@@ -290,9 +290,7 @@ pub fn perform(
     }
 }
 
-/// Whether everything that `work` writes over is as it was when it was prepared. Not inlined: its
-/// loop is the longest part of the quiescent zone, and keeps all it needs in registers by itself.
-#[inline(never)]
+/// Whether everything that `work` writes over is as it was when it was prepared.
 fn is_as_prepared(platform: &impl Platform, stack: &Stack, work: Work) -> bool {
     let is_confirmed = |payload: &Payload| {
         let patches = payload
