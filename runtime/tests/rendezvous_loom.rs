@@ -6,8 +6,9 @@
 //! checked as well. Time is up at a question of the master's that the scene chooses.
 //!
 //! Each search visits all that its bound on preemptions allows; the one of three CPUs with two
-//! preemptions goes on for ten minutes and says how far it came (`make loom`). Then one access after the other loses a half of its memory order, and loom finds the fault. Orders
-//! that are stronger than they have to be are listed in docs/runtime-mutants.md.
+//! preemptions goes on for ten minutes and says how far it came (`make loom`). Then one access
+//! after the other loses a half of its memory order, and loom finds the fault. Orders that are
+//! stronger than they have to be are listed in docs/runtime-mutants.md.
 
 #[path = "support/watched.rs"]
 mod watched;

@@ -1,5 +1,5 @@
-//! Uploads beside other calls: what happens while a payload is read and checked, files that are made
-//! to take long, and names that would forge lines of a log.
+//! Uploads beside other calls: what happens while a payload is read and checked, files that are
+//! made to take long, and names that would forge lines of a log.
 
 mod support;
 
@@ -23,8 +23,8 @@ use xsplice_runtime::rendezvous::cpu::{CpuId, CpuSet};
 
 type Act = Box<dyn FnOnce() + Send>;
 
-/// A platform on which somebody else acts when the first region of a payload is filled: in the middle
-/// of an upload, when all symbols are found.
+/// A platform on which somebody else acts when the first region of a payload is filled: in the
+/// middle of an upload, when all symbols are found.
 struct Shared {
     memory: MemoryPlatform,
     meanwhile: Mutex<Option<Act>>,

@@ -20,6 +20,7 @@ use xsplice_runtime::channel::{Decoder, Frame};
 use xsplice_runtime::patch::memory::MemoryPlatform;
 use xsplice_runtime::rendezvous::cpu::CpuId;
 use xsplice_runtime::{Privilege, Runtime};
+use xsplice_tests::golden::Page;
 use xsplice_tests::loader::Machine;
 use xsplice_tests::tools::{self, limited};
 use xsplice_tests::workspace;
@@ -328,9 +329,9 @@ fn is_absent(document: &Value, key: &str) -> bool {
 fn committed() -> Vec<Value> {
     let cases = fs::read_dir(workspace().join("fixtures/cases")).unwrap();
     let reports = cases.filter_map(|case| {
-        let report = case.unwrap().path().join("expected/report.json");
-        let text = fs::read(report).ok()?;
-        Some(serde_json::from_slice(&text).unwrap())
+        let text = fs::read_to_string(case.unwrap().path().join("run.md")).ok()?;
+        let page = Page::parse(&text).unwrap();
+        Some(serde_json::from_str(&page.report).unwrap())
     });
     let reports: Vec<_> = reports.collect();
     assert!(reports.len() > 100, "the cases are gone");

@@ -30,7 +30,7 @@ const LONG_FUNCTIONS: [(&str, &str, &str); 5] = [
     ),
     (
         "runtime/testkernel/src/console/commands.rs",
-        "run",
+        "carry_out",
         "the table of the test commands: one arm a command",
     ),
     (

@@ -1,16 +1,15 @@
 //! The control channel between the operator's tool and the kernel.
 //!
 //! Each frame is COBS-encoded and ended by one zero byte, so that a receiver finds the next frame
-//! after a connection was cut in the middle of one; a client starts a connection with the bytes 255, 0
-//! and 0, in one piece.
-//! Decoded, a frame is a [`FrameHeader`], then `operation_bytes` of
-//! [`crate::hypercall::Operation`] (calls of kind [`CALL_SYSCTL`] only), then `data_bytes` of
-//! data, then the CRC-32 (ISO-HDLC) of all of it, little-endian.
+//! after a connection was cut in the middle of one; a client starts a connection with the bytes
+//! 255, 0 and 0, in one piece. Decoded, a frame is a [`FrameHeader`], then `operation_bytes` of
+//! [`crate::hypercall::Operation`] (calls of kind [`CALL_SYSCTL`] only), then `data_bytes` of data,
+//! then the CRC-32 (ISO-HDLC) of all of it, little-endian.
 //!
 //! A request's data is the start of the caller's *area*, the memory that handles point into:
 //! `area_bytes` long, zero beyond the data. A handle is an offset into it. The answer to a
-//! [`CALL_SYSCTL`] carries the operation as the call left it and the start of the area, as far as the
-//! call may have written to it: of a LIST the end of its last array, of all others nothing.
+//! [`CALL_SYSCTL`] carries the operation as the call left it and the start of the area, as far as
+//! the call may have written to it: of a LIST the end of its last array, of all others nothing.
 
 use zerocopy::byteorder::little_endian::{I32, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};

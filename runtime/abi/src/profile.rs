@@ -10,7 +10,7 @@ use crate::machine::x86_64::{ABS32S, ABS64, MACHINE, NONE, PC32, PC64, PLT32};
 use crate::record::{
     LIVEPATCH_VERSION, LivepatchRecord, XSPLICE_V1_VERSION, XspliceRecord, XspliceV1Record, offset,
 };
-use crate::tables::{Alternative, BugFrame, CallSite, EntrySizes, ExceptionEntry};
+use crate::tables::{EntrySizes, LAID_OUT_HERE};
 
 /// The tail of a profile's records, behind the shared head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,14 +128,6 @@ pub enum Words {
     Unknown,
 }
 
-const ENTRIES: EntrySizes = EntrySizes {
-    bug_frame: BugFrame::BYTES,
-    bug_frame_assert: BugFrame::ASSERTION_BYTES,
-    exception: ExceptionEntry::BYTES,
-    alternative: Alternative::BYTES,
-    alternative_call: CallSite::BYTES,
-};
-
 const WINDOW_BYTES: u64 = MACHINE.window_bytes;
 
 /// The default: taken by the bundled runtime.
@@ -163,7 +155,7 @@ pub const XSPLICE: Profile = Profile {
     hook_order: HookOrder::WhileReplaced,
     words: Words::Known,
     relocations: &[NONE, ABS64, PC32, PLT32, ABS32S, PC64],
-    entries: ENTRIES,
+    entries: LAID_OUT_HERE,
     window_bytes: WINDOW_BYTES,
 };
 
@@ -183,7 +175,7 @@ pub const XSPLICE_V1: Profile = Profile {
     hook_order: HookOrder::WhileReplaced,
     words: Words::Unknown,
     relocations: &[NONE, ABS64, PC32, PLT32],
-    entries: ENTRIES,
+    entries: LAID_OUT_HERE,
     window_bytes: WINDOW_BYTES,
 };
 
@@ -212,7 +204,7 @@ pub const LIVEPATCH: Profile = Profile {
     hook_order: HookOrder::WhileNotReplaced,
     words: Words::Unknown,
     relocations: &[NONE, ABS64, PC32, PLT32],
-    entries: ENTRIES,
+    entries: LAID_OUT_HERE,
     window_bytes: WINDOW_BYTES,
 };
 

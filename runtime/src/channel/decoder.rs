@@ -39,8 +39,8 @@ impl Decoder {
         Decoder::in_state(DecoderState::Holding)
     }
 
-    /// A decoder that may have come in the middle of a frame: what stands before the first zero byte
-    /// is nobody's.
+    /// A decoder that may have come in the middle of a frame: what stands before the first zero
+    /// byte is nobody's.
     #[must_use]
     pub const fn in_the_middle() -> Decoder {
         Decoder::in_state(DecoderState::Dropping)

@@ -1,9 +1,9 @@
 //! What a port has received and not decoded yet: bounded, and free of what is left of a connection
 //! that is over.
 //!
-//! A console tells of connections beside its bytes, not among them: when a new one is known, what has
-//! just arrived may be its first bytes or the last ones of the one before. Each connection begins
-//! with [`PREAMBLE`] at the start of a piece, so what stands before the last of them is old.
+//! A console tells of connections beside its bytes, not among them: when a new one is known, what
+//! has just arrived may be its first bytes or the last ones of the one before. Each connection
+//! begins with [`PREAMBLE`] at the start of a piece, so what stands before the last of them is old.
 
 use alloc::vec::Vec;
 

@@ -38,8 +38,8 @@ pub const ENCODED_BYTES_MAX: usize = max_encoding_length(FRAME_BYTES_MAX);
 /// What ends a frame.
 pub const DELIMITER: u8 = 0;
 
-/// What every connection begins with. A frame of an earlier connection that lacks nothing but its end
-/// is spoiled by the first byte, the longest block that COBS has and nothing in it, before the
+/// What every connection begins with. A frame of an earlier connection that lacks nothing but its
+/// end is spoiled by the first byte, the longest block that COBS has and nothing in it, before the
 /// second could end it. The third makes it different from whatever a connection sends later: there
 /// a frame may end like the first two, and the next one follows at once.
 pub const PREAMBLE: [u8; 3] = [0xff, DELIMITER, DELIMITER];

@@ -322,8 +322,8 @@ fn is_string_table(data: &[u8]) -> bool {
     data.first() == Some(&0) && data.last() == Some(&0)
 }
 
-/// How much of a name is looked at. Entries may share one name, so that a name without a bound makes
-/// reading them quadratic in the size of the file.
+/// How much of a name is looked at. Entries may share one name, so that a name without a bound
+/// makes reading them quadratic in the size of the file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Names {
     /// Of a base, which is believed.

@@ -1,5 +1,5 @@
-//! Clients that do everything that a client should not, by the hundred: whoever behaves is served at
-//! once, on both ports, all the time.
+//! Clients that do everything that a client should not, by the hundred: whoever behaves is served
+//! at once, on both ports, all the time.
 
 use anyhow::{Context, Result, ensure};
 use std::env;

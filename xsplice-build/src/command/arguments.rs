@@ -177,8 +177,8 @@ pub struct Arguments {
 
     /// Write the report as JSON; `-` is standard output
     ///
-    /// Fields may be added; any other change raises `schema`. With `-`, standard output holds nothing
-    /// else.
+    /// Fields may be added; any other change raises `schema`. With `-`, standard output holds
+    /// nothing else.
     #[arg(long, value_name = "FILE|-", help_heading = REPORTS)]
     pub json: Option<PathBuf>,
 

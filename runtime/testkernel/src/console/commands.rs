@@ -2,9 +2,11 @@
 //!
 //! | command | does | answers |
 //! |---|---|---|
-//! | `stats` | | a line a CPU: `cpu= calls= timers= nmis= delivered= kicks= safe_points= delayed= last_value=` |
+//! | `stats` | | a line a CPU: `cpu= calls= timers= nmis= delivered= kicks= safe_points= delayed=
+//! last_value=` |
 //! | `values` | calls each function that workers check | a line a check: `name=value` |
-//! | `nmi on`, `nmi off`, `nmi` | the last CPU sends NMIs to all, interrupts off or not | `nmis= delivered= held=` |
+//! | `nmi on`, `nmi off`, `nmi` | the last CPU sends NMIs to all, interrupts off or not | `nmis=
+//! delivered= held=` |
 //! | `timer HZ` | sets the timer of every CPU but the one that sends NMIs; 0 stops it | |
 //! | `hang CPU MS` | that CPU spins with interrupts off | |
 //! | `slow-stop CPU MS` | that CPU, as a follower, takes so long before it next acknowledges | |
@@ -16,11 +18,14 @@
 //! | `tickets` | | `tickets=` |
 //! | `pages` | | `mapped= taken= heap= symbols=` (of payloads) |
 //! | `mappings` | counts page-table entries by what they allow | `rx= r= rw= wx=` |
-//! | `storm NAME ROUNDS MS` | the last CPU applies, the first reverts that payload, so often each, with this timeout | |
+//! | `storm NAME ROUNDS MS` | the last CPU applies, the first reverts that payload, so often each,
+//! with this timeout | |
 //! | `storm` | | `running=` and what came of the calls |
-//! | `times` | | when each part of the last action happened, in ns: `requested= stopped= released= running=` |
+//! | `times` | | when each part of the last action happened, in ns: `requested= stopped= released=
+//! running=` |
 //! | `zone` | | `ticks=` of the time-stamp counter that the last action masked NMIs for |
-//! | `write ADDRESS` | writes to read-only memory (hexadecimal) | nothing: the run ends with status 35 |
+//! | `write ADDRESS` | writes to read-only memory (hexadecimal) | nothing: the run ends with status
+//! 35 |
 //! | `execute ADDRESS` | jumps into data (hexadecimal) | nothing: the run ends with status 35 |
 //! | `crash` | reads an address that is not there | nothing: the run ends with status 35 |
 //! | `exit N` | ends the run | nothing: QEMU's status is `2 N + 1` |
@@ -215,7 +220,8 @@ fn stats(out: &mut Text) -> Result<(), Errno> {
     for (number, cpu) in cpu::all() {
         say!(
             out,
-            "cpu={number} calls={} timers={} nmis={} delivered={} kicks={} safe_points={} delayed={} last_value={:#x}\n",
+            "cpu={number} calls={} timers={} nmis={} delivered={} kicks={} safe_points={} \
+             delayed={} last_value={:#x}\n",
             cpu.calls.load(Relaxed),
             cpu.timers.load(Relaxed),
             cpu.nmis.load(Relaxed),

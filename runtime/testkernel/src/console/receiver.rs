@@ -8,8 +8,8 @@ use crate::console::ring::Ring;
 /// does not fill them all at once.
 pub const PIECES_MAX: usize = 64;
 /// So many may wait while the port sends. When the host's end breaks during a write and the device
-/// has no buffer to receive with, QEMU closes the connection inside that write, and afterwards holds
-/// back what is written to the *next* one, until that closes too.
+/// has no buffer to receive with, QEMU closes the connection inside that write, and afterwards
+/// holds back what is written to the *next* one, until that closes too.
 const WAITING_MAX: u16 = 16;
 
 /// The receiving half of a port.

@@ -85,8 +85,8 @@ impl<const N: usize> core::fmt::Debug for Ring<N> {
     }
 }
 
-// SAFETY: buffers are touched only with `&mut Ring` and the `Buffer`; everything else that is shared
-// is atomic.
+// SAFETY: buffers are touched only with `&mut Ring` and the `Buffer`; everything else that is
+// shared is atomic.
 unsafe impl<const N: usize> Send for Ring<N> {}
 
 impl<const N: usize> Ring<N> {
@@ -102,8 +102,8 @@ impl<const N: usize> Ring<N> {
     ) -> (Ring<N>, impl Iterator<Item = Buffer> + use<N>) {
         let pages = size_of::<Shared<N>>().div_ceil(PAGE_BYTES as usize);
         let (_, memory) = Memory::dma_alloc(pages, BufferDirection::Both);
-        // SAFETY: the memory is zeroed, which every field may be, as large as the type, aligned to a
-        // page, and never given back.
+        // SAFETY: the memory is zeroed, which every field may be, as large as the type, aligned to
+        // a page, and never given back.
         let shared: &'static Shared<N> = unsafe { memory.cast().as_ref() };
         transport.queue_set(
             queue,

@@ -3,9 +3,11 @@
 //!
 //! | where | what | how |
 //! |---|---|---|
-//! | `DIRECT_MAP` | physical memory below 4 GiB | writable, not executable, 2 MiB pages; the image's text and read-only data read-only, 4 KiB pages; the payload pool left out |
+//! | `DIRECT_MAP` | physical memory below 4 GiB | writable, not executable, 2 MiB pages; the
+//! image's text and read-only data read-only, 4 KiB pages; the payload pool left out |
 //! | image, -2 GiB | the kernel | 4 KiB pages: text RX, rodata R, data RW |
-//! | [`PAYLOAD_WINDOW`] | payload regions | 4 KiB pages: RW while a payload is loaded, then RX, R or RW |
+//! | [`PAYLOAD_WINDOW`] | payload regions | 4 KiB pages: RW while a payload is loaded, then RX, R
+//! or RW |
 //! | [`STACK_WINDOW`] | stacks | 4 KiB pages: RW, an unmapped page below each |
 //!
 //! Page 0 and the whole lower half are unmapped, so that a null pointer faults.
