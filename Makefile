@@ -30,7 +30,7 @@ TEST_PROGRAMS := chromium=chromium ld.lld=lld script=bsdutils stty=coreutils
 
 .PHONY: help
 help: ## show this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 .PHONY: packages
 packages:
@@ -113,7 +113,7 @@ loom: ## search the memory orders of a rendezvous of three CPUs (takes ten minut
 # One tool of its own below target: who does not want it need not have it. Each mutant builds the
 # runtime and its quick tests anew.
 MUTANTS      := target/tools/bin/cargo-mutants
-MUTATED      ?= act patch check rendezvous load read
+MUTATED      ?= act patch check payload rendezvous load read
 MUTANT_TESTS := --lib --test actions --test hooks --test hypercalls --test words \
                 --test inside_the_zone --test loader --test loader_tables --test signatures \
                 --test fault_handlers --test rendezvous_order --test rendezvous_model

@@ -9,6 +9,7 @@ use xsplice_abi::hypercall::{
     ACTION_APPLY, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD, STATE_APPLIED, STATE_CHECKED,
 };
 use xsplice_runtime::patch::memory::Event;
+use xsplice_runtime::platform::{Interrupts, Platform};
 
 const EINVAL: i32 = Errno::EINVAL.negated();
 const EBUSY: i32 = Errno::EBUSY.negated();
@@ -158,11 +159,15 @@ fn tables_that_handlers_read_are_touched_with_interrupts_off() {
     assert_eq!(switched(&runtime.platform().take_events()), (1, 1));
     assert_eq!(runtime.schedule("one", ACTION_UNLOAD, 0), 0);
     assert_eq!(switched(&runtime.platform().take_events()), (1, 1));
+    // They are left as they were found.
+    let _ = runtime.platform().interrupts_off();
+    let _ = runtime.platform().take_events();
+    assert_eq!(runtime.upload("one", &upload), 0);
+    assert_eq!(switched(&runtime.platform().take_events()), (1, 0));
 }
 
 #[test]
 fn shadow_variables_are_touched_with_interrupts_off_and_leave_them_as_they_were() {
-    use xsplice_runtime::platform::{Interrupts, Platform};
     let runtime = runtime();
     let (shadows, platform) = (runtime.shadows(), runtime.platform());
     for before in [Interrupts::On, Interrupts::Off] {

@@ -56,6 +56,29 @@ fn padding_is_zero_and_lengths_fit_the_file() {
     for at in [3, 4, 8, 9, 10, 11] {
         assert_eq!(refusal(at, 200), malformed, "byte {at}");
     }
+    // A key id that begins with the file, and before it, of a signer without a name.
+    let nameless = |key_bytes: u8| {
+        let trailer = [
+            1,
+            4,
+            1,
+            0,
+            key_bytes,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            SIGNATURE.len() as u8,
+        ];
+        [b"content", KEY, SIGNATURE, &trailer, MAGIC].concat()
+    };
+    assert_eq!(
+        split(&nameless(10)).map(|(content, _)| content.len()),
+        Ok(0)
+    );
+    assert_eq!(split(&nameless(11)).err(), malformed);
     // Nothing but a trailer, and less than one.
     let file = signed(b"", 0, 1);
     assert!(split(&file).is_ok());

@@ -294,6 +294,18 @@ pub(crate) fn perform(
     stack: &mut Stack,
     work: Work,
 ) -> i32 {
+    if !is_as_prepared(platform, stack, work) {
+        return Errno::EINVAL.negated();
+    }
+    match work {
+        Work::Apply(id) => apply(platform, quiesced, stack, id),
+        Work::Revert(id) => revert(platform, quiesced, stack, id),
+        Work::Replace(id) => replace(platform, quiesced, stack, id),
+    }
+}
+
+/// Whether everything that `work` writes over is as it was when it was prepared.
+fn is_as_prepared(platform: &impl Platform, stack: &Stack, work: Work) -> bool {
     let is_confirmed = |payload: &Payload| {
         let patches = payload
             .patches
@@ -306,18 +318,10 @@ pub(crate) fn perform(
         // It is the one that is reverted.
         Work::Revert(_) => None,
     };
-    let is_as_prepared = reverted(stack, work)
+    reverted(stack, work)
         .chain(applied)
         .filter_map(|id| stack.get(id))
-        .all(is_confirmed);
-    if !is_as_prepared {
-        return Errno::EINVAL.negated();
-    }
-    match work {
-        Work::Apply(id) => apply(platform, quiesced, stack, id),
-        Work::Revert(id) => revert(platform, quiesced, stack, id),
-        Work::Replace(id) => replace(platform, quiesced, stack, id),
-    }
+        .all(is_confirmed)
 }
 
 fn replace(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, id: PayloadId) -> i32 {
