@@ -23,7 +23,7 @@ const PATCHER: [&str; 4] = [
     "15xsplice_runtime10rendezvous",
     "15xsplice_runtime3act6action",
     "15xsplice_runtime4load",
-    "15xsplice_runtime7runtime",
+    "15xsplice_runtime3act7runtime",
 ];
 /// So many functions are tried of each part.
 const TRIED: usize = 4;

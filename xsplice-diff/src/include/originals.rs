@@ -72,7 +72,7 @@ impl<'data> Originals<'data> {
 /// The range of `item` that an entry lets the boot patch.
 fn patched_range(build: &Build<'_>, entry: &Entry, item: ItemId) -> Option<(u64, u64)> {
     let table = SpecialTable::of(build.object.section(entry.section).name)?;
-    let length = table.rewritten_bytes(entry.bytes(build))?;
+    let length = table.rewritten_bytes(build.object.machine, entry.bytes(build))?;
     let field = entry.offset + OWNER_AT;
     let index = entry
         .relocation_range(build)

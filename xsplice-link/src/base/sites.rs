@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use xsplice_abi::machine::Machine;
 use xsplice_abi::profile::LIVEPATCH;
 use xsplice_abi::tables::{REWRITING, Rewriting};
 
@@ -44,7 +45,7 @@ pub(super) fn boot_patched(base: &Base<'_>) -> Result<Vec<PatchSite>, LinkError>
         let entries = bytes.chunks_exact(usize::try_from(entry_bytes).unwrap_or(usize::MAX));
         let mut field = range.start;
         for entry in entries {
-            sites.extend(site(rewriting, entry, field));
+            sites.extend(site(base.machine(), rewriting, entry, field));
             field = field.wrapping_add(entry_bytes);
         }
     }
@@ -53,8 +54,8 @@ pub(super) fn boot_patched(base: &Base<'_>) -> Result<Vec<PatchSite>, LinkError>
 }
 
 /// What the entry that stands at `address` lets the boot rewrite.
-fn site(rewriting: &Rewriting, entry: &[u8], address: u64) -> Option<PatchSite> {
-    let bytes = rewriting.table.rewritten_bytes(entry)?;
+fn site(machine: &Machine, rewriting: &Rewriting, entry: &[u8], address: u64) -> Option<PatchSite> {
+    let bytes = rewriting.table.rewritten_bytes(machine, entry)?;
     let start = address.wrapping_add_signed(rewriting.table.owner(entry)?.into());
     Some(PatchSite {
         range: start..start.saturating_add(bytes),

@@ -15,7 +15,7 @@ pub use exception::ExceptionEntry;
 pub use foreign::ForeignTable;
 pub use layout::{Field, Layout, LeadsTo};
 
-use crate::machine::OF_RUNTIME;
+use crate::machine::Machine;
 use crate::section;
 
 /// Sizes of special-section entries in bytes, as this profile's loader reads them.
@@ -111,10 +111,10 @@ impl SpecialTable {
     /// How many bytes of the code that an entry is about the boot may rewrite; `None`: none.
     /// `entry` is the entry's bytes.
     #[must_use]
-    pub fn rewritten_bytes(self, entry: &[u8]) -> Option<u64> {
+    pub fn rewritten_bytes(self, machine: &Machine, entry: &[u8]) -> Option<u64> {
         match self {
             SpecialTable::Alternatives => Some(Alternative::read(entry)?.place_bytes().into()),
-            SpecialTable::CallSites => u64::try_from(OF_RUNTIME.pointer_call.bytes()).ok(),
+            SpecialTable::CallSites => u64::try_from(machine.pointer_call.bytes()).ok(),
             SpecialTable::BugFrames(_) | SpecialTable::Exceptions => None,
         }
     }
