@@ -114,9 +114,8 @@ loom: ## search the memory orders of a rendezvous of three CPUs (takes ten minut
 # runtime and its quick tests anew.
 MUTANTS      := target/tools/bin/cargo-mutants
 MUTATED      ?= act patch check payload rendezvous load read
-MUTANT_TESTS := --lib --test actions --test hooks --test hypercalls --test words \
-                --test inside_the_zone --test loader --test loader_tables --test signatures \
-                --test fault_handlers --test rendezvous_order --test rendezvous_model
+MUTANT_TESTS := --lib --test runtime --test fault_handlers --test no_memory \
+                --test rendezvous_order --test rendezvous_model
 
 $(MUTANTS):
 	$(CARGO) install cargo-mutants --locked --root target/tools --target-dir target/tools/build

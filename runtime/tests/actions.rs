@@ -1,8 +1,6 @@
 //! States, stack rules and what is written: the four actions against a base in memory.
 
-mod support;
-
-use support::{Caller, FUNCTIONS, Maker, Record, TEXT, base_text, jump_at, peek, runtime};
+use crate::support::{Caller, FUNCTIONS, Maker, Record, TEXT, base_text, jump_at, peek, runtime};
 use xsplice_abi::Errno;
 use xsplice_abi::hypercall::{
     ACTION_APPLY, ACTION_CHECK, ACTION_FLAG_NODEPS, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD,

@@ -1,10 +1,8 @@
 //! Hooks of all kinds, and the order in which hardware sees an action.
 
-mod support;
-
 use std::sync::{Arc, Mutex};
 
-use support::{AW, Caller, Extra, Maker, Record, TEXT, jump_at, runtime};
+use crate::support::{AW, Caller, Extra, Maker, Record, TEXT, jump_at, runtime};
 use xsplice_abi::Errno;
 use xsplice_abi::hook::HookKind;
 use xsplice_abi::hypercall::{

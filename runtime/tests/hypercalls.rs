@@ -1,8 +1,7 @@
 //! Arguments of the hypercalls: every rule and its error number.
 
-mod support;
-
-use support::{Caller, Maker, area, runtime, runtime_with};
+use crate::support;
+use crate::support::{Caller, Maker, area, runtime, runtime_with};
 use xsplice_abi::Errno;
 use xsplice_abi::hypercall::{
     ACTION_APPLY, Action, Get, List, Name, OP_ACTION, OP_GET, OP_LIST, OP_UPLOAD, Operation,

@@ -1,9 +1,7 @@
 //! What is looked at again when nothing else runs, and what an action that does not take place
 //! leaves behind.
 
-mod support;
-
-use support::{Caller, FUNCTIONS, Maker, Record, TEXT, base_text, peek, runtime};
+use crate::support::{Caller, FUNCTIONS, Maker, Record, TEXT, base_text, peek, runtime};
 use xsplice_abi::Errno;
 use xsplice_abi::hypercall::{
     ACTION_APPLY, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD, STATE_APPLIED, STATE_CHECKED,

@@ -1,10 +1,9 @@
 //! Every rule of the loader: the payload that keeps it is taken, the one that breaks it is refused
 //! with the rule's error number, and nothing is left behind.
 
-mod support;
-
-use support::uploads::{changed, log_of, refused, taken};
-use support::{
+use crate::support;
+use crate::support::uploads::{changed, log_of, refused, taken};
+use crate::support::{
     A, AW, AX, BASE_ID, Caller, DATA, Extra, FUNCTIONS, Maker, R64, Record, TEXT, Target, WINDOW,
     deny, peek, runtime, runtime_with, version_of,
 };

@@ -1,11 +1,10 @@
 //! What a payload brings beside its records: tables about its code, symbols, notes, sizes.
 
-mod support;
-
+use crate::support;
 use std::collections::BTreeMap;
 
-use support::uploads::{changed, refused, taken};
-use support::{A, AW, AX, Caller, Extra, Maker, TEXT, Target, jump_at, peek, runtime};
+use crate::support::uploads::{changed, refused, taken};
+use crate::support::{A, AW, AX, Caller, Extra, Maker, TEXT, Target, jump_at, peek, runtime};
 use xsplice_abi::Errno;
 use xsplice_abi::hypercall::{ACTION_APPLY, ACTION_REVERT, ACTION_UNLOAD};
 use xsplice_runtime::Runtime;

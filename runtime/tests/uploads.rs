@@ -1,14 +1,13 @@
 //! Uploads beside other calls and a platform's refusals: what happens while a payload is read and
 //! checked, files that are made to take long, and names that would forge lines of a log.
 
-mod support;
-
+use crate::support;
 use std::fmt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use support::{Caller, Maker, Record, Target};
+use crate::support::{Caller, Maker, Record, Target};
 use xsplice_abi::Errno;
 use xsplice_abi::hook::HookArgument;
 use xsplice_abi::hypercall::{

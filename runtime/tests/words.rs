@@ -1,10 +1,8 @@
 //! Words of data that a payload changes in place: what is refused, what is compared when, and what
 //! every way out leaves behind.
 
-mod support;
-
-use support::uploads::{refused, taken};
-use support::{A, AW, Caller, DATA, Extra, Maker, TEXT, peek, runtime};
+use crate::support::uploads::{refused, taken};
+use crate::support::{A, AW, Caller, DATA, Extra, Maker, TEXT, peek, runtime};
 use xsplice_abi::Errno;
 use xsplice_abi::hypercall::{
     ACTION_APPLY, ACTION_FLAG_LEAVE_WORDS, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD,

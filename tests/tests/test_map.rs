@@ -8,7 +8,13 @@ use std::path::Path;
 use xsplice_tests::workspace;
 
 /// Crates that name their programs of tests, and the folders of these.
-const CRATES: [&str; 4] = ["xsplice-link", "xsplice-build", "runtime/ctl", "tests"];
+const CRATES: [&str; 5] = [
+    "xsplice-link",
+    "xsplice-build",
+    "runtime",
+    "runtime/ctl",
+    "tests",
+];
 
 fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))

@@ -1,0 +1,17 @@
+//! The tests of the runtime on the host that can run side by side: one program, so that the crate is
+//! linked once. Those with an allocator, a scheduler or a search of their own are named in
+//! `Cargo.toml`, with the reason.
+
+mod support;
+
+mod actions;
+mod base_symbols;
+mod encodings;
+mod hooks;
+mod hypercalls;
+mod inside_the_zone;
+mod loader;
+mod loader_tables;
+mod signatures;
+mod uploads;
+mod words;
