@@ -1,5 +1,5 @@
-//! The tests of the runtime on the host that can run side by side: one program, so that the crate is
-//! linked once. Those with an allocator, a scheduler or a search of their own are named in
+//! The tests of the runtime on the host that can run side by side: one program, so that the crate
+//! is linked once. Those with an allocator, a scheduler or a search of their own are named in
 //! `Cargo.toml`, with the reason.
 
 mod support;

@@ -240,6 +240,31 @@ fn section_names_of_payloads_stand_in_one_place() -> Result<()> {
     none(&found)
 }
 
+/// Owners of notes and keys of the metadata are written in the crate of numbers alone.
+#[test]
+fn notes_and_metadata_stand_in_one_place() -> Result<()> {
+    let mut found = Vec::new();
+    for file in sources()? {
+        let is_told = file.name.contains("/src/")
+            && !file.name.starts_with("tests/")
+            && !file.name.starts_with("runtime/abi/");
+        if !is_told {
+            continue;
+        }
+        for (number, line) in numbered(production(&file.text)) {
+            for literal in literals(line) {
+                let key = literal.split_once('=').map(|(key, _)| key);
+                let is_key = key.is_some_and(|key| section::modinfo::KEYS.contains(&key));
+                // A sentence about a key is none.
+                if (is_key && !literal.contains(' ')) || literal.starts_with("GNU\\") {
+                    found.push(format!("{}:{number}: {literal}", file.name));
+                }
+            }
+        }
+    }
+    none(&found)
+}
+
 /// Everything that is cited can be read by who has this repository.
 #[test]
 fn nothing_refers_to_what_is_not_here() -> Result<()> {

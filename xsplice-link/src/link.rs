@@ -8,6 +8,7 @@ use sha1::{Digest as _, Sha1};
 use xsplice_abi::hex::Hex;
 use xsplice_abi::limits::{NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, SECTIONS_MAX, SYMBOL_NAME_BYTES_MAX};
 use xsplice_abi::profile::BaseNote;
+use xsplice_abi::section::modinfo;
 use xsplice_abi::{note, section};
 use xsplice_diff::extract::{self, Extract, Record};
 use xsplice_diff::machine::MachineName;
@@ -506,22 +507,22 @@ fn append_notes(layout: &mut Layout, base: &Base<'_>, options: &LinkOptions) -> 
 /// `key=value` lines, each ended by NUL.
 fn append_modinfo(layout: &mut Layout, extracts: &[&Extract<'_>], options: &LinkOptions) {
     let mut lines = vec![
-        format!("abi={}", options.abi.name),
-        format!("name={}", options.name),
-        format!("tool=xsplice-link {}", options.tool_version),
+        format!("{}={}", modinfo::ABI, options.abi.name),
+        format!("{}={}", modinfo::NAME, options.name),
+        format!("{}=xsplice-link {}", modinfo::TOOL, options.tool_version),
     ];
     if options.proof == BaseProof::Skipped {
-        lines.push("base-proof=skipped".to_owned());
+        lines.push(format!("{}=skipped", modinfo::BASE_PROOF));
     }
     if options.references == References::Prelinked {
-        lines.push("prelinked=yes".to_owned());
+        lines.push(format!("{}=yes", modinfo::PRELINKED));
     }
     for extract in extracts {
         lines.extend(
             extract
                 .accepted
                 .iter()
-                .map(|what| format!("accepted={}:{what}", extract.object)),
+                .map(|what| format!("{}={}:{what}", modinfo::ACCEPTED, extract.object)),
         );
     }
     lines.extend(

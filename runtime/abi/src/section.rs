@@ -45,4 +45,14 @@ pub mod modinfo {
     pub const ABI: &str = "abi";
     /// The payload's name.
     pub const NAME: &str = "name";
+    /// The tool that made it, and its version.
+    pub const TOOL: &str = "tool";
+    /// What was not compared with the base.
+    pub const BASE_PROOF: &str = "base-proof";
+    /// That references to the base are addresses.
+    pub const PRELINKED: &str = "prelinked";
+    /// A difference that the author accepted; several lines may have it.
+    pub const ACCEPTED: &str = "accepted";
+    /// All of them.
+    pub const KEYS: [&str; 6] = [ABI, NAME, TOOL, BASE_PROOF, PRELINKED, ACCEPTED];
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use xsplice_abi::section::modinfo;
 use xsplice_diff::Extract;
 use xsplice_link::command::output::write_file;
 use xsplice_link::link::Payload;
@@ -44,7 +45,7 @@ impl Run<'_> {
         let accepted = hunks.filter_map(|hunk| hunk.accepted.clone());
         options
             .metadata
-            .extend(accepted.map(|what| ("accepted".to_owned(), what)));
+            .extend(accepted.map(|what| (modinfo::ACCEPTED.to_owned(), what)));
         let Some(linked) = self.linked(base, &extracts, &options, report)? else {
             return Ok(None);
         };
