@@ -7,6 +7,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod action;
 pub mod channel;
 pub mod errno;
 pub mod hex;

@@ -101,7 +101,10 @@ pub fn perform(
     if let Some(errno) = after.and_then(|status| Errno::from_return(status.rc)) {
         return Err(name.refused(request, errno, Some(before.state)));
     }
-    match (after.map(|status| status.state), plan.kind.expected()) {
+    match (
+        after.map(|status| status.state),
+        plan.kind.ends_in().map(State::from_number),
+    ) {
         (None, None) => Ok(Outcome::Completed),
         (Some(state), Some(expected)) if state == expected => Ok(Outcome::Completed),
         (Some(state), _) => Err(CtlError::StateNotReached {
@@ -134,7 +137,7 @@ fn is_there(
                 .iter()
                 .all(|entry| entry.name == name.as_str() || entry.status.state != State::Applied)
         }
-        _ => state == kind.expected(),
+        _ => state == kind.ends_in().map(State::from_number),
     })
 }
 

@@ -185,11 +185,11 @@ pub enum Aftermath {
 fn state_hint(what: Request, errno: Errno, state: Option<State>) -> String {
     match (what, state) {
         (Request::Action(action), Some(state))
-            if errno == Errno::EINVAL && state != action.allowed() =>
+            if errno == Errno::EINVAL && state != State::from_number(action.starts_from()) =>
         {
             format!(
                 "; it is {state}, and {action} is for what is {}",
-                action.allowed()
+                State::from_number(action.starts_from())
             )
         }
         _ => String::new(),

@@ -3,10 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 use xsplice_abi::Errno;
-use xsplice_abi::hypercall::{
-    ACTION_APPLY, ACTION_CHECK, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD, STATE_APPLIED,
-    STATE_CHECKED,
-};
+pub use xsplice_abi::action::ActionKind;
+use xsplice_abi::hypercall::{STATE_APPLIED, STATE_CHECKED};
 
 /// What the kernel was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,72 +84,6 @@ impl Status {
     #[must_use]
     pub fn in_progress(self) -> bool {
         Errno::from_return(self.rc) == Some(Errno::EAGAIN)
-    }
-}
-
-/// What can be done to a payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ActionKind {
-    /// Forget it.
-    Unload,
-    /// Take it out of effect.
-    Revert,
-    /// Put it into effect, on top of the others.
-    Apply,
-    /// Put it into effect, and all others out of it.
-    Replace,
-    /// Would apply work now?
-    Check,
-}
-
-impl ActionKind {
-    /// As the command line has it.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            ActionKind::Unload => "unload",
-            ActionKind::Revert => "revert",
-            ActionKind::Apply => "apply",
-            ActionKind::Replace => "replace",
-            ActionKind::Check => "check",
-        }
-    }
-
-    /// The state that a payload has to be in.
-    #[must_use]
-    pub fn allowed(self) -> State {
-        match self {
-            ActionKind::Revert => State::Applied,
-            ActionKind::Unload | ActionKind::Apply | ActionKind::Replace | ActionKind::Check => {
-                State::Checked
-            }
-        }
-    }
-
-    /// The state that it is in afterwards; `None` when it is gone.
-    #[must_use]
-    pub fn expected(self) -> Option<State> {
-        match self {
-            ActionKind::Unload => None,
-            ActionKind::Revert | ActionKind::Check => Some(State::Checked),
-            ActionKind::Apply | ActionKind::Replace => Some(State::Applied),
-        }
-    }
-
-    pub(crate) fn number(self) -> u32 {
-        match self {
-            ActionKind::Unload => ACTION_UNLOAD,
-            ActionKind::Revert => ACTION_REVERT,
-            ActionKind::Apply => ACTION_APPLY,
-            ActionKind::Replace => ACTION_REPLACE,
-            ActionKind::Check => ACTION_CHECK,
-        }
-    }
-}
-
-impl fmt::Display for ActionKind {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.word())
     }
 }
 

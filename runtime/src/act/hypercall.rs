@@ -1,11 +1,11 @@
 //! The payload hypercall: its operations, their arguments and error numbers.
 
+use xsplice_abi::action::ActionKind;
 use xsplice_abi::errno::Errno;
 use xsplice_abi::hook::HookKind;
 use xsplice_abi::hypercall::{
-    ACTION_APPLY, ACTION_CHECK, ACTION_FLAG_LEAVE_WORDS, ACTION_FLAG_NODEPS, ACTION_REPLACE,
-    ACTION_REVERT, ACTION_UNLOAD, Action, Get, List, Name, OP_ACTION, OP_GET, OP_LIST, OP_UPLOAD,
-    Operation, Status, Upload,
+    ACTION_FLAG_LEAVE_WORDS, ACTION_FLAG_NODEPS, Action, Get, List, Name, OP_ACTION, OP_GET,
+    OP_LIST, OP_UPLOAD, Operation, Status, Upload,
 };
 use xsplice_abi::limits::{NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, TIMEOUT_DEFAULT_NS};
 use zerocopy::byteorder::little_endian::{I32, U16, U32};
@@ -174,17 +174,19 @@ impl<P: Platform> Runtime<'_, P> {
             return Err(Errno::EINVAL);
         }
         let name = name(&action.name, area)?;
-        let command = action.cmd.get();
+        let kind = ActionKind::of(action.cmd.get());
         let mut waived = Waived {
             dependency: Dependency::Checked,
             changed: ChangedWord::Refused,
         };
-        match (action.flags.get(), command) {
+        match (action.flags.get(), kind) {
             (0, _) => {}
-            (ACTION_FLAG_NODEPS, ACTION_APPLY | ACTION_CHECK) => {
+            (ACTION_FLAG_NODEPS, Some(ActionKind::Apply | ActionKind::Check)) => {
                 waived.dependency = Dependency::Ignored;
             }
-            (ACTION_FLAG_LEAVE_WORDS, ACTION_REVERT) => waived.changed = ChangedWord::Left,
+            (ACTION_FLAG_LEAVE_WORDS, Some(ActionKind::Revert)) => {
+                waived.changed = ChangedWord::Left
+            }
             _ => return Err(Errno::EINVAL),
         }
         let timeout_ns = u64::from(match action.timeout_ns.get() {
@@ -194,27 +196,27 @@ impl<P: Platform> Runtime<'_, P> {
         self.await_leaving(timeout_ns);
         let mut stack = self.stack.lock();
         let id = stack.named(name)?.id;
+        let kind = kind.ok_or(Errno::EOPNOTSUPP)?;
         // A check tells whether an apply would work now; taking out what is not in effect stops
         // nobody.
-        if command != ACTION_UNLOAD
+        if kind != ActionKind::Unload
             && let Err(reason) = self.platform.is_safe_to_act()
         {
             self.platform
                 .log(Level::Error, format_args!("not at this moment: {reason}"));
             return Err(Errno::EBUSY);
         }
-        let work = match command {
-            ACTION_UNLOAD => return self.unload(&mut stack, name),
-            ACTION_CHECK => {
+        let work = match kind {
+            ActionKind::Unload => return self.unload(&mut stack, name),
+            ActionKind::Check => {
                 if self.rendezvous.is_busy() {
                     return Err(Errno::EBUSY);
                 }
                 return self.prepare(&mut stack, Work::Apply(id), waived);
             }
-            ACTION_REVERT => Work::Revert(id),
-            ACTION_APPLY => Work::Apply(id),
-            ACTION_REPLACE => Work::Replace(id),
-            _ => return Err(Errno::EOPNOTSUPP),
+            ActionKind::Revert => Work::Revert(id),
+            ActionKind::Apply => Work::Apply(id),
+            ActionKind::Replace => Work::Replace(id),
         };
         let claim = self.claim().map_err(|busy| self.say_busy(busy))?;
         let ready = self
