@@ -92,11 +92,11 @@ _Static_assert(sizeof(struct xsplice_word) == 32, "layout of the runtime's WordR
 #endif
 
 /*
- * Acknowledges a refusal that the author has dealt with: XSPLICE_ACCEPT(data, burst_limit); says
- * that the changed initial value of burst_limit is seen to (by a hook, say). WHAT is the word that
- * the refusal names: data, bss, rodata, init, per-cpu, linker-set, section, assembly, common,
- * layout, prototype, toolchain. NAME is the symbol, the section, the type's tag or typedef, or for
- * toolchain a reason. Stands at file level.
+ * Accepts a refusal that the author has dealt with: XSPLICE_ACCEPT(data, burst_limit); says that
+ * the changed initial value of burst_limit is seen to (by a hook, say). WHAT is the word that the
+ * refusal names: data, bss, rodata, init, per-cpu, linker-set, section, assembly, common,
+ * static-local, layout, prototype, definition, toolchain. NAME is the symbol, the section, the
+ * type's tag or typedef, or for toolchain a reason. Stands at file level.
  */
 #define XSPLICE_ACCEPT(what, name)                                                                 \
     __asm__(".pushsection " XSPLICE_PREFIX "accept,\"\",@progbits\n\t"                             \

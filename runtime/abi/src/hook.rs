@@ -70,7 +70,12 @@ impl HookKind {
     pub const fn count(self) -> HookCount {
         match self {
             HookKind::Load | HookKind::Unload => HookCount::Array,
-            _ => HookCount::Single,
+            HookKind::PreApply
+            | HookKind::Apply
+            | HookKind::PostApply
+            | HookKind::PreRevert
+            | HookKind::Revert
+            | HookKind::PostRevert => HookCount::Single,
         }
     }
 
@@ -78,10 +83,13 @@ impl HookKind {
     /// cannot be coalesced or rolled back).
     #[must_use]
     pub const fn is_vetoing(self) -> bool {
-        matches!(
-            self,
-            HookKind::PreApply | HookKind::PostApply | HookKind::PreRevert | HookKind::PostRevert
-        )
+        match self {
+            HookKind::PreApply
+            | HookKind::PostApply
+            | HookKind::PreRevert
+            | HookKind::PostRevert => true,
+            HookKind::Load | HookKind::Unload | HookKind::Apply | HookKind::Revert => false,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The payload, as its loader will see it: sections, relocations, records.
 
 use foldhash::HashMap;
-use xsplice_abi::profile::{LIVEPATCH, XSPLICE, XSPLICE_V1};
+use xsplice_abi::profile;
 use xsplice_abi::record::offset;
 use xsplice_abi::section::FUNCS;
 use xsplice_diff::read::object::{ElfObject, Relocation, SectionId, SymbolPlace};
@@ -26,7 +26,7 @@ impl<'data> Payload<'data> {
     pub(crate) fn parse(bytes: &'data [u8]) -> Result<Payload<'data>, AccountError> {
         let elf = ElfObject::parse("payload", bytes)?;
         let mut records = HashMap::default();
-        for profile in [&XSPLICE, &XSPLICE_V1, &LIVEPATCH] {
+        for profile in profile::ALL {
             let name = format!("{}{FUNCS}", profile.prefix);
             let mut all = elf.sections();
             if let Some((id, section)) = all.find(|(_, section)| section.name == name) {

@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 
+use xsplice_abi::hook::HookKind;
 use xsplice_abi::profile::HookOrder;
 use xsplice_abi::section;
 
@@ -159,15 +160,18 @@ pub fn hooks(hooks: &[Hook]) -> String {
 }
 
 /// When a hook runs, in the words of the patch author's guide.
-fn when(kind: &str, order: HookOrder) -> &'static str {
+fn when(name: &str, order: HookOrder) -> &'static str {
+    let Some(kind) = HookKind::ALL.into_iter().find(|kind| kind.name() == name) else {
+        return "never: no loader knows it";
+    };
     match kind {
-        "load" => match order {
+        HookKind::Load => match order {
             HookOrder::WhileReplaced => "while every CPU stands still, after the jumps are written",
             HookOrder::WhileNotReplaced => {
                 "while every CPU stands still, before the jumps are written"
             }
         },
-        "unload" => match order {
+        HookKind::Unload => match order {
             HookOrder::WhileReplaced => {
                 "while every CPU stands still, before the jumps are taken back"
             }
@@ -175,11 +179,10 @@ fn when(kind: &str, order: HookOrder) -> &'static str {
                 "while every CPU stands still, after the jumps are taken back"
             }
         },
-        "apply" => "in place of the loader's own apply",
-        "revert" => "in place of the loader's own revert",
-        "preapply" | "prerevert" => "before the CPUs are stopped; may veto",
-        "postapply" | "postrevert" => "after the CPUs run again",
-        _ => "",
+        HookKind::Apply => "in place of the loader's own apply",
+        HookKind::Revert => "in place of the loader's own revert",
+        HookKind::PreApply | HookKind::PreRevert => "before the CPUs are stopped; may veto",
+        HookKind::PostApply | HookKind::PostRevert => "after the CPUs run again",
     }
 }
 
