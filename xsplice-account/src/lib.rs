@@ -69,7 +69,6 @@ pub fn account(inputs: &Inputs<'_>) -> Result<Account, AccountError> {
         || Tree::read(&inputs.original),
         || Tree::read(&inputs.patched),
     );
-    let (original, patched) = (original?, patched?);
     let payload = inputs.payload.map(Payload::parse).transpose()?;
     let mut placing = Follower::new(&original, &image, None, None, &[]);
     base::place(&mut placing);

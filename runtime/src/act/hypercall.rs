@@ -185,7 +185,7 @@ impl<P: Platform> Runtime<'_, P> {
                 waived.dependency = Dependency::Ignored;
             }
             (ACTION_FLAG_LEAVE_WORDS, Some(ActionKind::Revert)) => {
-                waived.changed = ChangedWord::Left
+                waived.changed = ChangedWord::Left;
             }
             _ => return Err(Errno::EINVAL),
         }

@@ -5,7 +5,6 @@ use object::elf;
 use rayon::prelude::*;
 use xsplice_diff::read::object::{ElfObject, SectionId, SymbolId, SymbolPlace};
 
-use crate::error::AccountError;
 use crate::read::fields::{Field, Form, LINE_SHIFT, Leads};
 use crate::read::items::{Item, Object};
 
@@ -67,15 +66,14 @@ pub(crate) struct Tree<'data> {
 
 impl<'data> Tree<'data> {
     /// Reads objects, by name and bytes.
-    ///
-    /// # Errors
-    ///
-    /// The first object that cannot be read.
-    pub(crate) fn read(objects: &[(&str, &'data [u8])]) -> Result<Tree<'data>, AccountError> {
+    pub(crate) fn read(objects: &[(&str, &'data [u8])]) -> Tree<'data> {
         let objects = objects
             .par_iter()
-            .map(|(name, bytes)| Ok(Object::new(ElfObject::parse(name, bytes)?)))
-            .collect::<Result<Vec<_>, AccountError>>()?;
+            // What cannot be read, such as objects of 32 bits for the boot, is no part of the tree:
+            // if the base holds anything of it, that is found to be in no object.
+            .filter_map(|(name, bytes)| ElfObject::parse(name, bytes).ok())
+            .map(Object::new)
+            .collect::<Vec<_>>();
         let mut definitions: HashMap<&str, Vec<Definition>> = HashMap::default();
         for (index, object) in objects.iter().enumerate() {
             for (id, symbol) in (0..).map(SymbolId).zip(&object.elf.symbols) {
@@ -98,10 +96,10 @@ impl<'data> Tree<'data> {
         for found in definitions.values_mut() {
             found.sort_by_key(|definition| definition.is_weak);
         }
-        Ok(Tree {
+        Tree {
             objects,
             definitions,
-        })
+        }
     }
 
     /// The item.
