@@ -2,10 +2,10 @@
 
 use crate::support::{Caller, FUNCTIONS, Maker, Record, TEXT, base_text, jump_at, peek, runtime};
 use xsplice_abi::Errno;
-use xsplice_abi::hypercall::{
-    ACTION_APPLY, ACTION_CHECK, ACTION_FLAG_NODEPS, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD,
-    STATE_APPLIED, STATE_CHECKED,
+use xsplice_abi::action::{
+    ACTION_APPLY, ACTION_CHECK, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD,
 };
+use xsplice_abi::hypercall::{ACTION_FLAG_NODEPS, STATE_APPLIED, STATE_CHECKED};
 use xsplice_abi::profile::{LIVEPATCH, XSPLICE_V1};
 
 const EINVAL: i32 = Errno::EINVAL.negated();

@@ -4,10 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use crate::support::{AW, Caller, Extra, Maker, Record, TEXT, jump_at, runtime};
 use xsplice_abi::Errno;
+use xsplice_abi::action::{ACTION_APPLY, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD};
 use xsplice_abi::hook::HookKind;
-use xsplice_abi::hypercall::{
-    ACTION_APPLY, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD, STATE_APPLIED, STATE_CHECKED,
-};
+use xsplice_abi::hypercall::{STATE_APPLIED, STATE_CHECKED};
 use xsplice_abi::profile::{LIVEPATCH, XSPLICE, XSPLICE_V1};
 use xsplice_runtime::Runtime;
 use xsplice_runtime::patch::memory::{Event, MemoryPlatform};

@@ -3,9 +3,9 @@
 use crate::support;
 use crate::support::{Caller, Maker, area, runtime, runtime_with};
 use xsplice_abi::Errno;
+use xsplice_abi::action::ACTION_APPLY;
 use xsplice_abi::hypercall::{
-    ACTION_APPLY, Action, Get, List, Name, OP_ACTION, OP_GET, OP_LIST, OP_UPLOAD, Operation,
-    Status, Upload,
+    Action, Get, List, Name, OP_ACTION, OP_GET, OP_LIST, OP_UPLOAD, Operation, Status, Upload,
 };
 use xsplice_runtime::Policy;
 use xsplice_runtime::Privilege;
@@ -190,7 +190,7 @@ fn list_probes_sizes_and_fills_batches() {
     let (result, rest, memory) = list(&runtime, 2, 2, 100);
     assert_eq!((result, rest.nr.get()), (1, 0));
     assert_eq!(memory[32..41], *b"payload3\0");
-    runtime.schedule("payload1", xsplice_abi::hypercall::ACTION_UNLOAD, 0);
+    runtime.schedule("payload1", xsplice_abi::action::ACTION_UNLOAD, 0);
     assert_ne!(list(&runtime, 0, 0, 0).1.version, sizes.version);
 }
 

@@ -3,9 +3,8 @@
 
 use crate::support::{Caller, FUNCTIONS, Maker, Record, TEXT, base_text, peek, runtime};
 use xsplice_abi::Errno;
-use xsplice_abi::hypercall::{
-    ACTION_APPLY, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD, STATE_APPLIED, STATE_CHECKED,
-};
+use xsplice_abi::action::{ACTION_APPLY, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD};
+use xsplice_abi::hypercall::{STATE_APPLIED, STATE_CHECKED};
 use xsplice_runtime::patch::memory::Event;
 use xsplice_runtime::platform::{Interrupts, Platform};
 

@@ -8,7 +8,7 @@ use crate::support::{
     deny, peek, runtime, runtime_with, version_of,
 };
 use xsplice_abi::Errno;
-use xsplice_abi::hypercall::{ACTION_APPLY, ACTION_REVERT, ACTION_UNLOAD};
+use xsplice_abi::action::{ACTION_APPLY, ACTION_REVERT, ACTION_UNLOAD};
 use xsplice_abi::profile::{LIVEPATCH, XSPLICE, XSPLICE_V1};
 use xsplice_runtime::Policy;
 use xsplice_runtime::patch::memory::Event;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::support::uploads::{changed, refused, taken};
 use crate::support::{A, AW, AX, Caller, Extra, Maker, TEXT, Target, jump_at, peek, runtime};
 use xsplice_abi::Errno;
-use xsplice_abi::hypercall::{ACTION_APPLY, ACTION_REVERT, ACTION_UNLOAD};
+use xsplice_abi::action::{ACTION_APPLY, ACTION_REVERT, ACTION_UNLOAD};
 use xsplice_runtime::Runtime;
 use xsplice_runtime::load::records;
 use xsplice_runtime::patch::memory::{Event, MemoryPlatform};

@@ -2,6 +2,9 @@
 //! is linked once. Those with an allocator, a scheduler or a search of their own are named in
 //! `Cargo.toml`, with the reason.
 
+#[macro_use]
+#[path = "support/each_method.rs"]
+mod each_method;
 mod support;
 
 mod actions;

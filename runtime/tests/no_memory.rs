@@ -1,5 +1,8 @@
 //! Memory that runs out, at each allocation in turn: an error number, and nothing changed.
 
+#[macro_use]
+#[path = "support/each_method.rs"]
+mod each_method;
 mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -8,10 +11,9 @@ use std::fmt;
 
 use support::{A, AW, Caller, Extra, Maker, R64, Record};
 use xsplice_abi::Errno;
+use xsplice_abi::action::{ACTION_APPLY, ACTION_REPLACE};
 use xsplice_abi::hook::HookArgument;
-use xsplice_abi::hypercall::{
-    ACTION_APPLY, ACTION_REPLACE, Action, OP_ACTION, OP_UPLOAD, Operation, Upload,
-};
+use xsplice_abi::hypercall::{Action, OP_ACTION, OP_UPLOAD, Operation, Upload};
 use xsplice_runtime::Policy;
 use xsplice_runtime::Runtime;
 use xsplice_runtime::patch::memory::{Event, MemoryPlatform};
@@ -80,38 +82,15 @@ macro_rules! unlimited_platform {
             $(fn $method(&self, $($argument: $kind),*) $(-> $result)? {
                 unlimited(|| self.0.$method($($argument),*))
             })*
+
+            fn fill(&self, region: Region, bytes: &[u8]) {
+                unlimited(|| self.0.fill(region, bytes));
+            }
         }
     };
 }
 
-unlimited_platform! {
-    cpus() -> usize;
-    freeze_online() -> Option<CpuSet>;
-    thaw_online();
-    kick(cpus: &CpuSet);
-    now_ns() -> u64;
-    relax(interrupts: Interrupts);
-    interrupts_off() -> Interrupts;
-    interrupts_restore(before: Interrupts);
-    mask_nmis();
-    unmask_nmis();
-    serialise();
-    read(address: u64, into: &mut [u8]) -> Result<(), MemoryFault>;
-    open_text(quiesced: &Quiesced);
-    close_text(quiesced: &Quiesced);
-    write_text(quiesced: &Quiesced, address: u64, bytes: &[u8]);
-    write_word(quiesced: &Quiesced, address: u64, value: u64);
-    allocate(bytes: u64) -> Result<Region, RegionsExhausted>;
-    fill(region: Region, bytes: &[u8]);
-    protect(region: Region, access: Access);
-    unmap(region: Region);
-    flush_tlbs() -> Result<(), CpuSet>;
-    release(region: Region);
-    call_hook(address: u64, argument: Option<&HookArgument>) -> i32;
-    has_feature(feature: u16) -> bool;
-    current_cpu() -> CpuId;
-    log(level: Level, line: fmt::Arguments<'_>);
-}
+each_method_but_fill!(unlimited_platform);
 
 fn runtime() -> Runtime<'static, Unlimited> {
     support::runtime_on(Unlimited(support::platform()), Policy::default())

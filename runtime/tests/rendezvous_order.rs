@@ -14,10 +14,9 @@ use std::time::{Duration, Instant};
 
 use support::{Caller, FUNCTIONS, Maker, Record, area, base_text, peek_on};
 use xsplice_abi::Errno;
+use xsplice_abi::action::{ACTION_APPLY, ACTION_REVERT};
 use xsplice_abi::hook::HookArgument;
-use xsplice_abi::hypercall::{
-    ACTION_APPLY, ACTION_REVERT, Action, OP_ACTION, Operation, STATE_APPLIED, STATE_CHECKED,
-};
+use xsplice_abi::hypercall::{Action, OP_ACTION, Operation, STATE_APPLIED, STATE_CHECKED};
 use xsplice_runtime::Policy;
 use xsplice_runtime::Runtime;
 use xsplice_runtime::patch::memory::{Event, MemoryPlatform};

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Caller, Maker, Record, Target};
 use xsplice_abi::Errno;
-use xsplice_abi::hook::HookArgument;
-use xsplice_abi::hypercall::{
+use xsplice_abi::action::{
     ACTION_APPLY, ACTION_CHECK, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD,
 };
+use xsplice_abi::hook::HookArgument;
 use xsplice_abi::limits::{PAYLOAD_BYTES_MAX, SYMBOL_NAME_BYTES_MAX};
 use xsplice_runtime::Policy;
 use xsplice_runtime::patch::memory::MemoryPlatform;
@@ -58,33 +58,7 @@ macro_rules! passed_on {
     };
 }
 
-passed_on! {
-    cpus() -> usize;
-    freeze_online() -> Option<CpuSet>;
-    thaw_online();
-    kick(cpus: &CpuSet);
-    now_ns() -> u64;
-    relax(interrupts: Interrupts);
-    interrupts_off() -> Interrupts;
-    interrupts_restore(before: Interrupts);
-    mask_nmis();
-    unmask_nmis();
-    serialise();
-    read(address: u64, into: &mut [u8]) -> Result<(), MemoryFault>;
-    open_text(quiesced: &Quiesced);
-    close_text(quiesced: &Quiesced);
-    write_text(quiesced: &Quiesced, address: u64, bytes: &[u8]);
-    write_word(quiesced: &Quiesced, address: u64, value: u64);
-    allocate(bytes: u64) -> Result<Region, RegionsExhausted>;
-    protect(region: Region, access: Access);
-    unmap(region: Region);
-    flush_tlbs() -> Result<(), CpuSet>;
-    release(region: Region);
-    call_hook(address: u64, argument: Option<&HookArgument>) -> i32;
-    has_feature(feature: u16) -> bool;
-    current_cpu() -> CpuId;
-    log(level: Level, line: fmt::Arguments<'_>);
-}
+each_method_but_fill!(passed_on);
 
 type Kernel = &'static Runtime<'static, Shared>;
 

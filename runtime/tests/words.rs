@@ -4,10 +4,8 @@
 use crate::support::uploads::{refused, taken};
 use crate::support::{A, AW, Caller, DATA, Extra, Maker, TEXT, peek, runtime};
 use xsplice_abi::Errno;
-use xsplice_abi::hypercall::{
-    ACTION_APPLY, ACTION_FLAG_LEAVE_WORDS, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD,
-    STATE_APPLIED, STATE_CHECKED,
-};
+use xsplice_abi::action::{ACTION_APPLY, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD};
+use xsplice_abi::hypercall::{ACTION_FLAG_LEAVE_WORDS, STATE_APPLIED, STATE_CHECKED};
 use xsplice_abi::profile::XSPLICE_V1;
 
 const EINVAL: i32 = Errno::EINVAL.negated();

@@ -132,10 +132,9 @@ impl Behaviour {
         self.build(folder, at)?;
         let base = Image::read(&at.join(BASE))?;
         let wanted = self.wanted(&at.join(REFERENCE))?;
-        let fixed = "--orig original --patched patched -o out.xsplice --json - --base";
-        let fixed = fixed.split(' ').chain([BASE]);
         let given = self.arguments.iter().chain(further).map(String::as_str);
-        let run = tools::run("xsplice-build", fixed.chain(given), at)?;
+        let run =
+            tools::build_payload(at, "out.xsplice", ["--json", "-"].into_iter().chain(given))?;
         match run.status {
             Some(0) => {
                 let payload = fs::read(at.join("out.xsplice"))?;

@@ -1,10 +1,13 @@
 //! Does on a runtime in this process what an operator does on a machine: uploads, acts, waits,
 //! reads the state back. One CPU goes to its safe point whenever there is something to wait for.
 
+use xsplice_abi::action::{
+    ACTION_APPLY, ACTION_CHECK, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD,
+};
 use xsplice_abi::errno::Errno;
 use xsplice_abi::hypercall::{
-    self, ACTION_APPLY, ACTION_CHECK, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD, Action, Get,
-    Name, OP_ACTION, OP_GET, OP_UPLOAD, Operation, STATE_APPLIED, STATE_CHECKED, Upload,
+    self, Action, Get, Name, OP_ACTION, OP_GET, OP_UPLOAD, Operation, STATE_APPLIED, STATE_CHECKED,
+    Upload,
 };
 use xsplice_runtime::Privilege;
 use xsplice_runtime::Runtime;

@@ -6,7 +6,7 @@
 //! test itself was built in: a test can then never run a stale command. `XSPLICE_BIN_DIR` names
 //! a folder with finished binaries instead.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,6 +16,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use wait_timeout::ChildExt;
+
+use crate::case::BASE;
 
 /// The commands, which are built together.
 pub const COMMANDS: [&str; 4] = [
@@ -80,6 +82,23 @@ fn build() -> Result<PathBuf> {
         bail!("{command:?}:\n{}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(profile.to_path_buf())
+}
+
+/// Runs `xsplice-build` on `original/`, `patched/` and the image called [`BASE`] below `folder`; the
+/// payload is called `output`.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn build_payload<S: AsRef<OsStr>>(
+    folder: &Path,
+    output: &str,
+    further: impl IntoIterator<Item = S>,
+) -> Result<Run> {
+    let fixed = ["--orig", "original", "--patched", "patched", "--base", BASE];
+    let mut arguments: Vec<OsString> = fixed.map(OsString::from).into();
+    arguments.extend(["-o", output].map(OsString::from));
+    arguments.extend(further.into_iter().map(|one| one.as_ref().to_owned()));
+    run("xsplice-build", arguments, folder)
 }
 
 /// Runs `command` (one of the built ones) with `arguments` in `folder`.

@@ -43,19 +43,9 @@ fn account_and_differ_agree_over_all_cases() -> Result<()> {
         }
         let scratch = tempfile::tempdir()?;
         case.lay_out(scratch.path())?;
-        let fixed = [
-            "--orig",
-            "original",
-            "--patched",
-            "patched",
-            "--base",
-            BASE,
-            "-o",
-            "out",
-        ];
-        let fixed = fixed.into_iter().chain(["-n", "account", "--account"]);
         let given = case.description.arguments.iter().map(String::as_str);
-        let run = tools::run("xsplice-build", fixed.chain(given), scratch.path())?;
+        let further = ["-n", "account", "--account"].into_iter().chain(given);
+        let run = tools::build_payload(scratch.path(), "out", further)?;
         let agrees = run.status == Some(case.description.expect.status);
         let is_listed = DISAGREE.iter().any(|(name, _)| *name == case.name);
         if agrees == is_listed {
@@ -100,9 +90,7 @@ fn code_of_the_base_that_no_object_of_the_tree_holds_is_refused() -> Result<()> 
         "-Ttext-segment=0x400000",
     )?;
     let build = |wanted: i32| -> Result<String> {
-        let arguments = "--orig original --patched patched -o out --account --json - --base";
-        let arguments = arguments.split(' ').chain([BASE]);
-        let run = tools::run("xsplice-build", arguments, scratch.path())?;
+        let run = tools::build_payload(scratch.path(), "out", ["--account", "--json", "-"])?;
         ensure!(
             run.status == Some(wanted),
             "{:?} {}",

@@ -28,17 +28,7 @@ fn build(folder: &Path) -> Run {
 }
 
 fn build_with(folder: &Path, further: &[&str]) -> Run {
-    let fixed = [
-        "--orig",
-        "original",
-        "--patched",
-        "patched",
-        "--base",
-        BASE,
-        "-o",
-        OUTPUT,
-    ];
-    tools::run("xsplice-build", fixed.iter().chain(further), folder).unwrap()
+    tools::build_payload(folder, OUTPUT, further).unwrap()
 }
 
 /// `run` could not run, says so about `culprit`, says `words`, and left `before` as it was.

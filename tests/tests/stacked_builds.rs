@@ -19,18 +19,7 @@ fn scratch() -> TempDir {
 }
 
 fn build(folder: &TempDir, output: &str, further: &[&str]) -> tools::Run {
-    let fixed = [
-        "--orig",
-        "original",
-        "--patched",
-        "patched",
-        "--base",
-        BASE,
-        "-o",
-        output,
-    ];
-    let arguments = fixed.iter().chain(further);
-    tools::run("xsplice-build", arguments, folder.path()).unwrap()
+    tools::build_payload(folder.path(), output, further).unwrap()
 }
 
 fn verify(folder: &TempDir, arguments: &[&str]) -> tools::Run {

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use xsplice_abi::tables::{Alternative, BugFrame, CallSite, ExceptionEntry};
 use xsplice_abi::{profile, section};
 
 /// Longest file, in lines.
@@ -211,14 +212,14 @@ fn section_names_of_payloads_stand_in_one_place() -> Result<()> {
     let exact = [
         section::BUILD_ID,
         section::MODINFO,
-        section::EX_TABLE,
+        ExceptionEntry::SECTION,
         section::FIXUP,
-        section::ALTINSTRUCTIONS,
+        Alternative::SECTION,
         section::ALTINSTR_REPLACEMENT,
-        section::ALT_CALL_SITES,
+        CallSite::SECTION,
     ];
     let prefixes = profile::ALL.map(|profile| profile.prefix);
-    let begins = [section::BUG_FRAMES].into_iter().chain(prefixes);
+    let begins = [BugFrame::SECTIONS].into_iter().chain(prefixes);
     let begins: Vec<&str> = begins.collect();
     let mut found = Vec::new();
     for file in sources()? {
@@ -408,18 +409,22 @@ fn files(is_wanted: impl Fn(&str) -> bool) -> Result<Vec<File>> {
     Ok(found)
 }
 
+/// Words that may stand before the kind of a declaration.
+const BEFORE_A_DECLARATION: [&str; 8] = [
+    "pub",
+    "pub(crate)",
+    "pub(super)",
+    "const",
+    "async",
+    "unsafe",
+    "extern",
+    "\"C\"",
+];
+
 /// What a line declares: the name behind `fn`, `struct` and the like.
 fn declared(line: &str) -> Option<&str> {
     const KINDS: [&str; 8] = [
         "fn", "struct", "enum", "mod", "trait", "type", "const", "static",
-    ];
-    const BEFORE: [&str; 6] = [
-        "pub",
-        "pub(crate)",
-        "pub(super)",
-        "const",
-        "async",
-        "unsafe",
     ];
 
     let mut words = line.split_whitespace().peekable();
@@ -429,7 +434,7 @@ fn declared(line: &str) -> Option<&str> {
             let end = name.find(|letter: char| !letter.is_alphanumeric() && letter != '_');
             return name.get(..end.unwrap_or(name.len()));
         }
-        if !BEFORE.contains(&word) {
+        if !BEFORE_A_DECLARATION.contains(&word) {
             return None;
         }
     }
@@ -500,24 +505,13 @@ fn functions(text: &str) -> Vec<Function> {
 
 /// The name of the function that a line begins.
 fn declared_function(line: &str) -> Option<&str> {
-    const BEFORE: [&str; 8] = [
-        "pub",
-        "pub(crate)",
-        "pub(super)",
-        "const",
-        "async",
-        "unsafe",
-        "extern",
-        "\"C\"",
-    ];
-
     let line = line.trim_start();
     let at = match line.strip_prefix("fn ") {
         Some(_) => 0,
         None => line.find(" fn ")? + 1,
     };
     let mut before = line[..at].split_whitespace();
-    if !before.all(|word| BEFORE.contains(&word)) {
+    if !before.all(|word| BEFORE_A_DECLARATION.contains(&word)) {
         return None;
     }
     let name = &line[at + "fn ".len()..];

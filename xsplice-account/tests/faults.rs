@@ -244,3 +244,61 @@ fn a_definition_that_is_gone_may_not_be_referred_to() {
     let account = of(old, new);
     assert_eq!(names(&account), ["f"], "{account:?}");
 }
+
+#[test]
+fn a_table_whose_name_begins_like_a_linkers_section_is_none_of_them() {
+    for section in [
+        "notebook",
+        ".notebook",
+        ".gotten",
+        ".commentary",
+        ".discarded",
+    ] {
+        let table = |first: &str, second: &str| {
+            format!(
+                "#define STEP __attribute__((used, section(\"{section}\")))
+                 static const long {first} STEP = {}; static const long {second} STEP = {};
+                 long f(long a) {{ return a + 1; }}",
+                first.len(),
+                second.len()
+            )
+        };
+        let (old, new) = (table("one", "three"), table("three", "one"));
+        assert!(
+            of(&[("t.c", &old)], &[("t.c", &old)]).is_complete(),
+            "{section}"
+        );
+        assert!(
+            !of(&[("t.c", &old)], &[("t.c", &new)]).is_complete(),
+            "{section}"
+        );
+    }
+}
+
+#[test]
+fn more_alignment_of_a_section_is_explained_by_what_is_new_alone() {
+    const USER: &str = "extern int old; int f(void) { return old; }";
+    let of_data = |data: &str| {
+        format!(
+            ".data\n{data}\n.globl old\n.type old, @object\n.size old, 4\n\
+             .section .note.GNU-stack,\"\",@progbits\n"
+        )
+    };
+    let new = ".balign 64\n.type fresh, @object\nfresh: .long 9\n.size fresh, 4";
+    let original = of_data("old: .long 5");
+    let apart = of_data(".long 0\nold: .long 5");
+    let account = |original: &str, patched: &str| {
+        // The filler comes first, so that the base holds `old` on no multiple of 64.
+        let build = |data| [("a.c", "int filler = 3;"), ("d.S", data), ("f.c", USER)];
+        of(&build(original), &build(patched))
+    };
+    // The new one asks for it.
+    let with_new = of_data(&format!("old: .long 5\n{new}"));
+    assert!(account(&original, &with_new).is_complete());
+    // Nothing new is there: the old one asks for it.
+    let alone = of_data(".balign 64\nold: .long 5");
+    assert_eq!(names(&account(&original, &alone)), ["f"]);
+    // It came to such a place only now, beside a new one: either may ask for it.
+    let moved = of_data(&format!(".balign 64\nold: .long 5\n{new}"));
+    assert_eq!(names(&account(&apart, &moved)), ["f"]);
+}

@@ -2,11 +2,10 @@
 //! what 32 bits may not reach is not.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::Value;
-use tempfile::TempDir;
+
+use crate::support::{Trees, run};
 
 const FLAGS: [&str; 7] = [
     "-O2",
@@ -18,74 +17,20 @@ const FLAGS: [&str; 7] = [
     "-fno-asynchronous-unwind-tables",
 ];
 
-struct Trees {
-    folder: TempDir,
-}
-
-fn run(program: &str, arguments: &[&str], folder: &Path) {
-    let output = Command::new(program)
-        .args(arguments)
-        .current_dir(folder)
-        .output()
-        .unwrap_or_else(|error| panic!("{program}: {error}"));
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments:?}: {told}");
-}
-
-impl Trees {
-    /// Compiles one source with and without `PATCHED` and links the first by a script.
-    fn new(source: &str, script: &str) -> Trees {
-        let trees = Trees {
-            folder: tempfile::tempdir().expect("a temporary folder"),
-        };
-        for (tree, define) in [("orig", "-DORIGINAL"), ("patched", "-DPATCHED")] {
-            fs::create_dir(trees.path(tree)).expect("a folder");
-            fs::write(trees.path(tree).join("f.c"), source).expect("a source");
-            let arguments = [&FLAGS[..], &[define, "-c", "f.c"]].concat();
-            run("gcc", &arguments, &trees.path(tree));
-        }
-        fs::write(trees.path("image.lds"), script).expect("a script");
-        let arguments = [
-            "--build-id=sha1",
-            "-z",
-            "noexecstack",
-            "-e",
-            "f",
-            "-T",
-            "image.lds",
-            "-o",
-            "base",
-            "orig/f.o",
-        ];
-        run("ld", &arguments, trees.folder.path());
-        trees
+/// Compiles one source with and without `PATCHED`, links the first by a script, and makes a payload.
+fn build(source: &str, script: &str) -> (i32, Value) {
+    let trees = Trees::new();
+    for (tree, define) in [("orig", "-DORIGINAL"), ("patched", "-DPATCHED")] {
+        fs::create_dir(trees.path(tree)).expect("a folder");
+        fs::write(trees.path(tree).join("f.c"), source).expect("a source");
+        let arguments = [&FLAGS[..], &[define, "-c", "f.c"]].concat();
+        run("gcc", &arguments, &trees.path(tree));
     }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn tool(&self) -> (i32, Value) {
-        let output = Command::new(env!("CARGO_BIN_EXE_xsplice-build"))
-            .args(["--orig", "orig", "--patched", "patched", "--base", "base"])
-            .args([
-                "--abi",
-                "livepatch",
-                "-n",
-                "x",
-                "-o",
-                "x.livepatch",
-                "--json",
-                "-",
-            ])
-            .current_dir(self.folder.path())
-            .output()
-            .expect("the tool runs");
-        let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
-            panic!("{error}: {}", String::from_utf8_lossy(&output.stderr));
-        });
-        (output.status.code().expect("an exit status"), report)
-    }
+    fs::write(trees.path("image.lds"), script).expect("a script");
+    let arguments = "--build-id=sha1 -z noexecstack -e f -T image.lds -o base orig/f.o";
+    let arguments: Vec<&str> = arguments.split(' ').collect();
+    run("ld", &arguments, trees.folder());
+    trees.build(&["--base", "base"])
 }
 
 /// Sections with a gap behind each, and a symbol in each gap.
@@ -121,7 +66,7 @@ __attribute__((noinline)) int f(const char *p) {{ return p >= _start + 16; }}
 #endif
 "
     );
-    Trees::new(&source, SCRIPT).tool()
+    build(&source, SCRIPT)
 }
 
 #[test]
@@ -157,7 +102,7 @@ __attribute__((noinline)) long f(int x)
     return offsets[x & 1] * FACTOR;
 }
 ";
-    let (status, report) = Trees::new(source, SCRIPT).tool();
+    let (status, report) = build(source, SCRIPT);
     assert_eq!(status, 0, "{report:#}");
     let functions = report["functions"].as_array().expect("functions");
     assert_eq!(functions.len(), 1, "{report:#}");

@@ -7,3 +7,4 @@ mod code_pages;
 mod hunks;
 mod merged;
 mod source;
+mod support;

@@ -2,11 +2,10 @@
 //! what only they hold is compared.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::Value;
-use tempfile::TempDir;
+
+use crate::support::{Trees, run};
 
 const F: &str = "
 int helper(int x);
@@ -31,74 +30,31 @@ const FLAGS: [&str; 8] = [
     "-c",
 ];
 
-struct Trees {
-    folder: TempDir,
+/// Two trees that differ in one number of `f`; `merge` makes what else is in each.
+fn trees(merge: impl Fn(&Trees, &str)) -> Trees {
+    let trees = Trees::new();
+    for (tree, step) in [("orig", "-DSTEP=3"), ("patched", "-DSTEP=500")] {
+        fs::create_dir(trees.path(tree)).expect("a folder");
+        compile(&trees, tree, "f", F, &[step]);
+        compile(&trees, tree, "helper", CALLEE, &["-DADD=70000"]);
+        fs::write(trees.path(tree).join("head.s"), HEAD).expect("a source");
+        run("as", &["head.s", "-o", "head.o"], &trees.path(tree));
+        merge(&trees, tree);
+    }
+    link(&trees, "orig", BASE, &["built_in.o"], "xen-syms");
+    trees
 }
 
-fn run(program: &str, arguments: &[&str], folder: &Path) {
-    let output = Command::new(program)
-        .args(arguments)
-        .current_dir(folder)
-        .output()
-        .unwrap_or_else(|error| panic!("{program}: {error}"));
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments:?}: {told}");
+fn compile(trees: &Trees, tree: &str, name: &str, source: &str, further: &[&str]) {
+    let (source_file, object) = (format!("{name}.c"), format!("{name}.o"));
+    fs::write(trees.path(tree).join(&source_file), source).expect("a source");
+    let arguments = [&FLAGS, further, &["-o", &object, &source_file]].concat();
+    run("gcc", &arguments, &trees.path(tree));
 }
 
-impl Trees {
-    /// Two trees that differ in one number of `f`; `merge` makes what else is in each.
-    fn new(merge: impl Fn(&Trees, &str)) -> Trees {
-        let trees = Trees {
-            folder: tempfile::tempdir().expect("a temporary folder"),
-        };
-        for (tree, step) in [("orig", "-DSTEP=3"), ("patched", "-DSTEP=500")] {
-            fs::create_dir(trees.path(tree)).expect("a folder");
-            trees.compile(tree, "f", F, &[step]);
-            trees.compile(tree, "helper", CALLEE, &["-DADD=70000"]);
-            fs::write(trees.path(tree).join("head.s"), HEAD).expect("a source");
-            run("as", &["head.s", "-o", "head.o"], &trees.path(tree));
-            merge(&trees, tree);
-        }
-        trees.link("orig", BASE, &["built_in.o"], "xen-syms");
-        trees
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn compile(&self, tree: &str, name: &str, source: &str, further: &[&str]) {
-        let (source_file, object) = (format!("{name}.c"), format!("{name}.o"));
-        fs::write(self.path(tree).join(&source_file), source).expect("a source");
-        let arguments = [&FLAGS, further, &["-o", &object, &source_file]].concat();
-        run("gcc", &arguments, &self.path(tree));
-    }
-
-    fn link(&self, tree: &str, flags: &[&str], objects: &[&str], output: &str) {
-        let arguments = [flags, objects, &["-o", output]].concat();
-        run("ld", &arguments, &self.path(tree));
-    }
-
-    fn tool(&self, further: &[&str]) -> (i32, Value) {
-        let output = Command::new(env!("CARGO_BIN_EXE_xsplice-build"))
-            .args([
-                "--orig",
-                "orig",
-                "--patched",
-                "patched",
-                "--abi",
-                "livepatch",
-            ])
-            .args(["-n", "x", "-o", "x.livepatch", "--json", "-"])
-            .args(further)
-            .current_dir(self.folder.path())
-            .output()
-            .expect("the tool runs");
-        let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
-            panic!("{error}: {}", String::from_utf8_lossy(&output.stderr));
-        });
-        (output.status.code().expect("an exit status"), report)
-    }
+fn link(trees: &Trees, tree: &str, flags: &[&str], objects: &[&str], output: &str) {
+    let arguments = [flags, objects, &["-o", output]].concat();
+    run("ld", &arguments, &trees.path(tree));
 }
 
 const BASE: &[&str] = &[
@@ -122,39 +78,40 @@ fn changed(report: &Value) -> Vec<String> {
 
 #[test]
 fn the_plain_command_takes_a_tree_with_merged_objects() {
-    let trees = Trees::new(|trees, tree| {
+    let trees = trees(|trees, tree| {
         let parts = ["head.o", "f.o", "helper.o"];
-        trees.link(tree, &["-r"], &parts, "built_in.o");
-        trees.link(tree, &["-r"], &["built_in.o"], "prelink.o");
+        link(trees, tree, &["-r"], &parts, "built_in.o");
+        link(trees, tree, &["-r"], &["built_in.o"], "prelink.o");
     });
     for ignored in [&[][..], &["--ignore-object", "*in*.o"]] {
-        let (status, report) = trees.tool(ignored);
+        let (status, report) = trees.build(ignored);
         assert_eq!(status, 0, "{ignored:?}: {report:#}");
         assert_eq!(changed(&report), ["f.o f"]);
     }
     // What is left out is a part all the same, and nothing of it travels with the merged object.
-    let (status, report) = trees.tool(&["--ignore-object", "f.o"]);
+    let (status, report) = trees.build(&["--ignore-object", "f.o"]);
     assert_eq!((status, changed(&report)), (3, Vec::new()), "{report:#}");
 }
 
 #[test]
 fn what_only_a_merged_object_holds_is_found() {
-    let trees = Trees::new(|trees, tree| {
+    let trees = trees(|trees, tree| {
         let arguments: &[&str] = match tree {
             "orig" => &["-DSTEP=3"],
             _ => &["-DSTEP=4000"],
         };
-        trees.compile(
+        compile(
+            trees,
             tree,
             "own",
             "int own(int x) { return x * STEP; }",
             arguments,
         );
         let parts = ["head.o", "f.o", "helper.o", "own.o"];
-        trees.link(tree, &["-r"], &parts, "built_in.o");
+        link(trees, tree, &["-r"], &parts, "built_in.o");
         fs::remove_file(trees.path(tree).join("own.o")).expect("an object");
     });
-    let (_, report) = trees.tool(&[]);
+    let (_, report) = trees.build(&[]);
     assert!(
         changed(&report).contains(&"built_in.o own".to_owned()),
         "{report:#}"
@@ -163,30 +120,37 @@ fn what_only_a_merged_object_holds_is_found() {
 
 #[test]
 fn another_choice_of_parts_is_no_equal_object() {
-    let trees = Trees::new(|trees, tree| {
+    let trees = trees(|trees, tree| {
         // Both trees hold both, equal to the byte; the build takes the other one.
-        trees.compile(tree, "plain", "int chosen(int x) { return x; }", &[]);
-        trees.compile(tree, "hard", "int chosen(int x) { return x & 0xff; }", &[]);
+        compile(trees, tree, "plain", "int chosen(int x) { return x; }", &[]);
+        compile(
+            trees,
+            tree,
+            "hard",
+            "int chosen(int x) { return x & 0xff; }",
+            &[],
+        );
         let part = match tree {
             "orig" => "plain.o",
             _ => "hard.o",
         };
         let parts = ["head.o", "f.o", "helper.o", part];
-        trees.link(tree, &["-r"], &parts, "built_in.o");
+        link(trees, tree, &["-r"], &parts, "built_in.o");
     });
-    let (status, report) = trees.tool(&[]);
+    let (status, report) = trees.build(&[]);
     let is_told = changed(&report).contains(&"built_in.o chosen".to_owned());
     assert!(is_told || status == 2, "{status}: {report:#}");
 }
 
 #[test]
 fn parts_that_came_with_the_change_are_no_other_choice() {
-    let trees = Trees::new(|trees, tree| {
+    let trees = trees(|trees, tree| {
         let mut parts = vec!["head.o", "f.o", "helper.o"];
         if tree == "patched" {
             let new = "int fresh(int x) { return x + 7; }";
-            trees.compile(tree, "fresh", new, &[]);
-            trees.compile(
+            compile(trees, tree, "fresh", new, &[]);
+            compile(
+                trees,
                 tree,
                 "helper",
                 &format!("int fresh(int); {CALLEE}"),
@@ -194,9 +158,9 @@ fn parts_that_came_with_the_change_are_no_other_choice() {
             );
             parts.push("fresh.o");
         }
-        trees.link(tree, &["-r"], &parts, "built_in.o");
+        link(trees, tree, &["-r"], &parts, "built_in.o");
     });
-    let (status, report) = trees.tool(&[]);
+    let (status, report) = trees.build(&[]);
     assert_eq!(status, 0, "{report:#}");
     assert_eq!(
         changed(&report),

@@ -1,12 +1,20 @@
-//! What can be done to a payload: the actions of [`crate::hypercall::OP_ACTION`], from which state
-//! each starts and in which it ends.
+//! What can be done to a payload: the actions of [`crate::hypercall::OP_ACTION`], their numbers in
+//! Xen's public `sysctl.h` (CHECK has none there), from which state each starts and in which it ends.
 
 use core::fmt;
 
-use crate::hypercall::{
-    ACTION_APPLY, ACTION_CHECK, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD, STATE_APPLIED,
-    STATE_CHECKED,
-};
+use crate::hypercall::{STATE_APPLIED, STATE_CHECKED};
+
+/// Action: forget a payload that is not applied.
+pub const ACTION_UNLOAD: u32 = 1;
+/// Action: undo the payload on top of the stack.
+pub const ACTION_REVERT: u32 = 2;
+/// Action: apply on top of the stack.
+pub const ACTION_APPLY: u32 = 3;
+/// Action: revert the whole stack and apply this one, as one step.
+pub const ACTION_REPLACE: u32 = 4;
+/// Action: asks whether APPLY would succeed now. Changes nothing.
+pub const ACTION_CHECK: u32 = 5;
 
 /// An action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,10 +6,10 @@ use zerocopy::{Immutable, IntoBytes, KnownLayout};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HookKind {
     /// Array of `void (*)(void)`; runs inside the quiescent zone; the profile's
-    /// [`HookOrder`](crate::profile::HookOrder) says whether after the jumps are written.
+    /// [`HookOrder`] says whether after the jumps are written.
     Load,
     /// Array of `void (*)(void)`; runs inside the quiescent zone; the profile's
-    /// [`HookOrder`](crate::profile::HookOrder) says whether before the jumps are removed.
+    /// [`HookOrder`] says whether before the jumps are removed.
     Unload,
     /// May veto; runs before the action is scheduled.
     PreApply,
@@ -23,6 +23,17 @@ pub enum HookKind {
     Revert,
     /// Receives the result; runs after the CPUs are released.
     PostRevert,
+}
+
+/// When load and unload hooks run, relative to the writing of the jumps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookOrder {
+    /// Load hooks after the jumps are written, unload hooks before they are removed: both run while
+    /// the replaced functions are in effect, so that an unload hook can call what a load hook
+    /// could.
+    WhileReplaced,
+    /// Load hooks before the jumps are written, unload hooks after they are removed: as Xen does.
+    WhileNotReplaced,
 }
 
 /// Size of a pointer in a hook section, in bytes.
@@ -62,6 +73,31 @@ impl HookKind {
             HookKind::PreRevert => "prerevert",
             HookKind::Revert => "revert",
             HookKind::PostRevert => "postrevert",
+        }
+    }
+
+    /// When it runs, in the words of the patch author's guide.
+    #[must_use]
+    pub const fn when(self, order: HookOrder) -> &'static str {
+        match (self, order) {
+            (HookKind::Load, HookOrder::WhileReplaced) => {
+                "while every CPU stands still, after the jumps are written"
+            }
+            (HookKind::Load, HookOrder::WhileNotReplaced) => {
+                "while every CPU stands still, before the jumps are written"
+            }
+            (HookKind::Unload, HookOrder::WhileReplaced) => {
+                "while every CPU stands still, before the jumps are taken back"
+            }
+            (HookKind::Unload, HookOrder::WhileNotReplaced) => {
+                "while every CPU stands still, after the jumps are taken back"
+            }
+            (HookKind::Apply, _) => "in place of the loader's own apply",
+            (HookKind::Revert, _) => "in place of the loader's own revert",
+            (HookKind::PreApply | HookKind::PreRevert, _) => {
+                "before the CPUs are stopped; may veto"
+            }
+            (HookKind::PostApply | HookKind::PostRevert, _) => "after the CPUs run again",
         }
     }
 

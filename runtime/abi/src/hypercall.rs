@@ -16,17 +16,6 @@ pub const OP_LIST: u32 = 2;
 /// Sub-operation: change a payload's state.
 pub const OP_ACTION: u32 = 3;
 
-/// Action: forget a payload that is not applied.
-pub const ACTION_UNLOAD: u32 = 1;
-/// Action: undo the payload on top of the stack.
-pub const ACTION_REVERT: u32 = 2;
-/// Action: apply on top of the stack.
-pub const ACTION_APPLY: u32 = 3;
-/// Action: revert the whole stack and apply this one, as one step.
-pub const ACTION_REPLACE: u32 = 4;
-/// Action: asks whether APPLY would succeed now. Changes nothing.
-pub const ACTION_CHECK: u32 = 5;
-
 /// Flag of an action: apply although the dependency is not on top of the stack.
 pub const ACTION_FLAG_NODEPS: u32 = 1;
 /// Flag of a revert: words of data that the base has changed since they were patched stay as they

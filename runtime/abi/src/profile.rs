@@ -4,7 +4,7 @@
 use core::fmt;
 use core::str::FromStr;
 
-use crate::hook::HookKind;
+use crate::hook::{HookKind, HookOrder};
 use crate::machine::RelocationType;
 use crate::machine::x86_64::{ABS32S, ABS64, MACHINE, NONE, PC32, PC64, PLT32};
 pub use crate::record::Tail;
@@ -58,17 +58,6 @@ pub enum BaseNote {
     Mandatory,
     /// The profile has no such section.
     Absent,
-}
-
-/// When load and unload hooks run, relative to the writing of the jumps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HookOrder {
-    /// Load hooks after the jumps are written, unload hooks before they are removed: both run while
-    /// the replaced functions are in effect, so that an unload hook can call what a load hook
-    /// could.
-    WhileReplaced,
-    /// Load hooks before the jumps are written, unload hooks after they are removed: as Xen does.
-    WhileNotReplaced,
 }
 
 /// One payload ABI and the loader that takes it.

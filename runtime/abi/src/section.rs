@@ -24,20 +24,10 @@ pub const BUILD_ID: &str = ".note.gnu.build-id";
 pub const PROPERTY: &str = ".note.gnu.property";
 /// `key=value` strings, each ended by NUL.
 pub const MODINFO: &str = ".modinfo";
-/// Bug frames: this prefix and the kind, 0 to 3.
-pub const BUG_FRAMES: &str = ".bug_frames.";
-/// Bug frames of assertions, whose entries are longer.
-pub const BUG_FRAMES_ASSERTION: &str = ".bug_frames.3";
-/// Exception table.
-pub const EX_TABLE: &str = ".ex_table";
 /// Code that exception table entries continue at.
 pub const FIXUP: &str = ".fixup";
-/// Alternatives.
-pub const ALTINSTRUCTIONS: &str = ".altinstructions";
 /// Replacement code of alternatives.
 pub const ALTINSTR_REPLACEMENT: &str = ".altinstr_replacement";
-/// Alternative call sites.
-pub const ALT_CALL_SITES: &str = ".alt_call_sites";
 
 /// Keys of `.modinfo`.
 pub mod modinfo {

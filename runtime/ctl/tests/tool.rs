@@ -6,11 +6,13 @@ use crate::server::{Kernel, Run, Server, UNKNOWN_CALL, finished, run, tool};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use xsplice_abi::Errno;
+use xsplice_abi::action::{
+    ACTION_APPLY, ACTION_CHECK, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD,
+};
 use xsplice_abi::channel::{CALL_DUMP, CALL_INFO, CALL_TEST};
 use xsplice_abi::hypercall::{
-    ACTION_APPLY, ACTION_CHECK, ACTION_FLAG_NODEPS, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD,
-    Action, Get, List, Name, OP_ACTION, OP_GET, OP_LIST, OP_UPLOAD, Operation, STATE_APPLIED,
-    STATE_CHECKED, Upload,
+    ACTION_FLAG_NODEPS, Action, Get, List, Name, OP_ACTION, OP_GET, OP_LIST, OP_UPLOAD, Operation,
+    STATE_APPLIED, STATE_CHECKED, Upload,
 };
 use zerocopy::byteorder::little_endian::{I32, U32};
 

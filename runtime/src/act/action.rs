@@ -6,7 +6,7 @@ use core::fmt;
 use thiserror::Error;
 use xsplice_abi::errno::Errno;
 use xsplice_abi::hook::HookKind;
-use xsplice_abi::profile::HookOrder;
+use xsplice_abi::hook::HookOrder;
 
 use crate::act::hooks;
 use crate::check::Fault;

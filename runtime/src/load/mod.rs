@@ -162,9 +162,10 @@ pub fn load<'data, P: Platform>(
     let addresses =
         relocate::addresses(&view, &image, |symbol| resolve(around, symbol, &mut uses))?;
     relocate::apply(&view, facts.profile, &addresses, &mut image)?;
-    let alternatives = special::apply_alternatives(&view, facts.profile, &mut image, |feature| {
+    let tables = special::tables(&view, facts.profile, &mut image, |feature| {
         around.platform.has_feature(feature)
     })?;
+    let alternatives = tables.alternatives;
     if alternatives > 0 {
         around.platform.log(
             Level::Info,
@@ -179,8 +180,8 @@ pub fn load<'data, P: Platform>(
     judge_words(around, &words, &mut uses)?;
 
     let mut listing = listing(around, &view, &image, &addresses, &records, id, name)?;
-    listing.exceptions = special::exceptions(&view, facts.profile, &image)?;
-    listing.bugs = special::bug_frames(&view, facts.profile, &image)?;
+    listing.exceptions = tables.exceptions;
+    listing.bugs = tables.bugs;
     let mut payload = payload(&view, &facts, &image, id, name)?;
     payload.hooks = special::hooks(&view, facts.profile, &image)?;
     keep_patches(&mut payload, &records, &words)?;

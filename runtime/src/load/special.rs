@@ -1,13 +1,11 @@
-//! Special sections of a payload after relocation: hooks, bug frames, exception table and
-//! alternatives. Each must be about the payload's own code.
+//! Special sections of a payload after relocation: hooks, and the tables that loaders walk. Each
+//! must be about the payload's own code.
 
 use alloc::vec::Vec;
 
 use xsplice_abi::Profile;
 use xsplice_abi::machine::OF_RUNTIME;
-use xsplice_abi::section::{
-    ALT_CALL_SITES, ALTINSTR_REPLACEMENT, ALTINSTRUCTIONS, BUG_FRAMES, EX_TABLE, HOOKS,
-};
+use xsplice_abi::section::{ALTINSTR_REPLACEMENT, HOOKS};
 use xsplice_abi::tables::{self, Alternative, BugKind, CallSite, ExceptionEntry, SpecialTable};
 use zerocopy::FromBytes as _;
 
@@ -16,19 +14,87 @@ use crate::load::place::Image;
 use crate::payload::tables::{BugFrame, Exception, Hooks};
 use crate::read::view::{Section, SectionId, View};
 
-fn loaded<'view, 'image, 'data>(
-    view: &'view View<'data>,
-    image: &'image Image,
-    prefix: &str,
-    suffix: &str,
-) -> Option<(&'view Section<'data>, u64, &'image [u8])> {
-    let (id, section): (SectionId, _) = view.named(prefix, suffix)?;
-    Some((section, image.address(id)?, image.section(id, section)?))
+/// What the tables of a payload say.
+#[derive(Debug, Default)]
+pub(crate) struct Tables {
+    /// Sorted by address.
+    pub exceptions: Vec<Exception>,
+    /// Sorted by address.
+    pub bugs: Vec<BugFrame>,
+    /// How many alternatives took effect.
+    pub alternatives: usize,
 }
 
-/// Size of an entry as the payload's loader reads it.
-fn entry_bytes(table: SpecialTable, profile: &Profile) -> usize {
-    usize::try_from(table.entry_bytes(&profile.entries)).unwrap_or(usize::MAX)
+/// A table that is being read.
+#[derive(Clone, Copy)]
+struct Table<'view, 'data> {
+    id: SectionId,
+    section: &'view Section<'data>,
+    /// Where it is loaded.
+    start: u64,
+    /// Size of an entry as the payload's loader reads it.
+    entry_bytes: usize,
+}
+
+impl<'data> Table<'_, 'data> {
+    /// The entries, with their offsets.
+    fn entries<'image>(&self, image: &'image Image) -> impl Iterator<Item = (u64, &'image [u8])> {
+        let bytes = image.section(self.id, self.section).unwrap_or_default();
+        let entries = bytes.chunks_exact(self.entry_bytes).enumerate();
+        let entry_bytes = self.entry_bytes;
+        entries.map(move |(index, entry)| (position(index, entry_bytes), entry))
+    }
+
+    fn fault(&self, fault: Fault, at: u64) -> CheckError<'data> {
+        fault.at(self.section.name, at)
+    }
+}
+
+/// Reads and checks every table, and applies the alternatives whose feature this machine has.
+///
+/// # Errors
+/// The first entry that is wrong, or is about code that is not the payload's.
+pub(crate) fn tables<'data>(
+    view: &View<'data>,
+    profile: &Profile,
+    image: &mut Image,
+    has_feature: impl Fn(u16) -> bool,
+) -> Result<Tables, CheckError<'data>> {
+    let mut read = Tables::default();
+    let known = || {
+        view.numbered().filter_map(|(id, section)| {
+            let kind = SpecialTable::of(section.name)?;
+            Some((id, section, kind))
+        })
+    };
+    let table = |image: &Image, id, section, kind: SpecialTable| {
+        Some(Table {
+            id,
+            section,
+            start: image.address(id)?,
+            entry_bytes: usize::try_from(kind.entry_bytes(&profile.entries)).unwrap_or(usize::MAX),
+        })
+    };
+    for (id, section, kind) in known() {
+        let Some(table) = table(image, id, section, kind) else {
+            continue;
+        };
+        match kind {
+            SpecialTable::Exceptions => exceptions(table, image, &mut read.exceptions)?,
+            SpecialTable::BugFrames(kind) => bug_frames(table, kind, image, &mut read.bugs)?,
+            SpecialTable::CallSites => call_sites(table, image)?,
+            // Below: they rewrite the code that the others are about.
+            SpecialTable::Alternatives => {}
+        }
+    }
+    for (id, section, kind) in known().filter(|(.., kind)| *kind == SpecialTable::Alternatives) {
+        if let Some(table) = table(image, id, section, kind) {
+            read.alternatives += apply_alternatives(view, table, image, &has_feature)?;
+        }
+    }
+    read.exceptions.sort_unstable();
+    read.bugs.sort_unstable_by_key(|frame| frame.address);
+    Ok(read)
 }
 
 fn position(index: usize, entry_bytes: usize) -> u64 {
@@ -75,121 +141,87 @@ pub(crate) fn hooks<'data>(
     Ok(hooks)
 }
 
-/// Reads the exception table, sorted by address.
-///
-/// # Errors
-/// An entry about code that is not the payload's.
-pub(crate) fn exceptions<'data>(
-    view: &View<'data>,
-    profile: &Profile,
+fn exceptions<'data>(
+    table: Table<'_, 'data>,
     image: &Image,
-) -> Result<Vec<Exception>, CheckError<'data>> {
-    let mut exceptions = Vec::new();
-    let Some((section, start, bytes)) = loaded(view, image, EX_TABLE, "") else {
-        return Ok(exceptions);
-    };
-    let entry_bytes = entry_bytes(SpecialTable::Exceptions, profile);
-    let entries = bytes.chunks_exact(entry_bytes);
-    exceptions
-        .try_reserve_exact(entries.len())
-        .map_err(|_| Fault::OutOfMemory.of_file())?;
-    for (index, entry) in entries.enumerate() {
-        let at = position(index, entry_bytes);
+    exceptions: &mut Vec<Exception>,
+) -> Result<(), CheckError<'data>> {
+    for (at, entry) in table.entries(image) {
         let Ok((entry, _)) = ExceptionEntry::ref_from_prefix(entry) else {
-            return Err(Fault::SectionEmpty.at(section.name, at));
+            return Err(table.fault(Fault::SectionEmpty, at));
         };
-        let place = start.wrapping_add(at);
+        let place = table.start.wrapping_add(at);
         let fault = displaced(place, entry.fault.get());
         let resume_at = place.wrapping_add(ExceptionEntry::RESUME_AT);
         let resume = displaced(resume_at, entry.resume.get());
         for address in [fault, resume] {
             if !image.is_code(address, 1) {
-                return Err(Fault::EntryOutside { address }.at(section.name, at));
+                return Err(table.fault(Fault::EntryOutside { address }, at));
             }
         }
+        exceptions
+            .try_reserve(1)
+            .map_err(|_| Fault::OutOfMemory.of_file())?;
         exceptions.push(Exception { fault, resume });
     }
-    exceptions.sort_unstable();
-    Ok(exceptions)
+    Ok(())
 }
 
 fn displaced(place: u64, displacement: i32) -> u64 {
     place.wrapping_add_signed(displacement.into())
 }
 
-/// Reads the bug frames, sorted by address.
-///
-/// # Errors
-/// A frame about code that is not the payload's.
-pub(crate) fn bug_frames<'data>(
-    view: &View<'data>,
-    profile: &Profile,
+fn bug_frames<'data>(
+    table: Table<'_, 'data>,
+    kind: BugKind,
     image: &Image,
-) -> Result<Vec<BugFrame>, CheckError<'data>> {
-    let mut frames = Vec::new();
-    for kind in BugKind::ALL {
-        let Some((section, start, bytes)) = loaded(view, image, BUG_FRAMES, kind.suffix()) else {
-            continue;
+    frames: &mut Vec<BugFrame>,
+) -> Result<(), CheckError<'data>> {
+    for (at, entry) in table.entries(image) {
+        let place = table.start.wrapping_add(at);
+        let read = tables::BugFrame::read(kind, entry)
+            .ok_or_else(|| table.fault(Fault::SectionEmpty, at))?;
+        let frame = BugFrame {
+            address: displaced(place, read.location),
+            kind: kind.number(),
+            pointer: displaced(place, read.pointer),
+            line: read.line,
+            message: read.message.map(|message| displaced(place, message)),
         };
-        let entry_bytes = entry_bytes(SpecialTable::BugFrames(kind), profile);
-        for (index, entry) in bytes.chunks_exact(entry_bytes).enumerate() {
-            let at = position(index, entry_bytes);
-            let place = start.wrapping_add(at);
-            let read = tables::BugFrame::read(kind, entry)
-                .ok_or(Fault::SectionEmpty.at(section.name, at))?;
-            let frame = BugFrame {
-                address: displaced(place, read.location),
-                kind: kind.number(),
-                pointer: displaced(place, read.pointer),
-                line: read.line,
-                message: read.message.map(|message| displaced(place, message)),
-            };
-            if !image.is_code(frame.address, 1) {
-                let address = frame.address;
-                return Err(Fault::EntryOutside { address }.at(section.name, at));
-            }
-            frames
-                .try_reserve(1)
-                .map_err(|_| Fault::OutOfMemory.of_file())?;
-            frames.push(frame);
+        if !image.is_code(frame.address, 1) {
+            let address = frame.address;
+            return Err(table.fault(Fault::EntryOutside { address }, at));
         }
+        frames
+            .try_reserve(1)
+            .map_err(|_| Fault::OutOfMemory.of_file())?;
+        frames.push(frame);
     }
-    frames.sort_unstable_by_key(|frame| frame.address);
-    Ok(frames)
+    Ok(())
 }
 
-/// Applies the alternatives whose feature this machine has, and checks that all of them are about
-/// the payload's own code. Returns how many were applied.
-///
-/// # Errors
-/// The first entry that is wrong.
-pub(crate) fn apply_alternatives<'data>(
+/// Applies the alternatives whose feature this machine has, and checks all. Returns how many were
+/// applied.
+fn apply_alternatives<'data>(
     view: &View<'data>,
-    profile: &Profile,
+    table: Table<'_, 'data>,
     image: &mut Image,
-    has_feature: impl Fn(u16) -> bool,
+    has_feature: &impl Fn(u16) -> bool,
 ) -> Result<usize, CheckError<'data>> {
-    call_sites(view, profile, image)?;
-    let entry_bytes = entry_bytes(SpecialTable::Alternatives, profile);
-    let Some((id, section)) = view.named(ALTINSTRUCTIONS, "") else {
-        return Ok(0);
-    };
-    let Some(start) = image.address(id) else {
-        return Ok(0);
-    };
     let mut applied = 0;
     for index in 0.. {
-        let at = position(index, entry_bytes);
+        // Read anew each time: the image is written in between.
+        let at = position(index, table.entry_bytes);
         let entry = image
-            .section(id, section)
+            .section(table.id, table.section)
             .and_then(|bytes| Alternative::read(bytes.get(usize::try_from(at).ok()?..)?));
         let Some(entry) = entry else {
             break;
         };
-        let chosen = chosen(&entry, &has_feature);
-        let place = start.wrapping_add(at);
+        let chosen = chosen(&entry, has_feature);
+        let place = table.start.wrapping_add(at);
         if place_alternative(view, image, &entry, place, chosen)
-            .map_err(|fault| fault.at(section.name, at))?
+            .map_err(|fault| table.fault(fault, at))?
         {
             applied += 1;
         }
@@ -236,8 +268,8 @@ fn place_alternative(
     OF_RUNTIME.fill_with_short_nops(&mut bytes);
     if length > 0 {
         let outside = Fault::EntryOutside { address: source };
-        let (_, replacements, content) = replacements(view, image).ok_or(outside)?;
-        let text = usize::try_from(source.wrapping_sub(replacements))
+        let (start, content) = replacements(view, image).ok_or(outside)?;
+        let text = usize::try_from(source.wrapping_sub(start))
             .ok()
             .and_then(|offset| content.get(offset..)?.get(..length))
             .ok_or(outside)?;
@@ -261,39 +293,29 @@ fn place_alternative(
     Ok(true)
 }
 
-fn replacements<'image, 'view, 'data>(
-    view: &'view View<'data>,
-    image: &'image Image,
-) -> Option<(&'view Section<'data>, u64, &'image [u8])> {
-    loaded(view, image, ALTINSTR_REPLACEMENT, "")
+/// Where the replacement code is loaded, and what it is.
+fn replacements<'image>(view: &View<'_>, image: &'image Image) -> Option<(u64, &'image [u8])> {
+    let (id, section) = view.named(ALTINSTR_REPLACEMENT, "")?;
+    Some((image.address(id)?, image.section(id, section)?))
 }
 
 /// Checks that every alternative call site is an indirect call through memory in the payload's
 /// code. The call is not rewritten: it calls the same function, only slower.
-fn call_sites<'data>(
-    view: &View<'data>,
-    profile: &Profile,
-    image: &Image,
-) -> Result<(), CheckError<'data>> {
-    let Some((section, start, bytes)) = loaded(view, image, ALT_CALL_SITES, "") else {
-        return Ok(());
-    };
+fn call_sites<'data>(table: Table<'_, 'data>, image: &Image) -> Result<(), CheckError<'data>> {
     let call = &OF_RUNTIME.pointer_call;
-    let entry_bytes = entry_bytes(SpecialTable::CallSites, profile);
-    for (index, entry) in bytes.chunks_exact(entry_bytes).enumerate() {
-        let at = position(index, entry_bytes);
+    for (at, entry) in table.entries(image) {
         let Ok((entry, _)) = CallSite::ref_from_prefix(entry) else {
-            return Err(Fault::SectionEmpty.at(section.name, at));
+            return Err(table.fault(Fault::SectionEmpty, at));
         };
-        let address = displaced(start.wrapping_add(at), entry.call.get());
+        let address = displaced(table.start.wrapping_add(at), entry.call.get());
         if !image.is_code(address, position(1, call.bytes())) {
-            return Err(Fault::EntryOutside { address }.at(section.name, at));
+            return Err(table.fault(Fault::EntryOutside { address }, at));
         }
         if !image
             .bytes_from(address)
             .is_some_and(|code| code.starts_with(call.opcode))
         {
-            return Err(Fault::AlternativeCallSite.at(section.name, at));
+            return Err(table.fault(Fault::AlternativeCallSite, at));
         }
     }
     Ok(())

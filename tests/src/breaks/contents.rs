@@ -1,9 +1,8 @@
 //! Breaks of hooks and special sections.
 
 use xsplice_abi::errno::Errno;
-use xsplice_abi::section::{
-    ALT_CALL_SITES, ALTINSTR_REPLACEMENT, ALTINSTRUCTIONS, BUG_FRAMES, EX_TABLE,
-};
+use xsplice_abi::section::ALTINSTR_REPLACEMENT;
+use xsplice_abi::tables::{Alternative, BugFrame, CallSite, ExceptionEntry};
 use xsplice_link::verify::CheckKind::{Branches, Hooks, LoaderRules, Sites, Tables, TrialLoad};
 
 use super::{Break, Unseen, broken};
@@ -102,25 +101,41 @@ fn shorter(e: &mut Edit, table: usize) -> Option<()> {
 }
 
 fn bug_frames(e: &Edit) -> Option<usize> {
-    (0..4).find_map(|kind| e.section(&format!("{BUG_FRAMES}{kind}")))
+    (0..4).find_map(|kind| e.section(&format!("{}{kind}", BugFrame::SECTIONS)))
 }
 
 pub(super) const TABLES: &[Break] = &[
     broken(
         "half an exception entry",
-        |e| shorter(e, e.section(EX_TABLE)?),
+        |e| shorter(e, e.section(ExceptionEntry::SECTION)?),
         LoaderRules,
         INVAL,
     ),
     broken(
         "an exception outside the code",
-        |e| field(e, e.section(EX_TABLE)?, 0, rela::ADDEND, &FAR),
+        |e| {
+            field(
+                e,
+                e.section(ExceptionEntry::SECTION)?,
+                0,
+                rela::ADDEND,
+                &FAR,
+            )
+        },
         Tables,
         INVAL,
     ),
     broken(
         "an exception that resumes outside the code",
-        |e| field(e, e.section(EX_TABLE)?, 4, rela::ADDEND, &FAR),
+        |e| {
+            field(
+                e,
+                e.section(ExceptionEntry::SECTION)?,
+                4,
+                rela::ADDEND,
+                &FAR,
+            )
+        },
         Tables,
         INVAL,
     ),
@@ -138,20 +153,20 @@ pub(super) const TABLES: &[Break] = &[
     ),
     broken(
         "half an alternative",
-        |e| shorter(e, e.section(ALTINSTRUCTIONS)?),
+        |e| shorter(e, e.section(Alternative::SECTION)?),
         LoaderRules,
         INVAL,
     ),
     broken(
         "an alternative outside the code",
-        |e| field(e, e.section(ALTINSTRUCTIONS)?, 0, rela::ADDEND, &FAR),
+        |e| field(e, e.section(Alternative::SECTION)?, 0, rela::ADDEND, &FAR),
         Tables,
         INVAL,
     ),
     broken(
         "an alternative by code outside the replacements",
         |e| {
-            let table = e.section(ALTINSTRUCTIONS)?;
+            let table = e.section(Alternative::SECTION)?;
             (*e.content(table)?.get(REPLACEMENT_BYTES_AT)? > 0).then_some(())?;
             field(e, table, 4, rela::ADDEND, &FAR)
         },
@@ -160,26 +175,32 @@ pub(super) const TABLES: &[Break] = &[
     ),
     broken(
         "an alternative longer than its place",
-        |e| e.put_content(e.section(ALTINSTRUCTIONS)?, REPLACEMENT_BYTES_AT, &[0xff]),
+        |e| {
+            e.put_content(
+                e.section(Alternative::SECTION)?,
+                REPLACEMENT_BYTES_AT,
+                &[0xff],
+            )
+        },
         TrialLoad,
         INVAL,
     ),
     broken(
         "half an alternative call",
-        |e| shorter(e, e.section(ALT_CALL_SITES)?),
+        |e| shorter(e, e.section(CallSite::SECTION)?),
         LoaderRules,
         INVAL,
     ),
     broken(
         "an alternative call outside the code",
-        |e| field(e, e.section(ALT_CALL_SITES)?, 0, rela::ADDEND, &FAR),
+        |e| field(e, e.section(CallSite::SECTION)?, 0, rela::ADDEND, &FAR),
         Tables,
         INVAL,
     ),
     broken(
         "an alternative call that is no call",
         |e| {
-            let table = e.section(ALT_CALL_SITES)?;
+            let table = e.section(CallSite::SECTION)?;
             let place = e.relocation_at(table, 0)?;
             let addend = e.addend(place)?;
             e.put_relocation(place, rela::ADDEND, &(addend + 1).to_le_bytes())
@@ -195,7 +216,7 @@ pub(super) const UNSEEN: &[Unseen] = &[
         change: |e| {
             // A place of these would not be what it is for.
             let is_free =
-                e.section(ALT_CALL_SITES).is_none() && e.section(ALTINSTRUCTIONS).is_none();
+                e.section(CallSite::SECTION).is_none() && e.section(Alternative::SECTION).is_none();
             is_free.then_some(())?;
             let code = e.code()?;
             let is_number = |at| e.relocation_at(code, at).is_none();
@@ -208,13 +229,13 @@ pub(super) const UNSEEN: &[Unseen] = &[
     Unseen {
         name: "an alternative without its entry",
         change: |e| {
-            let table = e.section(ALTINSTRUCTIONS)?;
+            let table = e.section(Alternative::SECTION)?;
             let (code, at) = e.leads_to(e.relocation_at(table, 0)?)?;
             let place = e.content(code)?.get(at..)?;
             NOPS.iter()
                 .any(|nops| place.starts_with(nops))
                 .then_some(())?;
-            e.rename(ALTINSTRUCTIONS, &ALTINSTRUCTIONS.to_uppercase())?;
+            e.rename(Alternative::SECTION, &Alternative::SECTION.to_uppercase())?;
             e.rename(ALTINSTR_REPLACEMENT, &ALTINSTR_REPLACEMENT.to_uppercase())
         },
         check: Sites,

@@ -7,10 +7,12 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 use xsplice_abi::Errno;
+use xsplice_abi::action::{
+    ACTION_APPLY, ACTION_CHECK, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD,
+};
 use xsplice_abi::channel::{CALL_DUMP, CALL_INFO, CALL_TEST};
 use xsplice_abi::hypercall::{
-    ACTION_APPLY, ACTION_CHECK, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD, Action, Get, List,
-    Name, OP_ACTION, OP_GET, OP_LIST, OP_UPLOAD, Operation, Upload,
+    Action, Get, List, Name, OP_ACTION, OP_GET, OP_LIST, OP_UPLOAD, Operation, Upload,
 };
 use xsplice_ctl::calls::{ActionKind, State};
 use xsplice_runtime::channel::{Frame, PREAMBLE};

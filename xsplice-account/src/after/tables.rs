@@ -11,6 +11,7 @@ use super::Missing;
 use crate::follow::claims::class;
 use crate::follow::{Follower, Pair, Place};
 use crate::read::items::is_entry_table;
+use crate::read::names::is_of;
 use crate::read::tree::ItemId;
 
 /// A section that may be walked.
@@ -52,7 +53,7 @@ fn is_walked(follower: &Follower<'_, '_>, object: usize, section: SectionId) -> 
         && !header.is_mergeable()
         && !items.is_empty()
         && !is_ours
-        && !NOT_WALKED.iter().any(|name| own.starts_with(name))
+        && !NOT_WALKED.iter().any(|family| is_of(family, own))
         && !plain.contains(&class(
             follower.tree,
             ItemId {
@@ -239,7 +240,7 @@ fn gone(follower: &Follower<'_, '_>, missing: &mut Vec<Missing>) {
             let Some(start) = claims.section(object, id).filter(|_| is_table) else {
                 continue;
             };
-            if NOT_WALKED.iter().any(|name| header.name.starts_with(name)) {
+            if NOT_WALKED.iter().any(|family| is_of(family, header.name)) {
                 continue;
             }
             let items = cut.items_of(id);

@@ -8,6 +8,7 @@ use xsplice_diff::read::object::{SectionId, SymbolPlace};
 
 use crate::follow::{Follower, Pair, Place};
 use crate::read::image::{Image, ImageSection};
+use crate::read::names::is_of;
 use crate::read::tree::{ItemId, Tree};
 
 /// What became of the base's bytes.
@@ -239,11 +240,12 @@ fn common_names<'data>(tree: &Tree<'data>) -> foldhash::HashSet<&'data str> {
 
 /// Sections that a linker makes or rewrites as a whole.
 fn is_linker_made(section: &ImageSection<'_>) -> bool {
-    const MADE: [&str; 14] = [
+    const MADE: [&str; 17] = [
         ".note",
         ".got",
         ".plt",
         ".eh_frame",
+        ".eh_frame_hdr",
         ".dynamic",
         ".dynsym",
         ".dynstr",
@@ -253,9 +255,11 @@ fn is_linker_made(section: &ImageSection<'_>) -> bool {
         ".interp",
         ".comment",
         ".gnu.version",
+        ".gnu.version_d",
+        ".gnu.version_r",
         ".relr",
     ];
-    MADE.iter().any(|name| section.name.starts_with(name))
+    MADE.iter().any(|family| is_of(family, section.name))
 }
 
 /// Bytes that stand between items: zeros, traps, or instructions without an effect.

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use xsplice_abi::machine::{self, Kind};
+use xsplice_abi::tables::BugFrame;
 use xsplice_diff::machine::{Machine, walk};
 use xsplice_diff::read::object::{ElfObject, SectionId, SymbolId};
 
@@ -77,7 +78,7 @@ pub(crate) const LINE_SHIFT: u32 = 24;
 #[must_use]
 pub(crate) fn fields(object: &ElfObject<'_>, id: SectionId, starts: &[u64]) -> Vec<Field> {
     let section = object.section(id);
-    let is_bug_table = section.name.starts_with(xsplice_abi::section::BUG_FRAMES);
+    let is_bug_table = section.name.starts_with(BugFrame::SECTIONS);
     let mut fields: Vec<Field> = object
         .relocations_of(id)
         .iter()

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use object::elf;
+use xsplice_abi::tables::{LAID_OUT_HERE, SpecialTable};
 use xsplice_diff::read::object::{ElfObject, SectionId, SymbolId, SymbolPlace};
 
 use crate::read::fields::{Field, Leads, fields};
@@ -164,12 +165,9 @@ impl<'data> Object<'data> {
     }
 }
 
-/// Tables whose entries belong to code, each by itself; their order means nothing. With the fields
-/// that an entry has at least.
-const ENTRY_TABLES: [(&str, u64); 16] = [
-    (xsplice_abi::section::EX_TABLE, 2),
-    (xsplice_abi::section::ALTINSTRUCTIONS, 2),
-    (xsplice_abi::section::ALT_CALL_SITES, 1),
+/// Tables of other systems whose entries belong to code, each by itself; their order means nothing.
+/// With the fields that an entry has at least.
+const ENTRY_TABLES: [(&str, u64); 13] = [
     ("__ex_table", 2),
     ("__bug_table", 1),
     ("__jump_table", 3),
@@ -185,27 +183,27 @@ const ENTRY_TABLES: [(&str, u64); 16] = [
     (".orc_unwind_ip", 1),
 ];
 
-/// Fields of an entry of the bug frames: the place and the text that belongs to it.
-const BUG_FRAME_FIELDS: u64 = 2;
+/// Whether a section is a table whose entries belong to code.
+#[must_use]
+pub(crate) fn is_entry_table(name: &str) -> bool {
+    SpecialTable::of(name).is_some() || least_fields(name).is_some()
+}
 
-/// The fields that an entry has at least, of a table whose entries belong to code.
-fn entry_fields(name: &str) -> Option<u64> {
-    if name.starts_with(xsplice_abi::section::BUG_FRAMES) {
-        return Some(BUG_FRAME_FIELDS);
-    }
+/// The fields that an entry has at least, of a table of another system.
+fn least_fields(name: &str) -> Option<u64> {
     let known = ENTRY_TABLES.iter().find(|(table, _)| *table == name);
     known.map(|&(_, fields)| fields)
 }
 
-/// Whether a section is a table whose entries belong to code.
-#[must_use]
-pub(crate) fn is_entry_table(name: &str) -> bool {
-    entry_fields(name).is_some()
-}
-
-/// Bytes of an entry: the least distance at which the fields of a table repeat.
+/// Bytes of an entry: of a table that our loaders walk what they read, of another one the least
+/// distance at which its fields repeat.
 fn period(name: &str, size: u64, fields: &[Field]) -> Option<usize> {
-    let least = entry_fields(name)?;
+    if let Some(table) = SpecialTable::of(name) {
+        let bytes = table.entry_bytes(&LAID_OUT_HERE);
+        let is_whole = size.is_multiple_of(bytes);
+        return is_whole.then(|| usize::try_from(bytes).ok()).flatten();
+    }
+    let least = least_fields(name)?;
     let all = fields.len() as u64;
     (1..=all / least)
         .rev()

@@ -3,5 +3,6 @@
 pub(crate) mod fields;
 pub(crate) mod image;
 pub(crate) mod items;
+pub(crate) mod names;
 pub(crate) mod payload;
 pub(crate) mod tree;

@@ -7,6 +7,7 @@ use xsplice_diff::read::object::{ElfObject, SectionId, SymbolId, SymbolPlace};
 
 use crate::read::fields::{Field, Form, LINE_SHIFT, Leads};
 use crate::read::items::{Item, Object};
+use crate::read::names::is_of;
 
 /// An item of a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -121,7 +122,7 @@ impl<'data> Tree<'data> {
     #[must_use]
     pub(crate) fn is_writable(&self, id: ItemId) -> bool {
         let section = self.section(id);
-        section.is_writable() && !section.name.starts_with(".data.rel.ro")
+        section.is_writable() && !is_of(".data.rel.ro", section.name)
     }
 
     /// Whether it is code.

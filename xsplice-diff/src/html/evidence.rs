@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use xsplice_abi::hook::HookKind;
-use xsplice_abi::profile::HookOrder;
+use xsplice_abi::hook::HookOrder;
 use xsplice_abi::section;
 
 use crate::extract::{Extract, Section};
@@ -159,31 +159,10 @@ pub fn hooks(hooks: &[Hook]) -> String {
     table(&["Hook", "When it runs", "Functions"], rows)
 }
 
-/// When a hook runs, in the words of the patch author's guide.
+/// When a hook of this name runs.
 fn when(name: &str, order: HookOrder) -> &'static str {
-    let Some(kind) = HookKind::ALL.into_iter().find(|kind| kind.name() == name) else {
-        return "never: no loader knows it";
-    };
-    match kind {
-        HookKind::Load => match order {
-            HookOrder::WhileReplaced => "while every CPU stands still, after the jumps are written",
-            HookOrder::WhileNotReplaced => {
-                "while every CPU stands still, before the jumps are written"
-            }
-        },
-        HookKind::Unload => match order {
-            HookOrder::WhileReplaced => {
-                "while every CPU stands still, before the jumps are taken back"
-            }
-            HookOrder::WhileNotReplaced => {
-                "while every CPU stands still, after the jumps are taken back"
-            }
-        },
-        HookKind::Apply => "in place of the loader's own apply",
-        HookKind::Revert => "in place of the loader's own revert",
-        HookKind::PreApply | HookKind::PreRevert => "before the CPUs are stopped; may veto",
-        HookKind::PostApply | HookKind::PostRevert => "after the CPUs run again",
-    }
+    let known = HookKind::ALL.into_iter().find(|kind| kind.name() == name);
+    known.map_or("never: no loader knows it", |kind| kind.when(order))
 }
 
 /// Differences that the author accepted.

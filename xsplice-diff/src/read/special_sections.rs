@@ -3,8 +3,7 @@
 //! `xsplice_abi::tables`.
 
 use xsplice_abi::section;
-use xsplice_abi::tables::EntrySizes;
-use xsplice_abi::tables::{ForeignTable, Layout, LeadsTo, SpecialTable};
+use xsplice_abi::tables::{BugFrame, EntrySizes, ForeignTable, Layout, LeadsTo, SpecialTable};
 
 use crate::read::object::{ElfObject, Relocation, Section, SectionId, SymbolPlace};
 use crate::read::section_class::begins_with;
@@ -69,8 +68,8 @@ pub(crate) fn table_for(name: &str) -> Option<Table> {
     /// Exception entries that are walked once, during the boot.
     const EX_TABLE_PRE: &str = ".ex_table.pre";
     let is_numbered = || {
-        begins_with(name, section::BUG_FRAMES)
-            && name.strip_prefix(section::BUG_FRAMES).is_some_and(|rest| {
+        begins_with(name, BugFrame::SECTIONS)
+            && name.strip_prefix(BugFrame::SECTIONS).is_some_and(|rest| {
                 !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit())
             })
     };

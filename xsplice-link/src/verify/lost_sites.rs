@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use xsplice_abi::section::ALTINSTRUCTIONS;
+use xsplice_abi::tables::Alternative;
 use xsplice_diff::machine::{Filler, Flow, Machine, walk};
 use xsplice_runtime::read::view::SectionId;
 
@@ -31,7 +31,7 @@ pub(super) fn check(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> Vec
         };
         let old = old..old.saturating_add(record.old_size.into());
         let before: Vec<Range<u64>> = sites_in(base.boot_patched(), &old, |site| &site.range)
-            .filter(|site| site.table == ALTINSTRUCTIONS)
+            .filter(|site| site.table == Alternative::SECTION)
             .map(|site| site.range.clone())
             .collect();
         let Some((section, new)) = new_function(record).filter(|_| !before.is_empty()) else {
@@ -56,8 +56,9 @@ pub(super) fn check(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> Vec
         if let Some(at) = new_runs.lost(&old_runs) {
             lines.fail_unseen(format!(
                 "{name}+{:#x}: NOPs that the base's has for an alternative have no entry of \
-                 {ALTINSTRUCTIONS} here",
-                at.wrapping_sub(new.start)
+                 {} here",
+                at.wrapping_sub(new.start),
+                Alternative::SECTION
             ));
         } else {
             told.push(format!(
@@ -94,7 +95,7 @@ fn new_function(record: &RecordFacts<'_>) -> Option<(SectionId, Range<u64>)> {
 /// The places of the payload's alternatives, by section and in order.
 fn new_sites(subject: &Subject<'_, '_, '_>) -> BTreeMap<SectionId, Vec<Range<u64>>> {
     let mut sites: BTreeMap<SectionId, Vec<Range<u64>>> = BTreeMap::new();
-    for (table, start) in entries(subject, ALTINSTRUCTIONS) {
+    for (table, start) in entries(subject, Alternative::SECTION) {
         if let Some((section, at)) = points_at(subject, table.section, start) {
             let end = at.saturating_add(
                 alternative(subject, table, start).map_or(0, |entry| entry.place_bytes().into()),

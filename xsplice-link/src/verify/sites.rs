@@ -9,8 +9,8 @@
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 
-use xsplice_abi::section::{ALT_CALL_SITES, ALTINSTR_REPLACEMENT, ALTINSTRUCTIONS};
-use xsplice_abi::tables::Alternative;
+use xsplice_abi::section::ALTINSTR_REPLACEMENT;
+use xsplice_abi::tables::{Alternative, REWRITING};
 use xsplice_diff::machine::cursor::Cursor;
 use xsplice_diff::machine::{Instruction, Machine, walk};
 use xsplice_runtime::read::view::{Place, Relocation, SectionId, Symbol};
@@ -51,7 +51,7 @@ fn orphans(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
     // the neighbouring code although no entry uses it.
     let mut empty = BTreeSet::new();
     let mut count = 0;
-    for (table, start) in entries(subject, ALTINSTRUCTIONS) {
+    for (table, start) in entries(subject, Alternative::SECTION) {
         count += 1;
         let Some(entry) = alternative(subject, table, start) else {
             continue;
@@ -84,8 +84,8 @@ fn orphans(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
     }
     if let Some(offset) = orphan {
         lines.fail_unseen(format!(
-            "{ALTINSTR_REPLACEMENT}+{offset:#x}: no entry of {ALTINSTRUCTIONS} names this \
-             replacement code"
+            "{ALTINSTR_REPLACEMENT}+{offset:#x}: no entry of {} names this replacement code",
+            Alternative::SECTION
         ));
     }
     count
@@ -119,9 +119,9 @@ pub(super) fn entries<'a>(
 /// Calls that the base makes by alternative calls alone, without an entry here. Returns how many
 /// have one.
 fn calls(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
-    let owned: HashSet<(SectionId, u64)> = [ALTINSTRUCTIONS, ALT_CALL_SITES]
-        .into_iter()
-        .flat_map(|name| entries(subject, name))
+    let owned: HashSet<(SectionId, u64)> = REWRITING
+        .iter()
+        .flat_map(|rewriting| entries(subject, rewriting.name))
         .filter_map(|(table, start)| points_at(subject, table.section, start))
         .collect();
     let pointers = alternative_pointers(subject.base);

@@ -6,10 +6,10 @@ use std::ops::Range;
 
 use serde::Serialize;
 use xsplice_abi::Profile;
+use xsplice_abi::action::{ACTION_APPLY, ACTION_CHECK};
 use xsplice_abi::errno::Errno;
 use xsplice_abi::hypercall::{
-    ACTION_APPLY, ACTION_CHECK, ACTION_FLAG_NODEPS, Action, Get, Name, OP_ACTION, OP_GET,
-    OP_UPLOAD, Operation, Upload,
+    ACTION_FLAG_NODEPS, Action, Get, Name, OP_ACTION, OP_GET, OP_UPLOAD, Operation, Upload,
 };
 use xsplice_abi::limits::{PAGE_BYTES, PAYLOAD_BYTES_MAX};
 use xsplice_runtime::Policy;

@@ -39,6 +39,8 @@ pub struct Alternative {
 const _: () = assert!(size_of::<Alternative>() == 14);
 
 impl Alternative {
+    /// The section of these entries.
+    pub const SECTION: &str = ".altinstructions";
     pub(super) const FIELDS: &'static [Field] = &[
         Field::new(Alternative::ORIGINAL_AT, LeadsTo::Owner),
         Field::new(Alternative::REPLACEMENT_AT, LeadsTo::Replacement),

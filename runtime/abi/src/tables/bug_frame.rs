@@ -69,6 +69,8 @@ pub struct BugFrame {
 }
 
 impl BugFrame {
+    /// What the sections of these entries begin with; the number of their kind follows.
+    pub const SECTIONS: &str = ".bug_frames.";
     /// Size of a frame in bytes.
     pub const BYTES: u64 = 8;
     /// Size of the frame of an assertion in bytes.

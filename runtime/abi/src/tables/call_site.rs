@@ -24,6 +24,8 @@ pub struct CallSite {
 const _: () = assert!(size_of::<CallSite>() == 4);
 
 impl CallSite {
+    /// The section of these entries.
+    pub const SECTION: &str = ".alt_call_sites";
     pub(super) const FIELDS: &'static [Field] = &[Field::new(CallSite::CALL_AT, LeadsTo::Owner)];
     /// Size of an entry in bytes.
     pub const BYTES: u64 = size_of::<CallSite>() as u64;

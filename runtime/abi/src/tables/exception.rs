@@ -26,6 +26,8 @@ pub struct ExceptionEntry {
 const _: () = assert!(size_of::<ExceptionEntry>() == 8);
 
 impl ExceptionEntry {
+    /// The section of these entries.
+    pub const SECTION: &str = ".ex_table";
     pub(super) const FIELDS: &'static [Field] = &[
         Field::new(ExceptionEntry::FAULT_AT, LeadsTo::Owner),
         Field::new(ExceptionEntry::RESUME_AT, LeadsTo::Code),

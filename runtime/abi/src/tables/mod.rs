@@ -1,7 +1,7 @@
 //! The tables that every loader walks, by section name, and the layout of their entries. No other
-//! code contains an entry's layout or a field's offset, but two that have their own on purpose:
-//! `xsplice-account`, which shares no rule with anyone, and the test kernel, which is one of the
-//! systems that are patched.
+//! code contains an entry's layout or a field's offset, but two that have bug frames of their own
+//! on purpose: `xsplice-account`, which shares no rule with anyone, and the test kernel, which is
+//! one of the systems that are patched.
 
 mod alternative;
 mod bug_frame;
@@ -18,7 +18,6 @@ pub use foreign::ForeignTable;
 pub use layout::{Field, Layout, LeadsTo};
 
 use crate::machine::Machine;
-use crate::section;
 
 /// Sizes of special-section entries in bytes, as this profile's loader reads them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,11 +62,11 @@ impl SpecialTable {
     #[must_use]
     pub fn of(name: &str) -> Option<SpecialTable> {
         match name {
-            section::EX_TABLE => Some(SpecialTable::Exceptions),
-            section::ALTINSTRUCTIONS => Some(SpecialTable::Alternatives),
-            section::ALT_CALL_SITES => Some(SpecialTable::CallSites),
+            ExceptionEntry::SECTION => Some(SpecialTable::Exceptions),
+            Alternative::SECTION => Some(SpecialTable::Alternatives),
+            CallSite::SECTION => Some(SpecialTable::CallSites),
             _ => {
-                let number = name.strip_prefix(section::BUG_FRAMES)?;
+                let number = name.strip_prefix(BugFrame::SECTIONS)?;
                 let kind = BugKind::ALL
                     .into_iter()
                     .find(|kind| kind.suffix() == number);
@@ -149,12 +148,12 @@ pub struct Rewriting {
 pub const REWRITING: [Rewriting; 2] = [
     Rewriting {
         table: SpecialTable::Alternatives,
-        name: section::ALTINSTRUCTIONS,
+        name: Alternative::SECTION,
         bounds: &[("__alt_instructions", "__alt_instructions_end")],
     },
     Rewriting {
         table: SpecialTable::CallSites,
-        name: section::ALT_CALL_SITES,
+        name: CallSite::SECTION,
         bounds: &[
             ("__alt_call_sites_start", "__alt_call_sites_end"),
             ("__alt_call_sites", "__alt_call_sites_end"),
@@ -166,7 +165,7 @@ pub const REWRITING: [Rewriting; 2] = [
 /// would ignore it.
 #[must_use]
 pub fn is_unknown(name: &str) -> bool {
-    name.starts_with(section::BUG_FRAMES) && SpecialTable::of(name).is_none()
+    name.starts_with(BugFrame::SECTIONS) && SpecialTable::of(name).is_none()
 }
 
 /// Whether a section of this name is a table that no loader of ours walks: one that looks like

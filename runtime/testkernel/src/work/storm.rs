@@ -6,10 +6,10 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use spin::Mutex;
+use xsplice_abi::action::{ACTION_APPLY, ACTION_REVERT};
 use xsplice_abi::errno::Errno;
 use xsplice_abi::hypercall::{
-    ACTION_APPLY, ACTION_REVERT, Action, Get, Name, OP_ACTION, OP_GET, Operation, STATE_APPLIED,
-    STATE_CHECKED,
+    Action, Get, Name, OP_ACTION, OP_GET, Operation, STATE_APPLIED, STATE_CHECKED,
 };
 use xsplice_runtime::Privilege;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
