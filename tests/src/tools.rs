@@ -84,8 +84,8 @@ fn build() -> Result<PathBuf> {
     Ok(profile.to_path_buf())
 }
 
-/// Runs `xsplice-build` on `original/`, `patched/` and the image called [`BASE`] below `folder`; the
-/// payload is called `output`.
+/// Runs `xsplice-build` on `original/`, `patched/` and the image called [`BASE`] below `folder`;
+/// the payload is called `output`.
 ///
 /// # Errors
 /// When it cannot be started.

@@ -266,6 +266,71 @@ fn notes_and_metadata_stand_in_one_place() -> Result<()> {
     none(&found)
 }
 
+/// A range between two numbers, as in `bytes[32..40]`, or one byte by a number above what a pattern
+/// would name: somebody knows where a field of a structure lies.
+fn field_by_number(line: &str) -> Option<&str> {
+    /// First bytes by their numbers are told apart everywhere.
+    const FIRST: usize = 8;
+    let code = line.split("//").next().unwrap_or(line);
+    code.match_indices(['[', '(']).find_map(|(at, open)| {
+        let close = if open == "[" { ']' } else { ')' };
+        let inner = code[at + 1..].split(close).next()?;
+        let is_indexed = at > 0 && !code[..at].ends_with([' ', '&', '(', '[', ':', '!', '=']);
+        let found = match inner.split_once("..") {
+            Some((from, to)) => {
+                let to = to.trim_start_matches('=');
+                let ends = from.parse::<usize>().ok().zip(to.parse::<usize>().ok());
+                ends.is_some_and(|(from, to)| from < to)
+            }
+            None => open == "[" && inner.parse::<usize>().is_ok_and(|one| one >= FIRST),
+        };
+        (is_indexed && found).then_some(inner)
+    })
+}
+
+#[test]
+fn numbers_of_fields_are_seen() {
+    for line in [
+        "let old = &record[16..24];",
+        "bytes.get(32..40)?",
+        "if record[32] == 1 {",
+        "data.get_mut(8..=15)",
+    ] {
+        assert!(field_by_number(line).is_some(), "{line}");
+    }
+    for line in [
+        "for index in 0..4 {",
+        "let rest = &bytes[4..];",
+        "let head = &bytes[..4];",
+        "let [first, second] = [10, 20];",
+        "bytes[0]; // and not bytes[40]",
+        "record.get(offset::OLD_ADDR..offset::OLD_ADDR + 8)",
+        "(1..10).map(f)",
+    ] {
+        assert_eq!(field_by_number(line), None, "{line}");
+    }
+}
+
+/// Where the fields of a record, a note or an entry lie is asked of the crate of numbers.
+#[test]
+fn no_field_is_found_by_a_number_of_ones_own() -> Result<()> {
+    let mut found = Vec::new();
+    for file in sources()? {
+        let is_told = file.name.contains("/src/")
+            && !file.name.starts_with("tests/")
+            && !file.name.starts_with("runtime/abi/");
+        if !is_told {
+            continue;
+        }
+        for (number, line) in numbered(production(&file.text)) {
+            if let Some(field) = field_by_number(line) {
+                found.push(format!("{}:{number}: {field}", file.name));
+            }
+        }
+    }
+    none(&found)
+}
+
 /// Everything that is cited can be read by who has this repository.
 #[test]
 fn nothing_refers_to_what_is_not_here() -> Result<()> {

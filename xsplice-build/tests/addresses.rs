@@ -17,7 +17,8 @@ const FLAGS: [&str; 7] = [
     "-fno-asynchronous-unwind-tables",
 ];
 
-/// Compiles one source with and without `PATCHED`, links the first by a script, and makes a payload.
+/// Compiles one source with and without `PATCHED`, links the first by a script, and makes a
+/// payload.
 fn build(source: &str, script: &str) -> (i32, Value) {
     let trees = Trees::new();
     for (tree, define) in [("orig", "-DORIGINAL"), ("patched", "-DPATCHED")] {

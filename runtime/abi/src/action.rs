@@ -1,5 +1,6 @@
 //! What can be done to a payload: the actions of [`crate::hypercall::OP_ACTION`], their numbers in
-//! Xen's public `sysctl.h` (CHECK has none there), from which state each starts and in which it ends.
+//! Xen's public `sysctl.h` (CHECK has none there), from which state each starts and in which it
+//! ends.
 
 use core::fmt;
 

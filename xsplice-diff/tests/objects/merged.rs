@@ -41,14 +41,9 @@ struct Tree {
     folder: tempfile::TempDir,
 }
 
+#[track_caller]
 fn run(program: &str, arguments: &[&str], folder: &Path) {
-    let output = Command::new(program)
-        .args(arguments)
-        .current_dir(folder)
-        .output()
-        .unwrap_or_else(|error| panic!("{program}: {error}"));
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments:?}: {told}");
+    xsplice_test_objects::run(Command::new(program).args(arguments).current_dir(folder));
 }
 
 impl Tree {
@@ -255,6 +250,9 @@ fn what_holds_something_of_its_own_is_compared() {
         ".section .table, \"a\"; .quad ua",
         ".bss; .skip 64",
         ".globl fa_alias; fa_alias = 5",
+        // Nearly what linkers make anew.
+        ".section .note.mine, \"a\", @note; .long 4, 4, 1; .asciz \"own\"; .long 7",
+        ".section .eh_frame_own, \"a\"; .quad 7",
     ] {
         std::fs::write(tree.path("own.s"), format!("{own}\n")).expect("a source");
         run("as", &["own.s", "-o", "own.obj"], tree.folder.path());
