@@ -1,5 +1,6 @@
 //! The map of the tests, `tests/README.md`, has a line for every file, and every file of tests is
-//! part of a program: with `autotests` off, one that nobody names would never run.
+//! part of a program: with `autotests` off, one that nobody names would never run. Every crate says
+//! in a README what it is for.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -78,5 +79,16 @@ fn every_file_of_tests_is_part_of_a_program() {
             );
         }
         assert!(count > 2, "{name}: {count} files");
+    }
+}
+
+#[test]
+fn every_crate_has_a_readme() {
+    let manifest = read(&workspace().join("Cargo.toml"));
+    let (_, members) = manifest.split_once("members = [").expect("members");
+    let members = members.split(']').next().unwrap_or_default();
+    for member in members.split('"').skip(1).step_by(2) {
+        let readme = workspace().join(member).join("README.md");
+        assert!(readme.is_file(), "{member}: no README.md");
     }
 }
