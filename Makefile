@@ -105,9 +105,9 @@ operators: packages ## an hour (MINUTES) of operators at random against a booted
 	XSPLICE_OPERATORS_SECONDS=$$(($(if $(filter file,$(origin MINUTES)),60,$(MINUTES)) * 60)) \
 		XSPLICE_SEED=$(SEED) $(CARGO) test -p xsplice-tests --test booted_kernel
 
-# The order in which loom comes upon executions is the same every time; the clock says how many.
+# Minutes: those of two CPUs, and of three that switch where they wait, run with every test.
 .PHONY: loom
-loom: ## search the memory orders of a rendezvous of three CPUs (takes ten minutes)
+loom: ## search the memory orders of a rendezvous of three CPUs to the end (takes minutes)
 	$(CARGO) test -p xsplice-runtime --test rendezvous_loom -- --ignored --nocapture --test-threads 1
 
 # One tool of its own below target: who does not want it need not have it. Each mutant builds the

@@ -408,6 +408,18 @@ impl Edit {
         self.put_symbol(symbol, symbol::NAME, &at.to_le_bytes())
     }
 
+    /// Appends words to the payload's metadata, each with its NUL.
+    pub fn append_metadata(&mut self, words: &[u8]) -> Option<()> {
+        let table = self.section(section::MODINFO)?;
+        let mut metadata = self.content(table)?.to_vec();
+        metadata.extend_from_slice(words);
+        let offset = u64::try_from(self.bytes.len()).ok()?;
+        let size = u64::try_from(metadata.len()).ok()?;
+        self.bytes.extend_from_slice(&metadata);
+        self.put_header(table, header::OFFSET, &offset.to_le_bytes())?;
+        self.put_header(table, header::SIZE, &size.to_le_bytes())
+    }
+
     /// Overwrites bytes of a relocation.
     pub fn put_relocation(&mut self, place: Place, field: usize, bytes: &[u8]) -> Option<()> {
         self.put(self.entry(place) + field, bytes)
