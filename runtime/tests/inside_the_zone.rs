@@ -203,3 +203,21 @@ fn shadow_variables_are_touched_with_interrupts_off_and_leave_them_as_they_were(
         once("detach all");
     }
 }
+
+#[test]
+fn a_function_of_exactly_the_size_of_the_jump_is_replaced_and_a_smaller_one_is_not() {
+    // The second begins with endbr64, which stays.
+    for (name, exact) in [("f0", 5), ("f3", 9)] {
+        let apply = |old_size| {
+            let mut maker = of_function(1, name);
+            maker.records[0].old_size = old_size;
+            let runtime = runtime();
+            match runtime.upload("one", &maker.write()) {
+                0 => runtime.act("one", ACTION_APPLY),
+                refused => refused,
+            }
+        };
+        assert_eq!(apply(exact), 0, "{name}");
+        assert_eq!(apply(exact - 1), EINVAL, "{name}");
+    }
+}

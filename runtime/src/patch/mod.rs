@@ -11,7 +11,6 @@ pub(crate) mod overlay;
 pub mod record;
 pub mod trampoline;
 
-use xsplice_abi::machine::OF_RUNTIME;
 
 use crate::check::Fault;
 use crate::names::Name;
@@ -135,13 +134,6 @@ impl Patch {
         overlay.reveal(address, code, Overlay::EVERYTHING);
         if !code.starts_with(self.expectation.bytes()) {
             return Err(Fault::ExpectFailed);
-        }
-        if matches!(self.replacement, Replacement::Jump(_))
-            && code.len() < OF_RUNTIME.size_needed(code)
-        {
-            let needed = u8::try_from(OF_RUNTIME.size_needed(code)).unwrap_or(u8::MAX);
-            let bytes = self.old_bytes;
-            return Err(Fault::RecordTooSmall { bytes, needed });
         }
         let trampoline = Trampoline::new(address, self.old_bytes, code, self.replacement)?;
         let offset = usize::from(trampoline.offset());

@@ -177,10 +177,15 @@ fn of_actions(bench: &mut Bench, kernel: &Kernel) -> Result<()> {
             ..Get::default()
         },
     );
-    let start = area.len() as u64;
+    // One array behind the other.
     let list = List {
         nr: U32::new(1),
-        metadata_handle: U64::new(start),
+        status_handle: U64::new(0),
+        len_handle: U64::new(8),
+        metadata_len_handle: U64::new(16),
+        name_handle: U64::new(64),
+        name_total_size: U32::new(128),
+        metadata_handle: U64::new(256),
         metadata_total_size: U32::new(4096),
         ..List::default()
     };
