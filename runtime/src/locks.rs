@@ -1,9 +1,9 @@
 //! The runtime's locks, and what a debug build checks of them.
 //!
-//! There are four: the stack of payloads, the frozen set of CPUs, the directory of names and tables
-//! (`payload/directory.rs`) and the shadow variables. The README has the table of who may take each,
-//! with interrupts in which state, and what may happen inside. A debug build holds every taking
-//! against that table and panics where a release build would, some day, wait for itself.
+//! There are four: the stack of payloads, the frozen set of CPUs, the directory of names and
+//! tables (`payload/directory.rs`) and the shadow variables. The README has the table of who may
+//! take each, with interrupts in which state, and what may happen inside. A debug build holds every
+//! taking against that table and panics where a release build would, some day, wait for itself.
 
 use core::ops::{Deref, DerefMut};
 #[cfg(debug_assertions)]

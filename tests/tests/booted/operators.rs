@@ -140,8 +140,10 @@ impl Scene {
             11 => drop(kernel.list()?),
             12 => drop(kernel.call_text(CALL_DUMP, "")?),
             13 => drop(kernel.test(draws.one_of(&["nmi on", "nmi off", "stats"])?)?),
-            // With little patience it fails, which must change nothing.
+            // With little patience it fails, which must change nothing. The tool wants none under
+            // way that somebody else has asked for.
             14 => {
+                settle(kernel)?;
                 let timeout = KernelTimeout {
                     ns: 1 + draws.below(100_000_000),
                 };
@@ -151,6 +153,7 @@ impl Scene {
                 let _ = kernel.ask(kind, &piece.name)?;
             }
             _ => {
+                settle(kernel)?;
                 let _ = kernel.act(kind, &piece.name)?;
             }
         }
@@ -303,9 +306,14 @@ fn operators(bench: &mut Bench, cpus: u32) -> Result<()> {
     let mut turns = 0_u64;
     while begun.elapsed() < lasts {
         turns += 1;
-        scene
-            .one(&mut draws)
-            .with_context(|| format!("seed {seed}, turn {turns}"))?;
+        if let Err(error) = scene.one(&mut draws) {
+            // Whether it is the port, or one connection.
+            let now = match kernel.info() {
+                Ok(_) => "a new connection is answered",
+                Err(_) => "nor is a new connection answered",
+            };
+            return Err(error.context(format!("seed {seed}, turn {turns}; {now}")));
+        }
         if told.elapsed() > TOLD_EVERY {
             told = Instant::now();
             eprintln!("{} s: {turns} turns", begun.elapsed().as_secs());
