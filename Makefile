@@ -136,6 +136,17 @@ identity: packages ## build real projects twice: what is the same must come out 
 	$(CARGO) build --release
 	$(CARGO) run --release --quiet -p xsplice-tests --bin identity
 
+# One tool of its own below target, as above.
+MDBOOK := target/tools/bin/mdbook
+
+$(MDBOOK):
+	$(CARGO) install mdbook --locked --root target/tools --target-dir target/tools/build
+
+.PHONY: book
+book: $(MDBOOK) ## the documents as one book of HTML pages, in out/book
+	$(CARGO) run --quiet -p xsplice-tests --bin book -- --out out/book
+	$(MDBOOK) build out/book
+
 .PHONY: install
 install: build ## put the commands, their manual pages and completions below PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin
