@@ -116,6 +116,13 @@ pub enum Reason {
         /// What differs.
         detail: String,
     },
+    /// The patched build asks for another alignment, or another distance behind a multiple of it.
+    PlacementDiffers {
+        /// Where the base's stands.
+        old: String,
+        /// Where it must stand.
+        new: String,
+    },
     /// The original object has no such function, and something included refers to it.
     PulledIn {
         /// Who refers to it.
