@@ -482,33 +482,43 @@ impl Extents {
     /// hardly ever runs out of the way. In a section that several share, nothing tells whose it is.
     fn claim_tail(&mut self, object: &ElfObject<'_>, id: SectionId, first: usize) {
         let section = object.section(id);
-        let Some((last, before)) = self.all.get_mut(first..).and_then(<[_]>::split_last_mut) else {
-            return;
-        };
-        let is_alone = before.iter().all(|extent| {
+        let own = self.all.get(first..).unwrap_or_default();
+        let is_function =
+            |extent: &Extent| extent.sized && object.symbol(extent.symbol).is_function();
+        let is_lead = |extent: &Extent| {
             let name = object.symbol(extent.symbol).name;
             names::is_padding_name(name) || names::is_type_hash(name)
-        });
-        let is_function = last.sized && object.symbol(last.symbol).is_function();
-        if !section.is_executable() || !is_function || !is_alone || last.end >= section.size {
+        };
+        let Some(at) = own.iter().position(|extent| !is_lead(extent)) else {
             return;
-        }
-        let behind = bytes_at(section.data, last.end..section.size);
+        };
+        let Some((function, behind)) = own.get(at..).and_then(<[_]>::split_first) else {
+            return;
+        };
         // Compilers and assemblers leave no padding at the end of a section that is named after
-        // its function; what is there, somebody asked for.
-        let own_name = object.symbol(last.symbol).name;
+        // its function, and begin nothing else there; what is there, somebody asked for.
         let is_named_after_it = section
             .name
-            .strip_suffix(own_name)
+            .strip_suffix(object.symbol(function.symbol).name)
             .is_some_and(|rest| rest.ends_with('.'));
-        let is_padding = object
-            .relocation_range(id, last.end..section.size)
-            .is_empty()
-            && (behind.iter().all(|byte| *byte == 0)
-                || machine::is_padding(object.machine, behind));
+        let is_label = |extent: &Extent| {
+            let symbol = object.symbol(extent.symbol);
+            !extent.sized && symbol.is_local() && symbol.kind == elf::STT_NOTYPE.0
+        };
+        let is_alone = behind.is_empty() || (is_named_after_it && behind.iter().all(is_label));
+        let end = function.end;
+        if !section.is_executable() || !is_function(function) || !is_alone || end >= section.size {
+            return;
+        }
+        let bytes = bytes_at(section.data, end..section.size);
+        let is_padding = object.relocation_range(id, end..section.size).is_empty()
+            && (bytes.iter().all(|byte| *byte == 0) || machine::is_padding(object.machine, bytes));
         if is_named_after_it || !is_padding {
-            last.tail = section.size - last.end;
-            last.end = section.size;
+            self.all.truncate(first + at + 1);
+            if let Some(function) = self.all.last_mut() {
+                function.tail = section.size - end;
+                function.end = section.size;
+            }
         }
     }
 

@@ -59,6 +59,19 @@ fn code_behind_the_symbol_belongs_to_it() {
     }
 }
 
+/// A label there, as Xen's `UNLIKELY_START` leaves one for the debugger, begins nothing else.
+#[test]
+fn a_local_label_behind_the_symbol_changes_nothing() {
+    let build = |value| compile("gcc", KERNEL, &trap(value, "file.o.unlikely:"));
+    let (original, patched) = (build(100), build(300));
+    let diff = diff(&original, &patched);
+    assert_eq!(
+        (changed(&diff), refused(&diff)),
+        (vec!["f"], vec![]),
+        "{diff:#?}"
+    );
+}
+
 /// The nearest that is another matter: two functions share the section, so nothing tells whose the
 /// code behind both is.
 #[test]
