@@ -90,7 +90,13 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     print!("{}", shown("functions", &running));
     // Each of these is refused for the same reason, so only what is said beside it is news.
     boot.refused.retain(|code, _| code != "changed-init");
-    print!("{}", shown("other answers about functions that run at boot alone", &boot));
+    print!(
+        "{}",
+        shown(
+            "other answers about functions that run at boot alone",
+            &boot
+        )
+    );
     println!("{unsized_code} assembler symbols without a size were not tried");
     ensure!(running.all() > 0, "no function was found");
     let is_rare = running.refusals() * 100 < running.all() * REFUSED_PERCENT_MAX;
