@@ -56,6 +56,12 @@ pub(crate) fn find_changes(
     search.placements(comparer, verdicts);
     search.order_reasons();
     search.ignore_noise(object, comparer);
+    if verdicts.leaves_out_stamps() {
+        for changed in [&mut search.changes.functions, &mut search.at_boot] {
+            let left_out = build_stamp::leave_out(object, comparer.patched, changed);
+            search.changes.ignored.extend(left_out);
+        }
+    }
     search.refuse_boot_code(comparer, verdicts);
     let mut changes = search.changes;
     removed_items(object, comparer, &mut changes, verdicts);
@@ -426,6 +432,13 @@ fn datum(
         return;
     }
     let patched = comparer.patched;
+    if verdicts.leaves_out_stamps() {
+        let stamp = build_stamp::leave_out_text(verdicts.object(), comparer, counterpart, item);
+        if let Some(ignored) = stamp {
+            changes.ignored.push(ignored);
+            return;
+        }
+    }
     if comparer.is_private_constant(counterpart, item) {
         changes.constants.insert(item);
         return;
