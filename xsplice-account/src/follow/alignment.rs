@@ -56,8 +56,8 @@ impl Follower<'_, '_> {
         (!is_aligned).then_some(asked)
     }
 
-    /// The alignment that code asks for, and how far behind a multiple of it it stands. Behind other
-    /// code of its section, no more is asked for than what moved its start from the end of that.
+    /// The alignment that code asks for, and how far behind a multiple of it it stands. Behind
+    /// other code of its section, it asks for no more than what moved it from the end of that.
     fn asked_of_code(&self, id: ItemId) -> (u64, u64) {
         let object = &self.tree.objects[id.object];
         let item = &object.items[id.item];

@@ -1,8 +1,8 @@
-//! Texts that tell when something was built: each build writes them anew, so a base that tells another
-//! time is as good.
+//! Texts that tell when something was built: each build writes them anew, so a base that tells
+//! another time is as good.
 //!
-//! Judged anew, by this file's own words: both texts are the same once each whole date and each time
-//! with seconds is taken out, and there is one in both.
+//! Judged anew, by this file's own words: both texts are the same once each whole date and each
+//! time with seconds is taken out, and there is one in both.
 
 /// Names that dates are written with, by their first letters.
 const MONTHS: &str = "jan feb mar apr may jun jul aug sep oct nov dec";

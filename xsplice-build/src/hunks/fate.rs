@@ -6,7 +6,7 @@ use xsplice_diff::debug_info::source_lines::{Declaration, DeclarationKind};
 
 use super::evidence::{Source, Sources};
 use super::outcome::{Outcome, is_code};
-use super::paths::{is_documentation, matching};
+use super::paths::{is_documentation, is_header, matching};
 use super::wording::{changes_comments_alone, is_statement};
 use super::{Fate, HunkItem, Outcomes, Trees};
 use crate::source::patch_file::{ChangedLine, FileChange, Hunk, Side};
@@ -208,13 +208,6 @@ fn without_source(
              payload"
         ),
     )
-}
-
-/// Whether other files read it, rather than that it is compiled by itself.
-fn is_header(name: &str) -> bool {
-    let last = name.rsplit('/').next().unwrap_or(name);
-    let end = last.rsplit_once('.').map_or("", |(_, end)| end);
-    matches!(end, "h" | "hh" | "hpp" | "inc" | "def")
 }
 
 /// An object that cannot have been compiled from the changed file: it is the same as before,
