@@ -131,6 +131,10 @@ xen: packages ## build the real Xen twice, boot it, and load payloads with its s
 	$(CARGO) build --release
 	$(CARGO) run --release --quiet -p xsplice-tests --bin xen
 
+.PHONY: xen-each
+xen-each: ## change one number in each function of the Xen that `make xen` built: what is refused?
+	$(CARGO) run --release --quiet -p xsplice-tests --bin xen-each
+
 .PHONY: identity
 identity: packages ## build real projects twice: what is the same must come out as no change
 	$(CARGO) build --release
