@@ -17,6 +17,7 @@ pub mod beside;
 pub mod boots;
 pub mod build;
 pub mod change;
+pub mod each;
 pub mod faults;
 pub mod guest;
 pub mod in_tree;
