@@ -1,7 +1,7 @@
-//! Operators at random, for as long as is asked: uploads of good, broken, unsigned and wrongly signed
-//! payloads, actions in any order and with any patience, stacks of sixty payloads, clients that are
-//! killed or send garbage. In the end the kernel answers, its memory is what it was at the start, and
-//! every CPU has gone on.
+//! Operators at random, for as long as is asked: uploads of good, broken, unsigned and wrongly
+//! signed payloads, actions in any order and with any patience, stacks of sixty payloads, clients
+//! that are killed or send garbage. In the end the kernel answers, its memory is what it was at the
+//! start, and every CPU has gone on.
 
 use anyhow::{Context, Result, bail, ensure};
 use std::env;
@@ -226,7 +226,7 @@ impl Scene {
         Ok(())
     }
 
-    /// A payload with some bits changed, and signed; what is taken all the same is unloaded at once.
+    /// A payload with some bits changed, and signed; what is taken all the same is unloaded.
     fn broken(&self, draws: &mut Draws, piece: &Piece) -> Result<()> {
         let mut bytes = piece.unsigned.clone();
         for _ in 0..=draws.below(4) {
