@@ -11,7 +11,6 @@ pub(crate) mod overlay;
 pub mod record;
 pub mod trampoline;
 
-
 use crate::check::Fault;
 use crate::names::Name;
 use crate::patch::open_text::OpenText;
