@@ -73,13 +73,17 @@ fn carry(
     let kind = relocation.kind;
     let machine = extract.machine;
     let is_got = machine.goes_through_slot(kind);
-    let field = match abi.relocation(kind).or_else(|| {
+    let field = match abi.relocation(machine, kind).or_else(|| {
         let known = machine.relocation(kind);
         known.filter(|_| is_got)
     }) {
         Some(known) => known.field,
         None => {
-            let taken: Vec<_> = abi.relocations.iter().map(|known| known.name).collect();
+            let taken: Vec<_> = abi
+                .relocations(machine)
+                .iter()
+                .map(|known| known.name)
+                .collect();
             return Err(refused(
                 RefusalCode::UnknownRelocation,
                 format!(

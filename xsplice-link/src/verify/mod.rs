@@ -336,7 +336,7 @@ fn readable<'data>(
     }
     lines.pass("goblin and the loader's reader see the same payload");
     let mut lines = Lines::new(checks, CheckKind::LoaderRules);
-    if let Err(error) = check::payload(&view) {
+    if let Err(error) = check::payload(&view, machine) {
         lines.fail(error.errno(), error.to_string());
     }
     lines.pass("header, sections, symbols, relocations, notes and hooks keep the loader's rules");

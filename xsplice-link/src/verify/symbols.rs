@@ -128,7 +128,11 @@ fn relocations(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
         for entry in &table.entries {
             count += 1;
             let at = format!("{}+{:#x}", target.name, entry.offset);
-            let Some(known) = subject.facts.abi.relocation(entry.kind) else {
+            let Some(known) = subject
+                .facts
+                .abi
+                .relocation(subject.facts.machine, entry.kind)
+            else {
                 lines.fail(
                     Errno::EOPNOTSUPP,
                     format!(
