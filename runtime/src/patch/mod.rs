@@ -178,7 +178,6 @@ impl Patch {
         depth: usize,
     ) -> Result<(), Fault> {
         let address = self.old_address;
-        let machine = platform.machine();
         let window = self.largest_window();
         self.seen = self
             .read_window(platform, window)

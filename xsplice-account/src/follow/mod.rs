@@ -9,6 +9,7 @@ mod alignment;
 pub(crate) mod claims;
 mod compare;
 pub(crate) mod lines;
+mod parts;
 mod slot;
 
 use foldhash::HashMap;

@@ -5,7 +5,6 @@
 use std::ops::Range;
 
 use serde::Serialize;
-use xsplice_abi::Profile;
 use xsplice_abi::action::{ACTION_APPLY, ACTION_CHECK};
 use xsplice_abi::errno::Errno;
 use xsplice_abi::hypercall::{
@@ -66,7 +65,6 @@ struct Attempt {
 /// Runs the loader. There is no line when the file breaks rules that are reported by other checks.
 pub(super) fn check(
     payload: NamedFile<'_>,
-    abi: &Profile,
     against: &Against<'_>,
     checks: &mut Vec<Check>,
 ) -> Answer {
@@ -171,7 +169,7 @@ fn attempt(
     window: Range<u64>,
 ) -> Result<Attempt, String> {
     let base = against.base;
-    let platform = MemoryPlatform::new(window);
+    let platform = MemoryPlatform::new(window).on(base.machine());
     for section in base.sections() {
         if section.data.is_empty() {
             platform.map_zeros(section.range.clone());

@@ -249,6 +249,15 @@ impl Field {
             .fold(sign, |mask, part| mask | (ones(part.width) << part.low))
     }
 
+    /// What a value must be a multiple of.
+    #[must_use]
+    pub const fn unit(&self) -> u64 {
+        match self.low {
+            Low::Zero => 1 << self.scale,
+            Low::Elsewhere => 1,
+        }
+    }
+
     /// Whether the value depends on the address of the field.
     #[must_use]
     pub const fn is_relative(&self) -> bool {
