@@ -252,8 +252,7 @@ mod tests {
     use crate::layout::Memory;
     use xsplice_abi::machine::OF_RUNTIME;
     use xsplice_abi::profile::{LIVEPATCH, XSPLICE, XSPLICE_V1};
-
-    use super::{Class, Destination, classify};
+    use xsplice_diff::extract::Section;
 
     const A: u64 = 2;
     const WA: u64 = 3;
@@ -357,8 +356,8 @@ mod tests {
             ".xsplice.hooks.apply"
         );
         let bad = Some(RefusalCode::BadHook);
-        assert_eq!(refusal(&classify(&apply, &XSPLICE_V1)), bad);
+        assert_eq!(refusal(&classify(&apply, &XSPLICE_V1, OF_RUNTIME)), bad);
         let foreign = Some(RefusalCode::ForeignSection);
-        assert_eq!(refusal(&classify(&apply, &LIVEPATCH)), foreign);
+        assert_eq!(refusal(&classify(&apply, &LIVEPATCH, OF_RUNTIME)), foreign);
     }
 }

@@ -106,7 +106,6 @@ pub(in super::super) fn veneer(address: u64, fetch: Fetch<'_>) -> Option<u64> {
     };
     let is_scratch = VENEER_REGISTERS.contains(&register);
     match first.class() {
-        Class::Jump => first.target(at),
         // adrp x16, page; add x16, x16, #low; br x16
         Class::Adrp if is_scratch && goes_there(2) => {
             let (second, place) = word(1)?;

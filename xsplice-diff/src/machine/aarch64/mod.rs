@@ -3,6 +3,8 @@
 pub(super) mod alike;
 pub(super) mod arguments;
 pub(super) mod linked;
+#[cfg(test)]
+mod tests;
 pub(super) mod text;
 mod word;
 
