@@ -29,8 +29,8 @@ pub struct Facts<'data> {
     pub metadata: &'data [u8],
 }
 
-/// Checks for a machine header, sections, symbols, relocations, notes and tables by every rule that needs only
-/// the file, in the loader's order.
+/// Checks header, sections, symbols, relocations, notes and tables by every rule that needs only
+/// the file, as the loader of a machine does and in its order.
 ///
 /// # Errors
 /// The first rule that is broken.

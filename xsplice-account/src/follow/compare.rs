@@ -1,6 +1,6 @@
 //! Compares one item with the bytes at one place, by itself.
 
-use xsplice_diff::read::object::{SectionId, SymbolId, SymbolPlace};
+use xsplice_diff::read::object::SectionId;
 
 use super::parts::Both;
 use super::slot::access;
@@ -9,7 +9,6 @@ use crate::follow::claims::Claims;
 use crate::read::fields::{Field, Form, Leads, value};
 use crate::read::image::Bytes;
 use crate::read::items::is_entry_table;
-use crate::read::payload::Payload;
 use crate::read::tree::{ItemId, Target};
 
 /// What one comparison found.
@@ -339,26 +338,6 @@ impl<'data> Follower<'_, 'data> {
             addend = low.cast_signed();
         }
         Some(self.named_by(payload, relocation.symbol, addend))
-    }
-
-    /// What a relocation of the payload leads to.
-    pub(super) fn named_by(
-        &self,
-        payload: &Payload<'data>,
-        symbol: SymbolId,
-        addend: i64,
-    ) -> Found<'data> {
-        let symbol = payload.elf.symbol(symbol);
-        match symbol.place {
-            SymbolPlace::Section(section) => {
-                let offset = symbol.value.wrapping_add_signed(addend);
-                Found::Place(Place::Payload(section, offset))
-            }
-            SymbolPlace::Absolute => {
-                Found::Place(Place::Base(symbol.value.wrapping_add_signed(addend)))
-            }
-            SymbolPlace::Undefined | SymbolPlace::Common => Found::Name(symbol.name, addend),
-        }
     }
 
     /// What the slot at a place holds. The field counts from its own end, less `width`.

@@ -4,12 +4,13 @@
 use foldhash::HashMap;
 use xsplice_abi::machine::Told;
 use xsplice_diff::machine::linked::{self, Linked};
-use xsplice_diff::read::object::SymbolId;
+use xsplice_diff::read::object::{SymbolId, SymbolPlace};
 
 use super::compare::Found;
 use super::{Follower, Place};
 use crate::read::fields::{Field, Form, Leads};
 use crate::read::image::Bytes;
+use crate::read::payload::Payload;
 
 /// What fields of equal symbol and addend tell of one address.
 pub(super) type Parts = HashMap<(SymbolId, i64), Told>;
@@ -125,6 +126,26 @@ impl<'data> Follower<'_, 'data> {
         };
         let fetch = |address, length| self.present(address, length);
         linked::moved_away(self.image.machine, &place, &fetch)
+    }
+
+    /// What a relocation of the payload leads to.
+    pub(super) fn named_by(
+        &self,
+        payload: &Payload<'data>,
+        symbol: SymbolId,
+        addend: i64,
+    ) -> Found<'data> {
+        let symbol = payload.elf.symbol(symbol);
+        match symbol.place {
+            SymbolPlace::Section(section) => {
+                let offset = symbol.value.wrapping_add_signed(addend);
+                Found::Place(Place::Payload(section, offset))
+            }
+            SymbolPlace::Absolute => {
+                Found::Place(Place::Base(symbol.value.wrapping_add_signed(addend)))
+            }
+            SymbolPlace::Undefined | SymbolPlace::Common => Found::Name(symbol.name, addend),
+        }
     }
 
     fn present(&self, address: u64, length: u64) -> Option<&'data [u8]> {

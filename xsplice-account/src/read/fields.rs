@@ -64,7 +64,8 @@ pub(crate) struct Field {
     pub known: Option<&'static RelocationType>,
     /// How it says where it leads.
     pub form: Form,
-    /// What the distance counts from: bytes from the field to the end of its instruction where it is relative, else 0.
+    /// How far behind the field the distance counts from: bytes to the end of the instruction, 0
+    /// where it counts from the instruction or is none.
     pub trailing: u8,
     /// Where it leads.
     pub leads: Leads,

@@ -144,6 +144,10 @@ pub struct FieldNames {
 pub struct Walk<'code>(Decoder<'code>);
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a walk lives where it is made, and one that allocates is slower"
+)]
 enum Decoder<'code> {
     X86_64(x86_64::Decoder<'code>),
     AArch64(aarch64::Decoder<'code>),

@@ -365,6 +365,8 @@ pub const MACHINE: Machine = Machine {
     e_machine: 183,
     architecture: Architecture::AArch64,
     name: "AArch64",
+    position_advice: "compile with -fno-pic, or with hidden visibility, so that nothing goes \
+                      through a GOT, and load no literals (ldr =x) in assembler sources",
     relocation_prefix: "R_AARCH64_",
     relocations: RELOCATIONS,
     word: &ABS64,

@@ -53,6 +53,8 @@ pub struct Machine {
     pub architecture: Architecture,
     /// For people.
     pub name: &'static str,
+    /// How to compile so that no relocations come out that loaders do not take.
+    pub position_advice: &'static str,
     /// Prefix of the names of its relocation types.
     pub relocation_prefix: &'static str,
     /// Every type of its psABI, in order of their numbers.

@@ -146,6 +146,7 @@ pub const MACHINE: Machine = Machine {
     e_machine: 62,
     architecture: Architecture::X86_64,
     name: "x86-64",
+    position_advice: "compile position-independent code (-fpic or -fpie) without -mcmodel=large",
     relocation_prefix: "R_X86_64_",
     relocations: RELOCATIONS,
     word: &ABS64,

@@ -69,7 +69,7 @@ impl Alternative {
         let held = usize::try_from(Alternative::bytes(form)).ok()?;
         let mut whole = [0; size_of::<Alternative>()];
         whole.get_mut(..held)?.copy_from_slice(bytes.get(..held)?);
-        Some(Alternative::read_from_bytes(&whole).ok()?)
+        Alternative::read_from_bytes(&whole).ok()
     }
 
     /// The entry in `bytes`, of which systems that leave out the last fields have fewer.
