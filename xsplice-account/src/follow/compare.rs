@@ -561,30 +561,6 @@ impl<'data> Follower<'_, 'data> {
             }
         }
     }
-
-    fn wanted(&self, target: &Target<'_>) -> String {
-        match target {
-            Target::Item { item, delta } => format!("{}{delta:+#x}", self.tree.shown(*item)),
-            Target::Content { bytes, .. } => format!("{:?}", String::from_utf8_lossy(bytes)),
-            Target::Name { name, delta, .. } => format!("{name}{delta:+#x}"),
-            Target::Number(number) => format!("{number:#x}"),
-            Target::Unclear => "a place that cannot be told".to_owned(),
-        }
-    }
-
-    fn describe(&self, found: &Found<'_>) -> String {
-        match found {
-            Found::Name(name, delta) => format!("{name}{delta:+#x}"),
-            Found::Place(Place::Base(address)) => self.image.describe(*address),
-            Found::Place(Place::Payload(id, offset)) => match self.payload {
-                Some(payload) => format!(
-                    "{}+{offset:#x} of the payload",
-                    payload.elf.section(*id).name
-                ),
-                None => "the payload".to_owned(),
-            },
-        }
-    }
 }
 
 /// A name without what a compiler appends to tell equal names apart.

@@ -12,6 +12,7 @@ pub(crate) mod lines;
 mod parts;
 mod slot;
 mod stamps;
+mod wording;
 
 use foldhash::HashMap;
 use rayon::prelude::*;
