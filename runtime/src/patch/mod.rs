@@ -123,6 +123,7 @@ impl Patch {
     /// The function cannot be read or is not what is expected; the jump does not fit or reach.
     pub fn prepare(&mut self, platform: &impl Platform, overlay: &Overlay) -> Result<(), Fault> {
         let address = self.old_address;
+        let machine = platform.machine();
         let window = self.largest_window();
         let seen = self
             .read_window(platform, window)
@@ -134,7 +135,7 @@ impl Patch {
         if !code.starts_with(self.expectation.bytes()) {
             return Err(Fault::ExpectFailed);
         }
-        let trampoline = Trampoline::new(address, self.old_bytes, code, self.replacement)?;
+        let trampoline = Trampoline::new(machine, address, self.old_bytes, code, self.replacement)?;
         let offset = usize::from(trampoline.offset());
         let length = trampoline.bytes().len();
         let site = Site {

@@ -19,7 +19,29 @@ use crate::loader::Machine;
 use crate::operator::{Act, act, upload};
 
 /// Why the two may differ in a step, by words of the scenario's name and of the step.
-const EXPLAINED: [(&str, &str, &str); 0] = [];
+const EXPLAINED: [(&str, &str, &str); 4] = [
+    (
+        "prepost hooks fail",
+        "apply",
+        "the payload's pre-apply hook refuses; on a copy of the memory no hook runs",
+    ),
+    (
+        "prepost hooks",
+        "revert",
+        "the payload's pre-revert hook refuses the first revert; on a copy of the memory no hook \
+         runs, so that the first takes place and the second finds nothing to revert",
+    ),
+    (
+        "apply fails",
+        "apply",
+        "the payload's apply hook refuses; on a copy of the memory no hook runs",
+    ),
+    (
+        "revert fails",
+        "revert",
+        "the payload's revert hook gives an error; on a copy of the memory no hook runs",
+    ),
+];
 
 /// What one side did: nothing to say against it, or an error number.
 type Answer = Result<(), i32>;
