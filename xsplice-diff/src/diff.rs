@@ -250,6 +250,7 @@ fn gather_builds<'data>(
     let inclusion = include(&comparer, &changes, entries.1, &mut verdicts);
     rules::left_behind_entries::check(patched, entries.1, &inclusion, &mut verdicts);
     let is_carried = verdicts.refusals.is_empty() && !inclusion.items.is_empty();
+    lists::tell_guesses(&comparer, &changes, &mut verdicts);
     let carved = is_carried.then(|| {
         carve(
             name, &comparer, &changes, &inclusion, entries.0, &verdicts, options,
@@ -349,8 +350,7 @@ fn report<'data>(
     inclusion: &Inclusion,
     verdicts: Verdicts,
 ) -> ObjectDiff<'data> {
-    let guesses = lists::guesses(name, comparer, &changes);
-    let mut diff = ObjectDiff {
+    ObjectDiff {
         evidence: Evidence {
             accept: verdicts.accept_list().clone(),
             names: Vec::new(),
@@ -361,10 +361,9 @@ fn report<'data>(
         accepted: verdicts.accepted,
         refusals: verdicts.refusals,
         ignored: changes.ignored,
+        notes: verdicts.notes,
         ..ObjectDiff::unchanged(name)
-    };
-    diff.ignored.extend(guesses);
-    diff
+    }
 }
 
 /// Adds what the linker needs, and what debug information says.

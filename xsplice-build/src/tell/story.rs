@@ -73,7 +73,7 @@ pub(crate) fn changes(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Det
 
 /// Whether an object has only differences that were proven not to matter.
 fn is_quiet(diff: &ObjectDiff<'_>) -> bool {
-    diff.verdict() == Verdict::Unchanged && diff.accepted.is_empty()
+    diff.verdict() == Verdict::Unchanged && diff.accepted.is_empty() && diff.notes.is_empty()
 }
 
 fn object(text: &mut String, diff: &ObjectDiff<'_>, detail: Detail) {
@@ -105,6 +105,9 @@ fn object(text: &mut String, diff: &ObjectDiff<'_>, detail: Detail) {
             })
             .collect();
         let _ = writeln!(text, "  with     {}", sections.join(", "));
+    }
+    for note in &diff.notes {
+        let _ = writeln!(text, "  note     {}: {}", note.name, note.note);
     }
     for accepted in &diff.accepted {
         let _ = writeln!(text, "  accepted {}: {}", accepted.what, accepted.message);

@@ -325,7 +325,9 @@ fn new_item(comparer: &Comparer<'_, '_>, item: ItemId, verdicts: &mut Verdicts) 
             RefusalCode::ThreadLocal,
             "thread-local storage cannot be added to a running image; use an ordinary variable",
         ),
-        SectionClass::Code | SectionClass::Data | SectionClass::Bss if kind == ItemKind::Gap => (
+        SectionClass::Code | SectionClass::Data | SectionClass::Bss | SectionClass::Rodata
+            if kind == ItemKind::Gap =>
+        (
             RefusalCode::ChangedSection,
             "new contents have no symbol; give them one with a size",
         ),
@@ -507,7 +509,10 @@ fn removed_items(
                 continue;
             }
             (_, ItemKind::Gap) if !is_padding(original, item) => {
-                if matches!(class, SectionClass::Code | SectionClass::Data) {
+                if matches!(
+                    class,
+                    SectionClass::Code | SectionClass::Data | SectionClass::Rodata
+                ) {
                     verdicts.refuse_acceptable(
                         RefusalCode::ChangedSection,
                         Place::of(original, item),

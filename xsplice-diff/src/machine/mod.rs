@@ -213,7 +213,7 @@ impl Instruction<'_> {
         }
         match (&self.decoded, &other.decoded) {
             (Decoded::X86_64(one), Decoded::X86_64(two)) => {
-                x86_64::alike::compare((one, self.bytes), (two, other.bytes))
+                x86_64::alike::compare((one, self), (two, other))
             }
         }
     }

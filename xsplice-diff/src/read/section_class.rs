@@ -107,9 +107,9 @@ const PER_CPU: [&str; 4] = [
     ".bss..percpu",
 ];
 
-/// What each section of an object is for under `abi`. A section with a name that linkers discard
-/// counts as ordinary data or code when something refers to it: a linker would report an error
-/// instead of discarding it.
+/// What each section of an object is for under `abi`. A section that counts as noise by its name is
+/// ordinary data or code as soon as something refers to it: what is referred to is read, and a
+/// linker would report an error instead of discarding it.
 #[must_use]
 pub(crate) fn classify_all(object: &ElfObject<'_>, abi: &Profile) -> Vec<SectionClass> {
     let mut classes: Vec<SectionClass> = object
@@ -117,8 +117,7 @@ pub(crate) fn classify_all(object: &ElfObject<'_>, abi: &Profile) -> Vec<Section
         .iter()
         .map(|section| classify(section, abi))
         .collect();
-    let is_doubtful =
-        |section: &Section<'_>| section.is_allocated() && is_or_below(section.name, DISCARDED);
+    let is_doubtful = |section: &Section<'_>| section.is_allocated() && noise(section).is_some();
     if !object.sections.iter().any(is_doubtful) {
         return classes;
     }
@@ -182,7 +181,7 @@ fn classify_loaded(section: &Section<'_>, abi: &Profile) -> SectionClass {
         SectionClass::Content
     } else if is_per_cpu(name) {
         SectionClass::PerCpu
-    } else if LINKER_SETS.iter().any(|set| is_in_set(name, set)) || is_c_identifier(name) {
+    } else if is_linker_set(section) {
         SectionClass::LinkerSet
     } else if is_below(&INIT) {
         SectionClass::Init
@@ -195,6 +194,14 @@ fn classify_loaded(section: &Section<'_>, abi: &Profile) -> SectionClass {
     } else {
         SectionClass::Rodata
     }
+}
+
+/// Whether the base may walk the section between two symbols. Code in a section with a C name is
+/// none: the base asks whether an address is between the two, and does not walk from one function
+/// to the next.
+fn is_linker_set(section: &Section<'_>) -> bool {
+    LINKER_SETS.iter().any(|set| is_in_set(section.name, set))
+        || (!section.is_executable() && is_c_identifier(section.name))
 }
 
 /// Whether a section of this name holds code or data that is gone once the boot is over: also the
@@ -278,7 +285,7 @@ fn is_note(section: &Section<'_>) -> bool {
 /// be an entry of a table that the base walks.
 #[must_use]
 pub(crate) fn is_usual(section: &str, symbol: &str) -> bool {
-    const PREFIXES: [&str; 10] = [
+    const PREFIXES: [&str; 13] = [
         ".data",
         ".bss",
         ".rodata",
@@ -289,6 +296,9 @@ pub(crate) fn is_usual(section: &str, symbol: &str) -> bool {
         ".data1",
         ".rodata1",
         ".sdata",
+        ".ldata",
+        ".lbss",
+        ".lrodata",
     ];
     /// Sections that only say where to place a variable: by use, by alignment, by protection.
     const HINTS: [&str; 9] = [
@@ -325,6 +335,38 @@ pub(crate) fn is_usual(section: &str, symbol: &str) -> bool {
         });
         rest == symbol || is_hint || is_merged
     })
+}
+
+/// Whether a section of this name is one where compilers put code by default, or where the profile
+/// of a program makes them put it. The base may copy, map or walk any other section, so that a
+/// function in it is more than its code.
+#[must_use]
+pub(crate) fn is_plain_code(section: &str, symbol: &str) -> bool {
+    const HINTS: [&str; 6] = ["hot", "unlikely", "startup", "exit", "split", "unknown"];
+    let Some(rest) = [".text", ".ltext"]
+        .iter()
+        .find_map(|prefix| section.strip_prefix(prefix))
+    else {
+        return false;
+    };
+    let Some(rest) = rest.strip_prefix('.') else {
+        return rest.is_empty();
+    };
+    rest == symbol || HINTS.iter().any(|hint| is_or_below(rest, hint))
+}
+
+/// Whether a section of this name is one where compilers put constants: what lies there is found by
+/// whoever refers to it, and by nobody else.
+#[must_use]
+pub(crate) fn holds_constants(section: &str) -> bool {
+    const CONSTANTS: [&str; 5] = [
+        ".rodata",
+        ".rodata1",
+        ".lrodata",
+        ".data.rel.ro",
+        ".ldata.rel.ro",
+    ];
+    CONSTANTS.iter().any(|one| is_or_below(section, one))
 }
 
 /// The purpose of a loaded section that does not affect what runs. Such sections are read-only: a

@@ -6,7 +6,8 @@ use crate::compare::inclusion::Inclusion;
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::side::Build;
 use crate::report::object_diff::{DataChange, FunctionChange, SpecialSection};
-use crate::verdict::kinds::{Ignored, Reason, Status};
+use crate::verdict::kinds::{Reason, Status};
+use crate::verdict::refusals::Verdicts;
 
 pub(crate) fn functions(
     object: &str,
@@ -118,25 +119,19 @@ pub(crate) fn special_sections(
         .collect()
 }
 
-/// Static variables that changed functions use and that only their order tells apart. Where all
-/// users are equal in bytes and references, the order was right and nothing is listed.
-pub(crate) fn guesses(
-    object: &str,
-    comparer: &Comparer<'_, '_>,
-    changes: &Changes,
-) -> Vec<Ignored> {
+/// Tells of static variables that changed functions use and that only their order tells apart.
+/// Where all users are equal in bytes and references, the order was right and nothing is told.
+pub(crate) fn tell_guesses(comparer: &Comparer<'_, '_>, changes: &Changes, verdicts: &mut Verdicts) {
     let users = comparer.patched_users;
     let is_guessed = |item: &&ItemId| match users.only_function(**item) {
         Some(function) => changes.functions.contains_key(&function),
         None => !users.is_unused(**item) && !changes.functions.is_empty(),
     };
-    let guesses = comparer.correlation.by_order.iter().filter(is_guessed);
-    let told = |item: &ItemId| Ignored {
-        object: object.to_owned(),
-        name: comparer.patched.shown(*item),
-        why: "only its order tells this static variable from others of its name; it was matched \
-              with the one at the same position"
-            .to_owned(),
-    };
-    guesses.map(told).collect()
+    for item in comparer.correlation.by_order.iter().filter(is_guessed) {
+        verdicts.note(
+            comparer.patched.shown(*item),
+            "only its order tells this static variable from others of its name; it was matched \
+             with the one at the same position",
+        );
+    }
 }

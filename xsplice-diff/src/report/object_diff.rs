@@ -7,7 +7,7 @@ use crate::debug_info::toolchain::Toolchains;
 use crate::extract::{Extract, Part};
 use crate::layouts::{self, LayoutChange, Layouts};
 use crate::verdict::accept::AcceptList;
-use crate::verdict::kinds::{Accepted, Ignored, Reason, Status};
+use crate::verdict::kinds::{Accepted, Ignored, Note, Reason, Status};
 use crate::verdict::refusal::Refusal;
 
 /// The whole result for one pair of objects.
@@ -23,6 +23,9 @@ pub struct ObjectDiff<'data> {
     pub special_sections: Vec<SpecialSection>,
     /// Differences that do not matter, each with the proof's name.
     pub ignored: Vec<Ignored>,
+    /// What a person has to know although it was decided.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Note>,
     /// What would have been refused, had the author not accepted it.
     pub accepted: Vec<Accepted>,
     /// Refusals. If there are any, no payload is made.
@@ -84,6 +87,7 @@ impl ObjectDiff<'_> {
             data: Vec::new(),
             special_sections: Vec::new(),
             ignored: Vec::new(),
+            notes: Vec::new(),
             accepted: Vec::new(),
             refusals: Vec::new(),
             layouts: Layouts::default(),
