@@ -25,6 +25,7 @@ use crate::report::judge::{Scope, judge};
 use crate::report::lists;
 use crate::report::object_diff::{Evidence, NameChange};
 use crate::rules;
+use crate::rules::definitions::SharedNames;
 use crate::verdict::kinds::{Reason, RefusalCode};
 use crate::verdict::refusal::Refusal;
 use crate::verdict::refusals::Verdicts;
@@ -181,15 +182,17 @@ pub fn refuse_foreign(
     })
 }
 
-/// The weak symbols of an object that other objects see, defined or not, in order.
+/// The names that an object shares with others.
 ///
 /// # Errors
 ///
 /// When it is not a well-formed object of a known machine.
-pub fn weak_names<'data>(name: &str, object: &'data [u8]) -> Result<Vec<&'data str>, DiffError> {
-    Ok(rules::definitions::weak_names(&ElfObject::parse(
-        name, object,
-    )?))
+pub fn shared_names<'data>(
+    name: &str,
+    object: &'data [u8],
+) -> Result<SharedNames<'data>, DiffError> {
+    let object = ElfObject::parse(name, object)?;
+    Ok(rules::definitions::shared_names(&object))
 }
 
 /// Every function and constant of one original object, for proving that the base was linked from
@@ -354,6 +357,7 @@ fn report<'data>(
         evidence: Evidence {
             accept: verdicts.accept_list().clone(),
             names: Vec::new(),
+            begun: inclusion.begun.clone(),
         },
         functions: lists::functions(name, comparer, &changes, inclusion),
         data: lists::data(name, comparer, inclusion),

@@ -83,7 +83,7 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
     run.tell_changes(&report, &layouts);
     run.follow_patch(patch.as_ref(), &trees.left_out, &mut report)?;
 
-    let file = prove::find_base(arguments, &trees.others, run.diffs)?;
+    let file = prove::find_base(arguments, &trees.images, run.diffs)?;
     let base = prove::parse_base(file.as_ref())?;
     run.prove(base.as_ref(), &mut report);
     let over = budget::exceeded(arguments, &report);
@@ -103,11 +103,11 @@ fn judge_tree(
     inputs: &[Input],
     merged: &Merged,
 ) -> Vec<LayoutChange> {
-    let weak = comparison.weak_symbols(inputs, merged);
+    let shared = comparison.shared_by_tree(inputs, merged);
     let mut layouts = layouts::follow(&comparison.diffs, inputs, merged);
     let scope = match inputs {
         [_] => Scope::Object,
-        _ => Scope::Tree(&weak),
+        _ => Scope::Tree(&shared),
     };
     judge(&mut comparison.diffs, &mut layouts, scope);
     layouts

@@ -27,8 +27,8 @@ pub(super) struct Trees {
     /// Objects that were left out by name. They are read all the same: others may have been merged
     /// from them, and lines of a patch may be in them.
     pub(super) left_out: Vec<Input>,
-    /// Files of the original tree that are no objects: the base may be among them.
-    pub(super) others: Vec<PathBuf>,
+    /// Linked images of the original tree: the base may be among them.
+    pub(super) images: Vec<PathBuf>,
 }
 
 /// Checks early that all outputs can be written.
@@ -70,7 +70,7 @@ pub(super) fn trees(arguments: &Arguments) -> Result<Trees> {
         pairs,
         ignored,
         archives,
-        others,
+        images,
     } = pair(
         &arguments.orig,
         &arguments.patched,
@@ -82,7 +82,7 @@ pub(super) fn trees(arguments: &Arguments) -> Result<Trees> {
     Ok(Trees {
         inputs,
         left_out,
-        others,
+        images,
     })
 }
 

@@ -146,6 +146,11 @@ pub(crate) fn no_change(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: D
         }
     }
     text.push_str("no functional change: there is nothing to patch\n");
+    if report.inputs.base.is_none() {
+        text.push_str(
+            "no linked image was named or found, so that the objects were not compared with one\n",
+        );
+    }
     if !report.changes.accepted.is_empty() {
         let _ = writeln!(
             text,

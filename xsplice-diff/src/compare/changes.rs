@@ -52,6 +52,7 @@ pub(crate) fn find_changes(
         search.item(comparer, item, verdicts);
     }
     lost_parts(comparer, &mut search.changes);
+    take_label_tables(comparer, &mut search.changes);
     search.order_reasons();
     search.ignore_noise(object, comparer);
     search.refuse_boot_code(comparer, verdicts);
@@ -327,10 +328,12 @@ fn new_item(comparer: &Comparer<'_, '_>, item: ItemId, verdicts: &mut Verdicts) 
         ),
         SectionClass::Code | SectionClass::Data | SectionClass::Bss | SectionClass::Rodata
             if kind == ItemKind::Gap =>
-        (
-            RefusalCode::ChangedSection,
-            "new contents have no symbol; give them one with a size",
-        ),
+        {
+            (
+                RefusalCode::ChangedSection,
+                "new contents have no symbol; give them one with a size",
+            )
+        }
         _ => return,
     };
     verdicts.refuse_acceptable(code, Place::of(patched, item), problem);
@@ -477,6 +480,26 @@ fn lost_parts(comparer: &Comparer<'_, '_>, changes: &mut Changes) {
                         reasons: Vec::new(),
                     });
             }
+        }
+    }
+}
+
+/// Constants that lead into the interior of a function which changes, and that this function alone
+/// uses, are included with it although they are the same: where they are, they lead to the old code.
+fn take_label_tables(comparer: &Comparer<'_, '_>, changes: &mut Changes) {
+    for reference in &comparer.original_users.interior {
+        let root = comparer.correlation.original_root(reference.function);
+        let Some(function) = comparer.correlation.patched(root) else {
+            continue;
+        };
+        let Some(table) = comparer.correlation.patched(reference.from) else {
+            continue;
+        };
+        if changes.functions.contains_key(&function)
+            && comparer.patched_users.only_function(table) == Some(function)
+            && comparer.is_private_constant(reference.from, table)
+        {
+            changes.constants.insert(table);
         }
     }
 }

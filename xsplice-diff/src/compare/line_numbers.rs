@@ -166,17 +166,12 @@ impl Leads {
         (original, o, a): (&Build<'_>, ItemId, &Instruction<'_>),
         (patched, p, b): (&Build<'_>, ItemId, &Instruction<'_>),
     ) {
-        let (old, new) = (
-            original.items.item(o).offset,
-            patched.items.item(p).offset,
-        );
+        let (old, new) = (original.items.item(o).offset, patched.items.item(p).offset);
         self.old_starts.push(a.start - old);
         self.new_starts.push(b.start - new);
         match (unrelocated(original, o, a), unrelocated(patched, p, b)) {
             (None, None) => {}
-            (Some(a), Some(b)) => self
-                .pairs
-                .push((a.wrapping_sub(old), b.wrapping_sub(new))),
+            (Some(a), Some(b)) => self.pairs.push((a.wrapping_sub(old), b.wrapping_sub(new))),
             _ => self.is_broken = true,
         }
     }

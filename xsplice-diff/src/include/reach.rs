@@ -19,8 +19,10 @@ use crate::read::section_class::SectionClass;
 use crate::read::side::Build;
 use crate::read::side::is_content;
 use crate::read::special_sections::runs_in_place;
+use crate::rules::begun_references;
 use crate::rules::boundary;
 use crate::rules::fall_through;
+use crate::rules::kept_alignment;
 use crate::rules::replaceable;
 use crate::verdict::kinds::{Reason, RefusalCode};
 use crate::verdict::place::Place;
@@ -66,9 +68,18 @@ pub(crate) fn destination(
     let root = correlation.patched_root(item);
     if is_function && changes.functions.contains_key(&root) {
         let inside = source.is_some_and(|source| source == root);
+        let is_interior = target.meant() != 0 || item != root;
+        let is_call = relocation_is_call();
         // A function's own address is that of the base's function, so that pointers keep their
         // identity. Its calls of itself and jumps within it stay in the payload.
-        if inside && (target.meant() != 0 || item != root || relocation_is_call()) {
+        if inside && (is_interior || is_call) {
+            return Destination::Included(item);
+        }
+        // A pointer to an entry that indirect branches may not go to is worth nothing.
+        if !is_interior
+            && !is_call
+            && begun_references::is_newly_marked(comparer, counterpart, item)
+        {
             return Destination::Included(item);
         }
     }
@@ -109,6 +120,7 @@ pub(crate) fn include(
     includer.bind_neighbours();
     let inclusion = includer.inclusion;
     fall_through::check_pieces(comparer.patched, &inclusion, verdicts);
+    fall_through::check_functions(comparer.patched, &inclusion, verdicts);
     replaceable::check(comparer, changes, verdicts);
     inclusion
 }
@@ -358,6 +370,7 @@ impl Includer<'_, '_, '_> {
         let is_call = || patched.is_call(item, index);
         match destination(comparer, self.changes, Some(source), is_call, target) {
             Destination::Included(wanted) => {
+                self.note_new_entry(item, source, wanted, index);
                 if is_content(patched, wanted) || self.changes.constants.contains(&wanted) {
                     self.inclusion.owners.entry(wanted).or_insert(source);
                 }
@@ -368,9 +381,15 @@ impl Includer<'_, '_, '_> {
             }
             Destination::Base(counterpart) => {
                 self.check_base(item, relocation, target, counterpart);
+                if let Some(wanted) = target.item() {
+                    self.check_kept(item, source, index, wanted, counterpart);
+                }
                 self.check_boundary(item, index);
             }
-            Destination::Symbol => self.check_symbol(item, relocation),
+            Destination::Symbol => {
+                self.check_symbol(item, relocation);
+                self.note_begun(source, target);
+            }
             Destination::Unnamed => {
                 let what = format!(
                     "refers to {}, which has no name in the base; give it a symbol in both trees",
@@ -450,6 +469,83 @@ impl Includer<'_, '_, '_> {
                 comparer.original.shown(counterpart)
             );
             self.refuse_at(RefusalCode::InteriorReference, item, relocation, &what);
+        }
+    }
+
+    /// Checks a reference to an item that stays in the base.
+    fn check_kept(
+        &mut self,
+        item: ItemId,
+        source: ItemId,
+        index: usize,
+        wanted: ItemId,
+        counterpart: ItemId,
+    ) {
+        let comparer = self.comparer;
+        let (original, patched) = (comparer.original, comparer.patched);
+        if let Some(problem) =
+            kept_alignment::misaligned(comparer, item, index, wanted, counterpart)
+        {
+            self.refuse(RefusalCode::ChangedData, wanted, &problem);
+        }
+        let is_begun = || begun_references::is_begun(comparer, source, counterpart);
+        let runs_later = patched.items.class(source) != SectionClass::Init;
+        if begun_references::is_of_boot(comparer, counterpart) && runs_later && is_begun() {
+            let code = RefusalCode::ChangedInit;
+            if self.seen_refusals.insert((code, wanted)) {
+                let problem = format!(
+                    "{} uses it now and did not before, and its memory is given back after the \
+                     boot; use something that stays",
+                    patched.shown(source)
+                );
+                let place = Place::of(patched, wanted);
+                self.verdicts.refuse_acceptable(code, place, &problem);
+            }
+        }
+        let is_pointer = patched.items.item(wanted).kind == ItemKind::Function
+            && patched.targets[index].meant() == 0
+            && !patched.is_call(item, index);
+        if is_pointer && begun_references::is_sealed(original, counterpart) && is_begun() {
+            self.refuse(
+                RefusalCode::InteriorReference,
+                wanted,
+                "included code takes the function's address and did not before, and the boot took \
+                 away the mark that indirect branches need at its entry; call it directly, or give \
+                 what is called by pointer another name",
+            );
+        }
+    }
+
+    /// Tells of a pointer that leads to the new copy of a function and not to the base's.
+    fn note_new_entry(&mut self, item: ItemId, source: ItemId, wanted: ItemId, index: usize) {
+        let comparer = self.comparer;
+        let patched = comparer.patched;
+        let Some(counterpart) = comparer.correlation.original(wanted) else {
+            return;
+        };
+        let is_pointer = patched.targets[index].meant() == 0 && !patched.is_call(item, index);
+        if is_pointer && begun_references::is_newly_marked(comparer, counterpart, wanted) {
+            self.verdicts.note(
+                patched.shown(wanted),
+                format!(
+                    "{} takes its address, which is that of the new copy: the entry in the base is \
+                     not marked for indirect branches",
+                    patched.shown(source)
+                ),
+            );
+        }
+    }
+
+    /// Takes note of a symbol of another object that `source` did not refer to before.
+    fn note_begun(&mut self, source: ItemId, target: Target) {
+        let Target::Symbol { symbol, .. } = target else {
+            return;
+        };
+        let name = self.comparer.patched.object.symbol(symbol).name;
+        if !begun_references::names_before(self.comparer, source).contains(name) {
+            let by = self.comparer.patched.shown(source);
+            let begun = &mut self.inclusion.begun;
+            begun.entry(name.to_owned()).or_insert(by);
         }
     }
 

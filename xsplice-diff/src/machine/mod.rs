@@ -205,6 +205,23 @@ impl Instruction<'_> {
         at(self.immediate).then_some(Use::Address)
     }
 
+    /// The multiple, in bytes, that the address which it reads or writes must be of for it not to
+    /// fault.
+    #[must_use]
+    pub(crate) fn alignment_needed(&self) -> u64 {
+        match &self.decoded {
+            Decoded::X86_64(decoded) => x86_64::alignment::needed(decoded),
+        }
+    }
+
+    /// Whether it reads or writes by an address in a register that is not the stack's.
+    #[must_use]
+    pub(crate) fn goes_by_register(&self) -> bool {
+        match &self.decoded {
+            Decoded::X86_64(decoded) => x86_64::alignment::goes_by_register(decoded),
+        }
+    }
+
     /// How it differs from one that faces it in another build.
     #[must_use]
     pub fn compare(&self, other: &Instruction<'_>) -> Alike {

@@ -176,14 +176,13 @@ fn classify_loaded(section: &Section<'_>, abi: &Profile) -> SectionClass {
     if special_sections::is_special_code(name) {
         return SectionClass::SpecialCode;
     }
-    let is_below = |names: &[&str]| names.iter().any(|one| is_or_below(name, one));
     if section.is_mergeable() && !section.is_writable() && section.relocations.is_empty() {
         SectionClass::Content
     } else if is_per_cpu(name) {
         SectionClass::PerCpu
     } else if is_linker_set(section) {
         SectionClass::LinkerSet
-    } else if is_below(&INIT) {
+    } else if is_init(name) {
         SectionClass::Init
     } else if section.is_executable() {
         SectionClass::Code
@@ -194,6 +193,12 @@ fn classify_loaded(section: &Section<'_>, abi: &Profile) -> SectionClass {
     } else {
         SectionClass::Rodata
     }
+}
+
+/// Whether a section of this name holds code or data that is given back after the boot.
+#[must_use]
+pub(crate) fn is_init(name: &str) -> bool {
+    INIT.iter().any(|one| is_or_below(name, one))
 }
 
 /// Whether the base may walk the section between two symbols. Code in a section with a C name is
@@ -218,7 +223,7 @@ pub fn is_of_boot(name: &str) -> bool {
         ".initcall",
     ];
     let mut runs = RUN_AT_BOOT.iter();
-    INIT.iter().any(|one| is_or_below(name, one)) || runs.any(|one| is_in_set(name, one))
+    is_init(name) || runs.any(|one| is_in_set(name, one))
 }
 
 /// Whether a section of this name holds the template of per-CPU data.

@@ -12,9 +12,7 @@ use crate::read::items::{ItemId, ItemKind, Items};
 use crate::read::object::{ElfObject, Relocation, SectionId, Symbol, SymbolPlace};
 use crate::read::relocation::{Target, resolve};
 use crate::read::resolved_fields::{self, ResolvedField};
-use crate::read::section_class::{
-    SectionClass, holds_constants, is_plain_code, is_usual,
-};
+use crate::read::section_class::{SectionClass, holds_constants, is_plain_code, is_usual};
 use crate::read::uses::Uses;
 
 /// One of the two builds.

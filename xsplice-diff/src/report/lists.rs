@@ -121,7 +121,11 @@ pub(crate) fn special_sections(
 
 /// Tells of static variables that changed functions use and that only their order tells apart.
 /// Where all users are equal in bytes and references, the order was right and nothing is told.
-pub(crate) fn tell_guesses(comparer: &Comparer<'_, '_>, changes: &Changes, verdicts: &mut Verdicts) {
+pub(crate) fn tell_guesses(
+    comparer: &Comparer<'_, '_>,
+    changes: &Changes,
+    verdicts: &mut Verdicts,
+) {
     let users = comparer.patched_users;
     let is_guessed = |item: &&ItemId| match users.only_function(**item) {
         Some(function) => changes.functions.contains_key(&function),

@@ -1,5 +1,7 @@
 //! The result of comparing one pair of objects, in the shape of the JSON report.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::debug_info::line_table::SourceLine;
@@ -54,6 +56,9 @@ pub struct Evidence {
     pub accept: AcceptList,
     /// Names that changed for other objects, in order.
     pub names: Vec<NameChange>,
+    /// Symbols of other objects that included code refers to and did not before, by name, each with
+    /// the first function that does.
+    pub begun: BTreeMap<String, String>,
 }
 
 /// A name that is new to other objects, gone, or changed between weak and global. That matters only

@@ -1,10 +1,12 @@
 //! One rule a file: each refuses a kind of change that a payload cannot contain, or that no
 //! comparison of items shows.
 
+pub(crate) mod begun_references;
 pub(crate) mod boundary;
 pub(crate) mod common_symbols;
 pub(crate) mod definitions;
 pub(crate) mod fall_through;
+pub(crate) mod kept_alignment;
 pub(crate) mod kept_place;
 pub(crate) mod kind_changes;
 pub(crate) mod left_behind_entries;

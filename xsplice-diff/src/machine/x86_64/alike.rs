@@ -57,8 +57,9 @@ fn in_one_form((old, a): (&Decoded, &Walked<'_>), (new, b): (&Decoded, &Walked<'
         };
     }
     match result {
-        Alike::Immediate(..) => immediates(&old.0, &new.0)
-            .map_or(Alike::Other, |(old, new)| Alike::Immediate(old, new)),
+        Alike::Immediate(..) => {
+            immediates(&old.0, &new.0).map_or(Alike::Other, |(old, new)| Alike::Immediate(old, new))
+        }
         other => other,
     }
 }
@@ -81,7 +82,10 @@ fn differing<'a>(old: &'a [u8], new: &'a [u8]) -> impl Iterator<Item = (usize, u
 /// The operand that is a number, in both.
 fn immediates(a: &Instruction, b: &Instruction) -> Option<(u64, u64)> {
     (0..a.op_count().min(b.op_count())).find_map(|operand| {
-        let (old, new) = (a.try_immediate(operand).ok()?, b.try_immediate(operand).ok()?);
+        let (old, new) = (
+            a.try_immediate(operand).ok()?,
+            b.try_immediate(operand).ok()?,
+        );
         (old != new).then_some((old, new))
     })
 }
@@ -144,7 +148,11 @@ mod tests {
     fn bytes_outside_of_numbers_must_be_equal() {
         let cases: [(&[u8], &[u8], Alike); 9] = [
             // mov $imm, %esi; mov $imm, %edi
-            (&[0xbe, 7, 0, 0, 0], &[0xbe, 8, 0, 0, 0], Alike::Immediate(7, 8)),
+            (
+                &[0xbe, 7, 0, 0, 0],
+                &[0xbe, 8, 0, 0, 0],
+                Alike::Immediate(7, 8),
+            ),
             (&[0xbe, 7, 0, 0, 0], &[0xbf, 7, 0, 0, 0], Alike::Other),
             // jne with another distance; jne and je
             (&[0x75, 1], &[0x75, 2], Alike::Same),
@@ -165,7 +173,11 @@ mod tests {
             ),
             // mov 8(%rax), %eax; mov 16(%rax), %eax; with a displacement of four bytes
             (&[0x8b, 0x40, 8], &[0x8b, 0x40, 16], Alike::Displacement),
-            (&[0x8b, 0x40, 8], &[0x8b, 0x80, 0, 1, 0, 0], Alike::Displacement),
+            (
+                &[0x8b, 0x40, 8],
+                &[0x8b, 0x80, 0, 1, 0, 0],
+                Alike::Displacement,
+            ),
         ];
         for (old, new, wanted) in cases {
             assert_eq!(compare(old, new), wanted, "{old:x?} {new:x?}");
