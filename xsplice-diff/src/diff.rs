@@ -253,7 +253,7 @@ fn gather_builds<'data>(
     let inclusion = include(&comparer, &changes, entries.1, &mut verdicts);
     rules::left_behind_entries::check(patched, entries.1, &inclusion, &mut verdicts);
     let is_carried = verdicts.refusals.is_empty() && !inclusion.items.is_empty();
-    lists::tell_guesses(&comparer, &changes, &mut verdicts);
+    lists::tell_pairs(&comparer, &inclusion, &mut verdicts);
     let carved = is_carried.then(|| {
         carve(
             name, &comparer, &changes, &inclusion, entries.0, &verdicts, options,
@@ -358,6 +358,8 @@ fn report<'data>(
             accept: verdicts.accept_list().clone(),
             names: Vec::new(),
             begun: inclusion.begun.clone(),
+            lost_state: lists::lost_state(comparer),
+            new_state: lists::new_state(comparer, inclusion),
         },
         functions: lists::functions(name, comparer, &changes, inclusion),
         data: lists::data(name, comparer, inclusion),

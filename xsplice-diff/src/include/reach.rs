@@ -5,24 +5,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use object::elf;
-
 use crate::compare::changes::Changes;
 use crate::compare::comparer::{Comparer, shown_target};
 use crate::compare::inclusion::Inclusion;
 use crate::compare::pieces::is_piece;
 use crate::compare::special_entries::SpecialEntries;
 use crate::read::items::{ItemId, ItemKind};
-use crate::read::object::{Relocation, SymbolPlace};
 use crate::read::relocation::Target;
 use crate::read::section_class::SectionClass;
 use crate::read::side::Build;
 use crate::read::side::is_content;
 use crate::read::special_sections::runs_in_place;
 use crate::rules::begun_references;
-use crate::rules::boundary;
 use crate::rules::fall_through;
-use crate::rules::kept_alignment;
 use crate::rules::replaceable;
 use crate::verdict::kinds::{Reason, RefusalCode};
 use crate::verdict::place::Place;
@@ -136,22 +131,22 @@ fn parts(parents: &[Option<ItemId>]) -> BTreeMap<ItemId, Vec<ItemId>> {
     parts
 }
 
-struct Includer<'c, 'a, 'data> {
-    comparer: &'c Comparer<'a, 'data>,
-    changes: &'c Changes,
+pub(super) struct Includer<'c, 'a, 'data> {
+    pub(super) comparer: &'c Comparer<'a, 'data>,
+    pub(super) changes: &'c Changes,
     patched_entries: &'c SpecialEntries,
-    verdicts: &'c mut Verdicts,
-    inclusion: Inclusion,
+    pub(super) verdicts: &'c mut Verdicts,
+    pub(super) inclusion: Inclusion,
     queue: VecDeque<ItemId>,
     /// The out-of-line parts of each function.
     parts: BTreeMap<ItemId, Vec<ItemId>>,
     /// Variables that may or may not be new, with their candidates.
-    ambiguous: BTreeMap<ItemId, &'c [ItemId]>,
-    seen_refusals: BTreeSet<(RefusalCode, ItemId)>,
+    pub(super) ambiguous: BTreeMap<ItemId, &'c [ItemId]>,
+    pub(super) seen_refusals: BTreeSet<(RefusalCode, ItemId)>,
 }
 
 impl Includer<'_, '_, '_> {
-    fn patched(&self) -> &Build<'_> {
+    pub(super) fn patched(&self) -> &Build<'_> {
         self.comparer.patched
     }
 
@@ -207,6 +202,7 @@ impl Includer<'_, '_, '_> {
                         | SectionClass::Bss
                 );
             if is_new_global {
+                self.check_ambiguous(item);
                 let is_function = patched.items.item(item).kind == ItemKind::Function;
                 self.add(item, Some(Reason::NewGlobal).filter(|_| is_function));
             }
@@ -243,7 +239,7 @@ impl Includer<'_, '_, '_> {
         }
     }
 
-    fn refuse(&mut self, code: RefusalCode, item: ItemId, problem: &str) {
+    pub(super) fn refuse(&mut self, code: RefusalCode, item: ItemId, problem: &str) {
         if self.seen_refusals.insert((code, item)) {
             let place = Place::of(self.comparer.patched, item);
             self.verdicts.refuse(code, place, problem);
@@ -404,23 +400,7 @@ impl Includer<'_, '_, '_> {
     fn admit(&mut self, wanted: ItemId, by: ItemId) {
         let comparer = self.comparer;
         let patched = comparer.patched;
-        if let Some(candidates) = self.ambiguous.get(&wanted) {
-            let names: Vec<String> = candidates
-                .iter()
-                .map(|candidate| comparer.original.shown(*candidate))
-                .collect();
-            let what = format!(
-                "cannot tell whether this static variable is new or one of the original's ({}), \
-                 whose value it would lose; give it a name of its own if it is new, or keep it \
-                 where it was",
-                names.join(", ")
-            );
-            let code = RefusalCode::AmbiguousStaticLocal;
-            if self.seen_refusals.insert((code, wanted)) {
-                let place = Place::of(patched, wanted);
-                self.verdicts.refuse_acceptable(code, place, &what);
-            }
-        }
+        self.check_ambiguous(wanted);
         match patched.items.class(wanted) {
             SectionClass::Init => {
                 self.refuse(
@@ -448,140 +428,5 @@ impl Includer<'_, '_, '_> {
             Reason::PulledIn { by }
         };
         self.add(wanted, Some(reason));
-    }
-
-    fn check_base(
-        &mut self,
-        item: ItemId,
-        relocation: &Relocation,
-        target: Target,
-        counterpart: ItemId,
-    ) {
-        let comparer = self.comparer;
-        let Some(wanted) = target.item() else { return };
-        let root = comparer.correlation.patched_root(wanted);
-        if self.patched().items.item(wanted).kind == ItemKind::Function
-            && target.meant() != 0
-            && self.changes.functions.contains_key(&root)
-        {
-            let what = format!(
-                "refers into the interior of {}, which is replaced; refer to its start",
-                comparer.original.shown(counterpart)
-            );
-            self.refuse_at(RefusalCode::InteriorReference, item, relocation, &what);
-        }
-    }
-
-    /// Checks a reference to an item that stays in the base.
-    fn check_kept(
-        &mut self,
-        item: ItemId,
-        source: ItemId,
-        index: usize,
-        wanted: ItemId,
-        counterpart: ItemId,
-    ) {
-        let comparer = self.comparer;
-        let (original, patched) = (comparer.original, comparer.patched);
-        if let Some(problem) =
-            kept_alignment::misaligned(comparer, item, index, wanted, counterpart)
-        {
-            self.refuse(RefusalCode::ChangedData, wanted, &problem);
-        }
-        let is_begun = || begun_references::is_begun(comparer, source, counterpart);
-        let runs_later = patched.items.class(source) != SectionClass::Init;
-        if begun_references::is_of_boot(comparer, counterpart) && runs_later && is_begun() {
-            let code = RefusalCode::ChangedInit;
-            if self.seen_refusals.insert((code, wanted)) {
-                let problem = format!(
-                    "{} uses it now and did not before, and its memory is given back after the \
-                     boot; use something that stays",
-                    patched.shown(source)
-                );
-                let place = Place::of(patched, wanted);
-                self.verdicts.refuse_acceptable(code, place, &problem);
-            }
-        }
-        let is_pointer = patched.items.item(wanted).kind == ItemKind::Function
-            && patched.targets[index].meant() == 0
-            && !patched.is_call(item, index);
-        if is_pointer && begun_references::is_sealed(original, counterpart) && is_begun() {
-            self.refuse(
-                RefusalCode::InteriorReference,
-                wanted,
-                "included code takes the function's address and did not before, and the boot took \
-                 away the mark that indirect branches need at its entry; call it directly, or give \
-                 what is called by pointer another name",
-            );
-        }
-    }
-
-    /// Tells of a pointer that leads to the new copy of a function and not to the base's.
-    fn note_new_entry(&mut self, item: ItemId, source: ItemId, wanted: ItemId, index: usize) {
-        let comparer = self.comparer;
-        let patched = comparer.patched;
-        let Some(counterpart) = comparer.correlation.original(wanted) else {
-            return;
-        };
-        let is_pointer = patched.targets[index].meant() == 0 && !patched.is_call(item, index);
-        if is_pointer && begun_references::is_newly_marked(comparer, counterpart, wanted) {
-            self.verdicts.note(
-                patched.shown(wanted),
-                format!(
-                    "{} takes its address, which is that of the new copy: the entry in the base is \
-                     not marked for indirect branches",
-                    patched.shown(source)
-                ),
-            );
-        }
-    }
-
-    /// Takes note of a symbol of another object that `source` did not refer to before.
-    fn note_begun(&mut self, source: ItemId, target: Target) {
-        let Target::Symbol { symbol, .. } = target else {
-            return;
-        };
-        let name = self.comparer.patched.object.symbol(symbol).name;
-        if !begun_references::names_before(self.comparer, source).contains(name) {
-            let by = self.comparer.patched.shown(source);
-            let begun = &mut self.inclusion.begun;
-            begun.entry(name.to_owned()).or_insert(by);
-        }
-    }
-
-    /// Checks a reference relative to a section, which may mean either of two neighbours.
-    fn check_boundary(&mut self, item: ItemId, index: usize) {
-        let Some(problem) = boundary::ambiguous(self.comparer, item, index) else {
-            return;
-        };
-        let relocation = self.comparer.patched.object.relocations[index];
-        self.refuse_at(RefusalCode::AmbiguousTarget, item, &relocation, &problem);
-    }
-
-    fn check_symbol(&mut self, item: ItemId, relocation: &Relocation) {
-        let symbol = self.comparer.patched.object.symbol(relocation.symbol);
-        if symbol.kind == elf::STT_TLS.0 {
-            self.refuse_at(
-                RefusalCode::ThreadLocal,
-                item,
-                relocation,
-                "refers to thread-local storage; use an ordinary variable",
-            );
-        }
-        if symbol.place == SymbolPlace::Undefined && symbol.name.is_empty() {
-            self.refuse_at(
-                RefusalCode::UnnamedTarget,
-                item,
-                relocation,
-                "refers to no symbol at all; rebuild the object",
-            );
-        }
-    }
-
-    fn refuse_at(&mut self, code: RefusalCode, item: ItemId, relocation: &Relocation, what: &str) {
-        let patched = self.comparer.patched;
-        let mut place = Place::of(patched, item);
-        place.offset = Some(relocation.offset);
-        self.verdicts.refuse(code, place, what);
     }
 }

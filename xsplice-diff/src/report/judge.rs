@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::debug_info::toolchain::{Difference, DifferenceKind, say_differences};
 use crate::layouts::{ChangedKind, LayoutChange, problem};
-use crate::report::object_diff::ObjectDiff;
+use crate::report::object_diff::{ObjectDiff, Variable};
 use crate::rules::definitions::IS_GONE;
 use crate::verdict::accept::{Found, LINE_NUMBERS, acceptable, remedy};
 use crate::verdict::kinds::{Accepted, Reason, RefusalCode};
@@ -43,6 +43,7 @@ pub struct SharedByTree {
 pub fn judge(diffs: &mut [ObjectDiff<'_>], changes: &mut [LayoutChange], scope: Scope<'_>) {
     if let Scope::Tree(shared) = scope {
         names(diffs, shared);
+        moved_state(diffs);
     }
     for change in changes {
         let is_prototype = change.kind == ChangedKind::Prototype;
@@ -96,6 +97,36 @@ fn names(diffs: &mut [ObjectDiff<'_>], shared: &SharedByTree) {
                      boot; use something that stays"
                 );
                 refuse_name(diff, RefusalCode::ChangedInit, &name, &problem);
+            }
+        }
+    }
+}
+
+/// A variable that vanishes from one object where one of its name and size appears in another has
+/// moved, most likely, and would lose its state.
+fn moved_state(diffs: &mut [ObjectDiff<'_>]) {
+    let lost: Vec<(String, Variable)> = diffs
+        .iter()
+        .flat_map(|diff| {
+            let lost = diff.evidence.lost_state.iter();
+            lost.map(|one| (diff.object.clone(), one.clone()))
+        })
+        .collect();
+    if lost.is_empty() {
+        return;
+    }
+    for diff in diffs {
+        for new in std::mem::take(&mut diff.evidence.new_state) {
+            let from = lost
+                .iter()
+                .find(|(object, lost)| *lost == new && *object != diff.object);
+            if let Some((object, _)) = from {
+                let problem = format!(
+                    "cannot tell whether this variable is new or the one that {object} has no \
+                     more, whose value it would lose; give it a name of its own if it is new, or \
+                     leave it where it was"
+                );
+                refuse_name(diff, RefusalCode::AmbiguousStaticLocal, &new.name, &problem);
             }
         }
     }

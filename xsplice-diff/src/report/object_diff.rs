@@ -1,6 +1,6 @@
 //! The result of comparing one pair of objects, in the shape of the JSON report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +59,19 @@ pub struct Evidence {
     /// Symbols of other objects that included code refers to and did not before, by name, each with
     /// the first function that does.
     pub begun: BTreeMap<String, String>,
+    /// Variables that only the original has.
+    pub lost_state: BTreeSet<Variable>,
+    /// Variables that are included and that the original does not have.
+    pub new_state: BTreeSet<Variable>,
+}
+
+/// A variable, by what stays of it in another object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Variable {
+    /// Its name, without what compilers append.
+    pub name: String,
+    /// In bytes.
+    pub size: u64,
 }
 
 /// A name that is new to other objects, gone, or changed between weak and global. That matters only
