@@ -301,6 +301,7 @@ fn check_contents(
     rules::common_symbols::check(comparer, verdicts);
     rules::unreached_code::check(comparer, before, after, verdicts);
     rules::kind_changes::check(comparer, verdicts);
+    rules::handed_out::check(comparer, changes, verdicts);
     if !changes.functions.is_empty() {
         rules::protection::check(comparer.original, comparer.patched, verdicts);
     }

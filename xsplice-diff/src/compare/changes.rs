@@ -28,6 +28,9 @@ pub(crate) struct Changes {
     pub first: BTreeMap<ItemId, (ItemId, u64)>,
     /// Constants of the patched object that differ and are included as copies.
     pub constants: BTreeSet<ItemId>,
+    /// Constants without identity that are the same in both builds, by their items of the patched
+    /// object: the base has them, and their address may mean something there.
+    pub unchanged: BTreeMap<ItemId, ItemId>,
     /// Differences that do not matter.
     pub ignored: Vec<Ignored>,
 }
@@ -53,6 +56,7 @@ pub(crate) fn find_changes(
     }
     lost_parts(comparer, &mut search.changes);
     take_label_tables(comparer, &mut search.changes);
+    search.changes.unchanged = unchanged_constants(comparer, &search.changes);
     search.order_reasons();
     search.ignore_noise(object, comparer);
     search.refuse_boot_code(comparer, verdicts);
@@ -502,6 +506,34 @@ fn take_label_tables(comparer: &Comparer<'_, '_>, changes: &mut Changes) {
             changes.constants.insert(table);
         }
     }
+}
+
+/// The constants without identity that are the same in both builds. One that leads into the
+/// interior of a function which changes is not: it leads to the new code in one build.
+fn unchanged_constants(
+    comparer: &mut Comparer<'_, '_>,
+    changes: &Changes,
+) -> BTreeMap<ItemId, ItemId> {
+    let pairs = &comparer.correlation.same_constant;
+    let leads_inside = |item: ItemId| {
+        let mut targets = comparer.patched.relocations(item);
+        targets.any(|(_, target)| {
+            target.meant() != 0
+                && target.item().is_some_and(|item| {
+                    let root = comparer.correlation.patched_root(item);
+                    changes.functions.contains_key(&root)
+                })
+        })
+    };
+    let pairs: Vec<(ItemId, ItemId)> = pairs
+        .iter()
+        .map(|(new, old)| (*new, *old))
+        .filter(|(new, _)| !leads_inside(*new))
+        .collect();
+    pairs
+        .into_iter()
+        .filter(|(new, old)| comparer.content_difference(*old, *new).is_none())
+        .collect()
 }
 
 /// Items that only the original has.

@@ -7,6 +7,7 @@
 //! makes of an access through the GOT. [`Instruction`] has the answers in words that fit every
 //! machine; each folder beside this file knows one machine, and is the only place that does.
 
+pub(crate) mod addresses;
 pub(crate) mod arguments;
 pub mod cursor;
 pub(crate) mod ending;

@@ -234,18 +234,15 @@ impl<'data> Build<'data> {
             }
         };
         // The section may be named by another name of the item.
-        !fits(self.name(item)) && !self.names_of(item).any(fits)
+        !fits(self.name(item)) && !self.symbols_of(item).any(|symbol| fits(symbol.name))
     }
 
-    /// All names of an item's start.
-    fn names_of(&self, item: ItemId) -> impl Iterator<Item = &'data str> {
+    /// The symbols at an item's start.
+    pub(crate) fn symbols_of(&self, item: ItemId) -> impl Iterator<Item = &Symbol<'data>> {
         let place = *self.items.item(item);
-        let symbols = self.object.symbols.iter();
-        symbols
-            .filter(move |symbol| {
-                symbol.place == SymbolPlace::Section(place.section) && symbol.value == place.offset
-            })
-            .map(|symbol| symbol.name)
+        self.object.symbols.iter().filter(move |symbol| {
+            symbol.place == SymbolPlace::Section(place.section) && symbol.value == place.offset
+        })
     }
 
     /// What a person calls the item.

@@ -6,6 +6,7 @@ pub(crate) mod boundary;
 pub(crate) mod common_symbols;
 pub(crate) mod definitions;
 pub(crate) mod fall_through;
+pub(crate) mod handed_out;
 pub(crate) mod kept_alignment;
 pub(crate) mod kept_place;
 pub(crate) mod kind_changes;
