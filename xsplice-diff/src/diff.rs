@@ -15,8 +15,10 @@ use crate::debug_info::toolchain::{Toolchain, Toolchains};
 use crate::debug_info::types::read::TypeSections;
 use crate::include::carve::{Carved, carve};
 use crate::include::described_size;
+use crate::include::originals::file_of;
 use crate::include::reach::include;
 use crate::layouts::Layouts;
+use crate::options::Dropped;
 use crate::read::error::{ObjectProblem, Side};
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::object::{ElfObject, machine_of};
@@ -29,7 +31,7 @@ use crate::rules::definitions::SharedNames;
 use crate::verdict::kinds::{Reason, RefusalCode};
 use crate::verdict::refusal::Refusal;
 use crate::verdict::refusals::Verdicts;
-use crate::{DiffError, Extract, ObjectDiff, Options, Originals};
+use crate::{DiffError, Extract, ObjectDiff, Options, OriginalItem, Originals};
 
 /// Compares two builds of one object, and judges it by itself. `name` is what the report calls it:
 /// its file name.
@@ -55,7 +57,13 @@ pub fn diff_builds<'data>(
     patched: &Build<'data>,
     options: &Options,
 ) -> ObjectDiff<'data> {
-    alone(gather_builds(name, original, patched, options))
+    alone(gather_builds(
+        name,
+        original,
+        patched,
+        options,
+        &Dropped::default(),
+    ))
 }
 
 fn alone(mut diff: ObjectDiff<'_>) -> ObjectDiff<'_> {
@@ -80,6 +88,22 @@ pub fn gather<'data>(
     if original == patched {
         return Ok(ObjectDiff::unchanged(name));
     }
+    gather_without(name, original, patched, options, &Dropped::default())
+}
+
+/// Like [`gather`], of an object of which the base does not have everything: what was `dropped` when
+/// the base was linked counts as new.
+///
+/// # Errors
+///
+/// As [`gather`].
+pub fn gather_without<'data>(
+    name: &str,
+    original: &'data [u8],
+    patched: &'data [u8],
+    options: &Options,
+    dropped: &Dropped,
+) -> Result<ObjectDiff<'data>, DiffError> {
     check_machines(name, original, patched)?;
     // Both builds are read in parallel: a tree may hold one object that was merged from all others,
     // and the other cores would wait for it.
@@ -87,7 +111,7 @@ pub fn gather<'data>(
         || read(name, original, options.abi).map_err(DiffError::in_original),
         || read(name, patched, options.abi),
     );
-    Ok(gather_builds(name, &original?, &patched?, options))
+    Ok(gather_builds(name, &original?, &patched?, options, dropped))
 }
 
 /// Two builds for two machines have nothing to compare, whether the machines are known or not.
@@ -118,7 +142,7 @@ pub fn take_whole<'data>(
 ) -> Result<ObjectDiff<'data>, DiffError> {
     let patched = read(name, patched, options.abi)?;
     let original = Build::empty(name, patched.object.machine);
-    let mut diff = gather_builds(name, &original, &patched, options);
+    let mut diff = gather_builds(name, &original, &patched, options, &Dropped::default());
     for function in &mut diff.functions {
         for reason in &mut function.reasons {
             if *reason == Reason::NewGlobal {
@@ -142,7 +166,7 @@ pub fn drop_whole(
 ) -> Result<ObjectDiff<'static>, DiffError> {
     let original = read(name, original, options.abi).map_err(DiffError::in_original)?;
     let patched = Build::empty(name, original.object.machine);
-    let diff = gather_builds(name, &original, &patched, options);
+    let diff = gather_builds(name, &original, &patched, options, &Dropped::default());
     Ok(ObjectDiff {
         refusals: diff.refusals,
         accepted: diff.accepted,
@@ -207,6 +231,21 @@ pub fn originals<'data>(name: &str, original: &'data [u8]) -> Result<Originals<'
     Ok(Originals::new(&build, &entries, |item| item))
 }
 
+/// The local variables of one original object, for telling which object a variable of the base
+/// comes from.
+///
+/// # Errors
+///
+/// When it is not a well-formed object of a known machine.
+pub fn local_variables<'data>(
+    name: &str,
+    original: &'data [u8],
+) -> Result<Vec<OriginalItem<'data>>, DiffError> {
+    let build = read(name, original, &xsplice_abi::profile::XSPLICE)?;
+    let entries = SpecialEntries::new(&build, |item| item);
+    Ok(crate::include::originals::local_variables(&build, &entries))
+}
+
 /// Reads one build. Refuses an object whose description would be disproportionately large.
 fn read<'data>(
     name: &str,
@@ -235,8 +274,10 @@ fn gather_builds<'data>(
     original: &Build<'data>,
     patched: &Build<'data>,
     options: &Options,
+    dropped: &Dropped,
 ) -> ObjectDiff<'data> {
-    let correlation = correlate(original, patched);
+    let mut correlation = correlate(original, patched);
+    let new = part_dropped(original, &mut correlation, dropped);
     let (before, after) = relate(original, patched, &correlation);
     let mut comparer = Comparer::new(
         original,
@@ -254,6 +295,10 @@ fn gather_builds<'data>(
     rules::left_behind_entries::check(patched, entries.1, &inclusion, &mut verdicts);
     let is_carried = verdicts.refusals.is_empty() && !inclusion.items.is_empty();
     lists::tell_pairs(&comparer, &inclusion, &mut verdicts);
+    for item in new.into_iter().filter(|item| inclusion.holds(*item)) {
+        let note = "the base does not have it, since nothing there uses it: the payload brings it";
+        verdicts.note(patched.shown(item), note);
+    }
     let carved = is_carried.then(|| {
         carve(
             name, &comparer, &changes, &inclusion, entries.0, &verdicts, options,
@@ -264,6 +309,25 @@ fn gather_builds<'data>(
     diff.evidence.names = names;
     attach(&mut diff, carved, layouts, toolchains);
     diff
+}
+
+/// Parts the items that the base does not have from their counterparts, and returns those.
+fn part_dropped(
+    original: &Build<'_>,
+    correlation: &mut Correlation,
+    dropped: &Dropped,
+) -> Vec<ItemId> {
+    if dropped.0.is_empty() {
+        return Vec::new();
+    }
+    let is_dropped = |item: &ItemId| {
+        original.symbol(*item).is_some_and(|symbol| {
+            let name = (symbol.name.to_owned(), file_of(original, symbol));
+            dropped.0.contains(&name)
+        })
+    };
+    let items = original.items.ids().filter(is_dropped);
+    items.filter_map(|item| correlation.part(item)).collect()
 }
 
 /// Finds who refers to what in both builds, and which entries of special sections belong to whom.

@@ -1,5 +1,6 @@
 //! Runs the differ over every pair of objects, on all cores.
 
+pub(crate) mod absent;
 pub mod callers;
 pub(crate) mod layouts;
 pub mod merged;
@@ -49,6 +50,7 @@ impl Comparison<'_> {
         let changed: BTreeSet<&str> = names
             .map(|change| change.name.as_str())
             .chain(begun.map(String::as_str))
+            .chain(self.diffs.iter().flat_map(ObjectDiff::replaced_weak))
             .collect();
         if changed.is_empty() {
             return SharedByTree::default();
@@ -178,13 +180,18 @@ fn shared_by_tree(inputs: &[Input], merged: &Merged, names: &BTreeSet<&str>) -> 
         .filter(|input| !merged.parts.contains_key(&input.name))
         .map(|input| {
             let name = input.name.as_str();
-            let (weak, _, _, at_boot) = of(name, input.original());
+            let (weak, _, defined_before, at_boot) = of(name, input.original());
             let (_, needed, defined, _) = of(name, input.patched());
-            (name, weak, needed, defined, at_boot)
+            (name, weak, defined_before, needed, defined, at_boot)
         })
         .collect();
     let mut shared = SharedByTree::default();
-    for (object, weak, needed, defined, at_boot) in found {
+    for (object, weak, defined_before, needed, defined, at_boot) in found {
+        let defined_weak = weak.iter().filter(|name| defined_before.contains(name));
+        for name in defined_weak {
+            let objects = shared.weak_definitions.entry(name.clone()).or_default();
+            objects.push(object.to_owned());
+        }
         for name in weak {
             shared.weak.entry(name).or_default().push(object.to_owned());
         }

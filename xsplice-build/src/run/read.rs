@@ -86,16 +86,21 @@ pub(super) fn trees(arguments: &Arguments) -> Result<Trees> {
     })
 }
 
+/// What the command line asks of the differ.
+pub(super) fn options(arguments: &Arguments) -> Options {
+    Options {
+        abi: arguments.abi.0,
+        accept: arguments.accept.clone(),
+    }
+}
+
 /// Runs the differ over every pair, but the merged ones.
 pub(super) fn compared<'data>(
     arguments: &Arguments,
     inputs: &'data [Input],
     merged: &Merged,
 ) -> Result<Comparison<'data>> {
-    let options = Options {
-        abi: arguments.abi.0,
-        accept: arguments.accept.clone(),
-    };
+    let options = options(arguments);
     let progress = Progress::start("comparing", inputs.len(), visibility(arguments));
     compare(inputs, merged, &options, &progress).map_err(|errors| list_errors(arguments, errors))
 }

@@ -97,6 +97,14 @@ impl Correlation {
         free
     }
 
+    /// Parts an item of the original from its counterpart, and returns that.
+    pub(crate) fn part(&mut self, original: ItemId) -> Option<ItemId> {
+        let patched = self.to_patched[original.index()].take()?;
+        self.to_original[patched.index()] = None;
+        self.because.remove(&patched);
+        Some(patched)
+    }
+
     /// Pairs items whose names are no evidence. Returns whether both were free.
     fn pair_because(&mut self, original: ItemId, patched: ItemId, why: Why) -> bool {
         let is_new = self.pair(original, patched);

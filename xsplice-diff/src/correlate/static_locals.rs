@@ -95,7 +95,7 @@ fn pair_group(
         return;
     }
     numbered::pair_by_contexts(original, patched, &mut group, correlation);
-    pair_by_number(original, patched, &mut group, correlation);
+    pair_by_number((original, patched), &mut group, (old, new), correlation);
     let left = Left::new(original, &group, old, functions);
     for item in &group.patched {
         let Some(signature) = new.get(item) else {
@@ -123,13 +123,21 @@ fn pair_group(
 
 /// Pairs variables that their uses do not tell apart by their whole names: a compiler numbers them
 /// in the order of the source, so the numbers mean the same as long as both builds have the same
-/// ones, of the same sizes.
+/// ones, of the same sizes, in the same functions.
 fn pair_by_number(
-    original: &Build<'_>,
-    patched: &Build<'_>,
+    (original, patched): (&Build<'_>, &Build<'_>),
     group: &mut Group,
+    (before, after): (
+        &HashMap<ItemId, Signature<'_>>,
+        &HashMap<ItemId, Signature<'_>>,
+    ),
     correlation: &mut Correlation,
 ) {
+    let same_users = |one: ItemId, other: ItemId| {
+        let (one, other) = (before.get(&one), after.get(&other));
+        one.zip(other)
+            .is_some_and(|(one, other)| one.referrers == other.referrers)
+    };
     let of = |build: &Build<'_>, items: &[ItemId]| -> BTreeMap<String, (u64, ItemId)> {
         let named = items.iter().map(|item| {
             let size = build.items.item(*item).size;
@@ -144,7 +152,7 @@ fn pair_by_number(
         && old
             .iter()
             .zip(&new)
-            .all(|(old, new)| (old.0, old.1.0) == (new.0, new.1.0));
+            .all(|(old, new)| (old.0, old.1.0) == (new.0, new.1.0) && same_users(old.1.1, new.1.1));
     if same {
         for ((_, one), (_, other)) in old.into_values().zip(new.into_values()) {
             correlation.pair_because(one, other, Why::Number);

@@ -36,6 +36,8 @@ pub struct SharedByTree {
     /// Names that an object of the original tree defines in memory that is given back after the
     /// boot.
     pub at_boot: BTreeSet<String>,
+    /// Objects of the original tree that have a weak definition of it.
+    pub weak_definitions: BTreeMap<String, Vec<String>>,
 }
 
 /// Decides about names, layouts and toolchains. `changes` are the layout changes of all objects,
@@ -43,6 +45,7 @@ pub struct SharedByTree {
 pub fn judge(diffs: &mut [ObjectDiff<'_>], changes: &mut [LayoutChange], scope: Scope<'_>) {
     if let Scope::Tree(shared) = scope {
         names(diffs, shared);
+        one_of_several(diffs, shared);
         moved_state(diffs);
     }
     for change in changes {
@@ -98,6 +101,33 @@ fn names(diffs: &mut [ObjectDiff<'_>], shared: &SharedByTree) {
                 );
                 refuse_name(diff, RefusalCode::ChangedInit, &name, &problem);
             }
+        }
+    }
+}
+
+/// Of several weak definitions of a function the base has one, and which it is depends on the order
+/// of the link: equal bytes prove nothing.
+fn one_of_several(diffs: &mut [ObjectDiff<'_>], shared: &SharedByTree) {
+    for diff in diffs {
+        let replaced: Vec<String> = diff.replaced_weak().map(str::to_owned).collect();
+        for name in replaced {
+            let others: Vec<&str> = shared
+                .weak_definitions
+                .get(&name)
+                .into_iter()
+                .flatten()
+                .map(String::as_str)
+                .filter(|object| *object != diff.object)
+                .collect();
+            if others.is_empty() {
+                continue;
+            }
+            let problem = format!(
+                "is weak and changed here, and {} has a weak definition of it too; which of them \
+                 runs depends on the order of the link, so make sure that it is this one",
+                others.join(", ")
+            );
+            refuse_name(diff, RefusalCode::DefinitionChanged, &name, &problem);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use object::elf;
 use serde::{Deserialize, Serialize};
 
 use crate::debug_info::line_table::SourceLine;
@@ -114,6 +115,14 @@ impl ObjectDiff<'_> {
             extract: None,
             parts: Vec::new(),
         }
+    }
+
+    /// The weak functions that it replaces.
+    pub fn replaced_weak(&self) -> impl Iterator<Item = &str> {
+        let records = self.extract.iter().flat_map(|extract| &extract.records);
+        records
+            .filter(|record| record.binding == elf::STB_WEAK.0)
+            .map(|record| record.name.as_str())
     }
 
     /// Refusals come first: a change that cannot be included is never "no change".

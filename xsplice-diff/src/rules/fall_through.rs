@@ -1,5 +1,7 @@
 //! Refuses code that falls through into the code behind it: in a payload, other code follows.
 
+use object::elf;
+
 use crate::compare::inclusion::Inclusion;
 use crate::debug_info::debug_sections::address;
 use crate::debug_info::types::read::TypeSections;
@@ -24,7 +26,11 @@ pub(crate) fn check_functions(patched: &Build<'_>, inclusion: &Inclusion, verdic
             patched.items.item(*item).kind,
             ItemKind::Function | ItemKind::Label
         );
-        if !is_function || is_beside_a_function(patched, *item) {
+        // Data among code has a refusal of its own.
+        let is_data = patched
+            .symbol(*item)
+            .is_some_and(|symbol| symbol.kind == elf::STT_OBJECT.0);
+        if !is_function || is_data || is_beside_a_function(patched, *item) {
             continue;
         }
         let Some(last) = running_on(patched, *item) else {

@@ -24,7 +24,8 @@ pub(crate) fn misaligned(
     let asked = patched.object.section(new.section).alignment;
     // Most stand as they stood: only what moved has to be decoded.
     let moved = given < asked || new.offset % asked != old.offset % asked;
-    if !moved {
+    // A size that changed is refused anyway.
+    if !moved || old.size != new.size {
         return None;
     }
     let needed = patched.alignment_needed(source, index);
