@@ -93,6 +93,7 @@ fn extract(text: &str) -> Extract<'static> {
             ),
             symbol(0, Place::Undefined),
         ],
+        constants: Vec::new(),
         records: vec![Record {
             name: text.to_owned(),
             file: None,
@@ -101,12 +102,14 @@ fn extract(text: &str) -> Extract<'static> {
             old_size: 6,
             new_size: 6,
             address_taken: false,
+            aliases: Vec::new(),
             original: OriginalItem {
                 name: text.to_owned(),
                 file: None,
                 binding: 1,
                 section_name: ".text".to_owned(),
                 section_offset: 0,
+                named_size: 6,
                 bytes: code,
                 relocations: vec![OriginalRelocation {
                     offset: 1,
@@ -129,6 +132,7 @@ fn extract(text: &str) -> Extract<'static> {
 fn diff(text: &str) -> ObjectDiff<'static> {
     let own = || text.to_owned();
     ObjectDiff {
+        notes: Vec::new(),
         object: own(),
         functions: vec![FunctionChange {
             object: own(),

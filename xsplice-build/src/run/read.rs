@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use xsplice_diff::options::Stamps;
 use xsplice_diff::read::error::Side;
 use xsplice_diff::{DiffError, Options};
 use xsplice_link::command::output::check_writable;
@@ -91,6 +92,10 @@ pub(super) fn options(arguments: &Arguments) -> Options {
     Options {
         abi: arguments.abi.0,
         accept: arguments.accept.clone(),
+        stamps: match arguments.with_stamps {
+            true => Stamps::Included,
+            false => Stamps::LeftOut,
+        },
     }
 }
 

@@ -5,10 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::compare::build_stamp;
 use crate::compare::comparer::Comparer;
+use crate::compare::constants;
 use crate::compare::constructors::only_called_at_start;
 use crate::compare::line_numbers::{self, Difference, LineTables};
+use crate::compare::placement;
 use crate::compare::reserved_space;
 use crate::compare::special_entries::SpecialEntries;
+use crate::compare::type_hash;
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::names;
 use crate::read::padding::{self, is_padding};
@@ -55,10 +58,17 @@ pub(crate) fn find_changes(
         search.item(comparer, item, verdicts);
     }
     lost_parts(comparer, &mut search.changes);
-    take_label_tables(comparer, &mut search.changes);
-    search.changes.unchanged = unchanged_constants(comparer, &search.changes);
+    constants::take_label_tables(comparer, &mut search.changes);
+    search.changes.unchanged = constants::unchanged(comparer, &search.changes);
+    search.placements(comparer, verdicts);
     search.order_reasons();
     search.ignore_noise(object, comparer);
+    if verdicts.leaves_out_stamps() {
+        for changed in [&mut search.changes.functions, &mut search.at_boot] {
+            let left_out = build_stamp::leave_out(object, comparer.patched, changed);
+            search.changes.ignored.extend(left_out);
+        }
+    }
     search.refuse_boot_code(comparer, verdicts);
     let mut changes = search.changes;
     removed_items(object, comparer, &mut changes, verdicts);
@@ -100,7 +110,7 @@ impl Search<'_> {
                     && is_padding(patched, item)
                     && is_padding(comparer.original, counterpart) => {}
             ItemKind::Function if names::is_type_hash(patched.name(item)) => {
-                type_hash(comparer, counterpart, item, verdicts);
+                type_hash::check(comparer, counterpart, item, verdicts);
             }
             ItemKind::Function => self.function(comparer, counterpart, item, verdicts),
             ItemKind::Label => label(
@@ -137,6 +147,7 @@ impl Search<'_> {
                 Judgement::Nothing => {}
             }
         }
+        reasons.extend(placement::difference(comparer, counterpart, item));
         let offset = first_offset(&reasons);
         if root == item && reasons.is_empty() {
             let (original_entries, patched_entries) = self.entries;
@@ -165,6 +176,38 @@ impl Search<'_> {
             &mut self.changes.functions
         };
         changed.entry(root).or_default().extend(reasons);
+    }
+
+    /// Adds functions that nothing but the alignment of their section is about.
+    fn placements(&mut self, comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
+        let correlation = comparer.correlation;
+        let differs = |item| {
+            let root = correlation.patched_root(item);
+            self.changes.functions.contains_key(&root)
+                || self.at_boot.contains_key(&root)
+                || correlation.original(item).is_none()
+        };
+        for (item, reason) in placement::aligned_more(comparer, differs) {
+            let patched = comparer.patched;
+            if patched.items.item(item).kind == ItemKind::Label {
+                refuse_label(comparer, item, &[reason], verdicts);
+                continue;
+            }
+            let root = correlation.patched_root(item);
+            let reason = if root == item {
+                reason
+            } else {
+                Reason::ColdPartDiffers {
+                    name: patched.shown(item),
+                    reasons: vec![reason],
+                }
+            };
+            let changed = match patched.items.class(item) {
+                SectionClass::Init => &mut self.at_boot,
+                _ => &mut self.changes.functions,
+            };
+            changed.entry(root).or_default().push(reason);
+        }
     }
 
     /// Puts what is a function's own before what is its parts', and the labels last.
@@ -206,23 +249,6 @@ impl Search<'_> {
                 "code that only runs at boot changed, and the boot is over; do its work in a hook",
             );
         }
-    }
-}
-
-/// Refuses a changed hash of a prototype, which indirect callers check.
-fn type_hash(
-    comparer: &mut Comparer<'_, '_>,
-    counterpart: ItemId,
-    item: ItemId,
-    verdicts: &mut Verdicts,
-) {
-    if !comparer.differences(counterpart, item).is_empty() {
-        verdicts.refuse(
-            RefusalCode::SymbolKindChanged,
-            Place::of(comparer.patched, item),
-            "the type that indirect callers check changed; keep the function's prototype and \
-             give the new one another name",
-        );
     }
 }
 
@@ -358,11 +384,20 @@ fn label(
         item,
         patched_entries,
     ));
-    if reasons.is_empty() {
-        return;
+    reasons.extend(placement::difference(comparer, counterpart, item));
+    if !reasons.is_empty() {
+        refuse_label(comparer, item, &reasons, verdicts);
     }
+}
+
+fn refuse_label(
+    comparer: &Comparer<'_, '_>,
+    item: ItemId,
+    reasons: &[Reason],
+    verdicts: &mut Verdicts,
+) {
     let patched = comparer.patched;
-    let place = Place::of(patched, item).plus(first_offset(&reasons));
+    let place = Place::of(patched, item).plus(first_offset(reasons));
     if patched.items.class(item) == SectionClass::Init {
         verdicts.refuse_acceptable(
             RefusalCode::ChangedInit,
@@ -391,6 +426,13 @@ fn datum(
         return;
     }
     let patched = comparer.patched;
+    if verdicts.leaves_out_stamps() {
+        let stamp = build_stamp::leave_out_text(verdicts.object(), comparer, counterpart, item);
+        if let Some(ignored) = stamp {
+            changes.ignored.push(ignored);
+            return;
+        }
+    }
     if comparer.is_private_constant(counterpart, item) {
         changes.constants.insert(item);
         return;
@@ -486,54 +528,6 @@ fn lost_parts(comparer: &Comparer<'_, '_>, changes: &mut Changes) {
             }
         }
     }
-}
-
-/// Constants that lead into the interior of a function which changes, and that this function alone
-/// uses, are included with it although they are the same: where they are, they lead to the old code.
-fn take_label_tables(comparer: &Comparer<'_, '_>, changes: &mut Changes) {
-    for reference in &comparer.original_users.interior {
-        let root = comparer.correlation.original_root(reference.function);
-        let Some(function) = comparer.correlation.patched(root) else {
-            continue;
-        };
-        let Some(table) = comparer.correlation.patched(reference.from) else {
-            continue;
-        };
-        if changes.functions.contains_key(&function)
-            && comparer.patched_users.only_function(table) == Some(function)
-            && comparer.is_private_constant(reference.from, table)
-        {
-            changes.constants.insert(table);
-        }
-    }
-}
-
-/// The constants without identity that are the same in both builds. One that leads into the
-/// interior of a function which changes is not: it leads to the new code in one build.
-fn unchanged_constants(
-    comparer: &mut Comparer<'_, '_>,
-    changes: &Changes,
-) -> BTreeMap<ItemId, ItemId> {
-    let pairs = &comparer.correlation.same_constant;
-    let leads_inside = |item: ItemId| {
-        let mut targets = comparer.patched.relocations(item);
-        targets.any(|(_, target)| {
-            target.meant() != 0
-                && target.item().is_some_and(|item| {
-                    let root = comparer.correlation.patched_root(item);
-                    changes.functions.contains_key(&root)
-                })
-        })
-    };
-    let pairs: Vec<(ItemId, ItemId)> = pairs
-        .iter()
-        .map(|(new, old)| (*new, *old))
-        .filter(|(new, _)| !leads_inside(*new))
-        .collect();
-    pairs
-        .into_iter()
-        .filter(|(new, old)| comparer.content_difference(*old, *new).is_none())
-        .collect()
 }
 
 /// Items that only the original has.

@@ -5,7 +5,7 @@
 //! it two items have in common, the more likely they are one; how likely does not matter, only
 //! whether one candidate is better than all others from either side.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher as _, Hash};
 
 use foldhash::fast::FixedState;
 use foldhash::{HashMap, HashMapExt as _};
@@ -182,7 +182,5 @@ fn instructions(build: &Build<'_>, source: ItemId) -> Vec<(u64, u64)> {
 
 /// Equal for equal things, in this run.
 fn hash(what: &impl Hash) -> u64 {
-    let mut hasher = FixedState::default().build_hasher();
-    what.hash(&mut hasher);
-    hasher.finish()
+    FixedState::default().hash_one(what)
 }
