@@ -91,8 +91,8 @@ pub fn gather<'data>(
     gather_without(name, original, patched, options, &Dropped::default())
 }
 
-/// Like [`gather`], of an object of which the base does not have everything: what was `dropped` when
-/// the base was linked counts as new.
+/// Like [`gather`], of an object of which the base does not have everything: what was `dropped`
+/// when the base was linked counts as new.
 ///
 /// # Errors
 ///

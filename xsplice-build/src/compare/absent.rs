@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use object::elf;
-use xsplice_diff::extract::{Extract, Place};
+use xsplice_diff::extract::{Extract, Place, Record};
 use xsplice_diff::options::Dropped;
 use xsplice_diff::verdict::kinds::RefusalCode;
 use xsplice_diff::verdict::refusal::Refusal;
@@ -115,6 +115,18 @@ impl<'run, 'data> Search<'run, 'data> {
     /// What included code of an object refers to, or replaces, that the base does not have.
     fn missing(&self, extract: &Extract<'_>) -> Missing {
         let mut missing = Missing::default();
+        let is_absent = |record: &Record<'_>| {
+            let file = record.file.as_deref();
+            let name = QualifiedName {
+                file: file.filter(|_| record.binding == elf::STB_LOCAL.0),
+                name: &record.name,
+            };
+            matches!(self.base.lookup(name), Lookup::Absent)
+        };
+        // Of an object that is not linked at all, nothing is brought along.
+        if !extract.records.is_empty() && extract.records.iter().all(is_absent) {
+            return missing;
+        }
         let referred = extract.symbols.iter();
         let referred = referred
             .filter(|symbol| symbol.place == Place::Base)
@@ -185,8 +197,8 @@ impl<'run, 'data> Search<'run, 'data> {
 }
 
 fn unknown(extract: &Extract<'_>, name: &QualifiedName<'_>) -> Refusal {
-    let problem = "several objects have one of this name under this file name, and the base has one \
-                   that may be any of theirs; give the sources distinct names";
+    let problem = "several objects have one of this name under this file name, and the base has \
+                   one that may be any of theirs; give the sources distinct names";
     Refusal::new(RefusalCode::AmbiguousSymbol, &extract.object, problem).of(name.to_string())
 }
 

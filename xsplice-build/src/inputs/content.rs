@@ -1,8 +1,8 @@
 //! What a file of a tree is, by what it holds.
 //!
-//! Build systems call objects as they like (`.lo`, `.pic.o`, `.o.tmp`), so the name decides nothing:
-//! an object that nobody looked at is a change that nobody sees. A file that is called `.o` or `.a`
-//! and holds something else is kept, so that it is reported and not passed over.
+//! Build systems call objects as they like (`.lo`, `.pic.o`, `.o.tmp`), so the name decides
+//! nothing: an object that nobody looked at is a change that nobody sees. A file that is called
+//! `.o` or `.a` and holds something else is kept, so that it is reported and not passed over.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -41,8 +41,14 @@ pub(crate) fn kind_of(path: &Path) -> Kind {
         Kind::Other
     };
     match path.extension().and_then(OsStr::to_str) {
+        // An image that is called an object is a mistake that somebody has to be told of.
+        Some(extension)
+            if OBJECT_EXTENSIONS.contains(&extension)
+                && matches!(held, Kind::Image | Kind::Other) =>
+        {
+            Kind::Object
+        }
         _ if held != Kind::Other => held,
-        Some(extension) if OBJECT_EXTENSIONS.contains(&extension) => Kind::Object,
         Some(ARCHIVE_EXTENSION) => Kind::Archive,
         _ => Kind::Other,
     }
@@ -87,7 +93,7 @@ mod tests {
         for (name, bytes, wanted) in [
             ("f.lo", elf(1), Kind::Object),
             ("f", elf(1), Kind::Object),
-            ("f.o", elf(2), Kind::Image),
+            ("f.o", elf(2), Kind::Object),
             ("xen-syms", elf(3), Kind::Image),
             (
                 "f.txt",

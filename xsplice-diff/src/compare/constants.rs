@@ -7,7 +7,8 @@ use crate::compare::comparer::Comparer;
 use crate::read::items::ItemId;
 
 /// Constants that lead into the interior of a function which changes, and that this function alone
-/// uses, are included with it although they are the same: where they are, they lead to the old code.
+/// uses, are included with it although they are the same: where they are, they lead to the old
+/// code.
 pub(crate) fn take_label_tables(comparer: &Comparer<'_, '_>, changes: &mut Changes) {
     for reference in &comparer.original_users.interior {
         let root = comparer.correlation.original_root(reference.function);

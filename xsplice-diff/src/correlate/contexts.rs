@@ -1,9 +1,9 @@
 //! How code uses items whose names are no evidence: the instructions around each reference.
 //!
-//! The instruction that refers to an item, the one before and the one behind, with every field blank
-//! that leads somewhere, tell `n += 1` from `n += 100` although both functions changed. The more of
-//! it two items have in common, the more likely they are one; how likely does not matter, only
-//! whether one candidate is better than all others from either side.
+//! The instruction that refers to an item, the one before and the one behind, with every field
+//! blank that leads somewhere, tell `n += 1` from `n += 100` although both functions changed. The
+//! more of it two items have in common, the more likely they are one; how likely does not matter,
+//! only whether one candidate is better than all others from either side.
 
 use std::hash::{BuildHasher as _, Hash};
 

@@ -1,5 +1,5 @@
-//! Pairs functions and constants that the compiler numbered (`cmp.0`, `ops.1`): by content and by the
-//! code that uses them, never by the number alone.
+//! Pairs functions and constants that the compiler numbered (`cmp.0`, `ops.1`): by content and by
+//! the code that uses them, never by the number alone.
 //!
 //! A pointer to such a function may be stored, and a number that means another one would lead it to
 //! other code; so one that nothing tells apart is left open and refused where it is included.

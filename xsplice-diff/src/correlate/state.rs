@@ -1,8 +1,9 @@
-//! Variables that a payload would start afresh although the base has their state under another name.
+//! Variables that a payload would start afresh although the base has their state under another
+//! name.
 //!
-//! Where a variable vanishes and one of the same size appears in the same code, the author may have
-//! renamed it, or taken one out and put another one in. Nothing in the objects tells which, so it is
-//! left open, and refused where the new one is included.
+//! Where a variable vanishes and one of the same size appears in the same code, the author may
+//! have renamed it, or taken one out and put another one in. Nothing in the objects tells which,
+//! so it is left open, and refused where the new one is included.
 
 use foldhash::{HashMap, HashMapExt as _, HashSet};
 

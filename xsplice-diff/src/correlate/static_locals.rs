@@ -1,9 +1,9 @@
 //! Correlates static locals: variables named `name.N` (gcc) or `function.name` (clang), whose
 //! numbers are no evidence. They are told apart by who refers to them, by size and by initial
-//! contents; those that are equal in all of this by the instructions around their uses, and last, when
-//! both builds have the same ones, by their numbers, which is reported. Others are left open. A variable that
-//! disappears from one function while one of the same name and size appears in another is left open
-//! too: the code may have moved, and a second copy would lose the state.
+//! contents; those that are equal in all of this by the instructions around their uses, and last,
+//! when both builds have the same ones, by their numbers, which is reported. Others are left open.
+//! A variable that disappears from one function while one of the same name and size appears in
+//! another is left open too: the code may have moved, and a second copy would lose the state.
 
 use std::collections::{BTreeMap, BTreeSet};
 

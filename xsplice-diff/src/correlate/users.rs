@@ -1,8 +1,9 @@
 //! Pairs what has no name of its author's by who refers to it.
 //!
-//! Where a function or table is the same in both builds but for what its fields lead to, each field
-//! leads to counterparts: a variable is the same one, whatever number the compiler gave it, and even
-//! where the author gave it another name. One that two such places contradict is left open.
+//! Where a function or table is the same in both builds but for what its fields lead to, each
+//! field leads to counterparts: a variable is the same one, whatever number the compiler gave it,
+//! and even where the author gave it another name. One that two such places contradict is left
+//! open.
 
 use foldhash::{HashMap, HashMapExt as _};
 

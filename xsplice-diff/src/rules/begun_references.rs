@@ -3,8 +3,8 @@
 //!
 //! What lies in memory of the boot is given back when the boot is over; code that used it before,
 //! behind a question whether the boot still runs, may go on to. And where indirect branches are
-//! checked, a pointer must lead to an entry that is marked for them: one that the boot takes the mark
-//! from is none.
+//! checked, a pointer must lead to an entry that is marked for them: one that the boot takes the
+//! mark from is none.
 
 use std::collections::BTreeSet;
 

@@ -17,8 +17,8 @@ use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
 
 /// Checks included functions, whoever wrote them: assembler files and assembler within C fall
-/// through as they please. What a compiler made ends without leaving only where the source says that
-/// nobody comes there; that a compiler made it is known from its debug information.
+/// through as they please. What a compiler made ends without leaving only where the source says
+/// that nobody comes there; that a compiler made it is known from its debug information.
 pub(crate) fn check_functions(patched: &Build<'_>, inclusion: &Inclusion, verdicts: &mut Verdicts) {
     let mut types: Option<Option<TypeSections>> = None;
     for item in inclusion.items.keys() {

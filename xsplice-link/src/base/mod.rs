@@ -48,8 +48,8 @@ pub enum Scope {
     Global,
     /// Weak, and otherwise like a global.
     Weak,
-    /// Visible to every object by its bare name until the image was linked, and local in it: hidden,
-    /// as some linkers leave it. Its own loader knows it as it does a local.
+    /// Visible to every object by its bare name until the image was linked, and local in it:
+    /// hidden, as some linkers leave it. Its own loader knows it as it does a local.
     Hidden,
     /// Known as `FILE#name`; without a `STT_FILE` before it by its bare name.
     Local,

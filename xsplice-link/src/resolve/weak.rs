@@ -1,6 +1,6 @@
-//! Which of several new definitions of one name is the one, as a linker decides it: a definition that
-//! is not weak before weak ones. Of weak ones it takes the first that it comes to, which nothing
-//! here tells; so they must be the same.
+//! Which of several new definitions of one name is the one, as a linker decides it: a definition
+//! that is not weak before weak ones. Of weak ones it takes the first that it comes to, which
+//! nothing here tells; so they must be the same.
 
 use object::elf;
 use xsplice_diff::extract::{Extract, Place, Section, Symbol, SymbolIndex};

@@ -1,5 +1,5 @@
-//! Which instructions of x86-64 fault on an address that is not aligned (Intel SDM volume 1, 13.4 and
-//! 14.9; volume 2).
+//! Which instructions of x86-64 fault on an address that is not aligned (Intel SDM volume 1, 13.4
+//! and 14.9; volume 2).
 
 use iced_x86::{EncodingKind, Mnemonic, Register};
 

@@ -1,9 +1,9 @@
 //! Whether two instructions of x86-64 are the same but for numbers.
 //!
 //! Where both have their fields at the same places, every byte outside of them must be equal: no
-//! list of operands, prefixes and masks can leave one out then. A field that leads somewhere is not
-//! looked at, since whoever walks both functions compares where it leads. What is written in another
-//! form is the same only if it is a branch, whose distance may have become short or long.
+//! list of operands, prefixes and masks can leave one out then. A field that leads somewhere is
+//! not looked at, since whoever walks both functions compares where it leads. What is written in
+//! another form is the same only if it is a branch, whose distance may have become short or long.
 
 use iced_x86::{Instruction, OpKind};
 
