@@ -12,6 +12,8 @@ mod documented_limits;
 mod foreign_objects;
 mod guide_examples;
 mod json_document;
+mod json_of_builds;
+mod provenance;
 mod readme_commands;
 mod report_pages;
 mod stacked_builds;

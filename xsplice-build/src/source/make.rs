@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use rustix::process::Pid;
 
+use super::Fault;
 use super::interrupt::Interrupt;
 use crate::command::progress::Visibility;
 
@@ -72,7 +73,7 @@ impl Build<'_> {
                 message.push_str(&line);
             }
             message.push_str(&format!("\nall of it: {}", self.log.display()));
-            bail!(message);
+            return Err(Fault::NotBuilt(message).into());
         }
         tell(&format!(
             "{name}: built in {} s\n",

@@ -34,6 +34,29 @@ const ORIGINAL: &str = "original";
 const PATCHED: &str = "patched";
 pub(crate) const FINGERPRINT: &str = "original.fingerprint";
 const LOCK: &str = "lock";
+/// Names of the builds' logs, without `.log`.
+pub(crate) const LOGS: [&str; 2] = [ORIGINAL, PATCHED];
+
+/// What is wrong with the patch and not with the machine.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    /// It does not apply to the source.
+    #[error("{0}")]
+    NotApplicable(String),
+    /// The source does not build.
+    #[error("{0}")]
+    NotBuilt(String),
+}
+
+impl Fault {
+    /// An error of the trial; one of the system stays what it is.
+    fn not_applicable(error: anyhow::Error) -> anyhow::Error {
+        if error.chain().any(|cause| cause.is::<std::io::Error>()) {
+            return error;
+        }
+        Fault::NotApplicable(format!("{error:#}")).into()
+    }
+}
 
 /// What to build, and from what.
 #[derive(Clone, Debug)]
@@ -121,7 +144,7 @@ pub(crate) fn build(
     visibility: Visibility,
     tell: &dyn Fn(&str),
 ) -> Result<Built> {
-    let level = apply::strip_level(patch, &request.source)?;
+    let level = apply::strip_level(patch, &request.source).map_err(Fault::not_applicable)?;
     let patch_path = absolute(Path::new(&patch.path))?;
     let trial = apply::Trial {
         patch,
@@ -129,7 +152,9 @@ pub(crate) fn build(
         level,
     };
     // The patch is tried before anything is built, because most errors show here.
-    let offsets = trial.check(&request.source)?;
+    let offsets = trial
+        .check(&request.source)
+        .map_err(Fault::not_applicable)?;
 
     fs::create_dir_all(&request.work)
         .with_context(|| format!("--work {}: cannot be made", request.work.display()))?;
