@@ -83,6 +83,30 @@ fn each_build_gets_a_payload_for_its_own_base() {
     let page = fs::read_to_string(shop.path("fix.builds/index.html")).expect("the page");
     assert!(page.contains("href=\"c-wide/report.html\""), "{page}");
 
+    let kept = shop.run(
+        "xsplice-store",
+        &["show", "--store", "store", "--json", "-", "a-plain"],
+    );
+    let kept: Value = serde_json::from_str(&kept.out).expect("JSON");
+    let provenance = shop.path("fix.builds/a-plain/provenance.json");
+    let envelope = fs::read_to_string(provenance).expect("the provenance");
+    let envelope: Value = serde_json::from_str(&envelope).expect("JSON");
+    shop.write("payload.b64", envelope["payload"].as_str().expect("base64"));
+    let decoded = Command::new("base64")
+        .args(["-d", "payload.b64"])
+        .current_dir(shop.folder())
+        .output()
+        .expect("base64 runs");
+    let statement: Value = serde_json::from_slice(&decoded.stdout).expect("a statement");
+    let inputs = &statement["predicate"]["buildDefinition"]["resolvedDependencies"];
+    let digest = |name: &str| {
+        let mut inputs = inputs.as_array().expect("a list").iter();
+        let input = inputs.find(|input| input["name"] == name);
+        input.expect(name)["digest"]["xspliceTree"].clone()
+    };
+    assert_eq!(digest("original"), kept["builds"][0]["objects"]["digest"]);
+    assert_eq!(digest("source"), kept["builds"][0]["source"]["digest"]);
+
     // The same inputs elsewhere give the same bytes.
     assert_eq!(make(&shop, &["-o", "again"]).status, Some(0));
     for (name, _) in THREE {

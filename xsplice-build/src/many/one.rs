@@ -135,12 +135,12 @@ impl Step<'_> {
 
 /// What an error means for the table, and what it says.
 fn status_of(error: &anyhow::Error) -> (Status, String) {
-    let status = match error.downcast_ref::<Fault>() {
-        Some(Fault::NotApplicable(_)) => Status::NotApplicable,
-        Some(Fault::NotBuilt(_)) => Status::NotBuilt,
-        None => Status::Failed,
-    };
-    (status, format!("{error:#}"))
+    match error.downcast_ref::<Fault>() {
+        Some(Fault::NotApplicable(message)) => (Status::NotApplicable, message.clone()),
+        // The log goes into the folder of the build, beside what is told.
+        Some(Fault::NotBuilt { message, .. }) => (Status::NotBuilt, message.clone()),
+        None => (Status::Failed, format!("{error:#}")),
+    }
 }
 
 fn payload_line(path: &Path, ran: &Ran) -> Result<PayloadLine> {

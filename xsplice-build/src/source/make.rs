@@ -72,8 +72,8 @@ impl Build<'_> {
                 message.push_str("\n  ");
                 message.push_str(&line);
             }
-            message.push_str(&format!("\nall of it: {}", self.log.display()));
-            return Err(Fault::NotBuilt(message).into());
+            let log = self.log.clone();
+            return Err(Fault::NotBuilt { message, log }.into());
         }
         tell(&format!(
             "{name}: built in {} s\n",

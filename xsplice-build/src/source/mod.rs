@@ -44,8 +44,13 @@ pub(crate) enum Fault {
     #[error("{0}")]
     NotApplicable(String),
     /// The source does not build.
-    #[error("{0}")]
-    NotBuilt(String),
+    #[error("{message}\nall of it: {}", log.display())]
+    NotBuilt {
+        /// How the command ended, and its last lines.
+        message: String,
+        /// Where all that it said is.
+        log: PathBuf,
+    },
 }
 
 impl Fault {

@@ -136,7 +136,9 @@ impl Store {
 
     fn restore_file(&self, entry: &Entry, path: &Path, purpose: Purpose) -> Result<()> {
         let content = self.content(&entry.digest);
-        if purpose == Purpose::Reading && fs::hard_link(&content, path).is_ok() {
+        // A program would lose its mode.
+        let may_share = purpose == Purpose::Reading && entry.kind == Kind::File;
+        if may_share && fs::hard_link(&content, path).is_ok() {
             return Ok(());
         }
         let mut copy = File::create_new(path)?;

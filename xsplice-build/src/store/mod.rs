@@ -71,7 +71,9 @@ impl Store {
                 root.display()
             );
         }
-        let lock = File::create(root.join(LOCK))
+        // A store may be on a disk that cannot be written to; its lock works all the same.
+        let lock = File::open(root.join(LOCK))
+            .or_else(|_| File::create(root.join(LOCK)))
             .with_context(|| format!("{}: the store cannot be locked", root.display()))?;
         let store = Store {
             root: root.to_owned(),
