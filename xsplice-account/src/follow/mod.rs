@@ -10,6 +10,7 @@ pub(crate) mod claims;
 mod compare;
 pub(crate) mod lines;
 mod slot;
+mod stamps;
 
 use foldhash::HashMap;
 use rayon::prelude::*;
