@@ -1,5 +1,5 @@
-//! Runs for `json_document.rs` that need a store of shipped builds: every verb of `xsplice-store`, and
-//! payloads for several builds.
+//! Runs for `json_document.rs` that need a store of shipped builds: every verb of `xsplice-store`,
+//! and payloads for several builds.
 
 use std::fs;
 

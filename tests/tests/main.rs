@@ -16,7 +16,6 @@ mod json_document;
 mod json_of_builds;
 mod links;
 mod provenance;
-mod readme_commands;
 mod report_pages;
 mod stacked_builds;
 mod terminals;

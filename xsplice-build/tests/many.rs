@@ -1,5 +1,5 @@
-//! One patch over many builds: every way a build may end, one table, one document and one page; what
-//! was made is kept when the command runs again, and shards join to the same.
+//! One patch over many builds: every way a build may end, one table, one document and one page;
+//! what was made is kept when the command runs again, and shards join to the same.
 
 use std::fs;
 use std::path::Path;

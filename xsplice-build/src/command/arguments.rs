@@ -367,8 +367,8 @@ Exit status:
   1  could not run: usage, input that cannot be read, a build that failed
   2  refused: every reason is listed, and no payload was written
   3  no functional change
-With --store: 0 all were made, or have nothing to change; 1 some could not run; 2 some were refused; \
-3 none has anything to change.";
+With --store: 0 all were made, or have nothing to change; 1 some could not run; \
+2 some were refused; 3 none has anything to change.";
 
 #[cfg(test)]
 mod tests {

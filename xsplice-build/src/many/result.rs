@@ -119,8 +119,8 @@ pub(crate) struct PayloadLine {
 }
 
 impl BuildResult {
-    /// What an earlier run left of a build in its folder, if the same inputs would give it again and
-    /// the payload is still there.
+    /// What an earlier run left of a build in its folder, if the same inputs would give it again
+    /// and the payload is still there.
     pub(crate) fn done(folder: &Path, planned: &Planned) -> Option<BuildResult> {
         let result = BuildResult::read(folder).ok()?;
         let is_there = match &result.payload {

@@ -11,9 +11,9 @@ use xsplice_console::tree::is_left_out;
 use super::FINGERPRINT;
 use super::interrupt::Interrupt;
 
-/// Entries of a tree in order of name; without `except`, without the work folders of other runs, and
-/// without what version control keeps: a build that asks it for a version would find the patched
-/// tree modified, and differ for that reason alone.
+/// Entries of a tree in order of name; without `except`, without the work folders of other runs,
+/// and without what version control keeps: a build that asks it for a version would find the
+/// patched tree modified, and differ for that reason alone.
 pub(crate) fn entries<'a>(
     root: &Path,
     except: &'a Path,

@@ -1,5 +1,5 @@
-//! Where a payload comes from: a statement about its inputs (in-toto v1 with SLSA provenance v1), in
-//! an envelope that is signed (DSSE). docs/provenance.md has the keys.
+//! Where a payload comes from: a statement about its inputs (in-toto v1 with SLSA provenance v1),
+//! in an envelope that is signed (DSSE). docs/provenance.md has the keys.
 //!
 //! The formats are small and closed, so they are written here as structures: what cannot be written
 //! wrong need not be checked.

@@ -1,5 +1,5 @@
-//! The statement: in-toto Statement v1 (in-toto/attestation, `spec/v1/statement.md`) whose predicate
-//! is SLSA provenance v1 (slsa.dev, `provenance/v1`).
+//! The statement: in-toto Statement v1 (in-toto/attestation, `spec/v1/statement.md`) whose
+//! predicate is SLSA provenance v1 (slsa.dev, `provenance/v1`).
 //!
 //! It holds no time and no path of the machine: the same inputs give the same bytes.
 
