@@ -190,6 +190,28 @@ fn what_is_no_build_is_not_kept() {
 }
 
 #[test]
+fn a_source_that_builds_to_something_else_is_told() {
+    let shop = Shop::with(&TWO);
+    shop.add("plain");
+    let (status, said) = store(&shop, &["check", "--rebuild"]);
+    assert_eq!(status, Some(0), "{said}");
+    // The objects are those of the image, and the source is not.
+    shop.write(
+        "wide/core/f.c",
+        "int f(int x) { return x; }\nint other(int x) { return x; }\n",
+    );
+    shop.add("wide");
+    assert_eq!(store(&shop, &["check"]).0, Some(0));
+    let (status, said) = store(&shop, &["check", "--rebuild"]);
+    assert_eq!(status, Some(2), "{said}");
+    assert!(
+        said.contains("FAIL  wide: source: builds to something else"),
+        "{said}"
+    );
+    assert!(said.contains("ok    plain"), "{said}");
+}
+
+#[test]
 fn a_tarball_is_a_source_too() {
     let shop = Shop::with(&TWO[..1]);
     run("tar", &["-czf", "plain.tar.gz", "plain"], shop.folder());

@@ -79,18 +79,21 @@ pub struct Arguments {
 
     /// Only the builds whose name or build-id matches
     #[arg(long, value_name = "GLOB", requires = "store", help_heading = MANY_BUILDS)]
+    #[arg(conflicts_with_all = ["orig", "patched", "src"])]
     pub only: Vec<String>,
 
     /// Another patch for the builds whose name or build-id matches; the first that matches counts
     ///
     /// For a build to which the fix had to be ported: '4.17*=fix-4.17.patch'.
     #[arg(long, value_name = "GLOB=FILE", requires = "store", help_heading = MANY_BUILDS)]
+    #[arg(conflicts_with_all = ["orig", "patched", "src"])]
     pub patch_for: Vec<String>,
 
     /// Every N-th build, beginning with the I-th; for N machines
     ///
     /// `xsplice-store merge` joins the results.
     #[arg(long, value_name = "I/N", requires = "store", help_heading = MANY_BUILDS)]
+    #[arg(conflicts_with_all = ["orig", "patched", "src"])]
     pub shard: Option<Shard>,
 
     /// The source patch: what became of each of its hunks is told and proven

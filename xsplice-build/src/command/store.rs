@@ -118,6 +118,12 @@ pub(crate) struct Find {
 pub(crate) struct Check {
     #[command(flatten)]
     pub place: Place,
+    /// Also build each source, without a patch, and compare that with the objects
+    ///
+    /// Nothing may differ: then the source is the one that was shipped, and this machine builds it
+    /// as it was built.
+    #[arg(long)]
+    pub rebuild: bool,
     /// Names or build-ids [default: every build]
     #[arg(value_name = "NAME|BUILD-ID")]
     pub builds: Vec<String>,
