@@ -45,8 +45,8 @@ pub(crate) fn add(given: &Add) -> Result<(BuildRecord, Found)> {
             given.objects.display()
         );
     }
-    let others = pair(&given.objects, &given.objects, &[])?.others;
-    let file = base::find(given.base.as_deref(), &others, &given.objects)?;
+    let images = pair(&given.objects, &given.objects, &[])?.images;
+    let file = base::find(given.base.as_deref(), &images, &given.objects)?;
     let path = file.path().to_owned();
     let base = Base::parse(&path.display().to_string(), &file)?;
     if let Some(fault) = check::is_one_build(&base, &given.objects)? {
