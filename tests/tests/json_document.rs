@@ -25,6 +25,8 @@ use xsplice_tests::loader::Machine;
 use xsplice_tests::tools::{self, limited};
 use xsplice_tests::workspace;
 
+use crate::json_of_builds;
+
 /// A type that the page names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Type {
@@ -367,7 +369,7 @@ XSPLICE_LOAD_HOOK(on_load);
 const EMPTY_RECORD: &str = ".section .xsplice.funcs, \"aw\"\n.zero 64\n";
 
 /// The small program, its builds and the fixes.
-struct Bench {
+pub(crate) struct Bench {
     folder: TempDir,
 }
 
@@ -397,7 +399,7 @@ impl Bench {
         bench
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -411,7 +413,7 @@ impl Bench {
         ));
     }
 
-    fn shell(&self, command: &str) {
+    pub(crate) fn shell(&self, command: &str) {
         let mut process = Command::new("sh");
         process
             .args(["-ec", command])
@@ -421,7 +423,7 @@ impl Bench {
     }
 
     /// Runs a command that ends with `status` and gives its document.
-    fn run(&self, status: i32, command: &str) -> Value {
+    pub(crate) fn run(&self, status: i32, command: &str) -> Value {
         let (tool, arguments) = command.split_once(' ').unwrap();
         let run = tools::run(tool, arguments.split(' '), self.folder.path()).unwrap();
         assert_eq!(run.status, Some(status), "{command}: {run:?}");
@@ -436,6 +438,7 @@ fn written() -> Vec<Value> {
     documents.extend(accounts(&bench));
     documents.extend(one_object(&bench));
     documents.extend(on_a_machine(&bench));
+    documents.extend(json_of_builds::written(&bench));
     documents
 }
 
@@ -485,7 +488,7 @@ fn two_fixes(bench: &Bench) -> Vec<Value> {
             0,
             &format!(
                 "{build} --patched first -o first.xsplice --patch fix.patch \
-                 --accept hunk:src/none.c:1"
+                 --accept hunk:src/none.c:1 --fixes XSA-470"
             ),
         ),
         bench.run(
