@@ -442,23 +442,25 @@ fn written() -> Vec<Value> {
     documents
 }
 
-/// Runs that the account ends: the base holds more than the tree, and a constant that code reads
-/// stands in a section that tools alone look at.
+/// Runs that the account ends: the base holds more than the tree, and, where the proof was left
+/// out, another function than the tree has.
 fn accounts(bench: &Bench) -> Vec<Value> {
-    const READER: &str = r#"
-        static const char told[] __attribute__((used, section(".modinfo"))) = "key=1";
-        int read(void) { const char *p = told; asm("" : "+r"(p)); return p[4]; }
-    "#;
+    const READER: &str = "int read(void) { return 4; }";
     for tree in ["whole", "told", "retold"] {
         fs::create_dir(bench.path(tree)).unwrap();
     }
     bench.compile("int not_given(int x) { return x * 5; }", "whole/b.o");
     bench.compile(READER, "told/a.o");
-    bench.compile(&READER.replace("key=1", "key=2"), "retold/a.o");
+    bench.compile(&READER.replace('4', "5"), "retold/a.o");
+    for tree in ["told", "retold"] {
+        let other = "int not_given(int x) { return x * 6; }";
+        bench.compile(other, &format!("{tree}/b.o"));
+    }
     bench.shell(
         "ld.lld -static -nostdlib --build-id=sha1 -e 0 -Ttext=0x400000 -o more shipped/a.o \
          whole/b.o && \
-         ld.lld -static -nostdlib --build-id=sha1 -e 0 -Ttext=0x400000 -o teller told/a.o",
+         ld.lld -static -nostdlib --build-id=sha1 -e 0 -Ttext=0x400000 -o teller told/a.o \
+         whole/b.o",
     );
     let build = "xsplice-build --json - --account -o none";
     vec![
@@ -468,7 +470,7 @@ fn accounts(bench: &Bench) -> Vec<Value> {
         ),
         bench.run(
             2,
-            &format!("{build} --orig told --patched retold --base teller"),
+            &format!("{build} --no-base-proof --orig told --patched retold --base teller"),
         ),
     ]
 }
