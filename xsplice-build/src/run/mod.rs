@@ -114,7 +114,8 @@ fn run_one(arguments: &Arguments) -> Result<Ran> {
 
     let status = run.tell_result(&report, made.as_ref());
     run.write_reports(&report, base.as_ref(), made.as_ref())?;
-    let image = base.as_ref().zip(file.as_deref());
+    let bytes = file.as_deref().or(early_file.as_deref());
+    let image = base.as_ref().zip(bytes);
     run.write_origins(&report, image, made.as_ref())?;
     let first = report.refusals.first();
     Ok(Ran {
