@@ -6,10 +6,11 @@
 //! decision with the differ.
 #![forbid(unsafe_code)]
 
-pub(crate) mod after;
-pub(crate) mod base;
+pub mod after;
+pub mod base;
 pub(crate) mod error;
 pub(crate) mod follow;
+pub(crate) mod link;
 pub(crate) mod read;
 pub mod tell;
 
@@ -17,9 +18,11 @@ pub use error::AccountError;
 use serde::Serialize;
 
 use crate::after::AfterAccount;
-use crate::base::BaseAccount;
+use crate::base::ImageAccount;
 use crate::follow::Follower;
 use crate::follow::claims::Claims;
+use crate::follow::sections::starts;
+use crate::link::{LinkAccount, Linked};
 use crate::read::image::Image;
 use crate::read::payload::Payload;
 use crate::read::tree::Tree;
@@ -33,6 +36,8 @@ pub struct Inputs<'data> {
     pub original: Vec<(&'data str, &'data [u8])>,
     /// Objects of the patched build, by name.
     pub patched: Vec<(&'data str, &'data [u8])>,
+    /// The image that was linked from the patched build, where there is one.
+    pub patched_image: Option<&'data [u8]>,
     /// The payload; `None` when the differ found no change.
     pub payload: Option<&'data [u8]>,
     /// Names of what the author accepted.
@@ -43,18 +48,24 @@ pub struct Inputs<'data> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Account {
     /// The base's bytes.
-    pub base: BaseAccount,
+    pub base: ImageAccount,
     /// The patched build's bytes, once the payload is applied.
     pub after: AfterAccount,
     /// Whether the patched build's own link was looked at.
     pub link_compared: bool,
+    /// That link; `None` when there is no image of the patched build.
+    pub link: Option<LinkAccount>,
 }
 
 impl Account {
     /// Whether everything has a place.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.base.unknown.is_empty() && self.after.missing.is_empty()
+        let is_linked_alike = self
+            .link
+            .as_ref()
+            .is_none_or(|link| link.image.unknown.is_empty() && link.differences.is_empty());
+        self.base.unknown.is_empty() && self.after.missing.is_empty() && is_linked_alike
     }
 }
 
@@ -65,21 +76,71 @@ impl Account {
 /// When one of the inputs cannot be read.
 pub fn account(inputs: &Inputs<'_>) -> Result<Account, AccountError> {
     let image = Image::parse(inputs.base)?;
-    let (original, patched) = rayon::join(
+    let patched_image = inputs.patched_image.map(Image::parse).transpose()?;
+    let payload = inputs.payload.map(Payload::parse).transpose()?;
+    let (mut original, mut patched) = rayon::join(
         || Tree::read(&inputs.original),
         || Tree::read(&inputs.patched),
     );
-    let payload = inputs.payload.map(Payload::parse).transpose()?;
-    let mut placing = Follower::new(&original, &image, None, None, &[]);
-    base::place(&mut placing);
-    let base = base::account(&placing);
-    let claims = Claims::new(&original, &placing);
+    let foreign = choose_linked(&mut original, &image);
+    match &patched_image {
+        Some(image) => {
+            choose_linked(&mut patched, image);
+        }
+        None => choose_as_before(&mut patched, &original, &foreign),
+    }
+    let placed = base::placed(&original, &image);
+    let claims = Claims::new(&original, &placed, starts(&placed));
     let accepted = &inputs.accepted;
-    let payload = payload.as_ref();
-    let mut after = Follower::new(&patched, &image, payload, Some(&claims), accepted);
+    let mut after = Follower::new(&patched, &image, payload.as_ref(), Some(&claims), accepted);
+    let after_account = after::account(&mut after);
+    let link = patched_image.as_ref().map(|patched_image| {
+        let placed = base::placed(&patched, patched_image);
+        let own = Claims::new(&patched, &placed, starts(&placed));
+        let linked = |claims, image| Linked { claims, image };
+        let differences =
+            link::differences(linked(&claims, &image), linked(&own, patched_image), &after);
+        LinkAccount {
+            image: base::account(&placed),
+            differences,
+        }
+    });
     Ok(Account {
-        base,
-        after: after::account(&mut after),
-        link_compared: false,
+        base: base::account(&placed),
+        after: after_account,
+        link_compared: link.is_some(),
+        link,
     })
+}
+
+/// Lets names stand for what the link of `image` chose. Returns those for which it chose none of
+/// the objects.
+fn choose_linked<'data>(tree: &mut Tree<'data>, image: &Image<'data>) -> Vec<&'data str> {
+    let follower = Follower::new(tree, image, None, None, &[]);
+    let winners = base::winners(&follower);
+    let foreign = base::foreign(&follower);
+    for (name, object) in winners {
+        tree.choose(name, object);
+    }
+    for name in &foreign {
+        tree.forget(name);
+    }
+    foreign
+}
+
+/// Lets names stand for what those of the original build do: weak ones for the definition of the
+/// same object, since the objects are linked in the same order; `foreign` ones for none.
+fn choose_as_before(patched: &mut Tree<'_>, original: &Tree<'_>, foreign: &[&str]) {
+    let shared = patched.shared_names().map(|(name, _)| name);
+    let weak: Vec<&str> = shared.filter(|name| patched.is_weak(name)).collect();
+    for name in weak {
+        let before = original.chosen(name);
+        let object = before.and_then(|before| patched.object(&original.objects[before].elf.name));
+        if let Some(object) = object {
+            patched.choose(name, object);
+        }
+    }
+    for name in foreign {
+        patched.forget(name);
+    }
 }

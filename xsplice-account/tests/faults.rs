@@ -76,6 +76,7 @@ fn without_payload(linked: Sources<'_>, original: Sources<'_>, patched: Sources<
             .iter()
             .map(|(name, bytes)| (name.as_str(), &bytes[..]))
             .collect(),
+        patched_image: None,
         payload: None,
         accepted: Vec::new(),
     };

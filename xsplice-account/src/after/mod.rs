@@ -5,7 +5,7 @@ mod tables;
 use serde::Serialize;
 
 use crate::base::addresses;
-use crate::follow::{Failure, Follower, Mismatch, Pair, Place};
+use crate::follow::{Failure, Follower, Pair, Place};
 use crate::read::tree::ItemId;
 
 /// What became of the patched build's bytes.
@@ -171,10 +171,7 @@ fn missing(follower: &Follower<'_, '_>, item: ItemId, claims: &[Pair]) -> Missin
         None => (item, None),
     };
     let offset = failure.map_or(0, |failure| failure.offset);
-    let mut what = failure.map_or_else(
-        || "it stands nowhere".to_owned(),
-        |failure| sentence(&failure.mismatch),
-    );
+    let mut what = failure.map_or_else(|| "it stands nowhere".to_owned(), Failure::sentence);
     if at != item {
         what = format!("it rests on {}, and there {what}", tree.shown(at));
     }
@@ -184,20 +181,6 @@ fn missing(follower: &Follower<'_, '_>, item: ItemId, claims: &[Pair]) -> Missin
         item: tree.shown(item),
         offset,
         what,
-    }
-}
-
-fn sentence(mismatch: &Mismatch) -> String {
-    match mismatch {
-        Mismatch::Outside => "the place ends before it does".to_owned(),
-        Mismatch::Byte { wanted, found } => {
-            format!("the patched build has {wanted:02x}, and there is {found:02x}")
-        }
-        Mismatch::Target { wanted, found } => {
-            format!("the patched build refers to {wanted}, and there is a reference to {found}")
-        }
-        Mismatch::Placement { what } => what.clone(),
-        Mismatch::Unknown => "a field cannot be followed".to_owned(),
     }
 }
 

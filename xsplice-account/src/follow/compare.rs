@@ -34,6 +34,24 @@ pub(crate) struct Failure {
     pub mismatch: Mismatch,
 }
 
+impl Failure {
+    /// What differs, for people.
+    #[must_use]
+    pub(crate) fn sentence(&self) -> String {
+        match &self.mismatch {
+            Mismatch::Outside => "the place ends before it does".to_owned(),
+            Mismatch::Byte { wanted, found } => {
+                format!("the build has {wanted:02x}, and there is {found:02x}")
+            }
+            Mismatch::Target { wanted, found } => {
+                format!("the build refers to {wanted}, and there is a reference to {found}")
+            }
+            Mismatch::Placement { what } => what.clone(),
+            Mismatch::Unknown => "a field cannot be followed".to_owned(),
+        }
+    }
+}
+
 /// What differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Mismatch {
@@ -358,6 +376,9 @@ impl<'data> Follower<'_, 'data> {
         };
         match target {
             Target::Unclear => Err(Mismatch::Unknown),
+            // An entry whose replacement is empty names a place, and nothing is read there.
+            Target::Nothing if is_table => Ok(()),
+            Target::Nothing => Err(Mismatch::Unknown),
             Target::Number(number) => match self.located(found) {
                 Some(Place::Base(address)) if address == *number => Ok(()),
                 _ => Err(differs()),
@@ -516,6 +537,7 @@ impl<'data> Follower<'_, 'data> {
             Target::Content { bytes, .. } => format!("{:?}", String::from_utf8_lossy(bytes)),
             Target::Name { name, delta, .. } => format!("{name}{delta:+#x}"),
             Target::Number(number) => format!("{number:#x}"),
+            Target::Nothing => "a place without bytes".to_owned(),
             Target::Unclear => "a place that cannot be told".to_owned(),
         }
     }

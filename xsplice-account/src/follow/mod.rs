@@ -9,6 +9,7 @@ mod alignment;
 pub(crate) mod claims;
 mod compare;
 pub(crate) mod lines;
+pub(crate) mod sections;
 mod slot;
 
 use foldhash::HashMap;
@@ -20,8 +21,8 @@ use crate::follow::lines::LineTables;
 use crate::read::image::Image;
 use crate::read::payload::Payload;
 use crate::read::tree::{ItemId, Tree};
+pub(crate) use compare::Failure;
 use compare::Outcome;
-pub(crate) use compare::{Failure, Mismatch};
 
 /// A place at run time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

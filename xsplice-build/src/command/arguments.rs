@@ -48,6 +48,14 @@ pub struct Arguments {
     #[arg(long, visible_alias = "xen-syms", value_name = "ELF", help_heading = TWO_BUILDS)]
     pub base: Option<PathBuf>,
 
+    /// The linked image of the patched build, or `none` [default: found in PATCHED]
+    ///
+    /// What only a link decides is compared with the base: the order of tables, which of several
+    /// definitions is used. By default it is the image that stands in PATCHED where the base stands
+    /// in ORIG, or the only one. Without one, the report says that the link was not compared.
+    #[arg(long, value_name = "ELF|none", help_heading = TWO_BUILDS)]
+    pub patched_base: Option<PathBuf>,
+
     /// Source of the build that runs; both builds are made from it, in copies
     ///
     /// The patch is applied to one of the copies. The folder itself is never written to. With

@@ -51,6 +51,8 @@ pub struct Pairs {
     /// them. They are opened only when a base is needed, because that takes longer than everything
     /// else here.
     pub others: Vec<PathBuf>,
+    /// The same of the patched tree: its image may be among them.
+    pub others_of_patched: Vec<PathBuf>,
 }
 
 /// Pairs two trees, or two objects.
@@ -110,6 +112,7 @@ fn pair_files(original: &Path, patched: &Path) -> Pairs {
         ignored: Vec::new(),
         archives: Vec::new(),
         others: Vec::new(),
+        others_of_patched: Vec::new(),
     }
 }
 
@@ -136,6 +139,7 @@ fn pair_trees(original: &Path, patched: &Path, ignore: &GlobSet) -> Result<Pairs
         ignored,
         archives,
         others: originals.others,
+        others_of_patched: patcheds.others,
     })
 }
 

@@ -8,7 +8,7 @@ mod tell;
 
 use anyhow::{Context, Result};
 use xsplice_abi::Profile;
-use xsplice_console::ExitStatus;
+use xsplice_console::{ExitStatus, MappedFile};
 use xsplice_diff::ObjectDiff;
 use xsplice_diff::layouts::LayoutChange;
 use xsplice_diff::report::judge::{Scope, acceptances, judge};
@@ -50,6 +50,8 @@ struct Run<'run> {
     name: &'run str,
     abi: &'static Profile,
     inputs: &'run [Input],
+    /// Objects that were left out by name.
+    left_out: &'run [Input],
     merged: &'run Merged,
     /// What differs, judged.
     diffs: &'run [ObjectDiff<'run>],
@@ -77,18 +79,20 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
         name: &name,
         abi: arguments.abi.0,
         inputs: &trees.inputs,
+        left_out: &trees.left_out,
         merged: &merged,
         diffs: &comparison.diffs,
     };
     run.tell_changes(&report, &layouts);
-    run.follow_patch(patch.as_ref(), &trees.left_out, &mut report)?;
+    run.follow_patch(patch.as_ref(), &mut report)?;
 
     let file = prove::find_base(arguments, &trees.others, run.diffs)?;
     let base = prove::parse_base(file.as_ref())?;
     run.prove(base.as_ref(), &mut report);
     let over = budget::exceeded(arguments, &report);
     report.refusals.extend(over);
-    let books = run.books();
+    let image = run.find_patched_image(base.as_ref(), &trees.others_of_patched)?;
+    let books = run.books(image.as_ref());
     let made = run.link(base.as_ref(), books.as_ref(), &mut report)?;
     run.account_for_nothing(base.as_ref(), books.as_ref(), made.as_ref(), &mut report)?;
 
@@ -115,18 +119,13 @@ fn judge_tree(
 
 impl Run<'_> {
     /// Follows the patch's hunks, if there is a patch, and checks that every value of `--accept`
-    /// matched something. `left_out` are the objects that were left out by name.
-    fn follow_patch(
-        &self,
-        patch: Option<&PatchFile>,
-        left_out: &[Input],
-        report: &mut Report<'_>,
-    ) -> Result<()> {
+    /// matched something.
+    fn follow_patch(&self, patch: Option<&PatchFile>, report: &mut Report<'_>) -> Result<()> {
         let mut found = acceptances(self.diffs);
         if let Some(patch) = patch {
             let trees = Trees {
                 inputs: self.inputs,
-                left_out,
+                left_out: self.left_out,
                 merged: self.merged,
                 diffs: self.diffs,
                 dependencies: &dependencies::files_read(&self.arguments.patched),
@@ -156,9 +155,11 @@ impl Run<'_> {
     }
 
     /// What the account is made from, where one is asked for.
-    fn books(&self) -> Option<Books<'_>> {
+    fn books<'books>(&'books self, image: Option<&'books MappedFile>) -> Option<Books<'books>> {
         self.arguments.account.then_some(Books {
             inputs: self.inputs,
+            left_out: self.left_out,
+            patched_image: image,
             merged: self.merged,
             accept: &self.arguments.accept,
         })

@@ -2,7 +2,7 @@
 //! remain.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use xsplice_console::MappedFile;
@@ -47,6 +47,24 @@ pub(super) fn parse_base(file: Option<&MappedFile>) -> Result<Option<Base<'_>>> 
 }
 
 impl Run<'_> {
+    /// The image that was linked from the patched tree, where the account needs one.
+    pub(super) fn find_patched_image(
+        &self,
+        base: Option<&Base<'_>>,
+        others: &[PathBuf],
+    ) -> Result<Option<MappedFile>> {
+        let given = self.arguments;
+        let Some(base) = base.filter(|_| given.account) else {
+            return Ok(None);
+        };
+        base::find_patched(
+            given.patched_base.as_deref(),
+            others,
+            Path::new(base.path()),
+            (&given.orig, &given.patched),
+        )
+    }
+
     /// Reports which base is used, compares the original tree with it, and adds the differ's
     /// refusals to the report.
     pub(super) fn prove(&self, base: Option<&Base<'_>>, report: &mut Report<'_>) {

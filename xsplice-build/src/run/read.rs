@@ -29,6 +29,8 @@ pub(super) struct Trees {
     pub(super) left_out: Vec<Input>,
     /// Files of the original tree that are no objects: the base may be among them.
     pub(super) others: Vec<PathBuf>,
+    /// The same of the patched tree.
+    pub(super) others_of_patched: Vec<PathBuf>,
 }
 
 /// Checks early that all outputs can be written.
@@ -71,6 +73,7 @@ pub(super) fn trees(arguments: &Arguments) -> Result<Trees> {
         ignored,
         archives,
         others,
+        others_of_patched,
     } = pair(
         &arguments.orig,
         &arguments.patched,
@@ -83,6 +86,7 @@ pub(super) fn trees(arguments: &Arguments) -> Result<Trees> {
         inputs,
         left_out,
         others,
+        others_of_patched,
     })
 }
 
