@@ -46,12 +46,12 @@ const OPEN_WITH_ACCOUNT: [&str; 6] = [
 
 #[test]
 fn what_a_payload_does_is_what_the_patched_build_does() -> Result<()> {
-    judge_all(&OPEN, &[])
+    judge_all(&OPEN, &["--", "--no-account"])
 }
 
 #[test]
 fn the_account_sees_what_the_comparison_misses() -> Result<()> {
-    judge_all(&OPEN_WITH_ACCOUNT, &["--", "--account"])
+    judge_all(&OPEN_WITH_ACCOUNT, &[])
 }
 
 fn judge_all(open: &[&str], further: &[&str]) -> Result<()> {

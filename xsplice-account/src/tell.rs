@@ -22,6 +22,9 @@ pub fn line(account: &Account) -> String {
             parts.push(format!("{bytes} {what}"));
         }
     }
+    if account.base.is_none() {
+        parts.push("one object was given, so the rest of the base was not looked at".to_owned());
+    }
     format!(
         "account: of the patched build {}; {} without a place; {}\n",
         parts.join(", "),
@@ -39,7 +42,8 @@ pub fn line(account: &Account) -> String {
 
 /// How many things have no place.
 fn count(account: &Account) -> usize {
-    account.after.missing.len() + account.base.unknown.len()
+    let unknown = account.base.as_ref().map_or(0, |base| base.unknown.len());
+    account.after.missing.len() + unknown
 }
 
 fn is_alike(link: &LinkAccount) -> bool {

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use xsplice_account::after::Missing;
 use xsplice_account::base::UnknownSymbol;
-use xsplice_account::{Account, Inputs, tell};
+use xsplice_account::{Account, Given, Inputs, tell};
 use xsplice_console::MappedFile;
 use xsplice_diff::verdict::kinds::RefusalCode;
 use xsplice_diff::verdict::refusal::Refusal;
@@ -16,6 +16,8 @@ use crate::tell::report::Report;
 /// What the account is made from, besides the payload.
 #[derive(Debug)]
 pub(crate) struct Books<'run> {
+    /// Whether the inputs are whole trees.
+    pub given: Given,
     /// Both trees.
     pub inputs: &'run [Input],
     /// Objects that were left out by name: they count as unchanged.
@@ -42,6 +44,7 @@ impl Books<'_> {
     ) -> Result<()> {
         let account = xsplice_account::account(&Inputs {
             base: base.file_bytes(),
+            given: self.given,
             original: self.objects(Input::original),
             patched: self.objects(Input::patched),
             patched_image: self.patched_image.map(|image| &image[..]),
@@ -105,7 +108,7 @@ fn refusals(account: &Account, base: &str, patched_image: &str) -> Vec<Refusal> 
             .at(&missing.section, missing.offset)
             .of(&missing.item)
     };
-    let unknown = account.base.unknown.iter();
+    let unknown = account.base.iter().flat_map(|base| &base.unknown);
     let mut found: Vec<Refusal> = unknown
         .map(|symbol| not_known(base, symbol, tell::unknown(symbol)))
         .collect();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use xsplice_abi::Profile;
+use xsplice_abi::section::modinfo;
 use xsplice_link::Base;
 use xsplice_link::BuildId;
 use xsplice_link::LinkOptions;
@@ -63,6 +64,10 @@ pub(crate) fn options(
     }
     if arguments.no_base_proof {
         options.proof = BaseProof::Skipped;
+    }
+    if arguments.no_account && !arguments.no_base_proof {
+        let skipped = (modinfo::ACCOUNT.to_owned(), modinfo::SKIPPED.to_owned());
+        options.metadata.push(skipped);
     }
     if let Some(text) = &arguments.xen_depends {
         options.base_id =

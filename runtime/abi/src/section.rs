@@ -39,10 +39,14 @@ pub mod modinfo {
     pub const TOOL: &str = "tool";
     /// What was not compared with the base.
     pub const BASE_PROOF: &str = "base-proof";
+    /// That no place was looked for for every byte of both builds.
+    pub const ACCOUNT: &str = "account";
+    /// What a check says that was switched off.
+    pub const SKIPPED: &str = "skipped";
     /// That references to the base are addresses.
     pub const PRELINKED: &str = "prelinked";
     /// A difference that the author accepted; several lines may have it.
     pub const ACCEPTED: &str = "accepted";
     /// All of them.
-    pub const KEYS: [&str; 6] = [ABI, NAME, TOOL, BASE_PROOF, PRELINKED, ACCEPTED];
+    pub const KEYS: [&str; 7] = [ABI, NAME, TOOL, BASE_PROOF, ACCOUNT, PRELINKED, ACCEPTED];
 }

@@ -1,5 +1,6 @@
 //! After the patch: checks that every item of the patched build is in the base or in the payload.
 
+mod reach;
 mod tables;
 
 use serde::Serialize;
@@ -204,7 +205,20 @@ fn count(follower: &Follower<'_, '_>, account: &mut AfterAccount) {
             Place::Payload(..) => add(found.pair.item, &mut account.in_payload),
         }
     }
-    for item in follower.tree.items() {
+    // Entries of merged sections are no items: they are wherever their contents are.
+    let mut contents = foldhash::HashSet::default();
+    for found in follower.holding() {
+        for &(address, length) in found.contents {
+            if contents.insert(address) {
+                account.in_base += length;
+            }
+        }
+    }
+    let tree = follower.tree;
+    for item in tree
+        .items()
+        .filter(|&item| !tree.section(item).is_mergeable())
+    {
         add(item, &mut account.unused);
     }
 }

@@ -7,10 +7,11 @@
 use xsplice_diff::read::object::SectionId;
 
 use super::Missing;
+use super::reach::Running;
 use crate::follow::{Follower, Pair, Place};
 use crate::read::classes::is_walked;
 use crate::read::items::is_entry_table;
-use crate::read::tree::ItemId;
+use crate::read::tree::{ItemId, Target};
 
 /// A section that may be walked.
 pub(super) struct Table {
@@ -196,7 +197,7 @@ pub(super) fn judge(
     gone(follower, missing);
 }
 
-/// Entries of the original build that the patched one does not have, though their code stays.
+/// Entries of the original build that the patched one does not have, though their code still runs.
 fn gone(follower: &Follower<'_, '_>, missing: &mut Vec<Missing>) {
     let Some(claims) = follower.claims else {
         return;
@@ -208,41 +209,38 @@ fn gone(follower: &Follower<'_, '_>, missing: &mut Vec<Missing>) {
             Place::Payload(..) => None,
         })
         .collect();
-    for (object, cut) in claims.tree.objects.iter().enumerate() {
+    let mut running = None;
+    let tree = claims.tree;
+    for (object, cut) in tree.objects.iter().enumerate() {
         for (id, header) in cut.elf.sections() {
-            let is_table = is_walked(claims.tree, object, id);
-            let Some(start) = claims.section(object, id).filter(|_| is_table) else {
+            let Some(start) = claims
+                .section(object, id)
+                .filter(|_| is_walked(tree, object, id))
+            else {
                 continue;
             };
-            let items = cut.items_of(id);
-            for item in items {
+            for item in cut.items_of(id) {
                 let content = &cut.items[item];
                 if kept.contains(&(start + content.range.start)) {
                     continue;
                 }
+                let running = running.get_or_insert_with(|| Running::new(claims, follower.payload));
                 // The entry's first field names its owner.
-                let owner = cut.fields_of(content).first().and_then(|field| {
-                    match claims.tree.target(object, id, field) {
-                        crate::read::tree::Target::Item { item, .. } => Some(item),
-                        _ => None,
-                    }
+                let field = cut.fields_of(content).first();
+                let owner = field.and_then(|field| match tree.target(object, id, field) {
+                    Target::Item { item, .. } => Some(item),
+                    _ => None,
                 });
-                let is_replaced = owner.is_some_and(|owner| {
-                    let owner_item = claims.tree.item(owner);
-                    let at = claims.section(owner.object, owner_item.section);
-                    let address = at.map(|at| at + owner_item.range.start);
+                let is_idle = owner.is_some_and(|owner| {
+                    let address = claims.address(owner);
                     let is_kept = address.is_some_and(|address| kept.contains(&address));
-                    let payload = follower.payload;
-                    let has_record = address
-                        .zip(payload)
-                        .is_some_and(|(address, payload)| payload.records.contains_key(&address));
-                    !is_kept || has_record
+                    !is_kept || !running.has(owner)
                 });
-                if !is_entry_table(header.name) || !is_replaced {
+                if !is_entry_table(header.name) || !is_idle {
                     missing.push(Missing {
                         object: cut.elf.name.clone(),
                         section: header.name.to_owned(),
-                        item: claims.tree.shown(ItemId { object, item }),
+                        item: tree.shown(ItemId { object, item }),
                         offset: 0,
                         what: "the patched build does not have it, and the base keeps it"
                             .to_owned(),

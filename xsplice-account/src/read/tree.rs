@@ -289,7 +289,21 @@ impl<'data> Tree<'data> {
                     return Target::Unclear;
                 };
                 let target = self.objects[definition.object].item_at(section, symbol.value);
-                let is_content = elf.section(section).is_mergeable();
+                let header = elf.section(section);
+                let has_fields =
+                    !self.objects[definition.object].fields[section.0 as usize].is_empty();
+                let is_content = header.is_mergeable();
+                // A label leads to its own entry, however far the addend is from it; an offset of
+                // the section to the entry that it lies in.
+                if is_content && !has_fields && !symbol.is_section() {
+                    return match entry(header, symbol.value) {
+                        Some((start, bytes)) => Target::Content {
+                            bytes,
+                            delta: addend + value - start.cast_signed(),
+                        },
+                        None => Target::Unclear,
+                    };
+                }
                 match target {
                     Some(item) if !symbol.is_section() && !is_content => {
                         let item = ItemId {

@@ -164,12 +164,12 @@ pub struct Arguments {
     #[arg(long, value_name = "N", help_heading = LIMITS)]
     pub max_bytes: Option<u64>,
 
-    /// Find a place for every byte of the base and of the patched build, or refuse
+    /// Do not look for a place for every byte of both builds (recorded in the payload)
     ///
-    /// A second look that shares no rule with the first. It needs a base even when nothing differs,
-    /// and still refuses some changes that a payload carries well.
+    /// The account is a second look that shares no rule with the comparison. It needs every object
+    /// that the base was linked from; this is for trees of which some are not at hand.
     #[arg(long, help_heading = LIMITS)]
-    pub account: bool,
+    pub no_account: bool,
 
     /// Do not compare the original objects with the base (recorded in the payload)
     ///

@@ -8,6 +8,7 @@ mod tell;
 
 use anyhow::{Context, Result};
 use xsplice_abi::Profile;
+use xsplice_account::Given;
 use xsplice_console::{ExitStatus, MappedFile};
 use xsplice_diff::ObjectDiff;
 use xsplice_diff::layouts::LayoutChange;
@@ -154,9 +155,17 @@ impl Run<'_> {
         report.hunks = Some(hunks.reports);
     }
 
-    /// What the account is made from, where one is asked for.
+    /// Whether an account is made. Without the proof nothing says that the base is of this build,
+    /// and then hardly anything of it has a place.
+    fn has_account(&self) -> bool {
+        !self.arguments.no_account && !self.arguments.no_base_proof
+    }
+
+    /// What the account is made from.
     fn books<'books>(&'books self, image: Option<&'books MappedFile>) -> Option<Books<'books>> {
-        self.arguments.account.then_some(Books {
+        let is_tree = self.arguments.orig.is_dir();
+        self.has_account().then_some(Books {
+            given: if is_tree { Given::Tree } else { Given::Object },
             inputs: self.inputs,
             left_out: self.left_out,
             patched_image: image,

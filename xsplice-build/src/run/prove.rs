@@ -19,21 +19,21 @@ use crate::run::Run;
 use crate::tell::report::{BaseInput, Report};
 use crate::tell::story;
 
-/// The base, if a step needs one; the account needs it also when nothing differs. When something is
-/// refused anyway, a missing base is no error, so that the refusals are shown.
+/// The base; the account needs it also when nothing differs. Then, and when something is refused
+/// anyway, a missing base is no error, so that what was found is told.
 pub(super) fn find_base(
     arguments: &Arguments,
     others: &[PathBuf],
     diffs: &[ObjectDiff<'_>],
 ) -> Result<Option<MappedFile>> {
     let verdicts: Vec<_> = diffs.iter().map(ObjectDiff::verdict).collect();
-    let is_unchanged = |verdict: &Verdict| *verdict == Verdict::Unchanged;
-    if !arguments.account && verdicts.iter().all(is_unchanged) {
-        return Ok(None);
-    }
+    let needs_none = verdicts.contains(&Verdict::Refused)
+        || verdicts
+            .iter()
+            .all(|verdict| *verdict == Verdict::Unchanged);
     match base::find(arguments.base.as_deref(), others, &arguments.orig) {
         Ok(file) => Ok(Some(file)),
-        Err(_) if arguments.base.is_none() && verdicts.contains(&Verdict::Refused) => Ok(None),
+        Err(_) if arguments.base.is_none() && needs_none => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -54,7 +54,7 @@ impl Run<'_> {
         others: &[PathBuf],
     ) -> Result<Option<MappedFile>> {
         let given = self.arguments;
-        let Some(base) = base.filter(|_| given.account) else {
+        let Some(base) = base.filter(|_| self.has_account()) else {
             return Ok(None);
         };
         base::find_patched(
