@@ -246,7 +246,7 @@ fn gather_builds<'data>(
     let entries = (&before.entries, &after.entries);
     let mut verdicts = Verdicts::new(name, patched, options);
     let changes = find_changes(name, &mut comparer, entries.0, entries.1, &mut verdicts);
-    let names = check_contents(&mut comparer, &changes, entries, &mut verdicts);
+    let names = rules::check_contents(&mut comparer, &changes, entries, &mut verdicts);
     let inclusion = include(&comparer, &changes, entries.1, &mut verdicts);
     rules::left_behind_entries::check(patched, entries.1, &inclusion, &mut verdicts);
     let is_carried = verdicts.refusals.is_empty() && !inclusion.items.is_empty();
@@ -257,7 +257,10 @@ fn gather_builds<'data>(
     });
     let (layouts, toolchains) = compare_debug_info(name, &comparer, &changes, &inclusion);
     let mut diff = report(name, &comparer, changes, &inclusion, verdicts);
-    diff.evidence.names = names;
+    diff.evidence.names = names
+        .into_iter()
+        .map(|(name, what)| NameChange { name, what })
+        .collect();
     attach(&mut diff, carved, layouts, toolchains);
     diff
 }
@@ -280,30 +283,6 @@ fn relate(
             entries: SpecialEntries::new(patched, patched_root),
         },
     )
-}
-
-/// Applies the rules about what differs. Returns the names that other objects may notice.
-fn check_contents(
-    comparer: &mut Comparer<'_, '_>,
-    changes: &Changes,
-    (before, after): (&SpecialEntries, &SpecialEntries),
-    verdicts: &mut Verdicts,
-) -> Vec<NameChange> {
-    rules::notes::check(comparer, verdicts);
-    rules::unreferenced::check(comparer, verdicts);
-    rules::unknown_tables::check(comparer, verdicts);
-    rules::kept_place::check(comparer, verdicts);
-    rules::unowned_entries::check(comparer, before, after, verdicts);
-    rules::common_symbols::check(comparer, verdicts);
-    rules::unreached_code::check(comparer, before, after, verdicts);
-    rules::kind_changes::check(comparer, verdicts);
-    if !changes.functions.is_empty() {
-        rules::protection::check(comparer.original, comparer.patched, verdicts);
-    }
-    rules::definitions::compare(comparer, changes, verdicts)
-        .into_iter()
-        .map(|(name, what)| NameChange { name, what })
-        .collect()
 }
 
 /// Compares the layouts of types and the toolchains, by debug information. Debug information is by

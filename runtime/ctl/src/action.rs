@@ -137,7 +137,9 @@ fn is_there(
                 .iter()
                 .all(|entry| entry.name == name.as_str() || entry.status.state != State::Applied)
         }
-        _ => state == kind.ends_in().map(State::from_number),
+        ActionKind::Unload | ActionKind::Revert | ActionKind::Apply | ActionKind::Replace => {
+            state == kind.ends_in().map(State::from_number)
+        }
     })
 }
 

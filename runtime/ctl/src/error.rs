@@ -206,7 +206,20 @@ impl CtlError {
             CtlError::StillInProgress { .. } => Some(Errno::EAGAIN),
             CtlError::OtherThere { .. } => Some(Errno::EEXIST),
             CtlError::LoadFailed { apply, .. } => apply.errno(),
-            _ => None,
+            CtlError::NoSocket
+            | CtlError::Connect { .. }
+            | CtlError::Channel(_)
+            | CtlError::Closed
+            | CtlError::NoAnswer { .. }
+            | CtlError::Frame(_)
+            | CtlError::Nonsense { .. }
+            | CtlError::File { .. }
+            | CtlError::FileTooLarge { .. }
+            | CtlError::NoName { .. }
+            | CtlError::NameLength { .. }
+            | CtlError::StateNotReached { .. }
+            | CtlError::Output(_)
+            | CtlError::Json(_) => None,
         }
     }
 

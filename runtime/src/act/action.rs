@@ -169,6 +169,8 @@ pub(crate) fn conditions(
     }
     let depends = payload.depends.as_bytes();
     match work {
+        // Answered above.
+        Work::Revert(_) => {}
         Work::Replace(_) => {
             if depends != base_id {
                 return Err(ActionError::NotForBase);
@@ -178,7 +180,7 @@ pub(crate) fn conditions(
                 return Err(ActionError::VetoingHooks);
             }
         }
-        _ => {
+        Work::Apply(_) => {
             let below = stack
                 .top()
                 .map_or(base_id, |payload| payload.build_id.as_bytes());

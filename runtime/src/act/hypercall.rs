@@ -2,7 +2,6 @@
 
 use xsplice_abi::action::ActionKind;
 use xsplice_abi::errno::Errno;
-use xsplice_abi::hook::HookKind;
 use xsplice_abi::hypercall::{
     ACTION_FLAG_LEAVE_WORDS, ACTION_FLAG_NODEPS, Action, Get, List, Name, OP_ACTION, OP_GET,
     OP_LIST, OP_UPLOAD, Operation, Status, Upload,
@@ -281,10 +280,8 @@ impl<P: Platform> Runtime<'_, P> {
 
     /// Calls the hook that may veto; its refusal is the payload's result and the call's.
     fn ask_hook(&self, stack: &mut Stack, work: Work) -> Result<(), Errno> {
-        let kind = match work {
-            Work::Apply(_) => HookKind::PreApply,
-            Work::Revert(_) => HookKind::PreRevert,
-            Work::Replace(_) => return Ok(()),
+        let Some(kind) = work.pre_hook() else {
+            return Ok(());
         };
         let payload = stack.get_mut(work.payload()).ok_or(Errno::ENOENT)?;
         let answer = hooks::call_single(&self.platform, payload, kind, payload.rc).unwrap_or(0);

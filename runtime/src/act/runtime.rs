@@ -9,7 +9,6 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use spin::Mutex;
 use thiserror::Error;
 use xsplice_abi::errno::Errno;
-use xsplice_abi::hook::HookKind;
 use xsplice_abi::limits::TIMEOUT_DEFAULT_NS;
 
 use crate::act::action;
@@ -18,7 +17,7 @@ use crate::act::shadow::Shadows;
 use crate::base::Base;
 use crate::load::Surroundings;
 use crate::payload::directory::{Bug, Directory};
-use crate::payload::stack::{Stack, Work};
+use crate::payload::stack::Stack;
 use crate::platform::{Level, Platform};
 use crate::read::deny::{Denied, DenyError};
 use crate::read::signature::Verifier;
@@ -378,14 +377,10 @@ impl<P: Platform> Effects for Visitor<'_, '_, P> {
         let Some(payload) = stack.get(work.payload()) else {
             return;
         };
-        let kind = match work {
-            Work::Apply(_) => Some(HookKind::PostApply),
-            Work::Revert(_) => Some(HookKind::PostRevert),
-            Work::Replace(_) => None,
-        };
         // The action is not over before its post-hook returns, so the payload cannot be unloaded
         // meanwhile, and its name stays where the argument points.
-        let hook = kind
+        let hook = work
+            .post_hook()
             .filter(|_| scheduled.result.is_some())
             .and_then(|kind| payload.hooks.single(kind))
             .map(|address| (address, hooks::argument(payload, result)));

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use xsplice_abi::errno::Errno;
+use xsplice_abi::hook::HookKind;
 
 use crate::payload::{Payload, PayloadId};
 use crate::platform::Region;
@@ -34,6 +35,27 @@ impl Work {
             Work::Apply(_) => "apply",
             Work::Revert(_) => "revert",
             Work::Replace(_) => "replace",
+        }
+    }
+
+    /// The hook that is asked before the CPUs are stopped. REPLACE has none: no payload takes part
+    /// in it that has such a hook.
+    #[must_use]
+    pub(crate) const fn pre_hook(self) -> Option<HookKind> {
+        match self {
+            Work::Apply(_) => Some(HookKind::PreApply),
+            Work::Revert(_) => Some(HookKind::PreRevert),
+            Work::Replace(_) => None,
+        }
+    }
+
+    /// The hook that is told the result after the CPUs run again.
+    #[must_use]
+    pub(crate) const fn post_hook(self) -> Option<HookKind> {
+        match self {
+            Work::Apply(_) => Some(HookKind::PostApply),
+            Work::Revert(_) => Some(HookKind::PostRevert),
+            Work::Replace(_) => None,
         }
     }
 }

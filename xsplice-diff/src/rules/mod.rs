@@ -15,3 +15,30 @@ pub(crate) mod unknown_tables;
 pub(crate) mod unowned_entries;
 pub(crate) mod unreached_code;
 pub(crate) mod unreferenced;
+
+use crate::compare::changes::Changes;
+use crate::compare::comparer::Comparer;
+use crate::compare::special_entries::SpecialEntries;
+use crate::verdict::refusals::Verdicts;
+
+/// Applies the rules about what differs; those about what a payload includes are asked by
+/// `include/`. Returns the names that other objects may notice.
+pub(crate) fn check_contents(
+    comparer: &mut Comparer<'_, '_>,
+    changes: &Changes,
+    (before, after): (&SpecialEntries, &SpecialEntries),
+    verdicts: &mut Verdicts,
+) -> Vec<(String, &'static str)> {
+    notes::check(comparer, verdicts);
+    unreferenced::check(comparer, verdicts);
+    unknown_tables::check(comparer, verdicts);
+    kept_place::check(comparer, verdicts);
+    unowned_entries::check(comparer, before, after, verdicts);
+    common_symbols::check(comparer, verdicts);
+    unreached_code::check(comparer, before, after, verdicts);
+    kind_changes::check(comparer, verdicts);
+    if !changes.functions.is_empty() {
+        protection::check(comparer.original, comparer.patched, verdicts);
+    }
+    definitions::compare(comparer, changes, verdicts)
+}
