@@ -138,10 +138,25 @@ xen: packages ## build the real Xen twice, boot it, and load payloads with its s
 	$(CARGO) build --release
 	$(CARGO) run --release --quiet -p xsplice-tests --bin xen
 
+.PHONY: xen-each
+xen-each: ## change one number in each function of the Xen that `make xen` built: what is refused?
+	$(CARGO) run --release --quiet -p xsplice-tests --bin xen-each
+
 .PHONY: identity
 identity: packages ## build real projects twice: what is the same must come out as no change
 	$(CARGO) build --release
 	$(CARGO) run --release --quiet -p xsplice-tests --bin identity
+
+# One tool of its own below target, as above.
+MDBOOK := target/tools/bin/mdbook
+
+$(MDBOOK):
+	$(CARGO) install mdbook --locked --root target/tools --target-dir target/tools/build
+
+.PHONY: book
+book: $(MDBOOK) ## the documents as one book of HTML pages, in out/book
+	$(CARGO) run --quiet -p xsplice-tests --bin book -- --out out/book
+	$(MDBOOK) build out/book
 
 .PHONY: install
 install: build ## put the commands, their manual pages and completions below PREFIX

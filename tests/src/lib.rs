@@ -11,6 +11,7 @@
 #[expect(unsafe_code, reason = "it calls code that was compiled on the spot")]
 pub mod behaviour;
 pub mod bench;
+pub mod book;
 pub mod breaks;
 pub mod case;
 pub mod compiler;

@@ -29,7 +29,7 @@ fn texts() -> Vec<(&'static str, String)> {
             format!("0 is the default of {milliseconds} ms"),
         ),
         (
-            "docs/patch-author-guide.md",
+            "docs/rolling-out.md",
             format!("({milliseconds} ms by default)"),
         ),
         (
@@ -81,9 +81,12 @@ fn texts() -> Vec<(&'static str, String)> {
             "docs/patch-author-guide.md",
             format!("bytes of at most {PAYLOAD_BYTES_MAX}"),
         ),
-        ("README.md", format!("bytes of at most {PAYLOAD_BYTES_MAX}")),
         (
-            "README.md",
+            "docs/verify.md",
+            format!("bytes of at most {PAYLOAD_BYTES_MAX}"),
+        ),
+        (
+            "docs/verify.md",
             format!("within the window of 0x{:x} bytes", window << 30),
         ),
     ]
@@ -115,6 +118,7 @@ fn every_place_that_says_how_long_a_stop_may_last_is_held_to_it() {
     for file in [
         "README.md",
         "docs/patch-author-guide.md",
+        "docs/rolling-out.md",
         "docs/payload-format.md",
         "docs/rendezvous.md",
         "docs/verify.md",

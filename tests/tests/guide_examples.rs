@@ -1,5 +1,6 @@
 //! The examples of the patch author's guide are real: its C compiles with `xsplice.h` and leaves
-//! the marks that the tools look for, and its patches are those that `make xen` applies.
+//! the marks that the tools look for, its patches are those that `make xen` applies, and
+//! those of the worked examples are what their commands are given.
 
 use std::fs;
 use std::process::Command;
@@ -10,7 +11,12 @@ use xsplice_tests::workspace;
 
 /// The blocks of the guide in this language.
 fn blocks(language: &str) -> Vec<String> {
-    let guide = fs::read_to_string(workspace().join("docs/patch-author-guide.md")).unwrap();
+    blocks_of("docs/patch-author-guide.md", language)
+}
+
+/// The blocks of a document in this language.
+fn blocks_of(document: &str, language: &str) -> Vec<String> {
+    let guide = fs::read_to_string(workspace().join(document)).unwrap();
     let mut blocks = Vec::new();
     let mut rest = guide.as_str();
     while let Some((_, behind)) = rest.split_once(&format!("\n```{language}\n")) {
@@ -101,4 +107,27 @@ fn every_patch_shown_is_one_that_is_applied_to_a_real_xen() {
     for patch in shown {
         assert!(applied.contains(&patch), "{patch}");
     }
+}
+
+#[test]
+fn every_worked_example_shows_the_patches_that_it_runs() {
+    let fixes = workspace().join("docs/fixes");
+    let mut shown = 0;
+    for entry in fs::read_dir(fixes).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let document = format!("docs/fixes/{name}");
+        let runs = blocks_of(&document, "console").join("");
+        for patch in blocks_of(&document, "diff") {
+            let named = runs.split_whitespace().filter(|word| {
+                word.starts_with("fixtures/guide/")
+                    && fs::read_to_string(workspace().join(word)).is_ok_and(|text| text == patch)
+            });
+            assert!(named.count() > 0, "{document}: no command has {patch}");
+            shown += 1;
+        }
+    }
+    let patches = fs::read_dir(workspace().join("fixtures/guide"))
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().path().is_file());
+    assert_eq!(shown, patches.count(), "each patch is shown once");
 }

@@ -107,6 +107,7 @@ fn extract(text: &str) -> Extract<'static> {
                 binding: 1,
                 section_name: ".text".to_owned(),
                 section_offset: 0,
+                named_size: 6,
                 bytes: code,
                 relocations: vec![OriginalRelocation {
                     offset: 1,

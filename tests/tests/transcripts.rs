@@ -19,5 +19,13 @@ fn documents_show_what_the_commands_print() {
     }
     let (variable, version) = tools::PAYLOAD_VERSION;
     cases.env(variable, version);
-    cases.case("README.md").case("docs/*.md");
+    let include = workspace().join("runtime/include");
+    cases.env(
+        "XSPLICE_INCLUDE",
+        include.to_str().expect("a path in UTF-8"),
+    );
+    cases
+        .case("README.md")
+        .case("docs/*.md")
+        .case("docs/fixes/*.md");
 }

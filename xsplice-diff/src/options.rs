@@ -9,6 +9,18 @@ pub struct Options {
     pub abi: &'static Profile,
     /// What the author has dealt with: `WHAT:NAME` or `WHAT`.
     pub accept: Vec<String>,
+    /// What becomes of dates and times that every build writes anew.
+    pub stamps: Stamps,
+}
+
+/// What becomes of functions that differ in nothing but the date and time of the build.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stamps {
+    /// They are no change.
+    #[default]
+    LeftOut,
+    /// They are replaced, so that the new date is told.
+    Included,
 }
 
 impl Default for Options {
@@ -16,6 +28,7 @@ impl Default for Options {
         Options {
             abi: &profile::XSPLICE,
             accept: Vec::new(),
+            stamps: Stamps::LeftOut,
         }
     }
 }

@@ -64,60 +64,8 @@ const XEN: Project = Project {
         "make -C source/xen O=\"$PWD/build\" -j$JOBS",
     ]),
     programs: &["flex=flex", "bison=bison", "python3=python3"],
-    known: &[
-        // The date and time of the build are in functions that return them; the intermediate
-        // objects that the image is linked from hold the same functions.
-        date("build/common/version.o"),
-        time("build/common/version.o"),
-        stamped(
-            "build/common/version.o",
-            "looks-like-build-stamp xen_compile_date",
-        ),
-        stamped(
-            "build/common/version.o",
-            "looks-like-build-stamp xen_compile_time",
-        ),
-        date("build/common/built_in.o"),
-        time("build/common/built_in.o"),
-        stamped(
-            "build/common/built_in.o",
-            "looks-like-build-stamp xen_compile_date",
-        ),
-        stamped(
-            "build/common/built_in.o",
-            "looks-like-build-stamp xen_compile_time",
-        ),
-        date("build/prelink.o"),
-        time("build/prelink.o"),
-        stamped("build/prelink.o", "looks-like-build-stamp xen_compile_date"),
-        stamped("build/prelink.o", "looks-like-build-stamp xen_compile_time"),
-    ],
+    known: &[],
 };
-
-const fn date(object: &'static str) -> Known {
-    Known {
-        object,
-        says: "string-differs xen_compile_date",
-        because: "the date of the build",
-    }
-}
-
-const fn time(object: &'static str) -> Known {
-    Known {
-        object,
-        says: "string-differs xen_compile_time",
-        because: "the time of the build",
-    }
-}
-
-/// The label that such a function gets.
-const fn stamped(object: &'static str, says: &'static str) -> Known {
-    Known {
-        object,
-        says,
-        because: "and is known as one that every build writes anew",
-    }
-}
 
 const BUSYBOX: Project = Project {
     package: "busybox",

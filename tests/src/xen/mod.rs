@@ -16,6 +16,7 @@ pub mod archive;
 pub mod boots;
 pub mod build;
 pub mod change;
+pub mod each;
 pub mod faults;
 pub mod guest;
 pub mod in_tree;

@@ -5,9 +5,25 @@
 //! patched section asks for more than the original one did, a new item of that section may be the
 //! reason.
 
+use xsplice_diff::machine;
+use xsplice_diff::read::object::Section;
+
 use super::claims::Claims;
 use super::{Follower, Pair, Place};
+use crate::read::items::{Item, Object};
 use crate::read::tree::ItemId;
+
+/// Whether an item is nothing but what assemblers put between functions.
+fn is_filler(section: &Section<'_>, object: &Object<'_>, item: &Item) -> bool {
+    let range = usize::try_from(item.range.start).ok()..usize::try_from(item.range.end).ok();
+    let bytes = range
+        .start
+        .zip(range.end)
+        .and_then(|(start, end)| section.data.get(start..end));
+    item.names.is_empty()
+        && object.fields_of(item).is_empty()
+        && bytes.is_some_and(|bytes| machine::is_padding(object.elf.machine, bytes))
+}
 
 /// The alignment that an offset of a section is sure to have.
 fn promised(alignment: u64, offset: u64) -> u64 {
@@ -25,8 +41,8 @@ impl Follower<'_, '_> {
         if self.tree.is_code(pair.item) {
             // Where branches stand within a line of the cache may be meant: the phase counts.
             let (Place::Base(start) | Place::Payload(_, start)) = pair.place;
-            let is_aligned = start % alignment == offset % alignment;
-            return (!is_aligned).then_some(alignment);
+            let (alignment, phase) = self.asked_of_code(pair.item);
+            return (start % alignment != phase).then_some(alignment);
         }
         let asked = promised(alignment, offset);
         let is_aligned = match pair.place {
@@ -38,6 +54,27 @@ impl Follower<'_, '_> {
             }),
         };
         (!is_aligned).then_some(asked)
+    }
+
+    /// The alignment that code asks for, and how far behind a multiple of it it stands. Behind
+    /// other code of its section, it asks for no more than what moved it from the end of that.
+    fn asked_of_code(&self, id: ItemId) -> (u64, u64) {
+        let object = &self.tree.objects[id.object];
+        let item = &object.items[id.item];
+        let section = object.elf.section(item.section);
+        let alignment = section.alignment;
+        let own = (alignment, item.range.start % alignment);
+        let before = object.items_of(item.section).rev().find(|&other| {
+            let other = &object.items[other];
+            other.range.end <= item.range.start && !is_filler(section, object, other)
+        });
+        let Some(end) = before.map(|before| object.items[before].range.end) else {
+            return own;
+        };
+        std::iter::successors(Some(1_u64), |asked| asked.checked_mul(2))
+            .take_while(|&asked| asked <= alignment)
+            .find(|&asked| end.next_multiple_of(asked) == item.range.start)
+            .map_or(own, |asked| (asked, 0))
     }
 
     /// Whether a new item of the section explains why it is aligned to `asked`, while the item that

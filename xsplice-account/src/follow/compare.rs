@@ -5,6 +5,7 @@ use xsplice_diff::read::object::{SectionId, SymbolPlace};
 use super::slot::access;
 use super::{Follower, Pair, Place};
 use crate::follow::claims::Claims;
+use crate::follow::stamps::differ_in_time;
 use crate::read::fields::{Field, Form, Leads, value};
 use crate::read::image::Bytes;
 use crate::read::items::is_entry_table;
@@ -98,6 +99,24 @@ impl<'data> Follower<'_, 'data> {
             outcome.failure = (!is_accepted).then_some(failure);
         }
         outcome
+    }
+
+    /// Whether the base has a text at a place that tells another time of the build.
+    fn is_of_another_time(&self, ours: &[u8], place: Option<Place>) -> bool {
+        // A date may be written with more letters than the other.
+        const LONGER_BYTES: u64 = 16;
+        let Some(Place::Base(address)) = place else {
+            return false;
+        };
+        let length = ours.len() as u64;
+        let theirs = self
+            .image
+            .bytes(address, length.saturating_add(LONGER_BYTES))
+            .or_else(|| self.image.bytes(address, length));
+        match theirs {
+            Some(Bytes::Present(theirs)) => differ_in_time(ours, theirs),
+            _ => false,
+        }
     }
 
     /// Whether the item may be there: in the same kind of section, and aligned as required.
@@ -427,6 +446,10 @@ impl<'data> Follower<'_, 'data> {
                 };
                 match theirs {
                     Some(Bytes::Present(theirs)) if theirs == *bytes => Ok(()),
+                    _ if self.is_of_another_time(bytes, start) => {
+                        outcome.explained += length;
+                        Ok(())
+                    }
                     _ => Err(differs()),
                 }
             }

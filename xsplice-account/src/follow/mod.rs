@@ -11,6 +11,7 @@ mod compare;
 pub(crate) mod lines;
 pub(crate) mod sections;
 mod slot;
+mod stamps;
 
 use foldhash::HashMap;
 use rayon::prelude::*;

@@ -142,6 +142,10 @@ pub struct Arguments {
     #[arg(help_heading = LIMITS)]
     pub accept: Vec<String>,
 
+    /// Also replace functions that differ in nothing but the date or time of the build
+    #[arg(long)]
+    pub with_stamps: bool,
+
     /// Leave out objects whose path matches
     ///
     /// Paths are those below ORIG and PATCHED; quote the pattern: 'tools/**'.

@@ -162,9 +162,15 @@ impl Evidence {
         let name = file.rsplit('/').next().unwrap_or(file);
         // Compilers name the C file in a symbol; an assembler or `#include` does not.
         let is_main = name.ends_with(".c");
+        let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+        // Without the symbol it was assembled, unless the symbol was stripped.
+        let is_named_like_it = |object: &str| {
+            let last = object.rsplit('/').next().unwrap_or(object);
+            last.split('.').next() == Some(stem)
+        };
         let may_hold = |silent: &&Silent| {
             !is_main
-                || silent.files.is_empty()
+                || (silent.files.is_empty() && is_named_like_it(&silent.object))
                 || silent
                     .files
                     .iter()

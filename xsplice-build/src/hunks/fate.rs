@@ -6,7 +6,7 @@ use xsplice_diff::debug_info::source_lines::{Declaration, DeclarationKind};
 
 use super::evidence::{Source, Sources};
 use super::outcome::{Outcome, is_code};
-use super::paths::{is_documentation, matching};
+use super::paths::{is_documentation, is_header, matching};
 use super::wording::{changes_comments_alone, is_statement};
 use super::{Fate, HunkItem, Outcomes, Trees};
 use crate::source::patch_file::{ChangedLine, FileChange, Hunk, Side};
@@ -191,6 +191,16 @@ fn without_source(
                 .to_owned(),
         );
     }
+    if is_header(name) && !outcomes.are_all_unchanged() {
+        return Verdict::plain(
+            Fate::NotProvable,
+            format!(
+                "line tables do not name a header without code of its own; changed in objects \
+                 that may read it: {}",
+                list(&outcomes.all_functions(), ", ")
+            ),
+        );
+    }
     Verdict::refused(
         RefusalCode::HunkNotCompiled,
         format!(
@@ -281,11 +291,27 @@ fn line_fate(line: &ChangedLine, sources: &Sources<'_>, outcomes: &Outcomes<'_>)
             .map(|row| row.item.as_str())
             .chain(enclosing(source, line.number));
         fate.around.extend(around.map(outcome));
-        if is_statement(&line.text) {
+        if is_statement(&line.text) && !declares_alone(source, line) {
             fate.within.extend(within(source, line.number).map(outcome));
         }
     }
     fate
+}
+
+/// Whether a function holds the declaration.
+fn is_local(declared: &Declaration) -> bool {
+    matches!(
+        declared.kind,
+        DeclarationKind::LocalDatum | DeclarationKind::Automatic
+    )
+}
+
+/// Whether a line declares variables of a function, without values.
+fn declares_alone(source: &Source, line: &ChangedLine) -> bool {
+    let declares = |declared: &Declaration| {
+        declared.kind == DeclarationKind::Automatic && declared.line == line.number
+    };
+    !line.text.contains(['=', '(']) && source.file.declarations.iter().any(declares)
 }
 
 fn is_datum(declared: &Declaration) -> bool {
@@ -295,16 +321,18 @@ fn is_datum(declared: &Declaration) -> bool {
     )
 }
 
-/// The functions with lines of code both before and after a line.
+/// The functions with lines of code both before and after a line. What is declared between a
+/// function and the line ends the function's source: the line belongs to that.
 fn within(source: &Source, line: u64) -> impl Iterator<Item = &str> {
+    let is_of_file = |declared: &&Declaration| !is_local(declared);
     let start = source
         .file
         .declarations
         .iter()
+        .filter(is_of_file)
+        .rfind(|declared| declared.line <= line)
         .filter(|declared| declared.kind == DeclarationKind::Function)
-        .map(|declared| declared.line)
-        .rfind(|declared| *declared <= line)
-        .unwrap_or(u64::MAX);
+        .map_or(u64::MAX, |declared| declared.line);
     let rows = || source.file.code.iter().filter(move |row| is_code(row));
     let above: HashSet<&str> = rows()
         .filter(|row| (start..=line).contains(&row.line))
@@ -322,7 +350,7 @@ fn within(source: &Source, line: u64) -> impl Iterator<Item = &str> {
 /// The function or datum whose source contains a line: the last that is declared above it. A
 /// function may have been inlined into others.
 fn enclosing(source: &Source, line: u64) -> impl Iterator<Item = &str> {
-    let file_scope = |declared: &&Declaration| declared.kind != DeclarationKind::LocalDatum;
+    let file_scope = |declared: &&Declaration| !is_local(declared);
     let declarations = source.file.declarations.iter().filter(file_scope);
     let above = declarations.clone().rfind(|declared| declared.line <= line);
     let below = declarations

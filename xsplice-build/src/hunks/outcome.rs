@@ -106,6 +106,16 @@ impl<'a> Outcomes<'a> {
             .map(|function| function.name.as_str())
     }
 
+    /// Names of all functions that are in the payload, in order.
+    #[must_use]
+    pub(crate) fn all_functions(&self) -> Vec<&'a str> {
+        let all = self.diffs.values().flat_map(|diff| &diff.functions);
+        let mut names: Vec<&str> = all.map(|function| function.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// What became of the function or datum `name` of `object`, as `side` calls it.
     #[must_use]
     pub fn of(&self, object: &str, side: Side, name: &str) -> Outcome {

@@ -54,6 +54,13 @@ pub(crate) fn is_documentation(path: &str) -> bool {
             .is_some_and(|(_, ending)| ENDINGS.contains(&ending))
 }
 
+/// Whether other files read it, rather than that it is compiled by itself.
+pub(super) fn is_header(name: &str) -> bool {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    let end = last.rsplit_once('.').map_or("", |(_, end)| end);
+    matches!(end, "h" | "hh" | "hpp" | "inc" | "def")
+}
+
 #[cfg(test)]
 mod tests {
     use super::{is_documentation, matching, matching_from};

@@ -16,8 +16,17 @@ pub(crate) fn changes_comments_alone(hunk: &Hunk) -> bool {
 #[must_use]
 pub(crate) fn is_statement(line: &str) -> bool {
     const BRACKETS: &[char] = &['{', '}', '(', ')', ';', ',', ' '];
+    /// What begins the declaration of a type, or of something that is defined elsewhere.
+    const DECLARING: [&str; 5] = ["typedef", "extern", "struct", "union", "enum"];
     let code = without_comment(line);
     let code = code.trim();
+    let first = code
+        .split(|mark: char| !mark.is_ascii_alphanumeric() && mark != '_')
+        .next();
+    let declares = first.is_some_and(|word| DECLARING.contains(&word));
+    if declares && !code.contains('=') {
+        return false;
+    }
     let looks_like_comment = code == "*"
         || ["* ", "*/", "/*"]
             .iter()
@@ -136,6 +145,8 @@ mod tests {
             "*p = 1;",
             "f(\"/*\");",
             "int x;",
+            "struct s x = { 1 };",
+            "structure(1);",
         ] {
             assert!(is_statement(line), "{line}");
         }
@@ -149,6 +160,9 @@ mod tests {
             "/* x",
             "// x",
             "/* x */ }",
+            "typedef unsigned int word;",
+            "extern int x;",
+            "struct s {",
         ] {
             assert!(!is_statement(line), "{line}");
         }

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use xsplice_diff::options::Stamps;
 use xsplice_diff::read::error::Side;
 use xsplice_diff::{DiffError, Options};
 use xsplice_link::command::output::check_writable;
@@ -99,6 +100,10 @@ pub(super) fn compared<'data>(
     let options = Options {
         abi: arguments.abi.0,
         accept: arguments.accept.clone(),
+        stamps: match arguments.with_stamps {
+            true => Stamps::Included,
+            false => Stamps::LeftOut,
+        },
     };
     let progress = Progress::start("comparing", inputs.len(), visibility(arguments));
     compare(inputs, merged, &options, &progress).map_err(|errors| list_errors(arguments, errors))

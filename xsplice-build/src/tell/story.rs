@@ -66,7 +66,7 @@ pub(crate) fn changes(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Det
     for diff in diffs {
         object(&mut text, diff, detail);
     }
-    for note in [ripple(diffs), build_stamps(diffs)].into_iter().flatten() {
+    for note in ripple(diffs).into_iter().chain(build_stamps(diffs)) {
         let _ = writeln!(text, "\n{note}");
     }
     text

@@ -19,7 +19,7 @@ use xsplice_console::{ExitStatus, MappedFile};
 use crate::diff_objects;
 use crate::html::{self, Callers, Findings, RefusalText};
 use crate::layouts;
-use crate::options::Options;
+use crate::options::{Options, Stamps};
 use crate::read::error::Side;
 use crate::report::build_stamps::build_stamps;
 use crate::report::object_diff::{ObjectDiff, Verdict, layout_summary};
@@ -58,6 +58,10 @@ struct Arguments {
     /// accept it.
     #[arg(long, value_name = "WHAT", value_parser = crate::verdict::accept::accept_value)]
     accept: Vec<String>,
+
+    /// Also replace functions that differ in nothing but the date or time of the build
+    #[arg(long)]
+    with_stamps: bool,
     /// Write the extract here
     ///
     /// Nothing is written when nothing changed or anything is refused.
@@ -139,6 +143,10 @@ fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     let options = Options {
         abi,
         accept: arguments.accept.clone(),
+        stamps: match arguments.with_stamps {
+            true => Stamps::Included,
+            false => Stamps::LeftOut,
+        },
     };
     let outputs = [&arguments.output, &arguments.json, &arguments.html];
     for path in outputs
@@ -178,7 +186,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     };
     text::render(&diff, detail, &mut human);
     let whole = std::slice::from_ref(&diff);
-    for note in [ripple(whole), build_stamps(whole)].into_iter().flatten() {
+    for note in ripple(whole).into_iter().chain(build_stamps(whole)) {
         human.push_str(&format!("\n{note}\n"));
     }
     let one = std::slice::from_ref(&diff);

@@ -1,9 +1,16 @@
-//! Recognises texts that differ in every build: dates, times, build numbers. A function that
-//! differs only in such a text gets a label, and an object in which nothing else differs is named
-//! with a remedy. Nothing is left out because of it: this is a guess, and a guess may label but not
-//! hide.
+//! Recognises texts that differ in every build: dates, times, build numbers.
+//!
+//! What differs in nothing but whole dates, or times with seconds, is no change: this is what
+//! compilers put for `__DATE__` and `__TIME__`, and build systems for what `date` says. What makes
+//! it a stamp is shown. Anything less, such as `10:31` or `#2`, may as well be what the author
+//! changed; a function that differs only in that gets a label.
 
-use crate::verdict::kinds::Reason;
+use std::collections::BTreeMap;
+
+use crate::compare::comparer::Comparer;
+use crate::read::items::ItemId;
+use crate::read::side::Build;
+use crate::verdict::kinds::{BUILD_STAMP, Ignored, Reason};
 
 const MONTHS: [&str; 12] = [
     "January",
@@ -30,6 +37,11 @@ const WEEKDAYS: [&str; 7] = [
 ];
 /// Months and days of the week are written out or cut to this many letters.
 const SHORT_LETTERS: usize = 3;
+
+/// What stands around words.
+const AROUND: [char; 6] = [',', ';', '(', ')', '[', ']'];
+/// Colons of a time that has seconds.
+const SECONDS_COLONS: usize = 2;
 
 /// Kinds of words in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +81,98 @@ pub(crate) fn is_build_stamp(old: &str, new: &str) -> bool {
     }
 }
 
+/// Takes functions that differ in stamps beyond doubt out of what changed.
+pub(crate) fn leave_out(
+    object: &str,
+    patched: &Build<'_>,
+    changed: &mut BTreeMap<ItemId, Vec<Reason>>,
+) -> Vec<Ignored> {
+    let mut left_out = Vec::new();
+    changed.retain(|item, reasons| {
+        let Some(why) = proof(reasons) else {
+            return true;
+        };
+        left_out.push(Ignored {
+            object: object.to_owned(),
+            name: patched.shown(*item),
+            why,
+        });
+        false
+    });
+    left_out
+}
+
+/// A datum that holds a text which differs in a stamp beyond doubt.
+pub(crate) fn leave_out_text(
+    object: &str,
+    comparer: &Comparer<'_, '_>,
+    o: ItemId,
+    p: ItemId,
+) -> Option<Ignored> {
+    Some(Ignored {
+        object: object.to_owned(),
+        name: comparer.patched.shown(p),
+        why: proof_of_text(comparer, o, p)?,
+    })
+}
+
+/// Why a function whose reasons these are has not changed, if they are all stamps beyond doubt.
+fn proof(reasons: &[Reason]) -> Option<String> {
+    let mut said = Vec::new();
+    for reason in reasons {
+        match reason {
+            Reason::StringDiffers { old, new, .. } => said.push(said_of(old, new)?),
+            Reason::LooksLikeBuildStamp => {}
+            _ => return None,
+        }
+    }
+    said.dedup();
+    (!said.is_empty()).then(|| format!("{BUILD_STAMP}{}", said.join("; ")))
+}
+
+/// The same for a datum that holds a text.
+fn proof_of_text(comparer: &Comparer<'_, '_>, o: ItemId, p: ItemId) -> Option<String> {
+    let (old, new) = (text(comparer.original, o)?, text(comparer.patched, p)?);
+    Some(format!("{BUILD_STAMP}{}", said_of(old, new)?))
+}
+
+/// What differs between two texts, if it is whole dates and times alone, and their kind.
+fn said_of(old: &str, new: &str) -> Option<String> {
+    let kind = is_build_stamp(old, new).then(|| whole(old))??;
+    (whole(new)? == kind).then(|| format!("{new:?}, was {old:?}: {kind}"))
+}
+
+/// What the text of an item without relocations says.
+fn text<'data>(build: &Build<'data>, item: ItemId) -> Option<&'data str> {
+    if !build.relocation_range(item).is_empty() {
+        return None;
+    }
+    let bytes = build.bytes(item);
+    let end = bytes.iter().position(|byte| *byte == 0)?;
+    let is_filled = bytes[end..].iter().all(|byte| *byte == 0);
+    let text = str::from_utf8(&bytes[..end]).ok()?;
+    (is_filled && !text.is_empty()).then_some(text)
+}
+
+/// Whether a text tells a point of time that nobody writes by hand: a date with its year, or a time
+/// with seconds; and which.
+fn whole(text: &str) -> Option<&'static str> {
+    let words = words(text);
+    let has = |word: Word<'_>| words.contains(&word);
+    let is_date = has(Word::Date) || (has(Word::Month) && has(Word::Day) && has(Word::Year));
+    let plain = text.split_whitespace();
+    let is_time = plain
+        .map(|word| word.trim_matches(AROUND))
+        .filter(|word| is_clock(word))
+        .any(|word| word.matches(':').count() >= SECONDS_COLONS);
+    match (is_date, is_time) {
+        (true, true) => Some("a date and a time"),
+        (true, false) => Some("a date"),
+        (false, true) => Some("a time of day with seconds"),
+        (false, false) => None,
+    }
+}
+
 /// The label for a function whose reasons are all texts of this kind.
 pub(crate) fn label(reasons: &[Reason]) -> Option<Reason> {
     let all = reasons.iter().all(|reason| {
@@ -80,7 +184,7 @@ pub(crate) fn label(reasons: &[Reason]) -> Option<Reason> {
 fn words(text: &str) -> Vec<Word<'_>> {
     let plain: Vec<&str> = text
         .split_whitespace()
-        .map(|word| word.trim_matches([',', ';', '(', ')', '[', ']']))
+        .map(|word| word.trim_matches(AROUND))
         .collect();
     let has = |is: fn(&str) -> bool| plain.iter().any(|word| is(word));
     let (has_month, has_clock) = (has(is_month), has(is_clock));
@@ -172,7 +276,36 @@ fn is_build_number(word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_build_stamp;
+    use super::{is_build_stamp, said_of};
+
+    #[test]
+    fn whole_dates_and_times_are_beyond_doubt() {
+        for (old, new) in [
+            ("10:31:07", "11:02:07"),
+            ("Jan  1 2026", "Dec 31 2026"),
+            (
+                "Thu Jan  1 00:00:00 UTC 2026",
+                "Fri Jul 31 17:45:12 CEST 2026",
+            ),
+            (
+                "Linux 6.1 #1 SMP Thu Jan 1 2026",
+                "Linux 6.1 #27 SMP Mon Feb 9 2026",
+            ),
+            ("2026-01-01T00:00:00Z", "2026-01-02T10:00:00+01:00"),
+        ] {
+            assert!(said_of(old, new).is_some(), "{old:?} {new:?}");
+        }
+        for (old, new) in [
+            ("10:31", "11:02"),
+            ("retry #1", "retry #2"),
+            ("May", "Jun"),
+            ("Jan 1", "Feb 2"),
+            ("10:31:07", "10:31:07"),
+            ("4.17 of Jan  1 2026", "4.18 of Feb  2 2026"),
+        ] {
+            assert!(said_of(old, new).is_none(), "{old:?} {new:?}");
+        }
+    }
 
     #[test]
     fn dates_times_and_build_numbers_are_stamps() {

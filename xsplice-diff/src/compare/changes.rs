@@ -7,6 +7,7 @@ use crate::compare::build_stamp;
 use crate::compare::comparer::Comparer;
 use crate::compare::constructors::only_called_at_start;
 use crate::compare::line_numbers::{self, Difference, LineTables};
+use crate::compare::placement;
 use crate::compare::reserved_space;
 use crate::compare::special_entries::SpecialEntries;
 use crate::read::items::{ItemId, ItemKind};
@@ -52,8 +53,15 @@ pub(crate) fn find_changes(
         search.item(comparer, item, verdicts);
     }
     lost_parts(comparer, &mut search.changes);
+    search.placements(comparer, verdicts);
     search.order_reasons();
     search.ignore_noise(object, comparer);
+    if verdicts.leaves_out_stamps() {
+        for changed in [&mut search.changes.functions, &mut search.at_boot] {
+            let left_out = build_stamp::leave_out(object, comparer.patched, changed);
+            search.changes.ignored.extend(left_out);
+        }
+    }
     search.refuse_boot_code(comparer, verdicts);
     let mut changes = search.changes;
     removed_items(object, comparer, &mut changes, verdicts);
@@ -132,6 +140,7 @@ impl Search<'_> {
                 Judgement::Nothing => {}
             }
         }
+        reasons.extend(placement::difference(comparer, counterpart, item));
         let offset = first_offset(&reasons);
         if root == item && reasons.is_empty() {
             let (original_entries, patched_entries) = self.entries;
@@ -160,6 +169,38 @@ impl Search<'_> {
             &mut self.changes.functions
         };
         changed.entry(root).or_default().extend(reasons);
+    }
+
+    /// Adds functions that nothing but the alignment of their section is about.
+    fn placements(&mut self, comparer: &Comparer<'_, '_>, verdicts: &mut Verdicts) {
+        let correlation = comparer.correlation;
+        let differs = |item| {
+            let root = correlation.patched_root(item);
+            self.changes.functions.contains_key(&root)
+                || self.at_boot.contains_key(&root)
+                || correlation.original(item).is_none()
+        };
+        for (item, reason) in placement::aligned_more(comparer, differs) {
+            let patched = comparer.patched;
+            if patched.items.item(item).kind == ItemKind::Label {
+                refuse_label(comparer, item, &[reason], verdicts);
+                continue;
+            }
+            let root = correlation.patched_root(item);
+            let reason = if root == item {
+                reason
+            } else {
+                Reason::ColdPartDiffers {
+                    name: patched.shown(item),
+                    reasons: vec![reason],
+                }
+            };
+            let changed = match patched.items.class(item) {
+                SectionClass::Init => &mut self.at_boot,
+                _ => &mut self.changes.functions,
+            };
+            changed.entry(root).or_default().push(reason);
+        }
     }
 
     /// Puts what is a function's own before what is its parts', and the labels last.
@@ -349,11 +390,20 @@ fn label(
         item,
         patched_entries,
     ));
-    if reasons.is_empty() {
-        return;
+    reasons.extend(placement::difference(comparer, counterpart, item));
+    if !reasons.is_empty() {
+        refuse_label(comparer, item, &reasons, verdicts);
     }
+}
+
+fn refuse_label(
+    comparer: &Comparer<'_, '_>,
+    item: ItemId,
+    reasons: &[Reason],
+    verdicts: &mut Verdicts,
+) {
     let patched = comparer.patched;
-    let place = Place::of(patched, item).plus(first_offset(&reasons));
+    let place = Place::of(patched, item).plus(first_offset(reasons));
     if patched.items.class(item) == SectionClass::Init {
         verdicts.refuse_acceptable(
             RefusalCode::ChangedInit,
@@ -382,6 +432,13 @@ fn datum(
         return;
     }
     let patched = comparer.patched;
+    if verdicts.leaves_out_stamps() {
+        let stamp = build_stamp::leave_out_text(verdicts.object(), comparer, counterpart, item);
+        if let Some(ignored) = stamp {
+            changes.ignored.push(ignored);
+            return;
+        }
+    }
     if comparer.is_private_constant(counterpart, item) {
         changes.constants.insert(item);
         return;

@@ -9,6 +9,7 @@ pub(crate) mod inclusion;
 pub(crate) mod line_numbers;
 pub(crate) mod log_call;
 pub(crate) mod pieces;
+pub(crate) mod placement;
 pub(crate) mod reserved_space;
 pub(crate) mod special_entries;
 pub(crate) mod users;

@@ -99,6 +99,8 @@ pub enum DeclarationKind {
     Datum,
     /// A static variable inside a function.
     LocalDatum,
+    /// A variable of a function that has no address of its own.
+    Automatic,
     /// A type.
     Type,
 }
@@ -397,13 +399,14 @@ impl Reader<'_, '_> {
                 DeclarationKind::Datum | DeclarationKind::LocalDatum => entry
                     .attr_value(gimli::DW_AT_location)
                     .and_then(|value| address_of(unit, value)),
-                DeclarationKind::Type => None,
+                DeclarationKind::Type | DeclarationKind::Automatic => None,
             }
             .and_then(|address| self.item_at(address));
-            // Variables in registers and on the stack belong to the code.
-            if kind == DeclarationKind::LocalDatum && item.is_none() {
-                continue;
-            }
+            let kind = match kind {
+                // Variables in registers and on the stack belong to the code.
+                DeclarationKind::LocalDatum if item.is_none() => DeclarationKind::Automatic,
+                kind => kind,
+            };
             let declarations = &mut self.files[file].declarations;
             declared.push((entry.offset().0, file, declarations.len()));
             declarations.push(Declaration {

@@ -181,6 +181,8 @@ pub struct OriginalItem<'data> {
     pub section_name: String,
     /// Offset in that section, in bytes.
     pub section_offset: u64,
+    /// How many of its bytes its symbol names; code behind those belongs to it too.
+    pub named_size: u64,
     /// Its bytes, relocations not applied.
     #[serde(skip)]
     pub bytes: Cow<'data, [u8]>,

@@ -148,13 +148,30 @@ impl<'data> Carver<'_, '_, 'data> {
         let patched = self.comparer.patched;
         let place = patched.items.item(item);
         let header = patched.object.section(place.section);
-        let start = lead(patched, item);
+        let lead = lead(patched, item);
+        // Code may count on where it stands: its own alignment counts from a multiple of the
+        // section's. What stood before it is not included, and nothing runs there.
+        let phase = match header.is_executable() {
+            true => lead % header.alignment.max(1),
+            false => 0,
+        };
+        let start = lead - phase;
         let data = if header.is_nobits() {
             &[]
         } else {
             bytes_at(header.data, start..place.end())
         };
-        let section = self.section(header, start..place.end(), Cow::Borrowed(data));
+        let data = match indices(0..phase) {
+            Some(before) if phase != 0 => {
+                let mut data = data.to_vec();
+                if let Some(before) = data.get_mut(before) {
+                    before.fill(patched.object.machine.trap);
+                }
+                Cow::Owned(data)
+            }
+            _ => Cow::Borrowed(data),
+        };
+        let section = self.section(header, start..place.end(), data);
         let at = Place::Section {
             section,
             value: place.offset - start,
@@ -165,7 +182,7 @@ impl<'data> Carver<'_, '_, 'data> {
                 file: file_of(patched, symbol),
                 binding: symbol.binding,
                 kind: symbol.kind,
-                size: place.size,
+                size: place.named_size(),
                 place: at,
             },
             None => section_symbol(at),
@@ -286,7 +303,7 @@ impl<'data> Carver<'_, '_, 'data> {
             file: symbol.and_then(|symbol| file_of(original, symbol)),
             binding: symbol.map_or(elf::STB_LOCAL.0, |symbol| symbol.binding),
             kind: symbol.map_or(elf::STT_NOTYPE.0, |symbol| symbol.kind),
-            size: original.items.item(counterpart).size,
+            size: original.items.item(counterpart).named_size(),
             place: Place::Base,
         });
         self.base.insert(counterpart, index);
@@ -401,8 +418,8 @@ impl<'data> Carver<'_, '_, 'data> {
                 file: old.and_then(|old| file_of(original, old)),
                 binding: old.map_or(elf::STB_LOCAL.0, |symbol| symbol.binding),
                 symbol: piece.symbol,
-                old_size: original.items.item(counterpart).size,
-                new_size: self.comparer.patched.items.item(*root).size,
+                old_size: original.items.item(counterpart).named_size(),
+                new_size: self.comparer.patched.items.item(*root).named_size(),
                 address_taken: self.comparer.original_users.is_address_taken(counterpart),
                 original: describer.describe(counterpart, correlation.original_root(counterpart)),
             });

@@ -124,6 +124,7 @@ impl<'b, 'data> Describer<'b, 'data> {
             binding: symbol.map_or(0, |symbol| symbol.binding),
             section_name: build.section_name(item).to_owned(),
             section_offset: place.offset,
+            named_size: place.named_size(),
             bytes: Cow::Borrowed(build.bytes(item)),
             relocations: self.relocations(item, 0),
             patched_at_boot,

@@ -163,10 +163,15 @@ impl<'code> Iterator for Walk<'code> {
     }
 }
 
-/// Whether code does nothing but fill a gap.
+/// Whether code does nothing but fill a gap. Assemblers fill a long one with a jump to its end.
 #[must_use]
 pub fn is_padding(machine: &Machine, code: &[u8]) -> bool {
-    walk(machine, code, 0).all(|instruction| instruction.filler.is_some())
+    let end = code.len() as u64;
+    walk(machine, code, 0).all(|instruction| {
+        let leads_to_end = || instruction.lead.is_some_and(|lead| lead.to == end);
+        let skips = instruction.start == 0 && instruction.flow == Flow::Jump && leads_to_end();
+        skips || instruction.filler.is_some()
+    })
 }
 
 impl Instruction<'_> {

@@ -12,6 +12,9 @@ use object::elf;
 use xsplice_abi::Profile;
 use xsplice_abi::tables::EntrySizes;
 
+use crate::machine;
+use crate::read::indices::bytes_at;
+use crate::read::names;
 use crate::read::object::{ElfObject, SectionId, Symbol, SymbolId, SymbolPlace};
 use crate::read::section_class::{SectionClass, classify_all};
 use crate::read::special_pieces;
@@ -55,6 +58,9 @@ pub struct Item {
     pub offset: u64,
     /// In bytes.
     pub size: u64,
+    /// How many of these bytes lie behind the end of the symbol: code that the function put there
+    /// (`.subsection`), in a section of its own.
+    pub tail: u64,
     /// The symbol that names it; `None` for content and gaps.
     pub symbol: Option<SymbolId>,
     /// What it is.
@@ -66,6 +72,12 @@ impl Item {
     #[must_use]
     pub fn end(&self) -> u64 {
         self.offset + self.size
+    }
+
+    /// What the symbol says of its size, in bytes: this is what a base knows the function by.
+    #[must_use]
+    pub fn named_size(&self) -> u64 {
+        self.size - self.tail
     }
 }
 
@@ -93,6 +105,8 @@ pub struct Items {
 struct Extent {
     offset: u64,
     end: u64,
+    /// Bytes before the end that no symbol names.
+    tail: u64,
     symbol: SymbolId,
     sized: bool,
 }
@@ -159,6 +173,7 @@ impl Items {
                     section: id,
                     offset: range.start,
                     size: range.end - range.start,
+                    tail: 0,
                     symbol: None,
                     kind: ItemKind::Content,
                 }));
@@ -168,6 +183,7 @@ impl Items {
                 section: id,
                 offset: 0,
                 size: 0,
+                tail: 0,
                 symbol: None,
                 kind: ItemKind::Gap,
             }),
@@ -186,6 +202,7 @@ impl Items {
                         section: id,
                         offset: extent.offset,
                         size: extent.end - extent.offset,
+                        tail: extent.tail,
                         symbol: Some(extent.symbol),
                         kind,
                     });
@@ -217,6 +234,7 @@ impl Items {
                     section: id,
                     offset: from,
                     size: to - from,
+                    tail: 0,
                     symbol: None,
                     kind: ItemKind::Gap,
                 });
@@ -409,6 +427,12 @@ impl Extents {
             group.sort_unstable_by(|a, b| key(*a).cmp(&key(*b)));
             let start = extents.all.len();
             extents.cut(object, section, group);
+            if matches!(
+                classes[section.0 as usize],
+                SectionClass::Code | SectionClass::Init
+            ) {
+                extents.claim_tail(object, section, start);
+            }
             extents.of_section[section.0 as usize] = start..extents.all.len();
         }
         extents
@@ -441,6 +465,7 @@ impl Extents {
             self.all.push(Extent {
                 offset: symbol.value,
                 end,
+                tail: 0,
                 symbol: *id,
                 sized: symbol.size > 0,
             });
@@ -449,6 +474,51 @@ impl Extents {
             && !last.sized
         {
             last.end = object.section(section).size;
+        }
+    }
+
+    /// In a function's own section, code behind the end of its symbol is the function's: nothing
+    /// else can have put it there. Assembler code in C does so (`.subsection 1`) to move what
+    /// hardly ever runs out of the way. In a section that several share, nothing tells whose it is.
+    fn claim_tail(&mut self, object: &ElfObject<'_>, id: SectionId, first: usize) {
+        let section = object.section(id);
+        let own = self.all.get(first..).unwrap_or_default();
+        let is_function =
+            |extent: &Extent| extent.sized && object.symbol(extent.symbol).is_function();
+        let is_lead = |extent: &Extent| {
+            let name = object.symbol(extent.symbol).name;
+            names::is_padding_name(name) || names::is_type_hash(name)
+        };
+        let Some(at) = own.iter().position(|extent| !is_lead(extent)) else {
+            return;
+        };
+        let Some((function, behind)) = own.get(at..).and_then(<[_]>::split_first) else {
+            return;
+        };
+        // Compilers and assemblers leave no padding at the end of a section that is named after
+        // its function, and begin nothing else there; what is there, somebody asked for.
+        let is_named_after_it = section
+            .name
+            .strip_suffix(object.symbol(function.symbol).name)
+            .is_some_and(|rest| rest.ends_with('.'));
+        let is_label = |extent: &Extent| {
+            let symbol = object.symbol(extent.symbol);
+            !extent.sized && symbol.is_local() && symbol.kind == elf::STT_NOTYPE.0
+        };
+        let is_alone = behind.is_empty() || (is_named_after_it && behind.iter().all(is_label));
+        let end = function.end;
+        if !section.is_executable() || !is_function(function) || !is_alone || end >= section.size {
+            return;
+        }
+        let bytes = bytes_at(section.data, end..section.size);
+        let is_padding = object.relocation_range(id, end..section.size).is_empty()
+            && (bytes.iter().all(|byte| *byte == 0) || machine::is_padding(object.machine, bytes));
+        if is_named_after_it || !is_padding {
+            self.all.truncate(first + at + 1);
+            if let Some(function) = self.all.last_mut() {
+                function.tail = section.size - end;
+                function.end = section.size;
+            }
         }
     }
 

@@ -40,7 +40,72 @@ pub fn judge(diffs: &mut [ObjectDiff<'_>], changes: &mut [LayoutChange], scope: 
             layout(diffs, change);
         }
     }
+    traces(diffs);
     toolchains(diffs);
+}
+
+/// So many functions of one object that differ in displacements alone are no accident.
+const TRACES_MIN: usize = 2;
+/// The name by which a change of layout is accepted of which only traces are seen.
+const TRACES: &str = "unknown";
+
+/// Refuses what looks like a structure of another layout where no debug information tells: objects
+/// of the old layout exist in the running system. Once, however many objects show it.
+fn traces(diffs: &mut [ObjectDiff<'_>]) {
+    let shows = |diff: &ObjectDiff<'_>| -> Vec<String> {
+        let untold = diff.layouts.not_compared.is_some();
+        let functions = diff.functions.iter().filter(|function| {
+            let is_trace = |reason: &Reason| matches!(reason, Reason::LayoutOnly { .. });
+            untold && function.reasons.iter().any(is_trace)
+        });
+        functions.map(|function| function.name.clone()).collect()
+    };
+    let found: Vec<(usize, Vec<String>)> = diffs
+        .iter()
+        .enumerate()
+        .map(|(index, diff)| (index, shows(diff)))
+        .filter(|(_, functions)| functions.len() >= TRACES_MIN)
+        .collect();
+    let Some((first, functions)) = found.first() else {
+        return;
+    };
+    let all: usize = found.iter().map(|(_, functions)| functions.len()).sum();
+    let more = match found.len() - 1 {
+        0 => String::new(),
+        1 => " and 1 more object".to_owned(),
+        more => format!(" and {more} more objects"),
+    };
+    let code = RefusalCode::ChangedLayout;
+    let place = Place::symbol(TRACES);
+    let problem = format!(
+        "{all} functions ({}, {}{}) differ in displacements alone, as when a structure got another \
+         layout, and without debug information nothing tells whether one did; build both trees \
+         with -g; if none did{}",
+        functions[0],
+        functions[1],
+        if all > TRACES_MIN { ", …" } else { "" },
+        remedy(code, &place)
+    );
+    let word = acceptable(code).unwrap_or_default();
+    let accepted = found
+        .iter()
+        .find_map(|(index, _)| diffs[*index].evidence.accept.by_name(word, &[TRACES]));
+    let object = &diffs[*first].object;
+    let refusal = Refusal::new(code, object, problem)
+        .named(format!("{object}{more}"))
+        .in_place(place);
+    match accepted {
+        None => diffs[*first].refusals.push(refusal),
+        Some(what) => {
+            let said = Accepted::new(&refusal, what.clone(), None);
+            diffs[*first].accepted.push(said);
+            for (index, _) in &found {
+                if let Some(extract) = &mut diffs[*index].extract {
+                    extract.accepted.push(what.clone());
+                }
+            }
+        }
+    }
 }
 
 /// A name that is new, gone, weak or no longer weak matters where another object has a weak symbol

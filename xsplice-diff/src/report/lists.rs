@@ -29,9 +29,9 @@ pub(crate) fn functions(
                 Status::New
             },
             old_size: counterpart.map_or(0, |counterpart| {
-                comparer.original.items.item(counterpart).size
+                comparer.original.items.item(counterpart).named_size()
             }),
-            new_size: patched.items.item(item).size,
+            new_size: patched.items.item(item).named_size(),
             source: None,
             reasons,
         }

@@ -27,14 +27,15 @@ pub(crate) fn check(comparer: &Comparer<'_, '_>, changes: &Changes, verdicts: &m
         };
         let bytes = original.bytes(counterpart);
         let needed = original.object.machine.size_needed(bytes);
-        if bytes.len() < needed {
+        let has = original.items.item(counterpart).named_size();
+        if has < needed as u64 {
             verdicts.refuse(
                 RefusalCode::FunctionTooSmall,
                 Place::of(original, counterpart),
                 &format!(
                     "the function has {} bytes, and the jump to its replacement takes {needed}; \
                      change its callers instead",
-                    bytes.len()
+                    has
                 ),
             );
         }

@@ -36,6 +36,9 @@ impl fmt::Display for Reason {
             Reason::SpecialEntryDiffers { section, detail } => {
                 write!(out, "its entries of {section} differ: {detail}")
             }
+            Reason::PlacementDiffers { old, new } => {
+                write!(out, "it must be {new}, and was {old}")
+            }
             Reason::PulledIn { by } => write!(out, "new, and {by} refers to it"),
             Reason::NewGlobal => out.write_str("new, and other objects may refer to it"),
             Reason::NewObject => out.write_str("the whole object is new"),

@@ -116,6 +116,13 @@ pub enum Reason {
         /// What differs.
         detail: String,
     },
+    /// The patched build asks for another alignment, or another distance behind a multiple of it.
+    PlacementDiffers {
+        /// Where the base's stands.
+        old: String,
+        /// Where it must stand.
+        new: String,
+    },
     /// The original object has no such function, and something included refers to it.
     PulledIn {
         /// Who refers to it.
@@ -285,7 +292,16 @@ pub struct Ignored {
 /// How the reason of a difference begins that the author accepted as one of line numbers.
 pub(crate) const ACCEPTED_LINE_NUMBERS: &str = "looks like line numbers only, and was accepted";
 
+/// How the reason of a difference begins that is the date or time of the build.
+pub(crate) const BUILD_STAMP: &str = "differs in nothing but the date or time of the build: ";
+
 impl Ignored {
+    /// Whether it is the date or time of the build.
+    #[must_use]
+    pub fn is_build_stamp(&self) -> bool {
+        self.why.starts_with(BUILD_STAMP)
+    }
+
     /// Whether the author accepted it, and it was not proven.
     #[must_use]
     pub fn is_accepted(&self) -> bool {

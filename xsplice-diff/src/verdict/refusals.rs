@@ -2,7 +2,7 @@
 
 use xsplice_abi::section::ACCEPT;
 
-use crate::options::Options;
+use crate::options::{Options, Stamps};
 use crate::read::side::Build;
 use crate::verdict::accept::{AcceptList, acceptable, remedy};
 use crate::verdict::kinds::{Accepted, RefusalCode};
@@ -14,6 +14,7 @@ use crate::verdict::refusal::Refusal;
 pub(crate) struct Verdicts {
     object: String,
     accept: AcceptList,
+    stamps: Stamps,
     /// What is refused.
     pub refusals: Vec<Refusal>,
     /// What would be refused, had the author not accepted it.
@@ -42,9 +43,22 @@ impl Verdicts {
         Verdicts {
             object: object.to_owned(),
             accept: AcceptList::new(accept),
+            stamps: options.stamps,
             refusals: Vec::new(),
             accepted: Vec::new(),
         }
+    }
+
+    /// The object that they are about.
+    #[must_use]
+    pub(crate) fn object(&self) -> &str {
+        &self.object
+    }
+
+    /// Whether the date and time of the build are no change.
+    #[must_use]
+    pub(crate) fn leaves_out_stamps(&self) -> bool {
+        self.stamps == Stamps::LeftOut
     }
 
     /// What the options and the patched object accept.

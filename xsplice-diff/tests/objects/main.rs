@@ -8,6 +8,7 @@ mod lines;
 mod machine;
 mod merged;
 mod mutation;
+mod own_section;
 mod reading;
 mod sections;
 mod special;

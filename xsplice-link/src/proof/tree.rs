@@ -136,7 +136,7 @@ fn prove_symbol<'base>(
     item: &'base OriginalItem<'_>,
     symbol: &BaseSymbol<'_>,
 ) -> Result<(), ProofFailure> {
-    let expected = item.bytes.len() as u64;
+    let expected = item.named_size;
     if symbol.size_bytes != 0 && symbol.size_bytes != expected {
         return Err(ProofFailure {
             offset: 0,

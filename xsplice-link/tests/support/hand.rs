@@ -89,6 +89,7 @@ pub(crate) fn replace<'data>(
             binding,
             section_name: format!(".text.{}", old.name),
             section_offset: 0,
+            named_size: old.size_bytes,
             bytes: bytes.into(),
             relocations: Vec::new(),
             patched_at_boot: Vec::new(),

@@ -1,4 +1,4 @@
-//! Commands of the README that are no transcripts, run as they stand there.
+//! Commands of verify.md that are no transcripts, run as they stand there.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,15 +9,18 @@ use tempfile::TempDir;
 use xsplice_tests::tools::{self, PAYLOAD_VERSION, limited};
 use xsplice_tests::workspace;
 
-/// The shell block of the README that holds `text`.
+/// What is run.
+const DOCUMENT: &str = "docs/verify.md";
+
+/// The shell block of the document that holds `text`.
 fn block_with(text: &str) -> String {
-    let readme = fs::read_to_string(workspace().join("README.md")).unwrap();
-    let mut found = readme
+    let document = fs::read_to_string(workspace().join(DOCUMENT)).unwrap();
+    let mut found = document
         .split("\n```sh\n")
         .skip(1)
         .filter_map(|rest| rest.split("\n```\n").next())
         .filter(|block| block.contains(text));
-    let block = found.next().expect("the README has it").to_owned();
+    let block = found.next().expect("the document has it").to_owned();
     assert_eq!(found.next(), None, "{text}: one block");
     block
 }
@@ -39,13 +42,13 @@ fn run(script: &str, folder: &Path) -> String {
     said
 }
 
-/// A folder that holds what the repository holds once the first transcript of the README has run.
+/// A folder that holds what the repository holds once the first transcript of the document has run.
 fn after_the_transcript() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     symlink(workspace().join("fixtures"), folder.path().join("fixtures")).unwrap();
     fs::create_dir(folder.path().join("target")).unwrap();
-    let readme = fs::read_to_string(workspace().join("README.md")).unwrap();
-    let built = readme
+    let document = fs::read_to_string(workspace().join(DOCUMENT)).unwrap();
+    let built = document
         .lines()
         .filter_map(|line| line.strip_prefix("$ "))
         .find(|line| line.starts_with("xsplice-build"));
@@ -53,7 +56,7 @@ fn after_the_transcript() -> TempDir {
     folder
 }
 
-/// Which payload and base the blocks of the README are about.
+/// Which payload and base the blocks of the document are about.
 const NAMED: &str = "payload=target/";
 
 #[test]
