@@ -457,34 +457,30 @@ fn accounts(bench: &Bench) -> Vec<Value> {
          whole/b.o && \
          ld.lld -static -nostdlib --build-id=sha1 -e 0 -Ttext=0x400000 -o teller told/a.o",
     );
-    let build = "xsplice-build --json - -o none";
     // The patched image has two objects in another order, and one that is not in the tree.
-    for (tree, name, value) in [("steps", "x", 1), ("steps", "y", 2)] {
-        fs::create_dir_all(bench.path(tree)).unwrap();
-        let step = format!("const int {name} __attribute__((section(\"steps\"))) = {value};");
-        bench.compile(&step, &format!("{tree}/{name}.o"));
+    fs::create_dir(bench.path("steps")).unwrap();
+    for name in ["x", "y"] {
+        let step = format!(
+            "const int {name} __attribute__((section(\"steps\"))) = 1; int f{name}(void) {{ return 7; }}"
+        );
+        bench.compile(&step, &format!("steps/{name}.o"));
     }
     bench.shell(
-        "cp -r steps again && ld='ld.lld -static -nostdlib --build-id=sha1 -e 0 -Ttext=0x400000' && \
+        "cp -r steps again && ld='ld.lld -static -nostdlib --build-id=sha1 -e 0' && \
          $ld -o walked steps/x.o steps/y.o && $ld -o turned steps/y.o steps/x.o whole/b.o",
     );
+    let run = |status: i32, trees: &str| {
+        let command = format!("xsplice-build --json - -o none {trees}");
+        bench.run(status, &command)
+    };
     vec![
-        bench.run(
+        run(
             2,
-            &format!("{build} --orig steps --patched again --base walked --patched-base turned"),
+            "--orig steps --patched again --base walked --patched-base turned",
         ),
-        bench.run(
-            0,
-            &format!("{build} --orig shipped/a.o --patched second/a.o --base base"),
-        ),
-        bench.run(
-            2,
-            &format!("{build} --orig shipped --patched second --base more"),
-        ),
-        bench.run(
-            2,
-            &format!("{build} --orig told --patched retold --base teller"),
-        ),
+        run(0, "--orig shipped/a.o --patched second/a.o --base base"),
+        run(2, "--orig shipped --patched second --base more"),
+        run(2, "--orig told --patched retold --base teller"),
     ]
 }
 

@@ -86,8 +86,8 @@ pub fn missing(missing: &Missing) -> String {
 #[must_use]
 pub fn difference(difference: &Missing) -> String {
     format!(
-        "is linked in another way: {}; link the patched build as the base was, or change the fix so \
-         that the link stays as it was",
+        "is linked in another way: {}; link the patched build as the base was, or change the fix \
+         so that the link stays as it was",
         difference.what
     )
 }

@@ -64,7 +64,8 @@ impl Counts {
     #[must_use]
     pub fn shown(&self) -> String {
         let mut text = format!(
-            "{} programs: {} right ({} show in the answers), {} no change, {} refused, {} wrong; {} could not be judged\n\
+            "{} programs: {} right ({} show in the answers), {} no change, {} refused, \
+             {} wrong; {} could not be judged\n\
              of {} changes that a payload can carry, {} were refused\n",
             self.judged(),
             self.right,

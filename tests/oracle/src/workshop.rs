@@ -39,7 +39,8 @@ impl Runner {
         Ok(Runner(folder))
     }
 
-    /// What the calls answer in an image, one a line; with a payload of a prefix where there is one.
+    /// What the calls answer in an image, one a line; with a payload, where there is one, and what
+    /// its own sections begin with.
     pub(crate) fn answers(
         &self,
         image: &Path,

@@ -21,7 +21,8 @@ pub(crate) fn winners<'data>(follower: &Follower<'_, 'data>) -> Vec<(&'data str,
     shared.filter_map(winner).collect()
 }
 
-/// Names of data that are in the image, but not as the objects have them: something else was linked.
+/// Names of data that are in the image, but not as the objects have them: something else was
+/// linked.
 pub(crate) fn foreign<'data>(follower: &Follower<'_, 'data>) -> Vec<&'data str> {
     let is_foreign = |items: &[ItemId]| {
         let mut places = items.iter().flat_map(|&item| {

@@ -2,6 +2,7 @@
 
 use xsplice_diff::read::object::{SectionId, SymbolPlace};
 
+use super::failure::{Failure, Mismatch};
 use super::slot::access;
 use super::{Follower, Pair, Place};
 use crate::follow::claims::Claims;
@@ -24,61 +25,6 @@ pub(super) struct Outcome {
     pub explained: u64,
     /// Entries of merged sections, by address and length.
     pub contents: Vec<(u64, u64)>,
-}
-
-/// Where an item and a place differ.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
-    /// Offset in the item, in bytes.
-    pub offset: u64,
-    /// What differs there.
-    pub mismatch: Mismatch,
-}
-
-impl Failure {
-    /// What differs, for people.
-    #[must_use]
-    pub(crate) fn sentence(&self) -> String {
-        match &self.mismatch {
-            Mismatch::Outside => "the place ends before it does".to_owned(),
-            Mismatch::Byte { wanted, found } => {
-                format!("the build has {wanted:02x}, and there is {found:02x}")
-            }
-            Mismatch::Target { wanted, found } => {
-                format!("the build refers to {wanted}, and there is a reference to {found}")
-            }
-            Mismatch::Placement { what } => what.clone(),
-            Mismatch::Unknown => "a field cannot be followed".to_owned(),
-        }
-    }
-}
-
-/// What differs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Mismatch {
-    /// The image or payload ends before the item does.
-    Outside,
-    /// A byte.
-    Byte {
-        /// The item's.
-        wanted: u8,
-        /// The place's.
-        found: u8,
-    },
-    /// Where a field leads.
-    Target {
-        /// In the build.
-        wanted: String,
-        /// At the place.
-        found: String,
-    },
-    /// The place belongs to another section or object, or is not aligned.
-    Placement {
-        /// The sentence's end.
-        what: String,
-    },
-    /// A field that cannot be followed.
-    Unknown,
 }
 
 /// Where a field of a place leads.

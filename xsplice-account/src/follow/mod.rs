@@ -8,6 +8,7 @@
 mod alignment;
 pub(crate) mod claims;
 mod compare;
+mod failure;
 pub(crate) mod lines;
 pub(crate) mod sections;
 mod slot;
@@ -22,8 +23,8 @@ use crate::follow::lines::LineTables;
 use crate::read::image::Image;
 use crate::read::payload::Payload;
 use crate::read::tree::{ItemId, Tree};
-pub(crate) use compare::Failure;
 use compare::Outcome;
+pub(crate) use failure::Failure;
 
 /// A place at run time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
