@@ -439,8 +439,8 @@ fn written() -> Vec<Value> {
     documents
 }
 
-/// Runs that the account ends: the base holds more than the tree, and a constant that code reads
-/// stands in a section that tools alone look at.
+/// Runs that the account ends: the base holds more than the tree; a constant that code reads is in
+/// a section for tools.
 fn accounts(bench: &Bench) -> Vec<Value> {
     const READER: &str = r#"
         static const char told[] __attribute__((used, section(".modinfo"))) = "key=1";
@@ -452,36 +452,26 @@ fn accounts(bench: &Bench) -> Vec<Value> {
     bench.compile("int not_given(int x) { return x * 5; }", "whole/b.o");
     bench.compile(READER, "told/a.o");
     bench.compile(&READER.replace("key=1", "key=2"), "retold/a.o");
+    // One patched image has an object more, and two in another order.
     bench.shell(
-        "ld.lld -static -nostdlib --build-id=sha1 -e 0 -Ttext=0x400000 -o more shipped/a.o \
-         whole/b.o && \
-         ld.lld -static -nostdlib --build-id=sha1 -e 0 -Ttext=0x400000 -o teller told/a.o",
+        "ld='ld.lld -static -nostdlib --build-id=sha1 -e 0' x=steps/x.o y=steps/y.o && \
+         $ld -o more shipped/a.o whole/b.o && $ld -o teller told/a.o && \
+         mkdir steps; for step in x y; do \
+         echo \"const int $step __attribute__((section(\\\"steps\\\"))) = 1; \
+         int f$step(int a) { return a; }\" | gcc -xc -O2 -c -o steps/$step.o -; done; \
+         cp -r steps again && $ld -o walked $x $y && $ld -o turned $y $x whole/b.o",
     );
-    // The patched image has two objects in another order, and one that is not in the tree.
-    fs::create_dir(bench.path("steps")).unwrap();
-    for name in ["x", "y"] {
-        let step = format!(
-            "const int {name} __attribute__((section(\"steps\"))) = 1; int f{name}(void) {{ return 7; }}"
-        );
-        bench.compile(&step, &format!("steps/{name}.o"));
-    }
-    bench.shell(
-        "cp -r steps again && ld='ld.lld -static -nostdlib --build-id=sha1 -e 0' && \
-         $ld -o walked steps/x.o steps/y.o && $ld -o turned steps/y.o steps/x.o whole/b.o",
-    );
-    let run = |status: i32, trees: &str| {
-        let command = format!("xsplice-build --json - -o none {trees}");
-        bench.run(status, &command)
-    };
-    vec![
-        run(
-            2,
-            "--orig steps --patched again --base walked --patched-base turned",
-        ),
-        run(0, "--orig shipped/a.o --patched second/a.o --base base"),
-        run(2, "--orig shipped --patched second --base more"),
-        run(2, "--orig told --patched retold --base teller"),
-    ]
+    let runs = [
+        "2 --orig steps --patched again --base walked --patched-base turned",
+        "3 --orig steps --patched again",
+        "0 --orig shipped/a.o --patched second/a.o --base base",
+        "2 --orig shipped --patched second --base more",
+        "2 --orig told --patched retold --base teller",
+    ];
+    let build = "xsplice-build --json - -o none";
+    let runs = runs.map(|run| run.split_once(' ').unwrap());
+    runs.map(|(status, trees)| bench.run(status.parse().unwrap(), &format!("{build} {trees}")))
+        .to_vec()
 }
 
 /// A fix, whose patch has a hunk more than the build knows, and another on top of it.
