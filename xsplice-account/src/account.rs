@@ -24,6 +24,9 @@ pub struct Inputs<'data> {
     pub original: Vec<(&'data str, &'data [u8])>,
     /// Objects of the patched build, by name.
     pub patched: Vec<(&'data str, &'data [u8])>,
+    /// Objects that the author left out by name, as the original build has them: they count as
+    /// unchanged.
+    pub left_out: Vec<(&'data str, &'data [u8])>,
     /// The image that was linked from the patched build, where there is one.
     pub patched_image: Option<&'data [u8]>,
     /// The payload; `None` when the differ found no change.
@@ -82,8 +85,8 @@ pub fn account(inputs: &Inputs<'_>) -> Result<Account, AccountError> {
         .transpose()?;
     let payload = inputs.payload.map(Payload::parse).transpose()?;
     let (mut original, mut patched) = rayon::join(
-        || Tree::read(&inputs.original),
-        || Tree::read(&inputs.patched),
+        || Tree::read(&inputs.original, &inputs.left_out),
+        || Tree::read(&inputs.patched, &inputs.left_out),
     );
     let foreign = choose_linked(&mut original, &image);
     match &patched_image {

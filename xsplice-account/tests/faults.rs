@@ -78,6 +78,7 @@ fn without_payload(linked: Sources<'_>, original: Sources<'_>, patched: Sources<
             .collect(),
         patched_image: None,
         given: Given::Tree,
+        left_out: Vec::new(),
         payload: None,
         accepted: Vec::new(),
     };

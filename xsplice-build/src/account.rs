@@ -42,12 +42,19 @@ impl Books<'_> {
         payload: Option<&[u8]>,
         report: &mut Report<'_>,
     ) -> Result<()> {
+        // The patched image holds what was left out as the patched build has it, and that is not
+        // looked at.
+        let is_unchanged = |input: &Input| input.original() == input.patched();
+        let patched_image = self
+            .patched_image
+            .filter(|_| self.left_out.iter().all(is_unchanged));
         let account = xsplice_account::account(&Inputs {
             base: base.file_bytes(),
             given: self.given,
-            original: self.objects(Input::original),
-            patched: self.objects(Input::patched),
-            patched_image: self.patched_image.map(|image| &image[..]),
+            original: self.objects(self.inputs, Input::original),
+            patched: self.objects(self.inputs, Input::patched),
+            left_out: self.objects(self.left_out, Input::original),
+            patched_image: patched_image.map(|image| &image[..]),
             payload,
             accepted: self.accepted(report),
         })
@@ -61,16 +68,17 @@ impl Books<'_> {
         Ok(())
     }
 
-    /// The objects of one tree, but those that were merged from others.
-    fn objects(&self, bytes: fn(&Input) -> Option<&[u8]>) -> Vec<(&str, &[u8])> {
-        let is_whole = |input: &&Input| !self.merged.parts.contains_key(&input.name);
-        let compared = self.inputs.iter().filter(is_whole);
-        let left_out = self.left_out.iter().filter(is_whole);
-        let compared = compared.map(|input| (input, bytes(input)));
-        let left_out = left_out.map(|input| (input, input.original()));
-        compared
-            .chain(left_out)
-            .filter_map(|(input, bytes)| Some((input.name.as_str(), bytes?)))
+    /// Some of the objects, but those that were merged from others.
+    fn objects<'of>(
+        &self,
+        of: &'of [Input],
+        bytes: fn(&Input) -> Option<&[u8]>,
+    ) -> Vec<(&'of str, &'of [u8])> {
+        let whole = of
+            .iter()
+            .filter(|input| !self.merged.parts.contains_key(&input.name));
+        whole
+            .filter_map(|input| Some((input.name.as_str(), bytes(input)?)))
             .collect()
     }
 

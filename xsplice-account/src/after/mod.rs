@@ -58,6 +58,7 @@ pub(crate) fn account(follower: &mut Follower<'_, '_>) -> AfterAccount {
         .items()
         .filter(|&item| {
             follower.tree.is_code(item)
+                && !follower.tree.is_left_out(item)
                 && follower.tree.names(item).any(|symbol| !symbol.is_local())
         })
         .collect();

@@ -64,19 +64,27 @@ struct Definition {
 pub(crate) struct Tree<'data> {
     /// Its objects.
     pub objects: Vec<Object<'data>>,
+    /// Index of the first that was left out.
+    left_out_from: usize,
     definitions: HashMap<&'data str, Vec<Definition>>,
 }
 
 impl<'data> Tree<'data> {
-    /// Reads objects, by name and bytes.
-    pub(crate) fn read(objects: &[(&str, &'data [u8])]) -> Tree<'data> {
-        let objects = objects
-            .par_iter()
-            // What cannot be read, such as objects of 32 bits for the boot, is no part of the tree:
-            // if the base holds anything of it, that is found to be in no object.
-            .filter_map(|(name, bytes)| ElfObject::parse(name, bytes).ok())
-            .map(Object::new)
-            .collect::<Vec<_>>();
+    /// Reads objects, by name and bytes, and behind them those that were left out.
+    pub(crate) fn read(
+        objects: &[(&str, &'data [u8])],
+        left_out: &[(&str, &'data [u8])],
+    ) -> Tree<'data> {
+        // What cannot be read, such as objects of 32 bits for the boot, is no part of the tree: if
+        // the base holds anything of it, that is found to be in no object.
+        let read = |objects: &[(&str, &'data [u8])]| -> Vec<Object<'data>> {
+            let objects = objects.par_iter();
+            let parsed = objects.filter_map(|(name, bytes)| ElfObject::parse(name, bytes).ok());
+            parsed.map(Object::new).collect()
+        };
+        let mut objects = read(objects);
+        let left_out_from = objects.len();
+        objects.extend(read(left_out));
         let mut definitions: HashMap<&str, Vec<Definition>> = HashMap::default();
         for (index, object) in objects.iter().enumerate() {
             for (id, symbol) in (0..).map(SymbolId).zip(&object.elf.symbols) {
@@ -101,6 +109,7 @@ impl<'data> Tree<'data> {
         }
         Tree {
             objects,
+            left_out_from,
             definitions,
         }
     }
@@ -125,6 +134,12 @@ impl<'data> Tree<'data> {
     pub(crate) fn is_writable(&self, id: ItemId) -> bool {
         let section = self.section(id);
         section.is_writable() && !is_of(".data.rel.ro", section.name)
+    }
+
+    /// Whether its object was left out by name. What is in it may be in another one, too.
+    #[must_use]
+    pub(crate) fn is_left_out(&self, id: ItemId) -> bool {
+        id.object >= self.left_out_from
     }
 
     /// Whether it is code.
