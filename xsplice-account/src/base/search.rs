@@ -113,7 +113,11 @@ fn leading(
 
 /// Whether the field says by itself where it leads.
 fn is_readable(field: &Field) -> bool {
-    !matches!(field.form, Form::Slot | Form::Unknown) && field.kind.is_some()
+    let is_told_here = match field.form {
+        Form::Absolute | Form::AbsoluteSigned | Form::Relative | Form::RelativeWithLine => true,
+        Form::Slot | Form::Bits | Form::Unread | Form::Unknown => false,
+    };
+    is_told_here && field.kind.is_some()
 }
 
 /// Places in a gap from which one of the wanted fields leads where it must.

@@ -10,9 +10,11 @@ pub(crate) mod claims;
 mod compare;
 mod failure;
 pub(crate) mod lines;
+mod parts;
 pub(crate) mod sections;
 mod slot;
 mod stamps;
+mod wording;
 
 use foldhash::HashMap;
 use rayon::prelude::*;
