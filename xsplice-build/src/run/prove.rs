@@ -19,21 +19,20 @@ use crate::run::Run;
 use crate::tell::report::{BaseInput, Report};
 use crate::tell::story;
 
-/// The base; the account needs it also when nothing differs. Then, and when something is refused
-/// anyway, a missing base is no error, so that what was found is told.
+/// The base. It is looked at also when nothing differs: equal trees mean nothing for an image that
+/// was linked from another one. Where no payload can be needed, or none is made anyway, a base that
+/// was not named and is not found is no error.
 pub(super) fn find_base(
     arguments: &Arguments,
-    others: &[PathBuf],
+    images: &[PathBuf],
     diffs: &[ObjectDiff<'_>],
 ) -> Result<Option<MappedFile>> {
     let verdicts: Vec<_> = diffs.iter().map(ObjectDiff::verdict).collect();
-    let needs_none = verdicts.contains(&Verdict::Refused)
-        || verdicts
-            .iter()
-            .all(|verdict| *verdict == Verdict::Unchanged);
-    match base::find(arguments.base.as_deref(), others, &arguments.orig) {
+    let is_refused = verdicts.contains(&Verdict::Refused);
+    let is_unchanged = verdicts.iter().all(|one| *one == Verdict::Unchanged);
+    match base::find(arguments.base.as_deref(), images, &arguments.orig) {
         Ok(file) => Ok(Some(file)),
-        Err(_) if arguments.base.is_none() && needs_none => Ok(None),
+        Err(_) if arguments.base.is_none() && (is_refused || is_unchanged) => Ok(None),
         Err(error) => Err(error),
     }
 }
