@@ -6,7 +6,8 @@
 #             for slow machines
 #   MINUTES   how long `make fuzz` and `make coverage` mutate, and `make operators` operates
 #   RUNS      after how many runs they stop, if that is sooner
-#   SEED      where they begin
+#   SEED      where they and `make oracle` begin
+#   COUNT     how many programs `make oracle` judges
 #   MUTATED   folders of runtime/src that `make mutants-runtime` changes
 #   SHARD     which part of these changes it makes: 0/4 is every fourth
 CPUS    ?= 4
@@ -16,6 +17,7 @@ CERT    ?=
 MINUTES ?= 10
 RUNS    ?= 2000000
 SEED    ?= 1
+COUNT   ?= 20000
 SHARD   ?= 0/1
 
 CARGO ?= cargo
@@ -97,6 +99,11 @@ coverage: packages ## the same, and print which lines the mutations reach, by fi
 	llvm-cov-19 report out/coverage/fuzz -instr-profile=out/coverage/fuzz.profdata \
 		-ignore-filename-regex='/(registry|rustc|tests)/' -show-region-summary=false \
 		-show-branch-summary=false | tee out/coverage/report.txt
+
+.PHONY: oracle
+oracle: packages ## judge payloads by what patched code answers, for COUNT programs from SEED on
+	$(CARGO) build --release
+	$(CARGO) run --release --quiet -p xsplice-oracle -- --seed $(SEED) --count $(COUNT)
 
 .PHONY: kernel-many
 kernel-many: packages ## boot 16 and 64 CPUs, patch a thousand times at 4, thousands of bad clients

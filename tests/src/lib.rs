@@ -31,7 +31,6 @@ pub mod listing;
 pub mod live;
 pub mod loader;
 pub mod operator;
-pub mod programs;
 pub mod qemu;
 pub mod shell;
 pub mod tools;

@@ -10,12 +10,12 @@ use xsplice_tests::compiler;
 
 #[test]
 fn what_a_payload_does_is_what_the_patched_build_does() -> Result<()> {
-    judge_all(&[])
+    judge_all(&["--", "--no-account"])
 }
 
 #[test]
 fn the_account_lets_nothing_wrong_pass() -> Result<()> {
-    judge_all(&["--", "--account"])
+    judge_all(&[])
 }
 
 fn judge_all(further: &[&str]) -> Result<()> {

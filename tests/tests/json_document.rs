@@ -456,23 +456,26 @@ fn accounts(bench: &Bench) -> Vec<Value> {
         let other = "int not_given(int x) { return x * 6; }";
         bench.compile(other, &format!("{tree}/b.o"));
     }
+    // One patched image has an object more, and two in another order.
     bench.shell(
-        "ld.lld -static -nostdlib --build-id=sha1 -e 0 -Ttext=0x400000 -o more shipped/a.o \
-         whole/b.o && \
-         ld.lld -static -nostdlib --build-id=sha1 -e 0 -Ttext=0x400000 -o teller told/a.o \
-         whole/b.o",
+        "ld='ld.lld -static -nostdlib --build-id=sha1 -e 0' x=steps/x.o y=steps/y.o && \
+         $ld -o more shipped/a.o whole/b.o && $ld -o teller told/a.o whole/b.o && \
+         mkdir steps; for step in x y; do \
+         echo \"const int $step __attribute__((section(\\\"steps\\\"))) = 1; \
+         int f$step(int a) { return a; }\" | gcc -xc -O2 -c -o steps/$step.o -; done; \
+         cp -r steps again && $ld -o walked $x $y && $ld -o turned $y $x whole/b.o",
     );
-    let build = "xsplice-build --json - --account -o none";
-    vec![
-        bench.run(
-            2,
-            &format!("{build} --orig shipped --patched second --base more"),
-        ),
-        bench.run(
-            2,
-            &format!("{build} --no-base-proof --orig told --patched retold --base teller"),
-        ),
-    ]
+    let runs = [
+        "2 --orig steps --patched again --base walked --patched-base turned",
+        "3 --orig steps --patched again",
+        "0 --orig shipped/a.o --patched second/a.o --base base",
+        "2 --orig shipped --patched second --base more",
+        "2 --no-base-proof --orig told --patched retold --base teller",
+    ];
+    let build = "xsplice-build --json - -o none";
+    let runs = runs.map(|run| run.split_once(' ').unwrap());
+    runs.map(|(status, trees)| bench.run(status.parse().unwrap(), &format!("{build} {trees}")))
+        .to_vec()
 }
 
 /// A fix, whose patch has a hunk more than the build knows, and another on top of it.

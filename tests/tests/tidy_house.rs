@@ -18,7 +18,12 @@ const LINE_MAX: usize = 100;
 const FUNCTION_LINES_MAX: usize = 100;
 
 /// Functions that are longer, with the reason.
-const LONG_FUNCTIONS: [(&str, &str, &str); 5] = [
+const LONG_FUNCTIONS: [(&str, &str, &str); 6] = [
+    (
+        "tests/oracle/src/constructs.rs",
+        "write",
+        "the table of the constructs: one arm a construct, with its C",
+    ),
     (
         "runtime/src/rendezvous/leading.rs",
         "lead",
@@ -47,7 +52,7 @@ const LONG_FUNCTIONS: [(&str, &str, &str); 5] = [
 ];
 
 /// Files with lines that are not broken, with the reason.
-const LONG_LINES: [(&str, &str); 18] = [
+const LONG_LINES: [(&str, &str); 19] = [
     (
         "runtime/src/check/error.rs",
         "a rule, its error number and its text are one line of a table",
@@ -66,7 +71,8 @@ const LONG_LINES: [(&str, &str); 18] = [
     ("tests/src/identity/project.rs", "a shell script"),
     ("tests/src/kernel_figures.rs", "what is told of a run"),
     ("tests/src/kernel_figures/zone.rs", "what is told of a run"),
-    ("tests/src/programs.rs", "C source"),
+    ("tests/oracle/src/constructs.rs", "C source"),
+    ("tests/oracle/src/program.rs", "C source"),
     ("tests/src/xen/archive.rs", "a shell script"),
     ("tests/tests/ci_recipe.rs", "a command line"),
     ("tests/tests/foreign_objects.rs", "C and assembler source"),

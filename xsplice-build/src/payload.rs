@@ -65,6 +65,10 @@ pub(crate) fn options(
     if arguments.no_base_proof {
         options.proof = BaseProof::Skipped;
     }
+    if arguments.no_account && !arguments.no_base_proof {
+        let skipped = (modinfo::ACCOUNT.to_owned(), modinfo::SKIPPED.to_owned());
+        options.metadata.push(skipped);
+    }
     if let Some(text) = &arguments.xen_depends {
         options.base_id =
             Some(BuildId::from_argument(text, input::open_named).context("--xen-depends")?);

@@ -501,7 +501,7 @@ fn what_is_left_out_by_name_proves_nothing() {
         ("core/f.c", "+ LIMIT", "- LIMIT"),
     ];
     let (status, report) = trees.edit(&edits, Build::Again, &["--ignore-object", "core/g.o"]);
-    assert_eq!(status, 0);
+    assert_eq!(status, 0, "{report}");
     assert_eq!(fates(&report), ["payload g", "not-provable other"]);
     let left_out = &report["hunks"][1]["left_out"];
     assert_eq!(left_out, &serde_json::json!(["core/g.o"]), "{report:#}");
@@ -509,7 +509,7 @@ fn what_is_left_out_by_name_proves_nothing() {
     // Code of one line in both: what is compared is in the payload, and that is not all.
     let edits = [("include/inline.h", "sum += i * x", "sum += i * (x + 1)")];
     let (status, report) = trees.edit(&edits, Build::Again, &["--ignore-object", "core/g.o"]);
-    assert_eq!(status, 0);
+    assert_eq!(status, 0, "{report}");
     let fates = fates(&report);
     assert!(fates[0].starts_with("not-provable f"), "{report:#}");
     let (status, report) = trees.edit(&edits, Build::Again, &[]);

@@ -530,7 +530,7 @@ fn append_modinfo(layout: &mut Layout, extracts: &[&Extract<'_>], options: &Link
         format!("{}=xsplice-link {}", modinfo::TOOL, options.tool_version),
     ];
     if options.proof == BaseProof::Skipped {
-        lines.push(format!("{}=skipped", modinfo::BASE_PROOF));
+        lines.push(format!("{}={}", modinfo::BASE_PROOF, modinfo::SKIPPED));
     }
     if options.references == References::Prelinked {
         lines.push(format!("{}=yes", modinfo::PRELINKED));

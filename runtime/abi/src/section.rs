@@ -39,6 +39,10 @@ pub mod modinfo {
     pub const TOOL: &str = "tool";
     /// What was not compared with the base.
     pub const BASE_PROOF: &str = "base-proof";
+    /// That no place was looked for for every byte of both builds.
+    pub const ACCOUNT: &str = "account";
+    /// What a check says that was switched off.
+    pub const SKIPPED: &str = "skipped";
     /// That references to the base are addresses.
     pub const PRELINKED: &str = "prelinked";
     /// A difference that the author accepted; several lines may have it.
@@ -46,5 +50,7 @@ pub mod modinfo {
     /// A vulnerability or advisory that it mends; several lines may have it.
     pub const FIXES: &str = "fixes";
     /// All of them.
-    pub const KEYS: [&str; 7] = [ABI, NAME, TOOL, BASE_PROOF, PRELINKED, ACCEPTED, FIXES];
+    pub const KEYS: [&str; 8] = [
+        ABI, NAME, TOOL, BASE_PROOF, ACCOUNT, PRELINKED, ACCEPTED, FIXES,
+    ];
 }

@@ -1,11 +1,12 @@
 //! After the patch: checks that every item of the patched build is in the base or in the payload.
 
+mod reach;
 mod tables;
 
 use serde::Serialize;
 
 use crate::base::addresses;
-use crate::follow::{Failure, Follower, Mismatch, Pair, Place};
+use crate::follow::{Failure, Follower, Pair, Place};
 use crate::read::tree::ItemId;
 
 /// What became of the patched build's bytes.
@@ -57,6 +58,7 @@ pub(crate) fn account(follower: &mut Follower<'_, '_>) -> AfterAccount {
         .items()
         .filter(|&item| {
             follower.tree.is_code(item)
+                && !follower.tree.is_left_out(item)
                 && follower.tree.names(item).any(|symbol| !symbol.is_local())
         })
         .collect();
@@ -171,10 +173,7 @@ fn missing(follower: &Follower<'_, '_>, item: ItemId, claims: &[Pair]) -> Missin
         None => (item, None),
     };
     let offset = failure.map_or(0, |failure| failure.offset);
-    let mut what = failure.map_or_else(
-        || "it stands nowhere".to_owned(),
-        |failure| sentence(&failure.mismatch),
-    );
+    let mut what = failure.map_or_else(|| "it stands nowhere".to_owned(), Failure::sentence);
     if at != item {
         what = format!("it rests on {}, and there {what}", tree.shown(at));
     }
@@ -184,20 +183,6 @@ fn missing(follower: &Follower<'_, '_>, item: ItemId, claims: &[Pair]) -> Missin
         item: tree.shown(item),
         offset,
         what,
-    }
-}
-
-fn sentence(mismatch: &Mismatch) -> String {
-    match mismatch {
-        Mismatch::Outside => "the place ends before it does".to_owned(),
-        Mismatch::Byte { wanted, found } => {
-            format!("the patched build has {wanted:02x}, and there is {found:02x}")
-        }
-        Mismatch::Target { wanted, found } => {
-            format!("the patched build refers to {wanted}, and there is a reference to {found}")
-        }
-        Mismatch::Placement { what } => what.clone(),
-        Mismatch::Unknown => "a field cannot be followed".to_owned(),
     }
 }
 
@@ -221,7 +206,20 @@ fn count(follower: &Follower<'_, '_>, account: &mut AfterAccount) {
             Place::Payload(..) => add(found.pair.item, &mut account.in_payload),
         }
     }
-    for item in follower.tree.items() {
+    // Entries of merged sections are no items: they are wherever their contents are.
+    let mut contents = foldhash::HashSet::default();
+    for found in follower.holding() {
+        for &(address, length) in found.contents {
+            if contents.insert(address) {
+                account.in_base += length;
+            }
+        }
+    }
+    let tree = follower.tree;
+    for item in tree
+        .items()
+        .filter(|&item| !tree.section(item).is_mergeable())
+    {
         add(item, &mut account.unused);
     }
 }

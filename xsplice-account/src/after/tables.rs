@@ -4,15 +4,14 @@
 //! as a whole, byte for byte. Only tables whose entries belong to code may differ; they are checked
 //! entry by entry: each entry is in the base's table, or in the payload's table of that name.
 
-use xsplice_abi::profile;
 use xsplice_diff::read::object::SectionId;
 
 use super::Missing;
-use crate::follow::claims::class;
+use super::reach::Running;
 use crate::follow::{Follower, Pair, Place};
+use crate::read::classes::is_walked;
 use crate::read::items::is_entry_table;
-use crate::read::names::is_of;
-use crate::read::tree::ItemId;
+use crate::read::tree::{ItemId, Target};
 
 /// A section that may be walked.
 pub(super) struct Table {
@@ -29,40 +28,6 @@ pub(super) struct Entry {
     claims: Vec<Pair>,
 }
 
-/// Sections that only tools read, or that the linker rewrites as a whole.
-const NOT_WALKED: [&str; 6] = [
-    ".note",
-    ".eh_frame",
-    ".discard",
-    ".comment",
-    ".rela",
-    ".group",
-];
-
-fn is_walked(follower: &Follower<'_, '_>, object: usize, section: SectionId) -> bool {
-    let cut = &follower.tree.objects[object];
-    let header = cut.elf.section(section);
-    let items = cut.items_of(section);
-    let plain = [".text", ".rodata", ".data"];
-    let own = header.name;
-    let is_ours = profile::ALL
-        .iter()
-        .any(|profile| own.starts_with(profile.prefix));
-    !header.is_executable()
-        && header.is_allocated()
-        && !header.is_mergeable()
-        && !items.is_empty()
-        && !is_ours
-        && !NOT_WALKED.iter().any(|family| is_of(family, own))
-        && !plain.contains(&class(
-            follower.tree,
-            ItemId {
-                object,
-                item: items.start,
-            },
-        ))
-}
-
 /// Asks for every table as a whole.
 pub(super) fn ask(follower: &mut Follower<'_, '_>) -> Vec<Table> {
     let Some(claims) = follower.claims else {
@@ -71,17 +36,27 @@ pub(super) fn ask(follower: &mut Follower<'_, '_>) -> Vec<Table> {
     let mut tables = Vec::new();
     for (object, cut) in follower.tree.objects.iter().enumerate() {
         for (section, header) in cut.elf.sections() {
-            if !header.is_allocated() || !is_walked(follower, object, section) {
+            if !is_walked(follower.tree, object, section) {
                 continue;
             }
-            let original = claims.object(&cut.elf.name).and_then(|original| {
+            let facing = claims.object(&cut.elf.name).and_then(|original| {
                 let elf = &claims.tree.objects[original].elf;
                 let mut all = elf
                     .sections()
                     .filter(|(_, other)| other.name == header.name);
                 all.find(|(_, other)| other.size == header.size)
-                    .and_then(|(id, _)| claims.section(original, id))
+                    .map(|(id, _)| (original, id))
             });
+            let original = facing.and_then(|(object, id)| claims.section(object, id));
+            // What the link of the base left out, and what did not change, is left out again.
+            let is_left_out = original.is_none()
+                && facing.is_some_and(|(original, id)| {
+                    let other = &claims.tree.objects[original];
+                    other.is_same_section(id, cut, section)
+                });
+            if is_left_out {
+                continue;
+            }
             let whole = original.map_or_else(Vec::new, |start| {
                 let items = cut.items_of(section);
                 let pair = |item: usize| Pair {
@@ -222,7 +197,7 @@ pub(super) fn judge(
     gone(follower, missing);
 }
 
-/// Entries of the original build that the patched one does not have, though their code stays.
+/// Entries of the original build that the patched one does not have, though their code still runs.
 fn gone(follower: &Follower<'_, '_>, missing: &mut Vec<Missing>) {
     let Some(claims) = follower.claims else {
         return;
@@ -234,54 +209,38 @@ fn gone(follower: &Follower<'_, '_>, missing: &mut Vec<Missing>) {
             Place::Payload(..) => None,
         })
         .collect();
-    for (object, cut) in claims.tree.objects.iter().enumerate() {
+    let mut running = None;
+    let tree = claims.tree;
+    for (object, cut) in tree.objects.iter().enumerate() {
         for (id, header) in cut.elf.sections() {
-            let is_table = header.is_allocated() && !header.is_executable();
-            let Some(start) = claims.section(object, id).filter(|_| is_table) else {
+            let Some(start) = claims
+                .section(object, id)
+                .filter(|_| is_walked(tree, object, id))
+            else {
                 continue;
             };
-            if NOT_WALKED.iter().any(|family| is_of(family, header.name)) {
-                continue;
-            }
-            let items = cut.items_of(id);
-            let class = class(
-                claims.tree,
-                ItemId {
-                    object,
-                    item: items.start,
-                },
-            );
-            if header.is_mergeable() || [".text", ".rodata", ".data"].contains(&class) {
-                continue;
-            }
-            for item in items {
+            for item in cut.items_of(id) {
                 let content = &cut.items[item];
                 if kept.contains(&(start + content.range.start)) {
                     continue;
                 }
+                let running = running.get_or_insert_with(|| Running::new(claims, follower.payload));
                 // The entry's first field names its owner.
-                let owner = cut.fields_of(content).first().and_then(|field| {
-                    match claims.tree.target(object, id, field) {
-                        crate::read::tree::Target::Item { item, .. } => Some(item),
-                        _ => None,
-                    }
+                let field = cut.fields_of(content).first();
+                let owner = field.and_then(|field| match tree.target(object, id, field) {
+                    Target::Item { item, .. } => Some(item),
+                    _ => None,
                 });
-                let is_replaced = owner.is_some_and(|owner| {
-                    let owner_item = claims.tree.item(owner);
-                    let at = claims.section(owner.object, owner_item.section);
-                    let address = at.map(|at| at + owner_item.range.start);
+                let is_idle = owner.is_some_and(|owner| {
+                    let address = claims.address(owner);
                     let is_kept = address.is_some_and(|address| kept.contains(&address));
-                    let payload = follower.payload;
-                    let has_record = address
-                        .zip(payload)
-                        .is_some_and(|(address, payload)| payload.records.contains_key(&address));
-                    !is_kept || has_record
+                    !is_kept || !running.has(owner)
                 });
-                if !is_entry_table(header.name) || !is_replaced {
+                if !is_entry_table(header.name) || !is_idle {
                     missing.push(Missing {
                         object: cut.elf.name.clone(),
                         section: header.name.to_owned(),
-                        item: claims.tree.shown(ItemId { object, item }),
+                        item: tree.shown(ItemId { object, item }),
                         offset: 0,
                         what: "the patched build does not have it, and the base keeps it"
                             .to_owned(),

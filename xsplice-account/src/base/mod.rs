@@ -1,22 +1,28 @@
-//! The base: which of its bytes come from the original build, and which are of unknown origin.
+//! An image: which of its bytes come from the build that it was linked from, and which are of
+//! unknown origin.
+
+mod place;
+mod search;
+
+pub(crate) use place::{addresses, foreign, placed, winners};
 
 use std::ops::Range;
 
 use object::elf;
 use xsplice_diff::machine;
-use xsplice_diff::read::object::{SectionId, SymbolPlace};
+use xsplice_diff::read::object::SymbolPlace;
 
 use crate::follow::{Follower, Pair, Place};
-use crate::read::image::{Image, ImageSection};
+use crate::read::image::{Image, ImageSection, ImageSymbol};
 use crate::read::names::is_of;
-use crate::read::tree::{ItemId, Tree};
+use crate::read::tree::Tree;
 
-/// What became of the base's bytes.
+/// What became of an image's bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct BaseAccount {
+pub struct ImageAccount {
     /// Bytes of loaded sections.
     pub bytes: u64,
-    /// Bytes that are in the original build.
+    /// Bytes that are in objects of its build.
     pub from_objects: u64,
     /// Bytes that the linker made.
     pub from_linker: u64,
@@ -28,7 +34,7 @@ pub struct BaseAccount {
     pub unnamed: u64,
 }
 
-/// A function or datum of the base that no object holds.
+/// A function or datum of an image that no object holds.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct UnknownSymbol {
     /// Its name.
@@ -37,101 +43,8 @@ pub struct UnknownSymbol {
     pub address: u64,
     /// In bytes.
     pub size: u64,
-}
-
-/// Looks for the place of everything of the original build.
-pub(crate) fn place(follower: &mut Follower<'_, '_>) {
-    let tree = follower.tree;
-    for item in tree.items() {
-        for address in addresses(follower, item) {
-            follower.ask(Pair {
-                item,
-                place: Place::Base(address),
-            });
-        }
-    }
-    follower.run();
-    // Items without a name lie between named ones, in the order in which a linker takes objects.
-    for _ in 0..2 {
-        search_gaps(follower);
-    }
-}
-
-/// Addresses at which the image has one of the item's names.
-pub(crate) fn addresses(follower: &Follower<'_, '_>, item: ItemId) -> Vec<u64> {
-    let mut found = Vec::new();
-    for symbol in follower.tree.names(item) {
-        for other in follower
-            .image
-            .named(symbol.name)
-            .filter(|other| other.is_placed)
-        {
-            let is_new = !found.contains(&other.address);
-            if is_new && follower.is_named_at(symbol, other.address) {
-                found.push(other.address);
-            }
-        }
-    }
-    found
-}
-
-fn search_gaps(follower: &mut Follower<'_, '_>) {
-    let tree = follower.tree;
-    let image = follower.image;
-    let placed: foldhash::HashSet<(usize, SectionId)> = follower
-        .holding()
-        .map(|found| (found.pair.item.object, tree.item(found.pair.item).section))
-        .collect();
-    let mut gaps = gaps(image, &covered(follower));
-    for (index, object) in tree.objects.iter().enumerate() {
-        for (id, section) in object.elf.sections() {
-            let is_open = section.is_allocated()
-                && section.size != 0
-                && !section.is_nobits()
-                && !placed.contains(&(index, id));
-            let items = object.items_of(id);
-            if !is_open || items.is_empty() {
-                continue;
-            }
-            let first = |position: u64| Pair {
-                item: ItemId {
-                    object: index,
-                    item: items.start,
-                },
-                place: Place::Base(position),
-            };
-            let mut chosen = None;
-            for (slot, gap) in gaps.iter().enumerate() {
-                let fits = image.section_at(gap.start).is_some_and(|output| {
-                    let is_code = output.flags & elf::SHF_EXECINSTR.0 != 0;
-                    let is_named = section.name.starts_with(output.name);
-                    is_code == section.is_executable()
-                        && (is_named || is_code || output.name == ".rodata")
-                });
-                let start = gap.start.next_multiple_of(section.alignment);
-                let end = start.saturating_add(section.size);
-                if fits && end <= gap.end && follower.is_plausible(first(start)) {
-                    chosen = Some((slot, start, end));
-                    break;
-                }
-            }
-            let Some((slot, start, end)) = chosen else {
-                continue;
-            };
-            for item in items {
-                let offset = object.items[item].range.start;
-                follower.ask(Pair {
-                    item: ItemId {
-                        object: index,
-                        item,
-                    },
-                    place: Place::Base(start + offset),
-                });
-            }
-            gaps[slot].start = end;
-        }
-    }
-    follower.run();
+    /// Why what the objects have of that name is not it.
+    pub why: String,
 }
 
 /// What was found in the base, by address, without overlaps.
@@ -184,10 +97,10 @@ fn gaps(image: &Image<'_>, covered: &[Range<u64>]) -> Vec<Range<u64>> {
 
 /// Tells what of the base has a place, after [`place`].
 #[must_use]
-pub(crate) fn account(follower: &Follower<'_, '_>) -> BaseAccount {
+pub(crate) fn account(follower: &Follower<'_, '_>) -> ImageAccount {
     let image = follower.image;
     let covered = covered(follower);
-    let mut account = BaseAccount::default();
+    let mut account = ImageAccount::default();
     for section in &image.sections {
         account.bytes += section.range.end - section.range.start;
     }
@@ -225,10 +138,32 @@ pub(crate) fn account(follower: &Follower<'_, '_>) -> BaseAccount {
                 name: symbol.name.to_owned(),
                 address: symbol.address,
                 size: symbol.size,
+                why: why(follower, symbol),
             });
         }
     }
     account
+}
+
+/// Why no item of the symbol's name is there.
+fn why(follower: &Follower<'_, '_>, symbol: &ImageSymbol<'_>) -> String {
+    let tree = follower.tree;
+    let named = tree
+        .items()
+        .filter(|&item| tree.names(item).any(|own| own.name == symbol.name));
+    let reasons = named.filter_map(|item| {
+        let place = Place::Base(symbol.address);
+        let (at, failure) = follower.why(Pair { item, place })?;
+        let object = &tree.objects[at.item.object].elf.name;
+        Some(format!(
+            "{} of {object} differs at +{:#x}: {}",
+            tree.shown(at.item),
+            failure.offset,
+            failure.sentence()
+        ))
+    });
+    let found = reasons.max_by_key(String::len);
+    found.unwrap_or_else(|| "no object has that name".to_owned())
 }
 
 /// Names for which the linker reserves space.

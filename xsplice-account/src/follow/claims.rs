@@ -3,7 +3,9 @@
 use foldhash::HashMap;
 use xsplice_diff::read::object::SectionId;
 
+use crate::follow::sections::Starts;
 use crate::follow::{Follower, Place};
+use crate::read::classes::class;
 use crate::read::tree::{ItemId, Tree};
 
 /// The found places, by address.
@@ -14,7 +16,7 @@ pub(crate) struct Claims<'run, 'data> {
     /// Start, end and item, by start.
     ranges: Vec<(u64, u64, ItemId)>,
     /// Object and section → address of the section's first byte.
-    sections: HashMap<(usize, SectionId), u64>,
+    sections: Starts,
     objects: HashMap<&'run str, usize>,
 }
 
@@ -22,28 +24,24 @@ pub(crate) struct Claims<'run, 'data> {
 const NESTED_MAX: usize = 64;
 
 impl<'run, 'data> Claims<'run, 'data> {
-    /// Everything that was found.
+    /// Everything that was found, each item where its section is.
     #[must_use]
     pub(crate) fn new(
         tree: &'run Tree<'data>,
         follower: &Follower<'run, 'data>,
+        starts: Starts,
     ) -> Claims<'run, 'data> {
         let mut ranges = Vec::new();
-        let mut sections = HashMap::default();
         for found in follower.holding() {
             let Place::Base(address) = found.pair.place else {
                 continue;
             };
             let item = tree.item(found.pair.item);
-            ranges.push((
-                address,
-                address.saturating_add(item.size()),
-                found.pair.item,
-            ));
-            let start = address.wrapping_sub(item.range.start);
-            sections
-                .entry((found.pair.item.object, item.section))
-                .or_insert(start);
+            let start = starts.get(&(found.pair.item.object, item.section));
+            if start.is_some_and(|start| start.wrapping_add(item.range.start) == address) {
+                let end = address.saturating_add(item.size());
+                ranges.push((address, end, found.pair.item));
+            }
         }
         ranges.sort_unstable();
         let names = tree.objects.iter().enumerate();
@@ -53,7 +51,7 @@ impl<'run, 'data> Claims<'run, 'data> {
         Claims {
             tree,
             ranges,
-            sections,
+            sections: starts,
             objects,
         }
     }
@@ -68,6 +66,31 @@ impl<'run, 'data> Claims<'run, 'data> {
     #[must_use]
     pub(crate) fn section(&self, object: usize, section: SectionId) -> Option<u64> {
         self.sections.get(&(object, section)).copied()
+    }
+
+    /// Where an item begins in the image.
+    #[must_use]
+    pub(crate) fn address(&self, id: ItemId) -> Option<u64> {
+        let item = self.tree.item(id);
+        let start = self.section(id.object, item.section)?;
+        Some(start.wrapping_add(item.range.start))
+    }
+
+    /// The last item that begins before `address`.
+    #[must_use]
+    pub(crate) fn before(&self, address: u64) -> Option<ItemId> {
+        let end = self.ranges.partition_point(|&(start, ..)| start < address);
+        let last = end.checked_sub(1).and_then(|last| self.ranges.get(last));
+        last.map(|&(.., item)| item)
+    }
+
+    /// The first item that begins at `address` or behind it.
+    #[must_use]
+    pub(crate) fn behind(&self, address: u64) -> Option<ItemId> {
+        let from = self.ranges.partition_point(|&(start, ..)| start < address);
+        let mut rest = self.ranges[from..].iter();
+        rest.find(|&&(start, end, _)| start < end)
+            .map(|&(.., item)| item)
     }
 
     /// Original items that stand over `address`, with their own addresses.
@@ -112,40 +135,4 @@ impl<'run, 'data> Claims<'run, 'data> {
             None => Err("nothing of the original build was found there".to_owned()),
         }
     }
-}
-
-/// The kind of an item's section: its name, less what compilers append to keep items apart.
-#[must_use]
-pub(crate) fn class<'tree>(tree: &'tree Tree<'_>, item: ItemId) -> &'tree str {
-    let name = tree.section(item).name;
-    let plain = ["unlikely", "hot", "startup", "exit", "split"];
-    if let Some(rest) = name.strip_prefix(".text.") {
-        let is_plain = |part: &str| {
-            plain.contains(&part) || tree.names_of_section(item).any(|name| name == part)
-        };
-        let (head, tail) = rest.split_once('.').unwrap_or((rest, ""));
-        if is_plain(rest) || plain.contains(&head) && (tail.is_empty() || is_plain(tail)) {
-            return ".text";
-        }
-        return name;
-    }
-    for (prefix, class) in [
-        (".rodata", ".rodata"),
-        (".data.rel.ro", ".rodata"),
-        (".data.rel.local", ".data"),
-        (".data.rel", ".data"),
-        (".data", ".data"),
-        (".bss", ".data"),
-    ] {
-        let Some(rest) = name.strip_prefix(prefix) else {
-            continue;
-        };
-        let own = rest
-            .strip_prefix('.')
-            .is_some_and(|rest| tree.names_of_section(item).any(|name| name == rest));
-        if rest.is_empty() || own || prefix == ".rodata" || class == ".rodata" {
-            return class;
-        }
-    }
-    name
 }

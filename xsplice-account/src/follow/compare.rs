@@ -2,6 +2,7 @@
 
 use xsplice_diff::read::object::SectionId;
 
+use super::failure::{Failure, Mismatch};
 use super::parts::Both;
 use super::slot::access;
 use super::{Follower, Pair, Place};
@@ -25,43 +26,6 @@ pub(super) struct Outcome {
     pub explained: u64,
     /// Entries of merged sections, by address and length.
     pub contents: Vec<(u64, u64)>,
-}
-
-/// Where an item and a place differ.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
-    /// Offset in the item, in bytes.
-    pub offset: u64,
-    /// What differs there.
-    pub mismatch: Mismatch,
-}
-
-/// What differs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Mismatch {
-    /// The image or payload ends before the item does.
-    Outside,
-    /// A byte.
-    Byte {
-        /// The item's.
-        wanted: u8,
-        /// The place's.
-        found: u8,
-    },
-    /// Where a field leads.
-    Target {
-        /// In the build.
-        wanted: String,
-        /// At the place.
-        found: String,
-    },
-    /// The place belongs to another section or object, or is not aligned.
-    Placement {
-        /// The sentence's end.
-        what: String,
-    },
-    /// A field that cannot be followed.
-    Unknown,
 }
 
 /// Where a field of a place leads.
@@ -406,6 +370,9 @@ impl<'data> Follower<'_, 'data> {
         };
         match target {
             Target::Unclear => Err(Mismatch::Unknown),
+            // An entry whose replacement is empty names a place, and nothing is read there.
+            Target::Nothing if is_table => Ok(()),
+            Target::Nothing => Err(Mismatch::Unknown),
             Target::Number(number) => match self.located(found) {
                 Some(Place::Base(address)) if address == *number => Ok(()),
                 _ => Err(differs()),

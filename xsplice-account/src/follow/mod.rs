@@ -8,8 +8,10 @@
 mod alignment;
 pub(crate) mod claims;
 mod compare;
+mod failure;
 pub(crate) mod lines;
 mod parts;
+pub(crate) mod sections;
 mod slot;
 mod stamps;
 mod wording;
@@ -24,7 +26,7 @@ use crate::read::image::Image;
 use crate::read::payload::Payload;
 use crate::read::tree::{ItemId, Tree};
 use compare::Outcome;
-pub(crate) use compare::{Failure, Mismatch};
+pub(crate) use failure::Failure;
 
 /// A place at run time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

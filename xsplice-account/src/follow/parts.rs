@@ -73,7 +73,7 @@ impl<'data> Follower<'_, 'data> {
                 let told = self.linked(address, both, offset as u64, field)?.told;
                 let together = match field.leads {
                     Leads::Symbol { symbol, addend } => parts.get(&(symbol, addend)).copied(),
-                    Leads::Within { .. } => None,
+                    Leads::Within { .. } | Leads::Nowhere => None,
                 };
                 let whole = told.address().or_else(|| told.and(together?)?.address());
                 Some(Found::Place(Place::Base(whole?)))

@@ -7,12 +7,12 @@
 use std::ops::Range;
 
 use xsplice_abi::machine::{self, EntryForm, Kind, RelocationType};
-use xsplice_abi::tables::{BugFrame, SpecialTable};
+use xsplice_abi::tables::{Alternative, BugFrame, EntrySizes, SpecialTable};
 use xsplice_diff::machine::{Machine, walk};
 use xsplice_diff::read::object::{ElfObject, SectionId, SymbolId};
 
 /// How a field says where it leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Form {
     /// The address itself, zero-extended.
     Absolute,
@@ -43,6 +43,8 @@ pub(crate) enum Leads {
         /// Its addend.
         addend: i64,
     },
+    /// Nowhere: nothing is read at the address.
+    Nowhere,
     /// Within the section, resolved by the assembler; counts like an addend.
     Within {
         /// Offset in the section.
@@ -116,6 +118,9 @@ pub(crate) fn fields(object: &ElfObject<'_>, id: SectionId, starts: &[u64]) -> V
             }
         })
         .collect();
+    if SpecialTable::of(section.name) == Some(SpecialTable::Alternatives) {
+        forget_empty(machine, section.data, &mut fields);
+    }
     if !section.is_executable() || section.data.is_empty() {
         return fields;
     }
@@ -133,6 +138,22 @@ pub(crate) fn fields(object: &ElfObject<'_>, id: SectionId, starts: &[u64]) -> V
     fields.extend(resolved);
     fields.sort_by_key(|field| field.offset);
     fields
+}
+
+/// Lets the fields lead nowhere that name a replacement of no bytes: the place is filled with NOPs,
+/// and the address is that of whatever stands there.
+fn forget_empty(machine: &Machine, table: &[u8], fields: &mut [Field]) {
+    let bytes = SpecialTable::Alternatives.entry_bytes(&EntrySizes::of(machine));
+    let Ok(bytes) = usize::try_from(bytes) else {
+        return;
+    };
+    for (start, entry) in (0..).step_by(bytes).zip(table.chunks_exact(bytes)) {
+        if Alternative::read_padded(entry).is_some_and(|one| one.replaces_by_nothing()) {
+            let offset = start + Alternative::REPLACEMENT_AT;
+            let found = fields.iter_mut().filter(|field| field.offset == offset);
+            found.for_each(|field| field.leads = Leads::Nowhere);
+        }
+    }
 }
 
 /// Decodes one range of code: completes the fields in it and finds those without a relocation.

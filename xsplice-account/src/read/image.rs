@@ -137,6 +137,14 @@ impl<'data> Image<'data> {
         section.range.contains(&address).then_some(section)
     }
 
+    /// Whether an address lies between the first loaded byte and the last, or at their edges.
+    #[must_use]
+    pub(crate) fn spans(&self, address: u64) -> bool {
+        let first = self.sections.first().map(|section| section.range.start);
+        let end = self.sections.last().map(|section| section.range.end);
+        first.is_some_and(|first| first <= address) && end.is_some_and(|end| address <= end)
+    }
+
     /// `length` bytes at `address`, if one section holds them all.
     #[must_use]
     pub(crate) fn bytes(&self, address: u64, length: u64) -> Option<Bytes<'data>> {

@@ -144,6 +144,40 @@ impl<'data> Object<'data> {
         }
     }
 
+    /// Whether a section of this object and one of another build's hold the same, fields included.
+    #[must_use]
+    pub(crate) fn is_same_section(
+        &self,
+        own: SectionId,
+        other: &Object<'_>,
+        theirs: SectionId,
+    ) -> bool {
+        let leads = |object: &Object<'_>, field: &Field| match field.leads {
+            Leads::Nowhere => (String::new(), None, 0),
+            Leads::Within { offset } => (String::new(), None, offset),
+            Leads::Symbol { symbol, addend } => {
+                let symbol = object.elf.symbol(symbol);
+                let section = match symbol.place {
+                    SymbolPlace::Section(id) => object.elf.section(id).name,
+                    _ => "",
+                };
+                let shown = format!("{} {section}", symbol.name);
+                (shown, Some(symbol.value), addend)
+            }
+        };
+        let (ours, others) = (
+            &self.fields[own.0 as usize],
+            &other.fields[theirs.0 as usize],
+        );
+        let mut facing = ours.iter().zip(others);
+        self.elf.section(own).data == other.elf.section(theirs).data
+            && ours.len() == others.len()
+            && facing.all(|(one, two)| {
+                (one.offset, one.kind, one.form) == (two.offset, two.kind, two.form)
+                    && leads(self, one) == leads(other, two)
+            })
+    }
+
     /// Indices of the items of a section.
     #[must_use]
     pub(crate) fn items_of(&self, id: SectionId) -> Range<usize> {
@@ -238,6 +272,7 @@ fn is_name(symbol: &xsplice_diff::read::object::Symbol<'_>) -> bool {
 fn target_offset(elf: &ElfObject<'_>, index: usize, field: &Field) -> Option<(usize, u64)> {
     let trailing = i64::from(field.trailing);
     let (section, offset) = match field.leads {
+        Leads::Nowhere => return None,
         Leads::Within { offset } => (index, offset.checked_add(trailing)?),
         Leads::Symbol { symbol, addend } => {
             let symbol = elf.symbol(symbol);

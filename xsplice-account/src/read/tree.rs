@@ -46,6 +46,8 @@ pub(crate) enum Target<'data> {
     },
     /// A number.
     Number(u64),
+    /// A place in a section without bytes: nothing is there.
+    Nothing,
     /// No place that can be told.
     Unclear,
 }
@@ -62,19 +64,27 @@ struct Definition {
 pub(crate) struct Tree<'data> {
     /// Its objects.
     pub objects: Vec<Object<'data>>,
+    /// Index of the first that was left out.
+    left_out_from: usize,
     definitions: HashMap<&'data str, Vec<Definition>>,
 }
 
 impl<'data> Tree<'data> {
-    /// Reads objects, by name and bytes.
-    pub(crate) fn read(objects: &[(&str, &'data [u8])]) -> Tree<'data> {
-        let objects = objects
-            .par_iter()
-            // What cannot be read, such as objects of 32 bits for the boot, is no part of the tree:
-            // if the base holds anything of it, that is found to be in no object.
-            .filter_map(|(name, bytes)| ElfObject::parse(name, bytes).ok())
-            .map(Object::new)
-            .collect::<Vec<_>>();
+    /// Reads objects, by name and bytes, and behind them those that were left out.
+    pub(crate) fn read(
+        objects: &[(&str, &'data [u8])],
+        left_out: &[(&str, &'data [u8])],
+    ) -> Tree<'data> {
+        // What cannot be read, such as objects of 32 bits for the boot, is no part of the tree: if
+        // the base holds anything of it, that is found to be in no object.
+        let read = |objects: &[(&str, &'data [u8])]| -> Vec<Object<'data>> {
+            let objects = objects.par_iter();
+            let parsed = objects.filter_map(|(name, bytes)| ElfObject::parse(name, bytes).ok());
+            parsed.map(Object::new).collect()
+        };
+        let mut objects = read(objects);
+        let left_out_from = objects.len();
+        objects.extend(read(left_out));
         let mut definitions: HashMap<&str, Vec<Definition>> = HashMap::default();
         for (index, object) in objects.iter().enumerate() {
             for (id, symbol) in (0..).map(SymbolId).zip(&object.elf.symbols) {
@@ -99,6 +109,7 @@ impl<'data> Tree<'data> {
         }
         Tree {
             objects,
+            left_out_from,
             definitions,
         }
     }
@@ -123,6 +134,12 @@ impl<'data> Tree<'data> {
     pub(crate) fn is_writable(&self, id: ItemId) -> bool {
         let section = self.section(id);
         section.is_writable() && !is_of(".data.rel.ro", section.name)
+    }
+
+    /// Whether its object was left out by name. What is in it may be in another one, too.
+    #[must_use]
+    pub(crate) fn is_left_out(&self, id: ItemId) -> bool {
+        id.object >= self.left_out_from
     }
 
     /// Whether it is code.
@@ -164,6 +181,69 @@ impl<'data> Tree<'data> {
         }
     }
 
+    /// Names that several objects define, each with the items that define it.
+    pub(crate) fn shared_names(&self) -> impl Iterator<Item = (&'data str, Vec<ItemId>)> + '_ {
+        let shared = self.definitions.iter().filter(|(_, found)| found.len() > 1);
+        shared.map(|(name, found)| (*name, self.defining(found)))
+    }
+
+    /// Names of data that one or several objects define, each with the items that define it.
+    pub(crate) fn data_names(&self) -> impl Iterator<Item = (&'data str, Vec<ItemId>)> + '_ {
+        let all = self.definitions.iter();
+        let named = all.map(|(name, found)| (*name, self.defining(found)));
+        named.filter(|(_, items)| !items.iter().any(|&item| self.is_code(item)))
+    }
+
+    fn defining(&self, found: &[Definition]) -> Vec<ItemId> {
+        let items = found.iter().filter_map(|definition| {
+            let cut = &self.objects[definition.object];
+            let symbol = cut.elf.symbol(definition.symbol);
+            let SymbolPlace::Section(section) = symbol.place else {
+                return None;
+            };
+            let item = cut.item_at(section, symbol.value)?;
+            Some(ItemId {
+                object: definition.object,
+                item,
+            })
+        });
+        items.collect()
+    }
+
+    /// Lets a name stand for something that no object defines: what the objects have of that name
+    /// was not linked.
+    pub(crate) fn forget(&mut self, name: &str) {
+        self.definitions.remove(name);
+    }
+
+    /// Lets a name stand for the definition of one object, which the link chose.
+    pub(crate) fn choose(&mut self, name: &str, object: usize) {
+        if let Some(found) = self.definitions.get_mut(name) {
+            found.sort_by_key(|definition| definition.object != object);
+        }
+    }
+
+    /// The object whose definition of a global name is linked.
+    #[must_use]
+    pub(crate) fn chosen(&self, name: &str) -> Option<usize> {
+        let found = self.definitions.get(name)?;
+        found.first().map(|definition| definition.object)
+    }
+
+    /// The object of this name.
+    #[must_use]
+    pub(crate) fn object(&self, name: &str) -> Option<usize> {
+        let mut all = self.objects.iter();
+        all.position(|object| object.elf.name == name)
+    }
+
+    /// Whether every definition of a name gives way to others.
+    #[must_use]
+    pub(crate) fn is_weak(&self, name: &str) -> bool {
+        let found = self.definitions.get(name);
+        found.is_some_and(|found| found.iter().all(|definition| definition.is_weak))
+    }
+
     /// How many objects define a global name.
     #[must_use]
     pub(crate) fn definitions_of(&self, name: &str) -> usize {
@@ -176,6 +256,7 @@ impl<'data> Tree<'data> {
     pub(crate) fn target(&self, object: usize, section: SectionId, field: &Field) -> Target<'data> {
         let trailing = i64::from(field.trailing);
         match field.leads {
+            Leads::Nowhere => Target::Nothing,
             Leads::Within { offset } => self.place(object, section, offset, trailing),
             Leads::Symbol { symbol, addend } => {
                 let addend = match field.form {
@@ -223,7 +304,21 @@ impl<'data> Tree<'data> {
                     return Target::Unclear;
                 };
                 let target = self.objects[definition.object].item_at(section, symbol.value);
-                let is_content = elf.section(section).is_mergeable();
+                let header = elf.section(section);
+                let has_fields =
+                    !self.objects[definition.object].fields[section.0 as usize].is_empty();
+                let is_content = header.is_mergeable();
+                // A label leads to its own entry, however far the addend is from it; an offset of
+                // the section to the entry that it lies in.
+                if is_content && !has_fields && !symbol.is_section() {
+                    return match entry(header, symbol.value) {
+                        Some((start, bytes)) => Target::Content {
+                            bytes,
+                            delta: addend + value - start.cast_signed(),
+                        },
+                        None => Target::Unclear,
+                    };
+                }
                 match target {
                     Some(item) if !symbol.is_section() && !is_content => {
                         let item = ItemId {
@@ -255,13 +350,10 @@ impl<'data> Tree<'data> {
         let meant = offset
             .checked_add(trailing)
             .and_then(|meant| u64::try_from(meant).ok());
-        let Some(meant) = meant else {
-            return Target::Unclear;
-        };
         let header = cut.elf.section(section);
         let has_fields = !cut.fields[section.0 as usize].is_empty();
         if header.is_mergeable() && !has_fields {
-            let Some((start, bytes)) = entry(header, meant) else {
+            let Some((start, bytes)) = meant.and_then(|meant| entry(header, meant)) else {
                 return Target::Unclear;
             };
             return Target::Content {
@@ -269,11 +361,18 @@ impl<'data> Tree<'data> {
                 delta: offset - start.cast_signed(),
             };
         }
-        match cut.item_at(section, meant) {
+        let items = cut.items_of(section);
+        // An offset outside the section counts from its start, as for a table that is indexed from
+        // one: the section moves as a whole.
+        let item = meant
+            .and_then(|meant| cut.item_at(section, meant))
+            .or((!items.is_empty()).then_some(items.start));
+        match item {
             Some(item) => Target::Item {
                 item: ItemId { object, item },
-                delta: offset - cut.items[item].range.start.cast_signed(),
+                delta: offset.wrapping_sub(cut.items[item].range.start.cast_signed()),
             },
+            None if header.size == 0 => Target::Nothing,
             None => Target::Unclear,
         }
     }

@@ -56,6 +56,14 @@ pub struct Arguments {
     #[arg(long, visible_alias = "xen-syms", value_name = "ELF", help_heading = TWO_BUILDS)]
     pub base: Option<PathBuf>,
 
+    /// The linked image of the patched build, or `none` [default: found in PATCHED]
+    ///
+    /// What only a link decides is compared with the base: the order of tables, which of several
+    /// definitions is used. By default it is the image that stands in PATCHED where the base stands
+    /// in ORIG, or the only one. Without one, the report says that the link was not compared.
+    #[arg(long, value_name = "ELF|none", help_heading = TWO_BUILDS)]
+    pub patched_base: Option<PathBuf>,
+
     /// Source of the build that runs; both builds are made from it, in copies
     ///
     /// The patch is applied to one of the copies. The folder itself is never written to. With
@@ -206,12 +214,12 @@ pub struct Arguments {
     #[arg(long, value_name = "N", help_heading = LIMITS)]
     pub max_bytes: Option<u64>,
 
-    /// Find a place for every byte of the base and of the patched build, or refuse
+    /// Do not look for a place for every byte of both builds (recorded in the payload)
     ///
-    /// A second look that shares no rule with the first. It needs a base even when nothing differs,
-    /// and still refuses some changes that a payload carries well.
+    /// The account is a second look that shares no rule with the comparison. It needs every object
+    /// that the base was linked from; this is for trees of which some are not at hand.
     #[arg(long, help_heading = LIMITS)]
-    pub account: bool,
+    pub no_account: bool,
 
     /// Do not compare the original objects with the base (recorded in the payload)
     ///

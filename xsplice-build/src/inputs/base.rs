@@ -58,3 +58,48 @@ pub(crate) fn find(
         }
     }
 }
+
+/// Says on the command line that there is no image of the patched build to look at.
+pub(crate) const NO_IMAGE: &str = "none";
+
+/// Maps the image that was linked from the patched tree: `given`; else the one that stands where
+/// the base does in the original tree; else the only one among the `others` of the patched tree.
+/// `None` when there is none, or several.
+///
+/// # Errors
+///
+/// `given` cannot be mapped, or is no image.
+pub(crate) fn find_patched(
+    given: Option<&Path>,
+    others: &[PathBuf],
+    base: &Path,
+    (original, patched): (&Path, &Path),
+) -> Result<Option<MappedFile>> {
+    if let Some(path) = given {
+        if path == Path::new(NO_IMAGE) {
+            return Ok(None);
+        }
+        let file = input::open(path)?;
+        Base::parse(&path.display().to_string(), &file)?;
+        return Ok(Some(file));
+    }
+    let facing = base.strip_prefix(original).map(|path| patched.join(path));
+    let facing = facing.ok().filter(|path| path.is_file());
+    if let Some(file) = facing.and_then(|path| image(&path)) {
+        return Ok(Some(file));
+    }
+    let images = others.iter();
+    let mut found: Vec<MappedFile> = images.filter_map(|path| image(path)).collect();
+    Ok(match found.len() {
+        1 => found.pop(),
+        _ => None,
+    })
+}
+
+/// The file, if it is an image that could be patched.
+fn image(path: &Path) -> Option<MappedFile> {
+    let file = input::open(path).ok()?;
+    let is_image =
+        Base::parse(&path.display().to_string(), &file).is_ok_and(|base| !base.is_hosted_program());
+    is_image.then_some(file)
+}

@@ -48,6 +48,8 @@ pub struct Pairs {
     pub archives: Vec<Pair>,
     /// Linked images of the original tree, in order of path: the base may be among them.
     pub images: Vec<PathBuf>,
+    /// The same of the patched tree.
+    pub images_of_patched: Vec<PathBuf>,
 }
 
 /// Pairs two trees, or two objects.
@@ -107,6 +109,7 @@ fn pair_files(original: &Path, patched: &Path) -> Pairs {
         ignored: Vec::new(),
         archives: Vec::new(),
         images: Vec::new(),
+        images_of_patched: Vec::new(),
     }
 }
 
@@ -133,6 +136,7 @@ fn pair_trees(original: &Path, patched: &Path, ignore: &GlobSet) -> Result<Pairs
         ignored,
         archives,
         images: originals.images,
+        images_of_patched: patcheds.images,
     })
 }
 

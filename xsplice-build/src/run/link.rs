@@ -60,6 +60,7 @@ impl Run<'_> {
             .extend(payload::failures(&verification, &options));
         if let Some(books) = books.filter(|_| report.refusals.is_empty()) {
             books.settle(base, Some(&linked.bytes), report)?;
+            self.tell_account(report);
         }
         let made = Made {
             path: path.display().to_string(),
@@ -139,15 +140,18 @@ impl Run<'_> {
         made: Option<&Made>,
         report: &mut Report<'_>,
     ) -> Result<()> {
-        if let (Some(books), Some(base), None) = (books, base, made)
-            && report.refusals.is_empty()
-        {
+        let (Some(books), None, true) = (books, made, report.refusals.is_empty()) else {
+            return Ok(());
+        };
+        if let Some(base) = base {
             books.settle(base, None, report)?;
         }
-        if let Some(account) = &report.account {
-            tell(self.arguments, &xsplice_account::tell::line(account));
-        }
+        self.tell_account(report);
         Ok(())
+    }
+
+    fn tell_account(&self, report: &Report<'_>) {
+        tell(self.arguments, &story::account(report.account.as_ref()));
     }
 }
 

@@ -9,7 +9,8 @@ mod tell;
 
 use anyhow::{Context, Result};
 use xsplice_abi::Profile;
-use xsplice_console::ExitStatus;
+use xsplice_account::Given;
+use xsplice_console::{ExitStatus, MappedFile};
 use xsplice_diff::ObjectDiff;
 use xsplice_diff::html::word;
 use xsplice_diff::layouts::LayoutChange;
@@ -57,6 +58,8 @@ struct Run<'run> {
     name: &'run str,
     abi: &'static Profile,
     inputs: &'run [Input],
+    /// Objects that were left out by name.
+    left_out: &'run [Input],
     merged: &'run Merged,
     /// What differs, judged.
     diffs: &'run [ObjectDiff<'run>],
@@ -93,11 +96,12 @@ fn run_one(arguments: &Arguments) -> Result<Ran> {
         name: &name,
         abi: arguments.abi.0,
         inputs: &trees.inputs,
+        left_out: &trees.left_out,
         merged: &merged,
         diffs: &comparison.diffs,
     };
     run.tell_changes(&report, &layouts);
-    run.follow_patch(patch.as_ref(), &trees.left_out, &mut report)?;
+    run.follow_patch(patch.as_ref(), &mut report)?;
 
     let file = match &early {
         Some(_) => None,
@@ -108,7 +112,8 @@ fn run_one(arguments: &Arguments) -> Result<Ran> {
     run.prove(base.as_ref(), &mut report);
     let over = budget::exceeded(arguments, &report);
     report.refusals.extend(over);
-    let books = run.books();
+    let image = run.find_patched_image(base.as_ref(), &trees.images_of_patched)?;
+    let books = run.books(image.as_ref());
     let made = run.link(base.as_ref(), books.as_ref(), &mut report)?;
     run.account_for_nothing(base.as_ref(), books.as_ref(), made.as_ref(), &mut report)?;
 
@@ -143,18 +148,13 @@ fn judge_tree(
 
 impl Run<'_> {
     /// Follows the patch's hunks, if there is a patch, and checks that every value of `--accept`
-    /// matched something. `left_out` are the objects that were left out by name.
-    fn follow_patch(
-        &self,
-        patch: Option<&PatchFile>,
-        left_out: &[Input],
-        report: &mut Report<'_>,
-    ) -> Result<()> {
+    /// matched something.
+    fn follow_patch(&self, patch: Option<&PatchFile>, report: &mut Report<'_>) -> Result<()> {
         let mut found = acceptances(self.diffs);
         if let Some(patch) = patch {
             let trees = Trees {
                 inputs: self.inputs,
-                left_out,
+                left_out: self.left_out,
                 merged: self.merged,
                 diffs: self.diffs,
                 dependencies: &dependencies::files_read(&self.arguments.patched),
@@ -183,10 +183,20 @@ impl Run<'_> {
         report.hunks = Some(hunks.reports);
     }
 
-    /// What the account is made from, where one is asked for.
-    fn books(&self) -> Option<Books<'_>> {
-        self.arguments.account.then_some(Books {
+    /// Whether an account is made. Without the proof nothing says that the base is of this build,
+    /// and then hardly anything of it has a place.
+    fn has_account(&self) -> bool {
+        !self.arguments.no_account && !self.arguments.no_base_proof
+    }
+
+    /// What the account is made from.
+    fn books<'books>(&'books self, image: Option<&'books MappedFile>) -> Option<Books<'books>> {
+        let is_tree = self.arguments.orig.is_dir();
+        self.has_account().then_some(Books {
+            given: if is_tree { Given::Tree } else { Given::Object },
             inputs: self.inputs,
+            left_out: self.left_out,
+            patched_image: image,
             merged: self.merged,
             accept: &self.arguments.accept,
         })

@@ -2,7 +2,7 @@
 //! remain.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use xsplice_console::MappedFile;
@@ -32,11 +32,7 @@ pub(super) fn find_base(
     let is_unchanged = verdicts.iter().all(|one| *one == Verdict::Unchanged);
     match base::find(arguments.base.as_deref(), images, &arguments.orig) {
         Ok(file) => Ok(Some(file)),
-        Err(_)
-            if arguments.base.is_none() && (is_refused || (is_unchanged && !arguments.account)) =>
-        {
-            Ok(None)
-        }
+        Err(_) if arguments.base.is_none() && (is_refused || is_unchanged) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -50,6 +46,24 @@ pub(super) fn parse_base(file: Option<&MappedFile>) -> Result<Option<Base<'_>>> 
 }
 
 impl Run<'_> {
+    /// The image that was linked from the patched tree, where the account needs one.
+    pub(super) fn find_patched_image(
+        &self,
+        base: Option<&Base<'_>>,
+        others: &[PathBuf],
+    ) -> Result<Option<MappedFile>> {
+        let given = self.arguments;
+        let Some(base) = base.filter(|_| self.has_account()) else {
+            return Ok(None);
+        };
+        base::find_patched(
+            given.patched_base.as_deref(),
+            others,
+            Path::new(base.path()),
+            (&given.orig, &given.patched),
+        )
+    }
+
     /// Reports which base is used, compares the original tree with it, and adds the differ's
     /// refusals to the report.
     pub(super) fn prove(&self, base: Option<&Base<'_>>, report: &mut Report<'_>) {

@@ -30,6 +30,8 @@ pub(super) struct Trees {
     pub(super) left_out: Vec<Input>,
     /// Linked images of the original tree: the base may be among them.
     pub(super) images: Vec<PathBuf>,
+    /// The same of the patched tree.
+    pub(super) images_of_patched: Vec<PathBuf>,
 }
 
 /// Checks early that all outputs can be written.
@@ -74,6 +76,7 @@ pub(super) fn trees(arguments: &Arguments) -> Result<Trees> {
         ignored,
         archives,
         images,
+        images_of_patched,
     } = pair(
         &arguments.orig,
         &arguments.patched,
@@ -86,6 +89,7 @@ pub(super) fn trees(arguments: &Arguments) -> Result<Trees> {
         inputs,
         left_out,
         images,
+        images_of_patched,
     })
 }
 

@@ -38,7 +38,7 @@ pub struct Report<'a> {
     pub hunks: Option<Vec<HunkReport>>,
     /// How the original objects compare with the base; `null` when that was not looked at.
     pub proof: Option<ProofSummary>,
-    /// A place for every byte of both builds; absent without `--account`.
+    /// A place for every byte of both builds; absent when that was not looked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<xsplice_account::Account>,
     /// The payload; `null` when none was made.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
+use xsplice_account::Account;
 use xsplice_diff::ObjectDiff;
 use xsplice_diff::report::build_stamps::build_stamps;
 use xsplice_diff::report::json::PayloadSummary;
@@ -370,6 +371,18 @@ pub(crate) fn proof(proof: &ProofSummary, base: &str, detail: Detail) -> String 
         }
     }
     text
+}
+
+/// The account in one line; `None` when there was no base to look at.
+#[must_use]
+pub(crate) fn account(account: Option<&Account>) -> String {
+    match account {
+        Some(account) => xsplice_account::tell::line(account),
+        None => {
+            "account: not made, since no base was found; name the image that runs with --base\n"
+                .to_owned()
+        }
+    }
 }
 
 /// The payload, and what to do with it; `against` is what `verify` takes besides.

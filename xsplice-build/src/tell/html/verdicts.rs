@@ -1,8 +1,9 @@
 //! The top of the page: what changes, what was proven, what to watch.
 
+use xsplice_account::Account;
 use xsplice_diff::html::Findings;
 use xsplice_diff::html::cards::{self, Cards, names};
-use xsplice_diff::html::text::{Text, count, grouped};
+use xsplice_diff::html::text::{Text, count, grouped, size_u64};
 use xsplice_link::options::BaseProof;
 use xsplice_link::verify::Verdict;
 
@@ -95,6 +96,9 @@ fn proven(page: &Page<'_>, findings: &Findings<'_>) -> Vec<String> {
             if is_one { "is" } else { "are" }
         ));
     }
+    if let Some(account) = page.report.account.as_ref().filter(|one| one.is_complete()) {
+        lines.push(accounted(account));
+    }
     lines.extend(super::hunks::verdicts(page).0);
     if page.outcome() == Outcome::NoChange && page.report.changes.accepted.is_empty() {
         lines.push(format!(
@@ -104,6 +108,20 @@ fn proven(page: &Page<'_>, findings: &Findings<'_>) -> Vec<String> {
     }
     cards::proven(&mut lines, findings);
     lines
+}
+
+/// What of the patched build was found where, by the look that shares no rule with the comparison.
+fn accounted(account: &Account) -> String {
+    let after = &account.after;
+    let link = match account.link {
+        Some(_) => "; the link of the patched build decided nothing in another way than the base's",
+        None => "",
+    };
+    format!(
+        "every byte of the patched build has a place: {} in the base, {} in the payload{link}",
+        size_u64(after.in_base),
+        size_u64(after.in_payload)
+    )
 }
 
 fn watch(page: &Page<'_>, findings: &Findings<'_>) -> Vec<String> {
@@ -134,6 +152,14 @@ fn watch(page: &Page<'_>, findings: &Findings<'_>) -> Vec<String> {
             "the original objects were compiled by what the base does not have: {}",
             Text(&not_in_base.join(", "))
         ));
+    }
+    if let Some(account) = &page.report.account
+        && !account.link_compared
+    {
+        lines.push(
+            "the patched build’s own link was not compared: it has no image that was found"
+                .to_owned(),
+        );
     }
     linked(&mut lines, page);
     for (names_of, what) in [

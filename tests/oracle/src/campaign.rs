@@ -1,0 +1,216 @@
+//! Many seeds one after the other, with counts; what is wrong is made small and kept.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::judge::{Change, Judge, Outcome, Shows};
+use crate::matrix::Matrix;
+use crate::program::{FILES, Program};
+
+/// How far to go.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The first seed.
+    pub first: u64,
+    /// How many.
+    pub count: u64,
+    /// No new seed after this.
+    pub time: Duration,
+    /// Where programs that come out wrong are kept.
+    pub keep: Option<PathBuf>,
+}
+
+/// Of many seeds, so many are named.
+const SEEDS_SHOWN: usize = 8;
+
+/// What came out, counted.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// Payloads that are right.
+    pub right: u64,
+    /// Of them, those whose base alone answers otherwise.
+    pub telling: u64,
+    /// Nothing changed, rightly.
+    pub unchanged: u64,
+    /// Refused.
+    pub refused: u64,
+    /// Changes that a payload can carry.
+    pub carriable: u64,
+    /// Of them, refused ones.
+    pub refused_carriable: u64,
+    /// Refused seeds by code; of several codes of one change each.
+    pub codes: BTreeMap<String, Vec<u64>>,
+    /// Seeds that the account alone refused, without need.
+    pub disagree: Vec<u64>,
+    /// Seeds that came out wrong, and how.
+    pub wrong: Vec<(u64, String)>,
+    /// Seeds that could not be judged, and why.
+    pub broken: Vec<(u64, String)>,
+}
+
+impl Counts {
+    /// How many were judged.
+    #[must_use]
+    pub fn judged(&self) -> u64 {
+        self.right + self.unchanged + self.refused + self.wrong.len() as u64
+    }
+
+    /// The counts for people.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let mut text = format!(
+            "{} programs: {} right ({} show in the answers), {} no change, {} refused, \
+             {} wrong; {} could not be judged\n\
+             of {} changes that a payload can carry, {} were refused\n",
+            self.judged(),
+            self.right,
+            self.telling,
+            self.unchanged,
+            self.refused,
+            self.wrong.len(),
+            self.broken.len(),
+            self.carriable,
+            self.refused_carriable,
+        );
+        for (code, seeds) in &self.codes {
+            let first = &seeds[..seeds.len().min(SEEDS_SHOWN)];
+            let _ = writeln!(text, "  {:6} {code}, as of {first:?}", seeds.len());
+        }
+        let _ = writeln!(
+            text,
+            "refused by the account alone, without need: {} {:?}",
+            self.disagree.len(),
+            &self.disagree[..self.disagree.len().min(SEEDS_SHOWN)]
+        );
+        for (seed, what) in self.wrong.iter().chain(&self.broken) {
+            let _ = writeln!(text, "seed {seed}: {what}");
+        }
+        text
+    }
+
+    fn add(&mut self, seed: u64, change: &Change, outcome: &Outcome) {
+        let is_carriable = change.can_be_carried();
+        self.carriable += u64::from(is_carriable);
+        match outcome {
+            Outcome::Right(shows) => {
+                self.right += 1;
+                self.telling += u64::from(*shows == Shows::Yes);
+            }
+            Outcome::Unchanged => self.unchanged += 1,
+            Outcome::Refused(codes) | Outcome::Disagree(codes) => {
+                self.refused += 1;
+                self.refused_carriable += u64::from(is_carriable);
+                for code in codes {
+                    self.codes.entry(code.clone()).or_default().push(seed);
+                }
+                if matches!(outcome, Outcome::Disagree(_)) {
+                    self.disagree.push(seed);
+                }
+            }
+            Outcome::WrongPayload(what) => {
+                self.wrong
+                    .push((seed, format!("wrong payload: {what}; {}", change.shown())));
+            }
+            Outcome::SilentMiss(what) => {
+                self.wrong
+                    .push((seed, format!("silent miss: {what}; {}", change.shown())));
+            }
+        }
+    }
+}
+
+/// Judges seed after seed; `progress` is told of each count that ends in 100.
+///
+/// # Errors
+/// When what came out wrong cannot be kept.
+pub fn run(judge: &Judge, limits: &Limits, progress: impl Fn(&Counts)) -> Result<Counts> {
+    let matrix = Matrix::here();
+    let began = Instant::now();
+    let mut counts = Counts::default();
+    for seed in (limits.first..).take(usize::try_from(limits.count).unwrap_or(usize::MAX)) {
+        if began.elapsed() > limits.time {
+            break;
+        }
+        let change = Change::random(seed, &matrix);
+        match judge.judge(&change) {
+            Ok(outcome) => {
+                counts.add(seed, &change, &outcome);
+                if let (true, Some(folder)) = (outcome.is_fault(), &limits.keep) {
+                    let small = smaller(judge, &change);
+                    keep(&folder.join(format!("seed-{seed}")), &small)?;
+                }
+            }
+            Err(error) => counts
+                .broken
+                .push((seed, format!("{error:#}; {}", change.shown()))),
+        }
+        if counts.judged() % 100 == 0 {
+            progress(&counts);
+        }
+    }
+    Ok(counts)
+}
+
+/// The same change with fewer statements, still wrong.
+fn smaller(judge: &Judge, change: &Change) -> Change {
+    const TRIES_MAX: usize = 80;
+    let is_wrong = |change: &Change| judge.judge(change).is_ok_and(|outcome| outcome.is_fault());
+    let mut small = change.clone();
+    let mut tries = 0;
+    let functions = small.original.functions.len();
+    for function in (0..functions).rev() {
+        let mut line = small.original.functions[function].body.len();
+        while line > 0 && tries < TRIES_MAX {
+            line -= 1;
+            tries += 1;
+            let mut next = small.clone();
+            let gone = next.original.functions[function].body.remove(line);
+            // The patched version loses the same statement, wherever it stands there.
+            let body = &mut next.patched.functions[function].body;
+            let shown = format!("{gone:?}");
+            if let Some(same) = body.iter().position(|other| format!("{other:?}") == shown) {
+                body.remove(same);
+            } else {
+                continue;
+            }
+            if is_wrong(&next) {
+                small = next;
+            }
+        }
+    }
+    small
+}
+
+/// Writes both versions and how they are built.
+fn keep(folder: &Path, change: &Change) -> Result<()> {
+    for (tree, program) in [("original", &change.original), ("patched", &change.patched)] {
+        let tree = folder.join(tree);
+        fs::create_dir_all(&tree)?;
+        for (index, name) in FILES.iter().enumerate() {
+            fs::write(tree.join(name), program.text(index))?;
+        }
+    }
+    let mut before = Vec::new();
+    for name in Program::setups() {
+        before.push(serde_json::json!([name, 11, 2]));
+    }
+    let names = change.original.callable();
+    let calls: Vec<_> = names
+        .iter()
+        .flat_map(|name| (0..5).map(move |a| serde_json::json!([name, a * 7, a])))
+        .collect();
+    let description = serde_json::json!({
+        "claim": change.shown(),
+        "compile": format!("{} -fwrapv -w", change.line.compile),
+        "before": before,
+        "calls": calls,
+    });
+    let text = serde_json::to_string_pretty(&description)?;
+    fs::write(folder.join("behaviour.json"), text + "\n")?;
+    Ok(())
+}

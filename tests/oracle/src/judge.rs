@@ -1,0 +1,311 @@
+//! Judges one change: builds both versions, makes payloads, and asks all images.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use xsplice_test_objects::mutate::Choices;
+
+use crate::matrix::{Line, Matrix};
+use crate::program::{Edit, Program};
+use crate::workshop::{Runner, Workshop};
+
+/// A program, what was edited, and how both are built.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Before.
+    pub original: Program,
+    /// Behind.
+    pub patched: Program,
+    /// What was done.
+    pub edits: Vec<Edit>,
+    /// Compiler and linker.
+    pub line: Line,
+    /// Whether the tools see the image that was linked from the patched tree.
+    pub image: PatchedImage,
+}
+
+/// Whether the tools see the patched image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PatchedImage {
+    /// They do.
+    Seen,
+    /// They do not.
+    Unseen,
+}
+
+impl Change {
+    /// The change that belongs to a seed.
+    #[must_use]
+    pub fn random(seed: u64, matrix: &Matrix) -> Change {
+        let mut choices = Choices::new(seed);
+        let line = matrix.choose(&mut choices);
+        let original = Program::random(&mut choices);
+        let mut patched = original.clone();
+        let count = 1 + choices.below(3);
+        let edits = (0..count).map(|_| patched.edit(&mut choices)).collect();
+        Change {
+            original,
+            patched,
+            edits,
+            line,
+            image: match choices.below(2) {
+                0 => PatchedImage::Seen,
+                _ => PatchedImage::Unseen,
+            },
+        }
+    }
+
+    /// Whether a payload can carry all of it.
+    #[must_use]
+    pub fn can_be_carried(&self) -> bool {
+        self.edits.iter().all(|edit| edit.can_be_carried)
+    }
+
+    /// One line about it.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let edits: Vec<&str> = self.edits.iter().map(|edit| edit.what.as_str()).collect();
+        format!(
+            "{}; {:?}; {:?}; {}",
+            self.line.compile,
+            self.line.link,
+            self.image,
+            edits.join("; ")
+        )
+    }
+}
+
+/// What came out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A payload, and every call is answered as in the patched image.
+    Right(Shows),
+    /// No payload because nothing changed, and both images answer alike.
+    Unchanged,
+    /// No payload, for reasons with these codes.
+    Refused(Vec<String>),
+    /// Refused by the account alone, and without it the payload or "no change" is right: one of
+    /// the two looks is wrong.
+    Disagree(Vec<String>),
+    /// A payload, and a call is answered in another way.
+    WrongPayload(String),
+    /// No payload because nothing changed, and a call is answered in another way.
+    SilentMiss(String),
+}
+
+/// Whether what was patched shows in what the calls answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shows {
+    /// The base alone answers otherwise.
+    Yes,
+    /// It does not.
+    No,
+}
+
+impl Outcome {
+    /// Whether xsplice is at fault.
+    #[must_use]
+    pub fn is_fault(&self) -> bool {
+        matches!(self, Outcome::WrongPayload(_) | Outcome::SilentMiss(_))
+    }
+}
+
+/// ABIs with the prefix of their sections; the first is the one that outcomes are about.
+const ABIS: [(&str, &str); 3] = [
+    ("xsplice", ".xsplice."),
+    ("livepatch", ".livepatch."),
+    ("xsplice-v1", ".xsplice."),
+];
+
+/// What judges changes.
+#[derive(Debug)]
+pub struct Judge {
+    runner: Runner,
+    commands: PathBuf,
+}
+
+impl Judge {
+    /// With the commands in a folder.
+    ///
+    /// # Errors
+    /// When the runner does not compile.
+    pub fn new(commands: &Path) -> Result<Judge> {
+        Ok(Judge {
+            runner: Runner::new()?,
+            commands: commands.to_owned(),
+        })
+    }
+
+    /// Judges a change.
+    ///
+    /// # Errors
+    /// When something cannot be built or run: a fault of the oracle, or of a tool.
+    pub fn judge(&self, change: &Change) -> Result<Outcome> {
+        let shop = Workshop::new(change.line)?;
+        let mut keep = change.original.callable();
+        keep.extend(Program::setups());
+        shop.compile("original", &change.original)?;
+        shop.compile("patched", &change.patched)?;
+        let base = shop.link("original", "base", &keep)?;
+        let reference = shop.link("patched", "reference", &keep)?;
+        let calls = calls(&change.original);
+        let wanted = self.runner.answers(&reference, None, &calls)?;
+        ensure!(
+            wanted.contains("warm") && !wanted.contains("ended by"),
+            "the patched program itself fails: {wanted}"
+        );
+        let seen = match change.image {
+            PatchedImage::Seen => "reference",
+            PatchedImage::Unseen => "none",
+        };
+        let outcome = self.one(&shop, &base, &wanted, &calls, &["--patched-base", seen])?;
+        let Outcome::Refused(codes) = &outcome else {
+            return Ok(outcome);
+        };
+        if codes.iter().all(|code| code == "not-accounted") {
+            let without = self.one(&shop, &base, &wanted, &calls, &["--no-account"])?;
+            if matches!(without, Outcome::Right(_) | Outcome::Unchanged) {
+                return Ok(Outcome::Disagree(codes.clone()));
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Makes payloads with further arguments, and judges them.
+    fn one(
+        &self,
+        shop: &Workshop,
+        base: &Path,
+        wanted: &str,
+        calls: &str,
+        further: &[&str],
+    ) -> Result<Outcome> {
+        let mut outcome = Outcome::Unchanged;
+        for (which, (abi, prefix)) in ABIS.into_iter().enumerate() {
+            let run = self.build(shop, abi, further)?;
+            let is_first = which == 0;
+            let found = match run.status {
+                0 => {
+                    let payload = shop.path().join("out");
+                    let found = self.runner.answers(base, Some((&payload, prefix)), calls)?;
+                    match difference(&found, wanted) {
+                        Some(what) => Outcome::WrongPayload(format!("{abi}: {what}")),
+                        None if is_first => {
+                            let before = self.runner.answers(base, None, calls)?;
+                            Outcome::Right(match before == wanted {
+                                true => Shows::No,
+                                false => Shows::Yes,
+                            })
+                        }
+                        None => Outcome::Right(Shows::No),
+                    }
+                }
+                3 => {
+                    let found = self.runner.answers(base, None, calls)?;
+                    difference(&found, wanted).map_or(Outcome::Unchanged, Outcome::SilentMiss)
+                }
+                2 => Outcome::Refused(codes(&run.report)?),
+                status => bail!("{abi}: exit {status}: {}", run.told),
+            };
+            if found.is_fault() {
+                return Ok(found);
+            }
+            let goes_on = matches!(found, Outcome::Right(_));
+            if is_first {
+                outcome = found;
+            }
+            if !goes_on {
+                break;
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn build(&self, shop: &Workshop, abi: &str, further: &[&str]) -> Result<Run> {
+        let report = shop.path().join("report.json");
+        let output = Command::new(self.commands.join("xsplice-build"))
+            .args([
+                "--orig",
+                "original",
+                "--patched",
+                "patched",
+                "--base",
+                "base",
+            ])
+            .args(["-n", "fix", "-o", "out", "-j", "1", "-q", "--abi", abi])
+            .args(["--json", "report.json"])
+            .args(further)
+            .current_dir(shop.path())
+            .output()
+            .context("xsplice-build")?;
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        let status = output.status.code().context("the tool was killed")?;
+        let report = match status {
+            0 | 2 | 3 => serde_json::from_slice(&fs::read(report)?)?,
+            _ => Value::Null,
+        };
+        Ok(Run {
+            status,
+            report,
+            told,
+        })
+    }
+}
+
+struct Run {
+    status: i32,
+    report: Value,
+    told: String,
+}
+
+/// The codes of a report's refusals, each once.
+fn codes(report: &Value) -> Result<Vec<String>> {
+    let list = report["refusals"].as_array();
+    let mut codes: Vec<String> = list
+        .context("a refusal has reasons")?
+        .iter()
+        .filter_map(|refusal| refusal["code"].as_str().map(str::to_owned))
+        .collect();
+    codes.sort();
+    codes.dedup();
+    ensure!(!codes.is_empty(), "a refusal without a reason");
+    Ok(codes)
+}
+
+/// What is called, for the runner.
+fn calls(program: &Program) -> String {
+    let mut text = String::new();
+    for name in Program::setups() {
+        let _ = writeln!(text, "before {name} 11 2\nbefore {name} 5 3");
+    }
+    for round in 0..2 {
+        for name in program.callable() {
+            for argument in 0..5 {
+                let _ = writeln!(
+                    text,
+                    "call {name} {} {}",
+                    argument * 7 + round,
+                    argument + round
+                );
+            }
+        }
+    }
+    text
+}
+
+/// The first line in which two answers differ.
+fn difference(found: &str, wanted: &str) -> Option<String> {
+    let mut lines = found.lines().zip(wanted.lines());
+    match lines.find(|(found, wanted)| found != wanted) {
+        Some((found, wanted)) => Some(format!("{found}, and in the patched image {wanted}")),
+        None if found.lines().count() != wanted.lines().count() => Some(format!(
+            "it ends: {}",
+            found.lines().last().unwrap_or_default()
+        )),
+        None => None,
+    }
+}

@@ -1,0 +1,56 @@
+//! `make oracle`: judges payloads by what the patched code does.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use xsplice_oracle::CONSTRUCTS;
+use xsplice_oracle::campaign::{Limits, run};
+use xsplice_oracle::judge::{Change, Judge};
+use xsplice_oracle::matrix::Matrix;
+
+/// Makes programs from seeds, edits them, and compares what patched code answers with what the
+/// patched build does.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The first seed
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many programs
+    #[arg(long, default_value_t = 20_000)]
+    count: u64,
+    /// No new program after this many seconds
+    #[arg(long, default_value_t = 86_400)]
+    seconds: u64,
+    /// Folder of the commands
+    #[arg(long, default_value = "target/release")]
+    commands: PathBuf,
+    /// Where programs that come out wrong are kept
+    #[arg(long, default_value = "out/oracle")]
+    keep: PathBuf,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let judge = Judge::new(&std::path::absolute(&arguments.commands)?)?;
+    let limits = Limits {
+        first: arguments.seed,
+        count: arguments.count,
+        time: Duration::from_secs(arguments.seconds),
+        keep: Some(arguments.keep),
+    };
+    println!("{CONSTRUCTS} constructs, seeds from {}", arguments.seed);
+    if arguments.count == 1 {
+        println!(
+            "{}",
+            Change::random(arguments.seed, &Matrix::here()).shown()
+        );
+    }
+    let counts = run(&judge, &limits, |counts| {
+        println!("{} so far, {} wrong", counts.judged(), counts.wrong.len());
+    })?;
+    print!("{}", counts.shown());
+    ensure!(counts.wrong.is_empty(), "{} wrong", counts.wrong.len());
+    Ok(())
+}

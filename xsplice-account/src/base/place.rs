@@ -1,0 +1,116 @@
+//! Finds the place of everything of a build in the image that was linked from it: first by name,
+//! then what stands in one section with that, then what leads to what was found.
+
+use crate::base::search;
+use crate::follow::{Follower, Pair, Place, sections};
+use crate::read::image::Image;
+use crate::read::tree::{ItemId, Tree};
+
+/// Of each name that several objects define, the object whose definition is in the image.
+pub(crate) fn winners<'data>(follower: &Follower<'_, 'data>) -> Vec<(&'data str, usize)> {
+    let shared = follower.tree.shared_names();
+    let winner = |(name, items): (&'data str, Vec<ItemId>)| {
+        let linked = items.into_iter().find(|&item| {
+            addresses(follower, item).into_iter().any(|address| {
+                let place = Place::Base(address);
+                follower.is_plausible(Pair { item, place })
+            })
+        });
+        linked.map(|item| (name, item.object))
+    };
+    shared.filter_map(winner).collect()
+}
+
+/// Names of data that are in the image, but not as the objects have them: something else was
+/// linked.
+pub(crate) fn foreign<'data>(follower: &Follower<'_, 'data>) -> Vec<&'data str> {
+    let is_foreign = |items: &[ItemId]| {
+        let mut places = items.iter().flat_map(|&item| {
+            let places = addresses(follower, item).into_iter().map(Place::Base);
+            places.map(move |place| Pair { item, place })
+        });
+        let mut all = places.by_ref().peekable();
+        !items.is_empty() && all.peek().is_some() && !all.any(|pair| follower.is_plausible(pair))
+    };
+    let names = follower.tree.data_names();
+    names
+        .filter(|(_, items)| is_foreign(items))
+        .map(|(name, _)| name)
+        .collect()
+}
+
+/// A follower that has found the places of a build in the image that was linked from it.
+pub(crate) fn placed<'run, 'data>(
+    tree: &'run Tree<'data>,
+    image: &'run Image<'data>,
+) -> Follower<'run, 'data> {
+    let mut follower = Follower::new(tree, image, None, None, &[]);
+    place(&mut follower);
+    follower
+}
+
+/// Each round finds what the round before refers to: entries, then the code that they lead to.
+const ROUNDS_MAX: usize = 8;
+
+/// Looks for the place of everything of the build.
+fn place(follower: &mut Follower<'_, '_>) {
+    let tree = follower.tree;
+    for item in tree.items() {
+        for address in addresses(follower, item) {
+            follower.ask(Pair {
+                item,
+                place: Place::Base(address),
+            });
+        }
+    }
+    follower.run();
+    for _ in 0..ROUNDS_MAX {
+        let before = follower.holding().count();
+        ask_rest_of_sections(follower);
+        search::by_references(follower);
+        if follower.holding().count() == before {
+            break;
+        }
+    }
+    search::in_order(follower);
+    ask_rest_of_sections(follower);
+}
+
+/// A linker moves a section as a whole: where one item of it is, there are those without a name.
+fn ask_rest_of_sections(follower: &mut Follower<'_, '_>) {
+    let tree = follower.tree;
+    for ((object, section), start) in sections::starts(follower) {
+        let cut = &tree.objects[object];
+        if cut.elf.section(section).is_mergeable() {
+            continue;
+        }
+        for item in cut.items_of(section) {
+            let content = &cut.items[item];
+            if content.names.is_empty() {
+                follower.ask(Pair {
+                    item: ItemId { object, item },
+                    place: Place::Base(start.wrapping_add(content.range.start)),
+                });
+            }
+        }
+    }
+    follower.run();
+}
+
+/// Addresses at which the image has one of the item's names.
+pub(crate) fn addresses(follower: &Follower<'_, '_>, item: ItemId) -> Vec<u64> {
+    let mut found = Vec::new();
+    for symbol in follower.tree.names(item) {
+        for other in follower
+            .image
+            .named(symbol.name)
+            .filter(|other| other.is_placed)
+        {
+            let is_new = !found.contains(&other.address);
+            if is_new && follower.is_named_at(symbol, other.address) {
+                found.push(other.address);
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,205 @@
+//! Searches the image for sections without a name: tables of entries, code that they lead to.
+
+use std::ops::Range;
+
+use foldhash::{HashMap, HashSet};
+use object::elf;
+use xsplice_diff::read::object::SectionId;
+
+use crate::base::{covered, gaps};
+use crate::follow::{Follower, Pair, Place, sections};
+use crate::read::fields::{Field, Form, value};
+use crate::read::image::Bytes;
+use crate::read::tree::{ItemId, Target};
+
+/// A section whose place is not known.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    object: usize,
+    section: SectionId,
+    /// Offset of the field by which it is searched.
+    field: u64,
+}
+
+/// How a field is read, and its bytes.
+type Shape = (Form, u8);
+
+/// Searches for sections by where one of their fields must lead, anywhere in what is not found yet.
+pub(super) fn by_references(follower: &mut Follower<'_, '_>) {
+    let starts = sections::starts(follower);
+    let mut wanted: HashMap<(Shape, u64), Vec<Open>> = HashMap::default();
+    let mut shapes: HashSet<Shape> = HashSet::default();
+    for (object, section) in open_sections(follower, &starts) {
+        if let Some((shape, address, field)) = leading(follower, &starts, object, section) {
+            shapes.insert(shape);
+            let open = Open {
+                object,
+                section,
+                field,
+            };
+            wanted.entry((shape, address)).or_default().push(open);
+        }
+    }
+    if wanted.is_empty() {
+        return;
+    }
+    let found = gaps(follower.image, &covered(follower))
+        .into_iter()
+        .flat_map(|gap| matches(follower, &gap, &shapes, &wanted))
+        .collect::<Vec<_>>();
+    let mut taken: HashSet<(usize, SectionId)> = HashSet::default();
+    for (open, start) in found {
+        let key = (open.object, open.section);
+        if !taken.contains(&key) && is_there(follower, key, start) {
+            taken.insert(key);
+            ask_all(follower, key, start);
+        }
+    }
+    follower.run();
+}
+
+/// Sections that have bytes, and no place so far.
+fn open_sections(
+    follower: &Follower<'_, '_>,
+    starts: &sections::Starts,
+) -> Vec<(usize, SectionId)> {
+    let objects = follower.tree.objects.iter().enumerate();
+    objects
+        .flat_map(|(index, object)| {
+            object.elf.sections().filter_map(move |(id, section)| {
+                let is_open = section.is_allocated()
+                    && section.size != 0
+                    && !section.is_nobits()
+                    && !starts.contains_key(&(index, id));
+                (is_open && !object.items_of(id).is_empty()).then_some((index, id))
+            })
+        })
+        .collect()
+}
+
+/// A field of the section whose target's place is known: how it is read, where it leads, its
+/// offset.
+fn leading(
+    follower: &Follower<'_, '_>,
+    starts: &sections::Starts,
+    object: usize,
+    section: SectionId,
+) -> Option<(Shape, u64, u64)> {
+    let tree = follower.tree;
+    let fields = &tree.objects[object].fields[section.0 as usize];
+    fields.iter().find_map(|field| {
+        if !is_readable(field) {
+            return None;
+        }
+        let address = match tree.target(object, section, field) {
+            Target::Item { item, delta } => {
+                let content = tree.item(item);
+                let start = starts.get(&(item.object, content.section))?;
+                start
+                    .wrapping_add(content.range.start)
+                    .wrapping_add_signed(delta)
+            }
+            Target::Name { name, delta, .. } => {
+                let mut all = follower.image.named(name);
+                all.next()?.address.wrapping_add_signed(delta)
+            }
+            Target::Content { .. } | Target::Number(_) | Target::Nothing | Target::Unclear => {
+                return None;
+            }
+        };
+        Some(((field.form, field.width), address, field.offset))
+    })
+}
+
+/// Whether the field says by itself where it leads.
+fn is_readable(field: &Field) -> bool {
+    let is_told_here = match field.form {
+        Form::Absolute | Form::AbsoluteSigned | Form::Relative | Form::RelativeWithLine => true,
+        Form::Slot | Form::Bits | Form::Unread | Form::Unknown => false,
+    };
+    is_told_here && field.kind.is_some()
+}
+
+/// Places in a gap from which one of the wanted fields leads where it must.
+fn matches(
+    follower: &Follower<'_, '_>,
+    gap: &Range<u64>,
+    shapes: &HashSet<Shape>,
+    wanted: &HashMap<(Shape, u64), Vec<Open>>,
+) -> Vec<(Open, u64)> {
+    let mut found = Vec::new();
+    let Some(Bytes::Present(bytes)) = follower.image.bytes(gap.start, gap.end - gap.start) else {
+        return found;
+    };
+    for &(form, width) in shapes {
+        for (place, field) in (gap.start..).zip(bytes.windows(usize::from(width))) {
+            let Some(read) = value(field, form) else {
+                continue;
+            };
+            let address = match form {
+                Form::Absolute if width == 8 => follower.image.relocated(place).unwrap_or(read),
+                Form::Absolute | Form::AbsoluteSigned => read,
+                _ => place.wrapping_add(read),
+            };
+            let opens = wanted.get(&((form, width), address));
+            for open in opens.into_iter().flatten() {
+                found.push((*open, place.wrapping_sub(open.field)));
+            }
+        }
+    }
+    found
+}
+
+/// Whether every item of a section may be there.
+fn is_there(follower: &Follower<'_, '_>, (object, id): (usize, SectionId), start: u64) -> bool {
+    let cut = &follower.tree.objects[object];
+    let section = cut.elf.section(id);
+    start.is_multiple_of(section.alignment)
+        && cut
+            .items_of(id)
+            .all(|item| follower.is_plausible(pair(follower, object, item, start)))
+}
+
+fn ask_all(follower: &mut Follower<'_, '_>, (object, id): (usize, SectionId), start: u64) {
+    for item in follower.tree.objects[object].items_of(id) {
+        let pair = pair(follower, object, item, start);
+        follower.ask(pair);
+    }
+}
+
+/// The claim that an item is there when its section begins at `start`.
+fn pair(follower: &Follower<'_, '_>, object: usize, item: usize, start: u64) -> Pair {
+    let offset = follower.tree.objects[object].items[item].range.start;
+    Pair {
+        item: ItemId { object, item },
+        place: Place::Base(start.wrapping_add(offset)),
+    }
+}
+
+/// Searches for the rest, which leads nowhere: such sections lie between others, in the order in
+/// which the linker takes the objects.
+pub(super) fn in_order(follower: &mut Follower<'_, '_>) {
+    let image = follower.image;
+    let starts = sections::starts(follower);
+    let mut gaps = gaps(image, &covered(follower));
+    for (object, id) in open_sections(follower, &starts) {
+        let section = follower.tree.objects[object].elf.section(id);
+        let chosen = gaps.iter().enumerate().find_map(|(slot, gap)| {
+            let fits = image.section_at(gap.start).is_some_and(|output| {
+                let is_code = output.flags & elf::SHF_EXECINSTR.0 != 0;
+                let is_named = section.name.starts_with(output.name);
+                is_code == section.is_executable()
+                    && (is_named || is_code || output.name == ".rodata")
+            });
+            let start = gap.start.next_multiple_of(section.alignment);
+            let end = start.saturating_add(section.size);
+            (fits && end <= gap.end && is_there(follower, (object, id), start))
+                .then_some((slot, start, end))
+        });
+        if let Some((slot, start, end)) = chosen {
+            ask_all(follower, (object, id), start);
+            gaps[slot].start = end;
+        }
+    }
+    follower.run();
+}

@@ -1,0 +1,50 @@
+//! Where each section of a build begins in the image.
+//!
+//! An item may be found at several places: another object may hold an equal one of that name. A
+//! section has one place, and all its items are there.
+
+use std::collections::BTreeMap;
+
+use xsplice_diff::read::object::SectionId;
+
+use crate::follow::{Follower, Place};
+
+/// Object and section → address of the section's first byte.
+pub(crate) type Starts = BTreeMap<(usize, SectionId), u64>;
+
+/// Of each section the start at which most of it holds. Of several that are equal, the first that
+/// no section has for itself.
+pub(crate) fn starts(follower: &Follower<'_, '_>) -> Starts {
+    let tree = follower.tree;
+    let mut candidates: BTreeMap<(usize, SectionId), BTreeMap<u64, u64>> = BTreeMap::new();
+    for found in follower.holding() {
+        let (item, object) = (tree.item(found.pair.item), found.pair.item.object);
+        if let Place::Base(address) = found.pair.place {
+            let start = address.wrapping_sub(item.range.start);
+            let of_section = candidates.entry((object, item.section)).or_default();
+            *of_section.entry(start).or_default() += item.size();
+        }
+    }
+    let mut starts = Starts::new();
+    let mut taken = foldhash::HashSet::default();
+    let mut open = Vec::new();
+    for (section, found) in &candidates {
+        let most = found.values().max().copied().unwrap_or_default();
+        let best = found.iter().filter(|&(_, &bytes)| bytes == most);
+        let best: Vec<u64> = best.map(|(&start, _)| start).collect();
+        if let [only] = best[..] {
+            starts.insert(*section, only);
+            taken.insert(only);
+        } else {
+            open.push((*section, best));
+        }
+    }
+    for (section, best) in open {
+        let free = best.iter().find(|start| !taken.contains(*start));
+        if let Some(&start) = free.or(best.first()) {
+            starts.insert(section, start);
+            taken.insert(start);
+        }
+    }
+    starts
+}
