@@ -10,6 +10,7 @@ use core::fmt;
 use thiserror::Error;
 use xsplice_abi::hook::HookArgument;
 use xsplice_abi::limits::EXPECT_BYTES_MAX;
+use xsplice_abi::machine::{Machine, OF_RUNTIME};
 
 use crate::rendezvous::Quiesced;
 use crate::rendezvous::cpu::{CpuId, CpuSet};
@@ -85,6 +86,11 @@ pub struct RegionsExhausted {
 ///
 /// All methods may be called on any CPU and on several at once, unless they say otherwise.
 pub trait Platform: Sync {
+    /// What it is: payloads for other machines are refused.
+    fn machine(&self) -> &'static Machine {
+        OF_RUNTIME
+    }
+
     /// One more than the highest number of a CPU that this machine may ever bring online. A runtime
     /// for more than [`crate::rendezvous::cpu::CPUS_MAX`] is not made: a CPU that it cannot stop
     /// would run what is being written.

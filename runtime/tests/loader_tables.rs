@@ -216,7 +216,14 @@ fn a_jump_reaches_from_the_start_of_the_function_and_from_after_endbr64() {
             new_bytes: 16,
             expectation: Expectation::NONE,
         };
-        records::targets(&[record], "s", &(base..base + 32), |_, _| false).is_ok()
+        records::targets(
+            xsplice_abi::machine::OF_RUNTIME,
+            &[record],
+            "s",
+            &(base..base + 32),
+            |_, _| false,
+        )
+        .is_ok()
     };
     let farthest = 1_u64 << 31;
     // Downwards the jump that stands 4 bytes in is the longer one.
@@ -232,7 +239,14 @@ fn a_jump_reaches_from_the_start_of_the_function_and_from_after_endbr64() {
             new_bytes: 16,
             expectation: Expectation::NONE,
         };
-        records::targets(&[record], "s", &(base_below..base_below + 32), |_, _| false).is_ok()
+        records::targets(
+            xsplice_abi::machine::OF_RUNTIME,
+            &[record],
+            "s",
+            &(base_below..base_below + 32),
+            |_, _| false,
+        )
+        .is_ok()
     };
     assert!(upwards(base_below + 4 + farthest));
     assert!(!upwards(base_below + 5 + farthest));

@@ -6,12 +6,19 @@ use anyhow::{Context, Result, ensure};
 
 /// What only somebody writes who knows the machine: its decoder, numbers of its ABI, the tables of
 /// one machine by name, and the bytes of instructions that fill gaps, call, jump and return.
-const MACHINE_KNOWLEDGE: [&str; 13] = [
+const MACHINE_KNOWLEDGE: [&str; 20] = [
     "iced_x86",
     "R_X86_64_",
     "EM_X86_64",
     "GNU_PROPERTY_X86",
     "machine::x86_64",
+    "yaxpeax",
+    "R_AARCH64_",
+    "EM_AARCH64",
+    "GNU_PROPERTY_AARCH64",
+    "machine::aarch64",
+    "0xd503_201f",
+    "0x1400_0000",
     "0xcc",
     "0x90",
     "0xe8",
@@ -65,6 +72,7 @@ fn machine_knowledge_is_seen_and_comments_and_tests_are_not() {
         .collect();
     assert_eq!(found, [(1, "iced_x86"), (3, "0xe9")]);
     assert_eq!(knowledge("let mask = 0x9000 | 0xcc00_0000;"), None);
+    assert_eq!(knowledge("word == 0xD503_201F"), Some("0xd503_201f"));
     assert_eq!(knowledge("let gap = [0xcc; 4];"), Some("0xcc"));
 }
 

@@ -132,9 +132,10 @@ impl<'view, 'data> Facts<'view, 'data> {
             .find(|(key, _)| *key == section::modinfo::ABI)
             .map(|&(_, name)| name);
         let abi = signs(view, claimed).nearest_profile();
+        let machine = Machine::of(view.header.machine).unwrap_or(OF_RUNTIME);
         let mut facts = Facts {
             view,
-            machine: Machine::of(view.header.machine).unwrap_or(OF_RUNTIME),
+            machine,
             fields: FieldIndex::new(view),
             abi,
             metadata,
@@ -156,7 +157,7 @@ impl<'view, 'data> Facts<'view, 'data> {
                     kind,
                     name: section.name,
                     section: id,
-                    entry_bytes: kind.entry_bytes(&abi.entries),
+                    entry_bytes: kind.entry_bytes(&abi.entries(machine)),
                     size_bytes: section.size,
                 })
             })

@@ -5,13 +5,13 @@ use core::fmt;
 use core::str::FromStr;
 
 use crate::hook::{HookKind, HookOrder};
-use crate::machine::RelocationType;
-use crate::machine::x86_64::{ABS32S, ABS64, MACHINE, NONE, PC32, PC64, PLT32};
+use crate::machine::x86_64::{ABS32S, ABS64, NONE, PC32, PC64, PLT32};
+use crate::machine::{Architecture, Machine, RelocationType, aarch64};
 pub use crate::record::Tail;
 use crate::record::{
     LIVEPATCH_VERSION, LivepatchRecord, XSPLICE_V1_VERSION, XspliceRecord, XspliceV1Record, offset,
 };
-use crate::tables::{EntrySizes, LAID_OUT_HERE};
+use crate::tables::EntrySizes;
 
 /// What a zero in `new_addr` means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,13 +89,17 @@ pub struct Profile {
     pub hook_order: HookOrder,
     /// Whether `PREFIXwords` is known.
     pub words: Words,
-    /// Relocation types that the loader takes.
-    pub relocations: &'static [RelocationType],
-    /// Sizes of special-section entries.
-    pub entries: EntrySizes,
-    /// Payload regions lie at most this far from the base's text, in bytes, so that 32-bit
-    /// PC-relative fields reach.
-    pub window_bytes: u64,
+    /// Relocation types that the loader takes, by machine.
+    pub relocations: Relocations,
+}
+
+/// Relocation types that a loader takes; none for machines that it does not run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Relocations {
+    /// Of x86-64.
+    pub x86_64: &'static [RelocationType],
+    /// Of AArch64.
+    pub aarch64: &'static [RelocationType],
 }
 
 /// Whether in-place data words are known.
@@ -106,8 +110,6 @@ pub enum Words {
     /// The section means nothing to the loader and is refused.
     Unknown,
 }
-
-const WINDOW_BYTES: u64 = MACHINE.window_bytes;
 
 /// The default: taken by the bundled runtime.
 pub const XSPLICE: Profile = Profile {
@@ -133,9 +135,10 @@ pub const XSPLICE: Profile = Profile {
     ],
     hook_order: HookOrder::WhileReplaced,
     words: Words::Known,
-    relocations: &[NONE, ABS64, PC32, PLT32, ABS32S, PC64],
-    entries: LAID_OUT_HERE,
-    window_bytes: WINDOW_BYTES,
+    relocations: Relocations {
+        x86_64: &[NONE, ABS64, PC32, PLT32, ABS32S, PC64],
+        aarch64: aarch64::TAKEN_BY_XEN,
+    },
 };
 
 /// The design as merged in 2016.
@@ -153,9 +156,11 @@ pub const XSPLICE_V1: Profile = Profile {
     hooks: &[HookKind::Load, HookKind::Unload],
     hook_order: HookOrder::WhileReplaced,
     words: Words::Unknown,
-    relocations: &[NONE, ABS64, PC32, PLT32],
-    entries: LAID_OUT_HERE,
-    window_bytes: WINDOW_BYTES,
+    relocations: Relocations {
+        x86_64: &[NONE, ABS64, PC32, PLT32],
+        // That design was merged before Xen on Arm could be patched.
+        aarch64: &[],
+    },
 };
 
 /// Xen 4.17 to today.
@@ -182,9 +187,10 @@ pub const LIVEPATCH: Profile = Profile {
     ],
     hook_order: HookOrder::WhileNotReplaced,
     words: Words::Unknown,
-    relocations: &[NONE, ABS64, PC32, PLT32],
-    entries: LAID_OUT_HERE,
-    window_bytes: WINDOW_BYTES,
+    relocations: Relocations {
+        x86_64: &[NONE, ABS64, PC32, PLT32],
+        aarch64: aarch64::TAKEN_BY_XEN,
+    },
 };
 
 /// The evidence that a payload gives of its profile.
@@ -306,9 +312,25 @@ impl Profile {
         ALL.into_iter().find(|profile| profile.name == name)
     }
 
+    /// Relocation types that this profile's loader takes on a machine.
+    #[must_use]
+    pub const fn relocations(&self, machine: &Machine) -> &'static [RelocationType] {
+        match machine.architecture {
+            Architecture::X86_64 => self.relocations.x86_64,
+            Architecture::AArch64 => self.relocations.aarch64,
+        }
+    }
+
     /// The relocation type with this psABI number, if this profile's loader takes it.
     #[must_use]
-    pub fn relocation(&self, number: u32) -> Option<&'static RelocationType> {
-        self.relocations.iter().find(|kind| kind.number == number)
+    pub fn relocation(&self, machine: &Machine, number: u32) -> Option<&'static RelocationType> {
+        let mut taken = self.relocations(machine).iter();
+        taken.find(|kind| kind.number == number)
+    }
+
+    /// How special-section entries are laid out for this profile's loader.
+    #[must_use]
+    pub const fn entries(&self, machine: &Machine) -> EntrySizes {
+        EntrySizes::of(machine)
     }
 }

@@ -7,6 +7,7 @@ use xsplice_abi::errno::Errno;
 use xsplice_abi::limits::{
     EXPECT_BYTES_MAX, PAYLOAD_BYTES_MAX, SECTIONS_MAX, SYMBOL_NAME_BYTES_MAX,
 };
+use xsplice_abi::machine::Machine;
 
 /// A broken rule and the place where it is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -90,7 +91,7 @@ faults! {
     /// Not a relocatable file.
     NotRelocatable { /** `e_type`. */ kind: u16 } = ENOEXEC, "ELF type {kind} instead of 1 (relocatable); link the payload with xsplice-link";
     /// Another machine.
-    ForeignMachine { /** `e_machine`. */ machine: u16 } = ENOEXEC, "machine {machine} instead of 62 (x86-64)";
+    ForeignMachine { /** `e_machine`. */ machine: u16, /** The loader's. */ expected: &'static Machine } = ENOEXEC, "machine {machine} instead of {} ({})", expected.e_machine, expected.name;
     /// Another ELF version, or an OS ABI that loaders do not know.
     ForeignIdent { /** Offset in `e_ident`. */ position: u8, /** What stands there. */ value: u8 } = ENOEXEC, "byte {position} of the ELF identification is {value}";
     /// Program headers in a relocatable file.
@@ -199,6 +200,8 @@ faults! {
     RecordOutOfReach = EOVERFLOW, "the new function is 2 GiB or more away from the old one";
     /// More NOPs than a record can undo.
     RecordNopLong { /** `new_size`. */ bytes: u32 } = EOPNOTSUPP, "{bytes} bytes of NOPs; at most {limit} are taken", limit = EXPECT_BYTES_MAX;
+    /// NOPs that would cut an instruction.
+    RecordNopPart { /** `new_size`. */ bytes: u32 } = EOPNOTSUPP, "{bytes} bytes of NOPs are no whole number of instructions";
     /// More NOPs than the function has bytes.
     RecordNopOutside = EINVAL, "more NOPs than the old function has bytes";
     /// Two records write the same bytes.
@@ -233,8 +236,12 @@ faults! {
     EntryOutside { /** Address. */ address: u64 } = EINVAL, "the entry refers to {address:#x}, which is no code of the payload";
     /// An alternative whose replacement is longer than its place.
     AlternativeLong = EINVAL, "the alternative's replacement is longer than its place";
+    /// A replacement that leaves a part of its place.
+    AlternativeShort = EINVAL, "the alternative's replacement is shorter than its place, at which Xen on this machine stops (BUG)";
     /// A displacement of a moved call or jump that does not fit.
     AlternativeOverflow = EOVERFLOW, "a jump of the alternative does not reach from its new place";
+    /// A branch that the loader cannot adjust.
+    AlternativeLeaves { /** Where to. */ address: u64 } = EINVAL, "a branch of the alternative leads to {address:#x}, which is neither in it nor in the base, at which Xen on this machine stops (BUG)";
     /// Not an indirect call through memory.
     AlternativeCallSite = EINVAL, "the site is no 6-byte indirect call";
 

@@ -1,7 +1,7 @@
 //! The ELF header: what kind of file a payload is.
 
 use xsplice_abi::limits::SECTIONS_MAX;
-use xsplice_abi::machine;
+use xsplice_abi::machine::Machine;
 
 use super::{CheckError, Fault};
 use crate::read::elf::ET_REL;
@@ -14,12 +14,15 @@ const VERSION_CURRENT: u8 = 1;
 const OS_ABI_NONE: u8 = 0;
 const OS_ABI_FREEBSD: u8 = 9;
 
-/// A relocatable file for the runtime's machine, of at most [`SECTIONS_MAX`] - 1 sections with one
+/// A relocatable file for a machine, of at most [`SECTIONS_MAX`] - 1 sections with one
 /// symbol table.
 ///
 /// # Errors
 /// The first of its rules that is broken.
-pub(crate) fn check<'data>(view: &View<'data>) -> Result<(), CheckError<'data>> {
+pub(crate) fn check<'data>(
+    view: &View<'data>,
+    expected: &'static Machine,
+) -> Result<(), CheckError<'data>> {
     let header = &view.header;
     let ident = |position: u8| {
         header
@@ -46,9 +49,9 @@ pub(crate) fn check<'data>(view: &View<'data>) -> Result<(), CheckError<'data>> 
     if header.kind != ET_REL {
         return Err(Fault::NotRelocatable { kind: header.kind }.of_file());
     }
-    if header.machine != machine::OF_RUNTIME.e_machine {
+    if header.machine != expected.e_machine {
         let machine = header.machine;
-        return Err(Fault::ForeignMachine { machine }.of_file());
+        return Err(Fault::ForeignMachine { machine, expected }.of_file());
     }
     if header.program_headers != 0 {
         let count = header.program_headers;

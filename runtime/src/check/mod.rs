@@ -14,10 +14,13 @@ pub use error::{CheckError, Fault};
 
 use crate::read::view::View;
 use xsplice_abi::Profile;
+use xsplice_abi::machine::Machine;
 
 /// Facts that need only the file.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'data> {
+    /// The machine it was made for.
+    pub machine: &'static Machine,
     /// The ABI it was made for.
     pub profile: &'static Profile,
     /// Its build-ids.
@@ -27,19 +30,23 @@ pub struct Facts<'data> {
 }
 
 /// Checks header, sections, symbols, relocations, notes and tables by every rule that needs only
-/// the file, in the loader's order.
+/// the file, as the loader of a machine does and in its order.
 ///
 /// # Errors
 /// The first rule that is broken.
-pub fn payload<'data>(view: &View<'data>) -> Result<Facts<'data>, CheckError<'data>> {
-    header::check(view)?;
+pub fn payload<'data>(
+    view: &View<'data>,
+    machine: &'static Machine,
+) -> Result<Facts<'data>, CheckError<'data>> {
+    header::check(view, machine)?;
     sections::sections(view)?;
     let profile = special::profile(view)?;
     let notes = special::notes(view, profile)?;
-    special::tables(view, profile)?;
+    special::tables(view, profile, machine)?;
     sections::symbols(view)?;
-    sections::relocations(view, profile)?;
+    sections::relocations(view, profile, machine)?;
     Ok(Facts {
+        machine,
         profile,
         notes,
         metadata: special::metadata(view)?,

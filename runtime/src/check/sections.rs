@@ -2,6 +2,7 @@
 
 use xsplice_abi::Profile;
 use xsplice_abi::limits::{PAYLOAD_BYTES_MAX, SYMBOL_NAME_BYTES_MAX};
+use xsplice_abi::machine::Machine;
 
 use super::{CheckError, Fault};
 use crate::read::view::{
@@ -93,7 +94,11 @@ pub fn relocated<'view, 'data>(
 ///
 /// # Errors
 /// The first rule that is broken.
-pub fn relocations<'data>(view: &View<'data>, profile: &Profile) -> Result<(), CheckError<'data>> {
+pub fn relocations<'data>(
+    view: &View<'data>,
+    profile: &Profile,
+    machine: &Machine,
+) -> Result<(), CheckError<'data>> {
     for table in &view.relocations {
         let Some((_, target)) = relocated(view, table)? else {
             continue;
@@ -119,7 +124,7 @@ pub fn relocations<'data>(view: &View<'data>, profile: &Profile) -> Result<(), C
                 }))?;
             let fault = |found: Fault| fault(found).about(symbol.name);
             let kind = profile
-                .relocation(entry.kind)
+                .relocation(machine, entry.kind)
                 .ok_or(fault(Fault::RelocationType { kind: entry.kind }))?;
             if let Place::Section(id) = symbol.place
                 && !view.section(id).is_some_and(Section::is_allocated)

@@ -3,6 +3,7 @@
 
 use xsplice_abi::Profile;
 use xsplice_abi::hook::{HookCount, HookKind, POINTER_BYTES};
+use xsplice_abi::machine::Machine;
 use xsplice_abi::note;
 use xsplice_abi::profile::{BaseNote, Expectations, LIVEPATCH, NoProfile, Signs, Words, XSPLICE};
 use xsplice_abi::record::{ExpectEntry, WordRecord};
@@ -133,7 +134,7 @@ enum Meaning {
     Unknown,
 }
 
-fn meaning(name: &str, profile: &Profile) -> Meaning {
+fn meaning(name: &str, profile: &Profile, machine: &Machine) -> Meaning {
     let table = |entry_bytes| Meaning::Table { entry_bytes };
     let own = |bytes: usize| table(u64::try_from(bytes).unwrap_or(u64::MAX));
     if let Some(suffix) = name.strip_prefix(profile.prefix) {
@@ -152,7 +153,10 @@ fn meaning(name: &str, profile: &Profile) -> Meaning {
         };
     }
     if let Some(known) = SpecialTable::of(name) {
-        return table(known.entry_bytes(&profile.entries));
+        if !known.is_walked_on(machine) {
+            return Meaning::Unknown;
+        }
+        return table(known.entry_bytes(&profile.entries(machine)));
     }
     match name {
         _ if tables::is_unknown(name) => Meaning::Unknown,
@@ -169,11 +173,12 @@ fn meaning(name: &str, profile: &Profile) -> Meaning {
 pub fn tables<'data>(
     view: &View<'data>,
     profile: &'static Profile,
+    machine: &Machine,
 ) -> Result<(), CheckError<'data>> {
     let mut does_something = false;
     for (id, section) in view.numbered().filter(|(_, s)| s.is_allocated()) {
         let name = section.name;
-        let entry_bytes = match meaning(name, profile) {
+        let entry_bytes = match meaning(name, profile, machine) {
             Meaning::Plain => continue,
             Meaning::Unknown => return Err(Fault::SectionUnknown.at(name, 0)),
             Meaning::Once => 1,
@@ -190,7 +195,7 @@ pub fn tables<'data>(
         if !bytes.is_multiple_of(entry_bytes) {
             return Err(Fault::TableSize { bytes, entry_bytes }.at(name, 0));
         }
-        match meaning(name, profile) {
+        match meaning(name, profile, machine) {
             Meaning::Hook(kind) => {
                 does_something = true;
                 if bytes == 0 {

@@ -137,7 +137,7 @@ pub fn load<'data, P: Platform>(
 ) -> Result<(Payload, Listing), LoadError<'data>> {
     let content = signature::accept(file, around.verifier).map_err(LoadError::Signature)?;
     let view = elf::parse(content).map_err(LoadError::Elf)?;
-    let facts = check::payload(&view)?;
+    let facts = check::payload(&view, around.platform.machine())?;
     check::base(&facts, around.base.build_id)?;
     new_build_id(around, is_loaded, &facts)?;
 
@@ -161,10 +161,14 @@ pub fn load<'data, P: Platform>(
     let mut uses = Vec::new();
     let addresses =
         relocate::addresses(&view, &image, |symbol| resolve(around, symbol, &mut uses))?;
-    relocate::apply(&view, facts.profile, &addresses, &mut image)?;
-    let tables = special::tables(&view, facts.profile, &mut image, |feature| {
-        around.platform.has_feature(feature)
-    })?;
+    let made_for = (facts.profile, facts.machine);
+    relocate::apply(&view, made_for, &addresses, &mut image)?;
+    let tables = special::tables(
+        &view,
+        made_for,
+        (&mut image, &around.base.text),
+        |feature| around.platform.has_feature(feature),
+    )?;
     let alternatives = tables.alternatives;
     if alternatives > 0 {
         around.platform.log(
@@ -172,7 +176,7 @@ pub fn load<'data, P: Platform>(
             format_args!("{}: {alternatives} alternatives in place", label(name)),
         );
     }
-    let records = records::records(&view, facts.profile, &image, |symbol| {
+    let records = records::records(&view, made_for, &image, |symbol| {
         resolve(around, symbol, &mut uses)
     })?;
     judge_records(around, &view, &facts, &records, &mut uses)?;
@@ -317,9 +321,13 @@ fn judge_records<'data, P: Platform>(
             })
         })
     };
-    records::targets(records, section, &around.base.text, |address, bytes| {
-        owner(address, bytes).is_some()
-    })?;
+    records::targets(
+        facts.machine,
+        records,
+        section,
+        &around.base.text,
+        |address, bytes| owner(address, bytes).is_some(),
+    )?;
     records::disjoint(records, section)?;
     for (index, record) in records.iter().enumerate() {
         let at = u64::try_from(index * facts.profile.record_bytes).unwrap_or(u64::MAX);

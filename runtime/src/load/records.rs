@@ -6,7 +6,7 @@ use core::ops::Range;
 
 use xsplice_abi::Profile;
 use xsplice_abi::limits::EXPECT_BYTES_MAX;
-use xsplice_abi::machine::OF_RUNTIME;
+use xsplice_abi::machine::Machine;
 use xsplice_abi::profile::{Expectations, NewSize, Words, ZeroNewAddr, ZeroOldAddr};
 use xsplice_abi::record::{ExpectEntry, RecordHead, TailFault, WordRecord};
 use xsplice_abi::section::{EXPECT, FUNCS, WORDS};
@@ -33,7 +33,7 @@ fn table<'view, 'data>(
 /// The first rule that is broken, at its record.
 pub fn records<'image, 'data>(
     view: &View<'data>,
-    profile: &Profile,
+    (profile, machine): (&Profile, &Machine),
     image: &'image Image,
     mut look_up: impl FnMut(&str) -> Result<u64, Fault>,
 ) -> Result<Vec<Record<'image>>, CheckError<'data>> {
@@ -57,7 +57,7 @@ pub fn records<'image, 'data>(
         .map_err(|_| Fault::OutOfMemory.of_file())?;
     for (index, raw) in raw_records.enumerate() {
         let at = u64::try_from(index * profile.record_bytes).unwrap_or(u64::MAX);
-        let (mut record, in_record) = record(profile, raw, image, &mut look_up)
+        let (mut record, in_record) = record((profile, machine), raw, image, &mut look_up)
             .map_err(|fault| fault.at(section.name, at))?;
         record.expectation = match &expectations {
             None => in_record,
@@ -95,7 +95,7 @@ fn expectations<'image, 'data>(
 }
 
 fn record<'image>(
-    profile: &Profile,
+    (profile, machine): (&Profile, &Machine),
     raw: &[u8],
     image: &'image Image,
     mut look_up: impl FnMut(&str) -> Result<u64, Fault>,
@@ -124,6 +124,10 @@ fn record<'image>(
             if new_bytes > old_bytes {
                 return Err(Fault::RecordNopOutside);
             }
+            let instruction = machine.instruction_bytes.unwrap_or(1);
+            if !usize::from(length).is_multiple_of(instruction) {
+                return Err(Fault::RecordNopPart { bytes: new_bytes });
+            }
             Replacement::Nops(length)
         }
         (address, _) if image.is_code(address, code_bytes(profile, new_bytes)) => {
@@ -137,7 +141,7 @@ fn record<'image>(
         (address, _) => address,
     };
     if matches!(replacement, Replacement::Jump(_)) {
-        let needed = u8::try_from(OF_RUNTIME.jump.code.len()).unwrap_or(u8::MAX);
+        let needed = u8::try_from(machine.jump.code.len()).unwrap_or(u8::MAX);
         if old_bytes < u32::from(needed) {
             return Err(Fault::RecordTooSmall {
                 bytes: old_bytes,
@@ -178,6 +182,7 @@ fn tail_of(profile: &Profile, tail: &[u8]) -> Result<Expectation, Fault> {
 /// # Errors
 /// The first rule that is broken.
 pub fn targets<'data>(
+    machine: &Machine,
     records: &[Record<'_>],
     section: &'data str,
     text: &Range<u64>,
@@ -192,10 +197,10 @@ pub fn targets<'data>(
         }
         if let Replacement::Jump(new) = record.replacement {
             // The jump may stand behind a mark of the entry; every such place must reach.
-            let marks = OF_RUNTIME.entry_marks.iter().map(|mark| mark.len());
+            let marks = machine.entry_marks.iter().map(|mark| mark.len());
             let reaches = |offset: usize| {
                 let from = address.wrapping_add(u64::try_from(offset).unwrap_or(u64::MAX));
-                OF_RUNTIME.jump.encode(from, new).is_some()
+                machine.jump.encode(from, new).is_some()
             };
             if !core::iter::once(0).chain(marks).all(reaches) {
                 return Err(Fault::RecordOutOfReach.at(section, 0));

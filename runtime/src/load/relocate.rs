@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use xsplice_abi::Profile;
-use xsplice_abi::machine::Kind;
+use xsplice_abi::machine::{Kind, Machine};
 
 use crate::check::{CheckError, Fault, sections};
 use crate::load::place::Image;
@@ -47,7 +47,7 @@ pub(crate) fn addresses<'data>(
 /// A value that does not fit its field; what [`sections::relocations`] would have refused.
 pub(crate) fn apply<'data>(
     view: &View<'data>,
-    profile: &Profile,
+    (profile, machine): (&Profile, &Machine),
     addresses: &[Option<u64>],
     image: &mut Image,
 ) -> Result<(), CheckError<'data>> {
@@ -65,7 +65,7 @@ pub(crate) fn apply<'data>(
             let name = view.symbol(entry.symbol).map_or("", |symbol| symbol.name);
             let fault = |fault: Fault| fault.at(target.name, entry.offset).about(name);
             let kind = profile
-                .relocation(entry.kind)
+                .relocation(machine, entry.kind)
                 .ok_or(fault(Fault::RelocationType { kind: entry.kind }))?;
             let symbol = addresses
                 .get(entry.symbol.index())

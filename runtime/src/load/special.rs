@@ -2,9 +2,10 @@
 //! must be about the payload's own code.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use xsplice_abi::Profile;
-use xsplice_abi::machine::OF_RUNTIME;
+use xsplice_abi::machine::{Machine, MovedBranch};
 use xsplice_abi::section::{ALTINSTR_REPLACEMENT, HOOKS};
 use xsplice_abi::tables::{self, Alternative, BugKind, CallSite, ExceptionEntry, SpecialTable};
 use zerocopy::FromBytes as _;
@@ -32,6 +33,8 @@ struct Table<'view, 'data> {
     section: &'view Section<'data>,
     /// Where it is loaded.
     start: u64,
+    /// What the payload was made for.
+    machine: &'static Machine,
     /// Size of an entry as the payload's loader reads it.
     entry_bytes: usize,
 }
@@ -56,11 +59,12 @@ impl<'data> Table<'_, 'data> {
 /// The first entry that is wrong, or is about code that is not the payload's.
 pub(crate) fn tables<'data>(
     view: &View<'data>,
-    profile: &Profile,
-    image: &mut Image,
+    (profile, machine): (&Profile, &'static Machine),
+    (image, text): (&mut Image, &Range<u64>),
     has_feature: impl Fn(u16) -> bool,
 ) -> Result<Tables, CheckError<'data>> {
     let mut read = Tables::default();
+    let entries = profile.entries(machine);
     let known = || {
         view.numbered().filter_map(|(id, section)| {
             let kind = SpecialTable::of(section.name)?;
@@ -72,7 +76,8 @@ pub(crate) fn tables<'data>(
             id,
             section,
             start: image.address(id)?,
-            entry_bytes: usize::try_from(kind.entry_bytes(&profile.entries)).unwrap_or(usize::MAX),
+            machine,
+            entry_bytes: usize::try_from(kind.entry_bytes(&entries)).unwrap_or(usize::MAX),
         })
     };
     for (id, section, kind) in known() {
@@ -89,7 +94,7 @@ pub(crate) fn tables<'data>(
     }
     for (id, section, kind) in known().filter(|(.., kind)| *kind == SpecialTable::Alternatives) {
         if let Some(table) = table(image, id, section, kind) {
-            read.alternatives += apply_alternatives(view, table, image, &has_feature)?;
+            read.alternatives += apply_alternatives(view, table, (image, text), &has_feature)?;
         }
     }
     read.exceptions.sort_unstable();
@@ -179,7 +184,7 @@ fn bug_frames<'data>(
 ) -> Result<(), CheckError<'data>> {
     for (at, entry) in table.entries(image) {
         let place = table.start.wrapping_add(at);
-        let read = tables::BugFrame::read(kind, entry)
+        let read = tables::BugFrame::read(table.machine.entry_form, kind, entry)
             .ok_or_else(|| table.fault(Fault::SectionEmpty, at))?;
         let frame = BugFrame {
             address: displaced(place, read.location),
@@ -205,22 +210,24 @@ fn bug_frames<'data>(
 fn apply_alternatives<'data>(
     view: &View<'data>,
     table: Table<'_, 'data>,
-    image: &mut Image,
+    (image, base_text): (&mut Image, &Range<u64>),
     has_feature: &impl Fn(u16) -> bool,
 ) -> Result<usize, CheckError<'data>> {
+    let form = table.machine.entry_form;
     let mut applied = 0;
     for index in 0.. {
         // Read anew each time: the image is written in between.
         let at = position(index, table.entry_bytes);
         let entry = image
             .section(table.id, table.section)
-            .and_then(|bytes| Alternative::read(bytes.get(usize::try_from(at).ok()?..)?));
+            .and_then(|bytes| Alternative::read(form, bytes.get(usize::try_from(at).ok()?..)?));
         let Some(entry) = entry else {
             break;
         };
         let chosen = chosen(&entry, has_feature);
         let place = table.start.wrapping_add(at);
-        if place_alternative(view, image, &entry, place, chosen)
+        let around = (table.machine, base_text);
+        if place_alternative(view, image, around, &entry, (place, chosen))
             .map_err(|fault| table.fault(fault, at))?
         {
             applied += 1;
@@ -247,9 +254,9 @@ fn chosen(entry: &Alternative, has_feature: &impl Fn(u16) -> bool) -> Chosen {
 fn place_alternative(
     view: &View<'_>,
     image: &mut Image,
+    (machine, base_text): (&Machine, &Range<u64>),
     entry: &Alternative,
-    place: u64,
-    chosen: Chosen,
+    (place, chosen): (u64, Chosen),
 ) -> Result<bool, Fault> {
     let original = displaced(place, entry.original.get());
     let source = displaced(
@@ -261,11 +268,14 @@ fn place_alternative(
     if length > total {
         return Err(Fault::AlternativeLong);
     }
+    if Alternative::lengths_must_be_equal(machine.entry_form) && length != total {
+        return Err(Fault::AlternativeShort);
+    }
     if !image.is_code(original, u64::try_from(total).unwrap_or(u64::MAX)) {
         return Err(Fault::EntryOutside { address: original });
     }
     let mut bytes = [0; 2 * u8::MAX as usize];
-    OF_RUNTIME.fill_with_short_nops(&mut bytes);
+    machine.fill_with_short_nops(&mut bytes);
     if length > 0 {
         let outside = Fault::EntryOutside { address: source };
         let (start, content) = replacements(view, image).ok_or(outside)?;
@@ -282,9 +292,14 @@ fn place_alternative(
         return Ok(false);
     }
     let replacement = bytes.get_mut(..length).ok_or(Fault::AlternativeLong)?;
-    OF_RUNTIME
-        .move_branch(replacement, source, original)
-        .ok_or(Fault::AlternativeOverflow)?;
+    // Where replacements may hold several branches, the loader knows those into the image alone.
+    let is_reachable =
+        |target: u64| machine.instruction_bytes.is_none() || base_text.contains(&target);
+    match machine.move_branches(replacement, (source, original), is_reachable) {
+        MovedBranch::Fits => {}
+        MovedBranch::TooFar => return Err(Fault::AlternativeOverflow),
+        MovedBranch::Elsewhere(address) => return Err(Fault::AlternativeLeaves { address }),
+    }
     let target = image
         .code_mut(original, total)
         .ok_or(Fault::EntryOutside { address: original })?;
@@ -302,7 +317,9 @@ fn replacements<'image>(view: &View<'_>, image: &'image Image) -> Option<(u64, &
 /// Checks that every alternative call site is an indirect call through memory in the payload's
 /// code. The call is not rewritten: it calls the same function, only slower.
 fn call_sites<'data>(table: Table<'_, 'data>, image: &Image) -> Result<(), CheckError<'data>> {
-    let call = &OF_RUNTIME.pointer_call;
+    let Some(call) = &table.machine.pointer_call else {
+        return Err(table.fault(Fault::SectionUnknown, 0));
+    };
     for (at, entry) in table.entries(image) {
         let Ok((entry, _)) = CallSite::ref_from_prefix(entry) else {
             return Err(table.fault(Fault::SectionEmpty, at));

@@ -14,6 +14,7 @@ use core::ops::Range;
 use spin::Mutex;
 use xsplice_abi::hook::HookArgument;
 use xsplice_abi::limits::PAGE_BYTES;
+use xsplice_abi::machine::{Machine, OF_RUNTIME};
 
 use crate::platform::{Access, Interrupts, Level, MemoryFault, Platform, Region, RegionsExhausted};
 use crate::rendezvous::Quiesced;
@@ -93,6 +94,7 @@ struct State {
 /// See the [module](self).
 pub struct MemoryPlatform {
     window: Range<u64>,
+    machine: &'static Machine,
     state: Mutex<State>,
 }
 
@@ -110,6 +112,7 @@ impl MemoryPlatform {
     pub fn new(window: Range<u64>) -> MemoryPlatform {
         MemoryPlatform {
             window,
+            machine: OF_RUNTIME,
             state: Mutex::new(State {
                 segments: Vec::new(),
                 zeros: Vec::new(),
@@ -124,6 +127,12 @@ impl MemoryPlatform {
                 hook: Box::new(|_, _| 0),
             }),
         }
+    }
+
+    /// The same of another machine.
+    #[must_use]
+    pub fn on(self, machine: &'static Machine) -> MemoryPlatform {
+        MemoryPlatform { machine, ..self }
     }
 
     /// Adds a piece of the image, which is copied.
@@ -253,6 +262,10 @@ impl State {
 }
 
 impl Platform for MemoryPlatform {
+    fn machine(&self) -> &'static Machine {
+        self.machine
+    }
+
     fn cpus(&self) -> usize {
         self.state.lock().online.into()
     }

@@ -11,8 +11,6 @@ pub(crate) mod overlay;
 pub mod record;
 pub mod trampoline;
 
-use xsplice_abi::machine::OF_RUNTIME;
-
 use crate::check::Fault;
 use crate::names::Name;
 use crate::patch::open_text::OpenText;
@@ -125,6 +123,7 @@ impl Patch {
     /// The function cannot be read or is not what is expected; the jump does not fit or reach.
     pub fn prepare(&mut self, platform: &impl Platform, overlay: &Overlay) -> Result<(), Fault> {
         let address = self.old_address;
+        let machine = platform.machine();
         let window = self.largest_window();
         let seen = self
             .read_window(platform, window)
@@ -137,13 +136,13 @@ impl Patch {
             return Err(Fault::ExpectFailed);
         }
         if matches!(self.replacement, Replacement::Jump(_))
-            && code.len() < OF_RUNTIME.size_needed(code)
+            && code.len() < machine.size_needed(code)
         {
-            let needed = u8::try_from(OF_RUNTIME.size_needed(code)).unwrap_or(u8::MAX);
+            let needed = u8::try_from(machine.size_needed(code)).unwrap_or(u8::MAX);
             let bytes = self.old_bytes;
             return Err(Fault::RecordTooSmall { bytes, needed });
         }
-        let trampoline = Trampoline::new(address, self.old_bytes, code, self.replacement)?;
+        let trampoline = Trampoline::new(machine, address, self.old_bytes, code, self.replacement)?;
         let offset = usize::from(trampoline.offset());
         let length = trampoline.bytes().len();
         let site = Site {

@@ -1,7 +1,7 @@
 //! The bytes that a record writes into the old function (a jump or NOPs), and their offset.
 
 use xsplice_abi::limits::EXPECT_BYTES_MAX;
-use xsplice_abi::machine::OF_RUNTIME;
+use xsplice_abi::machine::Machine;
 
 use crate::check::Fault;
 use crate::patch::record::Replacement;
@@ -26,12 +26,13 @@ impl Trampoline {
     /// # Errors
     /// A function that is too small, or a jump that does not reach.
     pub fn new(
+        machine: &Machine,
         old_address: u64,
         old_bytes: u32,
         code: &[u8],
         replacement: Replacement,
     ) -> Result<Trampoline, Fault> {
-        let offset = OF_RUNTIME.jump_offset(code);
+        let offset = machine.jump_offset(code);
         let mut trampoline = Trampoline {
             offset: small(offset),
             length: 0,
@@ -39,13 +40,13 @@ impl Trampoline {
         };
         match replacement {
             Replacement::Jump(new) => {
-                let needed = small(OF_RUNTIME.size_needed(code));
+                let needed = small(machine.size_needed(code));
                 if old_bytes < needed.into() {
                     let bytes = old_bytes;
                     return Err(Fault::RecordTooSmall { bytes, needed });
                 }
                 let from = old_address.wrapping_add(trampoline.offset.into());
-                let jump = OF_RUNTIME.jump.encode(from, new);
+                let jump = machine.jump.encode(from, new);
                 let jump = jump.ok_or(Fault::RecordOutOfReach)?;
                 trampoline.length = small(jump.bytes().len());
                 trampoline.bytes[..jump.bytes().len()].copy_from_slice(jump.bytes());
@@ -56,7 +57,7 @@ impl Trampoline {
                     .bytes
                     .get_mut(..usize::from(trampoline.length))
                     .ok_or(Fault::RecordNopOutside)?;
-                OF_RUNTIME.fill_with_nops(nops);
+                machine.fill_with_nops(nops);
             }
         }
         Ok(trampoline)
@@ -83,32 +84,36 @@ fn small(value: usize) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use xsplice_abi::machine::OF_RUNTIME;
+
     use super::Trampoline;
     use crate::check::Fault;
     use crate::patch::record::Replacement;
 
     #[test]
     fn a_jump_stands_at_the_start_or_after_endbr64() {
-        let jump = Trampoline::new(0x1000, 5, &[0x55; 5], Replacement::Jump(0x2000)).unwrap();
+        let jump =
+            Trampoline::new(OF_RUNTIME, 0x1000, 5, &[0x55; 5], Replacement::Jump(0x2000)).unwrap();
         assert_eq!(
             (jump.offset(), jump.bytes()),
             (0, [0xe9, 0xfb, 0x0f, 0, 0].as_slice())
         );
         let code = [0xf3, 0x0f, 0x1e, 0xfa, 0xc3, 0, 0, 0, 0];
-        let jump = Trampoline::new(0x1000, 9, &code, Replacement::Jump(0x2000)).unwrap();
+        let jump =
+            Trampoline::new(OF_RUNTIME, 0x1000, 9, &code, Replacement::Jump(0x2000)).unwrap();
         assert_eq!(
             (jump.offset(), jump.bytes()),
             (4, [0xe9, 0xf7, 0x0f, 0, 0].as_slice())
         );
         assert_eq!(
-            Trampoline::new(0x1000, 8, &code, Replacement::Jump(0x2000)),
+            Trampoline::new(OF_RUNTIME, 0x1000, 8, &code, Replacement::Jump(0x2000)),
             Err(Fault::RecordTooSmall {
                 bytes: 8,
                 needed: 9
             })
         );
         assert_eq!(
-            Trampoline::new(0x1000, 9, &code, Replacement::Jump(1 << 40)),
+            Trampoline::new(OF_RUNTIME, 0x1000, 9, &code, Replacement::Jump(1 << 40)),
             Err(Fault::RecordOutOfReach)
         );
     }
@@ -116,19 +121,17 @@ mod tests {
     #[test]
     fn nops_of_every_length_are_whole_instructions_that_keep_endbr64() {
         for length in 1..=31_u8 {
-            let nops = Trampoline::new(0, 64, &[0x55; 5], Replacement::Nops(length)).unwrap();
+            let nops =
+                Trampoline::new(OF_RUNTIME, 0, 64, &[0x55; 5], Replacement::Nops(length)).unwrap();
             assert_eq!(nops.bytes().len(), usize::from(length));
             let mut rest = nops.bytes();
             while !rest.is_empty() {
-                let nop = super::OF_RUNTIME
-                    .nops
-                    .iter()
-                    .rfind(|nop| rest.starts_with(nop));
+                let nop = OF_RUNTIME.nops.iter().rfind(|nop| rest.starts_with(nop));
                 rest = &rest[nop.expect("every piece is a NOP of the table").len()..];
             }
         }
         let code = [0xf3, 0x0f, 0x1e, 0xfa, 0xc3];
-        let nops = Trampoline::new(0, 64, &code, Replacement::Nops(10)).unwrap();
+        let nops = Trampoline::new(OF_RUNTIME, 0, 64, &code, Replacement::Nops(10)).unwrap();
         assert_eq!((nops.offset(), nops.bytes().len()), (4, 6));
     }
 }

@@ -1,7 +1,8 @@
 //! Compares one item with the bytes at one place, by itself.
 
-use xsplice_diff::read::object::{SectionId, SymbolPlace};
+use xsplice_diff::read::object::SectionId;
 
+use super::parts::Both;
 use super::slot::access;
 use super::{Follower, Pair, Place};
 use crate::follow::claims::Claims;
@@ -65,8 +66,10 @@ pub(crate) enum Mismatch {
 
 /// Where a field of a place leads.
 #[derive(Clone, Debug)]
-enum Found<'data> {
+pub(super) enum Found<'data> {
+    /// To a place.
     Place(Place),
+    /// To a name, and this far from it.
     Name(&'data str, i64),
 }
 
@@ -150,8 +153,11 @@ impl<'data> Follower<'_, 'data> {
             }
             (Some(ours), Bytes::Present(theirs)) => (ours, theirs),
         };
+        let both = Both { ours, theirs };
+        let fields = object.fields_of(item);
+        let parts = self.parts(pair.place, both, item.range.start, fields);
         let mut position = 0;
-        for field in object.fields_of(item) {
+        for field in fields {
             let offset = index(field.offset - item.range.start);
             if self.stays_inside(pair.item, field) {
                 continue;
@@ -159,9 +165,20 @@ impl<'data> Follower<'_, 'data> {
             if field.form == Form::Unknown || offset < position {
                 return Err(fail(offset as u64, Mismatch::Unknown));
             }
-            let (start, end, found) = self
-                .follow(pair.place, ours, theirs, offset, field)
-                .ok_or_else(|| fail(offset as u64, Mismatch::Unknown))?;
+            if field.form == Form::Unread {
+                self.literal(pair, ours, theirs, (position, offset), outcome)?;
+                position = offset + usize::from(field.width);
+                continue;
+            }
+            let followed = if field.form == Form::Bits {
+                let end = offset + usize::from(field.width);
+                let found = self.follow_bits(pair.place, both, offset, field, &parts);
+                found.map(|found| (offset, end, found))
+            } else {
+                self.follow(pair.place, ours, theirs, offset, field)
+            };
+            let (start, end, found) =
+                followed.ok_or_else(|| fail(offset as u64, Mismatch::Unknown))?;
             if start < position {
                 return Err(fail(offset as u64, Mismatch::Unknown));
             }
@@ -169,8 +186,14 @@ impl<'data> Follower<'_, 'data> {
             position = end;
             let target = self.tree.target(pair.item.object, item.section, field);
             let is_table = is_entry_table(section.name);
-            self.lead(&target, &found, field, is_table, outcome)
-                .map_err(|mismatch| fail(offset as u64, mismatch))?;
+            let lead = |found: &Found<'data>, outcome: &mut Outcome| {
+                self.lead(&target, found, field, is_table, outcome)
+            };
+            let led = lead(&found, outcome).or_else(|mismatch| {
+                let behind = self.behind_veneer(&found, field).ok_or(mismatch)?;
+                lead(&behind, outcome)
+            });
+            led.map_err(|mismatch| fail(offset as u64, mismatch))?;
         }
         self.literal(pair, ours, theirs, (position, ours.len()), outcome)
     }
@@ -218,9 +241,24 @@ impl<'data> Follower<'_, 'data> {
             };
             let at = start + distance;
             let explained = match pair.place {
-                Place::Base(address) => self.line_number(pair.item, address, ours, theirs, at),
+                Place::Base(address) => self
+                    .line_number(pair.item, address, ours, theirs, at)
+                    .or_else(|| self.line_beside(pair.item, at)),
                 Place::Payload(..) => None,
             };
+            let moved = match pair.place {
+                Place::Base(address) if explained.is_none() => {
+                    let step = self.image.machine.instruction_bytes.unwrap_or(1);
+                    let at = at - at % step;
+                    let moved = self.moved_away(address, Both { ours, theirs }, at);
+                    moved.map(|bytes| at + bytes)
+                }
+                _ => None,
+            };
+            if let Some(end) = moved {
+                start = end;
+                continue;
+            }
             let Some((from, to)) = explained else {
                 let mismatch = Mismatch::Byte {
                     wanted: ours[at],
@@ -309,7 +347,8 @@ impl<'data> Follower<'_, 'data> {
         };
         let (theirs, _) = crate::read::fields::form(payload.elf.machine, relocation.kind);
         let is_relative = |form| !matches!(form, Form::Absolute | Form::AbsoluteSigned);
-        if theirs == Form::Unknown || is_relative(theirs) != is_relative(form) {
+        if matches!(theirs, Form::Unknown | Form::Bits) || is_relative(theirs) != is_relative(form)
+        {
             return None;
         }
         let mut addend = relocation.addend;
@@ -317,17 +356,7 @@ impl<'data> Follower<'_, 'data> {
             let low = value(&addend.to_le_bytes()[..4], form)?;
             addend = low.cast_signed();
         }
-        let symbol = payload.elf.symbol(relocation.symbol);
-        Some(match symbol.place {
-            SymbolPlace::Section(section) => {
-                let offset = symbol.value.wrapping_add_signed(addend);
-                Found::Place(Place::Payload(section, offset))
-            }
-            SymbolPlace::Absolute => {
-                Found::Place(Place::Base(symbol.value.wrapping_add_signed(addend)))
-            }
-            SymbolPlace::Undefined | SymbolPlace::Common => Found::Name(symbol.name, addend),
-        })
+        Some(self.named_by(payload, relocation.symbol, addend))
     }
 
     /// What the slot at a place holds. The field counts from its own end, less `width`.
@@ -530,30 +559,6 @@ impl<'data> Follower<'_, 'data> {
                 let first = all.next()?;
                 Some(Place::Base(first.address.wrapping_add_signed(*delta)))
             }
-        }
-    }
-
-    fn wanted(&self, target: &Target<'_>) -> String {
-        match target {
-            Target::Item { item, delta } => format!("{}{delta:+#x}", self.tree.shown(*item)),
-            Target::Content { bytes, .. } => format!("{:?}", String::from_utf8_lossy(bytes)),
-            Target::Name { name, delta, .. } => format!("{name}{delta:+#x}"),
-            Target::Number(number) => format!("{number:#x}"),
-            Target::Unclear => "a place that cannot be told".to_owned(),
-        }
-    }
-
-    fn describe(&self, found: &Found<'_>) -> String {
-        match found {
-            Found::Name(name, delta) => format!("{name}{delta:+#x}"),
-            Found::Place(Place::Base(address)) => self.image.describe(*address),
-            Found::Place(Place::Payload(id, offset)) => match self.payload {
-                Some(payload) => format!(
-                    "{}+{offset:#x} of the payload",
-                    payload.elf.section(*id).name
-                ),
-                None => "the payload".to_owned(),
-            },
         }
     }
 }

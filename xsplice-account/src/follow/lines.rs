@@ -8,12 +8,16 @@ use std::sync::OnceLock;
 
 use foldhash::HashMap;
 use gimli::{DebugLine, DebugLineOffset, EndianSlice, LittleEndian};
-use xsplice_diff::machine::{Machine, walk};
+use xsplice_abi::tables::{EntrySizes, SpecialTable};
+use xsplice_diff::machine::{Alike, Machine, walk};
 use xsplice_diff::read::object::{ElfObject, SectionId, SymbolPlace};
 
 use crate::follow::Follower;
 use crate::read::fields::{Form, form};
 use crate::read::tree::{ItemId, Tree};
+
+/// Bytes of a line in a bug frame.
+const LINE_BYTES: usize = 2;
 
 /// Lines by section and offset of the instruction; of several rows at one place, all.
 type Table = HashMap<u32, Vec<(u64, u64)>>;
@@ -58,11 +62,17 @@ impl Follower<'_, '_> {
         theirs: &[u8],
         at: usize,
     ) -> Option<(usize, usize)> {
-        let claims = self.claims?;
+        self.claims?;
         if !self.tree.is_code(item) {
             return None;
         }
         let machine = self.tree.objects[item.object].elf.machine;
+        if machine.instruction_bytes.is_some() {
+            let (offset, end, new, old) = operands_at(machine, ours, theirs, at)?;
+            return self
+                .are_lines(item, address, offset, (new, old))
+                .then_some((offset, end));
+        }
         let (start, width) = immediate_at(machine, ours, at)?;
         let (there, other_width) = immediate_at(machine, theirs, at)?;
         if (start.instruction, start.immediate, width)
@@ -80,7 +90,22 @@ impl Follower<'_, '_> {
             Some(u64::from_le_bytes(wide))
         };
         let (new, old) = (number(ours)?, number(theirs)?);
-        let instruction = start.instruction as u64;
+        self.are_lines(item, address, start.instruction, (new, old))
+            .then_some((start.immediate, end))
+    }
+
+    /// Whether two numbers are the lines of the instruction at `instruction` in each build.
+    fn are_lines(
+        &self,
+        item: ItemId,
+        address: u64,
+        instruction: usize,
+        (new, old): (u64, u64),
+    ) -> bool {
+        let Some(claims) = self.claims else {
+            return false;
+        };
+        let instruction = instruction as u64;
         let offset = self.tree.item(item).range.start + instruction;
         let is_new = self.lines.says(self.tree, item, offset, new);
         let place = address + instruction;
@@ -88,7 +113,40 @@ impl Follower<'_, '_> {
             let offset = claims.tree.item(original).range.start + (place - begin);
             self.original_lines.says(claims.tree, original, offset, old)
         });
-        (is_new && is_old).then_some((start.immediate, end))
+        is_new && is_old
+    }
+
+    /// The bytes of a bug frame's line that differ at `at`, where it has bytes of its own.
+    pub(crate) fn line_beside(&self, item: ItemId, at: usize) -> Option<(usize, usize)> {
+        let machine = self.tree.objects[item.object].elf.machine;
+        let name = self.tree.section(item).name;
+        let table = SpecialTable::of(name)?;
+        let line_at = table.layout(&EntrySizes::of(machine)).line_at?;
+        let start = usize::try_from(line_at).ok()?;
+        let end = start + LINE_BYTES;
+        (start..end).contains(&at).then_some((start, end))
+    }
+}
+
+/// The instructions around `at` in two codes that differ in a number alone: where it begins and
+/// ends, and both numbers.
+fn operands_at(
+    machine: &Machine,
+    ours: &[u8],
+    theirs: &[u8],
+    at: usize,
+) -> Option<(usize, usize, u64, u64)> {
+    let at = u64::try_from(at).ok()?;
+    let around = |code| walk(machine, code, 0).find(|instruction| instruction.end > at);
+    let (ours, theirs) = (around(ours)?, around(theirs)?);
+    match ours.compare(&theirs) {
+        Alike::Immediate(new, old) => Some((
+            usize::try_from(ours.start).ok()?,
+            usize::try_from(ours.end).ok()?,
+            new,
+            old,
+        )),
+        Alike::Same | Alike::Displacement | Alike::Other => None,
     }
 }
 

@@ -9,8 +9,10 @@ mod alignment;
 pub(crate) mod claims;
 mod compare;
 pub(crate) mod lines;
+mod parts;
 mod slot;
 mod stamps;
+mod wording;
 
 use foldhash::HashMap;
 use rayon::prelude::*;

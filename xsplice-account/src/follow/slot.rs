@@ -63,6 +63,7 @@ mod tests {
             offset: 3,
             width: 4,
             kind: Some(REX_GOTPCRELX.number),
+            known: None,
             form: Form::Slot,
             trailing: 4,
             leads: Leads::Symbol {

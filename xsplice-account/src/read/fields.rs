@@ -6,8 +6,8 @@
 
 use std::ops::Range;
 
-use xsplice_abi::machine::{self, Kind};
-use xsplice_abi::tables::BugFrame;
+use xsplice_abi::machine::{self, EntryForm, Kind, RelocationType};
+use xsplice_abi::tables::{BugFrame, SpecialTable};
 use xsplice_diff::machine::{Machine, walk};
 use xsplice_diff::read::object::{ElfObject, SectionId, SymbolId};
 
@@ -25,6 +25,10 @@ pub(crate) enum Form {
     Slot,
     /// Relative in the low 24 bits; the rest is part of a line number.
     RelativeWithLine,
+    /// Some bits of an instruction, which alone or with others tell the address.
+    Bits,
+    /// Nobody reads it.
+    Unread,
     /// Not known: nothing can be equal to it.
     Unknown,
 }
@@ -55,9 +59,13 @@ pub(crate) struct Field {
     pub width: u8,
     /// The type of its relocation, where it has one.
     pub kind: Option<u32>,
+    /// Of bits of an instruction: the type that says which, of a relocation or of what the
+    /// assembler filled.
+    pub known: Option<&'static RelocationType>,
     /// How it says where it leads.
     pub form: Form,
-    /// Bytes from the field to the end of its instruction where it is relative, else 0.
+    /// How far behind the field the distance counts from: bytes to the end of the instruction, 0
+    /// where it counts from the instruction or is none.
     pub trailing: u8,
     /// Where it leads.
     pub leads: Leads,
@@ -78,20 +86,27 @@ pub(crate) const LINE_SHIFT: u32 = 24;
 #[must_use]
 pub(crate) fn fields(object: &ElfObject<'_>, id: SectionId, starts: &[u64]) -> Vec<Field> {
     let section = object.section(id);
+    let machine = object.machine;
+    let is_packed = machine.entry_form == EntryForm::Packed;
     let is_bug_table = section.name.starts_with(BugFrame::SECTIONS);
+    let message = unread_message(machine, section.name);
     let mut fields: Vec<Field> = object
         .relocations_of(id)
         .iter()
         .map(|relocation| {
             let (form, width) = form(object.machine, relocation.kind);
             let form = match form {
-                Form::Relative if is_bug_table => Form::RelativeWithLine,
+                Form::Relative if is_bug_table && is_packed => Form::RelativeWithLine,
+                _ if message.is_some_and(|(at, size)| relocation.offset % size == at) => {
+                    Form::Unread
+                }
                 other => other,
             };
             Field {
                 offset: relocation.offset,
                 width,
                 kind: Some(relocation.kind),
+                known: bits(machine, relocation.kind),
                 form,
                 trailing: 0,
                 leads: Leads::Symbol {
@@ -144,7 +159,8 @@ fn decode(
         while fields.get(next).is_some_and(|field| field.offset < end) {
             let field = &mut fields[next];
             if matches!(field.form, Form::Relative | Form::Slot) {
-                field.trailing = u8::try_from(end - field.offset).unwrap_or_default();
+                let behind = machine.distance_bias(end - field.offset);
+                field.trailing = u8::try_from(behind).unwrap_or_default();
             }
             next += 1;
         }
@@ -158,18 +174,44 @@ fn decode(
         let Some(width) = width.ok().filter(|_| !is_relocated) else {
             continue;
         };
-        let trailing = u8::try_from(end - offset).unwrap_or_default();
+        let behind = machine.distance_bias(end - offset);
+        let trailing = u8::try_from(behind).unwrap_or_default();
+        let known = lead.relocation.and_then(|one| bits(machine, one.number));
         resolved.push(Field {
             offset,
             width,
             kind: None,
-            form: Form::Relative,
+            known,
+            form: match known {
+                Some(_) => Form::Bits,
+                None => Form::Relative,
+            },
             trailing,
             leads: Leads::Within {
                 offset: lead.to.cast_signed() - i64::from(trailing),
             },
         });
     }
+}
+
+/// Where a bug frame has the field for a message, and how many bytes a frame has, when frames of
+/// this table have the field and no message.
+fn unread_message(machine: &Machine, name: &str) -> Option<(u64, u64)> {
+    let SpecialTable::BugFrames(kind) = SpecialTable::of(name)? else {
+        return None;
+    };
+    let form = machine.entry_form;
+    let bytes = BugFrame::bytes(form, kind);
+    let at = BugFrame::message_at(form);
+    (!BugFrame::has_message(kind) && at < bytes).then_some((at, bytes))
+}
+
+/// The type, when its field is some bits of an instruction.
+fn bits(machine: &Machine, kind: u32) -> Option<&'static RelocationType> {
+    let known = machine.relocation(kind)?;
+    let bytes = known.field.bytes();
+    let is_whole = known.field.mask().count_ones() as usize == 8 * bytes;
+    (machine.instruction_bytes == Some(bytes) && !is_whole).then_some(known)
 }
 
 /// Form and bytes of the field of a relocation type.
@@ -179,6 +221,10 @@ pub(crate) fn form(machine: &Machine, kind: u32) -> (Form, u8) {
         return (Form::Unknown, 1);
     };
     let form = match (known.field.kind, known.field.range) {
+        (Kind::Nothing | Kind::Slot | Kind::Other, _) if machine.instruction_bytes.is_some() => {
+            return (Form::Unknown, 1);
+        }
+        _ if bits(machine, kind).is_some() => Form::Bits,
         (Kind::Absolute, machine::Range::SignedAddress(_)) => Form::AbsoluteSigned,
         (Kind::Absolute, _) => Form::Absolute,
         (Kind::Relative, _) => Form::Relative,
@@ -200,7 +246,7 @@ pub(crate) fn value(bytes: &[u8], form: Form) -> Option<u64> {
     let bits = match form {
         Form::Absolute => return Some(raw),
         Form::RelativeWithLine => LINE_SHIFT,
-        Form::Unknown => return None,
+        Form::Unknown | Form::Bits | Form::Unread => return None,
         Form::AbsoluteSigned | Form::Relative | Form::Slot => {
             8 * u32::try_from(bytes.len()).ok()?
         }

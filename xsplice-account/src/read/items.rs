@@ -6,7 +6,8 @@
 use std::ops::Range;
 
 use object::elf;
-use xsplice_abi::tables::{LAID_OUT_HERE, SpecialTable};
+use xsplice_abi::tables::{EntrySizes, SpecialTable};
+use xsplice_diff::machine::Machine;
 use xsplice_diff::read::object::{ElfObject, SectionId, SymbolId, SymbolPlace};
 
 use crate::read::fields::{Field, Leads, fields};
@@ -101,7 +102,12 @@ impl<'data> Object<'data> {
         let start = self.items.len();
         let section = &self.elf.sections[index];
         if let (true, Ok(id)) = (index != 0 && section.is_allocated(), u32::try_from(index)) {
-            if let Some(period) = period(section.name, section.size, &self.fields[index]) {
+            if let Some(period) = period(
+                self.elf.machine,
+                section.name,
+                section.size,
+                &self.fields[index],
+            ) {
                 cuts.extend((0..section.size).step_by(period));
             }
             cuts.sort_unstable();
@@ -197,9 +203,9 @@ fn least_fields(name: &str) -> Option<u64> {
 
 /// Bytes of an entry: of a table that our loaders walk what they read, of another one the least
 /// distance at which its fields repeat.
-fn period(name: &str, size: u64, fields: &[Field]) -> Option<usize> {
+fn period(machine: &Machine, name: &str, size: u64, fields: &[Field]) -> Option<usize> {
     if let Some(table) = SpecialTable::of(name) {
-        let bytes = table.entry_bytes(&LAID_OUT_HERE);
+        let bytes = table.entry_bytes(&EntrySizes::of(machine));
         let is_whole = size.is_multiple_of(bytes);
         return is_whole.then(|| usize::try_from(bytes).ok()).flatten();
     }

@@ -2,7 +2,7 @@
 
 use xsplice_abi::machine::Architecture;
 
-use super::{Decoded, Instruction, Machine, x86_64};
+use super::{Decoded, Instruction, Machine, aarch64, x86_64};
 
 /// A register as a whole, by a number of the machine's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,7 @@ pub struct Effects {
 pub(crate) fn registers(machine: &Machine) -> &'static [Register] {
     match machine.architecture {
         Architecture::X86_64 => &x86_64::arguments::REGISTERS,
+        Architecture::AArch64 => &aarch64::arguments::REGISTERS,
     }
 }
 
@@ -64,6 +65,7 @@ impl Instruction<'_> {
     pub fn argument(&self) -> Option<Argument> {
         match &self.decoded {
             Decoded::X86_64(decoded) => x86_64::arguments::argument(decoded),
+            Decoded::AArch64(decoded) => aarch64::arguments::argument(decoded),
         }
     }
 
@@ -72,6 +74,7 @@ impl Instruction<'_> {
     pub fn effects(&self) -> Effects {
         match &self.decoded {
             Decoded::X86_64(decoded) => x86_64::arguments::effects(decoded),
+            Decoded::AArch64(decoded) => aarch64::arguments::effects(decoded),
         }
     }
 }

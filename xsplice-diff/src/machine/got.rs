@@ -99,6 +99,8 @@ impl Linked {
 pub fn relax(machine: &Machine, code: &mut [u8], offset: u64, kind: u32, addend: i64) -> Access {
     match machine.architecture {
         Architecture::X86_64 => x86_64::got::relax(code, offset, kind, addend),
+        // No type of its goes through a slot by one instruction.
+        Architecture::AArch64 => Access::Slot,
     }
 }
 
@@ -107,5 +109,6 @@ pub fn relax(machine: &Machine, code: &mut [u8], offset: u64, kind: u32, addend:
 pub fn linked(machine: &Machine, field: &Field<'_>) -> Option<Linked> {
     match machine.architecture {
         Architecture::X86_64 => x86_64::got::linked(field),
+        Architecture::AArch64 => None,
     }
 }

@@ -7,10 +7,12 @@
 //! makes of an access through the GOT. [`Instruction`] has the answers in words that fit every
 //! machine; each folder beside this file knows one machine, and is the only place that does.
 
+mod aarch64;
 pub(crate) mod arguments;
 pub mod cursor;
 pub(crate) mod ending;
 pub mod got;
+pub mod linked;
 mod x86_64;
 
 use xsplice_abi::machine::{Architecture, RelocationType};
@@ -45,6 +47,7 @@ pub struct Instruction<'code> {
 #[derive(Clone, Copy, Debug)]
 enum Decoded {
     X86_64(x86_64::Decoded),
+    AArch64(aarch64::Decoded),
 }
 
 /// Where the processor goes on behind an instruction.
@@ -141,8 +144,13 @@ pub struct FieldNames {
 pub struct Walk<'code>(Decoder<'code>);
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a walk lives where it is made, and one that allocates is slower"
+)]
 enum Decoder<'code> {
     X86_64(x86_64::Decoder<'code>),
+    AArch64(aarch64::Decoder<'code>),
 }
 
 /// Walks over `code`, whose first byte has the offset `start`.
@@ -150,6 +158,7 @@ enum Decoder<'code> {
 pub fn walk<'code>(machine: &Machine, code: &'code [u8], start: u64) -> Walk<'code> {
     Walk(match machine.architecture {
         Architecture::X86_64 => Decoder::X86_64(x86_64::Decoder::new(code, start)),
+        Architecture::AArch64 => Decoder::AArch64(aarch64::Decoder::new(code, start)),
     })
 }
 
@@ -159,6 +168,7 @@ impl<'code> Iterator for Walk<'code> {
     fn next(&mut self) -> Option<Instruction<'code>> {
         match &mut self.0 {
             Decoder::X86_64(decoder) => decoder.next(),
+            Decoder::AArch64(decoder) => decoder.next(),
         }
     }
 }
@@ -175,17 +185,19 @@ pub fn is_padding(machine: &Machine, code: &[u8]) -> bool {
 }
 
 impl Instruction<'_> {
-    /// Bytes from a field of it to its end: what a distance in that field is short of, since it
-    /// counts from the end. `None` when none of its fields begins there.
+    /// What a distance in a field of it is short of, in bytes: where distances count from the end,
+    /// what lies between the field and the end. `None` when none of its fields begins there.
     #[must_use]
     pub fn behind(&self, field: u64) -> Option<u64> {
         let is_one = [self.displacement, self.immediate]
             .into_iter()
             .flatten()
             .any(|place| place.offset == field);
-        (self.is_valid && is_one)
-            .then(|| self.end.checked_sub(field))
-            .flatten()
+        let bytes = self.end.checked_sub(field).filter(|_| is_one)?;
+        match self.decoded {
+            Decoded::X86_64(_) => self.is_valid.then_some(bytes),
+            Decoded::AArch64(_) => Some(0),
+        }
     }
 
     /// How it uses the address in the field that begins at an offset; `None` when none does.
@@ -205,6 +217,7 @@ impl Instruction<'_> {
         if at(self.displacement) {
             return Some(match &self.decoded {
                 Decoded::X86_64(decoded) => decoded.use_of_displacement(),
+                Decoded::AArch64(decoded) => decoded.use_of_displacement(),
             });
         }
         at(self.immediate).then_some(Use::Address)
@@ -220,6 +233,9 @@ impl Instruction<'_> {
             (Decoded::X86_64(one), Decoded::X86_64(two)) => {
                 x86_64::alike::compare((one, self.bytes), (two, other.bytes))
             }
+            (Decoded::AArch64(one), Decoded::AArch64(two)) => aarch64::alike::compare(one, two),
+            (Decoded::X86_64(_), Decoded::AArch64(_))
+            | (Decoded::AArch64(_), Decoded::X86_64(_)) => Alike::Other,
         }
     }
 
@@ -228,6 +244,9 @@ impl Instruction<'_> {
     pub fn is_same_kind(&self, other: &Instruction<'_>) -> bool {
         match (&self.decoded, &other.decoded) {
             (Decoded::X86_64(one), Decoded::X86_64(two)) => one.is_same_kind(two),
+            (Decoded::AArch64(one), Decoded::AArch64(two)) => one.is_same_kind(two),
+            (Decoded::X86_64(_), Decoded::AArch64(_))
+            | (Decoded::AArch64(_), Decoded::X86_64(_)) => false,
         }
     }
 
@@ -236,6 +255,7 @@ impl Instruction<'_> {
     pub fn mnemonic(&self) -> String {
         match &self.decoded {
             Decoded::X86_64(decoded) => x86_64::text::mnemonic(decoded),
+            Decoded::AArch64(decoded) => aarch64::text::mnemonic(decoded),
         }
     }
 
@@ -244,6 +264,7 @@ impl Instruction<'_> {
     pub fn text(&self, names: FieldNames) -> String {
         match &self.decoded {
             Decoded::X86_64(decoded) => x86_64::text::whole(decoded, names),
+            Decoded::AArch64(decoded) => aarch64::text::whole(decoded, names),
         }
     }
 }
@@ -292,7 +313,8 @@ mod tests {
             let lead = first.lead.expect("leads somewhere");
             assert_eq!((first.flow, lead.to), (Flow::Jump, 0x180));
             assert_eq!(lead.field.offset - 0x100, machine.jump.field_at as u64);
-            assert_eq!(first.end - 0x100, machine.jump.counts_from as u64);
+            let counted_from = machine.distance_bias(first.end - 0x100);
+            assert_eq!(counted_from, machine.jump.counts_from as u64);
         }
     }
 }

@@ -6,6 +6,7 @@
 //! as if it led to the place that the entry is about: any address will do, and that one is included
 //! whenever the entry is.
 
+use xsplice_abi::machine::EntryForm;
 use xsplice_abi::tables::{Alternative, EntrySizes, SpecialTable};
 
 use crate::read::object::{ElfObject, Relocation, SectionId};
@@ -46,7 +47,11 @@ fn find(
     };
     let entries = section.data.chunks_exact(size_of_entry);
     for (start, entry) in (0..).step_by(size_of_entry).zip(entries) {
-        let is_empty = Alternative::read_padded(entry).is_some_and(|one| one.replaces_by_nothing());
+        let read = match sizes.form {
+            EntryForm::Packed => Alternative::read_padded(entry),
+            EntryForm::Plain => Alternative::read(sizes.form, entry),
+        };
+        let is_empty = read.is_some_and(|one| one.replaces_by_nothing());
         if !is_empty {
             continue;
         }

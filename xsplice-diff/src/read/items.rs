@@ -128,14 +128,15 @@ impl Items {
     #[must_use]
     pub fn new(object: &ElfObject<'_>, abi: &Profile) -> Items {
         let classes = classify_all(object, abi);
+        let entry_sizes = abi.entries(object.machine);
         let extents = Extents::new(object, &classes);
         let references =
-            crate::read::relocation::gap_references(object, &classes, &extents, &abi.entries);
+            crate::read::relocation::gap_references(object, &classes, &extents, &entry_sizes);
         let cuts = special_pieces::cut(object, &classes, &extents, references);
         let mut items = Items {
             all: Vec::with_capacity(extents.all.len() + extents.all.len() / 2),
             classes,
-            entry_sizes: abi.entries,
+            entry_sizes,
             of_section: Vec::with_capacity(object.sections.len()),
             of_symbol: vec![None; object.symbols.len()],
             referenced: cuts.iter().map(|cut| (cut.section, cut.offset)).collect(),

@@ -17,4 +17,5 @@ pub(crate) mod source_files;
 pub(crate) mod special_pieces;
 pub(crate) mod special_sections;
 pub(crate) mod strings;
+pub(crate) mod unused_messages;
 mod uses;

@@ -217,7 +217,7 @@ fn parse<'data>(name: &str, bytes: &'data [u8]) -> Result<ElfObject<'data>, Obje
         }
     }
     let symbols = match symtab {
-        Some(index) => read_symbols(bytes, &table, index, &sections)?,
+        Some(index) => read_symbols(bytes, &table, index, (machine, &sections))?,
         None => Vec::new(),
     };
     let mut object = ElfObject {
@@ -301,7 +301,7 @@ fn read_symbols<'data>(
     bytes: &'data [u8],
     table: &Table<'data>,
     index: object::SectionIndex,
-    sections: &[Section<'data>],
+    (machine, sections): (&Machine, &[Section<'data>]),
 ) -> Result<Vec<Symbol<'data>>, ObjectProblem> {
     let fail = malformed(Part::SymbolTable);
     let raw_table = table.section(index).map_err(&fail)?;
@@ -357,6 +357,10 @@ fn read_symbols<'data>(
             binding: raw.st_bind().0,
             file: None,
         };
+        // They say what bytes are, and name nothing.
+        if symbol.is_local() && machine.is_mapping_symbol(name) {
+            symbol.name = "";
+        }
         if symbol.kind == elf::STT_FILE.0 {
             file = Some(name);
         } else if symbol.is_local() {

@@ -5,6 +5,7 @@
 //! processor counts from the end of the instruction. Here every relocation is resolved once, to the
 //! item that is meant. Later phases compare neither symbols nor addends.
 
+use xsplice_abi::machine::EntryForm;
 use xsplice_abi::tables::{BugFrame, EntrySizes};
 
 use crate::machine::cursor::Cursor;
@@ -121,7 +122,8 @@ fn resolve_one(
         if named.is_some() {
             // Which item is meant the name says; where in it is asked of functions, to which no
             // instruction stores a number.
-            i32::try_from(object.machine.field_bytes(relocation.kind)).unwrap_or(0)
+            let field_bytes = object.machine.field_bytes(relocation.kind);
+            i32::try_from(object.machine.distance_bias(field_bytes)).unwrap_or(0)
         } else {
             let start = items
                 .at(source, relocation.offset)
@@ -262,6 +264,7 @@ fn referrer(
 /// How the fields of a special section are to be read.
 struct TableFields {
     table: Table,
+    form: EntryForm,
     entry_bytes: u64,
 }
 
@@ -277,6 +280,7 @@ impl TableFields {
         };
         Some(TableFields {
             table,
+            form: sizes.form,
             // Of a table that cannot be cut, each field stands for itself.
             entry_bytes: cut(object, section, table, sizes).map_or(1, |cut| cut.entry_bytes),
         })
@@ -310,8 +314,9 @@ impl TableFields {
     /// The addend without the line number that some tables hide in it.
     fn addend(&self, relocation: &Relocation) -> i64 {
         let at = relocation.offset % self.entry_bytes;
-        if self.table.has_lines_in_addends() && at < BugFrame::LINE_FIELDS_BYTES {
-            BugFrame::part_addend(relocation.addend).0
+        let has_lines = self.table.has_lines_in_addends(self.form);
+        if has_lines && at < BugFrame::LINE_FIELDS_BYTES {
+            BugFrame::part_addend(self.form, relocation.addend).0
         } else {
             relocation.addend
         }
@@ -355,7 +360,7 @@ impl<'o, 'data> BiasReader<'o, 'data> {
             .cursor
             .holding(machine, code, start, field)
             .and_then(|instruction| instruction.behind(field))
-            .unwrap_or_else(|| machine.field_bytes(relocation.kind));
+            .unwrap_or_else(|| machine.distance_bias(machine.field_bytes(relocation.kind)));
         i32::try_from(behind).unwrap_or(0)
     }
 }

@@ -72,8 +72,11 @@ fn fields_of(object: &ElfObject<'_>, items: &Items, item: &Item, fields: &mut Ve
         !within.contains(&target) && target <= size && !(is_copied && target == own_end)
     };
     walk(object, item.section, own, leaves, |instruction, lead| {
-        let end = instruction.end;
-        fields.extend(lead.and_then(|lead| resolve(items, item.section, end, &lead)));
+        let found = lead.and_then(|lead| {
+            let behind = instruction.behind(lead.field.offset)?;
+            resolve(items, item.section, behind, &lead)
+        });
+        fields.extend(found);
     });
 }
 
@@ -107,11 +110,11 @@ pub(crate) fn walk(
     }
 }
 
-fn resolve(items: &Items, section: SectionId, end: u64, lead: &Lead) -> Option<ResolvedField> {
+fn resolve(items: &Items, section: SectionId, behind: u64, lead: &Lead) -> Option<ResolvedField> {
     let kind = lead.relocation?.number;
     let item: ItemId = items.at(section, lead.to)?;
     let place = items.item(item);
-    let bias = i32::try_from(end.checked_sub(lead.field.offset)?).ok()?;
+    let bias = i32::try_from(behind).ok()?;
     let distance = i64::try_from(lead.to).ok()? - i64::from(bias);
     let start = i64::try_from(place.offset).ok()?;
     // Offsets count from the symbol; without one, from the start of the section.

@@ -13,6 +13,7 @@ use crate::read::object::{ElfObject, Relocation, SectionId, Symbol};
 use crate::read::relocation::{Target, resolve};
 use crate::read::resolved_fields::{self, ResolvedField};
 use crate::read::section_class::SectionClass;
+use crate::read::unused_messages;
 use crate::read::uses::Uses;
 
 /// One of the two builds.
@@ -48,7 +49,9 @@ impl<'data> Build<'data> {
     /// When it is not a well-formed relocatable object of a known machine.
     pub fn new(name: &str, bytes: &'data [u8], abi: &Profile) -> Result<Build<'data>, DiffError> {
         let mut object = ElfObject::parse(name, bytes)?;
-        empty_replacements::forget(&mut object, &abi.entries);
+        let entry_sizes = abi.entries(object.machine);
+        empty_replacements::forget(&mut object, &entry_sizes);
+        unused_messages::forget(&mut object, &entry_sizes);
         let items = Items::new(&object, abi);
         let targets = resolve(&object, &items);
         let mut build = Build {

@@ -2,6 +2,7 @@
 //! bits are line numbers, and what follows an entry along. How entries are laid out is asked of
 //! `xsplice_abi::tables`.
 
+use xsplice_abi::machine::EntryForm;
 use xsplice_abi::section;
 use xsplice_abi::tables::{BugFrame, EntrySizes, ForeignTable, Layout, LeadsTo, SpecialTable};
 
@@ -100,8 +101,8 @@ impl Table {
 
     /// Whether line numbers stand in the top bits of the first fields.
     #[must_use]
-    pub(crate) fn has_lines_in_addends(self) -> bool {
-        self.is_bug_frames()
+    pub(crate) fn has_lines_in_addends(self, form: EntryForm) -> bool {
+        self.is_bug_frames() && form == EntryForm::Packed
     }
 
     fn is_bug_frames(self) -> bool {
@@ -111,9 +112,9 @@ impl Table {
         )
     }
 
-    fn line(self, layout: Option<&Layout>) -> Line {
+    fn line(self, form: EntryForm, layout: Option<&Layout>) -> Line {
         match layout.and_then(|layout| layout.line_at) {
-            _ if self.has_lines_in_addends() => Line::TopBits,
+            _ if self.has_lines_in_addends(form) => Line::TopBits,
             Some(at) => Line::Word { at },
             None => Line::None,
         }
@@ -180,7 +181,7 @@ pub(crate) fn cut(
     Some(Cut {
         entry_bytes,
         entries: fields.entries_of(entry_bytes)?,
-        line: table.line(layout.as_ref()),
+        line: table.line(sizes.form, layout.as_ref()),
     })
 }
 

@@ -144,7 +144,8 @@ fn line(code: &Code<'_>, instruction: &Instruction<'_>) -> Line {
 /// The target with its displacement: PC-relative fields count from the end of the instruction.
 fn describe(machine: &Machine, field: &Field, end: u64) -> String {
     let bias = if machine.is_relative(field.kind) {
-        end.wrapping_sub(field.offset).cast_signed()
+        let behind = end.wrapping_sub(field.offset);
+        machine.distance_bias(behind).cast_signed()
     } else {
         0
     };

@@ -31,7 +31,9 @@ pub(super) fn boot_patched(base: &Base<'_>) -> Result<Vec<PatchSite>, LinkError>
         };
         // An image is no payload. Of those that rewrite themselves by such tables, each is a
         // Xen, whose loader reads payloads by the structures that its boot reads the image by.
-        let entry_bytes = rewriting.table.entry_bytes(&LIVEPATCH.entries);
+        let entry_bytes = rewriting
+            .table
+            .entry_bytes(&LIVEPATCH.entries(base.machine()));
         let size_bytes = range.end - range.start;
         let bytes = base.bytes_at(range.start, size_bytes);
         let (Some(bytes), 0) = (bytes, size_bytes % entry_bytes) else {
@@ -56,7 +58,8 @@ pub(super) fn boot_patched(base: &Base<'_>) -> Result<Vec<PatchSite>, LinkError>
 /// What the entry that stands at `address` lets the boot rewrite.
 fn site(machine: &Machine, rewriting: &Rewriting, entry: &[u8], address: u64) -> Option<PatchSite> {
     let bytes = rewriting.table.rewritten_bytes(machine, entry)?;
-    let start = address.wrapping_add_signed(rewriting.table.owner(entry)?.into());
+    let owner = rewriting.table.owner(machine.entry_form, entry)?;
+    let start = address.wrapping_add_signed(owner.into());
     Some(PatchSite {
         range: start..start.saturating_add(bytes),
         table: rewriting.name,

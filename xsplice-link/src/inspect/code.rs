@@ -131,7 +131,10 @@ fn fields<'a>(
             let end = ends[ends.partition_point(|end| *end <= offset)..].first();
             let is_relative = machine.is_relative(entry.kind);
             let bias = match end {
-                Some(end) if is_relative => end.wrapping_sub(offset).cast_signed(),
+                Some(end) if is_relative => {
+                    let behind = end.wrapping_sub(offset);
+                    machine.distance_bias(behind).cast_signed()
+                }
                 _ => 0,
             };
             Field {

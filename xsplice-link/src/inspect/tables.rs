@@ -17,9 +17,6 @@ pub struct EntryLine {
     pub text: String,
 }
 
-/// The displacement of an assertion's message counts from the frame, as the others do.
-const MESSAGE_AT: i64 = BugFrame::MESSAGE_AT as i64;
-
 /// Looks at one table.
 pub(super) struct Reader<'a, 'view, 'data> {
     /// The payload.
@@ -67,9 +64,11 @@ impl Reader<'_, '_, '_> {
 
     /// Displacements count from the frame; their upper bits hold the line.
     fn bug_frame(&self, section: SectionId, start: u64, kind: BugKind) -> EntryLine {
+        let form = self.facts.machine.entry_form;
+        let message_at = BugFrame::message_at(form);
         let split = |at: u64| -> Option<(Relocation, i64)> {
             let entry = *self.field(section, start + at)?;
-            let (displacement, line) = BugFrame::part_addend(entry.addend);
+            let (displacement, line) = BugFrame::part_addend(form, entry.addend);
             let addend = displacement - i64::try_from(at).unwrap_or(0);
             Some((Relocation { addend, ..entry }, line))
         };
@@ -78,8 +77,14 @@ impl Reader<'_, '_, '_> {
             None => "a place that no relocation names".to_owned(),
         };
         let (location, pointer) = (split(BugFrame::LOCATION_AT), split(BugFrame::POINTER_AT));
-        let line = match (&location, &pointer) {
-            (Some((_, high)), Some((_, low))) => BugFrame::joined_line(*high, *low),
+        let beside = BugFrame::line_at(form).and_then(|at| {
+            let data = self.facts.view.section(section)?.data;
+            let bytes = data.get(usize::try_from(start + at).ok()?..)?;
+            Some(u16::from_le_bytes(*bytes.first_chunk()?).into())
+        });
+        let line = match (beside, &location, &pointer) {
+            (Some(line), _, _) => line,
+            (None, Some((_, high)), Some((_, low))) => BugFrame::joined_line(*high, *low),
             _ => 0,
         };
         let text = match kind {
@@ -90,7 +95,7 @@ impl Reader<'_, '_, '_> {
                 "assertion at line {line} of {}: {}",
                 target(&pointer),
                 // Counted from the frame too.
-                self.named(section, start + BugFrame::MESSAGE_AT, -MESSAGE_AT)
+                self.named(section, start + message_at, -message_at.cast_signed())
             ),
         };
         EntryLine {
@@ -105,9 +110,10 @@ impl Reader<'_, '_, '_> {
             .view
             .section(section)
             .map_or(&[][..], |one| one.data);
+        let form = self.facts.machine.entry_form;
         let entry = usize::try_from(start)
             .ok()
-            .and_then(|start| Alternative::read(data.get(start..)?));
+            .and_then(|start| Alternative::read(form, data.get(start..)?));
         let Some(entry) = entry else {
             return "an entry that is cut".to_owned();
         };

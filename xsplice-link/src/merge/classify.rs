@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use object::elf;
 use xsplice_abi::Profile;
 use xsplice_abi::hook::{HookCount, HookKind, POINTER_BYTES};
+use xsplice_abi::machine::Machine;
 use xsplice_abi::profile::{self, Words};
 use xsplice_abi::record::WordRecord;
 use xsplice_abi::section;
@@ -72,7 +73,7 @@ const DROPPED: [&str; 6] = [
 
 /// Decides for one section of an extract.
 #[must_use]
-pub(crate) fn classify(piece: &Section<'_>, abi: &'static Profile) -> Class {
+pub(crate) fn classify(piece: &Section<'_>, abi: &'static Profile, machine: &Machine) -> Class {
     let name = piece.name.as_str();
     let has = |flag: elf::SectionFlags| piece.flags & flag.0 != 0;
     let is_live = has(elf::SHF_WRITE) || has(elf::SHF_EXECINSTR);
@@ -100,7 +101,7 @@ pub(crate) fn classify(piece: &Section<'_>, abi: &'static Profile) -> Class {
     if has(elf::SHF_WRITE) && has(elf::SHF_EXECINSTR) {
         return unloadable("a section that is writable and executable is refused by every loader");
     }
-    if let Some(table) = table(name, abi) {
+    if let Some(table) = table(name, abi, machine) {
         return table;
     }
     if is_of_boot(name) {
@@ -215,8 +216,8 @@ pub(crate) fn hook_size_is_legal(kind: HookKind, size_bytes: u64) -> bool {
 }
 
 /// Tables that loaders know by name.
-fn table(name: &str, abi: &Profile) -> Option<Class> {
-    let entry_bytes = SpecialTable::of(name)?.entry_bytes(&abi.entries);
+fn table(name: &str, abi: &Profile, machine: &Machine) -> Option<Class> {
+    let entry_bytes = SpecialTable::of(name)?.entry_bytes(&abi.entries(machine));
     let rank = Rank::Table { entry_bytes };
     Some(placed_owned(rank, name.to_owned(), Memory::ReadOnly))
 }
@@ -249,6 +250,7 @@ mod tests {
     use super::{Class, Destination, classify};
     use crate::error::RefusalCode;
     use crate::layout::Memory;
+    use xsplice_abi::machine::OF_RUNTIME;
     use xsplice_abi::profile::{LIVEPATCH, XSPLICE, XSPLICE_V1};
     use xsplice_diff::extract::Section;
 
@@ -285,7 +287,8 @@ mod tests {
 
     #[test]
     fn pieces_are_merged_by_the_memory_they_need() {
-        let place = |name, kind, flags| goes_to(classify(&piece(name, kind, flags), &XSPLICE));
+        let place =
+            |name, kind, flags| goes_to(classify(&piece(name, kind, flags), &XSPLICE, OF_RUNTIME));
         let text = (".text".to_owned(), Memory::Text);
         assert_eq!(place(".text.unlikely.f", 1, AX), text);
         assert_eq!(place(".text.hot.f", 1, AX), text);
@@ -306,15 +309,18 @@ mod tests {
             ".discard.addressable",
         ] {
             assert_eq!(
-                classify(&piece(name, 1, A), &XSPLICE),
+                classify(&piece(name, 1, A), &XSPLICE, OF_RUNTIME),
                 Class::Dropped,
                 "{name}"
             );
         }
-        assert_eq!(classify(&piece(".rodata", 1, 0), &XSPLICE), Class::Dropped);
+        assert_eq!(
+            classify(&piece(".rodata", 1, 0), &XSPLICE, OF_RUNTIME),
+            Class::Dropped
+        );
         // A variable is never left out silently, whatever its section is called.
         for name in [".discardable", ".discard.state", ".commentary"] {
-            let class = classify(&piece(name, 1, WA), &XSPLICE);
+            let class = classify(&piece(name, 1, WA), &XSPLICE, OF_RUNTIME);
             assert_eq!(refusal(&class), Some(RefusalCode::ForeignSection), "{name}");
         }
     }
@@ -324,31 +330,34 @@ mod tests {
         let unloadable = Some(RefusalCode::UnloadableSection);
         for (name, flags) in [(".text.f", 7), (".tdata", 0x403), (".init.text", AX)] {
             assert_eq!(
-                refusal(&classify(&piece(name, 1, flags), &XSPLICE)),
+                refusal(&classify(&piece(name, 1, flags), &XSPLICE, OF_RUNTIME)),
                 unloadable
             );
         }
         let per_cpu = piece(".bss.percpu.read_mostly", 8, WA);
-        assert_eq!(refusal(&classify(&per_cpu, &XSPLICE)), unloadable);
+        assert_eq!(
+            refusal(&classify(&per_cpu, &XSPLICE, OF_RUNTIME)),
+            unloadable
+        );
     }
 
     #[test]
     fn a_table_of_another_system_is_refused_by_name() {
         let table = piece("__jump_table", 1, A);
         let refused = Some(RefusalCode::ForeignSection);
-        assert_eq!(refusal(&classify(&table, &XSPLICE)), refused);
+        assert_eq!(refusal(&classify(&table, &XSPLICE, OF_RUNTIME)), refused);
     }
 
     #[test]
     fn hooks_are_those_of_the_profile() {
         let apply = piece(".xsplice.hooks.apply", 1, A);
         assert_eq!(
-            goes_to(classify(&apply, &XSPLICE)).0,
+            goes_to(classify(&apply, &XSPLICE, OF_RUNTIME)).0,
             ".xsplice.hooks.apply"
         );
         let bad = Some(RefusalCode::BadHook);
-        assert_eq!(refusal(&classify(&apply, &XSPLICE_V1)), bad);
+        assert_eq!(refusal(&classify(&apply, &XSPLICE_V1, OF_RUNTIME)), bad);
         let foreign = Some(RefusalCode::ForeignSection);
-        assert_eq!(refusal(&classify(&apply, &LIVEPATCH)), foreign);
+        assert_eq!(refusal(&classify(&apply, &LIVEPATCH, OF_RUNTIME)), foreign);
     }
 }

@@ -70,7 +70,7 @@ pub(crate) fn merge(
 
     for (extract_index, extract) in extracts.iter().enumerate() {
         for (piece_index, piece) in extract.sections.iter().enumerate() {
-            let destination = match classify::classify(piece, abi) {
+            let destination = match classify::classify(piece, abi, extract.machine) {
                 Class::Dropped => continue,
                 Class::Refused(code, message) => {
                     refusals

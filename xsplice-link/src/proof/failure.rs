@@ -46,6 +46,10 @@ pub enum FailureKind {
     },
     /// A GOT access became something that the psABI does not allow.
     GotAccessDiffers,
+    /// An instruction is another than the linker may make of the object's.
+    InstructionDiffers,
+    /// A field that tells a part of an address, and nothing tells the rest.
+    PartAlone,
     /// A relocation type that cannot be followed.
     UnknownRelocation(u32),
     /// The item contradicts itself: a relocation outside its bytes, or two on one field.
@@ -96,6 +100,13 @@ impl ProofFailure {
             FailureKind::GotAccessDiffers => {
                 format!("{at} the base has another instruction than a GOT access may become")
             }
+            FailureKind::InstructionDiffers => {
+                format!("{at} the base has another instruction than the linker may make of it")
+            }
+            FailureKind::PartAlone => format!(
+                "{at} a part of an address is not that of what the object refers to, or nothing \
+                 tells the rest of it"
+            ),
             FailureKind::UnknownRelocation(kind) => {
                 format!(
                     "{at} there is a {} field, which cannot be followed",
@@ -155,6 +166,8 @@ impl ProofFailure {
             }
             FailureKind::BytesDiffer { .. }
             | FailureKind::GotAccessDiffers
+            | FailureKind::InstructionDiffers
+            | FailureKind::PartAlone
             | FailureKind::SizeDiffers { .. } => {
                 format!("this suggests another compiler, other flags or another source{compiler}")
             }

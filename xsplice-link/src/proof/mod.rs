@@ -7,15 +7,17 @@
 //! constant, the same place of a section.
 
 mod failure;
+mod fields;
 mod tree;
 
 use foldhash::{HashMap, HashMapExt as _};
-use xsplice_abi::machine::Kind;
+use xsplice_abi::machine::Told;
 use xsplice_diff::extract::{OriginalItem, OriginalRelocation, OriginalTarget};
-use xsplice_diff::machine::got::{self, Reached};
+use xsplice_diff::machine::linked;
 
 use crate::base::{Base, Lookup, QualifiedName};
 pub use failure::{FailureKind, ProofFailure};
+use fields::{Compared, Field, Partners, decode};
 pub use tree::{ItemFailure, ObjectProof, TreeProof, prove_object};
 
 /// How often the linker changed something that was proven equal all the same.
@@ -61,16 +63,6 @@ struct Content {
     length: usize,
     relocations: usize,
     address: u64,
-}
-
-/// A decoded relocation field of the base.
-struct Field {
-    /// Address of the target, without the addend.
-    target: u64,
-    /// Offset of the first byte that needs no comparison.
-    start: usize,
-    /// Offset behind the last.
-    end: usize,
 }
 
 /// Proves one item by itself.
@@ -145,7 +137,13 @@ impl<'base, 'data> Prover<'base, 'data> {
             }
             return fail(0, FailureKind::OutsideImage);
         };
+        let item = Compared {
+            bytes,
+            linked,
+            address,
+        };
         let mut position = 0;
+        let mut fields: Vec<(&OriginalRelocation<'_>, Field)> = Vec::new();
         for relocation in relocations {
             let Some(offset) = usize::try_from(relocation.offset)
                 .ok()
@@ -153,7 +151,7 @@ impl<'base, 'data> Prover<'base, 'data> {
             else {
                 return fail(0, FailureKind::MalformedItem);
             };
-            let field = match decode(self.base, bytes, linked, address, offset, relocation) {
+            let field = match decode(self.base, item, offset, relocation) {
                 Ok(field) => field,
                 Err(kind) => return fail(offset, kind),
             };
@@ -164,15 +162,149 @@ impl<'base, 'data> Prover<'base, 'data> {
                 // Two relocations on one field, or a rewritten instruction that overlaps.
                 return fail(offset, FailureKind::MalformedItem);
             }
-            literal(bytes, linked, position, field.start, address)?;
+            self.literal(item, position, field.start)?;
             position = field.end;
-            let is_rewritten = bytes[field.start..offset] != linked[field.start..offset];
-            self.deviations.relaxed += u64::from(is_rewritten);
-            if let Err(kind) = self.check_target(relocation, field.target) {
+            self.deviations.relaxed += u64::from(field.is_rewritten);
+            if let Some(sum) = field.told.address()
+                && let Err(kind) = self.check_sum(relocation, sum)
+            {
                 return fail(offset, kind);
             }
+            fields.push((relocation, field));
         }
-        literal(bytes, linked, position, bytes.len(), address)
+        self.literal(item, position, bytes.len())?;
+        if fields
+            .iter()
+            .any(|(_, field)| field.told.address().is_none())
+        {
+            self.check_parts(&fields, address)?;
+        }
+        Ok(())
+    }
+
+    /// Checks the fields that tell a part of their target's address each.
+    fn check_parts(
+        &mut self,
+        fields: &[(&OriginalRelocation<'_>, Field)],
+        address: u64,
+    ) -> Result<(), ProofFailure> {
+        let partners = Partners::new(fields);
+        for (index, (relocation, field)) in fields.iter().enumerate() {
+            if field.told.address().is_some() {
+                continue;
+            }
+            let mut result = None;
+            for sum in partners.sums(index) {
+                let checked = self.check_sum(relocation, sum);
+                if checked.is_ok() {
+                    result = Some(checked);
+                    break;
+                }
+                result.get_or_insert(checked);
+            }
+            // No other field of the same sum: only the address of what is meant can tell.
+            let result = result.unwrap_or_else(|| self.check_alone(relocation, field.told));
+            if let Err(kind) = result {
+                return Err(ProofFailure {
+                    offset: relocation.offset,
+                    address: address.wrapping_add(relocation.offset),
+                    kind,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a part of an address is that of what the object refers to.
+    fn check_alone(
+        &self,
+        relocation: &OriginalRelocation<'_>,
+        told: Told,
+    ) -> Result<(), FailureKind> {
+        let fits = |start: u64| told.fits(start.wrapping_add_signed(relocation.addend));
+        let by_name = |name: &str, file: Option<&str>, below: u64| {
+            let found = match self.base.lookup(QualifiedName { file, name }) {
+                Lookup::Found(symbol) => vec![symbol],
+                Lookup::Ambiguous(all) => all,
+                Lookup::Absent => Vec::new(),
+            };
+            let mut starts = found.iter().map(|one| one.address.wrapping_add(below));
+            starts.any(fits)
+        };
+        let is_it = match &relocation.target {
+            OriginalTarget::Symbol { name, file } => by_name(name, file.as_deref(), 0),
+            OriginalTarget::SectionOffset {
+                near: Some((name, file, below)),
+                ..
+            } => by_name(name, file.as_deref(), *below),
+            OriginalTarget::SectionOffset {
+                section, offset, ..
+            } => {
+                let place = self.placed.get(section);
+                place.is_some_and(|start| fits(start.wrapping_add(*offset)))
+            }
+            OriginalTarget::Absolute(value) => fits(*value),
+            OriginalTarget::Content { .. } => false,
+        };
+        if is_it {
+            return Ok(());
+        }
+        Err(FailureKind::PartAlone)
+    }
+
+    /// Whether an address is that of what the object refers to, with its addend; a branch may go
+    /// there by way of a veneer.
+    fn check_sum(
+        &mut self,
+        relocation: &OriginalRelocation<'_>,
+        sum: u64,
+    ) -> Result<(), FailureKind> {
+        let start = |sum: u64| sum.wrapping_sub(relocation.addend.cast_unsigned());
+        let result = self.check_target(relocation, start(sum));
+        let machine = self.base.machine();
+        if result.is_ok() || !machine.is_branch(relocation.kind) {
+            return result;
+        }
+        let fetch = |address, length| self.base.bytes_at(address, length);
+        let Some(behind) = linked::veneer(machine, sum, &fetch) else {
+            return result;
+        };
+        self.check_target(relocation, start(behind))?;
+        self.deviations.relaxed += 1;
+        Ok(())
+    }
+
+    /// Compares bytes that the linker does not change, but for instructions that it moved away.
+    fn literal(
+        &mut self,
+        item: Compared<'_>,
+        mut start: usize,
+        end: usize,
+    ) -> Result<(), ProofFailure> {
+        let machine = self.base.machine();
+        loop {
+            let Err(failure) = literal(item.bytes, item.linked, start, end, item.address) else {
+                return Ok(());
+            };
+            let offset = usize::try_from(failure.offset).unwrap_or(usize::MAX);
+            let step = machine.instruction_bytes.unwrap_or(1);
+            let at = offset - offset.checked_rem(step).unwrap_or(0);
+            let moved = item.bytes.get(at..end).zip(item.linked.get(at..end));
+            let moved = moved.and_then(|(ours, linked)| {
+                let place = linked::Place {
+                    ours,
+                    linked,
+                    address: item.address.wrapping_add(at as u64),
+                };
+                let fetch = |address, length| self.base.bytes_at(address, length);
+                linked::moved_away(machine, &place, &fetch)
+            });
+            let Some(bytes) = moved else {
+                return Err(failure);
+            };
+            self.deviations.relaxed += 1;
+            start = at + bytes;
+        }
     }
 
     fn is_zero(&self, address: u64) -> bool {
@@ -343,54 +475,4 @@ fn literal(
             found: linked[offset],
         },
     })
-}
-
-/// Decodes the field at `offset` of the linked bytes; `None` for an unknown type.
-fn decode(
-    base: &Base<'_>,
-    bytes: &[u8],
-    linked: &[u8],
-    address: u64,
-    offset: usize,
-    relocation: &OriginalRelocation<'_>,
-) -> Result<Option<Field>, FailureKind> {
-    let place = address.wrapping_add(offset as u64);
-    let machine = base.machine();
-    if machine.goes_through_slot(relocation.kind) {
-        let field = got::Field {
-            bytes,
-            linked,
-            offset,
-            kind: relocation.kind,
-            addend: relocation.addend,
-        };
-        let became = got::linked(machine, &field).ok_or(FailureKind::GotAccessDiffers)?;
-        let target = match became.reached(&field, address) {
-            Some(Reached::Slot(slot)) => base.running_word_at(slot),
-            Some(Reached::Target(target)) => Some(target),
-            None => None,
-        };
-        return Ok(Some(Field {
-            target: target.ok_or(FailureKind::GotAccessDiffers)?,
-            start: became.start,
-            end: became.end,
-        }));
-    }
-    let known = machine.relocation(relocation.kind);
-    let known = known.ok_or(FailureKind::UnknownRelocation(relocation.kind))?;
-    let held = || known.field.read(linked.get(offset..)?);
-    let value = match known.field.kind {
-        Kind::Nothing if known.number == 0 => return Ok(None),
-        Kind::Absolute if known.number == machine.word.number => base.running_word_at(place),
-        Kind::Absolute => held(),
-        Kind::Relative => held().map(|value| value.wrapping_add(place)),
-        _ => return Err(FailureKind::UnknownRelocation(relocation.kind)),
-    };
-    let size = known.field.bytes();
-    let value = value.ok_or(FailureKind::MalformedItem)?;
-    Ok(Some(Field {
-        target: value.wrapping_sub(relocation.addend.cast_unsigned()),
-        start: offset,
-        end: offset + size,
-    }))
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use xsplice_abi::Profile;
-use xsplice_abi::machine::{Kind, Range};
+use xsplice_abi::machine::{Kind, Machine, Range};
 use xsplice_diff::extract::{self, Extract};
 use xsplice_diff::machine::got::{self, Access};
 
@@ -73,23 +73,14 @@ fn carry(
     let kind = relocation.kind;
     let machine = extract.machine;
     let is_got = machine.goes_through_slot(kind);
-    let field = match abi.relocation(kind).or_else(|| {
+    let field = match abi.relocation(machine, kind).or_else(|| {
         let known = machine.relocation(kind);
         known.filter(|_| is_got)
     }) {
         Some(known) => known.field,
         None => {
-            let taken: Vec<_> = abi.relocations.iter().map(|known| known.name).collect();
-            return Err(refused(
-                RefusalCode::UnknownRelocation,
-                format!(
-                    "the loader of `{}` does not take {}, only {}; compile position-independent \
-                     code (-fpic or -fpie) without -mcmodel=large",
-                    abi.name,
-                    machine.type_name(kind),
-                    taken.join(", ")
-                ),
-            ));
+            let message = not_taken(abi, machine, kind);
+            return Err(refused(RefusalCode::UnknownRelocation, message));
         }
     };
     let end = relocation.offset.checked_add(field.bytes() as u64);
@@ -159,6 +150,25 @@ fn carry(
         }),
     }
     Ok(())
+}
+
+/// The sentence about a type that no loader of the ABI takes.
+fn not_taken(abi: &Profile, machine: &'static Machine, kind: u32) -> String {
+    /// Longer lists of types help nobody.
+    const TYPES_SHOWN_MAX: usize = 8;
+    let taken = abi.relocations(machine).iter().map(|known| known.name);
+    let taken: Vec<_> = taken.collect();
+    let taken = match taken.len() {
+        0 => "and nothing else for this machine".to_owned(),
+        1..=TYPES_SHOWN_MAX => format!("only {}", taken.join(", ")),
+        count => format!("only {count} other types"),
+    };
+    format!(
+        "the loader of `{}` does not take {}, {taken}; {}",
+        abi.name,
+        machine.type_name(kind),
+        machine.position_advice
+    )
 }
 
 /// GOT accesses that need a slot, collected until their number is known.

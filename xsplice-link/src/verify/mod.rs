@@ -19,6 +19,7 @@ use std::fmt;
 
 use serde::Serialize;
 use xsplice_abi::errno::Errno;
+use xsplice_abi::machine::Machine;
 use xsplice_runtime::check;
 use xsplice_runtime::read::deny::{self, Denied};
 use xsplice_runtime::read::elf;
@@ -214,9 +215,7 @@ impl<'report> Lines<'report> {
 pub fn verify(payload: NamedFile<'_>, against: Against<'_>) -> Result<Verification, LinkError> {
     let mut checks = Vec::new();
     signed(payload, against.signer, &mut checks);
-    // An unreadable payload has no profile; every loader refuses it.
-    let mut abi = &xsplice_abi::profile::XSPLICE;
-    let outlook = match readable(payload, &mut checks) {
+    let outlook = match readable(payload, against.base.machine(), &mut checks) {
         None => None,
         Some(view) => {
             let stack: Vec<_> = against
@@ -245,11 +244,10 @@ pub fn verify(payload: NamedFile<'_>, against: Against<'_>) -> Result<Verificati
             branches::check(&subject, &mut checks);
             tables::check(&subject, &mut checks);
             sites::check(&subject, &mut checks);
-            abi = subject.facts.abi;
             Some(Outlook::new(&subject))
         }
     };
-    let loader = trial::check(payload, abi, &against, &mut checks);
+    let loader = trial::check(payload, &against, &mut checks);
     if loader.is_taken() {
         // The loader does not notice any of these faults.
         checks.iter_mut().for_each(|check| check.errno = None);
@@ -311,6 +309,7 @@ fn signed(payload: NamedFile<'_>, signer: Option<&Signer>, checks: &mut Vec<Chec
 /// Reads the file twice and runs the rules that need the file alone.
 fn readable<'data>(
     payload: NamedFile<'data>,
+    machine: &'static Machine,
     checks: &mut Vec<Check>,
 ) -> Option<xsplice_runtime::read::view::View<'data>> {
     let mut lines = Lines::new(checks, CheckKind::Readable);
@@ -336,7 +335,7 @@ fn readable<'data>(
     }
     lines.pass("goblin and the loader's reader see the same payload");
     let mut lines = Lines::new(checks, CheckKind::LoaderRules);
-    if let Err(error) = check::payload(&view) {
+    if let Err(error) = check::payload(&view, machine) {
         lines.fail(error.errno(), error.to_string());
     }
     lines.pass("header, sections, symbols, relocations, notes and hooks keep the loader's rules");

@@ -286,7 +286,7 @@ fn new_code(facts: &Facts<'_, '_>, record: &RecordFacts<'_>) -> Result<(), Wrong
 /// functions themselves must lie inside that text.
 fn reach(subject: &Subject<'_, '_, '_>, placed: &[Placed<'_, '_>], checks: &mut Vec<Check>) {
     let mut lines = Lines::new(checks, CheckKind::RecordReach);
-    let window = subject.facts.abi.window_bytes;
+    let window = subject.facts.machine.window_bytes;
     let text = text_span(subject.base);
     if text.end.saturating_sub(text.start) >= window {
         lines.fail(

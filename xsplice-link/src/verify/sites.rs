@@ -98,7 +98,8 @@ pub(super) fn alternative(
     start: u64,
 ) -> Option<Alternative> {
     let section = subject.facts.view.section(table.section)?;
-    Alternative::read(section.data.get(usize::try_from(start).ok()?..)?)
+    let form = subject.facts.machine.entry_form;
+    Alternative::read(form, section.data.get(usize::try_from(start).ok()?..)?)
 }
 
 /// Tables of this name and the offset of each whole entry.
@@ -127,7 +128,9 @@ fn calls(subject: &Subject<'_, '_, '_>, lines: &mut Lines<'_>) -> usize {
     let pointers = alternative_pointers(subject.base);
     let view = subject.facts.view;
     let machine = subject.facts.machine;
-    let call = &machine.pointer_call;
+    let Some(call) = &machine.pointer_call else {
+        return 0;
+    };
     let mut plain: Option<HashSet<u64>> = None;
     let mut count = 0;
     for table in &view.relocations {
@@ -205,13 +208,15 @@ fn in_base<'data>(
     };
     let pointer = address
         .wrapping_add_signed(addend)
-        .wrapping_add(base.machine().pointer_call.field.bytes() as u64);
+        .wrapping_add(base.machine().pointer_call?.field.bytes() as u64);
     Some((symbol.name, pointer))
 }
 
 /// Pointers that the base calls through at places that its boot code rewrites.
 fn alternative_pointers(base: &Base<'_>) -> HashSet<u64> {
-    let call = &base.machine().pointer_call;
+    let Some(call) = &base.machine().pointer_call else {
+        return HashSet::new();
+    };
     base.boot_patched()
         .iter()
         .filter_map(|site| call.pointer(base.bytes_from(site.range.start)?, site.range.start))
@@ -226,7 +231,8 @@ fn plainly_called(base: &Base<'_>) -> HashSet<u64> {
         for code in ranges_of_base(base, &section.range) {
             let bytes = base.bytes_at(code.start, code.end - code.start);
             for one in walk(machine, bytes.unwrap_or_default(), code.start) {
-                let pointer = machine.pointer_call.pointer(one.bytes, one.start);
+                let call = machine.pointer_call.as_ref();
+                let pointer = call.and_then(|call| call.pointer(one.bytes, one.start));
                 let is_plain = || base.first_patched_in(&(one.start..one.end)).is_none();
                 pointers.extend(pointer.filter(|_| is_plain()));
             }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use xsplice_abi::errno::Errno;
 use xsplice_abi::machine::{Field, Kind, Range};
+use xsplice_runtime::load::place;
 use xsplice_runtime::read::view::{Place, Section, SectionId, Symbol};
 
 use super::{Check, CheckKind, Lines, Subject};
@@ -128,7 +129,11 @@ fn relocations(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
         for entry in &table.entries {
             count += 1;
             let at = format!("{}+{:#x}", target.name, entry.offset);
-            let Some(known) = subject.facts.abi.relocation(entry.kind) else {
+            let Some(known) = subject
+                .facts
+                .abi
+                .relocation(subject.facts.machine, entry.kind)
+            else {
                 lines.fail(
                     Errno::EOPNOTSUPP,
                     format!(
@@ -154,7 +159,8 @@ fn relocations(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
                 );
                 continue;
             };
-            if let Err(message) = fits(subject, known.field, symbol, entry.addend) {
+            let place = (table.target, entry.offset);
+            if let Err(message) = fits(subject, known.field, place, (symbol, entry.addend)) {
                 lines.fail(Errno::EOVERFLOW, format!("{at}: {message}"));
             }
         }
@@ -168,8 +174,8 @@ fn relocations(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
 fn fits(
     subject: &Subject<'_, '_, '_>,
     field: Field,
-    symbol: &Symbol<'_>,
-    addend: i64,
+    place: (SectionId, u64),
+    (symbol, addend): (&Symbol<'_>, i64),
 ) -> Result<(), String> {
     let name = symbol.name;
     // `None`: in a payload, which is placed near the base's text.
@@ -213,6 +219,120 @@ fn fits(
                 ))
             }
         }
+        _ => bits_fit(subject, &field, place, (symbol, addend), address),
+    }
+}
+
+/// The same of a field that holds fewer bits than data does. `address` is that of a symbol which is
+/// not the payload's own.
+fn bits_fit(
+    subject: &Subject<'_, '_, '_>,
+    field: &Field,
+    place: (SectionId, u64),
+    (symbol, addend): (&Symbol<'_>, i64),
+    address: Option<u64>,
+) -> Result<(), String> {
+    let name = symbol.name;
+    let holds = |value: i128| field.write(&mut [0; 8], value).is_some();
+    let base = super::records::text_span(subject.base);
+    match (field.kind, address) {
+        // From the payload the image is as far as the window is wide.
+        (Kind::Relative | Kind::Page { .. }, Some(address)) => {
+            let reach = i128::from(subject.facts.machine.window_bytes);
+            let is_near = subject.base.is_near_code(address);
+            let reaches = reach_of(field).is_some_and(|bytes| bytes >= reach);
+            if is_near && reaches {
+                Ok(())
+            } else {
+                Err(format!(
+                    "{name} at {address:#x} is too far for the field from some places that the \
+                     loader may choose"
+                ))
+            }
+        }
+        (Kind::Relative | Kind::Page { .. }, None) => match distance(subject, place, symbol) {
+            Some(distance) if field.kind == Kind::Relative => {
+                let distance = distance + i128::from(addend);
+                if holds(distance) {
+                    Ok(())
+                } else {
+                    Err(format!(
+                        "{name} is {distance:#x} bytes away, which the field cannot hold"
+                    ))
+                }
+            }
+            // Regions lie next to each other, at most a few megabytes in all.
+            _ if reach_of(field).is_some_and(|bytes| bytes >= REGIONS_BYTES_MAX) => Ok(()),
+            _ => Err(format!(
+                "{name} is in another region, which the field may not reach"
+            )),
+        },
+        (Kind::LowBits { .. }, _) => {
+            let start = match (address, symbol.place) {
+                (Some(address), _) => address,
+                (None, Place::Section(id)) => {
+                    let alignment = subject
+                        .facts
+                        .view
+                        .section(id)
+                        .map_or(1, |one| one.alignment);
+                    if alignment < field.unit() {
+                        return Err(format!("{name} is not aligned as the access needs it"));
+                    }
+                    symbol.value
+                }
+                (None, _) => return Ok(()),
+            };
+            if start
+                .wrapping_add_signed(addend)
+                .is_multiple_of(field.unit())
+            {
+                return Ok(());
+            }
+            Err(format!(
+                "{name} is not aligned to {} bytes, and the loader would drop the low bits of its \
+                 address without a word",
+                field.unit()
+            ))
+        }
+        (Kind::Absolute, _) => {
+            let start = address.unwrap_or(base.start);
+            let value = i128::from(start) + i128::from(addend);
+            if holds(value) {
+                Ok(())
+            } else {
+                Err(format!("{name} at {start:#x} does not fit the field"))
+            }
+        }
         _ => Err(format!("{name} is in a field that no loader fills")),
     }
+}
+
+/// More than the regions of one payload take together, in bytes.
+const REGIONS_BYTES_MAX: i128 = 1 << 27;
+
+/// How far a field of a distance reaches in either direction, in bytes.
+fn reach_of(field: &Field) -> Option<i128> {
+    match field.range {
+        Range::Signed(width) => Some(1 << (width - 1)),
+        // Its parts are not checked by anybody: other fields hold the rest.
+        Range::Unchecked => Some(i128::MAX),
+        Range::Unsigned(_) | Range::SignedAddress(_) => None,
+    }
+}
+
+/// The distance from a place in the payload to a symbol of it, when both are in one region.
+fn distance(
+    subject: &Subject<'_, '_, '_>,
+    (section, offset): (SectionId, u64),
+    symbol: &Symbol<'_>,
+) -> Option<i128> {
+    let Place::Section(target) = symbol.place else {
+        return None;
+    };
+    let layout = place::lay_out(subject.facts.view).ok()?;
+    let (from, start) = layout.place(section)?;
+    let (to, target) = layout.place(target)?;
+    let symbol = i128::from(target) + i128::from(symbol.value);
+    (from == to).then(|| symbol - i128::from(start) - i128::from(offset))
 }

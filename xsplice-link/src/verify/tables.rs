@@ -120,7 +120,7 @@ fn entry(subject: &Subject<'_, '_, '_>, table: &TableFacts<'_>, start: u64) -> R
     for &Field {
         at: field,
         leads_to,
-    } in table.kind.fields()
+    } in table.kind.fields(subject.facts.machine.entry_form)
     {
         let Some(expected) = must_lead_to(leads_to) else {
             continue;
@@ -169,8 +169,9 @@ pub(super) fn points_at(
         return None;
     };
     let name = subject.facts.view.section(table)?.name;
+    let form = subject.facts.machine.entry_form;
     let addend = match SpecialTable::of(name) {
-        Some(SpecialTable::BugFrames(_)) => BugFrame::part_addend(relocation.addend).0,
+        Some(SpecialTable::BugFrames(_)) => BugFrame::part_addend(form, relocation.addend).0,
         _ => relocation.addend,
     };
     Some((section, symbol.value.wrapping_add_signed(addend)))

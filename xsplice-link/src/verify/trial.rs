@@ -5,7 +5,6 @@
 use std::ops::Range;
 
 use serde::Serialize;
-use xsplice_abi::Profile;
 use xsplice_abi::action::{ACTION_APPLY, ACTION_CHECK};
 use xsplice_abi::errno::Errno;
 use xsplice_abi::hypercall::{
@@ -66,7 +65,6 @@ struct Attempt {
 /// Runs the loader. There is no line when the file breaks rules that are reported by other checks.
 pub(super) fn check(
     payload: NamedFile<'_>,
-    abi: &Profile,
     against: &Against<'_>,
     checks: &mut Vec<Check>,
 ) -> Answer {
@@ -82,7 +80,7 @@ pub(super) fn check(
         .iter()
         .any(|check| check.check <= CheckKind::LoaderRules && check.errno.is_some());
     let mut lines = Lines::new(checks, CheckKind::TrialLoad);
-    let window = window(against.base, abi);
+    let window = window(against.base);
     let bytes_needed = region_bytes(payload, against.stack);
     let highest = window.end.saturating_sub(bytes_needed).max(window.start);
     let ends = [("lowest", window.clone()), ("highest", highest..window.end)];
@@ -126,9 +124,9 @@ pub(super) fn check(
 
 /// Addresses that the payload's regions may cover: every part of the image is within the window's
 /// size of every one of them.
-fn window(base: &Base<'_>, abi: &Profile) -> Range<u64> {
+fn window(base: &Base<'_>) -> Range<u64> {
     let image = image_span(base);
-    let bytes = abi.window_bytes;
+    let bytes = base.machine().window_bytes;
     let low = image.end.saturating_sub(bytes).max(PAGE_BYTES);
     let high = image.start.saturating_add(bytes);
     // An image in the top 2 GiB is addressed by 32 sign-extended bits, so its loader stays there.
@@ -171,7 +169,7 @@ fn attempt(
     window: Range<u64>,
 ) -> Result<Attempt, String> {
     let base = against.base;
-    let platform = MemoryPlatform::new(window);
+    let platform = MemoryPlatform::new(window).on(base.machine());
     for section in base.sections() {
         if section.data.is_empty() {
             platform.map_zeros(section.range.clone());

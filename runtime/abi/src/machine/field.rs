@@ -12,6 +12,11 @@ pub struct Field {
     parts: &'static [Part],
     /// This many low bits of the value are not stored.
     scale: u8,
+    /// Whether those must be zero.
+    low: Low,
+    /// The bit of the word that is set for numbers that are not negative and cleared for others,
+    /// of which the complement is stored; `None` where there is no such choice.
+    sign: Option<u8>,
     /// What is computed.
     pub kind: Kind,
     /// What fits.
@@ -25,6 +30,63 @@ pub struct Part {
     pub low: u8,
     /// How many.
     pub width: u8,
+}
+
+/// What becomes of low bits that a field has no place for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Low {
+    /// They must be zero.
+    Zero,
+    /// Other fields hold them.
+    Elsewhere,
+}
+
+/// What a filled field says about its target's address (S + A): some bits of it, or all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The bits that are told; others are zero.
+    pub value: u64,
+    /// Which are told.
+    pub mask: u64,
+}
+
+impl Told {
+    /// The whole address.
+    #[must_use]
+    pub const fn whole(value: u64) -> Told {
+        Told {
+            value,
+            mask: u64::MAX,
+        }
+    }
+
+    /// Whether it could be this address.
+    #[must_use]
+    pub const fn fits(&self, address: u64) -> bool {
+        address & self.mask == self.value
+    }
+
+    /// What both together tell; `None` where they contradict each other.
+    #[must_use]
+    pub const fn and(&self, other: Told) -> Option<Told> {
+        if (self.value ^ other.value) & self.mask & other.mask != 0 {
+            return None;
+        }
+        Some(Told {
+            value: self.value | other.value,
+            mask: self.mask | other.mask,
+        })
+    }
+
+    /// The address, if all of it is told.
+    #[must_use]
+    pub const fn address(&self) -> Option<u64> {
+        if self.mask == u64::MAX {
+            Some(self.value)
+        } else {
+            None
+        }
+    }
 }
 
 /// What a relocation computes from its target (S + A) and its place (P).
@@ -84,6 +146,8 @@ impl Field {
             bytes,
             parts: WHOLE[bytes as usize],
             scale: 0,
+            low: Low::Zero,
+            sign: None,
             kind,
             range,
         }
@@ -102,15 +166,96 @@ impl Field {
             bytes,
             parts,
             scale,
+            low: Low::Zero,
+            sign: None,
             kind,
             range,
         }
+    }
+
+    /// The same field, of a value whose low bits other fields hold.
+    #[must_use]
+    pub const fn with_low_bits_elsewhere(self) -> Field {
+        Field {
+            low: Low::Elsewhere,
+            ..self
+        }
+    }
+
+    /// The same field in an instruction of which this bit tells that the number is not negative;
+    /// of a negative one it holds the complement.
+    #[must_use]
+    pub const fn with_sign(self, bit: u8) -> Field {
+        Field {
+            sign: Some(bit),
+            ..self
+        }
+    }
+
+    /// Whether it holds only a part of its target's address.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        match self.kind {
+            Kind::Page { .. } | Kind::LowBits { .. } => true,
+            Kind::Absolute | Kind::Relative => {
+                let stored = self.parts.iter().map(|part| part.width).sum::<u8>();
+                let is_cut = self.range == Range::Unchecked && stored < 64;
+                self.low == Low::Elsewhere || is_cut
+            }
+            Kind::Nothing | Kind::Slot | Kind::Other => false,
+        }
+    }
+
+    /// What the field at `place`, which is filled, says about its target.
+    #[must_use]
+    pub fn told(&self, word: &[u8], place: u64) -> Option<Told> {
+        let held = self.read(word)?;
+        let stored = self.parts.iter().map(|part| part.width).sum::<u8>();
+        let below = ones(self.scale);
+        let (value, mask) = match self.kind {
+            Kind::Absolute if self.range == Range::Unchecked => {
+                (held, ones(stored).checked_shl(self.scale.into())?)
+            }
+            Kind::Absolute if self.low == Low::Elsewhere => (held, !below),
+            Kind::Absolute => (held, u64::MAX),
+            // Where low bits are elsewhere, those of the place take part in the sum.
+            Kind::Relative if self.is_partial() => return None,
+            Kind::Relative => (place.wrapping_add(held), u64::MAX),
+            Kind::Page { bits } => {
+                let page = !ones(bits);
+                ((place & page).wrapping_add(held), page)
+            }
+            Kind::LowBits { bits } => (held, ones(bits)),
+            Kind::Nothing | Kind::Slot | Kind::Other => return None,
+        };
+        Some(Told {
+            value: value & mask,
+            mask,
+        })
     }
 
     /// Bytes of the word that holds the field.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes as usize
+    }
+
+    /// The bits of the word that it fills.
+    #[must_use]
+    pub fn mask(&self) -> u64 {
+        let sign = self.sign.map_or(0, |bit| 1 << bit);
+        self.parts
+            .iter()
+            .fold(sign, |mask, part| mask | (ones(part.width) << part.low))
+    }
+
+    /// What a value must be a multiple of.
+    #[must_use]
+    pub const fn unit(&self) -> u64 {
+        match self.low {
+            Low::Zero => 1 << self.scale,
+            Low::Elsewhere => 1,
+        }
     }
 
     /// Whether the value depends on the address of the field.
@@ -164,11 +309,16 @@ impl Field {
     pub fn write(&self, word: &mut [u8], value: i128) -> Option<()> {
         let value = self.fitting(value)?;
         let mask = (1_u64 << self.scale) - 1;
-        if !matches!(self.range, Range::Unchecked) && value & mask != 0 {
+        let is_rounded = self.low == Low::Elsewhere || self.range == Range::Unchecked;
+        if !is_rounded && value & mask != 0 {
             return None;
         }
-        let mut number = value >> self.scale;
         let mut bits = self.word(word)?;
+        let is_negative = self.sign.is_some() && value.cast_signed() < 0;
+        if let Some(bit) = self.sign {
+            bits = (bits & !(1 << bit)) | (u64::from(!is_negative) << bit);
+        }
+        let mut number = if is_negative { !value } else { value } >> self.scale;
         for part in self.parts {
             let ones = ones(part.width);
             bits = (bits & !(ones << part.low)) | ((number & ones) << part.low);
@@ -188,6 +338,11 @@ impl Field {
         for part in self.parts {
             number |= ((bits >> part.low) & ones(part.width)) << width;
             width += part.width;
+        }
+        if let Some(bit) = self.sign {
+            let is_negative = bits & (1 << bit) == 0;
+            let number = number << self.scale;
+            return Some(if is_negative { !number } else { number });
         }
         let number = match self.range {
             Range::Signed(_) | Range::SignedAddress(_) if width > 0 => {
@@ -279,6 +434,64 @@ mod tests {
         assert_eq!(u32::from_le_bytes(word) & 0x9f00_001f, 0x9000_0010);
         SPLIT.write(&mut word, -0x1000).expect("fits");
         assert_eq!(SPLIT.read(&word), Some((-0x1000_i64).cast_unsigned()));
+    }
+
+    #[test]
+    fn two_fields_tell_an_address_together() {
+        let target = 0x1234_5678_u64;
+        let low = Field::bits(
+            4,
+            &[Part { low: 10, width: 12 }],
+            3,
+            Kind::LowBits { bits: 12 },
+            Range::Unsigned(12),
+        );
+        let (mut page, mut rest) = ([0; 4], [0; 4]);
+        let place = 0x1_0ffc;
+        let value = |field: Field| field.value(target.into(), place).expect("is computed");
+        SPLIT.write(&mut page, value(SPLIT)).expect("fits");
+        low.write(&mut rest, value(low)).expect("fits");
+        let told = SPLIT.told(&page, place).expect("tells");
+        assert!(told.fits(target) && told.fits(target + 8) && !told.fits(target + 0x1000));
+        let whole = told.and(low.told(&rest, place).expect("tells"));
+        assert_eq!(whole.and_then(|told| told.address()), Some(target));
+        assert!(SPLIT.is_partial() && low.is_partial() && !BRANCH.is_partial());
+        // A low bit that the field has no place for is not dropped.
+        assert_eq!(low.write(&mut rest, value(low) + 1), None);
+    }
+
+    #[test]
+    fn a_number_is_moved_in_quarters_and_by_its_sign() {
+        let quarter = |scale, range| {
+            Field::bits(
+                4,
+                &[Part { low: 5, width: 16 }],
+                scale,
+                Kind::Absolute,
+                range,
+            )
+            .with_low_bits_elsewhere()
+        };
+        let mut word = [0; 4];
+        let upper = quarter(16, Range::Unsigned(32));
+        upper.write(&mut word, 0xabcd_1234).expect("fits");
+        let told = upper.told(&word, 0).expect("tells");
+        assert!(told.fits(0xabcd_5678) && !told.fits(0x1_abcd_0000));
+        assert_eq!(upper.write(&mut word, 1 << 32), None);
+        let unchecked = quarter(16, Range::Unchecked);
+        unchecked.write(&mut word, 0x7_abcd_1234).expect("fits");
+        assert!(
+            unchecked
+                .told(&word, 0)
+                .expect("tells")
+                .fits(0xffff_abcd_0000)
+        );
+        let signed = quarter(0, Range::Signed(17)).with_sign(30);
+        signed.write(&mut word, -2).expect("fits");
+        assert_eq!(signed.read(&word), Some((-2_i64).cast_unsigned()));
+        assert_eq!(word[3] & 0x40, 0);
+        signed.write(&mut word, 0xffff).expect("fits");
+        assert_eq!((signed.read(&word), word[3] & 0x40), (Some(0xffff), 0x40));
     }
 
     #[test]

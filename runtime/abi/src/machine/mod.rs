@@ -5,11 +5,14 @@
 //! it and needs no number of its own, so a second machine is a second file beside [`x86_64`].
 //! Questions that need a decoder are answered by the host tools instead.
 
+pub mod aarch64;
+mod branch;
 mod field;
 mod names;
 pub mod x86_64;
 
-pub use field::{Field, Kind, Part, Range};
+pub use branch::{Branch, JUMP_BYTES_MAX, Jump, JumpCode, MovedBranch, PointerCall};
+pub use field::{Field, Kind, Part, Range, Told};
 pub use names::{MachineName, TypeName};
 
 /// Whose instructions a machine has: what decides which decoder reads them.
@@ -17,6 +20,28 @@ pub use names::{MachineName, TypeName};
 pub enum Architecture {
     /// AMD64, Intel 64.
     X86_64,
+    /// Arm of 64 bits.
+    AArch64,
+}
+
+/// What the distance in a field of an instruction counts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DistanceOrigin {
+    /// The end of the instruction, while relocations count from the field.
+    InstructionEnd,
+    /// The instruction, whose relocations count from it too.
+    Instruction,
+}
+
+/// How entries of the tables that loaders walk are laid out, where machines differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryForm {
+    /// Bug frames keep bits of the line in their displacements; behind the place of an
+    /// alternative may be NOPs for a longer replacement.
+    Packed,
+    /// Bug frames keep the line beside their displacements; a replacement is as long as what it
+    /// replaces.
+    Plain,
 }
 
 /// The data of a machine.
@@ -28,6 +53,8 @@ pub struct Machine {
     pub architecture: Architecture,
     /// For people.
     pub name: &'static str,
+    /// How to compile so that no relocations come out that loaders do not take.
+    pub position_advice: &'static str,
     /// Prefix of the names of its relocation types.
     pub relocation_prefix: &'static str,
     /// Every type of its psABI, in order of their numbers.
@@ -47,10 +74,20 @@ pub struct Machine {
     pub nops: &'static [&'static [u8]],
     /// The trap instruction, which fills gaps in code.
     pub trap: u8,
-    /// The call through a pointer in memory that boot code may turn into a direct call.
-    pub pointer_call: PointerCall,
+    /// The call through a pointer in memory that boot code may turn into a direct call; `None`
+    /// where boot code knows no such thing.
+    pub pointer_call: Option<PointerCall>,
     /// Calls and jumps whose distance changes when the code is copied elsewhere.
     pub moved_branches: &'static [Branch],
+    /// Names of symbols that say where code and where data begin, and name nothing; also with a
+    /// dot and more behind it.
+    pub mapping_symbols: &'static [&'static str],
+    /// Bytes of every instruction, where all have as many.
+    pub instruction_bytes: Option<usize>,
+    /// What the distances in instructions count from.
+    pub distance_origin: DistanceOrigin,
+    /// How table entries are laid out.
+    pub entry_form: EntryForm,
     /// A payload's regions lie at most this far from the base's text, in bytes.
     pub window_bytes: u64,
     /// The property of `.note.gnu.property` that names the protections that all functions support.
@@ -81,37 +118,6 @@ pub enum UseInPayload {
     Refused,
 }
 
-/// A jump with a distance in it, as it stands at the start of a replaced function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Jump {
-    /// With distance 0.
-    pub code: &'static [u8],
-    /// Offset of the field in it, in bytes.
-    pub field_at: usize,
-    /// The field of the distance.
-    pub field: Field,
-    /// What the distance counts from, as an offset from the jump, in bytes.
-    pub counts_from: usize,
-}
-
-/// A near call or jump, by how it begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Branch {
-    /// The bytes in front of the field.
-    pub opcode: &'static [u8],
-    /// The field of the distance, the rest of the instruction.
-    pub field: Field,
-}
-
-/// A call through a pointer in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PointerCall {
-    /// The bytes in front of the distance to the pointer.
-    pub opcode: &'static [u8],
-    /// The field of the distance; it counts from the end of the instruction, which it ends.
-    pub field: Field,
-}
-
 /// Notes on the protection of branches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Protection {
@@ -122,13 +128,10 @@ pub struct Protection {
 }
 
 /// All machines.
-pub const ALL: &[&Machine] = &[&x86_64::MACHINE];
+pub const ALL: &[&Machine] = &[&x86_64::MACHINE, &aarch64::MACHINE];
 
 /// The machine that the bundled runtime runs on, and takes payloads for.
 pub const OF_RUNTIME: &Machine = &x86_64::MACHINE;
-
-/// Most bytes of a jump, for buffers.
-pub const JUMP_BYTES_MAX: usize = 8;
 
 impl Machine {
     /// The machine of files with this `e_machine`.
@@ -174,6 +177,44 @@ impl Machine {
     #[must_use]
     pub fn alike(&self, number: u32) -> u32 {
         self.relocation(number).map_or(number, |known| known.alike)
+    }
+
+    /// Whether a relocation of this type fills the distance of a branch, in an instruction that can
+    /// hold nothing else.
+    #[must_use]
+    pub fn is_branch(&self, number: u32) -> bool {
+        let known = self.relocation(number).map(|known| known.field);
+        known.is_some_and(|field| {
+            let branches = self.moved_branches.iter();
+            self.instruction_bytes.is_some() && branches.clone().any(|one| one.field == field)
+        })
+    }
+
+    /// Whether a symbol of this name only says whether code or data begins there.
+    #[must_use]
+    pub fn is_mapping_symbol(&self, name: &str) -> bool {
+        self.mapping_symbols.iter().any(|mark| {
+            let rest = name.strip_prefix(mark);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+    }
+
+    /// Whether a relocation of this type tells only a part of its target's address: another one
+    /// tells the rest.
+    #[must_use]
+    pub fn is_partial(&self, number: u32) -> bool {
+        self.relocation(number)
+            .is_some_and(|known| known.field.is_partial())
+    }
+
+    /// What has to be added to a relative field's addend, for a field that lies `behind` bytes
+    /// before the end of its instruction, to reach the byte that is meant.
+    #[must_use]
+    pub const fn distance_bias(&self, behind: u64) -> u64 {
+        match self.distance_origin {
+            DistanceOrigin::InstructionEnd => behind,
+            DistanceOrigin::Instruction => 0,
+        }
     }
 
     /// Bytes that a relocation of this type changes; 1 for types that are not known.
@@ -231,72 +272,5 @@ impl Machine {
         for place in place.chunks_exact_mut(nop.len().max(1)) {
             place.copy_from_slice(nop);
         }
-    }
-
-    /// Adjusts the distance of a single call or jump that was copied from `from` to `to`; `None`
-    /// when it does not fit. Other code is not changed.
-    #[must_use]
-    pub fn move_branch(&self, code: &mut [u8], from: u64, to: u64) -> Option<()> {
-        for branch in self.moved_branches {
-            let at = branch.opcode.len();
-            if !code.starts_with(branch.opcode) || code.len() != at + branch.field.bytes() {
-                continue;
-            }
-            let field = code.get_mut(at..)?;
-            let moved = i128::from(from) - i128::from(to);
-            let distance = i128::from(branch.field.read(field)?.cast_signed()) + moved;
-            return branch.field.write(field, distance);
-        }
-        Some(())
-    }
-}
-
-impl PointerCall {
-    /// Bytes of the instruction.
-    #[must_use]
-    pub const fn bytes(&self) -> usize {
-        self.opcode.len() + self.field.bytes()
-    }
-
-    /// The address of the pointer that a call at `address`, which `code` begins with, goes
-    /// through.
-    #[must_use]
-    pub fn pointer(&self, code: &[u8], address: u64) -> Option<u64> {
-        let distance = self.field.read(code.strip_prefix(self.opcode)?)?;
-        let next = address.wrapping_add(u64::try_from(self.bytes()).ok()?);
-        Some(next.wrapping_add(distance))
-    }
-}
-
-/// The bytes of a jump.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct JumpCode {
-    bytes: [u8; JUMP_BYTES_MAX],
-    length: usize,
-}
-
-impl JumpCode {
-    /// What is to be written.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
-    }
-}
-
-impl Jump {
-    /// Encodes the jump that stands at `from` and lands at `to`; `None` when the distance does
-    /// not fit its field.
-    #[must_use]
-    pub fn encode(&self, from: u64, to: u64) -> Option<JumpCode> {
-        let mut jump = JumpCode {
-            bytes: [0; JUMP_BYTES_MAX],
-            length: self.code.len(),
-        };
-        let bytes = jump.bytes.get_mut(..self.code.len())?;
-        bytes.copy_from_slice(self.code);
-        let origin = i128::from(from) + i128::try_from(self.counts_from).ok()?;
-        let field = bytes.get_mut(self.field_at..)?;
-        self.field.write(field, i128::from(to) - origin)?;
-        Some(jump)
     }
 }

@@ -1,8 +1,8 @@
 //! x86-64 (System V psABI for AMD64, table 4.9 and section 4.4; Intel SDM volume 2).
 
 use super::{
-    Architecture, Branch, Field, Jump, Kind, Machine, PointerCall, Protection, Range,
-    RelocationType, UseInPayload,
+    Architecture, Branch, DistanceOrigin, EntryForm, Field, Jump, Kind, Machine, PointerCall,
+    Protection, Range, RelocationType, UseInPayload,
 };
 
 const NOTHING: Field = Field::whole(0, Kind::Nothing, Range::Unchecked);
@@ -132,11 +132,21 @@ const CALL: u8 = 0xe8;
 /// `jmp rel32`.
 const JUMP: u8 = 0xe9;
 
+/// A jump, as code that is copied may be one.
+const NEAR: Branch = Branch {
+    code: &[JUMP, 0, 0, 0, 0],
+    mask: &[0xff, 0, 0, 0, 0],
+    field_at: 1,
+    field: RELATIVE32,
+    counts_from: 5,
+};
+
 /// The machine.
 pub const MACHINE: Machine = Machine {
     e_machine: 62,
     architecture: Architecture::X86_64,
     name: "x86-64",
+    position_advice: "compile position-independent code (-fpic or -fpie) without -mcmodel=large",
     relocation_prefix: "R_X86_64_",
     relocations: RELOCATIONS,
     word: &ABS64,
@@ -163,20 +173,21 @@ pub const MACHINE: Machine = Machine {
     ],
     trap: 0xcc,
     // call *disp32(%rip)
-    pointer_call: PointerCall {
+    pointer_call: Some(PointerCall {
         opcode: &[0xff, 0x15],
         field: RELATIVE32,
-    },
+    }),
     moved_branches: &[
         Branch {
-            opcode: &[CALL],
-            field: RELATIVE32,
+            code: &[CALL, 0, 0, 0, 0],
+            ..NEAR
         },
-        Branch {
-            opcode: &[JUMP],
-            field: RELATIVE32,
-        },
+        NEAR,
     ],
+    mapping_symbols: &[],
+    instruction_bytes: None,
+    distance_origin: DistanceOrigin::InstructionEnd,
+    entry_form: EntryForm::Packed,
     window_bytes: 1 << 31,
     // GNU_PROPERTY_X86_FEATURE_1_AND.
     protection: Protection {
@@ -190,6 +201,7 @@ mod tests {
     extern crate std;
 
     use super::MACHINE;
+    use crate::machine::MovedBranch;
 
     #[test]
     fn the_displacement_counts_from_the_end_of_the_jump() {
@@ -223,17 +235,14 @@ mod tests {
 
     #[test]
     fn a_copied_call_reaches_what_it_reached_before() {
+        let moved = |code: &mut [u8], from, to| MACHINE.move_branches(code, (from, to), |_| true);
         let mut call = [0xe8, 0, 0, 0, 0];
-        MACHINE
-            .move_branch(&mut call, 0x2000, 0x1000)
-            .expect("fits");
+        assert_eq!(moved(&mut call, 0x2000, 0x1000), MovedBranch::Fits);
         assert_eq!(call, [0xe8, 0, 0x10, 0, 0]);
         let mut other = [0xe8, 0, 0, 0, 0, 0x90];
-        MACHINE
-            .move_branch(&mut other, 0x2000, 0x1000)
-            .expect("stays");
+        assert_eq!(moved(&mut other, 0x2000, 0x1000), MovedBranch::Fits);
         assert_eq!(other, [0xe8, 0, 0, 0, 0, 0x90]);
-        assert_eq!(MACHINE.move_branch(&mut call, 0, 1 << 40), None);
+        assert_eq!(moved(&mut call, 0, 1 << 40), MovedBranch::TooFar);
     }
 
     #[test]

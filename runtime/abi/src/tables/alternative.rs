@@ -2,13 +2,15 @@
 //! has a feature.
 
 use super::layout::{Field, LeadsTo};
+use crate::machine::EntryForm;
 use zerocopy::byteorder::little_endian::{I32, U16};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Bit of the feature number that inverts its meaning (Xen since 4.17.6).
 const FEATURE_INVERTED: u16 = 1 << 15;
 
-/// Xen 4.17 `struct alt_instr` (`asm/alternative.h`), 14 bytes without gaps.
+/// Xen 4.17 `struct alt_instr` (`asm/alternative.h`), 14 bytes without gaps. The plain form is
+/// without the last two, which are zero here.
 #[derive(
     Clone,
     Copy,
@@ -45,17 +47,29 @@ impl Alternative {
         Field::new(Alternative::ORIGINAL_AT, LeadsTo::Owner),
         Field::new(Alternative::REPLACEMENT_AT, LeadsTo::Replacement),
     ];
-    /// Size of an entry in bytes.
+    /// Size of an entry of the packed form in bytes.
     pub const BYTES: u64 = size_of::<Alternative>() as u64;
     /// Offset of the field that leads to the original instruction, in bytes.
     pub const ORIGINAL_AT: u64 = core::mem::offset_of!(Alternative, original) as u64;
     /// Offset of the field that leads to the replacement, in bytes.
     pub const REPLACEMENT_AT: u64 = core::mem::offset_of!(Alternative, replacement) as u64;
 
+    /// Size of an entry in bytes.
+    #[must_use]
+    pub const fn bytes(form: EntryForm) -> u64 {
+        match form {
+            EntryForm::Packed => Alternative::BYTES,
+            EntryForm::Plain => core::mem::offset_of!(Alternative, padding_bytes) as u64,
+        }
+    }
+
     /// The entry that `bytes` begin with; `None` where they are fewer than one.
     #[must_use]
-    pub fn read(bytes: &[u8]) -> Option<Alternative> {
-        Some(Alternative::read_from_prefix(bytes).ok()?.0)
+    pub fn read(form: EntryForm, bytes: &[u8]) -> Option<Alternative> {
+        let held = usize::try_from(Alternative::bytes(form)).ok()?;
+        let mut whole = [0; size_of::<Alternative>()];
+        whole.get_mut(..held)?.copy_from_slice(bytes.get(..held)?);
+        Alternative::read_from_bytes(&whole).ok()
     }
 
     /// The entry in `bytes`, of which systems that leave out the last fields have fewer.
@@ -65,7 +79,8 @@ impl Alternative {
         let held = bytes.len().min(whole.len());
         let has_lengths = held > core::mem::offset_of!(Alternative, replacement_bytes);
         whole[..held].copy_from_slice(&bytes[..held]);
-        has_lengths.then(|| Alternative::read(&whole)).flatten()
+        let read = || Alternative::read(EntryForm::Packed, &whole);
+        has_lengths.then(read).flatten()
     }
 
     /// Whether the place is filled with NOPs alone. Linux has flags where Xen has the lengths, and
@@ -73,6 +88,12 @@ impl Alternative {
     #[must_use]
     pub fn replaces_by_nothing(&self) -> bool {
         self.replacement_bytes == 0 && self.private == 0
+    }
+
+    /// Whether a replacement must be as long as what it replaces. Xen on Arm stops where it is not.
+    #[must_use]
+    pub const fn lengths_must_be_equal(form: EntryForm) -> bool {
+        matches!(form, EntryForm::Plain)
     }
 
     /// The feature's number.

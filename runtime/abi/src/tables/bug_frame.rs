@@ -1,14 +1,20 @@
-//! An entry of `.bug_frames.N`: what a trap means. Two words; each has a displacement from the
-//! start of the frame in its low 24 bits and 7 bits of the line above. An assertion has two words
-//! more, of which the second leads to its message.
+//! An entry of `.bug_frames.N`: what a trap means.
+//!
+//! Packed, it has two words; each has a displacement from the start of the frame in its low 24 bits
+//! and 7 bits of the line above. An assertion has two words more, of which the second leads to its
+//! message. Plain, it has three displacements from its start and the line in two bytes behind them,
+//! whatever its kind.
 
 use super::layout::{Field, LeadsTo};
+use crate::machine::EntryForm;
 
 /// Bits of a word that hold the displacement; the rest holds bits of the line.
 const DISPLACEMENT_BITS: u32 = 24;
 /// Bits of the line in each of the two words.
 const LINE_BITS: u32 = 7;
 const WORD_BYTES: usize = 4;
+/// The line in the last word of a plain frame.
+const LINE_MASK: u32 = 0xffff;
 
 /// What a trap means, by the number at the end of the section's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,32 +77,94 @@ pub struct BugFrame {
 impl BugFrame {
     /// What the sections of these entries begin with; the number of their kind follows.
     pub const SECTIONS: &str = ".bug_frames.";
-    /// Size of a frame in bytes.
+    /// Size of a frame of the packed form in bytes.
     pub const BYTES: u64 = 8;
-    /// Size of the frame of an assertion in bytes.
+    /// Size of the frame of an assertion of the packed form in bytes.
     pub const ASSERTION_BYTES: u64 = 16;
-    /// Bytes of a frame whose fields have bits of the line in them.
+    /// Size of a frame of the plain form in bytes.
+    pub const PLAIN_BYTES: u64 = 16;
+    /// Bytes of a packed frame whose fields have bits of the line in them.
     pub const LINE_FIELDS_BYTES: u64 = 8;
     /// Offset of the field that leads to the trapping instruction, in bytes.
     pub const LOCATION_AT: u64 = 0;
     /// Offset of the field that leads to the file name or function, in bytes.
     pub const POINTER_AT: u64 = 4;
-    /// Offset of the field that leads to an assertion's message, in bytes.
-    pub const MESSAGE_AT: u64 = 12;
 
-    pub(super) const fn fields(kind: BugKind) -> &'static [Field] {
+    /// Size of a frame in bytes.
+    #[must_use]
+    pub const fn bytes(form: EntryForm, kind: BugKind) -> u64 {
+        match (form, kind) {
+            (EntryForm::Plain, _) => BugFrame::PLAIN_BYTES,
+            (EntryForm::Packed, BugKind::Assertion) => BugFrame::ASSERTION_BYTES,
+            (EntryForm::Packed, _) => BugFrame::BYTES,
+        }
+    }
+
+    /// Offset of the field that leads to an assertion's message, in bytes.
+    #[must_use]
+    pub const fn message_at(form: EntryForm) -> u64 {
+        match form {
+            EntryForm::Packed => 12,
+            EntryForm::Plain => 8,
+        }
+    }
+
+    /// Offset of the two bytes of the line, where it has bytes of its own.
+    #[must_use]
+    pub const fn line_at(form: EntryForm) -> Option<u64> {
+        match form {
+            EntryForm::Packed => None,
+            EntryForm::Plain => Some(12),
+        }
+    }
+
+    /// Whether the field for a message leads to one. The plain form has the field in every frame;
+    /// in one without a message it leads behind the file name, to whatever stands there.
+    #[must_use]
+    pub const fn has_message(kind: BugKind) -> bool {
+        matches!(kind, BugKind::Assertion)
+    }
+
+    pub(super) const fn fields(form: EntryForm, kind: BugKind) -> &'static [Field] {
         const LOCATION: Field = Field::new(BugFrame::LOCATION_AT, LeadsTo::Owner);
         const POINTER: Field = Field::new(BugFrame::POINTER_AT, LeadsTo::Anything);
-        const MESSAGE: Field = Field::new(BugFrame::MESSAGE_AT, LeadsTo::Anything);
-        match kind {
-            BugKind::RunFunction | BugKind::Warning | BugKind::Bug => &[LOCATION, POINTER],
-            BugKind::Assertion => &[LOCATION, POINTER, MESSAGE],
+        const MESSAGE: Field =
+            Field::new(BugFrame::message_at(EntryForm::Packed), LeadsTo::Anything);
+        const PLAIN_MESSAGE: Field =
+            Field::new(BugFrame::message_at(EntryForm::Plain), LeadsTo::Anything);
+        match (form, kind) {
+            (EntryForm::Packed, BugKind::Assertion) => &[LOCATION, POINTER, MESSAGE],
+            (EntryForm::Packed, _) => &[LOCATION, POINTER],
+            // Which function is run stands in a register.
+            (EntryForm::Plain, BugKind::RunFunction) => &[LOCATION],
+            (EntryForm::Plain, _) => &[LOCATION, POINTER, PLAIN_MESSAGE],
         }
     }
 
     /// Decodes the frame that `bytes` begin with; `None` where they are fewer than one.
     #[must_use]
-    pub fn read(kind: BugKind, bytes: &[u8]) -> Option<BugFrame> {
+    pub fn read(form: EntryForm, kind: BugKind, bytes: &[u8]) -> Option<BugFrame> {
+        match form {
+            EntryForm::Packed => BugFrame::read_packed(kind, bytes),
+            EntryForm::Plain => BugFrame::read_plain(kind, bytes),
+        }
+    }
+
+    fn read_plain(kind: BugKind, bytes: &[u8]) -> Option<BugFrame> {
+        let words = bytes.as_chunks::<WORD_BYTES>().0;
+        let word = |index: usize| Some(u32::from_le_bytes(*words.get(index)?));
+        Some(BugFrame {
+            location: word(0)?.cast_signed(),
+            pointer: word(1)?.cast_signed(),
+            message: BugFrame::has_message(kind)
+                .then(|| word(2))
+                .flatten()
+                .map(u32::cast_signed),
+            line: word(3)? & LINE_MASK,
+        })
+    }
+
+    fn read_packed(kind: BugKind, bytes: &[u8]) -> Option<BugFrame> {
         let words = bytes.as_chunks::<WORD_BYTES>().0;
         let word = |index: usize| Some(u32::from_le_bytes(*words.get(index)?));
         let (location, line_high) = parted(word(0)?);
@@ -116,7 +184,10 @@ impl BugFrame {
 
     /// The displacement in a relocation's addend, and the bits of the line above it.
     #[must_use]
-    pub const fn part_addend(addend: i64) -> (i64, i64) {
+    pub const fn part_addend(form: EntryForm, addend: i64) -> (i64, i64) {
+        if matches!(form, EntryForm::Plain) {
+            return (addend, 0);
+        }
         let unused = i64::BITS - DISPLACEMENT_BITS;
         let displacement = (addend << unused) >> unused;
         (
@@ -144,6 +215,7 @@ fn parted(word: u32) -> (i32, u32) {
 #[cfg(test)]
 mod tests {
     use super::{BugFrame, BugKind};
+    use crate::machine::EntryForm;
 
     fn frame(location: i32, pointer: i32, line: u32) -> [u8; 8] {
         // As the assembler adds them: displacement plus the line bits above it.
@@ -159,7 +231,11 @@ mod tests {
     fn lines_survive_displacements_of_either_sign() {
         for (location, pointer) in [(-16, 64), (16, -64), (-16, -64), (16, 64)] {
             for line in [1, 127, 128, 2000, 16383] {
-                let decoded = BugFrame::read(BugKind::Bug, &frame(location, pointer, line));
+                let decoded = BugFrame::read(
+                    EntryForm::Packed,
+                    BugKind::Bug,
+                    &frame(location, pointer, line),
+                );
                 let expected = BugFrame {
                     location,
                     pointer,
@@ -173,7 +249,32 @@ mod tests {
 
     #[test]
     fn a_frame_that_is_cut_is_none() {
-        assert_eq!(BugFrame::read(BugKind::Bug, &[0; 7]), None);
-        assert_eq!(BugFrame::read(BugKind::Assertion, &[0; 12]), None);
+        assert_eq!(
+            BugFrame::read(EntryForm::Packed, BugKind::Bug, &[0; 7]),
+            None
+        );
+        assert_eq!(
+            BugFrame::read(EntryForm::Packed, BugKind::Assertion, &[0; 12]),
+            None
+        );
+    }
+
+    #[test]
+    fn a_plain_frame_has_its_line_beside_three_displacements() {
+        let words = [-16_i32, 64, 80, 0x1234];
+        let bytes: [u8; 16] = zerocopy::transmute!(words.map(i32::to_le_bytes));
+        let read = |kind| BugFrame::read(EntryForm::Plain, kind, &bytes).expect("is whole");
+        let frame = read(BugKind::Assertion);
+        assert_eq!((frame.location, frame.pointer), (-16, 64));
+        assert_eq!((frame.message, frame.line), (Some(80), 0x1234));
+        assert_eq!(read(BugKind::Bug).message, None);
+        assert_eq!(
+            BugFrame::read(EntryForm::Plain, BugKind::Bug, &bytes[..15]),
+            None
+        );
+        assert_eq!(
+            BugFrame::part_addend(EntryForm::Plain, 5 << 24),
+            (5 << 24, 0)
+        );
     }
 }

@@ -17,14 +17,16 @@ pub use exception::ExceptionEntry;
 pub use foreign::ForeignTable;
 pub use layout::{Field, Layout, LeadsTo};
 
-use crate::machine::Machine;
+use crate::machine::{EntryForm, Machine};
 
-/// Sizes of special-section entries in bytes, as this profile's loader reads them.
+/// How special-section entries are laid out for a loader: their form, and their sizes in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntrySizes {
+    /// Where an entry has what.
+    pub form: EntryForm,
     /// `.bug_frames.0` to `.bug_frames.2`.
     pub bug_frame: u64,
-    /// `.bug_frames.3` (assertions): two more words.
+    /// `.bug_frames.3` (assertions): two more words, where the form has them at all.
     pub bug_frame_assert: u64,
     /// `.ex_table`.
     pub exception: u64,
@@ -34,14 +36,21 @@ pub struct EntrySizes {
     pub alternative_call: u64,
 }
 
-/// Sizes of the entries that this folder lays out: those of Xen 4.17 to today.
-pub const LAID_OUT_HERE: EntrySizes = EntrySizes {
-    bug_frame: BugFrame::BYTES,
-    bug_frame_assert: BugFrame::ASSERTION_BYTES,
-    exception: ExceptionEntry::BYTES,
-    alternative: Alternative::BYTES,
-    alternative_call: CallSite::BYTES,
-};
+impl EntrySizes {
+    /// Those of the entries that this folder lays out: of Xen 4.17 to today, on a machine.
+    #[must_use]
+    pub const fn of(machine: &Machine) -> EntrySizes {
+        let form = machine.entry_form;
+        EntrySizes {
+            form,
+            bug_frame: BugFrame::bytes(form, BugKind::Bug),
+            bug_frame_assert: BugFrame::bytes(form, BugKind::Assertion),
+            exception: ExceptionEntry::BYTES,
+            alternative: Alternative::bytes(form),
+            alternative_call: CallSite::BYTES,
+        }
+    }
+}
 
 /// A table that a loader walks. Code that handles tables matches all variants without a wildcard,
 /// so that a new table cannot be mistaken for another.
@@ -77,9 +86,9 @@ impl SpecialTable {
 
     /// The fields of an entry that relocations fill.
     #[must_use]
-    pub const fn fields(self) -> &'static [Field] {
+    pub const fn fields(self, form: EntryForm) -> &'static [Field] {
         match self {
-            SpecialTable::BugFrames(kind) => BugFrame::fields(kind),
+            SpecialTable::BugFrames(kind) => BugFrame::fields(form, kind),
             SpecialTable::Exceptions => ExceptionEntry::FIELDS,
             SpecialTable::Alternatives => Alternative::FIELDS,
             SpecialTable::CallSites => CallSite::FIELDS,
@@ -91,17 +100,22 @@ impl SpecialTable {
     pub const fn layout(self, sizes: &EntrySizes) -> Layout {
         Layout {
             bytes: self.entry_bytes(sizes),
-            fields: self.fields(),
-            line_at: None,
+            fields: self.fields(sizes.form),
+            line_at: match self {
+                SpecialTable::BugFrames(_) => BugFrame::line_at(sizes.form),
+                SpecialTable::Exceptions | SpecialTable::Alternatives | SpecialTable::CallSites => {
+                    None
+                }
+            },
         }
     }
 
     /// How far the code that an entry is about lies from the entry's start, in bytes; `entry` is
     /// the entry's bytes.
     #[must_use]
-    pub fn owner(self, entry: &[u8]) -> Option<i32> {
+    pub fn owner(self, form: EntryForm, entry: &[u8]) -> Option<i32> {
         match self {
-            SpecialTable::BugFrames(kind) => Some(BugFrame::read(kind, entry)?.location),
+            SpecialTable::BugFrames(kind) => Some(BugFrame::read(form, kind, entry)?.location),
             // It is the first field of each.
             SpecialTable::Exceptions | SpecialTable::Alternatives | SpecialTable::CallSites => {
                 Some(i32::from_le_bytes(*entry.first_chunk()?))
@@ -114,9 +128,24 @@ impl SpecialTable {
     #[must_use]
     pub fn rewritten_bytes(self, machine: &Machine, entry: &[u8]) -> Option<u64> {
         match self {
-            SpecialTable::Alternatives => Some(Alternative::read(entry)?.place_bytes().into()),
-            SpecialTable::CallSites => u64::try_from(machine.pointer_call.bytes()).ok(),
+            SpecialTable::Alternatives => {
+                let entry = Alternative::read(machine.entry_form, entry)?;
+                Some(entry.place_bytes().into())
+            }
+            SpecialTable::CallSites => u64::try_from(machine.pointer_call?.bytes()).ok(),
             SpecialTable::BugFrames(_) | SpecialTable::Exceptions => None,
+        }
+    }
+
+    /// Whether loaders walk it on a machine. Xen on Arm has neither fix-ups of faults nor calls
+    /// that it makes direct, and refuses the first.
+    #[must_use]
+    pub const fn is_walked_on(self, machine: &Machine) -> bool {
+        match self {
+            SpecialTable::BugFrames(_) | SpecialTable::Alternatives => true,
+            SpecialTable::Exceptions | SpecialTable::CallSites => {
+                matches!(machine.entry_form, EntryForm::Packed)
+            }
         }
     }
 
@@ -177,7 +206,8 @@ pub fn is_walked_by_nobody(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{BugKind, ForeignTable, SpecialTable, is_unknown, is_walked_by_nobody};
+    use super::{BugKind, EntrySizes, ForeignTable, SpecialTable, is_unknown, is_walked_by_nobody};
+    use crate::machine::ALL;
 
     #[test]
     fn tables_are_known_by_their_whole_names() {
@@ -209,7 +239,9 @@ mod tests {
         .into_iter()
         .chain(BugKind::ALL.map(SpecialTable::BugFrames));
         for table in known {
-            assert_lies_in(&table.layout(&super::LAID_OUT_HERE));
+            for machine in ALL {
+                assert_lies_in(&table.layout(&EntrySizes::of(machine)));
+            }
         }
         let foreign = super::foreign::FOREIGN.iter();
         foreign
