@@ -1,4 +1,5 @@
-//! What a sanitizer tells its run-time library of one place of the source is part of the code there.
+//! What a sanitizer tells its run-time library of one place of the source is part of the code
+//! there.
 
 use xsplice_diff::report::object_diff::Verdict;
 
