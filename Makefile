@@ -152,10 +152,24 @@ book: $(MDBOOK) ## the documents as one book of HTML pages, in out/book
 	$(MDBOOK) build out/book
 
 .PHONY: install
-install: build ## put the commands, their manual pages and completions below PREFIX
+install: build install-files ## put the commands, their manual pages and completions below PREFIX
+
+.PHONY: install-files
+install-files:
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(COMMANDS:%=target/release/%) $(DESTDIR)$(PREFIX)/bin
 	target/release/xsplice-manual $(DESTDIR)$(PREFIX)
+
+.PHONY: deb
+deb: build ## the Debian package of the commands, in out/deb
+	@tests/ensure-packages.sh dpkg-shlibdeps=dpkg-dev lintian=lintian
+	packaging/make-deb.sh out/deb
+	lintian --fail-on error out/deb/*.deb
+
+.PHONY: deb-try
+deb-try: deb ## install, try and remove the package in a fresh Debian root (as root)
+	@tests/ensure-packages.sh mmdebstrap=mmdebstrap
+	packaging/try-deb.sh out/deb/*.deb out/deb-root
 
 # Each picture is to be looked at before it is committed.
 .PHONY: pictures

@@ -1,7 +1,7 @@
 //! The documents as one book: which they are, and where a link between them leads.
 //!
-//! README.md and DESIGN.md stand in the root, where readers of the repository look, the others in
-//! `docs`. A book has one folder of pages, so links are rewritten on the way there.
+//! README.md, DESIGN.md and CHANGELOG.md stand in the root, where readers of the repository look, the
+//! others in `docs`. A book has one folder of pages, so links are rewritten on the way there.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 /// Where the table of contents stands.
 pub const SUMMARY: &str = "docs/SUMMARY.md";
 /// The pages that are in the root of the repository, and not in `docs`.
-const IN_ROOT: [&str; 2] = ["README.md", "DESIGN.md"];
+const IN_ROOT: [&str; 3] = ["README.md", "DESIGN.md", "CHANGELOG.md"];
 const DOCS: &str = "docs";
 
 /// A link in a document: `[text](target)`.

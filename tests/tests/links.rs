@@ -7,9 +7,13 @@ use std::path::{Path, PathBuf};
 use xsplice_tests::book::{self, Link, headings, links, pages, resolve};
 use xsplice_tests::workspace;
 
-/// Every document of README, DESIGN and `docs`, relative to the root.
+/// Every document of the root and of `docs`, relative to the root.
 fn documents() -> Vec<PathBuf> {
-    let mut found = vec!["README.md".into(), "DESIGN.md".into()];
+    let mut found = vec![
+        "README.md".into(),
+        "DESIGN.md".into(),
+        "CHANGELOG.md".into(),
+    ];
     let mut folders = vec![PathBuf::from("docs")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(workspace().join(&folder)).unwrap() {
