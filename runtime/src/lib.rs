@@ -16,6 +16,7 @@ pub(crate) mod base;
 pub mod channel;
 pub mod check;
 pub mod load;
+pub(crate) mod locks;
 pub(crate) mod names;
 pub mod patch;
 pub mod payload;
@@ -23,6 +24,7 @@ pub mod platform;
 pub mod read;
 pub mod rendezvous;
 
+pub use act::dump::{DumpCursor, DumpPart};
 pub use act::runtime::{Policy, Privilege, Runtime, SetupError};
 pub use base::Base;
 pub use payload::directory::Bug;

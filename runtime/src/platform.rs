@@ -127,6 +127,9 @@ pub trait Platform: Sync {
     /// waited for is followed by a [`Platform::kick`] or by a timer tick.
     fn relax(&self, interrupts: Interrupts);
 
+    /// Whether this CPU takes maskable interrupts. Only a debug build asks, where a lock is taken.
+    fn interrupts(&self) -> Interrupts;
+
     /// Holds maskable interrupts of this CPU back; returns how it was before.
     fn interrupts_off(&self) -> Interrupts;
 

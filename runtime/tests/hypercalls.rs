@@ -1,15 +1,21 @@
 //! Arguments of the hypercalls: every rule and its error number.
 
+use core::fmt;
+
 use crate::support;
 use crate::support::{Caller, Maker, area, runtime, runtime_with};
 use xsplice_abi::Errno;
-use xsplice_abi::action::ACTION_APPLY;
+use xsplice_abi::action::{ACTION_APPLY, ACTION_UNLOAD};
 use xsplice_abi::hypercall::{
     Action, Get, List, Name, OP_ACTION, OP_GET, OP_LIST, OP_UPLOAD, Operation, Status, Upload,
 };
+use xsplice_runtime::DumpCursor;
 use xsplice_runtime::Policy;
 use xsplice_runtime::Privilege;
+use xsplice_runtime::Runtime;
 use xsplice_runtime::SetupError;
+use xsplice_runtime::patch::memory::MemoryPlatform;
+use xsplice_runtime::platform::Platform;
 use xsplice_runtime::read::deny::DenyError;
 use xsplice_runtime::read::signature::{Signature, SignatureError, Verifier};
 use zerocopy::byteorder::little_endian::{I32, U16, U32, U64};
@@ -190,7 +196,7 @@ fn list_probes_sizes_and_fills_batches() {
     let (result, rest, memory) = list(&runtime, 2, 2, 100);
     assert_eq!((result, rest.nr.get()), (1, 0));
     assert_eq!(memory[32..41], *b"payload3\0");
-    runtime.schedule("payload1", xsplice_abi::action::ACTION_UNLOAD, 0);
+    runtime.schedule("payload1", ACTION_UNLOAD, 0);
     assert_ne!(list(&runtime, 0, 0, 0).1.version, sizes.version);
 }
 
@@ -259,7 +265,7 @@ fn a_deny_list_that_names_nothing_is_refused() {
             build_id: &support::BASE_ID,
             text: 0..1,
         };
-        xsplice_runtime::Runtime::new(
+        Runtime::new(
             support::platform(),
             base,
             Policy {
@@ -324,4 +330,104 @@ fn shadow_variables_stay_until_they_are_detached() {
     assert_eq!(shadows.detach(platform, 0x10, 1), Err(Errno::ENOENT));
     assert_eq!(shadows.detach_all(platform, 1), 1);
     assert_eq!(shadows.get(platform, 0x20, 1), None);
+}
+
+/// The parts of a dump, and the cursor before each.
+fn dump_in_parts(runtime: &Runtime<'_, MemoryPlatform>, room: usize) -> Vec<(DumpCursor, Vec<u8>)> {
+    let mut parts = Vec::new();
+    let mut cursor = Some(DumpCursor::default());
+    while let Some(at) = cursor {
+        let part = runtime.dump_part(at, room).unwrap();
+        assert!(part.text.len() <= room);
+        assert!(!part.text.is_empty() || part.next.is_none());
+        parts.push((at, part.text));
+        cursor = part.next;
+    }
+    parts
+}
+
+#[test]
+fn a_dump_in_parts_is_the_dump() {
+    let runtime = runtime();
+    for (number, name) in [(1, "one"), (2, "two"), (3, "three")] {
+        runtime.upload(name, &Maker::new(number).write());
+    }
+    assert_eq!(runtime.act("two", ACTION_APPLY), 0);
+    let mut whole = String::new();
+    runtime.dump(&mut whole).unwrap();
+    let entry = whole.find("\ntwo state=").unwrap() - whole.find("\none state=").unwrap();
+    for room in [1, 7, entry - 1, entry, entry + 1, 2 * entry, 65536] {
+        let parts = dump_in_parts(&runtime, room);
+        let text: Vec<u8> = parts.iter().flat_map(|(_, text)| text.clone()).collect();
+        assert_eq!(String::from_utf8(text).unwrap(), whole, "{room}");
+        if room < 65536 {
+            assert!(parts.len() > 1, "{room}");
+        }
+    }
+}
+
+#[test]
+fn a_payload_that_fits_into_a_part_is_in_one_and_one_that_goes_is_left_out() {
+    let runtime = runtime();
+    for (number, name) in [(1, "one"), (2, "two"), (3, "three")] {
+        runtime.upload(name, &Maker::new(number).write());
+    }
+    let mut whole = String::new();
+    runtime.dump(&mut whole).unwrap();
+    let entry = whole.find("\ntwo state=").unwrap() - whole.find("\none state=").unwrap();
+    let parts = dump_in_parts(&runtime, entry + 2);
+    for name in ["one", "two", "three"] {
+        let begin = format!("{name} state=");
+        assert!(
+            parts
+                .iter()
+                .any(|(_, text)| text.starts_with(begin.as_bytes()))
+        );
+    }
+    // The second goes when the first has been told of, and half of it, too.
+    for room in [entry + 2, entry / 2] {
+        let second = dump_in_parts(&runtime, room)
+            .into_iter()
+            .find(|(_, text)| text.starts_with(b"two state="))
+            .unwrap();
+        let half = runtime.dump_part(second.0, room).unwrap();
+        assert_eq!(runtime.schedule("two", ACTION_UNLOAD, 0), 0);
+        for cursor in [second.0, half.next.unwrap()] {
+            let rest = runtime.dump_part(cursor, 65536).unwrap();
+            assert!(rest.text.starts_with(b"three state="), "{room}");
+        }
+        runtime.upload("two", &Maker::new(2).write());
+        assert_eq!(runtime.schedule("three", ACTION_UNLOAD, 0), 0);
+        runtime.upload("three", &Maker::new(3).write());
+    }
+}
+
+/// A debug build sees what would one day wait for itself.
+#[test]
+#[cfg(debug_assertions)]
+#[should_panic(expected = "interrupts where a lock is taken")]
+fn a_hypercall_with_interrupts_off_panics_in_a_debug_build() {
+    let runtime = runtime();
+    runtime.platform().interrupts_off();
+    runtime.upload("one", &Maker::new(1).write());
+}
+
+#[test]
+#[cfg(debug_assertions)]
+#[should_panic(expected = "waits for a lock that it has")]
+fn a_dump_that_asks_for_a_dump_panics_in_a_debug_build() {
+    struct Asks<'a>(&'a dyn Fn());
+
+    impl fmt::Write for Asks<'_> {
+        fn write_str(&mut self, _: &str) -> fmt::Result {
+            (self.0)();
+            Ok(())
+        }
+    }
+
+    let runtime = runtime();
+    let ask = || {
+        let _ = runtime.dump(&mut String::new());
+    };
+    let _ = runtime.dump(&mut Asks(&ask));
 }

@@ -6,6 +6,8 @@ use xsplice_abi::Errno;
 use xsplice_abi::action::{ACTION_APPLY, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD};
 use xsplice_abi::hypercall::{STATE_APPLIED, STATE_CHECKED};
 use xsplice_runtime::patch::memory::Event;
+use xsplice_runtime::payload::PayloadId;
+use xsplice_runtime::payload::directory::{Directory, Listing};
 use xsplice_runtime::platform::{Interrupts, Platform};
 
 const EINVAL: i32 = Errno::EINVAL.negated();
@@ -156,11 +158,25 @@ fn tables_that_handlers_read_are_touched_with_interrupts_off() {
     assert_eq!(switched(&runtime.platform().take_events()), (1, 1));
     assert_eq!(runtime.schedule("one", ACTION_UNLOAD, 0), 0);
     assert_eq!(switched(&runtime.platform().take_events()), (1, 1));
-    // They are left as they were found.
-    let _ = runtime.platform().interrupts_off();
-    let _ = runtime.platform().take_events();
-    assert_eq!(runtime.upload("one", &upload), 0);
-    assert_eq!(switched(&runtime.platform().take_events()), (1, 0));
+    // They are left as they were found. A hypercall comes with interrupts on: this is the table's
+    // own.
+    let (tables, platform) = (Directory::default(), runtime.platform());
+    let _ = platform.interrupts_off();
+    let _ = platform.take_events();
+    let listing = Listing {
+        id: PayloadId(0),
+        payload: Vec::new(),
+        names: Vec::new(),
+        symbols: Vec::new(),
+        new: Vec::new(),
+        exceptions: Vec::new(),
+        bugs: Vec::new(),
+        regions: Vec::new(),
+    };
+    assert!(tables.add(platform, listing).is_ok());
+    assert_eq!(switched(&platform.take_events()), (1, 0));
+    tables.remove(platform, PayloadId(0));
+    assert_eq!(switched(&platform.take_events()), (1, 0));
 }
 
 #[test]
@@ -185,5 +201,23 @@ fn shadow_variables_are_touched_with_interrupts_off_and_leave_them_as_they_were(
         once("detach");
         assert_eq!(shadows.detach_all(platform, 1), 0);
         once("detach all");
+    }
+}
+
+#[test]
+fn a_function_of_exactly_the_size_of_the_jump_is_replaced_and_a_smaller_one_is_not() {
+    // The second begins with endbr64, which stays.
+    for (name, exact) in [("f0", 5), ("f3", 9)] {
+        let apply = |old_size| {
+            let mut maker = of_function(1, name);
+            maker.records[0].old_size = old_size;
+            let runtime = runtime();
+            match runtime.upload("one", &maker.write()) {
+                0 => runtime.act("one", ACTION_APPLY),
+                refused => refused,
+            }
+        };
+        assert_eq!(apply(exact), 0, "{name}");
+        assert_eq!(apply(exact - 1), EINVAL, "{name}");
     }
 }

@@ -14,6 +14,7 @@ use xsplice_abi::Errno;
 use xsplice_abi::action::{ACTION_APPLY, ACTION_REPLACE};
 use xsplice_abi::hook::HookArgument;
 use xsplice_abi::hypercall::{Action, OP_ACTION, OP_UPLOAD, Operation, Upload};
+use xsplice_runtime::DumpCursor;
 use xsplice_runtime::Policy;
 use xsplice_runtime::Runtime;
 use xsplice_runtime::patch::memory::{Event, MemoryPlatform};
@@ -198,4 +199,20 @@ fn nothing_allocates_inside_the_quiescent_zone() {
         with_allocations(0, || runtime.stop());
         assert_eq!(runtime.get(name), Ok((2, 0)));
     }
+}
+
+#[test]
+fn a_part_of_a_dump_that_finds_no_memory_says_so() {
+    let runtime = runtime();
+    runtime.upload("one", &rich().write());
+    let mut failures = 0;
+    for count in 0.. {
+        let part = with_allocations(count, || runtime.dump_part(DumpCursor::default(), 65536));
+        if let Ok(part) = part {
+            assert_eq!(part.next, None);
+            break;
+        }
+        failures += 1;
+    }
+    assert!(failures > 0, "a dump takes memory");
 }

@@ -105,6 +105,10 @@ impl Platform for Recorder {
         thread::yield_now();
     }
 
+    fn interrupts(&self) -> Interrupts {
+        INTERRUPTS.get()
+    }
+
     fn interrupts_off(&self) -> Interrupts {
         // The runtime's own short sections turn them off too; a slow CPU is slow in a rendezvous.
         while self.slow.load(Ordering::SeqCst) == CPU.get() {

@@ -131,6 +131,22 @@ fn an_upload_holds_up_no_other_call() {
     assert_eq!(kernel.get("other"), Err(Errno::ENOENT.negated()));
 }
 
+/// From the request to the end, while the other payload is read: it never waits for the stack.
+#[test]
+fn an_action_on_another_payload_is_not_delayed_by_an_upload() {
+    let kernel = kernel();
+    assert_eq!(kernel.upload("other", &Maker::new(1).write()), 0);
+    let result = upload_while(kernel, "mine", &Maker::new(2).write(), move || {
+        for (action, state) in [(ACTION_APPLY, 2), (ACTION_REVERT, 1), (ACTION_REPLACE, 2)] {
+            assert_eq!(kernel.act("other", action), 0);
+            assert_eq!(kernel.get("other"), Ok((state, 0)));
+        }
+    });
+    assert_eq!(result, 0);
+    assert_eq!(kernel.get("other"), Ok((2, 0)));
+    assert_eq!(kernel.get("mine"), Ok((1, 0)));
+}
+
 #[test]
 fn a_name_or_a_build_id_taken_meanwhile_is_seen() {
     for (name, number) in [("mine", 3), ("other", 2)] {

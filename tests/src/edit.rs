@@ -84,6 +84,8 @@ pub mod rela {
     pub const ADDEND: usize = 16;
 }
 
+/// `st_info` of a function that other files may refer to.
+const GLOBAL_FUNCTION: u8 = 0x12;
 const HEADER_BYTES: usize = 64;
 /// Bytes of `Elf64_Sym` and of `Elf64_Rela`.
 const ENTRY_BYTES: usize = 24;
@@ -137,6 +139,15 @@ pub struct Symbol {
     pub section: usize,
     /// `st_value`.
     pub value: u64,
+}
+
+/// What symbols that are appended are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewNames {
+    /// Each has a name of its own.
+    Own,
+    /// All have the same, which is half of what is appended.
+    OneLong,
 }
 
 /// A relocation and where it stands.
@@ -400,12 +411,75 @@ impl Edit {
         let at = u32::try_from(strings.len()).ok()?;
         strings.extend_from_slice(name.as_bytes());
         strings.push(0);
-        let offset = u64::try_from(self.bytes.len()).ok()?;
-        let size = u64::try_from(strings.len()).ok()?;
-        self.bytes.extend_from_slice(&strings);
-        self.put_header(table, header::OFFSET, &offset.to_le_bytes())?;
-        self.put_header(table, header::SIZE, &size.to_le_bytes())?;
+        self.put_at_end(table, &strings)?;
         self.put_symbol(symbol, symbol::NAME, &at.to_le_bytes())
+    }
+
+    /// Appends words to the payload's metadata, each with its NUL.
+    pub fn append_metadata(&mut self, words: &[u8]) -> Option<()> {
+        let table = self.section(section::MODINFO)?;
+        let mut metadata = self.content(table)?.to_vec();
+        metadata.extend_from_slice(words);
+        self.put_at_end(table, &metadata)
+    }
+
+    /// Appends new symbols, each a function at the start of the first code: with their names about
+    /// `bytes` bytes.
+    pub fn append_symbols(&mut self, bytes: usize, names: NewNames) -> Option<()> {
+        let code = u16::try_from(self.code()?).ok()?;
+        let (symbols, strings) = (self.section(".symtab")?, self.section(".strtab")?);
+        let mut table = self.content(symbols)?.to_vec();
+        let mut text = self.content(strings)?.to_vec();
+        // Both tables are copied to the end of the file.
+        let room = bytes.checked_sub(table.len() + text.len())?;
+        let own = |number: usize| format!("s{number:07}\0");
+        let (count, long) = match names {
+            NewNames::Own => (room / (ENTRY_BYTES + own(0).len()), 0),
+            NewNames::OneLong => (room / 2 / ENTRY_BYTES, room / 2),
+        };
+        let first = text.len();
+        if long > 0 {
+            text.resize(first + long - 1, b'a');
+            text.push(0);
+        }
+        for number in 0..count {
+            let at = if long > 0 { first } else { text.len() };
+            table.extend_from_slice(&u32::try_from(at).ok()?.to_le_bytes());
+            table.extend_from_slice(&[GLOBAL_FUNCTION, 0]);
+            table.extend_from_slice(&code.to_le_bytes());
+            table.extend_from_slice(&[0; 16]);
+            if long == 0 {
+                text.extend_from_slice(own(number).as_bytes());
+            }
+        }
+        self.put_at_end(symbols, &table)?;
+        self.put_at_end(strings, &text)
+    }
+
+    /// Repeats the last relocation of the first code until there are `bytes` bytes more.
+    pub fn append_relocations(&mut self, bytes: usize) -> Option<()> {
+        let table = self.any_relocations()?;
+        let mut content = self.content(table)?.to_vec();
+        let last = content.last_chunk::<ENTRY_BYTES>().copied()?;
+        let count = bytes.checked_sub(content.len())? / ENTRY_BYTES;
+        for _ in 0..count {
+            content.extend_from_slice(&last);
+        }
+        self.put_at_end(table, &content)
+    }
+
+    /// Gives a section other contents, which stand at the end of the file.
+    fn put_at_end(&mut self, section: usize, content: &[u8]) -> Option<()> {
+        let at = self.bytes.len().next_multiple_of(8);
+        self.bytes.resize(at, 0);
+        self.bytes.extend_from_slice(content);
+        self.put_header(
+            section,
+            header::OFFSET,
+            &u64::try_from(at).ok()?.to_le_bytes(),
+        )?;
+        let size = u64::try_from(content.len()).ok()?;
+        self.put_header(section, header::SIZE, &size.to_le_bytes())
     }
 
     /// Overwrites bytes of a relocation.

@@ -276,6 +276,10 @@ impl Platform for HostPlatform {
         thread::yield_now();
     }
 
+    fn interrupts(&self) -> Interrupts {
+        INTERRUPTS.with(Cell::get)
+    }
+
     fn interrupts_off(&self) -> Interrupts {
         INTERRUPTS.with(|own| own.replace(Interrupts::Off))
     }

@@ -5,6 +5,7 @@
 //! have none.
 
 mod many;
+mod parsing;
 mod stops;
 mod uploads;
 mod zone;
@@ -20,6 +21,7 @@ use xsplice_ctl::calls::{ActionKind, State};
 use crate::kernel::{Kernel, number};
 use crate::qemu::{Machine, Pace, Running};
 use many::Many;
+use parsing::Parsing;
 use stops::Stops;
 use uploads::Uploads;
 use zone::Zone;
@@ -35,6 +37,7 @@ const STOPS: [(u32, usize); 3] = [(2, 50), (4, 50), (16, 10)];
 #[derive(Clone, Debug)]
 pub struct Figures {
     zone: Zone,
+    parsing: Parsing,
     stops: Vec<Stops>,
     uploads: Uploads,
 }
@@ -54,6 +57,8 @@ impl Figures {
         let many = Many::build(tools)?;
         let zone =
             Booted::boot(&many, 1, Pace::Counted)?.with(|kernel| Zone::count(kernel, &many))?;
+        let parsing =
+            Booted::boot(&many, 1, Pace::Counted)?.with(|kernel| Parsing::count(kernel, &many))?;
         let mut stops = Vec::new();
         for (cpus, rounds) in STOPS {
             let booted = Booted::boot(&many, cpus, Pace::Free)?;
@@ -63,21 +68,22 @@ impl Figures {
             Booted::boot(&many, 2, Pace::Free)?.with(|kernel| Uploads::time(kernel, &many))?;
         Ok(Figures {
             zone,
+            parsing,
             stops,
             uploads,
         })
     }
 
-    /// Whether the budget is kept.
+    /// Whether the budgets are kept.
     #[must_use]
     pub fn is_within_budget(&self) -> bool {
-        self.zone.is_within_budget()
+        self.zone.is_within_budget() && self.parsing.is_within_budget()
     }
 }
 
 impl fmt::Display for Figures {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}\n{}", self.zone, stops::Heading)?;
+        write!(out, "{}\n{}\n{}", self.zone, self.parsing, stops::Heading)?;
         for stops in &self.stops {
             write!(out, "{stops}")?;
         }

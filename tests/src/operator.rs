@@ -6,8 +6,8 @@ use xsplice_abi::action::{
 };
 use xsplice_abi::errno::Errno;
 use xsplice_abi::hypercall::{
-    self, Action, Get, Name, OP_ACTION, OP_GET, OP_UPLOAD, Operation, STATE_APPLIED, STATE_CHECKED,
-    Upload,
+    self, ACTION_FLAG_NODEPS, Action, Get, Name, OP_ACTION, OP_GET, OP_UPLOAD, Operation,
+    STATE_APPLIED, STATE_CHECKED, Upload,
 };
 use xsplice_runtime::Privilege;
 use xsplice_runtime::Runtime;
@@ -26,6 +26,8 @@ pub enum Act {
     Apply,
     /// Put it into effect in place of all that is.
     Replace,
+    /// The same, whatever it depends on.
+    ApplyAnyhow,
     /// Would APPLY succeed?
     Check,
 }
@@ -80,9 +82,13 @@ pub fn act<P: Platform>(runtime: &Runtime<'_, P>, name: &str, act: Act) -> Resul
         cmd: U32::new(match act {
             Act::Unload => ACTION_UNLOAD,
             Act::Revert => ACTION_REVERT,
-            Act::Apply => ACTION_APPLY,
+            Act::Apply | Act::ApplyAnyhow => ACTION_APPLY,
             Act::Replace => ACTION_REPLACE,
             Act::Check => ACTION_CHECK,
+        }),
+        flags: U32::new(match act {
+            Act::ApplyAnyhow => ACTION_FLAG_NODEPS,
+            _ => 0,
         }),
         ..Action::default()
     };

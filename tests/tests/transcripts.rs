@@ -8,6 +8,8 @@ use xsplice_tests::{tools, workspace};
 #[test]
 fn documents_show_what_the_commands_print() {
     std::env::set_current_dir(workspace()).expect("the workspace is there");
+    // The worked examples write there, and a new checkout does not have it.
+    std::fs::create_dir_all("target/guide").expect("a folder for outputs");
     let cases = trycmd::TestCases::new();
     for name in [
         "xsplice-build",

@@ -1,5 +1,6 @@
 //! The tests of the driver: one program, so that the crate is linked once.
 
+mod aarch64;
 mod addresses;
 mod archives;
 mod callers;

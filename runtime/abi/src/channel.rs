@@ -23,8 +23,11 @@ pub const MAGIC_ANSWER: [u8; 4] = *b"XSPa";
 pub const CALL_SYSCTL: u32 = 27;
 /// Facts about the running kernel; data of the answer is `key=value` lines.
 pub const CALL_INFO: u32 = 17;
-/// What the console key prints: payloads, regions, records. Data is text.
+/// What the console key prints: payloads, regions, records. Data is text, which comes in parts:
+/// every answer to the request but the last returns [`RESULT_MORE`].
 pub const CALL_DUMP: u32 = 120;
+/// What an answer returns that another one to the same request follows.
+pub const RESULT_MORE: i32 = 1;
 /// Commands of the test kernel itself, for its tests: the request's data is one line of text, the
 /// answer's is text.
 pub const CALL_TEST: u32 = 0x1000;

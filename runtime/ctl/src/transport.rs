@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use xsplice_abi::channel::RESULT_MORE;
 use xsplice_abi::hypercall::Operation;
 use xsplice_runtime::channel::{Decoder, Frame, FrameKind, PREAMBLE};
 
@@ -63,10 +64,15 @@ impl SocketTransport {
     }
 
     fn call(&mut self, request: &Frame) -> Result<(i32, Frame), CtlError> {
-        let deadline = Instant::now() + self.answer_limit;
         self.stream
             .write_all(&request.encode()?)
             .map_err(|source| self.channel_error(source))?;
+        self.next_answer(request)
+    }
+
+    /// The next answer to a request that has been sent.
+    fn next_answer(&mut self, request: &Frame) -> Result<(i32, Frame), CtlError> {
+        let deadline = Instant::now() + self.answer_limit;
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -138,8 +144,14 @@ impl Transport for SocketTransport {
     fn text(&mut self, call: u32, request: &str) -> Result<(i32, String), CtlError> {
         let sequence = self.next_sequence();
         let request = Frame::request(call, sequence, request.as_bytes().to_vec())?;
-        let (result, answer) = self.call(&request)?;
-        Ok((result, String::from_utf8_lossy(answer.data()).into_owned()))
+        let (mut result, answer) = self.call(&request)?;
+        let mut text = answer.into_data();
+        while result == RESULT_MORE {
+            let (next, answer) = self.next_answer(&request)?;
+            result = next;
+            text.extend_from_slice(answer.data());
+        }
+        Ok((result, String::from_utf8_lossy(&text).into_owned()))
     }
 }
 

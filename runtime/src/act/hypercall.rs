@@ -80,7 +80,7 @@ impl<P: Platform> Runtime<'_, P> {
             }),
             OP_LIST => {
                 let mut list: List = operation.read();
-                let filled = list::list(&self.stack.lock(), &mut list, area);
+                let filled = list::list(&self.lock_stack(), &mut list, area);
                 if filled.is_ok() {
                     operation.write(&list);
                 }
@@ -101,7 +101,7 @@ impl<P: Platform> Runtime<'_, P> {
         }
         let file = buffer(area, upload.payload_handle.get(), bytes)?;
         let (id, version) = {
-            let mut stack = self.stack.lock();
+            let mut stack = self.lock_stack();
             if stack.named(name).is_ok() {
                 return Err(Errno::EEXIST);
             }
@@ -110,7 +110,7 @@ impl<P: Platform> Runtime<'_, P> {
         };
         // Reading and checking take time: others go on meanwhile, and are looked at again below.
         let is_loaded = |id: &[u8]| {
-            let stack = self.stack.lock();
+            let stack = self.lock_stack();
             let mut payloads = stack.payloads.iter();
             payloads.any(|payload| payload.build_id.as_bytes() == id)
         };
@@ -128,9 +128,9 @@ impl<P: Platform> Runtime<'_, P> {
     /// Puts a payload to the others, if it still goes with them; they were `version` of the list
     /// when it was begun to be loaded.
     fn put_in(&self, version: u32, payload: Payload, listing: Listing) -> Result<(), Errno> {
-        let mut stack = self.stack.lock();
+        let mut stack = self.lock_stack();
         if stack.version != version
-            && let Err(errno) = load::still_fits(&stack, &self.directory, &payload, &listing)
+            && let Err(errno) = load::still_fits(&self.surroundings(), &stack, &payload, &listing)
         {
             self.give_back(&mut stack, &payload.regions);
             self.platform.log(
@@ -159,7 +159,7 @@ impl<P: Platform> Runtime<'_, P> {
             return Err(Errno::EINVAL);
         }
         let name = name(&get.name, area)?;
-        let stack = self.stack.lock();
+        let stack = self.lock_stack();
         let payload = stack.named(name)?;
         get.status = Status {
             state: U32::new(payload.state.number()),
@@ -193,7 +193,7 @@ impl<P: Platform> Runtime<'_, P> {
             given => given,
         });
         self.await_leaving(timeout_ns);
-        let mut stack = self.stack.lock();
+        let mut stack = self.lock_stack();
         let id = stack.named(name)?.id;
         let kind = kind.ok_or(Errno::EOPNOTSUPP)?;
         // A check tells whether an apply would work now; taking out what is not in effect stops

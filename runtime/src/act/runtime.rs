@@ -6,7 +6,6 @@ use core::fmt;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use spin::Mutex;
 use thiserror::Error;
 use xsplice_abi::errno::Errno;
 use xsplice_abi::limits::TIMEOUT_DEFAULT_NS;
@@ -16,6 +15,7 @@ use crate::act::hooks;
 use crate::act::shadow::Shadows;
 use crate::base::Base;
 use crate::load::Surroundings;
+use crate::locks::{Guard, Lock};
 use crate::payload::directory::{Bug, Directory};
 use crate::payload::stack::Stack;
 use crate::platform::{Level, Platform};
@@ -78,11 +78,11 @@ pub struct Runtime<'base, P> {
     verifier: Option<&'base dyn Verifier>,
     denied: Vec<Range<u64>>,
     pub(crate) rendezvous: Rendezvous,
-    pub(crate) stack: Mutex<Stack>,
+    stack: Lock<Stack>,
     pub(crate) directory: Directory,
     shadows: Shadows,
     /// Frozen CPUs of the action under way.
-    online: Mutex<CpuSet>,
+    online: Lock<CpuSet>,
     timeout_ns: AtomicU64,
     epoch: AtomicU64,
     milestones: Recorder,
@@ -125,10 +125,10 @@ impl<'base, P: Platform> Runtime<'base, P> {
             verifier: policy.verifier,
             denied,
             rendezvous: Rendezvous::new().ok_or(SetupError::OutOfMemory)?,
-            stack: Mutex::new(Stack::default()),
+            stack: Lock::default(),
             directory: Directory::default(),
             shadows: Shadows::default(),
-            online: Mutex::new(CpuSet::EMPTY),
+            online: Lock::new(CpuSet::EMPTY),
             timeout_ns: AtomicU64::new(TIMEOUT_DEFAULT_NS.into()),
             epoch: AtomicU64::new(0),
             milestones: Recorder::default(),
@@ -148,6 +148,19 @@ impl<'base, P: Platform> Runtime<'base, P> {
     /// Memory that payloads attach to objects of the base.
     pub const fn shadows(&self) -> &Shadows {
         &self.shadows
+    }
+
+    /// The stack of payloads, for a hypercall or the end of an action.
+    pub(crate) fn lock_stack(&self) -> Guard<'_, Stack> {
+        // Taken before these, never while this CPU has one of them.
+        self.online.holder().check_before_waiting(&self.platform);
+        self.directory.writer().check_before_waiting(&self.platform);
+        self.shadows.holder().check_before_waiting(&self.platform);
+        self.stack.lock(&self.platform, Interrupts::On)
+    }
+
+    fn online(&self) -> CpuSet {
+        *self.online.lock_anyhow(&self.platform)
     }
 
     /// What a loader needs besides the payload.
@@ -187,8 +200,9 @@ impl<'base, P: Platform> Runtime<'base, P> {
     /// How many symbols of payloads are known: those that faults are named by, and that later
     /// payloads refer to.
     pub fn payload_symbols(&self) -> usize {
-        self.directory
-            .read(|listings| listings.iter().map(|listing| listing.symbols.len()).sum())
+        self.directory.read(&self.platform, |listings| {
+            listings.iter().map(|listing| listing.symbols.len()).sum()
+        })
     }
 
     /// Where to continue after a fault at `address` inside a payload, by its exception table.
@@ -251,7 +265,7 @@ struct Visitor<'r, 'base, P> {
 
 impl<P: Platform> Visitor<'_, '_, P> {
     fn others(&self) -> CpuSet {
-        let mut others = *self.runtime.online.lock();
+        let mut others = self.runtime.online();
         others.remove(self.cpu);
         others
     }
@@ -263,7 +277,7 @@ impl<P: Platform> Visitor<'_, '_, P> {
         match outcome {
             Outcome::Acted(_) => {}
             Outcome::LateToJoin(generation) => {
-                let online = *runtime.online.lock();
+                let online = runtime.online();
                 let late = runtime.rendezvous.late_to_join(generation, &online, relax);
                 runtime.platform.log(
                     Level::Error,
@@ -298,7 +312,8 @@ impl<P: Platform> Effects for Visitor<'_, '_, P> {
     fn freeze(&mut self) -> Freezing {
         match self.runtime.platform.freeze_online() {
             Some(online) => {
-                *self.runtime.online.lock() = online;
+                let runtime = self.runtime;
+                *runtime.online.lock_anyhow(&runtime.platform) = online;
                 Freezing::Frozen
             }
             None => Freezing::Refused,
@@ -306,7 +321,7 @@ impl<P: Platform> Effects for Visitor<'_, '_, P> {
     }
 
     fn online(&self) -> CpuSet {
-        *self.runtime.online.lock()
+        self.runtime.online()
     }
 
     fn thaw(&mut self) {
@@ -351,7 +366,7 @@ impl<P: Platform> Effects for Visitor<'_, '_, P> {
         let runtime = self.runtime;
         runtime.milestones.stop(runtime.platform.now_ns());
         // Every CPU is at its safe point and holds no lock there, so this does not wait.
-        let mut stack = runtime.stack.lock();
+        let mut stack = runtime.stack.lock_quiesced(&runtime.platform, quiesced);
         let Some(scheduled) = stack.scheduled else {
             return;
         };
@@ -368,7 +383,7 @@ impl<P: Platform> Effects for Visitor<'_, '_, P> {
     fn finish(&mut self, outcome: Outcome) {
         let runtime = self.runtime;
         self.name_the_late(outcome);
-        let mut stack = runtime.stack.lock();
+        let mut stack = runtime.lock_stack();
         let Some(scheduled) = stack.scheduled.take() else {
             return;
         };
@@ -388,7 +403,7 @@ impl<P: Platform> Effects for Visitor<'_, '_, P> {
         if let Some((address, argument)) = hook {
             runtime.platform.call_hook(address, Some(&argument));
         }
-        let mut stack = runtime.stack.lock();
+        let mut stack = runtime.lock_stack();
         if let Some(payload) = stack.get_mut(work.payload()) {
             payload.rc = result;
             runtime.platform.log(

@@ -6,10 +6,10 @@
 
 use alloc::vec::Vec;
 
-use spin::Mutex;
 use xsplice_abi::errno::Errno;
 
-use crate::platform::Platform;
+use crate::locks::{Holder, Lock};
+use crate::platform::{Interrupts, Platform};
 
 /// One variable.
 #[derive(Debug)]
@@ -30,16 +30,21 @@ impl Shadow {
 #[derive(Debug, Default)]
 pub struct Shadows {
     /// By object, then number.
-    variables: Mutex<Vec<Shadow>>,
+    variables: Lock<Vec<Shadow>>,
 }
 
 impl Shadows {
     /// Runs `change` with interrupts off: payload code may also run in interrupt handlers.
     fn with<T>(&self, platform: &impl Platform, change: impl FnOnce(&mut Vec<Shadow>) -> T) -> T {
         let before = platform.interrupts_off();
-        let result = change(&mut self.variables.lock());
+        let result = change(&mut self.variables.lock(platform, Interrupts::Off));
         platform.interrupts_restore(before);
         result
+    }
+
+    /// Who has them.
+    pub(crate) const fn holder(&self) -> &Holder {
+        self.variables.holder()
     }
 
     fn find(variables: &[Shadow], object: u64, number: u64) -> Result<usize, usize> {

@@ -238,9 +238,9 @@ fn new_build_id<'data, P: Platform>(
 ///
 /// # Errors
 /// -EEXIST, or -EBUSY for a payload that it refers to and that has gone meanwhile.
-pub(crate) fn still_fits(
+pub(crate) fn still_fits<P: Platform>(
+    around: &Surroundings<'_, '_, P>,
     stack: &Stack,
-    directory: &Directory,
     payload: &Payload,
     listing: &Listing,
 ) -> Result<(), Errno> {
@@ -255,7 +255,7 @@ pub(crate) fn still_fits(
     }
     let new = |symbol: &&PayloadSymbol| symbol.novelty == Novelty::New;
     let mut names = listing.symbols.iter().filter(new);
-    let is_taken = directory.read(|others| {
+    let is_taken = around.directory.read(around.platform, |others| {
         names.any(|symbol| {
             let name = symbol.name.read(&listing.names);
             others.iter().any(|other| other.new_symbol(name).is_some())
@@ -278,7 +278,7 @@ fn resolve<P: Platform>(
         Lookup::Ambiguous(..) => return Err(Fault::SymbolAmbiguous),
         Lookup::Missing => {}
     }
-    let found = around.directory.read(|listings| {
+    let found = around.directory.read(around.platform, |listings| {
         listings
             .iter()
             .find_map(|listing| Some((listing.id, listing.new_symbol(name)?.address)))
@@ -308,7 +308,7 @@ fn judge_records<'data, P: Platform>(
         .map_or("", |(_, section)| section.name);
     // Code of another payload may be replaced like the base's. That payload must then stay loaded.
     let owner = |address: u64, bytes: u64| {
-        around.directory.read(|listings| {
+        around.directory.read(around.platform, |listings| {
             listings.iter().find_map(|listing| {
                 let is_inside = |placed: &Placed| {
                     placed.access == Access::ReadExecute
@@ -358,7 +358,7 @@ fn judge_words<'data, P: Platform>(
         .map_err(|_| Fault::OutOfMemory.of_file())?;
     for word in words {
         let address = word.address;
-        let holder = around.directory.read(|listings| {
+        let holder = around.directory.read(around.platform, |listings| {
             listings.iter().find_map(|listing| {
                 let placed = listing
                     .regions
@@ -451,7 +451,7 @@ fn listing<'data, P: Platform>(
 
 fn is_taken<P: Platform>(around: &Surroundings<'_, '_, P>, name: &str) -> bool {
     around.base.symbols.lookup(name) != Lookup::Missing
-        || around.directory.read(|listings| {
+        || around.directory.read(around.platform, |listings| {
             listings
                 .iter()
                 .any(|listing| listing.new_symbol(name).is_some())

@@ -294,6 +294,10 @@ impl Platform for MemoryPlatform {
 
     fn relax(&self, _interrupts: Interrupts) {}
 
+    fn interrupts(&self) -> Interrupts {
+        self.state.lock().interrupts
+    }
+
     fn interrupts_off(&self) -> Interrupts {
         self.note(Event::InterruptsOff);
         core::mem::replace(&mut self.state.lock().interrupts, Interrupts::Off)

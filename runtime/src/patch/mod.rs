@@ -135,13 +135,6 @@ impl Patch {
         if !code.starts_with(self.expectation.bytes()) {
             return Err(Fault::ExpectFailed);
         }
-        if matches!(self.replacement, Replacement::Jump(_))
-            && code.len() < machine.size_needed(code)
-        {
-            let needed = u8::try_from(machine.size_needed(code)).unwrap_or(u8::MAX);
-            let bytes = self.old_bytes;
-            return Err(Fault::RecordTooSmall { bytes, needed });
-        }
         let trampoline = Trampoline::new(machine, address, self.old_bytes, code, self.replacement)?;
         let offset = usize::from(trampoline.offset());
         let length = trampoline.bytes().len();

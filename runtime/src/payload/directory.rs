@@ -8,6 +8,7 @@ use core::fmt;
 
 use spin::RwLock;
 
+use crate::locks::{Holder, check_interrupts};
 use crate::names::{Name, OutOfMemory};
 use crate::payload::tables::{BugFrame, Exception};
 use crate::payload::{PayloadId, Placed};
@@ -117,6 +118,7 @@ pub struct Bug {
 #[derive(Debug, Default)]
 pub struct Directory {
     listings: RwLock<Vec<Listing>>,
+    writer: Holder,
 }
 
 /// How often a fault handler tries to read while another CPU moves listings.
@@ -124,8 +126,15 @@ const READ_ATTEMPTS: usize = 1_000_000;
 
 impl Directory {
     /// Reads the listings, in order of upload. Not for fault handlers.
-    pub fn read<T>(&self, look: impl FnOnce(&[Listing]) -> T) -> T {
+    pub fn read<T>(&self, platform: &impl Platform, look: impl FnOnce(&[Listing]) -> T) -> T {
+        check_interrupts(platform, Interrupts::On);
+        self.writer.check_before_waiting(platform);
         look(&self.listings.read())
+    }
+
+    /// Who changes it.
+    pub(crate) const fn writer(&self) -> &Holder {
+        &self.writer
     }
 
     /// Adds a listing.
@@ -152,7 +161,9 @@ impl Directory {
 
     fn write<T>(&self, platform: &impl Platform, change: impl FnOnce(&mut Vec<Listing>) -> T) -> T {
         let before: Interrupts = platform.interrupts_off();
-        let result = change(&mut self.listings.write());
+        let result = self
+            .writer
+            .during(platform, || change(&mut self.listings.write()));
         platform.interrupts_restore(before);
         result
     }

@@ -216,6 +216,19 @@ impl SafePoint {
         }
     }
 
+    /// Whether the next step looks for something that another CPU has to do first; only the model
+    /// checkers ask.
+    #[must_use]
+    pub const fn is_waiting(&self) -> bool {
+        matches!(
+            self.at,
+            Step::AwaitReady { .. }
+                | Step::AwaitDone { .. }
+                | Step::AwaitJoined { .. }
+                | Step::AwaitAcknowledged { .. }
+        )
+    }
+
     /// Makes one step.
     pub fn step<G: Guards>(&mut self, memory: &impl Memory, effects: &mut impl Effects) -> Status {
         let cpu = effects.cpu();

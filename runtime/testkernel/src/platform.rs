@@ -162,17 +162,21 @@ impl Platform for Machine {
         }
     }
 
-    fn interrupts_off(&self) -> Interrupts {
-        if follows() {
-            delays::spend(&cpu::current().slow_stop_ns);
-        }
-        let before = interrupts::are_enabled();
-        interrupts::disable();
-        if before {
+    fn interrupts(&self) -> Interrupts {
+        if interrupts::are_enabled() {
             Interrupts::On
         } else {
             Interrupts::Off
         }
+    }
+
+    fn interrupts_off(&self) -> Interrupts {
+        if follows() {
+            delays::spend(&cpu::current().slow_stop_ns);
+        }
+        let before = self.interrupts();
+        interrupts::disable();
+        before
     }
 
     fn interrupts_restore(&self, before: Interrupts) {

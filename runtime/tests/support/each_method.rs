@@ -10,6 +10,7 @@ macro_rules! each_method_but_fill {
             kick(cpus: &CpuSet);
             now_ns() -> u64;
             relax(interrupts: Interrupts);
+            interrupts() -> Interrupts;
             interrupts_off() -> Interrupts;
             interrupts_restore(before: Interrupts);
             mask_nmis();

@@ -1,13 +1,21 @@
-//! The words of a running system, over atomics that loom watches, as one CPU after the other reads
-//! them; and what an access may lose of its memory order.
+//! The words of a running system, over atomics that loom watches; what an access may lose of its
+//! memory order; and how a CPU waits for another one.
+//!
+//! Waiting is what makes such a search endless: a CPU that looks in vain may do so any number of
+//! times, and with two of them loom would try each order in which they do. A look in vain changes
+//! nothing, so an execution that has one is like the one without it, and is not followed: a CPU
+//! lets the others run before it looks, and an execution in which it is its turn again and there is
+//! still nothing for it is only run to its end ([`WatchedWords::wait_while`]).
 
 use core::sync::atomic::{self, Ordering};
-use std::cell;
 
 use loom::sync::atomic::AtomicU64;
 use loom::thread;
 use xsplice_runtime::atomic_word;
+use xsplice_runtime::rendezvous::Quiesced;
+use xsplice_runtime::rendezvous::cpu::{CpuId, CpuSet};
 use xsplice_runtime::rendezvous::shared::Words;
+use xsplice_runtime::rendezvous::steps::{Effects, Freezing, Outcome};
 use xsplice_runtime::rendezvous::words::{Cell, Memory, Phase, Stage};
 
 atomic_word! {
@@ -103,6 +111,11 @@ pub(crate) struct WatchedWords {
     newest: Vec<atomic::AtomicU64>,
     weak: &'static [(Access, Loses)],
     asking: Asking,
+    /// Set: this execution is like another one, and is not followed any more.
+    is_given_up: atomic::AtomicBool,
+    /// Every CPU touches it in an execution that is given up. So loom sees that it matters whose
+    /// turn it was where a CPU looked in vain, and tries each of the others there.
+    turn: AtomicU64,
 }
 
 impl WatchedWords {
@@ -113,6 +126,38 @@ impl WatchedWords {
             newest: (0..5 + cpus).map(|_| atomic::AtomicU64::new(0)).collect(),
             weak,
             asking,
+            is_given_up: atomic::AtomicBool::new(false),
+            turn: AtomicU64::new(0),
+        }
+    }
+
+    /// Lets the others run while there is nothing to look for.
+    pub(crate) fn wait_while(&self, is_vain: impl Fn() -> bool) {
+        if is_vain() {
+            thread::yield_now();
+        }
+        while is_vain() {
+            self.give_up();
+            thread::yield_now();
+        }
+    }
+
+    /// What happens from here on is like what happens in another execution.
+    pub(crate) fn give_up(&self) {
+        if !self.is_given_up.swap(true, Ordering::Relaxed) {
+            loom::skip_branch();
+        }
+        self.take_turn();
+    }
+
+    /// Whether this execution is like another one.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.is_given_up.load(Ordering::Relaxed)
+    }
+
+    fn take_turn(&self) {
+        if self.is_given_up() {
+            self.turn.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -142,78 +187,129 @@ impl WatchedWords {
     }
 }
 
-/// The words of a running system as one CPU reads them: it remembers what it waits for.
-pub(crate) struct Seen<'s> {
-    words: &'s WatchedWords,
-    last: cell::Cell<Option<(Cell, u64)>>,
-}
-
-impl<'s> Seen<'s> {
-    pub(crate) fn by(words: &'s WatchedWords) -> Seen<'s> {
-        Seen {
-            words,
-            last: cell::Cell::new(None),
-        }
-    }
-
+impl WatchedWords {
     fn wrote(&self, cell: Cell, value: u64) {
         if let Some(index) = WatchedWords::index(cell) {
-            self.words.newest[index].store(value, Ordering::Relaxed);
-        }
-    }
-
-    fn has_read(&self, cell: Cell, value: u64) -> u64 {
-        self.last.set(Some((cell, value)));
-        value
-    }
-
-    /// Lets the others run until there is something new in the word that was read last. To read the
-    /// same value of the same write once more changes nothing, so that no execution is lost; what
-    /// is old already is read again.
-    pub(crate) fn wait(&self) {
-        let (cell, value) = self.last.get().expect("a CPU waits for what it has read");
-        thread::yield_now();
-        while self.words.newest(cell) == value {
-            thread::yield_now();
+            self.newest[index].store(value, Ordering::Relaxed);
         }
     }
 }
 
-impl Memory for Seen<'_> {
+impl Memory for WatchedWords {
     fn load(&self, cell: Cell, order: Ordering) -> u64 {
-        let order = self.words.order(Access::load(cell), order);
-        let value = self.words.words.load(cell, order);
-        self.has_read(cell, value)
+        self.take_turn();
+        let order = self.order(Access::load(cell), order);
+        self.words.load(cell, order)
     }
 
     fn store(&self, cell: Cell, value: u64, order: Ordering) {
         if WatchedWords::index(cell).is_none() {
             return;
         }
-        let order = self.words.order(Access::store(cell, value), order);
-        if self.words.asking == Asking::BySwap && matches!(cell, Cell::Request(_)) {
-            self.words.words.swap(cell, value, order);
+        self.take_turn();
+        let order = self.order(Access::store(cell, value), order);
+        if self.asking == Asking::BySwap && matches!(cell, Cell::Request(_)) {
+            self.words.swap(cell, value, order);
         } else {
-            self.words.words.store(cell, value, order);
+            self.words.store(cell, value, order);
         }
         self.wrote(cell, value);
     }
 
     fn swap(&self, cell: Cell, value: u64, order: Ordering) -> u64 {
-        let order = self.words.order(Access::ClearTheRequest, order);
-        let found = self.words.words.swap(cell, value, order);
+        self.take_turn();
+        let order = self.order(Access::ClearTheRequest, order);
+        let found = self.words.swap(cell, value, order);
         self.wrote(cell, value);
-        self.has_read(cell, found)
+        found
     }
 
     fn exchange(&self, cell: Cell, current: u64, new: u64, order: Ordering) -> Result<(), u64> {
-        let order = self.words.order(Access::exchange(cell, new), order);
-        match self.words.words.exchange(cell, current, new, order) {
-            Ok(()) => {
-                self.wrote(cell, new);
-                Ok(())
-            }
-            Err(found) => Err(self.has_read(cell, found)),
-        }
+        self.take_turn();
+        let order = self.order(Access::exchange(cell, new), order);
+        self.words.exchange(cell, current, new, order)?;
+        self.wrote(cell, new);
+        Ok(())
+    }
+}
+
+/// The words as they stand, for a CPU that waits: whether there is anything to look for.
+pub(crate) struct Newest<'s>(pub(crate) &'s WatchedWords);
+
+impl Memory for Newest<'_> {
+    fn load(&self, cell: Cell, _: Ordering) -> u64 {
+        self.0.newest(cell)
+    }
+
+    fn store(&self, cell: Cell, _: u64, _: Ordering) {
+        unreachable!("a CPU that waits writes {cell:?}");
+    }
+
+    fn swap(&self, cell: Cell, _: u64, _: Ordering) -> u64 {
+        unreachable!("a CPU that waits writes {cell:?}");
+    }
+
+    fn exchange(&self, cell: Cell, _: u64, _: u64, _: Ordering) -> Result<(), u64> {
+        unreachable!("a CPU that waits writes {cell:?}");
+    }
+}
+
+/// What a CPU that waits may ask besides the words: the time.
+pub(crate) struct Waiting {
+    pub(crate) cpu: CpuId,
+    pub(crate) may_be_late: bool,
+}
+
+impl Effects for Waiting {
+    fn cpu(&self) -> CpuId {
+        self.cpu
+    }
+
+    fn is_expired(&mut self) -> bool {
+        self.may_be_late
+    }
+
+    fn freeze(&mut self) -> Freezing {
+        unreachable!("a CPU that waits does nothing");
+    }
+
+    fn online(&self) -> CpuSet {
+        unreachable!("a CPU that waits does nothing");
+    }
+
+    fn thaw(&mut self) {
+        unreachable!("a CPU that waits does nothing");
+    }
+
+    fn kick(&mut self) {
+        unreachable!("a CPU that waits does nothing");
+    }
+
+    fn interrupts_off(&mut self) {
+        unreachable!("a CPU that waits does nothing");
+    }
+
+    fn interrupts_on(&mut self) {
+        unreachable!("a CPU that waits does nothing");
+    }
+
+    fn mask_nmis(&mut self) {
+        unreachable!("a CPU that waits does nothing");
+    }
+
+    fn unmask_nmis(&mut self) {
+        unreachable!("a CPU that waits does nothing");
+    }
+
+    fn serialise(&mut self) {
+        unreachable!("a CPU that waits does nothing");
+    }
+
+    fn act(&mut self, _: &Quiesced) {
+        unreachable!("a CPU that waits does nothing");
+    }
+
+    fn finish(&mut self, _: Outcome) {
+        unreachable!("a CPU that waits does nothing");
     }
 }

@@ -13,7 +13,7 @@ fn main() -> ExitCode {
             if figures.is_within_budget() {
                 ExitCode::SUCCESS
             } else {
-                eprintln!("bench-kernel: the budget of the quiescent zone is broken");
+                eprintln!("bench-kernel: a budget is broken");
                 ExitCode::FAILURE
             }
         }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::archive::Archive;
+use super::beside::Beside;
 use super::guest::{self, Boot, End, Machine, Session};
 use super::initramfs::Initramfs;
 use super::process::run_quiet;
@@ -58,7 +59,12 @@ struct Booted {
 
 impl Boots<'_> {
     /// Boots until every scenario has been run or has killed its guest.
-    pub fn all(&self, mut pending: Vec<Scenario>, table: &mut Table) -> Result<()> {
+    pub fn all(
+        &self,
+        mut pending: Vec<Scenario>,
+        beside: &mut Beside,
+        table: &mut Table,
+    ) -> Result<()> {
         println!(
             "== exit status 2 (busy) of the stock tool is repeated up to {RETRIES} times a step"
         );
@@ -74,6 +80,7 @@ impl Boots<'_> {
             };
             for (index, scenario) in pending.drain(..consumed).enumerate() {
                 table.add(row(index, &scenario, &booted.outcomes, &booted.session.end));
+                beside.compare(index, &scenario, &booted.outcomes, table);
             }
         }
         Ok(())

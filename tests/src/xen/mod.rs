@@ -13,6 +13,7 @@
 //! Nothing outside the cache folder is written.
 
 pub mod archive;
+pub mod beside;
 pub mod boots;
 pub mod build;
 pub mod change;

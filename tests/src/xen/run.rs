@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 
 use super::archive::{self, Archive};
+use super::beside::Beside;
 use super::boots::Boots;
 use super::build::{Builder, DebugInfo, Tree};
 use super::change::{CHANGES, Change, Verdict};
@@ -18,6 +19,7 @@ use super::life::{Made, life};
 use super::payload::{self, Said, Stacking, Tools};
 use super::process::run_quiet;
 use super::prophecy::foretell;
+use super::scenario::Scenario;
 use super::stacks::Stacks;
 use super::table::{Row, Table};
 use super::{faults, in_tree, one_line};
@@ -63,6 +65,10 @@ pub struct Arguments {
     /// CPUs of the guest
     #[arg(long, default_value_t = 2, value_name = "N")]
     pub cpus: u32,
+
+    /// Build nothing but the original, and load Xen's own test payloads alone
+    #[arg(long)]
+    pub in_tree: bool,
 
     /// Run only the scenarios whose names hold this
     #[arg(long, value_name = "TEXT")]
@@ -114,6 +120,11 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         },
         factor: arguments.factor,
         only: arguments.only.clone(),
+        extent: if arguments.in_tree {
+            Extent::InTree
+        } else {
+            Extent::Everything
+        },
     };
     let mut table = Table::default();
     proof.run(&mut table)?;
@@ -139,6 +150,16 @@ struct Proof {
     machine: Machine,
     factor: u32,
     only: Option<String>,
+    extent: Extent,
+}
+
+/// What is built and loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// All changes, and what Xen has.
+    Everything,
+    /// What Xen has.
+    InTree,
 }
 
 impl Proof {
@@ -153,6 +174,9 @@ impl Proof {
     fn run(&self, table: &mut Table) -> Result<()> {
         fs::create_dir_all(&self.payloads).context("cannot make the payloads' folder")?;
         let original = self.builder.original(DebugInfo::Absent)?;
+        if self.extent == Extent::InTree {
+            return self.in_tree(&original, table);
+        }
         let original_g = self.builder.original(DebugInfo::Present)?;
         println!("== {} changes", CHANGES.len());
         let mut trees: HashMap<&'static str, Tree> = HashMap::new();
@@ -207,15 +231,8 @@ impl Proof {
             Err(error) => table.add(unmade("in-tree payloads", &error)),
         }
         scenarios.retain(|scenario| self.wanted(&scenario.name));
-        let boots = Boots {
-            cache: &self.cache,
-            probe: self.fixtures.join("probe.c"),
-            archive: &self.archive,
-            xen: original.image(),
-            machine: &self.machine,
-            factor: self.factor,
-        };
-        boots.all(scenarios, table)?;
+        let boots = self.boots(&original);
+        self.boot(&boots, scenarios, &original, table)?;
         let crash = in_tree::crash(&self.tools, &original);
         if self.wanted(&crash.name) {
             boots.crash(crash, table)?;
@@ -230,6 +247,42 @@ impl Proof {
                     .changed(one_line::PATCH, &patch, &original, DebugInfo::Absent)?;
             one_line::check(&self.tools, &original, &patched, &self.payloads, table)?;
         }
+        Ok(())
+    }
+
+    /// Xen's own test payloads alone.
+    fn in_tree(&self, original: &Tree, table: &mut Table) -> Result<()> {
+        let mut scenarios = in_tree::scenarios(&self.tools, original)?;
+        scenarios.retain(|scenario| self.wanted(&scenario.name));
+        let boots = self.boots(original);
+        self.boot(&boots, scenarios, original, table)
+    }
+
+    fn boots(&self, original: &Tree) -> Boots<'_> {
+        Boots {
+            cache: &self.cache,
+            probe: self.fixtures.join("probe.c"),
+            archive: &self.archive,
+            xen: original.image(),
+            machine: &self.machine,
+            factor: self.factor,
+        }
+    }
+
+    /// Runs the scenarios on the bundled loader and in the booted Xen.
+    fn boot(
+        &self,
+        boots: &Boots<'_>,
+        scenarios: Vec<Scenario>,
+        original: &Tree,
+        table: &mut Table,
+    ) -> Result<()> {
+        println!("== the same on the bundled loader");
+        let mut beside = Beside::run(&original.symbols(), &scenarios)?;
+        boots.all(scenarios, &mut beside, table)?;
+        let page = self.cache.join("beside.md");
+        fs::write(&page, beside.page()).with_context(|| page.display().to_string())?;
+        println!("   side by side, step by step: {}", page.display());
         Ok(())
     }
 

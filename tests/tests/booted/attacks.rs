@@ -68,7 +68,7 @@ fn upload(name: &str, payload: &[u8]) -> (Operation, Vec<u8>) {
     (Operation::with(OP_UPLOAD, &argument), area)
 }
 
-fn named(name: &str) -> (Name, Vec<u8>) {
+pub(crate) fn named(name: &str) -> (Name, Vec<u8>) {
     let mut area = vec![0; NAME_AT];
     area.extend_from_slice(name.as_bytes());
     area.push(0);

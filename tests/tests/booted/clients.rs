@@ -52,6 +52,12 @@ impl Draws {
         u32::try_from((self.0 >> 33) % u64::from(limit)).unwrap_or_default()
     }
 
+    /// One of them.
+    pub(crate) fn one_of<'a, T>(&mut self, all: &'a [T]) -> Result<&'a T> {
+        let index = self.below(u32::try_from(all.len())?);
+        all.get(usize::try_from(index)?).context("none to draw")
+    }
+
     fn bytes(&mut self, count: usize) -> Vec<u8> {
         (0..count)
             .map(|_| u8::try_from(self.below(256)).unwrap_or_default())

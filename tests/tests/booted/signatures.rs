@@ -18,14 +18,14 @@ pub(crate) const CHECKS: &[Check] = &[(
 )];
 
 /// A key and its certificate.
-struct Identity {
+pub(crate) struct Identity {
     key: String,
     signer: Signer,
 }
 
 impl Identity {
     /// Has openssl make one in `folder`; the certificate is `cert.pem` there.
-    fn new(folder: &Path, subject: &str) -> Result<Identity> {
+    pub(crate) fn new(folder: &Path, subject: &str) -> Result<Identity> {
         fs::create_dir_all(folder)?;
         let mut make = Line::new("openssl");
         for word in [
@@ -42,7 +42,7 @@ impl Identity {
         })
     }
 
-    fn sign(&self, payload: &[u8]) -> Result<Vec<u8>> {
+    pub(crate) fn sign(&self, payload: &[u8]) -> Result<Vec<u8>> {
         let key = KeyFile {
             path: "key.pem",
             pem: &self.key,

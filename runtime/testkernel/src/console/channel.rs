@@ -11,12 +11,12 @@ use core::fmt::Write;
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
 
-use xsplice_abi::channel::{CALL_DUMP, CALL_INFO, CALL_SYSCTL, CALL_TEST};
+use xsplice_abi::channel::{CALL_DUMP, CALL_INFO, CALL_SYSCTL, CALL_TEST, RESULT_MORE};
 use xsplice_abi::errno::Errno;
-use xsplice_runtime::Privilege;
 use xsplice_runtime::channel::{
     ENCODED_BYTES_MAX, Frame, FrameError, FrameKind, Intake, written_bytes,
 };
+use xsplice_runtime::{DumpCursor, Privilege};
 
 use crate::console::commands;
 use crate::console::receiver::PIECES_MAX;
@@ -40,6 +40,8 @@ const STEPS_UNPRIVILEGED: usize = 1;
 const INPUT_BYTES_MAX: usize = ENCODED_BYTES_MAX + 1;
 /// As much on the other port, where nobody has anything to ask for.
 const INPUT_BYTES_MAX_UNPRIVILEGED: usize = INPUT_BYTES_KEPT;
+/// Size of a part of a dump: more is made when this much has been handed to the device.
+const DUMP_PART_BYTES: usize = 64 * 1024;
 /// Room for as much as the device holds at once.
 const INPUT_BYTES_KEPT: usize = PIECES_MAX * BUFFER_BYTES;
 
@@ -47,8 +49,28 @@ const INPUT_BYTES_KEPT: usize = PIECES_MAX * BUFFER_BYTES;
 struct Port {
     privilege: Privilege,
     intake: Intake,
+    /// A dump that is not told to its end.
+    dump: Option<Dump>,
     /// What could not be read since the connection began: the first is logged, garbage may be long.
     dropped: u64,
+}
+
+/// A dump that goes on when its reader has taken the last part.
+#[derive(Debug)]
+struct Dump {
+    request: Frame,
+    cursor: DumpCursor,
+}
+
+impl Dump {
+    /// One that begins.
+    fn answering(request: &Frame) -> Result<Dump, FrameError> {
+        Ok(Dump {
+            // What the request carries besides is not kept meanwhile.
+            request: Frame::request(request.call(), request.sequence(), Vec::new())?,
+            cursor: DumpCursor::default(),
+        })
+    }
 }
 
 impl Port {
@@ -62,6 +84,7 @@ impl Port {
         Port {
             privilege,
             intake,
+            dump: None,
             dropped: 0,
         }
     }
@@ -83,7 +106,20 @@ impl Port {
     /// The answer to the next request of what has been taken in; `None` when there is none.
     fn answer_next(&mut self, index: usize, runtime: &KernelRuntime) -> Option<Frame> {
         loop {
+            if let Some(dump) = self.dump.take() {
+                match self.go_on(dump, runtime) {
+                    Ok(part) => return Some(part),
+                    Err(error) => self.note_dropped(index, &error),
+                }
+            }
             let answer = match self.intake.next_frame()? {
+                Ok(frame) if self.is_dump(&frame) => {
+                    match Dump::answering(&frame) {
+                        Ok(dump) => self.dump = Some(dump),
+                        Err(error) => self.note_dropped(index, &error),
+                    }
+                    continue;
+                }
                 Ok(frame) => answer(runtime, self.privilege, frame),
                 Err(error) => {
                     self.note_dropped(index, &error);
@@ -99,6 +135,29 @@ impl Port {
                 Err(error) => self.note_dropped(index, &error),
             }
         }
+    }
+}
+
+impl Port {
+    /// Whether `frame` asks for a dump, and may.
+    fn is_dump(&self, frame: &Frame) -> bool {
+        self.privilege == Privilege::Privileged
+            && matches!(frame.kind(), FrameKind::Request { .. })
+            && frame.call() == CALL_DUMP
+    }
+
+    /// The next part of a dump, which stays here until it has been told to its end.
+    fn go_on(&mut self, dump: Dump, runtime: &KernelRuntime) -> Result<Frame, FrameError> {
+        let Ok(part) = runtime.dump_part(dump.cursor, DUMP_PART_BYTES) else {
+            return refused(&dump.request, Errno::ENOMEM);
+        };
+        let result = match part.next {
+            Some(_) => RESULT_MORE,
+            None => 0,
+        };
+        let answer = dump.request.answer(result, part.text)?;
+        self.dump = part.next.map(|cursor| Dump { cursor, ..dump });
+        Ok(answer)
     }
 }
 
@@ -200,6 +259,7 @@ impl Channel {
                     }
                 }
                 self.ports[index].intake.begin();
+                self.ports[index].dump = None;
                 self.ports[index].dropped = 0;
             }
         }
@@ -234,7 +294,6 @@ fn answer(
             Err(_) => refused(&request, Errno::ENOMEM),
         },
         (CALL_INFO, _) => text_answer(&request, Text::of(|out| info(runtime, out))),
-        (CALL_DUMP, _) => text_answer(&request, Text::of(|out| runtime.dump(out))),
         (CALL_TEST, _) => text_answer(&request, commands::run(runtime, request.data())),
         _ => refused(&request, Errno::ENOSYS),
     }

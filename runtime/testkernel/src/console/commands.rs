@@ -149,8 +149,7 @@ fn carry_out(runtime: &KernelRuntime, line: &[u8], out: &mut Text) -> Result<(),
         ("epoch", [None, ..]) => say!(out, "epoch={}\n", runtime.epoch()),
         ("storm", [Some(name), Some(rounds), Some(ms)]) => {
             let timeout_ns = u32::try_from(milliseconds(ms)?).map_err(|_| Errno::EINVAL)?;
-            storm::start(name, number(rounds)?, timeout_ns);
-            Ok(())
+            storm::start(name, number(rounds)?, timeout_ns)
         }
         ("storm", [None, ..]) => say!(out, "{}", storm::Progress),
         ("times", [None, ..]) => {

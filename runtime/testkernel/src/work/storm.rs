@@ -2,7 +2,6 @@
 //! first reverts it. Each makes its own hypercalls, as two callers of a real kernel would, so that
 //! actions follow each other back to back and collide.
 
-use alloc::vec::Vec;
 use core::fmt;
 
 use spin::Mutex;
@@ -11,6 +10,7 @@ use xsplice_abi::errno::Errno;
 use xsplice_abi::hypercall::{
     Action, Get, Name, OP_ACTION, OP_GET, Operation, STATE_APPLIED, STATE_CHECKED,
 };
+use xsplice_abi::limits::NAME_BYTES_MAX;
 use xsplice_runtime::Privilege;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 
@@ -45,12 +45,36 @@ impl Tally {
     };
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Plan {
-    /// Name of the payload, with its NUL.
-    name: Vec<u8>,
+    name: NameArea,
     rounds: u32,
     timeout_ns: u32,
+}
+
+/// Name of a payload with its NUL, as the memory that a call points into: nothing is allocated on
+/// the way, so that a call can run out of memory in the runtime alone.
+#[derive(Clone, Copy, Debug)]
+struct NameArea {
+    bytes: [u8; NAME_BYTES_MAX],
+    length: usize,
+}
+
+impl NameArea {
+    fn new(name: &str) -> Option<NameArea> {
+        let mut bytes = [0; NAME_BYTES_MAX];
+        let length = name.len().checked_add(1)?;
+        bytes.get_mut(..length)?[..name.len()].copy_from_slice(name.as_bytes());
+        Some(NameArea { bytes, length })
+    }
+
+    fn described(&self) -> Name {
+        Name {
+            name_handle: U64::ZERO,
+            size: U16::new(u16::try_from(self.length).unwrap_or(u16::MAX)),
+            pad: [U16::ZERO; 3],
+        }
+    }
 }
 
 static PLAN: Mutex<Option<Plan>> = Mutex::new(None);
@@ -59,16 +83,19 @@ static APPLYING: Mutex<Tally> = Mutex::new(Tally::NONE);
 static REVERTING: Mutex<Tally> = Mutex::new(Tally::NONE);
 
 /// Starts one: `rounds` actions of either kind on the payload called `name`.
-pub(crate) fn start(name: &str, rounds: u32, timeout_ns: u32) {
-    let mut with_nul = name.as_bytes().to_vec();
-    with_nul.push(0);
+///
+/// # Errors
+/// -EINVAL for a name that no payload can have.
+pub(crate) fn start(name: &str, rounds: u32, timeout_ns: u32) -> Result<(), Errno> {
+    let name = NameArea::new(name).ok_or(Errno::EINVAL)?;
     *APPLYING.lock() = Tally::NONE;
     *REVERTING.lock() = Tally::NONE;
     *PLAN.lock() = Some(Plan {
-        name: with_nul,
+        name,
         rounds,
         timeout_ns,
     });
+    Ok(())
 }
 
 /// Prints how far it is.
@@ -111,7 +138,7 @@ pub(crate) fn turn(runtime: &KernelRuntime, number: u32) {
     } else {
         return;
     };
-    let Some(plan) = PLAN.lock().clone() else {
+    let Some(plan) = *PLAN.lock() else {
         return;
     };
     let tally = &mut *tally.lock();
@@ -121,7 +148,7 @@ pub(crate) fn turn(runtime: &KernelRuntime, number: u32) {
     let mut get = Operation::with(
         OP_GET,
         &Get {
-            name: name(&plan.name),
+            name: plan.name.described(),
             ..Get::default()
         },
     );
@@ -148,7 +175,7 @@ pub(crate) fn turn(runtime: &KernelRuntime, number: u32) {
     let mut operation = Operation::with(
         OP_ACTION,
         &Action {
-            name: name(&plan.name),
+            name: plan.name.described(),
             cmd: U32::new(action),
             timeout_ns: U32::new(plan.timeout_ns),
             ..Action::default()
@@ -164,15 +191,8 @@ pub(crate) fn turn(runtime: &KernelRuntime, number: u32) {
 }
 
 /// A call whose area holds the name and nothing else.
-fn call(runtime: &KernelRuntime, operation: &mut Operation, name: &[u8]) -> i32 {
-    let mut area = name.to_vec();
-    runtime.hypercall(Privilege::Privileged, operation, &mut area)
-}
-
-fn name(with_nul: &[u8]) -> Name {
-    Name {
-        name_handle: U64::ZERO,
-        size: U16::new(u16::try_from(with_nul.len()).unwrap_or(u16::MAX)),
-        pad: [U16::ZERO; 3],
-    }
+fn call(runtime: &KernelRuntime, operation: &mut Operation, name: &NameArea) -> i32 {
+    let mut area = name.bytes;
+    let area = area.get_mut(..name.length).unwrap_or_default();
+    runtime.hypercall(Privilege::Privileged, operation, area)
 }
