@@ -93,6 +93,7 @@ fn extract(text: &str) -> Extract<'static> {
             ),
             symbol(0, Place::Undefined),
         ],
+        constants: Vec::new(),
         records: vec![Record {
             name: text.to_owned(),
             file: None,
@@ -101,6 +102,7 @@ fn extract(text: &str) -> Extract<'static> {
             old_size: 6,
             new_size: 6,
             address_taken: false,
+            aliases: Vec::new(),
             original: OriginalItem {
                 name: text.to_owned(),
                 file: None,
@@ -130,6 +132,7 @@ fn extract(text: &str) -> Extract<'static> {
 fn diff(text: &str) -> ObjectDiff<'static> {
     let own = || text.to_owned();
     ObjectDiff {
+        notes: Vec::new(),
         object: own(),
         functions: vec![FunctionChange {
             object: own(),

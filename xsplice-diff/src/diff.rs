@@ -15,8 +15,10 @@ use crate::debug_info::toolchain::{Toolchain, Toolchains};
 use crate::debug_info::types::read::TypeSections;
 use crate::include::carve::{Carved, carve};
 use crate::include::described_size;
+use crate::include::originals::file_of;
 use crate::include::reach::include;
 use crate::layouts::Layouts;
+use crate::options::Dropped;
 use crate::read::error::{ObjectProblem, Side};
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::object::{ElfObject, machine_of};
@@ -25,10 +27,11 @@ use crate::report::judge::{Scope, judge};
 use crate::report::lists;
 use crate::report::object_diff::{Evidence, NameChange};
 use crate::rules;
+use crate::rules::definitions::SharedNames;
 use crate::verdict::kinds::{Reason, RefusalCode};
 use crate::verdict::refusal::Refusal;
 use crate::verdict::refusals::Verdicts;
-use crate::{DiffError, Extract, ObjectDiff, Options, Originals};
+use crate::{DiffError, Extract, ObjectDiff, Options, OriginalItem, Originals};
 
 /// Compares two builds of one object, and judges it by itself. `name` is what the report calls it:
 /// its file name.
@@ -54,7 +57,13 @@ pub fn diff_builds<'data>(
     patched: &Build<'data>,
     options: &Options,
 ) -> ObjectDiff<'data> {
-    alone(gather_builds(name, original, patched, options))
+    alone(gather_builds(
+        name,
+        original,
+        patched,
+        options,
+        &Dropped::default(),
+    ))
 }
 
 fn alone(mut diff: ObjectDiff<'_>) -> ObjectDiff<'_> {
@@ -79,6 +88,22 @@ pub fn gather<'data>(
     if original == patched {
         return Ok(ObjectDiff::unchanged(name));
     }
+    gather_without(name, original, patched, options, &Dropped::default())
+}
+
+/// Like [`gather`], of an object of which the base does not have everything: what was `dropped`
+/// when the base was linked counts as new.
+///
+/// # Errors
+///
+/// As [`gather`].
+pub fn gather_without<'data>(
+    name: &str,
+    original: &'data [u8],
+    patched: &'data [u8],
+    options: &Options,
+    dropped: &Dropped,
+) -> Result<ObjectDiff<'data>, DiffError> {
     check_machines(name, original, patched)?;
     // Both builds are read in parallel: a tree may hold one object that was merged from all others,
     // and the other cores would wait for it.
@@ -86,7 +111,7 @@ pub fn gather<'data>(
         || read(name, original, options.abi).map_err(DiffError::in_original),
         || read(name, patched, options.abi),
     );
-    Ok(gather_builds(name, &original?, &patched?, options))
+    Ok(gather_builds(name, &original?, &patched?, options, dropped))
 }
 
 /// Two builds for two machines have nothing to compare, whether the machines are known or not.
@@ -117,7 +142,7 @@ pub fn take_whole<'data>(
 ) -> Result<ObjectDiff<'data>, DiffError> {
     let patched = read(name, patched, options.abi)?;
     let original = Build::empty(name, patched.object.machine);
-    let mut diff = gather_builds(name, &original, &patched, options);
+    let mut diff = gather_builds(name, &original, &patched, options, &Dropped::default());
     for function in &mut diff.functions {
         for reason in &mut function.reasons {
             if *reason == Reason::NewGlobal {
@@ -141,7 +166,7 @@ pub fn drop_whole(
 ) -> Result<ObjectDiff<'static>, DiffError> {
     let original = read(name, original, options.abi).map_err(DiffError::in_original)?;
     let patched = Build::empty(name, original.object.machine);
-    let diff = gather_builds(name, &original, &patched, options);
+    let diff = gather_builds(name, &original, &patched, options, &Dropped::default());
     Ok(ObjectDiff {
         refusals: diff.refusals,
         accepted: diff.accepted,
@@ -181,15 +206,17 @@ pub fn refuse_foreign(
     })
 }
 
-/// The weak symbols of an object that other objects see, defined or not, in order.
+/// The names that an object shares with others.
 ///
 /// # Errors
 ///
 /// When it is not a well-formed object of a known machine.
-pub fn weak_names<'data>(name: &str, object: &'data [u8]) -> Result<Vec<&'data str>, DiffError> {
-    Ok(rules::definitions::weak_names(&ElfObject::parse(
-        name, object,
-    )?))
+pub fn shared_names<'data>(
+    name: &str,
+    object: &'data [u8],
+) -> Result<SharedNames<'data>, DiffError> {
+    let object = ElfObject::parse(name, object)?;
+    Ok(rules::definitions::shared_names(&object))
 }
 
 /// Every function and constant of one original object, for proving that the base was linked from
@@ -202,6 +229,21 @@ pub fn originals<'data>(name: &str, original: &'data [u8]) -> Result<Originals<'
     let build = read(name, original, &xsplice_abi::profile::XSPLICE)?;
     let entries = SpecialEntries::new(&build, |item| item);
     Ok(Originals::new(&build, &entries, |item| item))
+}
+
+/// The local variables of one original object, for telling which object a variable of the base
+/// comes from.
+///
+/// # Errors
+///
+/// When it is not a well-formed object of a known machine.
+pub fn local_variables<'data>(
+    name: &str,
+    original: &'data [u8],
+) -> Result<Vec<OriginalItem<'data>>, DiffError> {
+    let build = read(name, original, &xsplice_abi::profile::XSPLICE)?;
+    let entries = SpecialEntries::new(&build, |item| item);
+    Ok(crate::include::originals::local_variables(&build, &entries))
 }
 
 /// Reads one build. Refuses an object whose description would be disproportionately large.
@@ -232,8 +274,10 @@ fn gather_builds<'data>(
     original: &Build<'data>,
     patched: &Build<'data>,
     options: &Options,
+    dropped: &Dropped,
 ) -> ObjectDiff<'data> {
-    let correlation = correlate(original, patched);
+    let mut correlation = correlate(original, patched);
+    let new = part_dropped(original, &mut correlation, dropped);
     let (before, after) = relate(original, patched, &correlation);
     let mut comparer = Comparer::new(
         original,
@@ -250,6 +294,11 @@ fn gather_builds<'data>(
     let inclusion = include(&comparer, &changes, entries.1, &mut verdicts);
     rules::left_behind_entries::check(patched, entries.1, &inclusion, &mut verdicts);
     let is_carried = verdicts.refusals.is_empty() && !inclusion.items.is_empty();
+    lists::tell_pairs(&comparer, &inclusion, &mut verdicts);
+    for item in new.into_iter().filter(|item| inclusion.holds(*item)) {
+        let note = "the base does not have it, since nothing there uses it: the payload brings it";
+        verdicts.note(patched.shown(item), note);
+    }
     let carved = is_carried.then(|| {
         carve(
             name, &comparer, &changes, &inclusion, entries.0, &verdicts, options,
@@ -263,6 +312,25 @@ fn gather_builds<'data>(
         .collect();
     attach(&mut diff, carved, layouts, toolchains);
     diff
+}
+
+/// Parts the items that the base does not have from their counterparts, and returns those.
+fn part_dropped(
+    original: &Build<'_>,
+    correlation: &mut Correlation,
+    dropped: &Dropped,
+) -> Vec<ItemId> {
+    if dropped.0.is_empty() {
+        return Vec::new();
+    }
+    let is_dropped = |item: &ItemId| {
+        original.symbol(*item).is_some_and(|symbol| {
+            let name = (symbol.name.to_owned(), file_of(original, symbol));
+            dropped.0.contains(&name)
+        })
+    };
+    let items = original.items.ids().filter(is_dropped);
+    items.filter_map(|item| correlation.part(item)).collect()
 }
 
 /// Finds who refers to what in both builds, and which entries of special sections belong to whom.
@@ -328,11 +396,13 @@ fn report<'data>(
     inclusion: &Inclusion,
     verdicts: Verdicts,
 ) -> ObjectDiff<'data> {
-    let guesses = lists::guesses(name, comparer, &changes);
-    let mut diff = ObjectDiff {
+    ObjectDiff {
         evidence: Evidence {
             accept: verdicts.accept_list().clone(),
             names: Vec::new(),
+            begun: inclusion.begun.clone(),
+            lost_state: lists::lost_state(comparer),
+            new_state: lists::new_state(comparer, inclusion),
         },
         functions: lists::functions(name, comparer, &changes, inclusion),
         data: lists::data(name, comparer, inclusion),
@@ -340,10 +410,9 @@ fn report<'data>(
         accepted: verdicts.accepted,
         refusals: verdicts.refusals,
         ignored: changes.ignored,
+        notes: verdicts.notes,
         ..ObjectDiff::unchanged(name)
-    };
-    diff.ignored.extend(guesses);
-    diff
+    }
 }
 
 /// Adds what the linker needs, and what debug information says.

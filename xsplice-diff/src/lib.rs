@@ -30,8 +30,9 @@ pub use options::Options;
 pub use read::error::{DiffError, ExtractError};
 pub use read::source_files::source_files;
 pub use report::object_diff::{ObjectDiff, Verdict};
+pub use rules::definitions::SharedNames;
 
 pub use diff::{
-    diff_builds, diff_objects, drop_whole, gather, originals, refuse_foreign, take_whole,
-    weak_names,
+    diff_builds, diff_objects, drop_whole, gather, gather_without, local_variables, originals,
+    refuse_foreign, shared_names, take_whole,
 };

@@ -1,5 +1,7 @@
 //! The caller's choices for a diff.
 
+use std::collections::BTreeSet;
+
 use xsplice_abi::{Profile, profile};
 
 /// Choices for one run. They are the same for every object of a tree.
@@ -22,6 +24,11 @@ pub enum Stamps {
     /// They are replaced, so that the new date is told.
     Included,
 }
+
+/// Names of original items that the base does not have, locals with their file: each as the base
+/// would know it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dropped(pub BTreeSet<(String, Option<String>)>);
 
 impl Default for Options {
     fn default() -> Self {

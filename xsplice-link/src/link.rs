@@ -1,5 +1,6 @@
 //! The pipeline of a payload: merge, prove, resolve, relocate, add notes, write.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -21,6 +22,7 @@ use crate::layout::record::{self, RecordPlan};
 use crate::layout::{Content, Layout, Memory, Section};
 use crate::merge;
 use crate::merge::classify;
+use crate::merge::known_constants::refer_to_base;
 use crate::options::{BaseProof, LinkOptions, References, StacksOn};
 use crate::proof;
 use crate::resolve::Resolver;
@@ -52,7 +54,14 @@ pub fn link(
     check_name(&options.name)?;
     check_machines(base, extracts)?;
     let mut refusals = Vec::new();
-    let mut ordered: Vec<&Extract<'_>> = extracts.iter().collect();
+    let known: Vec<Cow<'_, Extract<'_>>> = extracts
+        .iter()
+        .map(|extract| match options.proof {
+            BaseProof::Required => refer_to_base(base, extract),
+            BaseProof::Skipped => Cow::Borrowed(extract),
+        })
+        .collect();
+    let mut ordered: Vec<&Extract<'_>> = known.iter().map(AsRef::as_ref).collect();
     ordered.sort_by(|a, b| a.object.cmp(&b.object));
     check_inputs(base, &ordered, options, &mut refusals);
 
@@ -282,7 +291,7 @@ fn plan_records(
                     if let Some((object, name)) = by_address.insert(old.address, here) {
                         let other = format!("{name} of {object}");
                         refusals.push(shared_address(extract, &plan.name, &other, old.address));
-                    } else if let Some(other) = folded(base, old) {
+                    } else if let Some(other) = folded(base, record, old) {
                         let other = other.qualified().to_string();
                         refusals.push(shared_address(extract, &plan.name, &other, old.address));
                     }
@@ -295,18 +304,24 @@ fn plan_records(
     plans
 }
 
-/// A local function of another file at the address of `old`: the linker folded identical functions,
-/// and a record would replace both. A global at that address may be an alias in the same object,
-/// which is meant to be replaced too.
+/// A function at the address of `old` that is not the one of the record under another name: the
+/// linker folded identical functions, and a record would replace both.
 fn folded<'base, 'data>(
     base: &'base Base<'data>,
+    record: &Record<'_>,
     old: &BaseSymbol<'data>,
 ) -> Option<&'base BaseSymbol<'data>> {
+    let is_alias = |other: &BaseSymbol<'_>| {
+        record.aliases.iter().any(|(name, file)| {
+            // A hidden one has a file in the image and none in the object.
+            let is_local = other.scope == Scope::Local;
+            name == other.name && (!is_local || file.as_deref() == other.file)
+        })
+    };
     base.symbols_at(old.address).find(|other| {
         other.kind == SymbolKind::Function
-            && other.file.is_some()
             && (other.name, other.file) != (old.name, old.file)
-            && (old.file.is_none() || other.file != old.file)
+            && !is_alias(other)
     })
 }
 
@@ -422,9 +437,12 @@ fn plan_record(
     resolver: &mut Resolver<'_, '_>,
     layout: &mut Layout,
 ) -> Result<RecordPlan, Refusal> {
-    let name = QualifiedName {
-        file: record.file.as_deref(),
-        name: &record.name,
+    let name = match old.scope {
+        Scope::Hidden => old.qualified(),
+        Scope::Global | Scope::Weak | Scope::Local => QualifiedName {
+            file: record.file.as_deref(),
+            name: &record.name,
+        },
     }
     .to_string();
     let refused = |code, message: String| Refusal::new(code, &extract.object, message).of(&name);

@@ -1,12 +1,13 @@
 //! Runs the differ over every pair of objects, on all cores.
 
+pub(crate) mod absent;
 pub mod callers;
 pub(crate) mod layouts;
 pub mod merged;
 pub mod proof;
 pub(crate) mod toolchain;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use rayon::prelude::*;
 use xsplice_diff::DiffError;
@@ -15,9 +16,10 @@ use xsplice_diff::Options;
 use xsplice_diff::drop_whole;
 use xsplice_diff::gather;
 use xsplice_diff::refuse_foreign;
+use xsplice_diff::report::judge::SharedByTree;
 use xsplice_diff::report::object_diff::Verdict;
+use xsplice_diff::shared_names;
 use xsplice_diff::take_whole;
-use xsplice_diff::weak_names;
 
 use crate::command::progress::Progress;
 use crate::compare::merged::Merged;
@@ -38,25 +40,22 @@ pub struct Comparison<'data> {
     pub added: Vec<String>,
 }
 
-impl<'data> Comparison<'data> {
-    /// The weak symbols of the original tree whose names changed somewhere, by name, each with the
-    /// objects that have it.
+impl Comparison<'_> {
+    /// What the objects of both trees have to do with the names that changed somewhere.
     #[must_use]
-    pub(crate) fn weak_symbols(
-        &self,
-        inputs: &[Input],
-        merged: &Merged,
-    ) -> BTreeMap<String, Vec<String>> {
-        let changed: BTreeSet<&str> = self
-            .diffs
-            .iter()
-            .flat_map(|diff| &diff.evidence.names)
+    pub(crate) fn shared_by_tree(&self, inputs: &[Input], merged: &Merged) -> SharedByTree {
+        let evidence = || self.diffs.iter().map(|diff| &diff.evidence);
+        let names = evidence().flat_map(|one| &one.names);
+        let begun = evidence().flat_map(|one| one.begun.keys());
+        let changed: BTreeSet<&str> = names
             .map(|change| change.name.as_str())
+            .chain(begun.map(String::as_str))
+            .chain(self.diffs.iter().flat_map(ObjectDiff::replaced_weak))
             .collect();
         if changed.is_empty() {
-            return BTreeMap::new();
+            return SharedByTree::default();
         }
-        weak_symbols(inputs, merged, &changed)
+        shared_by_tree(inputs, merged, &changed)
     }
 }
 
@@ -159,28 +158,49 @@ fn compare_readable<'data>(
     Ok(Outcome::Diff(Box::new(diff)))
 }
 
-/// Which of `names` are weak symbols of which objects of the original tree. Merged objects are left
-/// out, since their parts are read.
-fn weak_symbols(
-    inputs: &[Input],
-    merged: &Merged,
-    names: &BTreeSet<&str>,
-) -> BTreeMap<String, Vec<String>> {
-    let found: Vec<(&str, Vec<String>)> = inputs
+/// Which objects have to do with `names`. Merged objects are left out, since their parts are read.
+fn shared_by_tree(inputs: &[Input], merged: &Merged, names: &BTreeSet<&str>) -> SharedByTree {
+    let own = |all: Vec<&str>| -> Vec<String> {
+        let own = all.into_iter().filter(|name| names.contains(name));
+        own.map(str::to_owned).collect()
+    };
+    let of = |name: &str, bytes: Option<&[u8]>| {
+        // An unreadable object is equal in both trees, and not part of the base.
+        let found = bytes.and_then(|bytes| shared_names(name, bytes).ok());
+        let found = found.unwrap_or_default();
+        (
+            own(found.weak),
+            own(found.needed),
+            own(found.defined),
+            own(found.at_boot),
+        )
+    };
+    let found: Vec<_> = inputs
         .par_iter()
         .filter(|input| !merged.parts.contains_key(&input.name))
-        .filter_map(|input| {
-            // An unreadable object is equal in both trees, and not part of the base.
-            let all = weak_names(&input.name, input.original()?).ok()?;
-            let own = all.into_iter().filter(|name| names.contains(name));
-            Some((input.name.as_str(), own.map(str::to_owned).collect()))
+        .map(|input| {
+            let name = input.name.as_str();
+            let (weak, _, defined_before, at_boot) = of(name, input.original());
+            let (_, needed, defined, _) = of(name, input.patched());
+            (name, weak, defined_before, needed, defined, at_boot)
         })
         .collect();
-    let mut weak: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (object, own) in found {
-        for name in own {
-            weak.entry(name).or_default().push(object.to_owned());
+    let mut shared = SharedByTree::default();
+    for (object, weak, defined_before, needed, defined, at_boot) in found {
+        let defined_weak = weak.iter().filter(|name| defined_before.contains(name));
+        for name in defined_weak {
+            let objects = shared.weak_definitions.entry(name.clone()).or_default();
+            objects.push(object.to_owned());
         }
+        for name in weak {
+            shared.weak.entry(name).or_default().push(object.to_owned());
+        }
+        for name in needed {
+            let users = shared.needed.entry(name).or_default();
+            users.push(object.to_owned());
+        }
+        shared.defined.extend(defined);
+        shared.at_boot.extend(at_boot);
     }
-    weak
+    shared
 }

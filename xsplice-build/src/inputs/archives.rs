@@ -1,18 +1,28 @@
 //! Objects that only exist inside an archive.
 //!
 //! Most archives are made from objects beside them, which are compared anyway. A member that is not
-//! among those is compared as `lib.a(member.o)`; otherwise a change in it would be missed.
+//! among those is compared as `lib.a(member.o)`; otherwise a change in it would be missed. Archives
+//! may hold archives, and a thin one names files that may lie outside of the tree.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use object::read::archive::ArchiveFile;
 
-use crate::inputs::pair::Pair;
-use crate::inputs::{Bytes, Input, ObjectBytes, open_all};
+use xsplice_link::command::input;
 
-const ELF_MAGIC: &[u8] = b"\x7fELF";
+use crate::inputs::content::{Kind, kind_of_bytes};
+use crate::inputs::pair::Pair;
+use crate::inputs::{Bytes, Input, ObjectBytes};
+
+const THIN_MAGIC: &[u8] = b"!<thin>\n";
+
+/// Archives in archives are followed this deep.
+const DEPTH_MAX: usize = 8;
 
 /// Adds the members of `archives` that differ or that only one tree has, and that are neither among
 /// the inputs nor among what was left out by name, in order of name.
@@ -25,8 +35,9 @@ pub(crate) fn add_members(
     left_out: &[Input],
 ) -> Result<()> {
     let mut members = Vec::new();
-    for archive in open_all(archives)? {
-        members.extend(differing(&archive)?);
+    for pair in archives {
+        let folders = Folders::of(&pair);
+        members.extend(differing(&Input::open(pair)?, &folders)?);
     }
     if members.is_empty() {
         return Ok(());
@@ -50,9 +61,34 @@ fn lengths(input: &Input) -> (Option<usize>, Option<usize>) {
     (length(input.original()), length(input.patched()))
 }
 
+/// Where the archives of a pair lie: the members of thin ones are named from there.
+struct Folders {
+    original: PathBuf,
+    patched: PathBuf,
+}
+
+impl Folders {
+    fn of(pair: &Pair) -> Folders {
+        let folder = |path: &Path| path.parent().unwrap_or(Path::new("")).to_path_buf();
+        let (original, patched) = match pair {
+            Pair::Both {
+                original, patched, ..
+            } => (original, patched),
+            Pair::Added { patched, .. } => (patched, patched),
+            Pair::Removed { original, .. } => (original, original),
+        };
+        Folders {
+            original: folder(original),
+            patched: folder(patched),
+        }
+    }
+}
+
 /// The members that are not the same in both trees.
-fn differing(archive: &Input) -> Result<Vec<Input>> {
-    if archive.original() == archive.patched() {
+fn differing(archive: &Input, folders: &Folders) -> Result<Vec<Input>> {
+    // The files that a thin archive names may differ although the archive does not.
+    let is_thin = |bytes: Option<&[u8]>| bytes.is_some_and(|bytes| bytes.starts_with(THIN_MAGIC));
+    if archive.original() == archive.patched() && !is_thin(archive.original()) {
         return Ok(Vec::new());
     }
     let (original, patched) = match &archive.bytes {
@@ -60,11 +96,14 @@ fn differing(archive: &Input) -> Result<Vec<Input>> {
         Bytes::Added { patched } => (None, Some(patched)),
         Bytes::Removed { original } => (Some(original), None),
     };
-    let members = |file: Option<&ObjectBytes>| {
-        file.map_or_else(|| Ok(BTreeMap::new()), members)
-            .with_context(|| format!("{}: not a sound archive", archive.name))
+    let members = |file: Option<&ObjectBytes>, folder: &Path| {
+        let mut found = BTreeMap::new();
+        let added = file.map_or(Ok(()), |file| add(&mut found, "", file, folder, DEPTH_MAX));
+        added.with_context(|| format!("{}: not a sound archive", archive.name))?;
+        Ok::<_, anyhow::Error>(found)
     };
-    let (originals, mut patcheds) = (members(original)?, members(patched)?);
+    let originals = members(original, &folders.original)?;
+    let mut patcheds = members(patched, &folders.patched)?;
     let mut found = Vec::new();
     for (member, original) in originals {
         let bytes = match patcheds.remove(&member) {
@@ -89,28 +128,55 @@ fn differing(archive: &Input) -> Result<Vec<Input>> {
 /// A member's name, and how many members of that name precede it.
 type MemberName = (String, usize);
 
-/// The ELF members of an archive. A thin archive has none: its members are files of the tree.
-fn members(file: &ObjectBytes) -> Result<BTreeMap<MemberName, ObjectBytes>> {
+/// Adds the objects of an archive, and of the archives in it, whose names then stand `before`
+/// theirs. The members of a thin archive are files, named from its `folder`.
+fn add(
+    found: &mut BTreeMap<MemberName, ObjectBytes>,
+    before: &str,
+    file: &ObjectBytes,
+    folder: &Path,
+    depth: usize,
+) -> Result<()> {
     let archive = ArchiveFile::parse(&file[..])?;
-    let mut members = BTreeMap::new();
-    if archive.is_thin() {
-        return Ok(members);
-    }
-    let mut counts: HashMap<String, usize> = HashMap::new();
     for member in archive.members() {
         let member = member?;
-        let name = String::from_utf8_lossy(member.name()).into_owned();
-        let (start, size) = member.file_range();
-        let range = range(start, size, file.len())
-            .with_context(|| format!("member {name} lies outside the file"))?;
-        if !file[range.clone()].starts_with(ELF_MAGIC) {
-            continue;
+        let (name, bytes, folder) = if member.is_thin() {
+            let path = folder.join(OsStr::from_bytes(member.name()));
+            // What is not there was not linked either.
+            let Ok(bytes) = input::open(&path) else {
+                continue;
+            };
+            // Where it lies may differ from tree to tree.
+            let name = path.file_name().unwrap_or(path.as_os_str());
+            let name = name.to_string_lossy().into_owned();
+            let folder = path.parent().unwrap_or(folder).to_path_buf();
+            (name, ObjectBytes::whole(bytes), folder)
+        } else {
+            let name = String::from_utf8_lossy(member.name()).into_owned();
+            let (start, size) = member.file_range();
+            let range = range(start, size, file.len())
+                .with_context(|| format!("member {name} lies outside the file"))?;
+            (name, file.part(range), folder.to_path_buf())
+        };
+        let name = format!("{before}{name}");
+        match kind_of_bytes(&bytes) {
+            Kind::Archive => {
+                let depth = depth.checked_sub(1).with_context(|| {
+                    format!("member {name} is an archive in {DEPTH_MAX} archives")
+                })?;
+                add(found, &format!("{name}/"), &bytes, &folder, depth)?;
+            }
+            Kind::Object => {
+                let mut count = 0;
+                while found.contains_key(&(name.clone(), count)) {
+                    count += 1;
+                }
+                found.insert((name, count), bytes);
+            }
+            Kind::Image | Kind::Other => {}
         }
-        let count = counts.entry(name.clone()).or_default();
-        members.insert((name, *count), file.part(range));
-        *count += 1;
     }
-    Ok(members)
+    Ok(())
 }
 
 fn range(start: u64, size: u64, file_bytes: usize) -> Option<Range<usize>> {

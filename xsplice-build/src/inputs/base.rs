@@ -3,22 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use rayon::prelude::*;
 use xsplice_console::MappedFile;
 use xsplice_link::Base;
 use xsplice_link::command::input;
 
-use crate::inputs::pair::may_be_image;
-
-/// Maps the base: `given`, else the only image among the `others` of the original tree that has
+/// Maps the base: `given`, else the only one of the `images` of the original tree that has
 /// symbols and a build-id and is no program of the build machine.
 ///
 /// # Errors
 ///
-/// `given` cannot be mapped; or none or several of `others` would do, which are then listed.
+/// `given` cannot be mapped; or none or several of `images` would do, which are then listed.
 pub(crate) fn find(
     given: Option<&Path>,
-    others: &[PathBuf],
+    images: &[PathBuf],
     original: &Path,
 ) -> Result<MappedFile> {
     if let Some(path) = given {
@@ -26,10 +23,6 @@ pub(crate) fn find(
     }
     let mut found = Vec::new();
     let mut near_misses = Vec::new();
-    let images: Vec<&PathBuf> = others
-        .par_iter()
-        .filter(|path| may_be_image(path))
-        .collect();
     for path in images {
         let file = input::open(path)?;
         match Base::parse(&path.display().to_string(), &file) {

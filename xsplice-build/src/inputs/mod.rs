@@ -2,6 +2,7 @@
 
 pub(crate) mod archives;
 pub(crate) mod base;
+pub(crate) mod content;
 pub(crate) mod dependencies;
 pub(crate) mod name;
 pub mod pair;

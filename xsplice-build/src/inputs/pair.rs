@@ -1,17 +1,16 @@
 //! Pairs the objects of two trees by their relative path.
 //!
-//! Only names are read here, and, to find a base, the first bytes of files that are no objects. The
-//! differ reads the objects.
+//! Only names and the first bytes of files are read here. The differ reads the objects.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use globset::{Glob, GlobSet, GlobSetBuilder};
+use rayon::prelude::*;
 use walkdir::WalkDir;
+
+use crate::inputs::content::{Kind, kind_of};
 
 /// One object that one or both trees have. Names are relative to the tree, with `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,10 +46,8 @@ pub struct Pairs {
     pub ignored: Vec<Pair>,
     /// Archives that were not left out. Their members may also exist as files.
     pub archives: Vec<Pair>,
-    /// Files of the original tree that are no objects, in order of path: the base may be among
-    /// them. They are opened only when a base is needed, because that takes longer than everything
-    /// else here.
-    pub others: Vec<PathBuf>,
+    /// Linked images of the original tree, in order of path: the base may be among them.
+    pub images: Vec<PathBuf>,
 }
 
 /// Pairs two trees, or two objects.
@@ -109,7 +106,7 @@ fn pair_files(original: &Path, patched: &Path) -> Pairs {
         pairs: vec![pair],
         ignored: Vec::new(),
         archives: Vec::new(),
-        others: Vec::new(),
+        images: Vec::new(),
     }
 }
 
@@ -119,7 +116,7 @@ fn pair_trees(original: &Path, patched: &Path, ignore: &GlobSet) -> Result<Pairs
     for (tree, files) in [(original, &originals), (patched, &patcheds)] {
         if files.objects.is_empty() && files.archives.is_empty() {
             bail!(
-                "{}: no object files (*.o, *.a) in this folder; give the folder the build put its \
+                "{}: no object files in this folder; give the folder the build put its \
                  objects into",
                 tree.display()
             );
@@ -135,7 +132,7 @@ fn pair_trees(original: &Path, patched: &Path, ignore: &GlobSet) -> Result<Pairs
         pairs,
         ignored,
         archives,
-        others: originals.others,
+        images: originals.images,
     })
 }
 
@@ -165,14 +162,11 @@ fn by_name(
 struct TreeFiles {
     objects: BTreeMap<String, PathBuf>,
     archives: BTreeMap<String, PathBuf>,
-    others: Vec<PathBuf>,
+    images: Vec<PathBuf>,
 }
 
-/// How the names of objects end.
-const OBJECT_EXTENSIONS: [&str; 3] = ["o", "obj", "os"];
-
 fn read_tree(root: &Path) -> Result<TreeFiles> {
-    let mut files = TreeFiles::default();
+    let mut paths = Vec::new();
     for entry in WalkDir::new(root).follow_links(true) {
         let entry = match entry {
             Ok(entry) => entry,
@@ -182,24 +176,38 @@ fn read_tree(root: &Path) -> Result<TreeFiles> {
                 return Err(error).with_context(|| format!("{}: cannot read", root.display()));
             }
         };
-        if !entry.file_type().is_file() {
-            continue;
+        if entry.file_type().is_file() {
+            paths.push(entry.into_path());
         }
-        let path = entry.path();
-        let extension = path.extension().and_then(OsStr::to_str);
-        let of_kind = match extension {
-            Some(extension) if OBJECT_EXTENSIONS.contains(&extension) => &mut files.objects,
-            Some("a") => &mut files.archives,
-            _ => {
-                files.others.push(path.to_path_buf());
+    }
+    paths.sort_unstable();
+    let kinds: Vec<Kind> = paths.par_iter().map(|path| kind_of(path)).collect();
+    let mut files = TreeFiles::default();
+    for (path, kind) in paths.into_iter().zip(kinds) {
+        let of_kind = match kind {
+            Kind::Object => &mut files.objects,
+            Kind::Archive => &mut files.archives,
+            Kind::Image => {
+                files.images.push(path);
                 continue;
             }
+            Kind::Other => continue,
         };
-        let relative = path.strip_prefix(root).unwrap_or(path);
-        of_kind.insert(relative.to_string_lossy().into_owned(), path.to_path_buf());
+        let relative = path.strip_prefix(root).unwrap_or(&path);
+        of_kind.insert(name_of(relative), path);
     }
-    files.others.sort_unstable();
     Ok(files)
+}
+
+/// What a file is called. Bytes that are no text are written as such, so that two files never have
+/// one name.
+fn name_of(path: &Path) -> String {
+    let mut name = String::new();
+    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        name.push_str(chunk.valid());
+        name.push_str(&chunk.invalid().escape_ascii().to_string());
+    }
+    name
 }
 
 fn is_broken_link(error: &walkdir::Error) -> bool {
@@ -207,20 +215,6 @@ fn is_broken_link(error: &walkdir::Error) -> bool {
         || error
             .path()
             .is_some_and(|path| path.is_symlink() && !path.exists())
-}
-
-/// Whether a file starts like a linked 64-bit ELF image. An unreadable file is none.
-#[must_use]
-pub(crate) fn may_be_image(path: &Path) -> bool {
-    const ELF64: [u8; 5] = [0x7f, b'E', b'L', b'F', 2];
-    const TYPE_OFFSET: usize = 16;
-    const LINKED: [[u8; 2]; 2] = [[2, 0], [3, 0]];
-
-    let mut start = [0; 18];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
-    read.is_ok()
-        && start.starts_with(&ELF64)
-        && LINKED.iter().any(|kind| start[TYPE_OFFSET..] == *kind)
 }
 
 #[cfg(test)]
@@ -263,6 +257,15 @@ mod tests {
         let ignored: Vec<_> = pairs.ignored.iter().map(Pair::name).collect();
         assert_eq!(ignored, ["sub/version.o"]);
         assert_eq!(pairs.pairs.len(), 1);
+    }
+
+    #[test]
+    fn names_that_are_no_text_stay_apart() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let name = |bytes: &[u8]| super::name_of(Path::new(std::ffi::OsStr::from_bytes(bytes)));
+        assert_eq!(name("d/ä.o".as_bytes()), "d/ä.o");
+        assert_eq!(name(b"d/\xff.o"), "d/\\xff.o");
+        assert_ne!(name(b"\xfe.o"), name(b"\xff.o"));
     }
 
     #[test]

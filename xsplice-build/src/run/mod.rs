@@ -18,9 +18,9 @@ use crate::account::Books;
 use crate::budget;
 use crate::command::arguments::Arguments;
 use crate::command::voice::{detail, tell};
-use crate::compare::Comparison;
 use crate::compare::layouts;
 use crate::compare::merged::{self, Merged};
+use crate::compare::{Comparison, absent};
 use crate::hunks::{self, Trees};
 use crate::inputs::{Input, dependencies, name};
 use crate::source::patch_file::PatchFile;
@@ -69,6 +69,14 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
 
     let merged = merged::find(&trees.inputs, &trees.left_out);
     let mut comparison = read::compared(arguments, &trees.inputs, &merged)?;
+    // What stands in the way of reading the base is told when it is needed.
+    let early_file = prove::find_base(arguments, &trees.images, &comparison.diffs);
+    let early_file = early_file.unwrap_or_default();
+    let early = prove::parse_base(early_file.as_ref()).unwrap_or_default();
+    if let Some(base) = early.as_ref().filter(|_| !arguments.no_base_proof) {
+        let options = read::options(arguments);
+        absent::settle(base, &trees.inputs, &merged, &options, &mut comparison);
+    }
     let layouts = judge_tree(&mut comparison, &trees.inputs, &merged);
     let inputs = read::described(arguments, &trees, &comparison, &merged);
     let mut report = Report::new(inputs, &comparison.diffs, &layouts);
@@ -83,8 +91,12 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
     run.tell_changes(&report, &layouts);
     run.follow_patch(patch.as_ref(), &trees.left_out, &mut report)?;
 
-    let file = prove::find_base(arguments, &trees.others, run.diffs)?;
-    let base = prove::parse_base(file.as_ref())?;
+    let file = match &early {
+        Some(_) => None,
+        None => prove::find_base(arguments, &trees.images, run.diffs)?,
+    };
+    let late = prove::parse_base(file.as_ref())?;
+    let base = early.or(late);
     run.prove(base.as_ref(), &mut report);
     let over = budget::exceeded(arguments, &report);
     report.refusals.extend(over);
@@ -103,11 +115,11 @@ fn judge_tree(
     inputs: &[Input],
     merged: &Merged,
 ) -> Vec<LayoutChange> {
-    let weak = comparison.weak_symbols(inputs, merged);
+    let shared = comparison.shared_by_tree(inputs, merged);
     let mut layouts = layouts::follow(&comparison.diffs, inputs, merged);
     let scope = match inputs {
         [_] => Scope::Object,
-        _ => Scope::Tree(&weak),
+        _ => Scope::Tree(&shared),
     };
     judge(&mut comparison.diffs, &mut layouts, scope);
     layouts

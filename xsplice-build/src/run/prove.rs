@@ -19,21 +19,24 @@ use crate::run::Run;
 use crate::tell::report::{BaseInput, Report};
 use crate::tell::story;
 
-/// The base, if a step needs one; the account needs it also when nothing differs. When something is
-/// refused anyway, a missing base is no error, so that the refusals are shown.
+/// The base. It is looked at also when nothing differs: equal trees mean nothing for an image that
+/// was linked from another one. Where no payload can be needed, or none is made anyway, a base that
+/// was not named and is not found is no error.
 pub(super) fn find_base(
     arguments: &Arguments,
-    others: &[PathBuf],
+    images: &[PathBuf],
     diffs: &[ObjectDiff<'_>],
 ) -> Result<Option<MappedFile>> {
     let verdicts: Vec<_> = diffs.iter().map(ObjectDiff::verdict).collect();
-    let is_unchanged = |verdict: &Verdict| *verdict == Verdict::Unchanged;
-    if !arguments.account && verdicts.iter().all(is_unchanged) {
-        return Ok(None);
-    }
-    match base::find(arguments.base.as_deref(), others, &arguments.orig) {
+    let is_refused = verdicts.contains(&Verdict::Refused);
+    let is_unchanged = verdicts.iter().all(|one| *one == Verdict::Unchanged);
+    match base::find(arguments.base.as_deref(), images, &arguments.orig) {
         Ok(file) => Ok(Some(file)),
-        Err(_) if arguments.base.is_none() && verdicts.contains(&Verdict::Refused) => Ok(None),
+        Err(_)
+            if arguments.base.is_none() && (is_refused || (is_unchanged && !arguments.account)) =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }

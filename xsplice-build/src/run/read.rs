@@ -28,8 +28,8 @@ pub(super) struct Trees {
     /// Objects that were left out by name. They are read all the same: others may have been merged
     /// from them, and lines of a patch may be in them.
     pub(super) left_out: Vec<Input>,
-    /// Files of the original tree that are no objects: the base may be among them.
-    pub(super) others: Vec<PathBuf>,
+    /// Linked images of the original tree: the base may be among them.
+    pub(super) images: Vec<PathBuf>,
 }
 
 /// Checks early that all outputs can be written.
@@ -71,7 +71,7 @@ pub(super) fn trees(arguments: &Arguments) -> Result<Trees> {
         pairs,
         ignored,
         archives,
-        others,
+        images,
     } = pair(
         &arguments.orig,
         &arguments.patched,
@@ -83,8 +83,20 @@ pub(super) fn trees(arguments: &Arguments) -> Result<Trees> {
     Ok(Trees {
         inputs,
         left_out,
-        others,
+        images,
     })
+}
+
+/// What the command line asks of the differ.
+pub(super) fn options(arguments: &Arguments) -> Options {
+    Options {
+        abi: arguments.abi.0,
+        accept: arguments.accept.clone(),
+        stamps: match arguments.with_stamps {
+            true => Stamps::Included,
+            false => Stamps::LeftOut,
+        },
+    }
 }
 
 /// Runs the differ over every pair, but the merged ones.
@@ -93,14 +105,7 @@ pub(super) fn compared<'data>(
     inputs: &'data [Input],
     merged: &Merged,
 ) -> Result<Comparison<'data>> {
-    let options = Options {
-        abi: arguments.abi.0,
-        accept: arguments.accept.clone(),
-        stamps: match arguments.with_stamps {
-            true => Stamps::Included,
-            false => Stamps::LeftOut,
-        },
-    };
+    let options = options(arguments);
     let progress = Progress::start("comparing", inputs.len(), visibility(arguments));
     compare(inputs, merged, &options, &progress).map_err(|errors| list_errors(arguments, errors))
 }

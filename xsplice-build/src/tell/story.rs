@@ -73,7 +73,7 @@ pub(crate) fn changes(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Det
 
 /// Whether an object has only differences that were proven not to matter.
 fn is_quiet(diff: &ObjectDiff<'_>) -> bool {
-    diff.verdict() == Verdict::Unchanged && diff.accepted.is_empty()
+    diff.verdict() == Verdict::Unchanged && diff.accepted.is_empty() && diff.notes.is_empty()
 }
 
 fn object(text: &mut String, diff: &ObjectDiff<'_>, detail: Detail) {
@@ -105,6 +105,9 @@ fn object(text: &mut String, diff: &ObjectDiff<'_>, detail: Detail) {
             })
             .collect();
         let _ = writeln!(text, "  with     {}", sections.join(", "));
+    }
+    for note in &diff.notes {
+        let _ = writeln!(text, "  note     {}: {}", note.name, note.note);
     }
     for accepted in &diff.accepted {
         let _ = writeln!(text, "  accepted {}: {}", accepted.what, accepted.message);
@@ -143,6 +146,11 @@ pub(crate) fn no_change(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: D
         }
     }
     text.push_str("no functional change: there is nothing to patch\n");
+    if report.inputs.base.is_none() {
+        text.push_str(
+            "no linked image was named or found, so that the objects were not compared with one\n",
+        );
+    }
     if !report.changes.accepted.is_empty() {
         let _ = writeln!(
             text,

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::compare::build_stamp;
 use crate::compare::comparer::Comparer;
+use crate::compare::constants;
 use crate::compare::constructors::only_called_at_start;
 use crate::compare::line_numbers::{self, Difference, LineTables};
 use crate::compare::placement;
 use crate::compare::reserved_space;
 use crate::compare::special_entries::SpecialEntries;
+use crate::compare::type_hash;
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::names;
 use crate::read::padding::{self, is_padding};
@@ -29,6 +31,9 @@ pub(crate) struct Changes {
     pub first: BTreeMap<ItemId, (ItemId, u64)>,
     /// Constants of the patched object that differ and are included as copies.
     pub constants: BTreeSet<ItemId>,
+    /// Constants without identity that are the same in both builds, by their items of the patched
+    /// object: the base has them, and their address may mean something there.
+    pub unchanged: BTreeMap<ItemId, ItemId>,
     /// Differences that do not matter.
     pub ignored: Vec<Ignored>,
 }
@@ -53,6 +58,8 @@ pub(crate) fn find_changes(
         search.item(comparer, item, verdicts);
     }
     lost_parts(comparer, &mut search.changes);
+    constants::take_label_tables(comparer, &mut search.changes);
+    search.changes.unchanged = constants::unchanged(comparer, &search.changes);
     search.placements(comparer, verdicts);
     search.order_reasons();
     search.ignore_noise(object, comparer);
@@ -103,7 +110,7 @@ impl Search<'_> {
                     && is_padding(patched, item)
                     && is_padding(comparer.original, counterpart) => {}
             ItemKind::Function if names::is_type_hash(patched.name(item)) => {
-                type_hash(comparer, counterpart, item, verdicts);
+                type_hash::check(comparer, counterpart, item, verdicts);
             }
             ItemKind::Function => self.function(comparer, counterpart, item, verdicts),
             ItemKind::Label => label(
@@ -245,23 +252,6 @@ impl Search<'_> {
     }
 }
 
-/// Refuses a changed hash of a prototype, which indirect callers check.
-fn type_hash(
-    comparer: &mut Comparer<'_, '_>,
-    counterpart: ItemId,
-    item: ItemId,
-    verdicts: &mut Verdicts,
-) {
-    if !comparer.differences(counterpart, item).is_empty() {
-        verdicts.refuse(
-            RefusalCode::SymbolKindChanged,
-            Place::of(comparer.patched, item),
-            "the type that indirect callers check changed; keep the function's prototype and \
-             give the new one another name",
-        );
-    }
-}
-
 /// What a closer comparison of a function that differs shows.
 enum Judgement {
     /// The difference does not matter; the proof.
@@ -366,10 +356,14 @@ fn new_item(comparer: &Comparer<'_, '_>, item: ItemId, verdicts: &mut Verdicts) 
             RefusalCode::ThreadLocal,
             "thread-local storage cannot be added to a running image; use an ordinary variable",
         ),
-        SectionClass::Code | SectionClass::Data | SectionClass::Bss if kind == ItemKind::Gap => (
-            RefusalCode::ChangedSection,
-            "new contents have no symbol; give them one with a size",
-        ),
+        SectionClass::Code | SectionClass::Data | SectionClass::Bss | SectionClass::Rodata
+            if kind == ItemKind::Gap =>
+        {
+            (
+                RefusalCode::ChangedSection,
+                "new contents have no symbol; give them one with a size",
+            )
+        }
         _ => return,
     };
     verdicts.refuse_acceptable(code, Place::of(patched, item), problem);
@@ -564,7 +558,10 @@ fn removed_items(
                 continue;
             }
             (_, ItemKind::Gap) if !is_padding(original, item) => {
-                if matches!(class, SectionClass::Code | SectionClass::Data) {
+                if matches!(
+                    class,
+                    SectionClass::Code | SectionClass::Data | SectionClass::Rodata
+                ) {
                     verdicts.refuse_acceptable(
                         RefusalCode::ChangedSection,
                         Place::of(original, item),

@@ -319,6 +319,7 @@ impl<'a, 'data> Comparer<'a, 'data> {
     pub(crate) fn is_private_constant(&self, o: ItemId, p: ItemId) -> bool {
         let constant = |build: &Build<'_>, item: ItemId| {
             build.items.class(item).is_constant()
+                && !build.is_in_unusual_section(item)
                 && build.items.item(item).kind == ItemKind::Datum
                 && build.symbol(item).is_some_and(|symbol| symbol.is_local())
         };

@@ -18,6 +18,9 @@ pub(crate) struct Inclusion {
     /// For content without identity: the function that it belongs to, which decides where its
     /// references lead.
     pub owners: BTreeMap<ItemId, ItemId>,
+    /// Symbols of other objects that included code refers to, and did not before; each with the
+    /// first function that does.
+    pub begun: BTreeMap<String, String>,
     /// Items of special code that must keep their distance.
     pub bound: BTreeSet<(ItemId, ItemId)>,
 }

@@ -9,7 +9,7 @@
 
 use crate::compare::log_call::{Follower, Likeness};
 use crate::debug_info::line_table::LineTable;
-use crate::machine::{Alike, walk};
+use crate::machine::{Alike, Instruction, walk};
 use crate::read::items::ItemId;
 use crate::read::side::Build;
 
@@ -83,6 +83,7 @@ pub(crate) fn classify(
     let mut before = walk(original.object.machine, old, old_item.offset);
     let mut after = walk(patched.object.machine, new, new_item.offset);
     let (mut proven, mut displacements) = (0, 0_u64);
+    let mut leads = Leads::default();
     let mut shifts = Vec::new();
     let mut follower = Follower::new(original, o);
     let mut all_report = true;
@@ -95,6 +96,7 @@ pub(crate) fn classify(
             _ => break false,
         };
         follower.step(&a);
+        leads.step((original, o, &a), (patched, p, &b));
         match a.compare(&b) {
             Alike::Same => {}
             Alike::Displacement => displacements += 1,
@@ -128,6 +130,7 @@ pub(crate) fn classify(
     let same_length = old.len() == new.len();
     match (both_ended, shifts.len(), displacements) {
         (false, _, _) => Difference::Other,
+        _ if !leads.lead_alike() => Difference::Other,
         (true, lines @ 1.., 0) if same_length && proven == lines => {
             if all_report {
                 Difference::ProvenLineNumbers
@@ -141,4 +144,58 @@ pub(crate) fn classify(
         (true, 0, 1..) => Difference::Displacements,
         _ => Difference::Other,
     }
+}
+
+/// Where the fields of two functions lead that the assembler filled, and that have no relocation:
+/// to instructions of the function itself.
+#[derive(Debug, Default)]
+struct Leads {
+    /// Where the instructions begin that were stepped over, from the starts of their functions.
+    old_starts: Vec<u64>,
+    new_starts: Vec<u64>,
+    /// Where fields that face each other lead.
+    pairs: Vec<(u64, u64)>,
+    /// Whether one leads somewhere and the other does not.
+    is_broken: bool,
+}
+
+impl Leads {
+    /// Takes note of two instructions that face each other.
+    fn step(
+        &mut self,
+        (original, o, a): (&Build<'_>, ItemId, &Instruction<'_>),
+        (patched, p, b): (&Build<'_>, ItemId, &Instruction<'_>),
+    ) {
+        let (old, new) = (original.items.item(o).offset, patched.items.item(p).offset);
+        self.old_starts.push(a.start - old);
+        self.new_starts.push(b.start - new);
+        match (unrelocated(original, o, a), unrelocated(patched, p, b)) {
+            (None, None) => {}
+            (Some(a), Some(b)) => self.pairs.push((a.wrapping_sub(old), b.wrapping_sub(new))),
+            _ => self.is_broken = true,
+        }
+    }
+
+    /// Whether all fields lead to instructions that face each other. A place where no instruction
+    /// begins, such as the end of the function, must be at one distance from the start in both.
+    fn lead_alike(&self) -> bool {
+        let alike = |(old, new): &(u64, u64)| match (
+            self.old_starts.binary_search(old),
+            self.new_starts.binary_search(new),
+        ) {
+            (Ok(old), Ok(new)) => old == new,
+            (Err(_), Err(_)) => old == new,
+            _ => false,
+        };
+        !self.is_broken && self.pairs.iter().all(alike)
+    }
+}
+
+/// Where an instruction leads by a field without a relocation, counted as its start is.
+fn unrelocated(build: &Build<'_>, item: ItemId, instruction: &Instruction<'_>) -> Option<u64> {
+    let lead = instruction.lead?;
+    let range = build.relocation_range(item);
+    let fields = build.object.relocations.get(range)?;
+    let at = fields.binary_search_by_key(&lead.field.offset, |one| one.offset);
+    at.is_err().then_some(lead.to)
 }

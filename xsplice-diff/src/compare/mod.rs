@@ -3,6 +3,7 @@
 pub(crate) mod build_stamp;
 pub(crate) mod changes;
 pub(crate) mod comparer;
+pub(crate) mod constants;
 pub(crate) mod constructors;
 pub(crate) mod entry_differences;
 pub(crate) mod inclusion;
@@ -12,4 +13,5 @@ pub(crate) mod pieces;
 pub(crate) mod placement;
 pub(crate) mod reserved_space;
 pub(crate) mod special_entries;
+pub(crate) mod type_hash;
 pub(crate) mod users;

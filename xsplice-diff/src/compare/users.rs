@@ -4,7 +4,7 @@
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::object::SectionId;
 use crate::read::section_class::SectionClass;
-use crate::read::side::Build;
+use crate::read::side::{Build, is_content};
 
 /// Who refers to an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,10 +89,13 @@ impl Users {
             }
         });
         through_content.retain(|one| {
-            let own_table = match users.users[one.from.index()] {
-                User::Function(user) => user == root(one.function),
-                _ => false,
-            };
+            // Content is included with the code that refers to it. Any other table stays in the
+            // base, and leads into the old code.
+            let own_table = is_content(build, one.from)
+                && match users.users[one.from.index()] {
+                    User::Function(user) => user == root(one.function),
+                    _ => false,
+                };
             !own_table && build.items.class(one.from) != SectionClass::SpecialCode
         });
         users.interior = through_content;

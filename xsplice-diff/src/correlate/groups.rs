@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Correlation, starts};
+use super::{Correlation, Why, starts};
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::names;
 use crate::read::padding::is_filler;
@@ -51,7 +51,15 @@ impl Group {
         self.drop_paired(correlation);
     }
 
-    fn drop_paired(&mut self, correlation: &Correlation) {
+    /// The same, for items that their order alone tells apart.
+    pub(crate) fn pair_in_order_because(&mut self, correlation: &mut Correlation) {
+        for (one, other) in self.original.iter().zip(&self.patched) {
+            correlation.pair_because(*one, *other, Why::Order);
+        }
+        self.drop_paired(correlation);
+    }
+
+    pub(super) fn drop_paired(&mut self, correlation: &Correlation) {
         self.original
             .retain(|item| correlation.patched(*item).is_none());
         self.patched
@@ -99,7 +107,8 @@ pub(super) fn pair_duplicates(
 ) {
     let groups = groups(original, patched, correlation, |build, item, name| {
         let kind = build.items.item(item).kind;
-        (is_code(kind) && !names::is_clone(name) && names::cold_parent(name).is_none())
+        let is_numbered = kind == ItemKind::Function && names::is_numbered(name);
+        (is_code(kind) && !is_numbered && names::cold_parent(name).is_none())
             .then(|| name.to_owned())
     });
     for mut group in groups.into_values() {
@@ -111,7 +120,7 @@ pub(super) fn pair_duplicates(
             |item| Some(original.bytes(item)),
             |item| Some(patched.bytes(item)),
         );
-        group.pair_in_order(correlation);
+        group.pair_in_order_because(correlation);
     }
 }
 
@@ -152,7 +161,7 @@ pub(super) fn pair_clones(
             |item| Some(original.name(item)),
             |item| Some(patched.name(item)),
         );
-        group.pair_in_order(correlation);
+        group.pair_in_order_because(correlation);
     }
     let roots = groups(original, patched, correlation, |build, item, name| {
         let plain = is_code(build.items.item(item).kind) && names::cold_parent(name).is_none();

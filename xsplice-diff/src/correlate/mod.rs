@@ -5,6 +5,8 @@
 //! another counterpart differs too. A wrong pair of variables would give the patched code the state
 //! of another variable, so a doubtful pair is left open and reported.
 
+use std::collections::BTreeMap;
+
 use foldhash::{HashMap, HashMapExt as _};
 
 use crate::read::items::{ItemId, ItemKind};
@@ -13,8 +15,40 @@ use crate::read::object::{Symbol, SymbolId, SymbolPlace};
 use crate::read::section_class::SectionClass;
 use crate::read::side::Build;
 
+mod contexts;
 mod groups;
+mod numbered;
+mod state;
 mod static_locals;
+mod users;
+
+/// The evidence for a pair, where it is no name of the author's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Code that is the same otherwise refers to both in the same places.
+    Users,
+    /// Nothing else of its name has the same users, size and contents.
+    Alone,
+    /// Changed code uses it as the other one, and no other one so.
+    Contexts,
+    /// Nothing but its number tells it from others of its name.
+    Number,
+    /// Nothing but its position tells it from others of its name.
+    Order,
+}
+
+impl Why {
+    /// The evidence as the end of a sentence; the name of the counterpart stands before it.
+    pub(crate) fn said(self) -> &'static str {
+        match self {
+            Why::Users => "code that is the same otherwise refers to both in the same places",
+            Why::Alone => "nothing else of that name has the same users, size and contents",
+            Why::Contexts => "the code that changed uses both in the same way, and no other one so",
+            Why::Number => "nothing but its number tells it from others of its name",
+            Why::Order => "nothing but its position tells it from others of its name",
+        }
+    }
+}
 
 /// The pairs of items, and the items that could not be correlated.
 #[derive(Debug)]
@@ -26,8 +60,14 @@ pub struct Correlation {
     /// Variables of the patched object that may or may not be one of the original's, with the
     /// candidates.
     pub ambiguous: Vec<(ItemId, Vec<ItemId>)>,
-    /// Variables of the patched object that were correlated by order alone.
-    pub by_order: Vec<ItemId>,
+    /// For items of the patched object that were not correlated by a name of their author's: by
+    /// what else.
+    pub(crate) because: BTreeMap<ItemId, Why>,
+    /// Constants of the patched object without identity, with those of the original that may be the
+    /// same: their contents are not compared yet.
+    pub(crate) same_constant: BTreeMap<ItemId, ItemId>,
+    /// Variables of the original without a counterpart.
+    pub(crate) lost_state: Vec<ItemId>,
     /// For every item of the original: the function whose out-of-line part it is.
     pub original_parent: Vec<Option<ItemId>>,
     /// The same for the patched object.
@@ -47,13 +87,31 @@ impl Correlation {
         self.to_original[patched.index()]
     }
 
-    fn pair(&mut self, original: ItemId, patched: ItemId) {
+    fn pair(&mut self, original: ItemId, patched: ItemId) -> bool {
         let free = self.to_patched[original.index()].is_none()
             && self.to_original[patched.index()].is_none();
         if free {
             self.to_patched[original.index()] = Some(patched);
             self.to_original[patched.index()] = Some(original);
         }
+        free
+    }
+
+    /// Parts an item of the original from its counterpart, and returns that.
+    pub(crate) fn part(&mut self, original: ItemId) -> Option<ItemId> {
+        let patched = self.to_patched[original.index()].take()?;
+        self.to_original[patched.index()] = None;
+        self.because.remove(&patched);
+        Some(patched)
+    }
+
+    /// Pairs items whose names are no evidence. Returns whether both were free.
+    fn pair_because(&mut self, original: ItemId, patched: ItemId, why: Why) -> bool {
+        let is_new = self.pair(original, patched);
+        if is_new {
+            self.because.insert(patched, why);
+        }
+        is_new
     }
 
     /// The function that an item of the patched object is a part of: itself, or its parent.
@@ -180,9 +238,9 @@ fn is_made_up(build: &Build<'_>, item: ItemId, symbol: &Symbol<'_>) -> bool {
     }
     match build.items.item(item).kind {
         ItemKind::Function => {
-            names::is_clone(symbol.name) || names::cold_parent(symbol.name).is_some()
+            names::is_numbered(symbol.name) || names::cold_parent(symbol.name).is_some()
         }
-        ItemKind::Datum => symbol.name.contains('.'),
+        ItemKind::Datum => symbol.name.contains('.') || names::is_numbered(symbol.name),
         _ => false,
     }
 }
@@ -201,7 +259,9 @@ pub fn correlate(original: &Build<'_>, patched: &Build<'_>) -> Correlation {
         to_patched: vec![None; original.items.all.len()],
         to_original: vec![None; patched.items.all.len()],
         ambiguous: Vec::new(),
-        by_order: Vec::new(),
+        because: BTreeMap::new(),
+        same_constant: BTreeMap::new(),
+        lost_state: Vec::new(),
         original_parent,
         patched_parent,
     };
@@ -220,11 +280,16 @@ pub fn correlate(original: &Build<'_>, patched: &Build<'_>) -> Correlation {
         }
     }
     pair_across_binding(original, patched, &left, &mut correlation);
+    users::pair(original, patched, &mut correlation);
     groups::pair_duplicates(original, patched, &mut correlation);
     groups::pair_clones(original, patched, &mut correlation);
+    numbered::pair_functions(original, patched, &mut correlation);
     groups::pair_cold_parts(original, patched, &mut correlation);
     groups::pair_gaps(original, patched, &mut correlation);
+    users::pair(original, patched, &mut correlation);
     static_locals::pair(original, patched, &mut correlation);
+    numbered::pair_constants(original, patched, &mut correlation);
+    state::find_lost(original, patched, &mut correlation);
     part_from_boot(original, patched, &mut correlation);
     correlation
 }

@@ -1,16 +1,16 @@
 //! Correlates static locals: variables named `name.N` (gcc) or `function.name` (clang), whose
 //! numbers are no evidence. They are told apart by who refers to them, by size and by initial
-//! contents. Variables that are equal in all of this are correlated in order, and reported, when
-//! both builds have the same number of them; otherwise they are left open. A variable that
-//! disappears from one function while one of the same name and size appears in another is left open
-//! too: the code may have moved, and a second copy would lose the state.
+//! contents; those that are equal in all of this by the instructions around their uses, and last,
+//! when both builds have the same ones, by their numbers, which is reported. Others are left open.
+//! A variable that disappears from one function while one of the same name and size appears in
+//! another is left open too: the code may have moved, and a second copy would lose the state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use foldhash::{HashMap, HashMapExt as _};
 
-use super::Correlation;
 use super::groups::{Group, groups};
+use super::{Correlation, Why, numbered};
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::names;
 use crate::read::section_class::SectionClass;
@@ -29,21 +29,16 @@ struct Signature<'data> {
 /// How many candidates are named for a variable that is left open.
 const CANDIDATES_MAX: usize = 8;
 
-/// The name that the author gave a static local.
-fn given_name(name: &str) -> &str {
-    names::without_number(name).unwrap_or(name)
-}
-
 pub(super) fn pair(original: &Build<'_>, patched: &Build<'_>, correlation: &mut Correlation) {
     let groups = groups(original, patched, correlation, |build, item, name| {
         let symbol = build.symbol(item)?;
         let candidate = matches!(
             build.items.item(item).kind,
             ItemKind::Datum | ItemKind::UnsizedDatum
-        ) && symbol.is_local()
+        ) && (symbol.is_local() || names::is_numbered(name))
             && !is_content(build, item)
             && !matches!(build.items.class(item), SectionClass::Ignored(_));
-        candidate.then(|| given_name(name).to_owned())
+        candidate.then(|| names::given(name).to_owned())
     });
     let open: Vec<(String, Group)> = groups
         .into_iter()
@@ -99,30 +94,8 @@ fn pair_group(
     if group.is_done() {
         return;
     }
-    // Variables that nothing tells apart: equally many in both builds, and equal in every respect.
-    let mut alike: BTreeMap<&Signature<'_>, Group> = BTreeMap::new();
-    for item in &group.original {
-        if let Some(signature) = old.get(item) {
-            alike.entry(signature).or_default().original.push(*item);
-        }
-    }
-    for item in &group.patched {
-        if let Some(signature) = new.get(item) {
-            alike.entry(signature).or_default().patched.push(*item);
-        }
-    }
-    for mut same in alike.into_values() {
-        if same.original.len() == same.patched.len() {
-            correlation.by_order.extend(&same.patched);
-            same.pair_in_order(correlation);
-        }
-    }
-    group
-        .original
-        .retain(|item| correlation.patched(*item).is_none());
-    group
-        .patched
-        .retain(|item| correlation.original(*item).is_none());
+    numbered::pair_by_contexts(original, patched, &mut group, correlation);
+    pair_by_number((original, patched), &mut group, (old, new), correlation);
     let left = Left::new(original, &group, old, functions);
     for item in &group.patched {
         let Some(signature) = new.get(item) else {
@@ -145,6 +118,46 @@ fn pair_group(
             }
             _ => correlation.ambiguous.push((*item, candidates)),
         }
+    }
+}
+
+/// Pairs variables that their uses do not tell apart by their whole names: a compiler numbers them
+/// in the order of the source, so the numbers mean the same as long as both builds have the same
+/// ones, of the same sizes, in the same functions.
+fn pair_by_number(
+    (original, patched): (&Build<'_>, &Build<'_>),
+    group: &mut Group,
+    (before, after): (
+        &HashMap<ItemId, Signature<'_>>,
+        &HashMap<ItemId, Signature<'_>>,
+    ),
+    correlation: &mut Correlation,
+) {
+    let same_users = |one: ItemId, other: ItemId| {
+        let (one, other) = (before.get(&one), after.get(&other));
+        one.zip(other)
+            .is_some_and(|(one, other)| one.referrers == other.referrers)
+    };
+    let of = |build: &Build<'_>, items: &[ItemId]| -> BTreeMap<String, (u64, ItemId)> {
+        let named = items.iter().map(|item| {
+            let size = build.items.item(*item).size;
+            (build.name(*item).to_owned(), (size, *item))
+        });
+        named.collect()
+    };
+    let (old, new) = (of(original, &group.original), of(patched, &group.patched));
+    let same = old.len() == group.original.len()
+        && new.len() == group.patched.len()
+        && old.len() == new.len()
+        && old
+            .iter()
+            .zip(&new)
+            .all(|(old, new)| (old.0, old.1.0) == (new.0, new.1.0) && same_users(old.1.1, new.1.1));
+    if same {
+        for ((_, one), (_, other)) in old.into_values().zip(new.into_values()) {
+            correlation.pair_because(one, other, Why::Number);
+        }
+        group.drop_paired(correlation);
     }
 }
 

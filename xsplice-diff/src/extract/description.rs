@@ -32,6 +32,18 @@ pub(super) struct Description<'data> {
     /// For each symbol its index in the ELF's symbol table, where locals come first.
     pub elf_symbols: Vec<u32>,
     pub records: Vec<RecordDescription<'data>>,
+    /// Absent in extracts of older versions, which had none.
+    #[serde(default)]
+    pub constants: Vec<ConstantDescription<'data>>,
+}
+
+/// A constant that did not change, with its original's bytes.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ConstantDescription<'data> {
+    pub symbol: SymbolIndex,
+    pub original: OriginalItem<'data>,
+    #[serde(with = "hex")]
+    pub bytes: std::borrow::Cow<'data, [u8]>,
 }
 
 /// A record, with the place of its original's bytes.
@@ -44,6 +56,9 @@ pub(super) struct RecordDescription<'data> {
     pub old_size: u64,
     pub new_size: u64,
     pub address_taken: bool,
+    /// Absent in extracts of older versions, which did not record them.
+    #[serde(default)]
+    pub aliases: Vec<(String, Option<String>)>,
     pub original: OriginalItem<'data>,
     /// Offset and length in [`ORIGINALS`], in bytes.
     pub bytes: (u64, u64),

@@ -70,6 +70,8 @@ pub struct Extract<'data> {
     pub symbols: Vec<Symbol>,
     /// Functions of the base that are replaced, by file and name.
     pub records: Vec<Record<'data>>,
+    /// Included constants that the base may have as they are: their addresses may mean something.
+    pub constants: Vec<Constant<'data>>,
     /// What the author accepted, for `.modinfo`: `WHAT:NAME`.
     pub accepted: Vec<String>,
     /// What the original was compiled by: when the proof fails, it may tell why.
@@ -163,7 +165,18 @@ pub struct Record<'data> {
     pub new_size: u64,
     /// Whether the original object takes the function's address (as opposed to calling it).
     pub address_taken: bool,
+    /// All names of the function in the original object, locals with their file.
+    pub aliases: Vec<(String, Option<String>)>,
     /// What the base must hold at the old address.
+    pub original: OriginalItem<'data>,
+}
+
+/// An included constant that did not change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Constant<'data> {
+    /// The copy.
+    pub symbol: SymbolIndex,
+    /// What the base must hold for the copy not to be needed.
     pub original: OriginalItem<'data>,
 }
 

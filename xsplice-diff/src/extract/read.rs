@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use xsplice_abi::Profile;
 
 use super::description::{DESCRIPTION, Description, ORIGINALS, RecordDescription, VERSION};
-use super::{Extract, Place, Record, Relocation, Section, SymbolIndex};
+use super::{Constant, Extract, OriginalItem, Place, Record, Relocation, Section, SymbolIndex};
 use crate::read::error::{DiffError, ExtractError, ObjectProblem, Part};
 use crate::read::object::{ElfObject, SectionId};
 
@@ -66,6 +66,23 @@ pub fn read(bytes: &[u8]) -> Result<Extract<'_>, ExtractError> {
         .into_iter()
         .map(|one| record(one, originals, symbols.len()))
         .collect::<Result<_, _>>()?;
+    let constants = description
+        .constants
+        .into_iter()
+        .map(|one| {
+            if one.symbol.0 >= symbols.len() {
+                return Err(dangling(DESCRIPTION, 0));
+            }
+            let original = OriginalItem {
+                bytes: one.bytes,
+                ..one.original
+            };
+            Ok(Constant {
+                symbol: one.symbol,
+                original,
+            })
+        })
+        .collect::<Result<_, _>>()?;
     Ok(Extract {
         object: description.object,
         machine: object.machine,
@@ -73,6 +90,7 @@ pub fn read(bytes: &[u8]) -> Result<Extract<'_>, ExtractError> {
         sections,
         symbols,
         records,
+        constants,
         accepted: description.accepted,
         compiled_by: description.compiled_by,
     })
@@ -155,6 +173,7 @@ fn record<'data>(
         old_size: one.old_size,
         new_size: one.new_size,
         address_taken: one.address_taken,
+        aliases: one.aliases,
         original,
     })
 }

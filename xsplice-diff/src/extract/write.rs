@@ -6,7 +6,9 @@ use object::elf;
 use object::write::StringId;
 use object::write::elf::{FileHeader, Rel, SectionHeader, SectionIndex as ElfSection, Sym, Writer};
 
-use super::description::{DESCRIPTION, Description, ORIGINALS, REPORT, RecordDescription, VERSION};
+use super::description::{
+    ConstantDescription, DESCRIPTION, Description, ORIGINALS, REPORT, RecordDescription, VERSION,
+};
 use super::{Extract, Place, Symbol};
 
 /// The ELF form of `extract`; the same extract gives the same bytes.
@@ -313,9 +315,18 @@ fn sections<'e>(
                 old_size: record.old_size,
                 new_size: record.new_size,
                 address_taken: record.address_taken,
+                aliases: record.aliases.clone(),
                 original: record.original.clone(),
                 bytes: (at, record.original.bytes.len() as u64),
             }
+        })
+        .collect();
+    let constants = extract.constants.iter();
+    let constants = constants
+        .map(|constant| ConstantDescription {
+            symbol: constant.symbol,
+            original: constant.original.clone(),
+            bytes: constant.original.bytes.clone(),
         })
         .collect();
     let description = Description {
@@ -327,6 +338,7 @@ fn sections<'e>(
         symbols: extract.symbols.clone(),
         elf_symbols: inverse(order),
         records,
+        constants,
     };
     let description =
         serde_json::to_vec_pretty(&description).expect("a description has string keys alone");

@@ -185,6 +185,19 @@ pub fn accepted(findings: &Findings<'_>) -> String {
     )
 }
 
+/// What was decided by evidence that a person may judge otherwise.
+#[must_use]
+pub fn notes(findings: &Findings<'_>) -> String {
+    let rows = findings.notes().map(|note| {
+        vec![
+            code(&note.name),
+            Text(&note.note).to_string(),
+            code(&note.object),
+        ]
+    });
+    table(&["What", "What to know of it", "Object"], rows)
+}
+
 /// Differences that do not matter.
 #[must_use]
 pub fn ignored(findings: &Findings<'_>) -> String {

@@ -26,7 +26,7 @@ use crate::layouts::LayoutChange;
 use crate::report::object_diff::{DataChange, ObjectDiff, SpecialSection};
 use crate::tell::referrers::Referrer;
 use crate::verdict::kinds::Accepted;
-use crate::verdict::kinds::Ignored;
+use crate::verdict::kinds::{Ignored, Note};
 use changes::{Function, functions_of};
 use text::Text;
 
@@ -102,6 +102,11 @@ impl<'a> Findings<'a> {
     /// Differences that the author accepted.
     pub fn accepted(&self) -> impl Iterator<Item = &'a Accepted> + use<'a> {
         self.diffs.iter().flat_map(|diff| &diff.accepted)
+    }
+
+    /// What a person has to know although it was decided.
+    pub fn notes(&self) -> impl Iterator<Item = &'a Note> + use<'a> {
+        self.diffs.iter().flat_map(|diff| &diff.notes)
     }
 
     /// Differences that do not matter.

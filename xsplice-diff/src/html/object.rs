@@ -62,6 +62,7 @@ pub fn render(page: &Page<'_>) -> String {
         Chapter::new("data", "Data", evidence::data(findings)),
         Chapter::new("special", "Special sections", evidence::special(findings)),
         Chapter::new("hooks", "Hooks", evidence::hooks(&hooks)),
+        Chapter::new("notes", "Notes", evidence::notes(findings)),
         Chapter::new(
             "accepted",
             "Accepted differences",

@@ -14,7 +14,7 @@ use crate::compare::special_entries::SpecialEntries;
 use crate::debug_info::toolchain::Toolchain;
 use crate::extract::Part;
 use crate::extract::{
-    Extract, Place, Record, Relocation, Section, SectionIndex, Symbol, SymbolIndex,
+    Constant, Extract, Place, Record, Relocation, Section, SectionIndex, Symbol, SymbolIndex,
 };
 use crate::include::originals::{Describer, file_of};
 use crate::include::reach::{Destination, destination};
@@ -57,6 +57,7 @@ pub(crate) fn carve<'data>(
             sections: Vec::new(),
             symbols: Vec::new(),
             records: Vec::new(),
+            constants: Vec::new(),
             accepted: verdicts
                 .accepted
                 .iter()
@@ -421,6 +422,7 @@ impl<'data> Carver<'_, '_, 'data> {
                 old_size: original.items.item(counterpart).named_size(),
                 new_size: self.comparer.patched.items.item(*root).named_size(),
                 address_taken: self.comparer.original_users.is_address_taken(counterpart),
+                aliases: aliases(original, counterpart),
                 original: describer.describe(counterpart, correlation.original_root(counterpart)),
             });
             for &(old, new) in parts.get(root).into_iter().flatten() {
@@ -432,6 +434,14 @@ impl<'data> Carver<'_, '_, 'data> {
                     name: named.unwrap_or_default(),
                     original: old.map(|item| describer.describe(item, counterpart)),
                     patched: new.and_then(|item| Some(self.included.get(&item)?.symbol)),
+                });
+            }
+        }
+        for (new, old) in &self.changes.unchanged {
+            if let Some(piece) = self.included.get(new) {
+                self.extract.constants.push(Constant {
+                    symbol: piece.symbol,
+                    original: describer.describe(*old, *old),
                 });
             }
         }
@@ -464,6 +474,15 @@ impl<'data> Carver<'_, '_, 'data> {
         }
         parts
     }
+}
+
+/// All names of an item's start, locals with their file.
+fn aliases(build: &Build<'_>, item: ItemId) -> Vec<(String, Option<String>)> {
+    let names = build.symbols_of(item);
+    names
+        .filter(|symbol| !symbol.name.is_empty() && !symbol.is_section())
+        .map(|symbol| (symbol.name.to_owned(), file_of(build, symbol)))
+        .collect()
 }
 
 /// Makes a symbol for an item that has none.

@@ -4,3 +4,4 @@ pub(crate) mod carve;
 pub(crate) mod described_size;
 pub(crate) mod originals;
 pub(crate) mod reach;
+mod references;

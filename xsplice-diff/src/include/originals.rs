@@ -69,6 +69,34 @@ impl<'data> Originals<'data> {
     }
 }
 
+/// Every local variable of a build, with its initial contents.
+pub(crate) fn local_variables<'data>(
+    build: &Build<'data>,
+    entries: &SpecialEntries,
+) -> Vec<OriginalItem<'data>> {
+    let mut describer = Describer::new(build, entries);
+    let is_one = |item: &ItemId| {
+        matches!(
+            build.items.class(*item),
+            SectionClass::Data | SectionClass::Bss
+        ) && build.items.item(*item).kind == ItemKind::Datum
+            && build.symbol(*item).is_some_and(|symbol| symbol.is_local())
+    };
+    build
+        .items
+        .ids()
+        .filter(is_one)
+        .map(|item| {
+            let mut described = describer.describe(item, item);
+            if described.bytes.is_empty() {
+                let size = usize::try_from(build.items.item(item).size).unwrap_or(0);
+                described.bytes = Cow::Owned(vec![0; size]);
+            }
+            described
+        })
+        .collect()
+}
+
 /// The range of `item` that an entry lets the boot patch.
 fn patched_range(build: &Build<'_>, entry: &Entry, item: ItemId) -> Option<(u64, u64)> {
     let table = SpecialTable::of(build.object.section(entry.section).name)?;

@@ -5,21 +5,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use object::elf;
-
 use crate::compare::changes::Changes;
 use crate::compare::comparer::{Comparer, shown_target};
 use crate::compare::inclusion::Inclusion;
 use crate::compare::pieces::is_piece;
 use crate::compare::special_entries::SpecialEntries;
 use crate::read::items::{ItemId, ItemKind};
-use crate::read::object::{Relocation, SymbolPlace};
 use crate::read::relocation::Target;
 use crate::read::section_class::SectionClass;
 use crate::read::side::Build;
 use crate::read::side::is_content;
 use crate::read::special_sections::runs_in_place;
-use crate::rules::boundary;
+use crate::rules::begun_references;
 use crate::rules::fall_through;
 use crate::rules::replaceable;
 use crate::verdict::kinds::{Reason, RefusalCode};
@@ -66,9 +63,18 @@ pub(crate) fn destination(
     let root = correlation.patched_root(item);
     if is_function && changes.functions.contains_key(&root) {
         let inside = source.is_some_and(|source| source == root);
+        let is_interior = target.meant() != 0 || item != root;
+        let is_call = relocation_is_call();
         // A function's own address is that of the base's function, so that pointers keep their
         // identity. Its calls of itself and jumps within it stay in the payload.
-        if inside && (target.meant() != 0 || item != root || relocation_is_call()) {
+        if inside && (is_interior || is_call) {
+            return Destination::Included(item);
+        }
+        // A pointer to an entry that indirect branches may not go to is worth nothing.
+        if !is_interior
+            && !is_call
+            && begun_references::is_newly_marked(comparer, counterpart, item)
+        {
             return Destination::Included(item);
         }
     }
@@ -109,6 +115,7 @@ pub(crate) fn include(
     includer.bind_neighbours();
     let inclusion = includer.inclusion;
     fall_through::check_pieces(comparer.patched, &inclusion, verdicts);
+    fall_through::check_functions(comparer.patched, &inclusion, verdicts);
     replaceable::check(comparer, changes, verdicts);
     inclusion
 }
@@ -124,22 +131,22 @@ fn parts(parents: &[Option<ItemId>]) -> BTreeMap<ItemId, Vec<ItemId>> {
     parts
 }
 
-struct Includer<'c, 'a, 'data> {
-    comparer: &'c Comparer<'a, 'data>,
-    changes: &'c Changes,
+pub(super) struct Includer<'c, 'a, 'data> {
+    pub(super) comparer: &'c Comparer<'a, 'data>,
+    pub(super) changes: &'c Changes,
     patched_entries: &'c SpecialEntries,
-    verdicts: &'c mut Verdicts,
-    inclusion: Inclusion,
+    pub(super) verdicts: &'c mut Verdicts,
+    pub(super) inclusion: Inclusion,
     queue: VecDeque<ItemId>,
     /// The out-of-line parts of each function.
     parts: BTreeMap<ItemId, Vec<ItemId>>,
     /// Variables that may or may not be new, with their candidates.
-    ambiguous: BTreeMap<ItemId, &'c [ItemId]>,
-    seen_refusals: BTreeSet<(RefusalCode, ItemId)>,
+    pub(super) ambiguous: BTreeMap<ItemId, &'c [ItemId]>,
+    pub(super) seen_refusals: BTreeSet<(RefusalCode, ItemId)>,
 }
 
 impl Includer<'_, '_, '_> {
-    fn patched(&self) -> &Build<'_> {
+    pub(super) fn patched(&self) -> &Build<'_> {
         self.comparer.patched
     }
 
@@ -195,6 +202,7 @@ impl Includer<'_, '_, '_> {
                         | SectionClass::Bss
                 );
             if is_new_global {
+                self.check_ambiguous(item);
                 let is_function = patched.items.item(item).kind == ItemKind::Function;
                 self.add(item, Some(Reason::NewGlobal).filter(|_| is_function));
             }
@@ -231,7 +239,7 @@ impl Includer<'_, '_, '_> {
         }
     }
 
-    fn refuse(&mut self, code: RefusalCode, item: ItemId, problem: &str) {
+    pub(super) fn refuse(&mut self, code: RefusalCode, item: ItemId, problem: &str) {
         if self.seen_refusals.insert((code, item)) {
             let place = Place::of(self.comparer.patched, item);
             self.verdicts.refuse(code, place, problem);
@@ -358,6 +366,7 @@ impl Includer<'_, '_, '_> {
         let is_call = || patched.is_call(item, index);
         match destination(comparer, self.changes, Some(source), is_call, target) {
             Destination::Included(wanted) => {
+                self.note_new_entry(item, source, wanted, index);
                 if is_content(patched, wanted) || self.changes.constants.contains(&wanted) {
                     self.inclusion.owners.entry(wanted).or_insert(source);
                 }
@@ -368,9 +377,15 @@ impl Includer<'_, '_, '_> {
             }
             Destination::Base(counterpart) => {
                 self.check_base(item, relocation, target, counterpart);
+                if let Some(wanted) = target.item() {
+                    self.check_kept(item, source, index, wanted, counterpart);
+                }
                 self.check_boundary(item, index);
             }
-            Destination::Symbol => self.check_symbol(item, relocation),
+            Destination::Symbol => {
+                self.check_symbol(item, relocation);
+                self.note_begun(source, target);
+            }
             Destination::Unnamed => {
                 let what = format!(
                     "refers to {}, which has no name in the base; give it a symbol in both trees",
@@ -385,23 +400,7 @@ impl Includer<'_, '_, '_> {
     fn admit(&mut self, wanted: ItemId, by: ItemId) {
         let comparer = self.comparer;
         let patched = comparer.patched;
-        if let Some(candidates) = self.ambiguous.get(&wanted) {
-            let names: Vec<String> = candidates
-                .iter()
-                .map(|candidate| comparer.original.shown(*candidate))
-                .collect();
-            let what = format!(
-                "cannot tell whether this static variable is new or one of the original's ({}), \
-                 whose value it would lose; give it a name of its own if it is new, or keep it \
-                 where it was",
-                names.join(", ")
-            );
-            let code = RefusalCode::AmbiguousStaticLocal;
-            if self.seen_refusals.insert((code, wanted)) {
-                let place = Place::of(patched, wanted);
-                self.verdicts.refuse_acceptable(code, place, &what);
-            }
-        }
+        self.check_ambiguous(wanted);
         match patched.items.class(wanted) {
             SectionClass::Init => {
                 self.refuse(
@@ -429,63 +428,5 @@ impl Includer<'_, '_, '_> {
             Reason::PulledIn { by }
         };
         self.add(wanted, Some(reason));
-    }
-
-    fn check_base(
-        &mut self,
-        item: ItemId,
-        relocation: &Relocation,
-        target: Target,
-        counterpart: ItemId,
-    ) {
-        let comparer = self.comparer;
-        let Some(wanted) = target.item() else { return };
-        let root = comparer.correlation.patched_root(wanted);
-        if self.patched().items.item(wanted).kind == ItemKind::Function
-            && target.meant() != 0
-            && self.changes.functions.contains_key(&root)
-        {
-            let what = format!(
-                "refers into the interior of {}, which is replaced; refer to its start",
-                comparer.original.shown(counterpart)
-            );
-            self.refuse_at(RefusalCode::InteriorReference, item, relocation, &what);
-        }
-    }
-
-    /// Checks a reference relative to a section, which may mean either of two neighbours.
-    fn check_boundary(&mut self, item: ItemId, index: usize) {
-        let Some(problem) = boundary::ambiguous(self.comparer, item, index) else {
-            return;
-        };
-        let relocation = self.comparer.patched.object.relocations[index];
-        self.refuse_at(RefusalCode::AmbiguousTarget, item, &relocation, &problem);
-    }
-
-    fn check_symbol(&mut self, item: ItemId, relocation: &Relocation) {
-        let symbol = self.comparer.patched.object.symbol(relocation.symbol);
-        if symbol.kind == elf::STT_TLS.0 {
-            self.refuse_at(
-                RefusalCode::ThreadLocal,
-                item,
-                relocation,
-                "refers to thread-local storage; use an ordinary variable",
-            );
-        }
-        if symbol.place == SymbolPlace::Undefined && symbol.name.is_empty() {
-            self.refuse_at(
-                RefusalCode::UnnamedTarget,
-                item,
-                relocation,
-                "refers to no symbol at all; rebuild the object",
-            );
-        }
-    }
-
-    fn refuse_at(&mut self, code: RefusalCode, item: ItemId, relocation: &Relocation, what: &str) {
-        let patched = self.comparer.patched;
-        let mut place = Place::of(patched, item);
-        place.offset = Some(relocation.offset);
-        self.verdicts.refuse(code, place, what);
     }
 }

@@ -8,6 +8,7 @@
 //! machine; each folder beside this file knows one machine, and is the only place that does.
 
 mod aarch64;
+pub(crate) mod addresses;
 pub(crate) mod arguments;
 pub mod cursor;
 pub(crate) mod ending;
@@ -223,6 +224,26 @@ impl Instruction<'_> {
         at(self.immediate).then_some(Use::Address)
     }
 
+    /// The multiple, in bytes, that the address which it reads or writes must be of for it not to
+    /// fault.
+    #[must_use]
+    pub(crate) fn alignment_needed(&self) -> u64 {
+        match &self.decoded {
+            Decoded::X86_64(decoded) => x86_64::alignment::needed(decoded),
+            // Ordinary memory may be read and written at any address.
+            Decoded::AArch64(_) => 1,
+        }
+    }
+
+    /// Whether it reads or writes by an address in a register that is not the stack's.
+    #[must_use]
+    pub(crate) fn goes_by_register(&self) -> bool {
+        match &self.decoded {
+            Decoded::X86_64(decoded) => x86_64::alignment::goes_by_register(decoded),
+            Decoded::AArch64(_) => false,
+        }
+    }
+
     /// How it differs from one that faces it in another build.
     #[must_use]
     pub fn compare(&self, other: &Instruction<'_>) -> Alike {
@@ -231,7 +252,7 @@ impl Instruction<'_> {
         }
         match (&self.decoded, &other.decoded) {
             (Decoded::X86_64(one), Decoded::X86_64(two)) => {
-                x86_64::alike::compare((one, self.bytes), (two, other.bytes))
+                x86_64::alike::compare((one, self), (two, other))
             }
             (Decoded::AArch64(one), Decoded::AArch64(two)) => aarch64::alike::compare(one, two),
             (Decoded::X86_64(_), Decoded::AArch64(_))

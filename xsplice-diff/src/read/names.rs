@@ -29,6 +29,34 @@ pub(crate) fn without_number(name: &str) -> Option<&str> {
         .then_some(base)
 }
 
+/// How names begin that a counter of the compilation ends.
+const UNIQUE: &str = "__UNIQUE_ID_";
+
+/// The name without what a compiler or a counter appended: `cnt` for `cnt.3`, `v` for `v.llvm.12`,
+/// `__UNIQUE_ID_x` for `__UNIQUE_ID_x120.0`.
+#[must_use]
+pub(crate) fn given(name: &str) -> &str {
+    let mut given = name;
+    while let Some(rest) = without_number(given) {
+        given = rest
+            .strip_suffix(".llvm")
+            .or_else(|| rest.strip_suffix(".lto_priv"))
+            .filter(|rest| !rest.is_empty())
+            .unwrap_or(rest);
+    }
+    if given.contains(UNIQUE) {
+        given = given.trim_end_matches(|last: char| last.is_ascii_digit());
+    }
+    given
+}
+
+/// Whether a name ends in a number that a compiler or a counter of the compilation chose, so that
+/// it may be another one in another build.
+#[must_use]
+pub(crate) fn is_numbered(name: &str) -> bool {
+    is_clone(name) || without_number(name).is_some() || name.contains(UNIQUE)
+}
+
 /// Whether `name` is that of a clone: `f.constprop.0`, `f.part.1.isra.0`.
 #[must_use]
 pub(crate) fn is_clone(name: &str) -> bool {
@@ -75,7 +103,7 @@ pub(crate) fn is_type_hash(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{clone_family, cold_parent, is_clone, root, without_number};
+    use super::{clone_family, cold_parent, given, is_clone, is_numbered, root, without_number};
 
     #[test]
     fn an_out_of_line_part_names_its_parent() {
@@ -93,6 +121,26 @@ mod tests {
         assert_eq!(without_number(".3"), None);
         assert_eq!(root("f.constprop.0"), "f");
         assert_eq!(root(".LC0"), ".LC0");
+    }
+
+    #[test]
+    fn what_a_counter_appended_is_no_name() {
+        for (name, wanted) in [
+            ("cnt", "cnt"),
+            ("cnt.3", "cnt"),
+            ("f.cnt", "f.cnt"),
+            ("v.llvm.120", "v"),
+            ("v.lto_priv.0", "v"),
+            ("__UNIQUE_ID_d100", "__UNIQUE_ID_d"),
+            ("__UNIQUE_ID_d100.0", "__UNIQUE_ID_d"),
+            ("g.__UNIQUE_ID_d100", "g.__UNIQUE_ID_d"),
+            ("f.part.0", "f.part"),
+            ("x2", "x2"),
+            (".3", ".3"),
+        ] {
+            assert_eq!(given(name), wanted);
+            assert_eq!(is_numbered(name), name != wanted, "{name}");
+        }
     }
 
     #[test]

@@ -107,9 +107,9 @@ const PER_CPU: [&str; 4] = [
     ".bss..percpu",
 ];
 
-/// What each section of an object is for under `abi`. A section with a name that linkers discard
-/// counts as ordinary data or code when something refers to it: a linker would report an error
-/// instead of discarding it.
+/// What each section of an object is for under `abi`. A section that counts as noise by its name is
+/// ordinary data or code as soon as something refers to it: what is referred to is read, and a
+/// linker would report an error instead of discarding it.
 #[must_use]
 pub(crate) fn classify_all(object: &ElfObject<'_>, abi: &Profile) -> Vec<SectionClass> {
     let mut classes: Vec<SectionClass> = object
@@ -117,8 +117,7 @@ pub(crate) fn classify_all(object: &ElfObject<'_>, abi: &Profile) -> Vec<Section
         .iter()
         .map(|section| classify(section, abi))
         .collect();
-    let is_doubtful =
-        |section: &Section<'_>| section.is_allocated() && is_or_below(section.name, DISCARDED);
+    let is_doubtful = |section: &Section<'_>| section.is_allocated() && noise(section).is_some();
     if !object.sections.iter().any(is_doubtful) {
         return classes;
     }
@@ -177,14 +176,13 @@ fn classify_loaded(section: &Section<'_>, abi: &Profile) -> SectionClass {
     if special_sections::is_special_code(name) {
         return SectionClass::SpecialCode;
     }
-    let is_below = |names: &[&str]| names.iter().any(|one| is_or_below(name, one));
     if section.is_mergeable() && !section.is_writable() && section.relocations.is_empty() {
         SectionClass::Content
     } else if is_per_cpu(name) {
         SectionClass::PerCpu
-    } else if LINKER_SETS.iter().any(|set| is_in_set(name, set)) || is_c_identifier(name) {
+    } else if is_linker_set(section) {
         SectionClass::LinkerSet
-    } else if is_below(&INIT) {
+    } else if is_init(name) {
         SectionClass::Init
     } else if section.is_executable() {
         SectionClass::Code
@@ -195,6 +193,20 @@ fn classify_loaded(section: &Section<'_>, abi: &Profile) -> SectionClass {
     } else {
         SectionClass::Rodata
     }
+}
+
+/// Whether a section of this name holds code or data that is given back after the boot.
+#[must_use]
+pub(crate) fn is_init(name: &str) -> bool {
+    INIT.iter().any(|one| is_or_below(name, one))
+}
+
+/// Whether the base may walk the section between two symbols. Code in a section with a C name is
+/// none: the base asks whether an address is between the two, and does not walk from one function
+/// to the next.
+fn is_linker_set(section: &Section<'_>) -> bool {
+    LINKER_SETS.iter().any(|set| is_in_set(section.name, set))
+        || (!section.is_executable() && is_c_identifier(section.name))
 }
 
 /// Whether a section of this name holds code or data that is gone once the boot is over: also the
@@ -211,7 +223,7 @@ pub fn is_of_boot(name: &str) -> bool {
         ".initcall",
     ];
     let mut runs = RUN_AT_BOOT.iter();
-    INIT.iter().any(|one| is_or_below(name, one)) || runs.any(|one| is_in_set(name, one))
+    is_init(name) || runs.any(|one| is_in_set(name, one))
 }
 
 /// Whether a section of this name holds the template of per-CPU data.
@@ -278,7 +290,7 @@ fn is_note(section: &Section<'_>) -> bool {
 /// be an entry of a table that the base walks.
 #[must_use]
 pub(crate) fn is_usual(section: &str, symbol: &str) -> bool {
-    const PREFIXES: [&str; 10] = [
+    const PREFIXES: [&str; 13] = [
         ".data",
         ".bss",
         ".rodata",
@@ -289,6 +301,9 @@ pub(crate) fn is_usual(section: &str, symbol: &str) -> bool {
         ".data1",
         ".rodata1",
         ".sdata",
+        ".ldata",
+        ".lbss",
+        ".lrodata",
     ];
     /// Sections that only say where to place a variable: by use, by alignment, by protection.
     const HINTS: [&str; 9] = [
@@ -325,6 +340,38 @@ pub(crate) fn is_usual(section: &str, symbol: &str) -> bool {
         });
         rest == symbol || is_hint || is_merged
     })
+}
+
+/// Whether a section of this name is one where compilers put code by default, or where the profile
+/// of a program makes them put it. The base may copy, map or walk any other section, so that a
+/// function in it is more than its code.
+#[must_use]
+pub(crate) fn is_plain_code(section: &str, symbol: &str) -> bool {
+    const HINTS: [&str; 6] = ["hot", "unlikely", "startup", "exit", "split", "unknown"];
+    let Some(rest) = [".text", ".ltext"]
+        .iter()
+        .find_map(|prefix| section.strip_prefix(prefix))
+    else {
+        return false;
+    };
+    let Some(rest) = rest.strip_prefix('.') else {
+        return rest.is_empty();
+    };
+    rest == symbol || HINTS.iter().any(|hint| is_or_below(rest, hint))
+}
+
+/// Whether a section of this name is one where compilers put constants: what lies there is found by
+/// whoever refers to it, and by nobody else.
+#[must_use]
+pub(crate) fn holds_constants(section: &str) -> bool {
+    const CONSTANTS: [&str; 5] = [
+        ".rodata",
+        ".rodata1",
+        ".lrodata",
+        ".data.rel.ro",
+        ".ldata.rel.ro",
+    ];
+    CONSTANTS.iter().any(|one| is_or_below(section, one))
 }
 
 /// The purpose of a loaded section that does not affect what runs. Such sections are read-only: a

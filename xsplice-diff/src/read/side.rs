@@ -9,10 +9,10 @@ use crate::machine::Machine;
 use crate::read::empty_replacements;
 use crate::read::error::DiffError;
 use crate::read::items::{ItemId, ItemKind, Items};
-use crate::read::object::{ElfObject, Relocation, SectionId, Symbol};
+use crate::read::object::{ElfObject, Relocation, SectionId, Symbol, SymbolPlace};
 use crate::read::relocation::{Target, resolve};
 use crate::read::resolved_fields::{self, ResolvedField};
-use crate::read::section_class::SectionClass;
+use crate::read::section_class::{SectionClass, holds_constants, is_plain_code, is_usual};
 use crate::read::unused_messages;
 use crate::read::uses::Uses;
 
@@ -222,6 +222,32 @@ impl<'data> Build<'data> {
         }
     }
 
+    /// Whether the base may copy, map or walk the section of a function or variable, by its name:
+    /// it is neither one that compilers choose by default nor the item's own.
+    #[must_use]
+    pub(crate) fn is_in_unusual_section(&self, item: ItemId) -> bool {
+        let place = self.items.item(item);
+        let section = self.section_name(item);
+        let is_code = matches!(place.kind, ItemKind::Function | ItemKind::Label);
+        let fits = |symbol: &str| {
+            if is_code {
+                is_plain_code(section, symbol)
+            } else {
+                is_usual(section, symbol)
+            }
+        };
+        // The section may be named by another name of the item.
+        !fits(self.name(item)) && !self.symbols_of(item).any(|symbol| fits(symbol.name))
+    }
+
+    /// The symbols at an item's start.
+    pub(crate) fn symbols_of(&self, item: ItemId) -> impl Iterator<Item = &Symbol<'data>> {
+        let place = *self.items.item(item);
+        self.object.symbols.iter().filter(move |symbol| {
+            symbol.place == SymbolPlace::Section(place.section) && symbol.value == place.offset
+        })
+    }
+
     /// What a person calls the item.
     #[must_use]
     pub fn shown(&self, item: ItemId) -> String {
@@ -237,17 +263,21 @@ impl<'data> Build<'data> {
 
 /// Whether an item has no identity: only its contents matter, and a copy serves as well. Strings,
 /// constants, jump tables, and read-only objects with names that the compiler made up
-/// (`__func__.0`, `CSWTCH.5`, `switch.table.f`).
+/// (`__func__.0`, `CSWTCH.5`, `switch.table.f`). What lies in a section of an unusual name is none:
+/// the base may find it by its section, and would not find the copy.
 #[must_use]
 pub fn is_content(build: &Build<'_>, item: ItemId) -> bool {
     let class = build.items.class(item);
     match build.items.item(item).kind {
         ItemKind::Content => true,
         ItemKind::Gap => {
-            class.is_constant() || class == SectionClass::SpecialCode || is_descriptor(build, item)
+            class == SectionClass::SpecialCode
+                || (class.is_constant() && holds_constants(build.section_name(item)))
+                || is_descriptor(build, item)
         }
         ItemKind::Datum => {
             class.is_constant()
+                && is_usual(build.section_name(item), build.name(item))
                 && build
                     .symbol(item)
                     .is_some_and(|symbol| symbol.is_local() && symbol.name.contains('.'))

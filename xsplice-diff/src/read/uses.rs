@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 use foldhash::HashMap;
 
-use crate::machine::Use;
 use crate::machine::cursor::Cursor;
+use crate::machine::{Use, walk};
 use crate::read::items::ItemId;
 use crate::read::side::Build;
 
@@ -33,6 +33,27 @@ impl Build<'_> {
             .entry(source)
             .or_insert_with(|| range.map(self.reader(source)).collect());
         uses.get(own).copied().flatten()
+    }
+
+    /// The multiple, in bytes, that the address in the field of a relocation of `source` must be of
+    /// for no instruction to fault: the one around it, or, where the address is kept, any of the
+    /// function that reads or writes by an address in a register.
+    #[must_use]
+    pub(crate) fn alignment_needed(&self, source: ItemId, index: usize) -> u64 {
+        let field = self.object.relocations[index].offset;
+        let start = self.items.item(source).offset;
+        let code = || walk(self.object.machine, self.bytes(source), start);
+        match self.use_of(source, index) {
+            Some(Use::Access) => code()
+                .find(|one| field < one.end)
+                .map_or(1, |one| one.alignment_needed()),
+            Some(Use::Address | Use::Indexed) => code()
+                .filter(|one| one.goes_by_register())
+                .map(|one| one.alignment_needed())
+                .max()
+                .unwrap_or(1),
+            Some(Use::Branch) | None => 1,
+        }
     }
 
     /// Whether a relocation of `source` (by its index) is the operand of a call or jump.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::object_diff::{DataChange, FunctionChange, ObjectDiff, SpecialSection};
 use crate::layouts::{self, LayoutChange};
-use crate::verdict::kinds::{Accepted, Ignored};
+use crate::verdict::kinds::{Accepted, Ignored, Note};
 
 /// What differs between two builds.
 #[derive(Debug, Serialize)]
@@ -19,6 +19,9 @@ pub struct Changes<'a> {
     pub special_sections: Vec<&'a SpecialSection>,
     /// Differences that are proven not to matter.
     pub ignored: Vec<&'a Ignored>,
+    /// What a person has to know although it was decided; absent when there is nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<&'a Note>,
     /// Differences that the author accepted.
     pub accepted: Vec<&'a Accepted>,
     /// Types and prototypes.
@@ -81,6 +84,7 @@ impl<'a> Changes<'a> {
                 .flat_map(|diff| &diff.special_sections)
                 .collect(),
             ignored: diffs.iter().flat_map(|diff| &diff.ignored).collect(),
+            notes: diffs.iter().flat_map(|diff| &diff.notes).collect(),
             accepted: diffs.iter().flat_map(|diff| &diff.accepted).collect(),
             layouts: LayoutReport {
                 compared: diffs.iter().map(|diff| diff.layouts.compared).sum(),

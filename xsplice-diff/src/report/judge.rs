@@ -4,11 +4,12 @@
 //! cannot tell whether others still call a function, and a type that ten objects show is accepted
 //! once. So comparing an object only gathers evidence, and this step refuses or accepts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::debug_info::toolchain::{Difference, DifferenceKind, say_differences};
 use crate::layouts::{ChangedKind, LayoutChange, problem};
-use crate::report::object_diff::ObjectDiff;
+use crate::report::object_diff::{ObjectDiff, Variable};
+use crate::rules::definitions::IS_GONE;
 use crate::verdict::accept::{Found, LINE_NUMBERS, acceptable, remedy};
 use crate::verdict::kinds::{Accepted, Reason, RefusalCode};
 use crate::verdict::place::Place;
@@ -19,16 +20,33 @@ use crate::verdict::refusal::Refusal;
 pub enum Scope<'a> {
     /// One object: others may call its global functions.
     Object,
-    /// All objects of the tree, whose weak symbols are these, by name, each with the objects of
-    /// the original tree that have it.
-    Tree(&'a BTreeMap<String, Vec<String>>),
+    /// All objects of the tree, which share these names.
+    Tree(&'a SharedByTree),
+}
+
+/// What the objects of both trees have to do with the names that changed, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SharedByTree {
+    /// Objects of the original tree that have it as a weak symbol.
+    pub weak: BTreeMap<String, Vec<String>>,
+    /// Objects of the patched tree that must find it in another one.
+    pub needed: BTreeMap<String, Vec<String>>,
+    /// Names that an object of the patched tree defines.
+    pub defined: BTreeSet<String>,
+    /// Names that an object of the original tree defines in memory that is given back after the
+    /// boot.
+    pub at_boot: BTreeSet<String>,
+    /// Objects of the original tree that have a weak definition of it.
+    pub weak_definitions: BTreeMap<String, Vec<String>>,
 }
 
 /// Decides about names, layouts and toolchains. `changes` are the layout changes of all objects,
 /// each once, with their users; those that turn out to break nothing are marked so.
 pub fn judge(diffs: &mut [ObjectDiff<'_>], changes: &mut [LayoutChange], scope: Scope<'_>) {
-    if let Scope::Tree(weak) = scope {
-        names(diffs, weak);
+    if let Scope::Tree(shared) = scope {
+        names(diffs, shared);
+        one_of_several(diffs, shared);
+        moved_state(diffs);
     }
     for change in changes {
         let is_prototype = change.kind == ChangedKind::Prototype;
@@ -109,43 +127,120 @@ fn traces(diffs: &mut [ObjectDiff<'_>]) {
 }
 
 /// A name that is new, gone, weak or no longer weak matters where another object has a weak symbol
-/// of that name.
-fn names(diffs: &mut [ObjectDiff<'_>], weak: &BTreeMap<String, Vec<String>>) {
+/// of that name; and one that is gone where another object still needs it.
+fn names(diffs: &mut [ObjectDiff<'_>], shared: &SharedByTree) {
     for diff in diffs {
         for change in std::mem::take(&mut diff.evidence.names) {
-            let users: Vec<&str> = weak
-                .get(&change.name)
+            let others = |of: &BTreeMap<String, Vec<String>>| {
+                let all = of.get(&change.name).into_iter().flatten();
+                let others: Vec<&str> = all
+                    .map(String::as_str)
+                    .filter(|user| *user != diff.object)
+                    .collect();
+                (!others.is_empty()).then(|| others.join(", "))
+            };
+            let is_lost = change.what == IS_GONE && !shared.defined.contains(&change.name);
+            let problem = if let Some(users) = others(&shared.needed).filter(|_| is_lost) {
+                format!(
+                    "is gone from every object of the patched tree, and {users} still refers to \
+                     it, so that this tree does not link; give both trees whole, or take the \
+                     change out of the patch"
+                )
+            } else if let Some(users) = others(&shared.weak) {
+                format!(
+                    "{}, and {users} has a weak symbol of this name, which now resolves to \
+                     something else, while the base stays as it was linked; change the callers \
+                     instead",
+                    change.what,
+                )
+            } else {
+                continue;
+            };
+            refuse_name(diff, RefusalCode::DefinitionChanged, &change.name, &problem);
+        }
+        for (name, by) in std::mem::take(&mut diff.evidence.begun) {
+            if shared.at_boot.contains(&name) {
+                let problem = format!(
+                    "{by} uses it now and did not before, and its memory is given back after the \
+                     boot; use something that stays"
+                );
+                refuse_name(diff, RefusalCode::ChangedInit, &name, &problem);
+            }
+        }
+    }
+}
+
+/// Of several weak definitions of a function the base has one, and which it is depends on the order
+/// of the link: equal bytes prove nothing.
+fn one_of_several(diffs: &mut [ObjectDiff<'_>], shared: &SharedByTree) {
+    for diff in diffs {
+        let replaced: Vec<String> = diff.replaced_weak().map(str::to_owned).collect();
+        for name in replaced {
+            let others: Vec<&str> = shared
+                .weak_definitions
+                .get(&name)
                 .into_iter()
                 .flatten()
                 .map(String::as_str)
-                .filter(|user| *user != diff.object)
+                .filter(|object| *object != diff.object)
                 .collect();
-            if users.is_empty() {
+            if others.is_empty() {
                 continue;
             }
-            let code = RefusalCode::DefinitionChanged;
-            let place = Place::symbol(&change.name);
             let problem = format!(
-                "{}, and {} has a weak symbol of this name, which now resolves to something \
-                 else, while the base stays as it was linked; change the callers instead{}",
-                change.what,
-                users.join(", "),
-                remedy(code, &place)
+                "is weak and changed here, and {} has a weak definition of it too; which of them \
+                 runs depends on the order of the link, so make sure that it is this one",
+                others.join(", ")
             );
-            let accepted = acceptable(code)
-                .and_then(|word| diff.evidence.accept.by_name(word, &[&change.name]));
-            let symbol = place.symbol.clone();
-            let refusal = Refusal::new(code, &diff.object, problem).in_place(place);
-            match accepted {
-                Some(what) => {
-                    if let Some(extract) = &mut diff.extract {
-                        extract.accepted.push(what.clone());
-                    }
-                    diff.accepted.push(Accepted::new(&refusal, what, symbol));
-                }
-                None => diff.refusals.push(refusal),
+            refuse_name(diff, RefusalCode::DefinitionChanged, &name, &problem);
+        }
+    }
+}
+
+/// A variable that vanishes from one object where one of its name and size appears in another has
+/// moved, most likely, and would lose its state.
+fn moved_state(diffs: &mut [ObjectDiff<'_>]) {
+    let lost: Vec<(String, Variable)> = diffs
+        .iter()
+        .flat_map(|diff| {
+            let lost = diff.evidence.lost_state.iter();
+            lost.map(|one| (diff.object.clone(), one.clone()))
+        })
+        .collect();
+    if lost.is_empty() {
+        return;
+    }
+    for diff in diffs {
+        for new in std::mem::take(&mut diff.evidence.new_state) {
+            let from = lost
+                .iter()
+                .find(|(object, lost)| *lost == new && *object != diff.object);
+            if let Some((object, _)) = from {
+                let problem = format!(
+                    "cannot tell whether this variable is new or the one that {object} has no \
+                     more, whose value it would lose; give it a name of its own if it is new, or \
+                     leave it where it was"
+                );
+                refuse_name(diff, RefusalCode::AmbiguousStaticLocal, &new.name, &problem);
             }
         }
+    }
+}
+
+fn refuse_name(diff: &mut ObjectDiff<'_>, code: RefusalCode, name: &str, problem: &str) {
+    let place = Place::symbol(name);
+    let problem = format!("{problem}{}", remedy(code, &place));
+    let accepted = acceptable(code).and_then(|word| diff.evidence.accept.by_name(word, &[name]));
+    let symbol = place.symbol.clone();
+    let refusal = Refusal::new(code, &diff.object, problem).in_place(place);
+    match accepted {
+        Some(what) => {
+            if let Some(extract) = &mut diff.extract {
+                extract.accepted.push(what.clone());
+            }
+            diff.accepted.push(Accepted::new(&refusal, what, symbol));
+        }
+        None => diff.refusals.push(refusal),
     }
 }
 

@@ -1,12 +1,18 @@
 //! The report's lists of what goes into the payload.
 
+use std::collections::BTreeSet;
+
 use crate::compare::changes::Changes;
 use crate::compare::comparer::Comparer;
 use crate::compare::inclusion::Inclusion;
+use crate::correlate::Why;
 use crate::read::items::{ItemId, ItemKind};
+use crate::read::names;
+use crate::read::section_class::SectionClass;
 use crate::read::side::Build;
-use crate::report::object_diff::{DataChange, FunctionChange, SpecialSection};
-use crate::verdict::kinds::{Ignored, Reason, Status};
+use crate::report::object_diff::{DataChange, FunctionChange, SpecialSection, Variable};
+use crate::verdict::kinds::{Reason, Status};
+use crate::verdict::refusals::Verdicts;
 
 pub(crate) fn functions(
     object: &str,
@@ -79,7 +85,7 @@ pub(crate) fn data(
             matches!(
                 patched.items.item(**item).kind,
                 ItemKind::Datum | ItemKind::UnsizedDatum
-            ) && patched.items.class(**item) != crate::read::section_class::SectionClass::Hook
+            ) && patched.items.class(**item) != SectionClass::Hook
                 && !crate::read::side::is_content(patched, **item)
         })
         .map(|item| DataChange {
@@ -118,25 +124,57 @@ pub(crate) fn special_sections(
         .collect()
 }
 
-/// Static variables that changed functions use and that only their order tells apart. Where all
-/// users are equal in bytes and references, the order was right and nothing is listed.
-pub(crate) fn guesses(
-    object: &str,
+/// Tells by what evidence the items were paired that included code uses, where it was no name: the
+/// counterpart is called otherwise, or nothing tells it from others.
+pub(crate) fn tell_pairs(
     comparer: &Comparer<'_, '_>,
-    changes: &Changes,
-) -> Vec<Ignored> {
-    let users = comparer.patched_users;
-    let is_guessed = |item: &&ItemId| match users.only_function(**item) {
-        Some(function) => changes.functions.contains_key(&function),
-        None => !users.is_unused(**item) && !changes.functions.is_empty(),
-    };
-    let guesses = comparer.correlation.by_order.iter().filter(is_guessed);
-    let told = |item: &ItemId| Ignored {
-        object: object.to_owned(),
-        name: comparer.patched.shown(*item),
-        why: "only its order tells this static variable from others of its name; it was matched \
-              with the one at the same position"
-            .to_owned(),
-    };
-    guesses.map(told).collect()
+    inclusion: &Inclusion,
+    verdicts: &mut Verdicts,
+) {
+    let (original, patched) = (comparer.original, comparer.patched);
+    let correlation = comparer.correlation;
+    if correlation.because.is_empty() || inclusion.items.is_empty() {
+        return;
+    }
+    let mut used: BTreeSet<ItemId> = inclusion.items.keys().copied().collect();
+    for item in inclusion.items.keys() {
+        let targets = patched.relocations(*item);
+        used.extend(targets.filter_map(|(_, target)| target.item()));
+    }
+    for (item, why) in &correlation.because {
+        let Some(counterpart) = correlation.original(*item).filter(|_| used.contains(item)) else {
+            continue;
+        };
+        let (old, new) = (original.shown(counterpart), patched.shown(*item));
+        if old != new || matches!(why, Why::Number | Why::Order) {
+            let note = format!("is {old} of the original: {}", why.said());
+            verdicts.note(new, note);
+        }
+    }
+}
+
+/// Variables that only the original has.
+pub(crate) fn lost_state(comparer: &Comparer<'_, '_>) -> BTreeSet<Variable> {
+    let lost = comparer.correlation.lost_state.iter();
+    lost.map(|item| variable(comparer.original, *item))
+        .collect()
+}
+
+/// Variables that are included and that the original does not have.
+pub(crate) fn new_state(comparer: &Comparer<'_, '_>, inclusion: &Inclusion) -> BTreeSet<Variable> {
+    let patched = comparer.patched;
+    let new = inclusion.items.keys().filter(|item| {
+        let class = patched.items.class(**item);
+        matches!(class, SectionClass::Data | SectionClass::Bss)
+            && comparer.correlation.original(**item).is_none()
+            && patched.items.item(**item).symbol.is_some()
+    });
+    new.map(|item| variable(patched, *item)).collect()
+}
+
+fn variable(build: &Build<'_>, item: ItemId) -> Variable {
+    Variable {
+        name: names::given(build.name(item)).to_owned(),
+        size: build.items.item(item).size,
+    }
 }

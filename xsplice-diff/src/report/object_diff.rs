@@ -1,5 +1,8 @@
 //! The result of comparing one pair of objects, in the shape of the JSON report.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use object::elf;
 use serde::{Deserialize, Serialize};
 
 use crate::debug_info::line_table::SourceLine;
@@ -7,7 +10,7 @@ use crate::debug_info::toolchain::Toolchains;
 use crate::extract::{Extract, Part};
 use crate::layouts::{self, LayoutChange, Layouts};
 use crate::verdict::accept::AcceptList;
-use crate::verdict::kinds::{Accepted, Ignored, Reason, Status};
+use crate::verdict::kinds::{Accepted, Ignored, Note, Reason, Status};
 use crate::verdict::refusal::Refusal;
 
 /// The whole result for one pair of objects.
@@ -23,6 +26,9 @@ pub struct ObjectDiff<'data> {
     pub special_sections: Vec<SpecialSection>,
     /// Differences that do not matter, each with the proof's name.
     pub ignored: Vec<Ignored>,
+    /// What a person has to know although it was decided.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Note>,
     /// What would have been refused, had the author not accepted it.
     pub accepted: Vec<Accepted>,
     /// Refusals. If there are any, no payload is made.
@@ -51,6 +57,22 @@ pub struct Evidence {
     pub accept: AcceptList,
     /// Names that changed for other objects, in order.
     pub names: Vec<NameChange>,
+    /// Symbols of other objects that included code refers to and did not before, by name, each with
+    /// the first function that does.
+    pub begun: BTreeMap<String, String>,
+    /// Variables that only the original has.
+    pub lost_state: BTreeSet<Variable>,
+    /// Variables that are included and that the original does not have.
+    pub new_state: BTreeSet<Variable>,
+}
+
+/// A variable, by what stays of it in another object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Variable {
+    /// Its name, without what compilers append.
+    pub name: String,
+    /// In bytes.
+    pub size: u64,
 }
 
 /// A name that is new to other objects, gone, or changed between weak and global. That matters only
@@ -84,6 +106,7 @@ impl ObjectDiff<'_> {
             data: Vec::new(),
             special_sections: Vec::new(),
             ignored: Vec::new(),
+            notes: Vec::new(),
             accepted: Vec::new(),
             refusals: Vec::new(),
             layouts: Layouts::default(),
@@ -92,6 +115,14 @@ impl ObjectDiff<'_> {
             extract: None,
             parts: Vec::new(),
         }
+    }
+
+    /// The weak functions that it replaces.
+    pub fn replaced_weak(&self) -> impl Iterator<Item = &str> {
+        let records = self.extract.iter().flat_map(|extract| &extract.records);
+        records
+            .filter(|record| record.binding == elf::STB_WEAK.0)
+            .map(|record| record.name.as_str())
     }
 
     /// Refusals come first: a change that cannot be included is never "no change".

@@ -13,12 +13,15 @@ use crate::compare::changes::Changes;
 use crate::compare::comparer::Comparer;
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::object::{Symbol, SymbolId, SymbolPlace};
-use crate::read::section_class::SectionClass;
+use crate::read::section_class::{SectionClass, is_init};
 use crate::read::side::Build;
 use crate::read::side::is_content;
 use crate::verdict::kinds::RefusalCode;
 use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
+
+/// What became of a name that only the original defines.
+pub(crate) const IS_GONE: &str = "is gone";
 
 /// What a name means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,21 +80,47 @@ pub(crate) fn compare(
         }
     }
     for name in before.keys().filter(|name| !after.contains_key(*name)) {
-        unsettled.push(((*name).to_owned(), "is gone"));
+        unsettled.push(((*name).to_owned(), IS_GONE));
     }
     unsettled
 }
 
-/// The weak symbols of an object that other objects see, defined or not, in order.
+/// The names that an object shares with others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SharedNames<'data> {
+    /// Weak ones, defined or not.
+    pub weak: Vec<&'data str>,
+    /// Those that it must find in others.
+    pub needed: Vec<&'data str>,
+    /// Those that it defines.
+    pub defined: Vec<&'data str>,
+    /// Those that it defines in memory that is given back after the boot.
+    pub at_boot: Vec<&'data str>,
+}
+
+/// The names that an object shares with others, each list in order of its symbol table.
 #[must_use]
-pub(crate) fn weak_names<'data>(build: &crate::read::object::ElfObject<'data>) -> Vec<&'data str> {
-    let mut names: Vec<&str> = build
-        .symbols
-        .iter()
-        .filter(|symbol| is_weak(symbol) && !symbol.name.is_empty())
-        .map(|symbol| symbol.name)
-        .collect();
-    names.sort_unstable();
+pub(crate) fn shared_names<'data>(
+    object: &crate::read::object::ElfObject<'data>,
+) -> SharedNames<'data> {
+    let mut names = SharedNames::default();
+    let named = |symbol: &&Symbol<'data>| !symbol.is_local() && !symbol.name.is_empty();
+    for symbol in object.symbols.iter().filter(named) {
+        let is_undefined = symbol.place == SymbolPlace::Undefined;
+        if is_weak(symbol) {
+            names.weak.push(symbol.name);
+        } else if is_undefined {
+            names.needed.push(symbol.name);
+        }
+        if !is_undefined {
+            names.defined.push(symbol.name);
+        }
+        if let SymbolPlace::Section(section) = symbol.place
+            && is_init(object.section(section).name)
+        {
+            names.at_boot.push(symbol.name);
+        }
+    }
     names
 }
 

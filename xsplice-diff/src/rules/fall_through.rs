@@ -1,10 +1,13 @@
 //! Refuses code that falls through into the code behind it: in a payload, other code follows.
 
-use crate::compare::comparer::Comparer;
+use object::elf;
+
 use crate::compare::inclusion::Inclusion;
+use crate::debug_info::debug_sections::address;
+use crate::debug_info::types::read::TypeSections;
 use crate::machine::ending::{Ending, ending_of};
 use crate::machine::walk;
-use crate::read::items::ItemId;
+use crate::read::items::{ItemId, ItemKind};
 use crate::read::names;
 use crate::read::object::SectionId;
 use crate::read::side::Build;
@@ -13,36 +16,66 @@ use crate::verdict::kinds::RefusalCode;
 use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
 
-/// Only assembler code may fall through. Code without a FILE symbol is taken for assembler code:
-/// gas does not write one by itself.
-pub(crate) fn check_function(
-    comparer: &Comparer<'_, '_>,
-    counterpart: ItemId,
-    verdicts: &mut Verdicts,
-) {
-    let original = comparer.original;
-    let from_assembler = original
-        .symbol(counterpart)
-        .and_then(|symbol| symbol.file.or(original.object.only_file))
+/// Checks included functions, whoever wrote them: assembler files and assembler within C fall
+/// through as they please. What a compiler made ends without leaving only where the source says
+/// that nobody comes there; that a compiler made it is known from its debug information.
+pub(crate) fn check_functions(patched: &Build<'_>, inclusion: &Inclusion, verdicts: &mut Verdicts) {
+    let mut types: Option<Option<TypeSections>> = None;
+    for item in inclusion.items.keys() {
+        let is_function = matches!(
+            patched.items.item(*item).kind,
+            ItemKind::Function | ItemKind::Label
+        );
+        // Data among code has a refusal of its own.
+        let is_data = patched
+            .symbol(*item)
+            .is_some_and(|symbol| symbol.kind == elf::STT_OBJECT.0);
+        if !is_function || is_data || is_beside_a_function(patched, *item) {
+            continue;
+        }
+        let Some(last) = running_on(patched, *item) else {
+            continue;
+        };
+        let sections = types.get_or_insert_with(|| TypeSections::new(&patched.object));
+        if !is_from_assembler(patched, *item) && is_described(patched, *item, sections.as_ref()) {
+            continue;
+        }
+        verdicts.refuse(
+            RefusalCode::FallsThrough,
+            Place::of(patched, *item).plus(last),
+            "the function falls through into the code behind it, which is another in a payload; \
+             end it with a jump, or, where a compiler knows that nobody comes there, build both \
+             trees with -g",
+        );
+    }
+}
+
+/// Whether a function is padding or a type hash, which belong to the function behind them.
+fn is_beside_a_function(build: &Build<'_>, item: ItemId) -> bool {
+    let name = build.name(item);
+    names::is_padding_name(name) || names::is_type_hash(name)
+}
+
+/// Whether debug information has a function that begins where the item does.
+fn is_described(build: &Build<'_>, item: ItemId, sections: Option<&TypeSections>) -> bool {
+    let place = build.items.item(item);
+    let types = sections.and_then(TypeSections::read);
+    types
+        .zip(address(place.section, place.offset))
+        .is_some_and(|(types, address)| types.function_at(address).is_some())
+}
+
+/// Whether an item comes from an assembler file. Code without a FILE symbol is taken for such: gas
+/// does not write one by itself.
+fn is_from_assembler(build: &Build<'_>, item: ItemId) -> bool {
+    build
+        .symbol(item)
+        .and_then(|symbol| symbol.file.or(build.object.only_file))
         .is_none_or(|file| {
             [".S", ".s", ".asm", ".o"]
                 .iter()
                 .any(|suffix| file.ends_with(suffix))
-        });
-    if !from_assembler || names::is_padding_name(original.name(counterpart)) {
-        return;
-    }
-    let item = original.items.item(counterpart);
-    let at_end = item.end() >= original.object.section(item.section).size;
-    if let Some(last) = running_on(original, counterpart)
-        && !at_end
-    {
-        verdicts.refuse(
-            RefusalCode::FallsThrough,
-            Place::of(original, counterpart).plus(last),
-            "the changed function falls through into the code behind it; end it with a jump",
-        );
-    }
+        })
 }
 
 /// Checks included pieces of special code. A piece may fall through into the next when that one is

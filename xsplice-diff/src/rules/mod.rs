@@ -1,10 +1,13 @@
 //! One rule a file: each refuses a kind of change that a payload cannot contain, or that no
 //! comparison of items shows.
 
+pub(crate) mod begun_references;
 pub(crate) mod boundary;
 pub(crate) mod common_symbols;
 pub(crate) mod definitions;
 pub(crate) mod fall_through;
+pub(crate) mod handed_out;
+pub(crate) mod kept_alignment;
 pub(crate) mod kept_place;
 pub(crate) mod kind_changes;
 pub(crate) mod left_behind_entries;
@@ -37,6 +40,7 @@ pub(crate) fn check_contents(
     common_symbols::check(comparer, verdicts);
     unreached_code::check(comparer, before, after, verdicts);
     kind_changes::check(comparer, verdicts);
+    handed_out::check(comparer, changes, verdicts);
     if !changes.functions.is_empty() {
         protection::check(comparer.original, comparer.patched, verdicts);
     }

@@ -8,7 +8,6 @@ use crate::compare::comparer::Comparer;
 use crate::read::items::{Item, ItemId};
 use crate::read::object::{SectionId, SymbolId, SymbolPlace};
 use crate::read::side::Build;
-use crate::rules::fall_through;
 use crate::verdict::kinds::RefusalCode;
 use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
@@ -51,7 +50,6 @@ pub(crate) fn check(comparer: &Comparer<'_, '_>, changes: &Changes, verdicts: &m
             );
         }
         entry_labels(original, &labels, counterpart, verdicts);
-        fall_through::check_function(comparer, counterpart, verdicts);
     }
     for reference in &comparer.original_users.interior {
         let root = comparer.correlation.original_root(reference.function);
@@ -60,10 +58,13 @@ pub(crate) fn check(comparer: &Comparer<'_, '_>, changes: &Changes, verdicts: &m
             .patched(root)
             .is_some_and(|root| changes.functions.contains_key(&root));
         let referrer = comparer.correlation.original_root(reference.from);
+        // A table that is included leads into the new code.
         let stays = !comparer
             .correlation
             .patched(referrer)
-            .is_some_and(|referrer| changes.functions.contains_key(&referrer));
+            .is_some_and(|referrer| {
+                changes.functions.contains_key(&referrer) || changes.constants.contains(&referrer)
+            });
         if replaced && stays {
             let mut place = Place::of(original, reference.from);
             place.offset = Some(reference.offset);

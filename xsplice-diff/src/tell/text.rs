@@ -45,6 +45,12 @@ pub fn render(diff: &ObjectDiff<'_>, detail: Detail, out: &mut String) {
             ),
         );
     }
+    for note in &diff.notes {
+        line(
+            out,
+            format_args!("{object}: {}: note: {}", note.name, note.note),
+        );
+    }
     for accepted in &diff.accepted {
         line(
             out,

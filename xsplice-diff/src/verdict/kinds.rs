@@ -289,6 +289,18 @@ pub struct Ignored {
     pub why: String,
 }
 
+/// What a person has to know of an item although it was decided: by what evidence it was
+/// correlated, that it is new in a section of an unusual name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// The object that holds it.
+    pub object: String,
+    /// The function, datum or section, as the patched object names it.
+    pub name: String,
+    /// The sentence.
+    pub note: String,
+}
+
 /// How the reason of a difference begins that the author accepted as one of line numbers.
 pub(crate) const ACCEPTED_LINE_NUMBERS: &str = "looks like line numbers only, and was accepted";
 

@@ -5,7 +5,7 @@ use xsplice_abi::section::ACCEPT;
 use crate::options::{Options, Stamps};
 use crate::read::side::Build;
 use crate::verdict::accept::{AcceptList, acceptable, remedy};
-use crate::verdict::kinds::{Accepted, RefusalCode};
+use crate::verdict::kinds::{Accepted, Note, RefusalCode};
 use crate::verdict::place::Place;
 use crate::verdict::refusal::Refusal;
 
@@ -19,6 +19,8 @@ pub(crate) struct Verdicts {
     pub refusals: Vec<Refusal>,
     /// What would be refused, had the author not accepted it.
     pub accepted: Vec<Accepted>,
+    /// What a person has to know although it was decided.
+    pub notes: Vec<Note>,
 }
 
 impl Verdicts {
@@ -46,7 +48,17 @@ impl Verdicts {
             stamps: options.stamps,
             refusals: Vec::new(),
             accepted: Vec::new(),
+            notes: Vec::new(),
         }
+    }
+
+    /// Tells a person something of an item.
+    pub(crate) fn note(&mut self, name: String, note: impl Into<String>) {
+        self.notes.push(Note {
+            object: self.object.clone(),
+            name,
+            note: note.into(),
+        });
     }
 
     /// The object that they are about.

@@ -48,6 +48,9 @@ pub enum Scope {
     Global,
     /// Weak, and otherwise like a global.
     Weak,
+    /// Visible to every object by its bare name until the image was linked, and local in it:
+    /// hidden, as some linkers leave it. Its own loader knows it as it does a local.
+    Hidden,
     /// Known as `FILE#name`; without a `STT_FILE` before it by its bare name.
     Local,
 }
@@ -69,10 +72,10 @@ pub struct BaseSymbol<'data> {
     pub scope: Scope,
 }
 
-impl BaseSymbol<'_> {
+impl<'data> BaseSymbol<'data> {
     /// The name that the base's own loader knows this symbol by.
     #[must_use]
-    pub fn qualified(&self) -> QualifiedName<'_> {
+    pub fn qualified(&self) -> QualifiedName<'data> {
         QualifiedName {
             file: self.file,
             name: self.name,
@@ -487,13 +490,16 @@ fn defined_symbols<'data>(
             continue;
         }
         let scope = match symbol.st_bind() {
-            elf::STB_LOCAL => Scope::Local,
+            elf::STB_LOCAL => match symbol.st_visibility() {
+                elf::STV_HIDDEN | elf::STV_INTERNAL => Scope::Hidden,
+                _ => Scope::Local,
+            },
             elf::STB_WEAK => Scope::Weak,
             _ => Scope::Global,
         };
         symbols.push(BaseSymbol {
             name,
-            file: file.filter(|_| scope == Scope::Local),
+            file: file.filter(|_| matches!(scope, Scope::Local | Scope::Hidden)),
             address: symbol.st_value(LE),
             size_bytes: symbol.st_size(LE),
             kind,

@@ -8,7 +8,7 @@ use std::fmt;
 
 use foldhash::{HashMap, HashMapExt as _};
 
-use super::BaseSymbol;
+use super::{BaseSymbol, Scope};
 
 /// Index into [`super::Base::symbols`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,21 +86,23 @@ impl<'data> NameIndex<'data> {
             several: HashMap::new(),
         };
         for (position, symbol) in symbols.iter().enumerate() {
-            let name = QualifiedName {
-                file: symbol.file,
-                name: symbol.name,
-            };
-            let id = SymbolId(position);
-            let first = *index.first.entry(name).or_insert(id);
-            if first != id {
-                index
-                    .several
-                    .entry(name)
-                    .or_insert_with(|| vec![first])
-                    .push(id);
+            let name = symbol.qualified();
+            index.add(name, SymbolId(position));
+            // Objects know it as the global that it was.
+            if symbol.scope == Scope::Hidden && name.file.is_some() {
+                let global = QualifiedName { file: None, ..name };
+                index.add(global, SymbolId(position));
             }
         }
         index
+    }
+
+    fn add(&mut self, name: QualifiedName<'data>, id: SymbolId) {
+        let first = *self.first.entry(name).or_insert(id);
+        if first != id {
+            let several = self.several.entry(name);
+            several.or_insert_with(|| vec![first]).push(id);
+        }
     }
 
     pub(super) fn lookup<'base>(

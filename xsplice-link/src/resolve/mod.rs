@@ -6,6 +6,7 @@
 //! clash in the loader's symbol table. Exported symbols keep their own names.
 
 pub(crate) mod relocate;
+mod weak;
 
 use std::collections::{HashMap, HashSet};
 
@@ -131,17 +132,12 @@ impl<'link, 'data> Resolver<'link, 'data> {
                     continue;
                 }
                 let here = (extract_index, SymbolIndex(index));
-                let &mut (first, first_symbol) =
-                    self.new_globals.entry(&symbol.name).or_insert(here);
-                let is_weak = |symbol: &extract::Symbol| symbol.binding == elf::STB_WEAK.0;
-                if first != extract_index
-                    && !is_weak(symbol)
-                    && !is_weak(&self.extracts[first].symbols[first_symbol.0])
-                {
-                    refusals.push(refused(format!(
-                        "is defined in {} too; a payload can hold it once",
-                        self.extracts[first].object
-                    )));
+                let chosen = *self.new_globals.entry(&symbol.name).or_insert(here);
+                match weak::choose(self.extracts, chosen, here) {
+                    Ok(chosen) => {
+                        self.new_globals.insert(&symbol.name, chosen);
+                    }
+                    Err(problem) => refusals.push(refused(problem)),
                 }
             }
         }
@@ -163,6 +159,14 @@ impl<'link, 'data> Resolver<'link, 'data> {
             _ => return,
         };
         if symbol.name.is_empty() || symbol.name.starts_with(".L") {
+            return;
+        }
+        let is_passed_over = is_global(symbol)
+            && self
+                .new_globals
+                .get(symbol.name.as_str())
+                .is_some_and(|chosen| *chosen != (extract_index, index));
+        if is_passed_over {
             return;
         }
         let is_exported = is_global(symbol) && self.options.exports.contains(&symbol.name);
@@ -227,6 +231,17 @@ impl<'link, 'data> Resolver<'link, 'data> {
         };
         if let Some(known) = self.known[extract_index][index.0] {
             return Ok(known);
+        }
+        // Of several weak definitions a linker keeps one, for those who have another one too.
+        let is_defined = matches!(symbol.place, extract::Place::Section { .. });
+        if is_defined
+            && is_global(symbol)
+            && let Some(&chosen) = self.new_globals.get(symbol.name.as_str())
+            && chosen != (extract_index, index)
+        {
+            let target = self.target(chosen.0, chosen.1, layout)?;
+            self.known[extract_index][index.0] = Some(target);
+            return Ok(target);
         }
         let target = match symbol.place {
             extract::Place::Section { section, value } => {
@@ -306,13 +321,18 @@ impl<'link, 'data> Resolver<'link, 'data> {
             file: symbol.file.as_deref().filter(|_| !is_global),
             name: &symbol.name,
         };
-        let text = name.to_string();
+        let found = self.base.lookup(name);
+        // What was global before the link may be known by its file now.
+        let text = match &found {
+            Lookup::Found(found) if found.scope == Scope::Hidden => found.qualified().to_string(),
+            _ => name.to_string(),
+        };
         if let Some(&known) = self.of_base.get(&text) {
             return Ok(known);
         }
         let refused =
             |code, message: String| Refusal::new(code, &extract.object, message).of(&text);
-        let (place, reach) = match self.base.lookup(name) {
+        let (place, reach) = match found {
             Lookup::Found(found) => {
                 if !is_global && found.scope != Scope::Local {
                     return Err(refused(

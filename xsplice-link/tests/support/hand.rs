@@ -24,6 +24,7 @@ pub(crate) const RETURN_ONE: &[u8] = &[0xb8, 1, 0, 0, 0, 0xc3];
 /// An extract with nothing in it.
 pub(crate) fn empty(object: &str, abi: &'static Profile) -> Extract<'static> {
     Extract {
+        constants: Vec::new(),
         object: object.to_owned(),
         machine: xsplice_abi::machine::OF_RUNTIME,
         abi,
@@ -76,6 +77,7 @@ pub(crate) fn replace<'data>(
     );
     let bytes = base.bytes_at(old.address, old.size_bytes).unwrap();
     extract.records.push(Record {
+        aliases: Vec::new(),
         name: old.name.to_owned(),
         file: file.clone(),
         binding,

@@ -1,0 +1,223 @@
+//! Items of the original tree that the base does not have: the linker dropped them.
+//!
+//! A function that nothing called is in the objects and not in the image. New code that calls it
+//! must bring it along, and must not take a function of another file for it that happens to have
+//! the same name under the same file name. So what included code needs of the base is looked up
+//! once more: what is not there is new, and the object is compared again without it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use object::elf;
+use xsplice_diff::extract::{Extract, Place, Record};
+use xsplice_diff::options::Dropped;
+use xsplice_diff::verdict::kinds::RefusalCode;
+use xsplice_diff::verdict::refusal::Refusal;
+use xsplice_diff::{
+    Options, OriginalItem, Originals, gather_without, local_variables, originals, source_files,
+};
+use xsplice_link::Base;
+use xsplice_link::base::{Lookup, QualifiedName, Scope};
+use xsplice_link::proof::prove_object;
+
+use crate::compare::Comparison;
+use crate::compare::merged::Merged;
+use crate::inputs::{Bytes, Input};
+
+/// What is brought along may need more that the base does not have.
+const ROUNDS_MAX: usize = 8;
+
+/// Compares objects again without what the base does not have, until nothing more is missing.
+pub(crate) fn settle<'data>(
+    base: &Base<'_>,
+    inputs: &'data [Input],
+    merged: &Merged,
+    options: &Options,
+    comparison: &mut Comparison<'data>,
+) {
+    if comparison.diffs.iter().all(|diff| diff.extract.is_none()) {
+        return;
+    }
+    let search = Search::new(base, inputs, merged);
+    let mut known: BTreeMap<String, Dropped> = BTreeMap::new();
+    for _ in 0..ROUNDS_MAX {
+        let mut is_done = true;
+        for diff in &mut comparison.diffs {
+            let Some(extract) = &diff.extract else {
+                continue;
+            };
+            let missing = search.missing(extract);
+            diff.refusals.extend(missing.refusals);
+            let dropped = known.entry(diff.object.clone()).or_default();
+            let before = dropped.0.len();
+            dropped.0.extend(missing.dropped);
+            if dropped.0.len() == before {
+                continue;
+            }
+            let both = inputs.iter().find_map(|input| match &input.bytes {
+                Bytes::Both { original, patched } if input.name == diff.object => {
+                    Some((original, patched))
+                }
+                _ => None,
+            });
+            let again = both.and_then(|(original, patched)| {
+                gather_without(&diff.object, original, patched, options, dropped).ok()
+            });
+            if let Some(again) = again {
+                *diff = again;
+                is_done = false;
+            }
+        }
+        if is_done {
+            break;
+        }
+    }
+}
+
+/// What of the base is looked at.
+struct Search<'run, 'data> {
+    base: &'run Base<'data>,
+    inputs: Vec<&'run Input>,
+    /// Every name that the base has a symbol of, local or not.
+    names: BTreeSet<&'run str>,
+    /// File names of which the base kept locals.
+    files: BTreeSet<&'run str>,
+}
+
+#[derive(Default)]
+struct Missing {
+    dropped: BTreeSet<(String, Option<String>)>,
+    refusals: Vec<Refusal>,
+}
+
+/// Whose a local symbol of the base is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Ours,
+    Another,
+    Unknown,
+}
+
+impl<'run, 'data> Search<'run, 'data> {
+    fn new(base: &'run Base<'data>, inputs: &'run [Input], merged: &Merged) -> Self {
+        let symbols = base.symbols().iter();
+        let is_input = |input: &&Input| !merged.parts.contains_key(&input.name);
+        Search {
+            base,
+            inputs: inputs.iter().filter(is_input).collect(),
+            names: symbols.clone().map(|symbol| symbol.name).collect(),
+            files: symbols
+                .filter(|symbol| symbol.scope == Scope::Local)
+                .filter_map(|symbol| symbol.file)
+                .collect(),
+        }
+    }
+
+    /// What included code of an object refers to, or replaces, that the base does not have.
+    fn missing(&self, extract: &Extract<'_>) -> Missing {
+        let mut missing = Missing::default();
+        let is_absent = |record: &Record<'_>| {
+            let file = record.file.as_deref();
+            let name = QualifiedName {
+                file: file.filter(|_| record.binding == elf::STB_LOCAL.0),
+                name: &record.name,
+            };
+            matches!(self.base.lookup(name), Lookup::Absent)
+        };
+        // Of an object that is not linked at all, nothing is brought along.
+        if !extract.records.is_empty() && extract.records.iter().all(is_absent) {
+            return missing;
+        }
+        let referred = extract.symbols.iter();
+        let referred = referred
+            .filter(|symbol| symbol.place == Place::Base)
+            .map(|symbol| (&symbol.name, &symbol.file, symbol.binding));
+        let replaced = extract.records.iter();
+        let replaced = replaced.map(|record| (&record.name, &record.file, record.binding));
+        for (name, file, binding) in referred.chain(replaced) {
+            let file = file.as_deref().filter(|_| binding == elf::STB_LOCAL.0);
+            let qualified = QualifiedName { file, name };
+            let is_missing = match (self.base.lookup(qualified), file) {
+                (Lookup::Absent, Some(file)) => self.files.contains(file),
+                // Where locals have no file, a name says nothing.
+                (Lookup::Absent, None) => {
+                    binding != elf::STB_LOCAL.0 && !self.names.contains(name.as_str())
+                }
+                (Lookup::Found(_), Some(file)) => {
+                    let whose = self.whose(extract, name, file);
+                    if whose == Whose::Unknown {
+                        missing.refusals.push(unknown(extract, &qualified));
+                    }
+                    whose == Whose::Another
+                }
+                (Lookup::Found(_), None) | (Lookup::Ambiguous(_), _) => false,
+            };
+            if is_missing {
+                let file = file.map(str::to_owned);
+                missing.dropped.insert((name.clone(), file));
+            }
+        }
+        missing
+    }
+
+    /// Whose the local of the base is that an object knows by this name. Where another object of
+    /// the original tree has one of that name under that file name, the proof decides.
+    fn whose(&self, extract: &Extract<'_>, name: &str, file: &str) -> Whose {
+        let object = extract.object.as_str();
+        let others = self.inputs.iter().filter(|input| input.name != object);
+        let others: Vec<&Input> = others
+            .filter(|input| has_file(input, file))
+            .copied()
+            .collect();
+        if others.is_empty() {
+            return Whose::Ours;
+        }
+        let is_held = |input: &Input| {
+            let item = local_item(input, name, file)?;
+            Some(self.is_held(&input.name, item))
+        };
+        let own = self.inputs.iter().find(|input| input.name == object);
+        let is_ours = own.and_then(|input| is_held(input));
+        let theirs: Vec<bool> = others.into_iter().filter_map(is_held).collect();
+        match (is_ours, theirs.contains(&true)) {
+            _ if theirs.is_empty() => Whose::Ours,
+            (Some(true), false) => Whose::Ours,
+            (Some(false), _) => Whose::Another,
+            (None, _) | (Some(true), true) => Whose::Unknown,
+        }
+    }
+
+    /// Whether the base holds an item as it was compiled.
+    fn is_held(&self, object: &str, item: OriginalItem<'_>) -> bool {
+        let alone = Originals {
+            functions: vec![item],
+            constants: Vec::new(),
+        };
+        prove_object(self.base, object, &alone).proven == 1
+    }
+}
+
+fn unknown(extract: &Extract<'_>, name: &QualifiedName<'_>) -> Refusal {
+    let problem = "several objects have one of this name under this file name, and the base has \
+                   one that may be any of theirs; give the sources distinct names";
+    Refusal::new(RefusalCode::AmbiguousSymbol, &extract.object, problem).of(name.to_string())
+}
+
+fn has_file(input: &Input, file: &str) -> bool {
+    let files = input
+        .original()
+        .and_then(|bytes| source_files(&input.name, bytes).ok());
+    let files = files.unwrap_or_default();
+    // Assembler files often have no FILE symbol, and are known by the object's own name.
+    files.contains(&file) || (files.is_empty() && input.name.ends_with(file))
+}
+
+/// The function, constant or variable of an original object that is local under these names.
+fn local_item<'i>(input: &'i Input, name: &str, file: &str) -> Option<OriginalItem<'i>> {
+    let bytes = input.original()?;
+    let items = originals(&input.name, bytes).ok()?;
+    let variables = local_variables(&input.name, bytes).ok()?;
+    let all = items.functions.into_iter().chain(items.constants);
+    all.chain(variables).find(|item| {
+        item.name == name && item.file.as_deref() == Some(file) && item.binding == elf::STB_LOCAL.0
+    })
+}

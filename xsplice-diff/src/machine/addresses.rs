@@ -1,0 +1,125 @@
+//! What becomes of an address that code takes: whether it is only read from, or also kept, passed
+//! or given back.
+
+use xsplice_abi::machine::Architecture;
+
+use super::arguments::Register;
+use super::{Decoded, Flow, Instruction, Machine, Use, x86_64};
+
+/// Registers that hold an address, each with whether it was read from there since.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Held(pub(super) Vec<(Register, Since)>);
+
+/// What happened to an address in a register so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Since {
+    /// Something was read or written there: the register is what code read by, and what is left in
+    /// it is no argument.
+    Used,
+    /// Nothing.
+    Fresh,
+}
+
+/// Where an instruction puts the address in one of its fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Into a register.
+    Into(Register),
+    /// Where other code finds it: memory, the stack, a comparison with another address.
+    Out,
+    /// Nowhere: what stands there is read or written, or jumped to.
+    Nowhere,
+}
+
+impl Held {
+    /// A register that something was just put into.
+    pub(crate) fn new(register: Register) -> Held {
+        Held(vec![(register, Since::Fresh)])
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn since(&self, register: Register) -> Option<Since> {
+        let found = self.0.iter().find(|(one, _)| *one == register);
+        found.map(|(_, since)| *since)
+    }
+
+    pub(super) fn set(&mut self, register: Register, since: Since) {
+        self.clear(register);
+        self.0.push((register, since));
+    }
+
+    pub(super) fn clear(&mut self, register: Register) {
+        self.0.retain(|(one, _)| *one != register);
+    }
+
+    /// Adds what another way to the same place brings. Returns whether there is more now.
+    pub(crate) fn join(&mut self, other: &Held) -> bool {
+        let mut is_more = false;
+        for (register, since) in &other.0 {
+            if self.since(*register).is_none_or(|known| known < *since) {
+                self.set(*register, *since);
+                is_more = true;
+            }
+        }
+        is_more
+    }
+
+    /// Forgets what a call does not keep.
+    pub(crate) fn after_call(&mut self, machine: &Machine) {
+        match machine.architecture {
+            Architecture::X86_64 => x86_64::addresses::forget_lost(self),
+            // Nothing is followed there.
+            Architecture::AArch64 => {}
+        }
+    }
+
+    /// Whether a call hands an address out: one stands where arguments do.
+    pub(crate) fn is_argument(&self, machine: &Machine) -> bool {
+        let arguments = super::arguments::registers(machine).iter();
+        arguments
+            .copied()
+            .any(|one| self.since(one) == Some(Since::Fresh))
+    }
+}
+
+impl Instruction<'_> {
+    /// Where it puts the address in the field at an offset.
+    #[must_use]
+    pub(crate) fn takes(&self, field: u64) -> Taken {
+        match &self.decoded {
+            _ if !self.is_valid => Taken::Out,
+            Decoded::X86_64(decoded) => {
+                let is_displacement = self.displacement.is_some_and(|one| one.offset == field);
+                x86_64::addresses::takes(decoded, is_displacement)
+            }
+            // An address is made in two steps, and what becomes of it is not followed.
+            Decoded::AArch64(_) => match self.use_of(field) {
+                Some(Use::Access | Use::Indexed | Use::Branch) => Taken::Nowhere,
+                Some(Use::Address) | None => Taken::Out,
+            },
+        }
+    }
+
+    /// Follows held addresses through it. Returns whether it hands one out.
+    #[must_use]
+    pub(crate) fn carries(&self, held: &mut Held) -> bool {
+        match &self.decoded {
+            _ if !self.is_valid => true,
+            Decoded::X86_64(decoded) => x86_64::addresses::carries(decoded, held),
+            Decoded::AArch64(_) => true,
+        }
+    }
+
+    /// Whether a return here hands out an address.
+    #[must_use]
+    pub(crate) fn gives_back(&self, held: &Held) -> bool {
+        self.flow == Flow::Return
+            && match &self.decoded {
+                Decoded::X86_64(_) => held.since(x86_64::addresses::result()) == Some(Since::Fresh),
+                Decoded::AArch64(_) => true,
+            }
+    }
+}

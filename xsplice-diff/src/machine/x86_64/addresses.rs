@@ -1,0 +1,150 @@
+//! What x86-64 code does with an address (System V psABI for AMD64, 3.2.1 and 3.2.3).
+
+use iced_x86::{InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register};
+
+use super::super::addresses::{Held, Since, Taken};
+use super::super::arguments;
+use super::Decoded;
+
+/// Registers that a called function need not keep.
+const LOST_BY_CALLS: [Register; 9] = [
+    Register::RAX,
+    Register::RCX,
+    Register::RDX,
+    Register::RSI,
+    Register::RDI,
+    Register::R8,
+    Register::R9,
+    Register::R10,
+    Register::R11,
+];
+
+fn whole(register: Register) -> arguments::Register {
+    arguments::Register(register.full_register() as usize)
+}
+
+/// The register that a result is given back in.
+pub(in super::super) fn result() -> arguments::Register {
+    whole(Register::RAX)
+}
+
+pub(in super::super) fn takes(decoded: &Decoded, is_displacement: bool) -> Taken {
+    let one = &decoded.0;
+    let into_register = one.op_count() > 0 && one.op0_kind() == OpKind::Register;
+    let into = || Taken::Into(whole(one.op0_register()));
+    match one.mnemonic() {
+        Mnemonic::Lea if is_displacement => into(),
+        _ if is_displacement || super::is_near_branch(one) => Taken::Nowhere,
+        // Also a table's address added to an index.
+        Mnemonic::Mov | Mnemonic::Add if into_register => into(),
+        _ => Taken::Out,
+    }
+}
+
+pub(in super::super) fn carries(decoded: &Decoded, held: &mut Held) -> bool {
+    let one = &decoded.0;
+    let mut factory = InstructionInfoFactory::new();
+    let info = factory.info(one);
+    let is_lea = one.mnemonic() == Mnemonic::Lea;
+    let bases = [one.memory_base(), one.memory_index()];
+    let mut copied = None;
+    for register in bases.into_iter().filter(|one| *one != Register::None) {
+        let Some(since) = held.since(whole(register)) else {
+            continue;
+        };
+        if is_lea {
+            copied = Some(since);
+        } else {
+            held.set(whole(register), Since::Used);
+        }
+    }
+    for operand in 0..one.op_count() {
+        if one.op_kind(operand) != OpKind::Register {
+            continue;
+        }
+        let register = whole(one.op_register(operand));
+        let is_read = !matches!(
+            info.op_access(operand),
+            OpAccess::Write | OpAccess::CondWrite | OpAccess::None | OpAccess::NoMemAccess
+        );
+        let Some(since) = held.since(register).filter(|_| is_read) else {
+            continue;
+        };
+        let to_register = one.op0_kind() == OpKind::Register;
+        match (one.mnemonic(), operand) {
+            (Mnemonic::Mov, 1) if to_register => copied = Some(since),
+            // An address and a distance.
+            (Mnemonic::Add | Mnemonic::Sub, 0) => {}
+            (Mnemonic::Add, 1) if to_register => copied = Some(since),
+            // Kept, compared, or anything that nobody thought of.
+            _ if since == Since::Fresh || one.op0_kind() == OpKind::Memory => return true,
+            _ => {}
+        }
+    }
+    for used in info.used_registers() {
+        let is_written = matches!(used.access(), OpAccess::Write | OpAccess::ReadWrite);
+        let stays = matches!(one.mnemonic(), Mnemonic::Add | Mnemonic::Sub);
+        if is_written && !stays {
+            held.clear(whole(used.register()));
+        }
+    }
+    if let Some(since) = copied {
+        held.set(whole(one.op0_register()), since);
+    }
+    false
+}
+
+/// Forgets what a call does not keep.
+pub(in super::super) fn forget_lost(held: &mut Held) {
+    for register in LOST_BY_CALLS {
+        held.clear(whole(register));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use xsplice_abi::machine::x86_64::MACHINE;
+
+    use super::super::super::addresses::{Held, Taken};
+    use super::super::super::walk;
+    use super::{Register, result, whole};
+
+    #[test]
+    fn an_address_is_taken_by_what_keeps_it() {
+        let cases: [(&[u8], u64, Taken); 6] = [
+            // lea x(%rip), %rax; mov $x, %eax; movq $x, 8(%rbx)
+            (&[0x48, 0x8d, 0x05, 0, 0, 0, 0], 3, Taken::Into(result())),
+            (&[0xb8, 0, 0, 0, 0], 1, Taken::Into(result())),
+            (&[0x48, 0xc7, 0x43, 8, 0, 0, 0, 0], 4, Taken::Out),
+            // cmpq $x, 8(%rbx); mov x(%rip), %eax; push $x
+            (&[0x48, 0x81, 0x7b, 8, 0, 0, 0, 0], 4, Taken::Out),
+            (&[0x8b, 0x05, 0, 0, 0, 0], 2, Taken::Nowhere),
+            (&[0x68, 0, 0, 0, 0], 1, Taken::Out),
+        ];
+        for (code, field, wanted) in cases {
+            let first = walk(&MACHINE, code, 0).next().expect("an instruction");
+            assert_eq!(first.takes(field), wanted, "{code:x?}");
+        }
+    }
+
+    #[test]
+    fn an_address_in_a_register_is_read_by_copied_or_handed_out() {
+        // The address is in rax before each.
+        let cases: [(&[u8], bool, Register); 6] = [
+            // mov (%rax,%rcx,4), %ecx; mov %rax, %rdi; mov %rax, (%rbx)
+            (&[0x8b, 0x0c, 0x88], false, Register::RAX),
+            (&[0x48, 0x89, 0xc7], false, Register::RDI),
+            (&[0x48, 0x89, 0x03], true, Register::RAX),
+            // lea 8(%rax), %rdx; cmp %rax, %rbx; add %rax, %rcx
+            (&[0x48, 0x8d, 0x50, 8], false, Register::RDX),
+            (&[0x48, 0x39, 0xc3], true, Register::RAX),
+            (&[0x48, 0x01, 0xc1], false, Register::RCX),
+        ];
+        for (code, is_out, holds) in cases {
+            let mut held = Held::new(result());
+            let first = walk(&MACHINE, code, 0).next().expect("an instruction");
+            assert_eq!(first.carries(&mut held), is_out, "{code:x?}");
+            assert!(is_out || held.since(whole(holds)).is_some(), "{code:x?}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Refuses changed constants whose address the base handed out before.
+//!
+//! A constant that one function alone uses is part of it, and goes into the payload with it. But
+//! where that function stores the address, passes it or gives it back, as with operations that are
+//! registered once, the base still reads the old contents by it. Only reading from there is
+//! harmless. Strings and what the compiler makes of a function's own name or of a `switch` have no
+//! identity: whoever got one of those got its text.
+
+use std::collections::BTreeMap;
+
+use crate::compare::changes::Changes;
+use crate::compare::comparer::Comparer;
+use crate::machine::addresses::{Held, Taken};
+use crate::machine::{Flow, Instruction, walk};
+use crate::read::items::{ItemId, ItemKind};
+use crate::read::names;
+use crate::read::side::{Build, is_content};
+use crate::verdict::kinds::RefusalCode;
+use crate::verdict::place::Place;
+use crate::verdict::refusals::Verdicts;
+
+/// Names that compilers give to constants of their own.
+const OF_COMPILERS: [&str; 5] = [
+    "__func__",
+    "__FUNCTION__",
+    "__PRETTY_FUNCTION__",
+    "CSWTCH",
+    "switch.table",
+];
+
+/// More steps than this are not followed in one function.
+const STEPS_MAX: usize = 1 << 16;
+
+/// Looks at every constant that differs and goes into the payload as a copy.
+pub(crate) fn check(comparer: &mut Comparer<'_, '_>, changes: &Changes, verdicts: &mut Verdicts) {
+    if changes.functions.is_empty() {
+        return;
+    }
+    let mut changed: Vec<(ItemId, ItemId)> = Vec::new();
+    for constant in &changes.constants {
+        if let Some(old) = comparer.correlation.original(*constant)
+            && comparer.content_difference(old, *constant).is_some()
+        {
+            changed.push((old, *constant));
+        }
+    }
+    changed.extend(changed_contents(comparer));
+    for (old, new) in changed {
+        if let Some(by) = handed_out(comparer.original, old) {
+            verdicts.refuse_acceptable(
+                RefusalCode::ChangedRodata,
+                Place::of(comparer.patched, new),
+                &format!(
+                    "a constant changed whose address {} stores, passes, compares or gives back; \
+                     what got it before reads the old contents: give the changed one another name \
+                     and hand that out, or change it from a hook",
+                    comparer.original.shown(by)
+                ),
+            );
+        }
+    }
+}
+
+/// Named constants without identity that are not the same in both builds, with one of their name.
+fn changed_contents(comparer: &mut Comparer<'_, '_>) -> Vec<(ItemId, ItemId)> {
+    let (original, patched) = (comparer.original, comparer.patched);
+    let correlation = comparer.correlation;
+    let is_one = |build: &Build<'_>, item: ItemId| {
+        build.items.item(item).kind == ItemKind::Datum
+            && is_content(build, item)
+            && !OF_COMPILERS
+                .iter()
+                .any(|own| build.name(item).contains(own))
+    };
+    let mut of_name: BTreeMap<&str, Vec<ItemId>> = BTreeMap::new();
+    for item in patched.items.ids().filter(|item| is_one(patched, *item)) {
+        let name = names::given(patched.name(item));
+        of_name.entry(name).or_default().push(item);
+    }
+    let same: Vec<(ItemId, ItemId)> = correlation
+        .same_constant
+        .iter()
+        .map(|(p, o)| (*o, *p))
+        .collect();
+    let mut unchanged = Vec::new();
+    for (o, p) in same {
+        if comparer.content_difference(o, p).is_none() {
+            unchanged.push((o, p));
+        }
+    }
+    let mut changed = Vec::new();
+    for item in original.items.ids().filter(|item| is_one(original, *item)) {
+        let is_same = unchanged.iter().any(|(o, _)| *o == item);
+        let name = names::given(original.name(item));
+        let other = of_name
+            .get(name)
+            .into_iter()
+            .flatten()
+            .find(|other| !unchanged.iter().any(|(_, p)| p == *other));
+        if let Some(other) = other.filter(|_| !is_same) {
+            changed.push((item, *other));
+        }
+    }
+    changed
+}
+
+/// A function that hands out the address of an item.
+fn handed_out(build: &Build<'_>, item: ItemId) -> Option<ItemId> {
+    let mut by = None;
+    build.each_reference(|source, index, target| {
+        let is_code = build.items.item(source).kind == ItemKind::Function;
+        if by.is_none() && is_code && target.item() == Some(item) && hands_out(build, source, index)
+        {
+            by = Some(source);
+        }
+    });
+    by
+}
+
+/// Whether the address that the relocation `index` of a function puts into a register, or wherever
+/// else, leaves it.
+fn hands_out(build: &Build<'_>, source: ItemId, index: usize) -> bool {
+    let machine = build.object.machine;
+    let place = build.items.item(source);
+    let field = build.object.relocations[index].offset;
+    let code: Vec<Instruction<'_>> = walk(machine, build.bytes(source), place.offset).collect();
+    let at = |offset: u64| code.binary_search_by_key(&offset, |one| one.start).ok();
+    let behind = code.partition_point(|one| one.end <= field);
+    let Some(first) = code.get(behind) else {
+        return true;
+    };
+    let register = match first.takes(field) {
+        Taken::Nowhere => return false,
+        Taken::Out => return true,
+        Taken::Into(register) => register,
+    };
+    let mut known: Vec<Held> = vec![Held::default(); code.len()];
+    let mut open = vec![(behind + 1, Held::new(register))];
+    for _ in 0..STEPS_MAX {
+        let Some((next, held)) = open.pop() else {
+            return false;
+        };
+        let Some(instruction) = code.get(next) else {
+            // It runs on into other code.
+            return true;
+        };
+        if held.is_empty() || !known[next].join(&held) {
+            continue;
+        }
+        let mut held = known[next].clone();
+        if instruction.carries(&mut held) || instruction.gives_back(&held) {
+            return true;
+        }
+        let target = instruction
+            .lead
+            .filter(|lead| lead.is_branch)
+            .and_then(|lead| at(lead.to))
+            .filter(|_| !is_relocated(build, source, instruction));
+        match instruction.flow {
+            Flow::Return | Flow::Stop => {}
+            Flow::Next | Flow::Elsewhere => open.push((next + 1, held)),
+            Flow::Call | Flow::IndirectCall => {
+                if held.is_argument(machine) {
+                    return true;
+                }
+                held.after_call(machine);
+                open.push((next + 1, held));
+            }
+            Flow::Jump | Flow::ConditionalJump => {
+                match target {
+                    Some(target) => open.push((target, held.clone())),
+                    // A call that does not come back here.
+                    None if held.is_argument(machine) => return true,
+                    None => {}
+                }
+                if instruction.flow == Flow::ConditionalJump {
+                    open.push((next + 1, held));
+                }
+            }
+            // Wherever it goes.
+            Flow::IndirectJump => return true,
+        }
+    }
+    true
+}
+
+/// Whether a relocation fills a field of an instruction: then it leads out of the function.
+fn is_relocated(build: &Build<'_>, source: ItemId, instruction: &Instruction<'_>) -> bool {
+    build
+        .relocations(source)
+        .any(|(relocation, _)| (instruction.start..instruction.end).contains(&relocation.offset))
+}
