@@ -21,7 +21,7 @@ SHARD   ?= 0/1
 CARGO ?= cargo
 export XSPLICE_TIME_FACTOR := $(FACTOR)
 
-COMMANDS := xsplice-build xsplice-diff xsplice-link xsplice-ctl
+COMMANDS := xsplice-build xsplice-store xsplice-diff xsplice-link xsplice-ctl
 
 # Programs that builds and tests call, and the Debian packages that hold them.
 PROGRAMS := gcc=gcc ld=binutils readelf=binutils patch=patch clang=clang openssl=openssl \

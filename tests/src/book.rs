@@ -1,7 +1,7 @@
 //! The documents as one book: which they are, and where a link between them leads.
 //!
-//! README.md, DESIGN.md and CHANGELOG.md stand in the root, where readers of the repository look, the
-//! others in `docs`. A book has one folder of pages, so links are rewritten on the way there.
+//! README.md, DESIGN.md and CHANGELOG.md stand in the root, where readers of the repository look,
+//! the others in `docs`. A book has one folder of pages, so links are rewritten on the way there.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};

@@ -25,6 +25,8 @@ use xsplice_tests::loader::Machine;
 use xsplice_tests::tools::{self, limited};
 use xsplice_tests::workspace;
 
+use crate::json_of_builds;
+
 /// A type that the page names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Type {
@@ -367,7 +369,7 @@ XSPLICE_LOAD_HOOK(on_load);
 const EMPTY_RECORD: &str = ".section .xsplice.funcs, \"aw\"\n.zero 64\n";
 
 /// The small program, its builds and the fixes.
-struct Bench {
+pub(crate) struct Bench {
     folder: TempDir,
 }
 
@@ -397,7 +399,7 @@ impl Bench {
         bench
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -411,7 +413,7 @@ impl Bench {
         ));
     }
 
-    fn shell(&self, command: &str) {
+    pub(crate) fn shell(&self, command: &str) {
         let mut process = Command::new("sh");
         process
             .args(["-ec", command])
@@ -421,7 +423,7 @@ impl Bench {
     }
 
     /// Runs a command that ends with `status` and gives its document.
-    fn run(&self, status: i32, command: &str) -> Value {
+    pub(crate) fn run(&self, status: i32, command: &str) -> Value {
         let (tool, arguments) = command.split_once(' ').unwrap();
         let run = tools::run(tool, arguments.split(' '), self.folder.path()).unwrap();
         assert_eq!(run.status, Some(status), "{command}: {run:?}");
@@ -436,26 +438,29 @@ fn written() -> Vec<Value> {
     documents.extend(accounts(&bench));
     documents.extend(one_object(&bench));
     documents.extend(on_a_machine(&bench));
+    documents.extend(json_of_builds::written(&bench));
     documents
 }
 
-/// Runs that the account ends: the base holds more than the tree, and a constant that code reads
-/// stands in a section that tools alone look at.
+/// Runs that the account ends: the base holds more than the tree, and, where the proof was left
+/// out, another function than the tree has.
 fn accounts(bench: &Bench) -> Vec<Value> {
-    const READER: &str = r#"
-        static const char told[] __attribute__((used, section(".modinfo"))) = "key=1";
-        int read(void) { const char *p = told; asm("" : "+r"(p)); return p[4]; }
-    "#;
+    const READER: &str = "int read(void) { return 4; }";
     for tree in ["whole", "told", "retold"] {
         fs::create_dir(bench.path(tree)).unwrap();
     }
     bench.compile("int not_given(int x) { return x * 5; }", "whole/b.o");
     bench.compile(READER, "told/a.o");
-    bench.compile(&READER.replace("key=1", "key=2"), "retold/a.o");
+    bench.compile(&READER.replace('4', "5"), "retold/a.o");
+    for tree in ["told", "retold"] {
+        let other = "int not_given(int x) { return x * 6; }";
+        bench.compile(other, &format!("{tree}/b.o"));
+    }
     bench.shell(
         "ld.lld -static -nostdlib --build-id=sha1 -e 0 -Ttext=0x400000 -o more shipped/a.o \
          whole/b.o && \
-         ld.lld -static -nostdlib --build-id=sha1 -e 0 -Ttext=0x400000 -o teller told/a.o",
+         ld.lld -static -nostdlib --build-id=sha1 -e 0 -Ttext=0x400000 -o teller told/a.o \
+         whole/b.o",
     );
     let build = "xsplice-build --json - --account -o none";
     vec![
@@ -465,7 +470,7 @@ fn accounts(bench: &Bench) -> Vec<Value> {
         ),
         bench.run(
             2,
-            &format!("{build} --orig told --patched retold --base teller"),
+            &format!("{build} --no-base-proof --orig told --patched retold --base teller"),
         ),
     ]
 }
@@ -483,7 +488,7 @@ fn two_fixes(bench: &Bench) -> Vec<Value> {
             0,
             &format!(
                 "{build} --patched first -o first.xsplice --patch fix.patch \
-                 --accept hunk:src/none.c:1"
+                 --accept hunk:src/none.c:1 --fixes XSA-470"
             ),
         ),
         bench.run(

@@ -50,6 +50,7 @@ fn inputs(text: &str) -> Inputs {
         ignored_objects: vec![text.to_owned()],
         merged_objects: vec![text.to_owned()],
         stacks_on: None,
+        fixes: Vec::new(),
     }
 }
 

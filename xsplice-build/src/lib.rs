@@ -11,9 +11,11 @@ pub mod command;
 pub mod compare;
 pub mod hunks;
 pub mod inputs;
+pub(crate) mod many;
 pub(crate) mod payload;
 pub mod run;
 pub(crate) mod source;
+pub(crate) mod store;
 pub mod tell;
 
 pub use command::arguments::Arguments;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use xsplice_abi::Profile;
+use xsplice_abi::section::modinfo;
 use xsplice_link::Base;
 use xsplice_link::BuildId;
 use xsplice_link::LinkOptions;
@@ -73,6 +74,9 @@ pub(crate) fn options(
         options.stacks_on = StacksOn::from_argument(text, base, made_for, input::open_named)
             .context("--depends")?;
     }
+    let fixes = arguments.fixes.iter();
+    let fixes = fixes.map(|id| (modinfo::FIXES.to_owned(), id.clone()));
+    options.metadata.extend(fixes);
     if let Some(version) = &arguments.tool_version {
         options.tool_version.clone_from(version);
     }

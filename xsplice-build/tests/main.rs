@@ -6,6 +6,8 @@ mod archives;
 mod callers;
 mod code_pages;
 mod hunks;
+mod many;
 mod merged;
 mod source;
+mod store;
 mod support;

@@ -47,3 +47,149 @@ impl Trees {
         (output.status.code().expect("an exit status"), report)
     }
 }
+
+/// A source of two files, several builds of it, and a fix: for the tests that need more than one
+/// build.
+pub(crate) struct Shop {
+    folder: TempDir,
+}
+
+/// What a command said.
+pub(crate) struct Told {
+    pub(crate) status: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+/// `CONFIG` is what the builds differ in.
+const MAKEFILE: &str = "\
+include config.mk
+image: core/f.o core/g.o
+	ld -static -nostdlib --build-id=sha1 -e 0 -Ttext-segment=0xffffffff81000000 \\
+		-z noexecstack -o $@ $^
+%.o: %.c
+	$(CC) -O2 -g -ffunction-sections -fdata-sections -fno-pic -mcmodel=kernel $(CONFIG) \\
+		-c $< -o $@
+";
+
+const CORE: &str = "int other(int x);
+int f(int x)
+{
+    return other(x) + 1;
+}
+int other(int x)
+{
+    return x * 3;
+}
+#ifdef TABLE
+int table[4] = { 1, 2, 3, 4 };
+#endif
+";
+
+/// Changes `f`.
+pub(crate) const FIX: &str = "--- a/core/f.c
++++ b/core/f.c
+@@ -1,7 +1,7 @@
+ int other(int x);
+ int f(int x)
+ {
+-    return other(x) + 1;
++    return other(x) + 2;
+ }
+ int other(int x)
+ {
+";
+
+impl Shop {
+    /// Builds these, each with its own flags of the compiler.
+    pub(crate) fn with(builds: &[(&str, &str)]) -> Shop {
+        let shop = Shop {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        };
+        for (name, config) in builds {
+            shop.make_changed(name, config);
+        }
+        shop.write("fix.patch", FIX);
+        shop
+    }
+
+    /// Writes the source of a build, and builds it. What nothing calls makes its build-id its own.
+    pub(crate) fn make_changed(&self, name: &str, config: &str) {
+        self.write(&format!("{name}/Makefile"), MAKEFILE);
+        self.write(
+            &format!("{name}/config.mk"),
+            &format!("CONFIG = {config}\n"),
+        );
+        self.write(&format!("{name}/core/f.c"), CORE);
+        let own = name.replace('-', "_");
+        let other = format!("int g(int x) {{ return x * 7; }}\nint own_{own};\n");
+        self.write(&format!("{name}/core/g.c"), &other);
+        run("cp", &["-a", name, &format!("{name}.built")], self.folder());
+        run(
+            "make",
+            &["-s", "-C", &format!("{name}.built")],
+            self.folder(),
+        );
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, text).expect("a file");
+    }
+
+    /// A command that is not run yet, of `xsplice-build` or `xsplice-store`.
+    pub(crate) fn command(&self, tool: &str, arguments: &[&str]) -> Command {
+        let program = match tool {
+            "xsplice-build" => env!("CARGO_BIN_EXE_xsplice-build"),
+            "xsplice-store" => env!("CARGO_BIN_EXE_xsplice-store"),
+            other => panic!("{other}: another crate's"),
+        };
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(self.folder());
+        command
+    }
+
+    pub(crate) fn run(&self, tool: &str, arguments: &[&str]) -> Told {
+        let mut command = self.command(tool, arguments);
+        let output = command.output().expect("the tool runs");
+        Told {
+            status: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// The arguments that add a build.
+    pub(crate) fn adding<'a>(name: &'a str, objects: &'a str) -> Vec<&'a str> {
+        vec![
+            "add",
+            "--store",
+            "store",
+            "--name",
+            name,
+            "--source",
+            name,
+            "--objects",
+            objects,
+            "--make",
+            "make",
+        ]
+    }
+
+    /// Adds a build that must be taken.
+    #[track_caller]
+    pub(crate) fn add(&self, name: &str) {
+        let objects = format!("{name}.built");
+        let told = self.run("xsplice-store", &Shop::adding(name, &objects));
+        assert_eq!(told.status, Some(0), "{}", told.err);
+    }
+}

@@ -10,6 +10,7 @@ pub(crate) mod mapped;
 pub mod output;
 pub mod process;
 pub mod terminal;
+pub mod tree;
 
 pub use mapped::MappedFile;
 pub use process::ExitStatus;

@@ -7,12 +7,16 @@ use std::path::PathBuf;
 
 use xsplice_abi::machine::{ALL, MachineName};
 
+use crate::provenance::ProvenanceError;
 pub use xsplice_diff::verdict::kinds::RefusalCode;
 pub use xsplice_diff::verdict::refusal::Refusal;
 
 /// Why a command could not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
+    /// Provenance that cannot be read or signed.
+    #[error(transparent)]
+    Provenance(#[from] ProvenanceError),
     /// A file could not be opened, read or mapped.
     #[error("{}: cannot be read: {source}", path.display())]
     Read {

@@ -8,6 +8,7 @@ pub mod base;
 pub(crate) mod build_id;
 #[cfg(feature = "command")]
 pub mod command;
+pub mod content;
 pub(crate) mod depends;
 pub(crate) mod error;
 pub(crate) mod facts;
@@ -17,6 +18,7 @@ pub mod link;
 pub(crate) mod merge;
 pub mod options;
 pub mod proof;
+pub mod provenance;
 pub(crate) mod read;
 pub(crate) mod resolve;
 pub mod sign;

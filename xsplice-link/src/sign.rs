@@ -96,6 +96,52 @@ impl Signer {
     pub fn name(&self) -> &str {
         self.key.name()
     }
+
+    /// What signatures name the key by.
+    #[must_use]
+    pub(crate) fn key_id(&self) -> &[u8] {
+        self.key.key_id()
+    }
+
+    /// The signature of `content` by the certificate's key. It is the same each time.
+    ///
+    /// # Errors
+    /// [`SignError`].
+    pub(crate) fn sign(&self, key: KeyFile<'_>, content: &[u8]) -> Result<Vec<u8>, SignError> {
+        let private = RsaPrivateKey::from_pkcs8_pem(key.pem).map_err(|source| {
+            let path = key.path.to_owned();
+            match source {
+                pkcs8::Error::PublicKey(spki::Error::OidUnknown { .. }) => {
+                    SignError::OtherAlgorithm { path }
+                }
+                source => SignError::Key { path, source },
+            }
+        })?;
+        if RsaPublicKey::from(&private) != *self.key.public() {
+            return Err(SignError::KeyOfOther {
+                key: key.path.to_owned(),
+                certificate: self.path.clone(),
+            });
+        }
+        let signature = SigningKey::<Sha256>::new(private)
+            .try_sign(content)
+            .map_err(|source| SignError::Unfit {
+                path: key.path.to_owned(),
+                source,
+            })?;
+        Ok(signature.to_vec())
+    }
+
+    /// Whether `signature` is that of `content` by the certificate's key.
+    #[must_use]
+    pub(crate) fn has_signed(&self, content: &[u8], signature: &[u8]) -> bool {
+        let signature = signature::Signature {
+            signer: self.name().as_bytes(),
+            key_id: self.key_id(),
+            bytes: signature,
+        };
+        self.key.verify(&signature, content).is_ok()
+    }
 }
 
 impl Verifier for Signer {
@@ -132,28 +178,7 @@ pub fn sign(
             path: path.to_owned(),
         });
     }
-    let private = RsaPrivateKey::from_pkcs8_pem(key.pem).map_err(|source| {
-        let path = key.path.to_owned();
-        match source {
-            pkcs8::Error::PublicKey(spki::Error::OidUnknown { .. }) => {
-                SignError::OtherAlgorithm { path }
-            }
-            source => SignError::Key { path, source },
-        }
-    })?;
-    if RsaPublicKey::from(&private) != *signer.key.public() {
-        return Err(SignError::KeyOfOther {
-            key: key.path.to_owned(),
-            certificate: signer.path.clone(),
-        });
-    }
-    let signature = SigningKey::<Sha256>::new(private)
-        .try_sign(payload)
-        .map_err(|source| SignError::Unfit {
-            path: key.path.to_owned(),
-            source,
-        })?
-        .to_vec();
+    let signature = signer.sign(key, payload)?;
     let length = |bytes: &[u8], what| {
         u8::try_from(bytes.len()).map_err(|_| SignError::TooLong {
             path: signer.path.clone(),

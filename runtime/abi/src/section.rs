@@ -43,6 +43,8 @@ pub mod modinfo {
     pub const PRELINKED: &str = "prelinked";
     /// A difference that the author accepted; several lines may have it.
     pub const ACCEPTED: &str = "accepted";
+    /// A vulnerability or advisory that it mends; several lines may have it.
+    pub const FIXES: &str = "fixes";
     /// All of them.
-    pub const KEYS: [&str; 6] = [ABI, NAME, TOOL, BASE_PROOF, PRELINKED, ACCEPTED];
+    pub const KEYS: [&str; 7] = [ABI, NAME, TOOL, BASE_PROOF, PRELINKED, ACCEPTED, FIXES];
 }

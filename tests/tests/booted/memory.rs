@@ -121,6 +121,13 @@ fn each_allocation(bench: &mut Bench, cpus: u32) -> Result<()> {
     );
     hot.upload(&kernel)?;
     load_and_unload(&kernel, &hello)?;
+    // Tables keep the size that they have had.
+    let replace = bench.payload(&REPLACE)?;
+    hello.upload(&kernel)?;
+    hello.act(&kernel, ActionKind::Apply)?;
+    replace.upload(&kernel)?;
+    replace.act(&kernel, ActionKind::Replace)?;
+    undo(&kernel)?;
     let heap = heap_bytes(&kernel)?;
 
     let text = |call, request: &str| Ok(kernel.call_text(call, request)?.map(drop));

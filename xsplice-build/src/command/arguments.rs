@@ -1,11 +1,14 @@
 //! The command line of `xsplice-build`, as the user may write it.
 
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 use xsplice_abi::profile::{self, Abi};
 use xsplice_diff::command::abi;
+
+use crate::command::voice::Story;
 
 /// Turns two builds of a hypervisor or kernel into a payload that patches the running one.
 ///
@@ -25,12 +28,13 @@ pub struct Arguments {
     /// otherwise, and the comparison with the base would say so. Objects in archives (.a) count
     /// where they exist nowhere else.
     #[arg(id = "orig", long = "orig", value_name = "DIR|FILE", help_heading = TWO_BUILDS)]
-    #[arg(required_unless_present_any = ["explain_code", "src"])]
+    #[arg(required_unless_present_any = ["explain_code", "src", "store"])]
     pub given_orig: Option<PathBuf>,
 
     /// Objects of the patched build: a tree, or one object
     #[arg(id = "patched", long = "patched", value_name = "DIR|FILE", help_heading = TWO_BUILDS)]
-    #[arg(required_unless_present_any = ["explain_code", "src"], conflicts_with = "src")]
+    #[arg(required_unless_present_any = ["explain_code", "src", "store"])]
+    #[arg(conflicts_with = "src")]
     pub given_patched: Option<PathBuf>,
 
     /// The original tree: the given one, or the one that was built
@@ -40,6 +44,10 @@ pub struct Arguments {
     /// The patched tree: the given one, or the one that was built
     #[arg(skip)]
     pub patched: PathBuf,
+
+    /// Where messages go instead of the terminal, when this is one of many builds
+    #[arg(skip)]
+    pub story: Option<Story>,
 
     /// The linked image that runs, with symbols and build-id (such as xen-syms)
     ///
@@ -60,6 +68,34 @@ pub struct Arguments {
     #[arg(long, value_name = "COMMAND", requires = "src", help_heading = FROM_SOURCE)]
     pub make: Option<String>,
 
+    /// Make a payload for each build of a store, which `xsplice-store` keeps
+    ///
+    /// The patch is applied to the source of each build; objects, base and build command are those
+    /// of the store. One that fails does not stop the others, and a run that was interrupted goes
+    /// on where it stopped.
+    #[arg(long, value_name = "DIR", requires = "patch", help_heading = MANY_BUILDS)]
+    #[arg(conflicts_with_all = ["orig", "patched", "src", "base", "verify_reproducible"])]
+    pub store: Option<PathBuf>,
+
+    /// Only the builds whose name or build-id matches
+    #[arg(long, value_name = "GLOB", requires = "store", help_heading = MANY_BUILDS)]
+    #[arg(conflicts_with_all = ["orig", "patched", "src"])]
+    pub only: Vec<String>,
+
+    /// Another patch for the builds whose name or build-id matches; the first that matches counts
+    ///
+    /// For a build to which the fix had to be ported: '4.17*=fix-4.17.patch'.
+    #[arg(long, value_name = "GLOB=FILE", requires = "store", help_heading = MANY_BUILDS)]
+    #[arg(conflicts_with_all = ["orig", "patched", "src"])]
+    pub patch_for: Vec<String>,
+
+    /// Every N-th build, beginning with the I-th; for N machines
+    ///
+    /// `xsplice-store merge` joins the results.
+    #[arg(long, value_name = "I/N", requires = "store", help_heading = MANY_BUILDS)]
+    #[arg(conflicts_with_all = ["orig", "patched", "src"])]
+    pub shard: Option<Shard>,
+
     /// The source patch: what became of each of its hunks is told and proven
     ///
     /// Works with two builds as well. The payload is named after it. A hunk whose code is in
@@ -76,6 +112,8 @@ pub struct Arguments {
     pub work: Option<PathBuf>,
 
     /// Where to write the payload [default: NAME.xsplice]
+    ///
+    /// With --store, the folder that all results go into [default: NAME.builds].
     #[arg(short, long, value_name = "FILE", help_heading = PAYLOAD)]
     pub output: Option<PathBuf>,
 
@@ -96,7 +134,8 @@ pub struct Arguments {
     /// Build-id of what the payload stacks on: hex, an image or a payload [default: the base]
     ///
     /// Name the payload that will be on top when this one is applied. Given as a file, the two are
-    /// checked together, and functions that both replace are pointed out.
+    /// checked together, and functions that both replace are pointed out. With --store, name the
+    /// folder of an earlier run: each build stacks on the payload that was made for it there.
     #[arg(long, value_name = "HEX|ELF", help_heading = PAYLOAD)]
     pub depends: Option<String>,
 
@@ -105,6 +144,13 @@ pub struct Arguments {
     /// For an image that was linked from the same objects and has another id, such as xen.efi.
     #[arg(long, value_name = "HEX|ELF", help_heading = PAYLOAD)]
     pub xen_depends: Option<String>,
+
+    /// What the payload mends, such as XSA-470 or CVE-2025-1234
+    ///
+    /// It is recorded in the payload, where `xsplice-link inspect` and the list of a running system
+    /// show it, and in the reports.
+    #[arg(long, value_name = "ID", value_parser = advisory, help_heading = PAYLOAD)]
+    pub fixes: Vec<String>,
 
     /// The version of the tool that the payload names; for comparing releases byte by byte
     #[arg(
@@ -175,16 +221,29 @@ pub struct Arguments {
 
     /// Write the report as one self-contained HTML page, to be read and signed off
     ///
-    /// On a refusal too, and when nothing changed.
+    /// On a refusal too, and when nothing changed. With --store, the index of all builds goes there
+    /// besides.
     #[arg(long, value_name = "FILE", help_heading = REPORTS)]
     pub html: Option<PathBuf>,
 
     /// Write the report as JSON; `-` is standard output
     ///
     /// Fields may be added; any other change raises `schema`. With `-`, standard output holds
-    /// nothing else.
+    /// nothing else. With --store, it is the index of all builds.
     #[arg(long, value_name = "FILE|-", help_heading = REPORTS)]
     pub json: Option<PathBuf>,
+
+    /// Write what the payload was made from: a statement to be signed by `xsplice-link sign`
+    ///
+    /// An in-toto statement with SLSA provenance in a DSSE envelope: digests of base, patch and
+    /// trees, compilers, options, and what was accepted. The same inputs give the same bytes. With
+    /// --store, each build gets one without this option.
+    #[arg(long, value_name = "FILE", conflicts_with = "store", help_heading = REPORTS)]
+    pub provenance: Option<PathBuf>,
+
+    /// Write a line of a CycloneDX bill of materials: the payload, its base, and what it mends
+    #[arg(long, value_name = "FILE", conflicts_with = "store", help_heading = REPORTS)]
+    pub sbom: Option<PathBuf>,
 
     /// Show for every function why it is in the payload, down to the instructions
     #[arg(long, help_heading = REPORTS)]
@@ -211,6 +270,39 @@ pub struct Arguments {
     /// Link a second time in another order and compare the bytes
     #[arg(long, help_heading = RUN)]
     pub verify_reproducible: bool,
+}
+
+/// An identifier of a vulnerability or an advisory, as `--fixes` takes it.
+fn advisory(text: &str) -> Result<String, &'static str> {
+    const BYTES_MAX: usize = 64;
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
+    let is_plain = |text: &str| {
+        let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_');
+        text.len() <= BYTES_MAX && text.bytes().all(plain)
+    };
+    let (kind, rest) = text
+        .split_once('-')
+        .ok_or("write an identifier such as XSA-470 or CVE-2025-1234")?;
+    let is_right = match kind {
+        "XSA" => is_number(rest),
+        "CVE" => rest
+            .split_once('-')
+            .is_some_and(|(year, number)| is_number(year) && is_number(number)),
+        _ => !rest.is_empty(),
+    };
+    if !is_right || kind.is_empty() || !is_plain(text) {
+        return Err("write an identifier such as XSA-470 or CVE-2025-1234");
+    }
+    Ok(text.to_owned())
+}
+
+/// A part of the builds of a store: every `of`-th, beginning with the `number`-th.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// From 1.
+    pub number: NonZeroUsize,
+    /// How many parts there are.
+    pub of: NonZeroUsize,
 }
 
 /// What a command line asks for.
@@ -245,6 +337,7 @@ impl Request {
 
 const TWO_BUILDS: &str = "Two builds";
 const FROM_SOURCE: &str = "From source and patch";
+const MANY_BUILDS: &str = "Many builds";
 const PAYLOAD: &str = "Payload";
 const LIMITS: &str = "What is refused";
 const REPORTS: &str = "Reports";
@@ -252,11 +345,12 @@ const RUN: &str = "How it runs";
 
 const USAGE: &str = "\
 xsplice-build --orig <DIR|FILE> --patched <DIR|FILE> [OPTIONS]
-       xsplice-build --src <DIR> --patch <FIX.patch> --make <COMMAND> [OPTIONS]";
+       xsplice-build --src <DIR> --patch <FIX.patch> --make <COMMAND> [OPTIONS]
+       xsplice-build --store <DIR> --patch <FIX.patch> [OPTIONS]";
 
 const AFTER_HELP: &str = "\
 Exit status: 0 a payload was made; 1 could not run; 2 refused, every reason is listed; \
-3 no functional change.";
+3 no functional change. With --store: 0 all were made; 1 some could not run; 2 some were refused.";
 
 const AFTER_LONG_HELP: &str = "\
 Examples:
@@ -266,6 +360,8 @@ Examples:
           For Xen.
   xsplice-build --src xen --patch fix.patch --make 'make -j2'
           From a source; both builds are made in copies.
+  xsplice-build --store builds --patch fix.patch --only '4.17*'
+          For every shipped build of 4.17 that the store keeps.
   xsplice-build --explain-code changed-data
           What a refusal means, with an example and the ways out.
 
@@ -273,7 +369,9 @@ Exit status:
   0  a payload was made
   1  could not run: usage, input that cannot be read, a build that failed
   2  refused: every reason is listed, and no payload was written
-  3  no functional change";
+  3  no functional change
+With --store: 0 all were made, or have nothing to change; 1 some could not run; \
+2 some were refused; 3 none has anything to change.";
 
 #[cfg(test)]
 mod tests {
@@ -306,6 +404,26 @@ mod tests {
         assert!(parse("xsplice-build --src s --make make").is_err());
         assert!(parse("xsplice-build --src s --patch p --make m --patched b").is_err());
         assert!(parse("xsplice-build --orig a --patched b --work w").is_err());
+        assert!(parse("xsplice-build --store s --patch p --only x --shard 1/2").is_ok());
+        assert!(parse("xsplice-build --store s").is_err());
+        let fixing = |id: &str| parse(&format!("xsplice-build --orig a --patched b --fixes {id}"));
+        for id in ["XSA-470", "CVE-2025-1234", "GHSA-x1.y"] {
+            assert!(fixing(id).is_ok(), "{id}");
+        }
+        for id in [
+            "470",
+            "XSA-",
+            "XSA-x",
+            "CVE-2025",
+            "CVE-2025-x",
+            "A-b=c",
+            "-1",
+        ] {
+            assert!(fixing(id).is_err(), "{id}");
+        }
+        assert!(parse("xsplice-build --store s --patch p --src x --make m").is_err());
+        assert!(parse("xsplice-build --src s --patch p --make m --only x").is_err());
+        assert!(parse("xsplice-build --store s --patch p --shard 3/2").is_err());
         assert!(matches!(
             parse("xsplice-build --explain-code hook"),
             Ok(Request::ExplainCode(_))

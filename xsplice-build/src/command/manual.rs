@@ -15,6 +15,7 @@ use clap_complete::Shell;
 pub fn commands() -> Vec<Command> {
     vec![
         crate::Arguments::command(),
+        crate::command::store::Arguments::command(),
         xsplice_diff::command::definition(),
         xsplice_link::command::Arguments::command(),
         xsplice_ctl::Arguments::command(),

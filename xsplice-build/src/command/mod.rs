@@ -3,4 +3,5 @@
 pub mod arguments;
 pub mod manual;
 pub mod progress;
-pub(crate) mod voice;
+pub mod store;
+pub mod voice;

@@ -73,3 +73,34 @@ pub fn prove(base: &Base<'_>, inputs: &[Input], merged: &Merged, progress: &Prog
     result.unlinked = result.tree.unlinked.iter().cloned().collect();
     result
 }
+
+/// Whether enough of the tree is in the base: otherwise the base was linked from another tree.
+pub(crate) fn is_source_of_base(tree: &TreeProof) -> bool {
+    /// A tree with a smaller share in the base is not the tree that the base was linked from.
+    const PERCENT_NEEDED: usize = 90;
+
+    let is_enough = |part: usize, rest: usize| part * 100 >= (part + rest) * PERCENT_NEEDED;
+    let objects = count(tree.objects);
+    objects != 0
+        && is_enough(objects, tree.superseded.len())
+        && is_enough(count(tree.proven), tree.failed.len())
+}
+
+/// Why the base was not linked from the tree.
+pub(crate) fn other_tree(tree: &TreeProof, base: &Base<'_>, suggestion: &str) -> String {
+    let (proven, failed) = (count(tree.proven), tree.failed.len());
+    let (objects, superseded) = (count(tree.objects), tree.superseded.len());
+    format!(
+        "only {proven} of {} functions of {objects} of {} objects are in {} as they were \
+         compiled; give the tree that this image was linked from, or the image that was linked \
+         from this tree{suggestion}",
+        proven + failed,
+        objects + superseded,
+        base.path(),
+    )
+}
+
+/// Converts a count of items in memory.
+pub(crate) fn count(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

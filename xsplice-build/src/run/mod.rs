@@ -4,12 +4,14 @@
 mod link;
 mod prove;
 mod read;
+pub mod store;
 mod tell;
 
 use anyhow::{Context, Result};
 use xsplice_abi::Profile;
 use xsplice_console::ExitStatus;
 use xsplice_diff::ObjectDiff;
+use xsplice_diff::html::word;
 use xsplice_diff::layouts::LayoutChange;
 use xsplice_diff::report::judge::{Scope, acceptances, judge};
 use xsplice_diff::verdict::accept::{Found, check_matched};
@@ -23,6 +25,7 @@ use crate::compare::merged::{self, Merged};
 use crate::compare::{Comparison, absent};
 use crate::hunks::{self, Trees};
 use crate::inputs::{Input, dependencies, name};
+use crate::many::{self, Ran};
 use crate::source::patch_file::PatchFile;
 use crate::tell::report::Report;
 use crate::tell::story;
@@ -33,14 +36,18 @@ use crate::tell::story;
 ///
 /// What makes the exit status 1: no payload was written, and no report.
 pub fn run(arguments: &Arguments) -> Result<ExitStatus> {
+    let run = || match &arguments.store {
+        Some(store) => many::run(arguments, store, &run_one),
+        None => Ok(run_one(arguments)?.status),
+    };
     if let Some(jobs) = arguments.jobs {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(jobs)
             .build()
             .with_context(|| format!("-j {jobs}: cannot start the threads"))?;
-        return pool.install(|| run_on_pool(arguments));
+        return pool.install(run);
     }
-    run_on_pool(arguments)
+    run()
 }
 
 /// Input of every step after the comparison.
@@ -55,7 +62,8 @@ struct Run<'run> {
     diffs: &'run [ObjectDiff<'run>],
 }
 
-fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
+/// One payload, of two builds.
+fn run_one(arguments: &Arguments) -> Result<Ran> {
     let name = name::choose(
         arguments.name.as_deref(),
         arguments.patch.as_deref(),
@@ -106,7 +114,15 @@ fn run_on_pool(arguments: &Arguments) -> Result<ExitStatus> {
 
     let status = run.tell_result(&report, made.as_ref());
     run.write_reports(&report, base.as_ref(), made.as_ref())?;
-    Ok(status)
+    let bytes = file.as_deref().or(early_file.as_deref());
+    let image = base.as_ref().zip(bytes);
+    run.write_origins(&report, image, made.as_ref())?;
+    let first = report.refusals.first();
+    Ok(Ran {
+        status,
+        refusal: first.map(|refusal| format!("{}: {refusal}", word(refusal.code))),
+        functions: report.payload.map_or(0, |payload| payload.functions),
+    })
 }
 
 /// Judges all comparisons, for the tree as a whole. Returns the layout changes, each once.

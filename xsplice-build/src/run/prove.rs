@@ -13,7 +13,7 @@ use xsplice_link::{Base, Refusal, RefusalCode};
 use crate::command::arguments::Arguments;
 use crate::command::progress::Progress;
 use crate::command::voice::{detail, tell, visibility};
-use crate::compare::proof::{Proof, ProofSummary, prove};
+use crate::compare::proof::{Proof, ProofSummary, count, is_source_of_base, other_tree, prove};
 use crate::inputs::base;
 use crate::run::Run;
 use crate::tell::report::{BaseInput, Report};
@@ -98,32 +98,6 @@ impl Run<'_> {
     }
 }
 
-/// Whether enough of the tree is in the base: otherwise the base was linked from another tree.
-fn is_source_of_base(tree: &TreeProof) -> bool {
-    /// A tree with a smaller share in the base is not the tree that the base was linked from.
-    const PERCENT_NEEDED: usize = 90;
-
-    let is_enough = |part: usize, rest: usize| part * 100 >= (part + rest) * PERCENT_NEEDED;
-    let objects = count(tree.objects);
-    objects != 0
-        && is_enough(objects, tree.superseded.len())
-        && is_enough(count(tree.proven), tree.failed.len())
-}
-
-/// Why the base was not linked from the tree.
-fn other_tree(tree: &TreeProof, base: &Base<'_>, suggestion: &str) -> String {
-    let (proven, failed) = (count(tree.proven), tree.failed.len());
-    let (objects, superseded) = (count(tree.objects), tree.superseded.len());
-    format!(
-        "only {proven} of {} functions of {objects} of {} objects are in {} as they were \
-         compiled; give the tree that this image was linked from, or the image that was linked \
-         from this tree{suggestion}",
-        proven + failed,
-        objects + superseded,
-        base.path(),
-    )
-}
-
 /// The proof as the report has it.
 fn summary(tree: TreeProof, foreign: Vec<String>) -> ProofSummary {
     let sentences = |failed: &[(String, ItemFailure)]| {
@@ -143,11 +117,6 @@ fn summary(tree: TreeProof, foreign: Vec<String>) -> ProofSummary {
         unlinked: tree.unlinked,
         foreign,
     }
-}
-
-/// Converts a count of items in memory.
-fn count(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 /// The refusals of the differ. An object that changed and is not linked into the base gets a single

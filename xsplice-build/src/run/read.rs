@@ -39,6 +39,8 @@ pub(super) fn check_outputs(arguments: &Arguments, name: &str) -> Result<()> {
         (!arguments.dry_run).then_some(&payload),
         arguments.json.as_ref(),
         arguments.html.as_ref(),
+        arguments.provenance.as_ref(),
+        arguments.sbom.as_ref(),
     ];
     Ok(check_writable(
         outputs.into_iter().flatten().map(PathBuf::as_path),
@@ -132,6 +134,7 @@ pub(super) fn described(
         ignored_objects: ignored.collect(),
         merged_objects,
         stacks_on: arguments.depends.clone(),
+        fixes: arguments.fixes.clone(),
     }
 }
 

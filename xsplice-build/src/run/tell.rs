@@ -1,5 +1,7 @@
 //! Prints the progress of the run and its result, and writes the requested reports.
 
+use std::path::Path;
+
 use anyhow::Result;
 use xsplice_console::ExitStatus;
 use xsplice_diff::html::Callers;
@@ -15,6 +17,7 @@ use crate::compare::callers;
 use crate::run::Run;
 use crate::run::link::Made;
 use crate::tell::html::{self, Linked, Page};
+use crate::tell::provenance;
 use crate::tell::report::Report;
 use crate::tell::story;
 
@@ -36,7 +39,7 @@ impl Run<'_> {
     /// Prints how the run ended.
     pub(super) fn tell_result(&self, report: &Report<'_>, made: Option<&Made>) -> ExitStatus {
         if !report.refusals.is_empty() {
-            complain(&story::refusals(&report.refusals));
+            complain(self.arguments, &story::refusals(&report.refusals));
             ExitStatus::Refused
         } else if made.is_some() {
             ExitStatus::Done
@@ -64,6 +67,38 @@ impl Run<'_> {
             let callers = callers::find(self.diffs, self.inputs, self.merged, proof, self.abi)?;
             let page = self.html_page(report, &callers, base.zip(made))?;
             write_file(path, page.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Writes what the payload was made from, where one was made.
+    pub(super) fn write_origins(
+        &self,
+        report: &Report<'_>,
+        base: Option<(&Base<'_>, &[u8])>,
+        made: Option<&Made>,
+    ) -> Result<()> {
+        let (Some((base, base_bytes)), Some(made)) = (base, made) else {
+            return Ok(());
+        };
+        if report.payload.is_none() {
+            return Ok(());
+        }
+        let made = provenance::Made {
+            arguments: self.arguments,
+            name: self.name,
+            path: Path::new(&made.path),
+            payload: &made.payload,
+            base,
+            base_bytes,
+            report,
+            diffs: self.diffs,
+        };
+        if let Some(path) = &self.arguments.provenance {
+            write_file(path, made.provenance()?.as_bytes())?;
+        }
+        if let Some(path) = &self.arguments.sbom {
+            write_file(path, made.bill()?.as_bytes())?;
         }
         Ok(())
     }

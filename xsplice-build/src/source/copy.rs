@@ -6,16 +6,14 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use walkdir::{DirEntry, WalkDir};
+use xsplice_console::tree::is_left_out;
 
 use super::FINGERPRINT;
 use super::interrupt::Interrupt;
 
-/// Folders of version control systems. A build that asks one for its version would find the patched
-/// tree modified, and differ for that reason alone.
-const LEFT_OUT: [&str; 3] = [".git", ".hg", ".svn"];
-
-/// Entries of a tree in order of name; without what version control keeps, without `except`, and
-/// without the work folders of other runs.
+/// Entries of a tree in order of name; without `except`, without the work folders of other runs,
+/// and without what version control keeps: a build that asks it for a version would find the
+/// patched tree modified, and differ for that reason alone.
 pub(crate) fn entries<'a>(
     root: &Path,
     except: &'a Path,
@@ -25,7 +23,7 @@ pub(crate) fn entries<'a>(
         .into_iter()
         .filter_entry(move |entry| {
             entry.depth() == 0
-                || !(LEFT_OUT.iter().any(|name| entry.file_name() == *name)
+                || !(is_left_out(entry.file_name())
                     || entry.path() == except
                     || entry.path().join(FINGERPRINT).exists())
         })

@@ -1,8 +1,8 @@
 //! Stops a running build and all its processes when the user interrupts the command.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process_group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -29,17 +29,28 @@ enum Phase {
     Idle,
 }
 
+/// The user asked to stop.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("interrupted; the unfinished build was removed")]
+pub(crate) struct Interrupted;
+
+/// The one that listens: signals belong to the whole process.
+static LISTENING: OnceLock<Interrupt> = OnceLock::new();
+
 /// While it exists, a signal stops the build first, and the program after the cleanup.
 #[derive(Debug)]
 pub(crate) struct Building(Interrupt);
 
 impl Interrupt {
-    /// Begins to listen.
+    /// Begins to listen, unless an earlier build did.
     ///
     /// # Errors
     ///
     /// When the system allows no handlers.
     pub(crate) fn install() -> Result<Interrupt> {
+        if let Some(listening) = LISTENING.get() {
+            return Ok(listening.clone());
+        }
         let interrupt = Interrupt(Arc::new(Mutex::new(State {
             phase: Phase::Idle,
             group: None,
@@ -53,7 +64,7 @@ impl Interrupt {
                 own.asked(signal);
             }
         });
-        Ok(interrupt)
+        Ok(LISTENING.get_or_init(|| interrupt).clone())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -104,7 +115,7 @@ impl Interrupt {
     /// When the user did.
     pub(crate) fn check(&self) -> Result<()> {
         if self.state().asked > 0 {
-            bail!("interrupted; the unfinished build was removed");
+            return Err(Interrupted.into());
         }
         Ok(())
     }

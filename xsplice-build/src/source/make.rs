@@ -4,14 +4,15 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use rustix::process::Pid;
 
+use super::Fault;
 use super::interrupt::Interrupt;
 use crate::command::progress::Visibility;
 
@@ -26,7 +27,7 @@ pub(crate) struct Build<'a> {
     /// For `sh`.
     pub command: &'a str,
     /// Where it runs.
-    pub folder: &'a Path,
+    pub folder: PathBuf,
     /// The log file.
     pub log: PathBuf,
     /// The time that the build is given (`SOURCE_DATE_EPOCH`), in seconds since 1970: the same for
@@ -71,8 +72,8 @@ impl Build<'_> {
                 message.push_str("\n  ");
                 message.push_str(&line);
             }
-            message.push_str(&format!("\nall of it: {}", self.log.display()));
-            bail!(message);
+            let log = self.log.clone();
+            return Err(Fault::NotBuilt { message, log }.into());
         }
         tell(&format!(
             "{name}: built in {} s\n",
@@ -95,7 +96,7 @@ impl Build<'_> {
             let mut command = Command::new("sh");
             command
                 .args(["-c", self.command])
-                .current_dir(self.folder)
+                .current_dir(&self.folder)
                 .stdin(Stdio::null())
                 .stdout(
                     writer

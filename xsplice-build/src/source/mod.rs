@@ -34,6 +34,34 @@ const ORIGINAL: &str = "original";
 const PATCHED: &str = "patched";
 pub(crate) const FINGERPRINT: &str = "original.fingerprint";
 const LOCK: &str = "lock";
+/// Names of the builds' logs, without `.log`.
+pub(crate) const LOGS: [&str; 2] = [ORIGINAL, PATCHED];
+
+/// What is wrong with the patch and not with the machine.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    /// It does not apply to the source.
+    #[error("{0}")]
+    NotApplicable(String),
+    /// The source does not build.
+    #[error("{message}\nall of it: {}", log.display())]
+    NotBuilt {
+        /// How the command ended, and its last lines.
+        message: String,
+        /// Where all that it said is.
+        log: PathBuf,
+    },
+}
+
+impl Fault {
+    /// An error of the trial; one of the system stays what it is.
+    fn not_applicable(error: anyhow::Error) -> anyhow::Error {
+        if error.chain().any(|cause| cause.is::<std::io::Error>()) {
+            return error;
+        }
+        Fault::NotApplicable(format!("{error:#}")).into()
+    }
+}
 
 /// What to build, and from what.
 #[derive(Clone, Debug)]
@@ -121,7 +149,7 @@ pub(crate) fn build(
     visibility: Visibility,
     tell: &dyn Fn(&str),
 ) -> Result<Built> {
-    let level = apply::strip_level(patch, &request.source)?;
+    let level = apply::strip_level(patch, &request.source).map_err(Fault::not_applicable)?;
     let patch_path = absolute(Path::new(&patch.path))?;
     let trial = apply::Trial {
         patch,
@@ -129,21 +157,11 @@ pub(crate) fn build(
         level,
     };
     // The patch is tried before anything is built, because most errors show here.
-    let offsets = trial.check(&request.source)?;
+    let offsets = trial
+        .check(&request.source)
+        .map_err(Fault::not_applicable)?;
 
-    fs::create_dir_all(&request.work)
-        .with_context(|| format!("--work {}: cannot be made", request.work.display()))?;
-    let work = Work {
-        folder: absolute(&request.work)?,
-        interrupt: Interrupt::install()?,
-    };
-    let lock = fs::File::create(work.path(LOCK)).context("the work folder is not writable")?;
-    if lock.try_lock().is_err() {
-        bail!(
-            "{}: another run works in this folder; name another with --work",
-            request.work.display()
-        );
-    }
+    let work = Work::open(&request.work)?;
     let before = listing(&request.source, &work.folder)?;
     let building = work.interrupt.building();
     let built = work.build_both(request, &trial, &before, visibility, tell);
@@ -167,13 +185,55 @@ pub(crate) fn build(
     })
 }
 
+/// Builds the source as it is, without a patch; where the build is.
+///
+/// # Errors
+///
+/// As for [`build`], but for the patch.
+pub(crate) fn build_unpatched(
+    request: &Request,
+    visibility: Visibility,
+    tell: &dyn Fn(&str),
+) -> Result<PathBuf> {
+    let work = Work::open(&request.work)?;
+    let listed = listing(&request.source, &work.folder)?;
+    let building = work.interrupt.building();
+    let built = work.build_original(request, &listed, visibility, tell);
+    let swept = remove(&work.path(TREE));
+    drop(building);
+    built?;
+    swept?;
+    Ok(request.work.join(ORIGINAL))
+}
+
 /// The folder that holds the copies.
 struct Work {
     folder: PathBuf,
     interrupt: Interrupt,
+    /// Closing it unlocks.
+    _lock: fs::File,
 }
 
 impl Work {
+    /// Makes the folder, which nobody else may use meanwhile.
+    fn open(folder: &Path) -> Result<Work> {
+        fs::create_dir_all(folder)
+            .with_context(|| format!("--work {}: cannot be made", folder.display()))?;
+        let lock = fs::File::create(folder.join(LOCK));
+        let lock = lock.context("the work folder is not writable")?;
+        if lock.try_lock().is_err() {
+            bail!(
+                "{}: another run works in this folder; name another with --work",
+                folder.display()
+            );
+        }
+        Ok(Work {
+            folder: absolute(folder)?,
+            interrupt: Interrupt::install()?,
+            _lock: lock,
+        })
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
@@ -189,34 +249,9 @@ impl Work {
     ) -> Result<PathBuf> {
         let tree = self.path(TREE);
         remove(&tree)?;
-        let build = |name: &'static str| Build {
-            name,
-            command: &request.command,
-            folder: &tree,
-            log: self.path(&format!("{name}.log")),
-            source_date_seconds: listed.newest_seconds,
-        };
         let original = self.path(ORIGINAL);
         if request.original.is_none() {
-            let fingerprint =
-                Fingerprint::of(&request.source, &self.folder, &request.command, listed)?;
-            let known = fs::read_to_string(self.path(FINGERPRINT)).ok();
-            if original.is_dir() && known.as_deref() == Some(fingerprint.text()) {
-                tell(&format!(
-                    "original: {} is of this source, command and environment; used again\n",
-                    request.work.join(ORIGINAL).display()
-                ));
-            } else {
-                copy_tree(&request.source, &tree, &self.folder, &self.interrupt)?;
-                build(ORIGINAL).run(&self.interrupt, visibility, tell)?;
-                // The new build succeeded, so the previous one is replaced. Its fingerprint is
-                // removed first: a folder without one is never reused.
-                let _ = fs::remove_file(self.path(FINGERPRINT));
-                remove(&original)?;
-                rename(&tree, &original)?;
-                fs::write(self.path(FINGERPRINT), fingerprint.text())
-                    .context("the work folder is not writable")?;
-            }
+            self.build_original(request, listed, visibility, tell)?;
         }
         let patched = self.path(PATCHED);
         remove(&patched)?;
@@ -226,12 +261,60 @@ impl Work {
         };
         copy_tree(from, &tree, &self.folder, &self.interrupt)?;
         trial.apply(&tree)?;
-        build(PATCHED).run(&self.interrupt, visibility, tell)?;
+        self.step(request, listed, PATCHED)
+            .run(&self.interrupt, visibility, tell)?;
         rename(&tree, &patched)?;
         Ok(match &request.original {
             Some(given) => given.clone(),
             None => request.work.join(ORIGINAL),
         })
+    }
+
+    /// Makes the build without the patch, unless it is there already.
+    fn build_original(
+        &self,
+        request: &Request,
+        listed: &fingerprint::Listing,
+        visibility: Visibility,
+        tell: &dyn Fn(&str),
+    ) -> Result<()> {
+        let (tree, original) = (self.path(TREE), self.path(ORIGINAL));
+        let fingerprint = Fingerprint::of(&request.source, &self.folder, &request.command, listed)?;
+        let known = fs::read_to_string(self.path(FINGERPRINT)).ok();
+        if original.is_dir() && known.as_deref() == Some(fingerprint.text()) {
+            tell(&format!(
+                "original: {} is of this source, command and environment; used again\n",
+                request.work.join(ORIGINAL).display()
+            ));
+            return Ok(());
+        }
+        remove(&tree)?;
+        copy_tree(&request.source, &tree, &self.folder, &self.interrupt)?;
+        self.step(request, listed, ORIGINAL)
+            .run(&self.interrupt, visibility, tell)?;
+        // The new build succeeded, so the previous one is replaced. Its fingerprint is removed
+        // first: a folder without one is never reused.
+        let _ = fs::remove_file(self.path(FINGERPRINT));
+        remove(&original)?;
+        rename(&tree, &original)?;
+        fs::write(self.path(FINGERPRINT), fingerprint.text())
+            .context("the work folder is not writable")
+    }
+
+    /// One run of the build command.
+    fn step<'a>(
+        &self,
+        request: &'a Request,
+        listed: &fingerprint::Listing,
+        name: &'static str,
+    ) -> Build<'a> {
+        Build {
+            name,
+            command: &request.command,
+            folder: self.path(TREE),
+            log: self.path(&format!("{name}.log")),
+            source_date_seconds: listed.newest_seconds,
+        }
     }
 }
 

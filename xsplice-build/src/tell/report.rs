@@ -71,6 +71,9 @@ pub struct Inputs {
     /// `--depends` as given; absent without it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stacks_on: Option<String>,
+    /// `--fixes`: what the payload mends; absent without it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fixes: Vec<String>,
 }
 
 /// The base image.

@@ -139,6 +139,24 @@ struct VerifyArguments {
     /// Without it, whether there is a signature is told, and no more.
     #[arg(long, value_name = "PEM")]
     cert: Option<PathBuf>,
+    /// Provenance that `xsplice-build` wrote: that it is about this payload and this base
+    ///
+    /// With --cert, that it was signed by this key, too. What is given below is compared as well,
+    /// and the line names what was not.
+    #[arg(long, value_name = "FILE")]
+    provenance: Option<PathBuf>,
+    /// Objects of the build that runs, to be those of the provenance: a tree, or one object
+    #[arg(long, value_name = "DIR|FILE", requires = "provenance")]
+    orig: Option<PathBuf>,
+    /// Objects of the patched build, to be those of the provenance: a tree, or one object
+    #[arg(long, value_name = "DIR|FILE", requires = "provenance")]
+    patched: Option<PathBuf>,
+    /// Source, to be that of the provenance
+    #[arg(long, value_name = "DIR", requires = "provenance")]
+    src: Option<PathBuf>,
+    /// Source patch, to be that of the provenance
+    #[arg(long, value_name = "FILE", requires = "provenance")]
+    patch: Option<PathBuf>,
     /// Write the report as JSON; `-` is standard output
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
@@ -157,6 +175,11 @@ struct SignArguments {
     /// The signed payload to write
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+    /// Provenance that `xsplice-build` wrote of the payload; it is signed too, in place
+    ///
+    /// From then on it names the signed payload besides.
+    #[arg(long, value_name = "FILE")]
+    provenance: Option<PathBuf>,
     /// Write what was done as JSON; `-` is standard output
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,

@@ -1,11 +1,18 @@
 //! `xsplice-link verify`.
 
+use std::path::Path;
+
+use xsplice_console::tree::{Tree, digest_of, digest_of_file};
+
 use super::{ExitStatus, VerifyArguments};
 use crate::base::Base;
 use crate::command::report::{VERIFY, VerifyInputs, VerifyReport, shown};
 use crate::command::{input, output};
 use crate::error::LinkError;
+use crate::provenance::Envelope;
+use crate::provenance::statement::input as name;
 use crate::sign::Signer;
+use crate::verify::provenance::{Evidence, Given, check};
 use crate::verify::{Against, NamedFile, deny_list, verify};
 
 pub(super) fn run(arguments: &VerifyArguments) -> Result<ExitStatus, LinkError> {
@@ -37,7 +44,7 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<ExitStatus, LinkError> 
         None => None,
     };
     let path = arguments.payload.display().to_string();
-    let verification = verify(
+    let mut verification = verify(
         NamedFile {
             path: &path,
             bytes: &payload,
@@ -49,6 +56,17 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<ExitStatus, LinkError> 
             signer: signer.as_ref(),
         },
     )?;
+    if let Some(file) = &arguments.provenance {
+        let (envelope, statement) = Envelope::read(&shown(file), &input::open(file)?)?;
+        let evidence = Evidence {
+            payload: &payload,
+            base_id: base.build_id().to_string(),
+            given: given(arguments, &base_file)?,
+            signer: signer.as_ref(),
+        };
+        let checks = check(&envelope, &statement, &evidence);
+        verification.checks.extend(checks);
+    }
     match &arguments.json {
         Some(target) => {
             let inputs = VerifyInputs {
@@ -73,4 +91,32 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<ExitStatus, LinkError> 
     } else {
         ExitStatus::Refused
     })
+}
+
+/// The inputs that the command line names, with their digests.
+fn given(arguments: &VerifyArguments, base: &[u8]) -> Result<Vec<Given>, LinkError> {
+    let mut given = vec![Given::file(
+        name::BASE,
+        shown(&arguments.base),
+        digest_of(base),
+    )];
+    let failed = |path: &Path, source| LinkError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    for (name, path) in [
+        (name::ORIGINAL, &arguments.orig),
+        (name::PATCHED, &arguments.patched),
+        (name::SOURCE, &arguments.src),
+    ] {
+        if let Some(path) = path {
+            let tree = Tree::read(path, &|_| false).map_err(|source| failed(path, source))?;
+            given.push(Given::tree(name, shown(path), tree.digest()));
+        }
+    }
+    if let Some(path) = &arguments.patch {
+        let sha256 = digest_of_file(path).map_err(|source| failed(path, source))?;
+        given.push(Given::file(name::PATCH, shown(path), sha256));
+    }
+    Ok(given)
 }

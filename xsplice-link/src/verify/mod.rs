@@ -9,6 +9,7 @@ mod branches;
 mod identity;
 mod lost_sites;
 mod outlook;
+pub mod provenance;
 mod records;
 mod sites;
 mod symbols;
@@ -83,6 +84,8 @@ pub enum CheckKind {
     Sites,
     /// The signature is the certificate's.
     Signature,
+    /// The provenance is that of this payload, base, patch and trees.
+    Provenance,
 }
 
 /// Result of one check.
@@ -385,6 +388,7 @@ impl CheckKind {
             CheckKind::Tables => "tables",
             CheckKind::Sites => "sites",
             CheckKind::Signature => "signature",
+            CheckKind::Provenance => "provenance",
         }
     }
 }
