@@ -207,7 +207,8 @@ impl<'data> Follower<'_, 'data> {
             let explained = match pair.place {
                 Place::Base(address) => self
                     .line_number(pair.item, address, ours, theirs, at)
-                    .or_else(|| self.line_beside(pair.item, at)),
+                    .or_else(|| self.line_beside(pair.item, at))
+                    .or_else(|| self.described_line(pair.item, at)),
                 Place::Payload(..) => None,
             };
             let moved = match pair.place {

@@ -1,6 +1,6 @@
 //! What `xsplice-build` prints for people: a short report by default, more with `-v`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
@@ -311,6 +311,7 @@ pub(crate) fn refusals(refusals: &[Refusal]) -> String {
         text,
         "{BAD}refused{BAD:#}: no payload was made, for {reasons}:"
     );
+    text.push_str(&by_code(refusals));
     for refusal in refusals {
         let code = xsplice_diff::html::word(refusal.code);
         let _ = writeln!(text, "  {refusal}\n    {DIM}[{code}]{DIM:#}");
@@ -325,6 +326,27 @@ pub(crate) fn refusals(refusals: &[Refusal]) -> String {
         );
     }
     text
+}
+
+/// How many refusals have which code, the most frequent first, where there are many.
+fn by_code(refusals: &[Refusal]) -> String {
+    /// Fewer can be counted by eye.
+    const MANY: usize = 8;
+    if refusals.len() < MANY {
+        return String::new();
+    }
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for refusal in refusals {
+        let code = xsplice_diff::html::word(refusal.code).to_string();
+        *counts.entry(code).or_default() += 1;
+    }
+    if counts.len() == 1 {
+        return String::new();
+    }
+    let mut counts: Vec<(String, usize)> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let counts = counts.iter().map(|(code, count)| format!("{count} {code}"));
+    format!("  {}\n", counts.collect::<Vec<_>>().join(", "))
 }
 
 /// How the original tree compares with the base.

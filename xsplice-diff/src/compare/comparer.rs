@@ -14,7 +14,7 @@ use crate::read::items::{ItemId, ItemKind};
 use crate::read::object::{Relocation, SymbolId, SymbolPlace};
 use crate::read::relocation::Target;
 use crate::read::side::Build;
-use crate::read::side::is_content;
+use crate::read::side::{LOCATION, is_content, is_descriptor};
 use crate::read::strings::shown;
 use crate::verdict::kinds::Reason;
 
@@ -406,8 +406,13 @@ impl<'a, 'data> Comparer<'a, 'data> {
                 return Some(first_difference(old, new).unwrap_or(shorter as u64));
             }
         }
-        if let Some(at) = self.first_byte_difference(o, p) {
-            return Some(at);
+        let at = if is_descriptor(original, o) && is_descriptor(patched, p) {
+            described_difference(old, new)
+        } else {
+            self.first_byte_difference(o, p)
+        };
+        if at.is_some() {
+            return at;
         }
         let before = original.relocation_range(o);
         let after = patched.relocation_range(p);
@@ -443,6 +448,15 @@ fn first_difference(old: &[u8], new: &[u8]) -> Option<u64> {
         .zip(new)
         .position(|(old, new)| old != new)
         .map(|at| at as u64)
+}
+
+/// Where two descriptors of a sanitizer differ first, but for the line and column that they tell.
+fn described_difference(old: &[u8], new: &[u8]) -> Option<u64> {
+    let pairs = old.iter().zip(new).enumerate();
+    pairs
+        .filter(|(at, _)| !LOCATION.contains(at))
+        .find(|(_, (old, new))| old != new)
+        .map(|(at, _)| at as u64)
 }
 
 fn same_symbol(original: &Build<'_>, o: SymbolId, patched: &Build<'_>, p: SymbolId) -> bool {

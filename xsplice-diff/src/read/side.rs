@@ -273,6 +273,7 @@ pub fn is_content(build: &Build<'_>, item: ItemId) -> bool {
         ItemKind::Gap => {
             class == SectionClass::SpecialCode
                 || (class.is_constant() && holds_constants(build.section_name(item)))
+                || is_descriptor(build, item)
         }
         ItemKind::Datum => {
             class.is_constant()
@@ -283,4 +284,24 @@ pub fn is_content(build: &Build<'_>, item: ItemId) -> bool {
         }
         ItemKind::Function | ItemKind::Label | ItemKind::UnsizedDatum => false,
     }
+}
+
+/// Bytes of a sanitizer's descriptor that hold line and column, behind the pointer to the file's
+/// name: `struct source_location` of its run-time library.
+pub(crate) const LOCATION: Range<usize> = 8..16;
+
+/// Whether an item is what a sanitizer tells its run-time library of one place of the source. The
+/// compiler gives it a section of its own, and a name that no symbol has; the code at that place
+/// alone leads to it.
+#[must_use]
+pub(crate) fn is_descriptor(build: &Build<'_>, item: ItemId) -> bool {
+    const NAMES: [&str; 3] = ["ubsan_data", "ubsan_type", "__unnamed_"];
+    let is_data = matches!(
+        build.items.class(item),
+        SectionClass::Data | SectionClass::Rodata
+    );
+    let local = build.section_name(item).rsplit_once("..L");
+    is_data
+        && build.items.item(item).kind == ItemKind::Gap
+        && local.is_some_and(|(_, name)| NAMES.iter().any(|known| name.starts_with(known)))
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod compiler;
+mod descriptors;
 mod empty_replacements;
 mod layouts;
 mod lines;

@@ -1,0 +1,49 @@
+//! What a sanitizer tells its run-time library of one place of the source is part of the code
+//! there.
+
+use xsplice_diff::report::object_diff::Verdict;
+
+use crate::compiler::{KERNEL, changed, compile, compilers, diff, refused};
+
+fn source(check: &str, kind: &str) -> String {
+    format!(
+        "int g(int);
+         int f(int x) {{
+         {check}
+             return x + 7;
+         }}
+         {kind} unchanged({kind} x, int y) {{ return (x << y) + g((int)x); }}"
+    )
+}
+
+/// A line that moves, and a number of descriptors that is another.
+#[test]
+fn lines_in_descriptors_are_no_change_and_new_descriptors_travel() {
+    for compiler in compilers() {
+        let flags = [KERNEL, &["-g", "-fsanitize=undefined"]].concat();
+        let build = |check: &str, kind: &str| compile(compiler, &flags, &source(check, kind));
+        let original = build("", "int");
+        let moved = build("\n\n", "int");
+        let shifted = diff(&original, &moved);
+        assert_eq!(refused(&shifted), [], "{compiler}: {shifted:#?}");
+        assert_eq!(
+            shifted.verdict(),
+            Verdict::Unchanged,
+            "{compiler}: {shifted:#?}"
+        );
+        let checked = build("if (x > 1000)\nreturn x * 3;", "int");
+        let fixed = diff(&original, &checked);
+        assert_eq!(refused(&fixed), [], "{compiler}: {fixed:#?}");
+        assert_eq!(changed(&fixed), ["f"], "{compiler}: {fixed:#?}");
+    }
+}
+
+/// Anything but the line and the column counts.
+#[test]
+fn another_type_in_a_descriptor_is_a_change() {
+    let flags = [KERNEL, &["-g", "-fsanitize=undefined"]].concat();
+    let build = |kind: &str| compile("gcc", &flags, &source("", kind));
+    let (original, patched) = (build("int"), build("unsigned int"));
+    let diff = diff(&original, &patched);
+    assert!(changed(&diff).contains(&"unchanged"), "{diff:#?}");
+}
