@@ -470,7 +470,6 @@ fn accounts(bench: &Bench) -> Vec<Value> {
         "3 --orig steps --patched again",
         "0 --orig shipped/a.o --patched second/a.o --base base",
         "2 --orig shipped --patched second --base more",
-        "2 --no-base-proof --orig told --patched retold --base teller",
     ];
     let build = "xsplice-build --json - -o none";
     let runs = runs.map(|run| run.split_once(' ').unwrap());

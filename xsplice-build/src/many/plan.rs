@@ -195,7 +195,7 @@ fn options_text(given: &Arguments, name: &str) -> Result<String> {
     );
     let switches = [
         ("prelink", given.prelink),
-        ("account", given.account),
+        ("no-account", given.no_account),
         ("no-base-proof", given.no_base_proof),
         ("dry-run", given.dry_run),
         ("explain", given.explain),

@@ -75,7 +75,7 @@ impl Made<'_> {
         for (option, is_on) in [
             ("prelink", given.prelink),
             ("no-base-proof", given.no_base_proof),
-            ("account", given.account),
+            ("no-account", given.no_account),
         ] {
             if is_on {
                 options.push(option);
