@@ -139,7 +139,9 @@ impl Trees {
     /// When xsplice-build fails or leaves no payload.
     pub fn payload(&self, name: &str, tree: &Path, stacked_on: Option<&Path>) -> Result<PathBuf> {
         let payload = self.out.join(format!("{name}.xsplice"));
+        // The kernel proper is an archive that lies in neither tree, so no account can be made.
         let mut line = Line::new(self.tools.join("xsplice-build"))
+            .arg("--no-account")
             .arg("--orig")
             .arg(self.original())
             .arg("--patched")

@@ -115,7 +115,7 @@ fn build(trees: &Trees, linked: &str, entry: &str, objects: &[&str]) -> (i32, Va
         .collect();
     arguments.extend(objects.iter().map(String::as_str));
     run("aarch64-linux-gnu-ld", &arguments, trees.folder());
-    trees.build(&["--base", "base", "--account"])
+    trees.build(&["--base", "base"])
 }
 
 fn codes(report: &Value) -> Vec<&str> {

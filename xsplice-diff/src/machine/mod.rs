@@ -179,8 +179,10 @@ impl<'code> Iterator for Walk<'code> {
 pub fn is_padding(machine: &Machine, code: &[u8]) -> bool {
     let end = code.len() as u64;
     walk(machine, code, 0).all(|instruction| {
+        // A jump over nothing is none of the assembler's.
         let leads_to_end = || instruction.lead.is_some_and(|lead| lead.to == end);
-        let skips = instruction.start == 0 && instruction.flow == Flow::Jump && leads_to_end();
+        let is_first = instruction.start == 0 && instruction.end < end;
+        let skips = is_first && instruction.flow == Flow::Jump && leads_to_end();
         skips || instruction.filler.is_some()
     })
 }
