@@ -499,11 +499,15 @@ fn a_function_that_the_linker_folded_with_another_file_s_is_refused_and_an_alias
         "int first(int x) { return x / 3; } int other(int) __attribute__((alias(\"first\")));";
     let aliased = Tree::compile(&[("a.c", source)], KERNEL).link();
     let aliased = Base::parse("image", &aliased).unwrap();
-    linked(
-        &aliased,
-        &[hand::replacing(&aliased, "first", RETURN_ONE, &XSPLICE)],
-    )
-    .unwrap();
+    let mut extract = hand::replacing(&aliased, "first", RETURN_ONE, &XSPLICE);
+    // Of the same object, and so of the same function on purpose.
+    extract.records[0].aliases = vec![("other".to_owned(), None)];
+    linked(&aliased, &[extract]).unwrap();
+    let unnamed = hand::replacing(&aliased, "first", RETURN_ONE, &XSPLICE);
+    assert_eq!(
+        codes(linked(&aliased, &[unnamed])),
+        [RefusalCode::SharedAddress]
+    );
 }
 
 #[test]
