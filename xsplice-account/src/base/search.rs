@@ -191,7 +191,7 @@ pub(super) fn in_order(follower: &mut Follower<'_, '_>) {
                 is_code == section.is_executable()
                     && (is_named || is_code || output.name == ".rodata")
             });
-            let start = gap.start.next_multiple_of(section.alignment);
+            let start = gap.start.checked_next_multiple_of(section.alignment)?;
             let end = start.saturating_add(section.size);
             (fits && end <= gap.end && is_there(follower, (object, id), start))
                 .then_some((slot, start, end))

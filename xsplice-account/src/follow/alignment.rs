@@ -73,7 +73,7 @@ impl Follower<'_, '_> {
         };
         std::iter::successors(Some(1_u64), |asked| asked.checked_mul(2))
             .take_while(|&asked| asked <= alignment)
-            .find(|&asked| end.next_multiple_of(asked) == item.range.start)
+            .find(|&asked| end.checked_next_multiple_of(asked) == Some(item.range.start))
             .map_or(own, |asked| (asked, 0))
     }
 

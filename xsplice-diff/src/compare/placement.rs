@@ -159,7 +159,7 @@ fn asked(build: &Build<'_>, item: ItemId) -> Placement {
     let end = end_before(build, item);
     let explained = std::iter::successors(Some(1_u64), |alignment| alignment.checked_mul(2))
         .take_while(|alignment| *alignment <= own.alignment)
-        .find(|alignment| end.next_multiple_of(*alignment) == start);
+        .find(|alignment| end.checked_next_multiple_of(*alignment) == Some(start));
     match explained {
         Some(alignment) => Placement {
             alignment,

@@ -354,7 +354,10 @@ impl<'data> Base<'data> {
             sections.filter(|range| is_near(range.start) && is_near(range.end))
         };
         let start = near().map(|range| range.start - range.start % LARGE_PAGE_BYTES);
-        let end = near().map(|range| range.end.next_multiple_of(LARGE_PAGE_BYTES));
+        let end = near().map(|range| {
+            let end = range.end.checked_next_multiple_of(LARGE_PAGE_BYTES);
+            end.unwrap_or(u64::MAX)
+        });
         let (start, end) = (start.min(), end.max());
         start.is_some_and(|start| start <= address) && end.is_some_and(|end| address <= end)
     }

@@ -135,7 +135,8 @@ fn window(base: &Base<'_>) -> Range<u64> {
     } else {
         low
     };
-    low.next_multiple_of(PAGE_BYTES)..high & !(PAGE_BYTES - 1)
+    let low = low.checked_next_multiple_of(PAGE_BYTES).unwrap_or(high);
+    low..high & !(PAGE_BYTES - 1)
 }
 
 fn image_span(base: &Base<'_>) -> Range<u64> {
