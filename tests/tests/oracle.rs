@@ -12,9 +12,9 @@ use xsplice_oracle::judge::{Change, Judge, Outcome};
 use xsplice_oracle::matrix::Matrix;
 use xsplice_tests::tools;
 
-/// Programs that still come out wrong, or that the linker does not link. Each leaves the list as soon
-/// as it does not any more. 236: a constant whose address was handed out through a register of
-/// position-independent code changed, and nothing refused it. 172: lld does not place a section.
+/// Programs that still come out wrong, or that the linker does not link. Each leaves the list as
+/// soon as it does not any more. 236: a constant whose address was handed out through a register
+/// of position-independent code changed, and nothing refused it. 172: lld does not place a section.
 const OPEN: [u64; 2] = [172, 236];
 /// How many are judged where nothing else is asked for: what a slow machine judges in the time.
 const COUNT: u64 = 280;
