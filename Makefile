@@ -30,7 +30,8 @@ PROGRAMS := gcc=gcc ld=binutils readelf=binutils patch=patch clang=clang openssl
             qemu-system-x86_64=qemu-system-x86
 
 # What the tests call besides: the report is looked at in a real browser.
-TEST_PROGRAMS := chromium=chromium ld.lld=lld script=bsdutils stty=coreutils aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu
+TEST_PROGRAMS := chromium=chromium ld.lld=lld script=bsdutils stty=coreutils aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu \
+                 clang-16=clang-16 clang-19=clang-19
 
 .PHONY: help
 help: ## show this list
