@@ -228,12 +228,8 @@ fn section_names_of_payloads_stand_in_one_place() -> Result<()> {
     let begins = [BugFrame::SECTIONS].into_iter().chain(prefixes);
     let begins: Vec<&str> = begins.collect();
     let mut found = Vec::new();
-    for file in sources()? {
-        let is_told = file.name.contains("/src/")
-            && !file.name.starts_with("tests/")
-            && !file.name.starts_with("runtime/abi/")
-            && !OWN_SECTIONS.contains(&file.name.as_str());
-        if !is_told {
+    for file in users_of_abi()? {
+        if OWN_SECTIONS.contains(&file.name.as_str()) {
             continue;
         }
         for (number, line) in numbered(production(&file.text)) {
@@ -251,13 +247,7 @@ fn section_names_of_payloads_stand_in_one_place() -> Result<()> {
 #[test]
 fn notes_and_metadata_stand_in_one_place() -> Result<()> {
     let mut found = Vec::new();
-    for file in sources()? {
-        let is_told = file.name.contains("/src/")
-            && !file.name.starts_with("tests/")
-            && !file.name.starts_with("runtime/abi/");
-        if !is_told {
-            continue;
-        }
+    for file in users_of_abi()? {
         for (number, line) in numbered(production(&file.text)) {
             for literal in literals(line) {
                 let key = literal.split_once('=').map(|(key, _)| key);
@@ -321,13 +311,7 @@ fn numbers_of_fields_are_seen() {
 #[test]
 fn no_field_is_found_by_a_number_of_ones_own() -> Result<()> {
     let mut found = Vec::new();
-    for file in sources()? {
-        let is_told = file.name.contains("/src/")
-            && !file.name.starts_with("tests/")
-            && !file.name.starts_with("runtime/abi/");
-        if !is_told {
-            continue;
-        }
+    for file in users_of_abi()? {
         for (number, line) in numbered(production(&file.text)) {
             if let Some(field) = field_by_number(line) {
                 found.push(format!("{}:{number}: {field}", file.name));
@@ -428,6 +412,16 @@ fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
 /// Every Rust file that is written here.
 fn sources() -> Result<Vec<File>> {
     files(|name| name.ends_with(".rs"))
+}
+
+/// The files of crates that ask `runtime/abi` for the numbers of the format.
+fn users_of_abi() -> Result<Vec<File>> {
+    files(|name| {
+        name.ends_with(".rs")
+            && name.contains("/src/")
+            && !name.starts_with("tests/")
+            && !name.starts_with("runtime/abi/")
+    })
 }
 
 /// Every file that a person wrote.

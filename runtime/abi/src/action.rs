@@ -85,6 +85,28 @@ impl ActionKind {
         }
     }
 
+    /// Whether nothing but the kernel's answer tells the result: the state stays as it is.
+    #[must_use]
+    pub const fn must_be_asked(self) -> bool {
+        match self {
+            ActionKind::Check => true,
+            ActionKind::Unload | ActionKind::Revert | ActionKind::Apply | ActionKind::Replace => {
+                false
+            }
+        }
+    }
+
+    /// Whether it depends on the CPUs: it stops them, or tells whether they could be stopped.
+    #[must_use]
+    pub const fn is_about_cpus(self) -> bool {
+        match self {
+            ActionKind::Revert | ActionKind::Apply | ActionKind::Replace | ActionKind::Check => {
+                true
+            }
+            ActionKind::Unload => false,
+        }
+    }
+
     /// The state (`STATE_*`) that it is in afterwards; `None` when it is gone.
     #[must_use]
     pub const fn ends_in(self) -> Option<u32> {

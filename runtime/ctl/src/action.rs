@@ -109,7 +109,7 @@ pub fn perform(
         (Some(state), Some(expected)) if state == expected => Ok(Outcome::Completed),
         (Some(state), _) => Err(CtlError::StateNotReached {
             name: name.to_string(),
-            action: plan.kind,
+            what: request,
             state,
         }),
         (None, Some(_)) => Err(name.refused(request, Errno::ENOENT, None)),
@@ -127,20 +127,17 @@ fn is_there(
         Some(status) if status.in_progress() => return Ok(false),
         other => other.map(|status| status.state),
     };
-    Ok(match kind {
-        // A check always has to be asked anew.
-        ActionKind::Check => false,
-        ActionKind::Replace if state == Some(State::Applied) => {
-            // After a replace the payload is the only one in effect, so one that is stacked on
-            // others does not count.
-            list(transport)?
-                .iter()
-                .all(|entry| entry.name == name.as_str() || entry.status.state != State::Applied)
-        }
-        ActionKind::Unload | ActionKind::Revert | ActionKind::Apply | ActionKind::Replace => {
-            state == kind.ends_in().map(State::from_number)
-        }
-    })
+    if kind.must_be_asked() {
+        return Ok(false);
+    }
+    if kind == ActionKind::Replace && state == Some(State::Applied) {
+        // After a replace the payload is the only one in effect, so one that is stacked on others
+        // does not count.
+        return Ok(list(transport)?
+            .iter()
+            .all(|entry| entry.name == name.as_str() || entry.status.state != State::Applied));
+    }
+    Ok(state == kind.ends_in().map(State::from_number))
 }
 
 /// Polls until no action is in progress. Returns the status, `None` when the payload is gone.
@@ -160,7 +157,7 @@ fn wait(
         if left.is_zero() {
             return Err(CtlError::StillInProgress {
                 name: name.to_string(),
-                action: plan.kind,
+                what: Request::Action(plan.kind),
                 waited: plan.limit,
             });
         }

@@ -12,7 +12,7 @@ use xsplice_abi::channel::AREA_BYTES_MAX;
 use xsplice_abi::limits::NAME_BYTES_MAX;
 use xsplice_runtime::channel::FrameError;
 
-use crate::request::{ActionKind, Request, State};
+use crate::request::{Request, State};
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -105,25 +105,22 @@ pub enum CtlError {
         name: String,
     },
     /// The action has not ended within `--wait`; it may yet.
-    #[error(
-        "{name}: {action} still in progress after {waited:?}: {}",
-        Errno::EAGAIN
-    )]
+    #[error("{name}: {what} still in progress after {waited:?}: {}", Errno::EAGAIN)]
     StillInProgress {
         /// The payload's name.
         name: String,
-        /// What it is doing.
-        action: ActionKind,
+        /// What was asked.
+        what: Request,
         /// The limit.
         waited: Duration,
     },
     /// The kernel reports success and a state that is not the one asked for.
-    #[error("{name}: {action} reported success but the payload is {state}")]
+    #[error("{name}: {what} reported success but the payload is {state}")]
     StateNotReached {
         /// The payload's name.
         name: String,
         /// What was asked.
-        action: ActionKind,
+        what: Request,
         /// What it is.
         state: State,
     },

@@ -198,7 +198,7 @@ impl<P: Platform> Runtime<'_, P> {
         let kind = kind.ok_or(Errno::EOPNOTSUPP)?;
         // A check tells whether an apply would work now; taking out what is not in effect stops
         // nobody.
-        if kind != ActionKind::Unload
+        if kind.is_about_cpus()
             && let Err(reason) = self.platform.is_safe_to_act()
         {
             self.platform

@@ -462,7 +462,7 @@ impl Program {
         writeln!(
             out,
             "static const struct ops ops_{letter} __attribute__((unused)) = {{ {run}, {} }};\n\
-             static const struct ops *reg_{letter};",
+             static const struct ops *reg_{letter} __attribute__((used));",
             self.operations[file]
         )
     }

@@ -14,14 +14,15 @@ use crate::program::{FILES, Program};
 const ADDRESS: &str = "0x10000000";
 const RUNNER: &str = include_str!("runner.c");
 
-/// Keeps tables that nothing refers to when the linker drops unused sections.
+/// Keeps tables that nothing refers to when the linker drops unused sections. Every program has
+/// code to place them behind; not every one has constants.
 const KEEP: &str = "SECTIONS {
   .ex_table : { KEEP(*(.ex_table)) }
   .bug_frames.1 : { KEEP(*(.bug_frames.1)) }
   .altinstructions : { KEEP(*(.altinstructions)) }
   .altinstr_replacement : { KEEP(*(.altinstr_replacement)) }
   .fixup : { KEEP(*(.fixup)) }
-} INSERT AFTER .rodata;
+} INSERT AFTER .text;
 ";
 
 /// The compiled runner.

@@ -51,7 +51,9 @@ struct Row {
 
 impl Row {
     fn is_within_budget(&self) -> bool {
-        self.whole_ns <= BUDGET_NS && self.growth_percent() <= GROWTH_PERCENT
+        // Not by the percentage that is shown, which is rounded down.
+        let allowed = self.half_ns.saturating_mul(GROWTH_PERCENT);
+        self.whole_ns <= BUDGET_NS && self.whole_ns.saturating_mul(100) <= allowed
     }
 
     fn growth_percent(&self) -> u64 {

@@ -175,12 +175,13 @@ fn common_names<'data>(tree: &Tree<'data>) -> foldhash::HashSet<&'data str> {
 
 /// Sections that a linker makes or rewrites as a whole.
 fn is_linker_made(section: &ImageSection<'_>) -> bool {
-    const MADE: [&str; 17] = [
+    const MADE: [&str; 18] = [
         ".note",
         ".got",
         ".plt",
         ".eh_frame",
         ".eh_frame_hdr",
+        ".sframe",
         ".dynamic",
         ".dynsym",
         ".dynstr",

@@ -16,9 +16,6 @@ use crate::follow::Follower;
 use crate::read::fields::{Form, form};
 use crate::read::tree::{ItemId, Tree};
 
-/// Bytes of a line in a bug frame.
-const LINE_BYTES: usize = 2;
-
 /// Lines by section and offset of the instruction; of several rows at one place, all.
 type Table = HashMap<u32, Vec<(u64, u64)>>;
 
@@ -133,9 +130,11 @@ impl Follower<'_, '_> {
         let machine = self.tree.objects[item.object].elf.machine;
         let name = self.tree.section(item).name;
         let table = SpecialTable::of(name)?;
-        let line_at = table.layout(&EntrySizes::of(machine)).line_at?;
-        let start = usize::try_from(line_at).ok()?;
-        let end = start + LINE_BYTES;
+        let line = table.layout(&EntrySizes::of(machine)).line?.range();
+        let (start, end) = (
+            usize::try_from(line.start).ok()?,
+            usize::try_from(line.end).ok()?,
+        );
         (start..end).contains(&at).then_some((start, end))
     }
 }

@@ -10,9 +10,10 @@ use crate::read::tree::{ItemId, Tree};
 const PLAIN: [&str; 3] = [".text", ".rodata", ".data"];
 
 /// Sections that only tools read, or that the linker rewrites as a whole.
-const NOT_WALKED: [&str; 6] = [
+const NOT_WALKED: [&str; 7] = [
     ".note",
     ".eh_frame",
+    ".sframe",
     ".discard",
     ".comment",
     ".rela",

@@ -5,9 +5,11 @@
 //! the same name under the same file name. So what included code needs of the base is looked up
 //! once more: what is not there is new, and the object is compared again without it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use object::elf;
+use rayon::prelude::*;
 use xsplice_diff::extract::{Extract, Place, Record};
 use xsplice_diff::options::Dropped;
 use xsplice_diff::verdict::kinds::RefusalCode;
@@ -81,6 +83,46 @@ struct Search<'run, 'data> {
     names: BTreeSet<&'run str>,
     /// File names of which the base kept locals.
     files: BTreeSet<&'run str>,
+    /// Which inputs come from a file of a name: read when it is first asked for.
+    sources: OnceCell<Sources<'run>>,
+}
+
+/// The FILE symbols of the original tree.
+struct Sources<'run> {
+    /// The inputs that have one of this name, by their places among the inputs.
+    of_name: HashMap<&'run str, Vec<usize>>,
+    /// Those that have none. Assembler files often have no FILE symbol, and are known by the
+    /// object's own name.
+    without: Vec<usize>,
+}
+
+impl<'run> Sources<'run> {
+    fn new(inputs: &[&'run Input]) -> Sources<'run> {
+        let files: Vec<Vec<&str>> = inputs
+            .par_iter()
+            .map(|input| {
+                let bytes = input.original();
+                let files = bytes.and_then(|bytes| source_files(&input.name, bytes).ok());
+                files.unwrap_or_default()
+            })
+            .collect();
+        let mut sources = Sources {
+            of_name: HashMap::new(),
+            without: Vec::new(),
+        };
+        for (index, files) in files.into_iter().enumerate() {
+            if files.is_empty() {
+                sources.without.push(index);
+            }
+            for file in files {
+                let own = sources.of_name.entry(file).or_default();
+                if own.last() != Some(&index) {
+                    own.push(index);
+                }
+            }
+        }
+        sources
+    }
 }
 
 #[derive(Default)]
@@ -109,6 +151,7 @@ impl<'run, 'data> Search<'run, 'data> {
                 .filter(|symbol| symbol.scope == Scope::Local)
                 .filter_map(|symbol| symbol.file)
                 .collect(),
+            sources: OnceCell::new(),
         }
     }
 
@@ -163,10 +206,14 @@ impl<'run, 'data> Search<'run, 'data> {
     /// the original tree has one of that name under that file name, the proof decides.
     fn whose(&self, extract: &Extract<'_>, name: &str, file: &str) -> Whose {
         let object = extract.object.as_str();
-        let others = self.inputs.iter().filter(|input| input.name != object);
-        let others: Vec<&Input> = others
-            .filter(|input| has_file(input, file))
-            .copied()
+        let sources = self.sources.get_or_init(|| Sources::new(&self.inputs));
+        let named = sources.of_name.get(file).into_iter().flatten();
+        let without = sources.without.iter();
+        let without = without.filter(|index| self.inputs[**index].name.ends_with(file));
+        let others: Vec<&Input> = named
+            .chain(without)
+            .map(|index| self.inputs[*index])
+            .filter(|input| input.name != object)
             .collect();
         if others.is_empty() {
             return Whose::Ours;
@@ -200,15 +247,6 @@ fn unknown(extract: &Extract<'_>, name: &QualifiedName<'_>) -> Refusal {
     let problem = "several objects have one of this name under this file name, and the base has \
                    one that may be any of theirs; give the sources distinct names";
     Refusal::new(RefusalCode::AmbiguousSymbol, &extract.object, problem).of(name.to_string())
-}
-
-fn has_file(input: &Input, file: &str) -> bool {
-    let files = input
-        .original()
-        .and_then(|bytes| source_files(&input.name, bytes).ok());
-    let files = files.unwrap_or_default();
-    // Assembler files often have no FILE symbol, and are known by the object's own name.
-    files.contains(&file) || (files.is_empty() && input.name.ends_with(file))
 }
 
 /// The function, constant or variable of an original object that is local under these names.

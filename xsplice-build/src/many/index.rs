@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use xsplice_console::json::{self, Tool};
 use xsplice_console::{ExitStatus, output};
@@ -13,6 +13,7 @@ use super::page;
 use super::plan::RunLine;
 use super::result::{BuildResult, Status};
 use crate::command::arguments::Shard;
+use crate::store::record::is_build_name;
 
 /// Files in the folder of results.
 pub(crate) const PAGE: &str = "index.html";
@@ -79,7 +80,14 @@ impl Index {
             )
         };
         let text = fs::read_to_string(&path).with_context(named)?;
-        serde_json::from_str(&text).with_context(named)
+        let index: Index = serde_json::from_str(&text).with_context(named)?;
+        // Names become folders, and the document may come from another machine.
+        let named_builds = index.builds.iter().map(|build| &build.name);
+        let mut names = named_builds.chain(&index.run.builds);
+        if let Some(name) = names.find(|name| !is_build_name(name)) {
+            bail!("{}: {name:?} is no name of a build", path.display());
+        }
+        Ok(index)
     }
 
     /// Writes document and page into the folder, and to where the command line wants them besides.

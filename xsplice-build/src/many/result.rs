@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use xsplice_console::json::{self, Tool};
 use xsplice_console::tree::digest_of_file;
@@ -143,7 +143,21 @@ impl BuildResult {
         let path = folder.join(RESULT);
         let named = || format!("{}: cannot be read", path.display());
         let text = fs::read_to_string(&path).with_context(named)?;
-        serde_json::from_str(&text).with_context(named)
+        let result: BuildResult = serde_json::from_str(&text).with_context(named)?;
+        let file = result
+            .payload
+            .as_ref()
+            .map(|payload| Path::new(&payload.file));
+        if let Some(file) = file
+            && file.file_name() != Some(file.as_os_str())
+        {
+            bail!(
+                "{}: {} is no file of this folder",
+                path.display(),
+                file.display()
+            );
+        }
+        Ok(result)
     }
 
     /// Writes it into the folder of the build: from now on the build is done.

@@ -9,7 +9,7 @@ use rustix::fs::syncfs;
 use xsplice_console::tree::{Tree, digest_of};
 use xsplice_link::Base;
 
-use super::record::{BaseRecord, BuildRecord, FORMAT, TreeRecord};
+use super::record::{BaseRecord, BuildRecord, FORMAT, NAME_LENGTH_MAX, TreeRecord, is_build_name};
 use super::unpack::Source;
 use super::{BUILDS, RECORD, Store, check, find, listing};
 use crate::command::store::Add;
@@ -94,17 +94,10 @@ struct Trees {
     objects: Tree,
 }
 
-/// The name is also that of a folder, and a word of the command line.
 fn check_name(name: &str) -> Result<()> {
-    const LENGTH_MAX: usize = 64;
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '+');
-    let is_fit = !name.is_empty()
-        && name.len() <= LENGTH_MAX
-        && name.chars().all(is_plain)
-        && name.starts_with(|c: char| c.is_ascii_alphanumeric());
-    if !is_fit {
+    if !is_build_name(name) {
         bail!(
-            "--name {name:?}: a build's name has 1 to {LENGTH_MAX} letters, digits, '.', '-', \
+            "--name {name:?}: a build's name has 1 to {NAME_LENGTH_MAX} letters, digits, '.', '-', \
              '_' or '+', and begins with a letter or digit"
         );
     }

@@ -6,6 +6,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+/// Longest name of a build, in letters.
+pub(crate) const NAME_LENGTH_MAX: usize = 64;
+
+/// Whether a build may have this name. It is also that of a folder, and a word of the command line.
+pub(crate) fn is_build_name(name: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '+');
+    name.len() <= NAME_LENGTH_MAX
+        && name.chars().all(is_plain)
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+}
+
 /// The format of `build.toml`.
 pub(crate) const FORMAT: u32 = 1;
 
@@ -71,6 +82,13 @@ impl BuildRecord {
                 record.format
             );
         }
+        if !is_build_name(&record.name) {
+            bail!(
+                "{}: {:?} is no name of a build",
+                path.display(),
+                record.name
+            );
+        }
         Ok(record)
     }
 
@@ -124,6 +142,7 @@ mod tests {
         for (from, to) in [
             ("format = 1", "format = 2"),
             ("format = 1", "format = 1\nx = 1"),
+            ("\"prod\"", "\"../prod\""),
         ] {
             fs::write(&path, text.replace(from, to)).expect("a file");
             assert!(BuildRecord::read(&path).is_err(), "{to}");

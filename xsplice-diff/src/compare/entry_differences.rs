@@ -74,7 +74,7 @@ impl<'data> Comparer<'_, 'data> {
     fn entry_difference(&mut self, before: &Entry, after: &Entry) -> Option<String> {
         let (original, patched) = (self.original, self.patched);
         let line = match after.line {
-            Line::Word { at } if after.size > at + 2 => at..at + 2,
+            Line::Field(line) if after.size >= line.range().end => line.range(),
             _ => 0..0,
         };
         let old = before.bytes(original);

@@ -43,6 +43,21 @@ impl Group {
         self.drop_paired(correlation);
     }
 
+    /// Correlates items whose bytes, relocated fields aside, are equal and occur once on either
+    /// side.
+    pub(super) fn pair_equal_bytes(
+        &mut self,
+        original: &Build<'_>,
+        patched: &Build<'_>,
+        correlation: &mut Correlation,
+    ) {
+        self.pair_unique(
+            correlation,
+            |item| Some(original.bytes(item)),
+            |item| Some(patched.bytes(item)),
+        );
+    }
+
     /// Correlates the remaining items in order.
     pub(crate) fn pair_in_order(&mut self, correlation: &mut Correlation) {
         for (one, other) in self.original.iter().zip(&self.patched) {
@@ -115,11 +130,7 @@ pub(super) fn pair_duplicates(
         if group.is_done() {
             continue;
         }
-        group.pair_unique(
-            correlation,
-            |item| Some(original.bytes(item)),
-            |item| Some(patched.bytes(item)),
-        );
+        group.pair_equal_bytes(original, patched, correlation);
         group.pair_in_order_because(correlation);
     }
 }
@@ -151,11 +162,7 @@ pub(super) fn pair_clones(
             |item| Some((original.bytes(item), original.name(item))),
             |item| Some((patched.bytes(item), patched.name(item))),
         );
-        group.pair_unique(
-            correlation,
-            |item| Some(original.bytes(item)),
-            |item| Some(patched.bytes(item)),
-        );
+        group.pair_equal_bytes(original, patched, correlation);
         group.pair_unique(
             correlation,
             |item| Some(original.name(item)),
@@ -200,11 +207,7 @@ pub(super) fn pair_cold_parts(
         }
     }
     for mut group in parts.into_values() {
-        group.pair_unique(
-            correlation,
-            |item| Some(original.bytes(item)),
-            |item| Some(patched.bytes(item)),
-        );
+        group.pair_equal_bytes(original, patched, correlation);
         group.pair_in_order(correlation);
     }
 }

@@ -4,6 +4,8 @@
 //! A pointer to such a function may be stored, and a number that means another one would lead it to
 //! other code; so one that nothing tells apart is left open and refused where it is included.
 
+use foldhash::HashSet;
+
 use super::contexts::{Contexts, best_pairs};
 use super::groups::{Group, groups};
 use super::{Correlation, Why};
@@ -28,11 +30,7 @@ pub(super) fn pair_functions(
         if group.is_done() {
             continue;
         }
-        group.pair_unique(
-            correlation,
-            |item| Some(original.bytes(item)),
-            |item| Some(patched.bytes(item)),
-        );
+        group.pair_equal_bytes(original, patched, correlation);
         pair_by_contexts(original, patched, &mut group, correlation);
         match (group.original.as_slice(), group.patched.as_slice()) {
             ([], _) | (_, []) => {}
@@ -76,20 +74,22 @@ pub(super) fn pair_constants(
         let is_constant = build.items.item(item).kind == ItemKind::Datum && is_content(build, item);
         is_constant.then(|| (names::given(name).to_owned(), build.bytes(item).to_vec()))
     });
+    let mut taken: HashSet<ItemId> = correlation.same_constant.values().copied().collect();
     for mut group in constants.into_values() {
-        let taken: Vec<ItemId> = correlation.same_constant.values().copied().collect();
         group.original.retain(|item| !taken.contains(item));
         group
             .patched
             .retain(|item| !correlation.same_constant.contains_key(item));
         if let ([one], [other]) = (group.original.as_slice(), group.patched.as_slice()) {
             correlation.same_constant.insert(*other, *one);
+            taken.insert(*one);
             continue;
         }
         let old = Contexts::new(original, group.original.iter().copied());
         let new = Contexts::new(patched, group.patched.iter().copied());
-        let pairs = best_pairs((&group.original, &old), (&group.patched, &new));
-        let pairs = pairs.into_iter().map(|(o, p)| (p, o));
-        correlation.same_constant.extend(pairs);
+        for (o, p) in best_pairs((&group.original, &old), (&group.patched, &new)) {
+            correlation.same_constant.insert(p, o);
+            taken.insert(o);
+        }
     }
 }

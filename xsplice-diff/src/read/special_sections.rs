@@ -4,7 +4,9 @@
 
 use xsplice_abi::machine::EntryForm;
 use xsplice_abi::section;
-use xsplice_abi::tables::{BugFrame, EntrySizes, ForeignTable, Layout, LeadsTo, SpecialTable};
+use xsplice_abi::tables::{
+    BugFrame, EntrySizes, ForeignTable, Layout, LeadsTo, LineField, SpecialTable,
+};
 
 use crate::read::object::{ElfObject, Relocation, Section, SectionId, SymbolPlace};
 use crate::read::section_class::begins_with;
@@ -36,11 +38,8 @@ pub enum Line {
     None,
     /// In the top eight bits of the first two words, and so of the relocations' addends.
     TopBits,
-    /// In two bytes of the entry, at this offset.
-    Word {
-        /// In bytes.
-        at: u64,
-    },
+    /// In bytes of the entry that hold nothing else.
+    Field(LineField),
 }
 
 /// What PC-relative fields of an entry count from.
@@ -102,7 +101,7 @@ impl Table {
     /// Whether line numbers stand in the top bits of the first fields.
     #[must_use]
     pub(crate) fn has_lines_in_addends(self, form: EntryForm) -> bool {
-        self.is_bug_frames() && form == EntryForm::Packed
+        self.is_bug_frames() && BugFrame::line_field(form).is_none()
     }
 
     fn is_bug_frames(self) -> bool {
@@ -113,9 +112,9 @@ impl Table {
     }
 
     fn line(self, form: EntryForm, layout: Option<&Layout>) -> Line {
-        match layout.and_then(|layout| layout.line_at) {
+        match layout.and_then(|layout| layout.line) {
             _ if self.has_lines_in_addends(form) => Line::TopBits,
-            Some(at) => Line::Word { at },
+            Some(field) => Line::Field(field),
             None => Line::None,
         }
     }

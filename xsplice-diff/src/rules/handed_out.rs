@@ -6,7 +6,7 @@
 //! harmless. Strings and what the compiler makes of a function's own name or of a `switch` have no
 //! identity: whoever got one of those got its text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::compare::changes::Changes;
 use crate::compare::comparer::Comparer;
@@ -45,8 +45,9 @@ pub(crate) fn check(comparer: &mut Comparer<'_, '_>, changes: &Changes, verdicts
         }
     }
     changed.extend(changed_contents(comparer));
+    let handed_out = handed_out(comparer.original, changed.iter().map(|(old, _)| *old));
     for (old, new) in changed {
-        if let Some(by) = handed_out(comparer.original, old) {
+        if let Some(by) = handed_out.get(&old).copied() {
             verdicts.refuse_acceptable(
                 RefusalCode::ChangedRodata,
                 Place::of(comparer.patched, new),
@@ -82,36 +83,48 @@ fn changed_contents(comparer: &mut Comparer<'_, '_>) -> Vec<(ItemId, ItemId)> {
         .iter()
         .map(|(p, o)| (*o, *p))
         .collect();
-    let mut unchanged = Vec::new();
+    let (mut same_olds, mut same_news) = (BTreeSet::new(), BTreeSet::new());
     for (o, p) in same {
         if comparer.content_difference(o, p).is_none() {
-            unchanged.push((o, p));
+            same_olds.insert(o);
+            same_news.insert(p);
         }
     }
     let mut changed = Vec::new();
     for item in original.items.ids().filter(|item| is_one(original, *item)) {
-        let is_same = unchanged.iter().any(|(o, _)| *o == item);
+        if same_olds.contains(&item) {
+            continue;
+        }
         let name = names::given(original.name(item));
         let other = of_name
             .get(name)
             .into_iter()
             .flatten()
-            .find(|other| !unchanged.iter().any(|(_, p)| p == *other));
-        if let Some(other) = other.filter(|_| !is_same) {
+            .find(|other| !same_news.contains(*other));
+        if let Some(other) = other {
             changed.push((item, *other));
         }
     }
     changed
 }
 
-/// A function that hands out the address of an item.
-fn handed_out(build: &Build<'_>, item: ItemId) -> Option<ItemId> {
-    let mut by = None;
+/// Of some items those whose address a function hands out, each with the first that does.
+fn handed_out(build: &Build<'_>, items: impl Iterator<Item = ItemId>) -> BTreeMap<ItemId, ItemId> {
+    let wanted: BTreeSet<ItemId> = items.collect();
+    let mut by = BTreeMap::new();
+    if wanted.is_empty() {
+        return by;
+    }
     build.each_reference(|source, index, target| {
         let is_code = build.items.item(source).kind == ItemKind::Function;
-        if by.is_none() && is_code && target.item() == Some(item) && hands_out(build, source, index)
-        {
-            by = Some(source);
+        let Some(item) = target
+            .item()
+            .filter(|item| is_code && wanted.contains(item))
+        else {
+            return;
+        };
+        if !by.contains_key(&item) && hands_out(build, source, index) {
+            by.insert(item, source);
         }
     });
     by

@@ -77,10 +77,10 @@ impl Reader<'_, '_, '_> {
             None => "a place that no relocation names".to_owned(),
         };
         let (location, pointer) = (split(BugFrame::LOCATION_AT), split(BugFrame::POINTER_AT));
-        let beside = BugFrame::line_at(form).and_then(|at| {
+        let beside = BugFrame::line_field(form).and_then(|line| {
             let data = self.facts.view.section(section)?.data;
-            let bytes = data.get(usize::try_from(start + at).ok()?..)?;
-            Some(u16::from_le_bytes(*bytes.first_chunk()?).into())
+            let entry = data.get(usize::try_from(start).ok()?..)?;
+            i64::try_from(line.read(entry)?).ok()
         });
         let line = match (beside, &location, &pointer) {
             (Some(line), _, _) => line,

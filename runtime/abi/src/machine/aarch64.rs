@@ -3,7 +3,7 @@
 
 use super::{
     Architecture, Branch, DistanceOrigin, EntryForm, Field, Jump, Kind, Machine, Part, Protection,
-    Range, RelocationType, UseInPayload,
+    Range, RelocationType, carried, refused,
 };
 
 /// Bits of a place in the page that ADRP counts by.
@@ -68,26 +68,6 @@ const fn branch(parts: &'static [Part], width: u8) -> Field {
         Kind::Relative,
         Range::Signed(width),
     )
-}
-
-const fn carried(number: u32, name: &'static str, field: Field) -> RelocationType {
-    RelocationType {
-        number,
-        name,
-        field,
-        alike: number,
-        use_in_payload: UseInPayload::Carried,
-    }
-}
-
-const fn refused(number: u32, name: &'static str, field: Field) -> RelocationType {
-    RelocationType {
-        number,
-        name,
-        field,
-        alike: number,
-        use_in_payload: UseInPayload::Refused,
-    }
 }
 
 const fn other(number: u32, name: &'static str) -> RelocationType {

@@ -109,6 +109,25 @@ pub struct RelocationType {
     pub use_in_payload: UseInPayload,
 }
 
+/// A type that computes what no other does, and that payloads may have.
+const fn carried(number: u32, name: &'static str, field: Field) -> RelocationType {
+    RelocationType {
+        number,
+        name,
+        field,
+        alike: number,
+        use_in_payload: UseInPayload::Carried,
+    }
+}
+
+/// The same, which payloads may not have.
+const fn refused(number: u32, name: &'static str, field: Field) -> RelocationType {
+    RelocationType {
+        use_in_payload: UseInPayload::Refused,
+        ..carried(number, name, field)
+    }
+}
+
 /// How the linker of payloads handles a relocation type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UseInPayload {

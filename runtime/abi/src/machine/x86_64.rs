@@ -2,7 +2,7 @@
 
 use super::{
     Architecture, Branch, DistanceOrigin, EntryForm, Field, Jump, Kind, Machine, PointerCall,
-    Protection, Range, RelocationType, UseInPayload,
+    Protection, Range, RelocationType, carried, refused,
 };
 
 const NOTHING: Field = Field::whole(0, Kind::Nothing, Range::Unchecked);
@@ -14,26 +14,6 @@ const RELATIVE64: Field = Field::whole(8, Kind::Relative, Range::Signed(64));
 const SLOT32: Field = Field::whole(4, Kind::Slot, Range::Signed(32));
 const OTHER32: Field = Field::whole(4, Kind::Other, Range::Signed(32));
 const OTHER64: Field = Field::whole(8, Kind::Other, Range::Signed(64));
-
-const fn carried(number: u32, name: &'static str, field: Field) -> RelocationType {
-    RelocationType {
-        number,
-        name,
-        field,
-        alike: number,
-        use_in_payload: UseInPayload::Carried,
-    }
-}
-
-const fn refused(number: u32, name: &'static str, field: Field) -> RelocationType {
-    RelocationType {
-        number,
-        name,
-        field,
-        alike: number,
-        use_in_payload: UseInPayload::Refused,
-    }
-}
 
 /// Nothing is written.
 pub const NONE: RelocationType = refused(0, "NONE", NOTHING);

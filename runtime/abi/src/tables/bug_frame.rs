@@ -5,7 +5,7 @@
 //! message. Plain, it has three displacements from its start and the line in two bytes behind them,
 //! whatever its kind.
 
-use super::layout::{Field, LeadsTo};
+use super::layout::{Field, LeadsTo, LineField};
 use crate::machine::EntryForm;
 
 /// Bits of a word that hold the displacement; the rest holds bits of the line.
@@ -109,12 +109,12 @@ impl BugFrame {
         }
     }
 
-    /// Offset of the two bytes of the line, where it has bytes of its own.
+    /// The bytes of the line, where it has bytes of its own.
     #[must_use]
-    pub const fn line_at(form: EntryForm) -> Option<u64> {
+    pub const fn line_field(form: EntryForm) -> Option<LineField> {
         match form {
             EntryForm::Packed => None,
-            EntryForm::Plain => Some(12),
+            EntryForm::Plain => Some(LineField { at: 12, bytes: 2 }),
         }
     }
 

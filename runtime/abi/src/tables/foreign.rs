@@ -4,7 +4,7 @@
 //! Layouts: Linux's `asm/bug.h`, `asm/extable.h`, `linux/jump_label.h`,
 //! `linux/static_call_types.h`, `asm/paravirt_types.h`, `asm/alternative.h`, `asm/ftrace.h`.
 
-use super::layout::{Field, Layout, LeadsTo};
+use super::layout::{Field, Layout, LeadsTo, LineField};
 
 /// A table of another system.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ const fn alone(bytes: u64) -> Layout {
     Layout {
         bytes,
         fields: &[OWNER],
-        line_at: None,
+        line: None,
     }
 }
 
@@ -34,7 +34,7 @@ pub(super) static FOREIGN: [ForeignTable; 13] = [
             Layout {
                 bytes: 12,
                 fields: &[OWNER, Field::new(4, LeadsTo::Data)],
-                line_at: Some(8),
+                line: Some(LineField { at: 8, bytes: 2 }),
             },
             // Without CONFIG_DEBUG_BUGVERBOSE: code and flags.
             alone(8),
@@ -46,7 +46,7 @@ pub(super) static FOREIGN: [ForeignTable; 13] = [
                     Field::new(4, LeadsTo::Data),
                     Field::new(8, LeadsTo::Data),
                 ],
-                line_at: Some(12),
+                line: Some(LineField { at: 12, bytes: 2 }),
             },
         ],
     },
@@ -61,13 +61,13 @@ pub(super) static FOREIGN: [ForeignTable; 13] = [
                     Field::new(4, LeadsTo::Code),
                     Field::new(8, LeadsTo::Anything),
                 ],
-                line_at: None,
+                line: None,
             },
             // Before 4.6: code, where to go on.
             Layout {
                 bytes: 8,
                 fields: &[OWNER, Field::new(4, LeadsTo::Code)],
-                line_at: None,
+                line: None,
             },
         ],
     },
@@ -80,7 +80,7 @@ pub(super) static FOREIGN: [ForeignTable; 13] = [
                 Field::new(4, LeadsTo::Code),
                 Field::new(8, LeadsTo::Anything),
             ],
-            line_at: None,
+            line: None,
         }],
     },
     ForeignTable {
@@ -88,7 +88,7 @@ pub(super) static FOREIGN: [ForeignTable; 13] = [
         layouts: &[Layout {
             bytes: 8,
             fields: &[OWNER, Field::new(4, LeadsTo::Anything)],
-            line_at: None,
+            line: None,
         }],
     },
     ForeignTable {
@@ -113,7 +113,7 @@ pub(super) static FOREIGN: [ForeignTable; 13] = [
         layouts: &[Layout {
             bytes: 8,
             fields: &[Field::new(0, LeadsTo::Anything)],
-            line_at: None,
+            line: None,
         }],
     },
     ForeignTable {

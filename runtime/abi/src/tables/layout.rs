@@ -1,5 +1,7 @@
 //! How an entry of a table is laid out: its size, and what its relocated fields lead to.
 
+use core::ops::Range;
+
 /// What a field leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeadsTo {
@@ -30,6 +32,34 @@ impl Field {
     }
 }
 
+/// Bytes of an entry that hold a line number and nothing else, little-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineField {
+    /// Offset in the entry, in bytes.
+    pub at: u64,
+    /// How many there are: eight at most.
+    pub bytes: u64,
+}
+
+impl LineField {
+    /// Where it lies in the entry.
+    #[must_use]
+    pub const fn range(self) -> Range<u64> {
+        self.at..self.at + self.bytes
+    }
+
+    /// The number in an entry's bytes; `None` where they end before it.
+    #[must_use]
+    pub fn read(self, entry: &[u8]) -> Option<u64> {
+        let start = usize::try_from(self.at).ok()?;
+        let end = usize::try_from(self.range().end).ok()?;
+        let mut number = [0; 8];
+        let own = entry.get(start..end)?;
+        number.get_mut(..own.len())?.copy_from_slice(own);
+        Some(u64::from_le_bytes(number))
+    }
+}
+
 /// An entry's layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
@@ -37,8 +67,8 @@ pub struct Layout {
     pub bytes: u64,
     /// The fields that relocations fill; nothing else of an entry is relocated.
     pub fields: &'static [Field],
-    /// Offset of the two bytes that hold a line number, where there are such.
-    pub line_at: Option<u64>,
+    /// The bytes that hold a line number, where there are such.
+    pub line: Option<LineField>,
 }
 
 impl Layout {

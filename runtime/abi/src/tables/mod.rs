@@ -15,7 +15,7 @@ pub use bug_frame::{BugFrame, BugKind};
 pub use call_site::CallSite;
 pub use exception::ExceptionEntry;
 pub use foreign::ForeignTable;
-pub use layout::{Field, Layout, LeadsTo};
+pub use layout::{Field, Layout, LeadsTo, LineField};
 
 use crate::machine::{EntryForm, Machine};
 
@@ -101,8 +101,8 @@ impl SpecialTable {
         Layout {
             bytes: self.entry_bytes(sizes),
             fields: self.fields(sizes.form),
-            line_at: match self {
-                SpecialTable::BugFrames(_) => BugFrame::line_at(sizes.form),
+            line: match self {
+                SpecialTable::BugFrames(_) => BugFrame::line_field(sizes.form),
                 SpecialTable::Exceptions | SpecialTable::Alternatives | SpecialTable::CallSites => {
                     None
                 }
