@@ -157,6 +157,10 @@ impl Script {
         if payload.state != needed {
             return Errno::EINVAL.negated();
         }
+        // A check answers at once, and leaves what the action before ended with.
+        if number == ACTION_CHECK {
+            return 0;
+        }
         let rc = if number == ACTION_APPLY {
             apply_ends
         } else {
@@ -294,6 +298,21 @@ fn each_action_asks_for_its_own_number_with_its_timeout_and_flags() {
             (ACTION_UNLOAD, 0, 0),
         ]
     );
+}
+
+#[test]
+fn a_check_tells_its_own_answer_and_not_how_the_action_before_ended() {
+    let busy = Payload {
+        rc: Errno::EBUSY.negated(),
+        ..payload("a", STATE_CHECKED)
+    };
+    let (server, scripted) = kernel(Script {
+        payloads: vec![busy],
+        ..Script::default()
+    });
+    assert_eq!(server.ctl(&["check", "a"]).status, Some(0));
+    scripted.0.lock().unwrap().action_returns = Some((ACTION_CHECK, Errno::EINVAL.negated()));
+    assert_eq!(server.ctl(&["check", "a"]).status, Some(1));
 }
 
 #[test]
