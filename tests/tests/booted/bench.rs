@@ -184,6 +184,12 @@ impl Bench {
         })
     }
 
+    /// Process id of the group that runs the machine with `cpus` CPUs.
+    pub(crate) fn process(&mut self, cpus: u32) -> Result<u32> {
+        self.kernel(cpus)?;
+        Ok(self.machines.get(&cpus).context("just booted")?.process())
+    }
+
     /// The log of the machine with `cpus` CPUs, so far.
     pub(crate) fn log(&mut self, cpus: u32) -> Result<String> {
         self.kernel(cpus)?;
