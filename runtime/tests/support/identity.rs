@@ -57,7 +57,7 @@ impl Identity {
         fs::write(&from, encoded).unwrap();
         let key = self.path("key.pem");
         let raw = ["-pkeyopt", "rsa_padding_mode:none"];
-        let sign = ["pkeyutl", "-sign", "-inkey", &key, "-in", &from, "-out"];
+        let sign = ["pkeyutl", "-decrypt", "-inkey", &key, "-in", &from, "-out"];
         openssl(&[&sign[..], &[&to], &raw].concat());
         fs::read(&to).unwrap()
     }
