@@ -10,12 +10,13 @@ mod evidence;
 mod fate;
 mod outcome;
 pub(crate) mod paths;
+mod stamps;
 mod wording;
 
 use serde::Serialize;
 use xsplice_diff::ObjectDiff;
 use xsplice_diff::verdict::accept::of_hunk;
-use xsplice_diff::verdict::kinds::Accepted;
+use xsplice_diff::verdict::kinds::{Accepted, RefusalCode};
 use xsplice_diff::verdict::refusal::Refusal;
 
 use crate::compare::merged::Merged;
@@ -136,6 +137,16 @@ pub fn follow(patch: &PatchFile, trees: &Trees<'_>, accept: &[String]) -> Hunks 
         let sources = evidence.sources_of(file);
         for hunk in &file.hunks {
             let mut verdict = fate::decide(file, hunk, &sources, &outcomes, trees);
+            if let Some(text) = stamps::written(hunk, trees.diffs)
+                && verdict.fate != Fate::Refused
+            {
+                verdict.fate = Fate::Refused;
+                verdict.refusal = Some(RefusalCode::HunkNotInPayload);
+                verdict.why = format!(
+                    "it writes {text:?}, which was taken for the date or time of the build and \
+                     left out; take such texts along with --with-stamps"
+                );
+            }
             verdict.items.sort();
             verdict.items.dedup();
             let shown = file.shown();
