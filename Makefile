@@ -150,6 +150,11 @@ xen: packages ## build the real Xen twice, boot it, and load payloads with its s
 	$(CARGO) build --release
 	$(CARGO) run --release --quiet -p xsplice-tests --bin xen
 
+.PHONY: xen-arm64
+xen-arm64: packages ## the same for AArch64: a Xen made by a cross compiler, booted in QEMU
+	$(CARGO) build --release
+	$(CARGO) run --release --quiet -p xsplice-tests --bin xen -- --machine arm64
+
 .PHONY: xen-each
 xen-each: ## change one number in each function of the Xen that `make xen` built: what is refused?
 	$(CARGO) run --release --quiet -p xsplice-tests --bin xen-each

@@ -27,6 +27,7 @@ const WINDOW_BYTES: u64 = 64 << 20;
 #[derive(Debug)]
 pub struct Machine<'data> {
     file: &'data [u8],
+    instructions: &'static xsplice_abi::machine::Machine,
     build_id: &'data [u8],
     text: Range<u64>,
     segments: Vec<(u64, Vec<u8>)>,
@@ -71,8 +72,11 @@ impl<'data> Machine<'data> {
                 });
             }
         }
+        let instructions = xsplice_abi::machine::Machine::of(elf.header.e_machine)
+            .with_context(|| format!("machine {} is not known", elf.header.e_machine))?;
         Ok(Machine {
             file,
+            instructions,
             build_id: note::build_id(id).context("the build-id is no note")?,
             text: text.context("no code")?,
             segments,
@@ -94,7 +98,8 @@ impl<'data> Machine<'data> {
             .max()
             .context("no segments")?;
         let window = end.next_multiple_of(PAGE_BYTES) + PAGE_BYTES;
-        let platform = MemoryPlatform::new(window..window.saturating_add(WINDOW_BYTES));
+        let window = window..window.saturating_add(WINDOW_BYTES);
+        let platform = MemoryPlatform::new(window).on(self.instructions);
         for (address, bytes) in &self.segments {
             platform.map(*address, bytes);
         }

@@ -19,6 +19,7 @@ use xsplice_test_objects::shop::{self, FIX, THREE, adding};
 
 use crate::shell::{Echo, Line, Shell};
 use crate::xen::archive::{self, PrivateApt, XEN_VERSION, remove};
+use crate::xen::platform::MachineKind;
 use crate::xen::process::{run_logged, run_quiet};
 
 /// What of Xen's source the hypervisor is built from.
@@ -173,8 +174,9 @@ impl Shop {
         }
         let source = self.path("source");
         if !source.exists() {
-            archive::ensure_programs()?;
-            let apt = PrivateApt::set_up(&self.folder, arguments.mirror.as_deref())?;
+            let platform = MachineKind::X86_64.platform();
+            archive::ensure_programs(platform)?;
+            let apt = PrivateApt::set_up(&self.folder, arguments.mirror.as_deref(), platform)?;
             apt.update(&self.path("log"))?;
             archive::fetch_source(&apt, &self.folder, "xen", Some(XEN_VERSION), &source)?;
         }

@@ -11,4 +11,5 @@ mod refusals;
 mod relaxed;
 mod sign;
 mod support;
+mod traps;
 mod trees;

@@ -40,6 +40,15 @@ pub enum ZeroOldAddr {
     LookUp,
 }
 
+/// What a zero in `name` means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZeroName {
+    /// Refused.
+    Refused,
+    /// Nothing, where `old_addr` has the address: the loader reads the name only to look it up.
+    WithAddress,
+}
+
 /// Where the expectation of a record is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expectations {
@@ -79,6 +88,8 @@ pub struct Profile {
     pub new_size: NewSize,
     /// Meaning of `old_addr` 0.
     pub zero_old_addr: ZeroOldAddr,
+    /// Meaning of `name` 0.
+    pub zero_name: ZeroName,
     /// Where expectations go.
     pub expectations: Expectations,
     /// Whether the base's build-id note is demanded.
@@ -121,6 +132,7 @@ pub const XSPLICE: Profile = Profile {
     zero_new_addr: ZeroNewAddr::Refused,
     new_size: NewSize::InCode,
     zero_old_addr: ZeroOldAddr::Refused,
+    zero_name: ZeroName::Refused,
     expectations: Expectations::OwnSection,
     base_note: BaseNote::Mandatory,
     hooks: &[
@@ -151,6 +163,7 @@ pub const XSPLICE_V1: Profile = Profile {
     zero_new_addr: ZeroNewAddr::Refused,
     new_size: NewSize::InCode,
     zero_old_addr: ZeroOldAddr::LookUp,
+    zero_name: ZeroName::Refused,
     expectations: Expectations::None,
     base_note: BaseNote::Absent,
     hooks: &[HookKind::Load, HookKind::Unload],
@@ -173,6 +186,7 @@ pub const LIVEPATCH: Profile = Profile {
     zero_new_addr: ZeroNewAddr::Nop,
     new_size: NewSize::Unread,
     zero_old_addr: ZeroOldAddr::LookUp,
+    zero_name: ZeroName::WithAddress,
     expectations: Expectations::InRecord,
     base_note: BaseNote::Mandatory,
     hooks: &[

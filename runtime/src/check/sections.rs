@@ -145,7 +145,8 @@ pub fn relocations<'data>(
 }
 
 /// Whether `symbol` is one that a payload adds to the names of the system: named, in loaded
-/// memory, and no label that the assembler made for strings that are merged.
+/// memory, no label that the assembler made for strings that are merged, and no mark of where code
+/// and data begin.
 #[must_use]
 pub fn is_registered(view: &View<'_>, symbol: &Symbol<'_>) -> bool {
     let Place::Section(id) = symbol.place else {
@@ -155,5 +156,7 @@ pub fn is_registered(view: &View<'_>, symbol: &Symbol<'_>) -> bool {
         return false;
     };
     let is_label = symbol.name.starts_with(".L") && section.flags & SHF_MERGE != 0;
-    symbol.kind != STT_SECTION && !symbol.name.is_empty() && !is_label
+    let machine = Machine::of(view.header.machine);
+    let is_mark = machine.is_some_and(|machine| machine.is_mapping_symbol(symbol.name));
+    symbol.kind != STT_SECTION && !symbol.name.is_empty() && !is_label && !is_mark
 }

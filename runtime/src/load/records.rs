@@ -7,7 +7,7 @@ use core::ops::Range;
 use xsplice_abi::Profile;
 use xsplice_abi::limits::EXPECT_BYTES_MAX;
 use xsplice_abi::machine::Machine;
-use xsplice_abi::profile::{Expectations, NewSize, Words, ZeroNewAddr, ZeroOldAddr};
+use xsplice_abi::profile::{Expectations, NewSize, Words, ZeroName, ZeroNewAddr, ZeroOldAddr};
 use xsplice_abi::record::{ExpectEntry, RecordHead, TailFault, WordRecord};
 use xsplice_abi::section::{EXPECT, FUNCS, WORDS};
 use zerocopy::FromBytes;
@@ -102,7 +102,10 @@ fn record<'image>(
 ) -> Result<(Record<'image>, Expectation), Fault> {
     let (head, tail) = RecordHead::read_from_prefix(raw).map_err(|_| Fault::RecordTail)?;
     let name = match head.name.get() {
-        0 => return Err(Fault::RecordZero { field: "name" }),
+        0 if profile.zero_name == ZeroName::Refused || head.old_addr.get() == 0 => {
+            return Err(Fault::RecordZero { field: "name" });
+        }
+        0 => Some(""),
         address => image.string(address).filter(|name| !name.is_empty()),
     }
     .ok_or(Fault::RecordName)?;

@@ -328,7 +328,8 @@ fn is_string_table(data: &[u8]) -> bool {
 enum Names {
     /// Of a base, which is believed.
     Whole,
-    /// So many bytes of a payload's, in which no control characters may be: they go into logs.
+    /// So many bytes of a payload's, in which no control characters may be: they go into logs. For
+    /// a numbered label, no name: see [`is_numbered_label`].
     Start(usize),
 }
 
@@ -355,8 +356,25 @@ fn string(table: &[u8], offset: u32, names: Names) -> Option<&str> {
             Err(_) => return None,
         },
     };
-    let is_sound = names == Names::Whole || !name.chars().any(char::is_control);
-    is_sound.then_some(name)
+    if names == Names::Whole || !name.chars().any(char::is_control) {
+        return Some(name);
+    }
+    is_numbered_label(name).then_some("")
+}
+
+/// Whether a name is that of a numbered label in assembler, of which each may be there many times:
+/// `.L`, its number, a control character, how often it was there before (manual of GNU as, "Symbol
+/// Names"). On some machines such labels stay in the symbol table. They name nothing, and count as
+/// symbols without a name.
+#[must_use]
+pub fn is_numbered_label(name: &str) -> bool {
+    /// Of `1:` and of `1$:`.
+    const SEPARATORS: [char; 2] = ['\u{2}', '\u{1}'];
+    let is_number =
+        |digits: &str| !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+    name.strip_prefix(".L")
+        .and_then(|rest| rest.split_once(SEPARATORS))
+        .is_some_and(|(number, count)| is_number(number) && is_number(count))
 }
 
 fn rela_entries(index: u32, section: &Section<'_>) -> Result<Vec<Relocation>, ElfError> {
@@ -435,4 +453,30 @@ pub(crate) fn symbols_of(file: &[u8]) -> Result<Vec<Symbol<'_>>, ElfError> {
         || Ok(Vec::new()),
         |(index, table)| symbols(index, table, &sections, Names::Whole),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Names, is_numbered_label, string};
+
+    #[test]
+    fn numbered_labels_name_nothing_and_what_is_nearly_one_is_refused() {
+        for label in [".L2\u{2}1", ".L0\u{1}17"] {
+            assert!(is_numbered_label(label), "{label:?}");
+            let table = [label.as_bytes(), b"\0"].concat();
+            assert_eq!(string(&table, 0, Names::Start(64)), Some(""), "{label:?}");
+        }
+        for name in [
+            ".L\u{2}1",
+            ".L2\u{2}",
+            ".L2\u{2}1\n",
+            "L2\u{2}1",
+            ".L2\u{3}1",
+            ".L-2\u{2}1",
+        ] {
+            assert!(!is_numbered_label(name), "{name:?}");
+            let table = [name.as_bytes(), b"\0"].concat();
+            assert_eq!(string(&table, 0, Names::Start(64)), None, "{name:?}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use xsplice_abi::errno::Errno;
 use xsplice_abi::limits::EXPECT_BYTES_MAX;
-use xsplice_abi::profile::{Expectations, NewSize, Tail, ZeroOldAddr};
+use xsplice_abi::profile::{Expectations, NewSize, Tail, ZeroName, ZeroOldAddr};
 use xsplice_abi::record::{ExpectEntry, offset};
 use xsplice_abi::section;
 use xsplice_link::verify::CheckKind::{
@@ -150,7 +150,11 @@ pub(super) const RECORDS: &[Break] = &[
     ),
     broken(
         "no name",
-        |e| field(e, offset::NAME, rela::KIND, &[NONE]),
+        |e| {
+            // Where it may be missing, the address says which function is meant.
+            (e.profile.zero_name == ZeroName::Refused).then_some(())?;
+            field(e, offset::NAME, rela::KIND, &[NONE])
+        },
         TrialLoad,
         INVAL,
     ),

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use super::project::{Project, Recipe};
 use crate::case;
 use crate::xen::archive::{PrivateApt, fetch_source, remove};
+use crate::xen::platform::MachineKind;
 use crate::xen::process::{run_logged, run_quiet};
 
 /// The two folders of a project's builds. Their names have one length, so that the one path can
@@ -60,7 +61,7 @@ impl Builder {
             return Ok(());
         }
         println!("== sources: fetching through apt");
-        let apt = PrivateApt::set_up(&self.cache, mirror)?;
+        let apt = PrivateApt::set_up(&self.cache, mirror, MachineKind::X86_64.platform())?;
         apt.update(&self.cache.join("log"))?;
         fs::create_dir_all(self.cache.join("source")).context("cannot make the sources' folder")?;
         for project in missing {

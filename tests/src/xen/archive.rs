@@ -10,6 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::platform::Platform;
 use super::process::{output_of, run_logged, run_quiet};
 
 /// The source package and version everything here was written against.
@@ -30,11 +31,8 @@ const PACKAGES: [&str; 10] = [
     "libxentoolcore1",
     "busybox-static",
 ];
-/// The metapackage of the kernel that can be dom0 (the cloud kernel cannot).
-const KERNEL: &str = "linux-image-amd64";
-/// The programs the builds and the boots call, each with its Debian package.
-const PROGRAMS: [&str; 14] = [
-    "gcc=gcc",
+/// The programs that builds and boots call on every machine, each with its Debian package.
+const PROGRAMS: [&str; 12] = [
     "ld=binutils",
     "make=make",
     "flex=flex",
@@ -47,7 +45,6 @@ const PROGRAMS: [&str; 14] = [
     "xz=xz-utils",
     "dpkg-source=dpkg-dev",
     "apt-get=apt",
-    "qemu-system-x86_64=qemu-system-x86",
 ];
 
 /// What has been fetched and unpacked.
@@ -59,15 +56,16 @@ pub struct Archive {
     pub root: PathBuf,
     /// The dom0 kernel image.
     pub kernel: PathBuf,
-    /// The two kernel modules dom0 loads.
+    /// The kernel modules dom0 loads.
     pub modules: Vec<PathBuf>,
 }
 
 /// Makes sure the programs are there, as the other tests do it.
-pub fn ensure_programs() -> Result<()> {
+pub fn ensure_programs(platform: &Platform) -> Result<()> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("ensure-packages.sh");
     let status = Command::new(&script)
         .args(PROGRAMS)
+        .args(platform.programs)
         .status()
         .with_context(|| format!("cannot run {}", script.display()))?;
     ensure!(
@@ -81,11 +79,13 @@ pub fn ensure_programs() -> Result<()> {
 #[derive(Debug)]
 pub struct PrivateApt {
     directory: PathBuf,
+    /// Debian's name of the packages' architecture.
+    architecture: &'static str,
 }
 
 impl PrivateApt {
     /// Writes the configuration; nothing is fetched yet. `cache/log` must be there.
-    pub fn set_up(cache: &Path, mirror: Option<&str>) -> Result<Self> {
+    pub fn set_up(cache: &Path, mirror: Option<&str>, platform: &Platform) -> Result<Self> {
         let directory = cache.join("apt");
         for part in ["state/lists/partial", "cache/archives/partial", "etc"] {
             fs::create_dir_all(directory.join(part)).context("cannot make apt's folders")?;
@@ -100,7 +100,10 @@ impl PrivateApt {
             line("deb") + &line("deb-src"),
         )
         .context("cannot write apt's sources")?;
-        Ok(Self { directory })
+        Ok(Self {
+            directory,
+            architecture: platform.debian,
+        })
     }
 
     /// Fetches the lists of packages.
@@ -121,7 +124,8 @@ impl PrivateApt {
             ("Dir::State", place("state")),
             ("Dir::State::lists", place("state/lists")),
             ("Dir::Cache", place("cache")),
-            ("APT::Architecture", "amd64".to_owned()),
+            ("APT::Architecture", self.architecture.to_owned()),
+            ("APT::Architectures", self.architecture.to_owned()),
             // Downloads land in the cache folder, which apt's own user may not be able to reach.
             ("APT::Sandbox::User", "root".to_owned()),
             ("Acquire::Retries", "3".to_owned()),
@@ -152,7 +156,7 @@ fn system_mirror() -> Result<String> {
 }
 
 /// Fetches and unpacks everything, or finds it in the cache.
-pub fn fetch(cache: &Path, mirror: Option<&str>) -> Result<Archive> {
+pub fn fetch(cache: &Path, mirror: Option<&str>, platform: &Platform) -> Result<Archive> {
     let stamp = cache.join("archive.complete");
     let root = cache.join("root");
     let source = cache.join("source");
@@ -163,15 +167,16 @@ pub fn fetch(cache: &Path, mirror: Option<&str>) -> Result<Archive> {
         for stale in [&root, &source] {
             remove(stale)?;
         }
-        let apt = PrivateApt::set_up(cache, mirror)?;
+        let apt = PrivateApt::set_up(cache, mirror, platform)?;
         apt.update(&cache.join("log"))?;
         fetch_source(&apt, cache, "xen", Some(XEN_VERSION), &source)?;
-        fetch_packages(&apt, cache, &root)?;
+        fetch_packages(&apt, cache, &root, platform)?;
         fs::write(&stamp, XEN_VERSION).context("cannot stamp the archive")?;
     }
     let kernel = only_entry(&root.join("boot"), "vmlinuz-")?;
-    let modules = ["xen-privcmd.ko", "msr.ko"]
-        .into_iter()
+    let modules = platform
+        .modules
+        .iter()
         .map(|name| find_file(&root.join("lib/modules"), name))
         .collect::<Result<_>>()?;
     Ok(Archive {
@@ -231,22 +236,24 @@ pub fn fetch_source(
     Ok(version.to_owned())
 }
 
-fn fetch_packages(apt: &PrivateApt, cache: &Path, root: &Path) -> Result<()> {
+fn fetch_packages(apt: &PrivateApt, cache: &Path, root: &Path, platform: &Platform) -> Result<()> {
     let folder = cache.join("debs/binary");
     remove(&folder)?;
     fs::create_dir_all(&folder).context("cannot make the packages' folder")?;
     fs::create_dir_all(root).context("cannot make the packages' root")?;
-    let depends = run_quiet(apt.command("apt-cache").args(["depends", KERNEL]))?;
+    let metapackage = platform.kernel;
+    let depends = run_quiet(apt.command("apt-cache").args(["depends", metapackage]))?;
     let kernel = depends
         .lines()
         .find_map(|line| line.trim().strip_prefix("Depends: "))
-        .with_context(|| format!("{KERNEL} depends on no kernel"))?
+        .with_context(|| format!("{metapackage} depends on no kernel"))?
         .to_owned();
     run_logged(
         "apt-get download",
         apt.command("apt-get")
             .arg("download")
             .args(PACKAGES)
+            .args(platform.has_own_libc.then_some("libc6"))
             .arg(&kernel)
             .current_dir(&folder),
         &cache.join("log/apt-download.log"),
@@ -259,7 +266,7 @@ fn fetch_packages(apt: &PrivateApt, cache: &Path, root: &Path) -> Result<()> {
             .to_string_lossy()
             .into_owned();
         if name.starts_with(&kernel) {
-            unpack_kernel(&package, root)?;
+            unpack_kernel(&package, root, platform)?;
         } else if name.ends_with(".deb") {
             run_quiet(Command::new("dpkg-deb").arg("-x").arg(&package).arg(root))?;
         }
@@ -267,14 +274,17 @@ fn fetch_packages(apt: &PrivateApt, cache: &Path, root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Of the kernel's 400 MB only the image and two modules are wanted.
-fn unpack_kernel(package: &Path, root: &Path) -> Result<()> {
-    let script = r#"dpkg-deb --fsys-tarfile "$0" | tar -x -C "$1" --wildcards './boot/vmlinuz-*' '*/xen-privcmd.ko' '*/msr.ko'"#;
+/// Of the kernel's 400 MB only the image and a module or two are wanted.
+fn unpack_kernel(package: &Path, root: &Path, platform: &Platform) -> Result<()> {
+    let script = r#"package=$0 root=$1; shift
+        dpkg-deb --fsys-tarfile "$package" | tar -x -C "$root" --wildcards './boot/vmlinuz-*' "$@""#;
+    let modules = platform.modules.iter().map(|name| format!("*/{name}"));
     let output = output_of(
         Command::new("sh")
             .args(["-c", script])
             .arg(package)
-            .arg(root),
+            .arg(root)
+            .args(modules),
     )?;
     ensure!(
         output.status.success(),

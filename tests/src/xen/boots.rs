@@ -16,6 +16,7 @@ use super::archive::Archive;
 use super::beside::Beside;
 use super::guest::{self, Boot, End, Machine, Session};
 use super::initramfs::Initramfs;
+use super::platform::Platform;
 use super::process::run_quiet;
 use super::scenario::{Placed, Scenario};
 use super::script::{self, Event, Outcome, RETRIES, Reader, StepId};
@@ -26,7 +27,7 @@ const BOOT_SECONDS: u64 = 240;
 const STEP_SECONDS: u64 = 3;
 /// The programs and libraries of the stock packages that dom0 gets.
 const STOCK_PROGRAMS: [&str; 1] = ["xen-livepatch"];
-const LIBRARY_FOLDERS: [&str; 2] = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
+const LIBRARY_FOLDERS: [&str; 2] = ["usr/lib", "lib"];
 /// What dom0 gets of busybox.
 const APPLETS: [&str; 11] = [
     "sh", "mount", "insmod", "cat", "sed", "grep", "cut", "dd", "printf", "sleep", "poweroff",
@@ -43,6 +44,8 @@ pub struct Boots<'a> {
     pub probe: PathBuf,
     /// dom0's kernel and user space.
     pub archive: &'a Archive,
+    /// What it all runs on.
+    pub platform: &'static Platform,
     /// The image of Xen that boots.
     pub xen: PathBuf,
     /// How QEMU is run.
@@ -90,7 +93,8 @@ impl Boots<'_> {
     /// at once.
     pub fn crash(&self, scenario: Scenario, table: &mut Table) -> Result<()> {
         let scenarios = [scenario];
-        let booted = self.boot("boot-crash", &scenarios)?;
+        let name = scenarios[0].name.replace(' ', "-");
+        let booted = self.boot(&format!("boot-{name}"), &scenarios)?;
         let [scenario] = scenarios;
         let last = StepId {
             scenario: 0,
@@ -130,6 +134,7 @@ impl Boots<'_> {
         let session = guest::boot(
             self.machine,
             &Boot {
+                kind: self.platform.machine,
                 xen: &self.xen,
                 kernel: &self.archive.kernel,
                 initramfs: &initramfs,
@@ -198,7 +203,7 @@ impl Boots<'_> {
     fn probe(&self) -> Result<PathBuf> {
         let probe = self.cache.join("probe");
         run_quiet(
-            Command::new("gcc")
+            Command::new(self.platform.compiler)
                 .args(["-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o"])
                 .arg(&probe)
                 .arg(&self.probe),
@@ -206,10 +211,12 @@ impl Boots<'_> {
         Ok(probe)
     }
 
-    /// The libraries of the stock packages, and the C library of this system.
+    /// The libraries of the stock packages, and the C library that the probe's compiler may have
+    /// linked against too.
     fn libraries(&self, archive: &mut Initramfs) -> Result<()> {
+        let machine = self.platform.libraries;
         for folder in LIBRARY_FOLDERS {
-            let folder = self.archive.root.join(folder);
+            let folder = self.archive.root.join(folder).join(machine);
             let Ok(entries) = fs::read_dir(&folder) else {
                 continue;
             };
@@ -218,18 +225,17 @@ impl Boots<'_> {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 // Programs ask for `libNAME.so.VERSION`, which is a link to the full version.
                 if name.contains(".so.") && entry.path().is_file() {
-                    archive.file_from(&format!("lib/x86_64-linux-gnu/{name}"), &entry.path())?;
+                    archive.file_from(&format!("lib/{machine}/{name}"), &entry.path())?;
                 }
             }
         }
-        archive.file_from(
-            "lib/x86_64-linux-gnu/libc.so.6",
-            Path::new("/lib/x86_64-linux-gnu/libc.so.6"),
-        )?;
-        archive.file_from(
-            "lib64/ld-linux-x86-64.so.2",
-            Path::new("/lib64/ld-linux-x86-64.so.2"),
-        )
+        let loader = self.platform.loader;
+        if self.platform.has_own_libc {
+            return archive.file_from(loader, &self.archive.root.join(loader));
+        }
+        let libc = format!("lib/{machine}/libc.so.6");
+        archive.file_from(&libc, &Path::new("/").join(&libc))?;
+        archive.file_from(loader, &Path::new("/").join(loader))
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 
 use super::archive::{XEN_VERSION, remove};
+use super::platform::Platform;
 use super::process::{run_logged, run_quiet};
 
 /// What Xen would otherwise take from the machine.
@@ -57,6 +58,7 @@ pub struct Builder {
     source: PathBuf,
     /// `xsplice.h`, which changes may include as `xen/xsplice.h`.
     header: PathBuf,
+    platform: &'static Platform,
     jobs: usize,
 }
 
@@ -81,8 +83,15 @@ impl Tree {
 
 impl Builder {
     /// A builder of `source`, with `header` among its include files and its results below `cache`.
-    pub fn new(cache: &Path, source: &Path, header: &Path, jobs: usize) -> Self {
+    pub fn new(
+        cache: &Path,
+        source: &Path,
+        header: &Path,
+        platform: &'static Platform,
+        jobs: usize,
+    ) -> Self {
         Self {
+            platform,
             cache: cache.to_owned(),
             source: source.to_owned(),
             header: header.to_owned(),
@@ -114,6 +123,12 @@ impl Builder {
         println!("== {name}: building");
         let started = Instant::now();
         self.start_over(None)?;
+        if !self.platform.options.is_empty() {
+            let mut options = self.platform.options.join("\n");
+            options.push('\n');
+            fs::write(self.work().join("build/.config"), options)
+                .context("cannot write .config")?;
+        }
         let config = format!("{name}-config");
         self.make(&config, &["olddefconfig"], debug_info, Time::Original)?;
         self.make(name, &[], debug_info, Time::Original)?;
@@ -211,6 +226,7 @@ impl Builder {
             .args(targets)
             .envs(PLACE)
             .envs(time.stamps())
+            .envs(self.platform.make.iter().copied())
             // Whoever runs this under `make` must not have its flags seen by Xen's makefiles.
             .env_remove("MAKEFLAGS")
             .env_remove("MFLAGS")

@@ -86,11 +86,11 @@ const fn file(command: &'static str, unpatched: &'static str, patched: &'static 
 }
 
 /// An effect that shows as one word which is absent without the payload.
-const fn appears(command: &'static str, word: &'static str) -> Effect {
+pub(super) const fn appears(command: &'static str, word: &'static str) -> Effect {
     file(command, word, word)
 }
 
-const fn loadable(
+pub(super) const fn loadable(
     name: &'static str,
     about: &'static str,
     functions: &'static [&'static str],
@@ -108,7 +108,7 @@ const fn loadable(
     }
 }
 
-const fn judged(name: &'static str, about: &'static str, verdict: Verdict) -> Change {
+pub(super) const fn judged(name: &'static str, about: &'static str, verdict: Verdict) -> Change {
     Change {
         verdict,
         ..loadable(name, about, &[], &[])

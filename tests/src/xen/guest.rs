@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use super::platform::MachineKind;
+
 /// What a crashed hypervisor prints.
 const DEATH: [&str; 3] = ["Panic on CPU", "DOUBLE FAULT", "Kernel panic - not syncing"];
 /// What is still read after the first sign of death, for the log: so many lines, for so long.
@@ -28,7 +30,7 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(15);
 pub struct Machine {
     /// QEMU's accelerator: `tcg` works everywhere.
     pub accelerator: String,
-    /// The CPU model; under TCG `max,-smap`.
+    /// The CPU model.
     pub cpu: String,
     /// How many CPUs: with two or more the loader's rendezvous is real.
     pub cpus: u32,
@@ -39,7 +41,9 @@ pub struct Machine {
 /// What to boot.
 #[derive(Debug)]
 pub struct Boot<'a> {
-    /// The multiboot image of Xen.
+    /// What it runs on.
+    pub kind: MachineKind,
+    /// The image of Xen that boots.
     pub xen: &'a Path,
     /// The dom0 kernel.
     pub kernel: &'a Path,
@@ -111,24 +115,27 @@ impl Drop for Guest {
     }
 }
 
-/// A comma separates QEMU's multiboot modules, a doubled one is a comma.
-fn module(path: &Path, arguments: &str) -> String {
-    let path = path.display().to_string().replace(',', ",,");
-    if arguments.is_empty() {
-        path
-    } else {
-        format!("{path} {arguments}")
-    }
+/// The command line of dom0's kernel.
+const KERNEL_LINE: &str = "console=hvc0 panic=1 quiet";
+/// What Xen is told on every machine.
+const XEN_LINE: &str = "dom0_mem=512M dom0_max_vcpus=2 loglvl=all guest_loglvl=all";
+/// Where QEMU's loader puts dom0 on AArch64: memory begins at 0x40000000, and the kernel's image
+/// has less than 64 MiB.
+const ARM64_KERNEL_AT: &str = "0x49000000";
+/// See [`ARM64_KERNEL_AT`].
+const ARM64_INITRAMFS_AT: &str = "0x4d000000";
+
+/// A path in QEMU's lists, where a comma separates and a doubled one is a comma.
+fn listed(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
 }
 
 /// The virtual machine that is started.
 fn qemu(machine: &Machine, boot: &Boot) -> Command {
-    let modules = format!(
-        "{},{}",
-        module(boot.kernel, "console=hvc0 panic=1 quiet"),
-        module(boot.initramfs, "")
-    );
-    let mut command = Command::new("qemu-system-x86_64");
+    let mut command = match boot.kind {
+        MachineKind::X86_64 => pc(boot),
+        MachineKind::Arm64 => virt(boot),
+    };
     command
         .args(["-accel", &machine.accelerator, "-cpu", &machine.cpu])
         .args([
@@ -137,26 +144,37 @@ fn qemu(machine: &Machine, boot: &Boot) -> Command {
             "-m",
             &machine.memory_mib.to_string(),
         ])
-        .args([
-            "-machine",
-            "q35",
-            "-display",
-            "none",
-            "-vga",
-            "none",
-            "-nodefaults",
-            "-no-reboot",
-        ])
-        // The second serial port only lends its scratch register.
+        .args(["-display", "none", "-nodefaults", "-no-reboot"])
         .args(["-serial", "stdio", "-serial", "null", "-monitor", "none"])
         .arg("-kernel")
-        .arg(boot.xen)
+        .arg(boot.xen);
+    command
+}
+
+/// A PC with its multiboot modules. Its second serial port only lends its scratch register.
+fn pc(boot: &Boot) -> Command {
+    let (kernel, initramfs) = (listed(boot.kernel), listed(boot.initramfs));
+    let mut command = Command::new("qemu-system-x86_64");
+    command
+        .args(["-machine", "q35", "-vga", "none", "-append"])
+        .arg(format!("console=com1 com1=115200,8n1 {XEN_LINE}"))
+        .args(["-initrd", &format!("{kernel} {KERNEL_LINE},{initramfs}")]);
+    command
+}
+
+/// QEMU's own AArch64 machine. Its loader tells Xen of dom0 in the device tree.
+fn virt(boot: &Boot) -> Command {
+    let (kernel, initramfs) = (listed(boot.kernel), listed(boot.initramfs));
+    let mut command = Command::new("qemu-system-aarch64");
+    command
+        .args(["-M", "virt,virtualization=on,gic-version=3", "-append"])
+        .arg(format!("console=dtuart dtuart=/pl011@9000000 {XEN_LINE}"))
         .args([
-            "-append",
-            "console=com1 com1=115200,8n1 dom0_mem=512M,max:512M dom0_max_vcpus=2 \
-             loglvl=all guest_loglvl=all",
-        ])
-        .args(["-initrd", &modules]);
+            "-device",
+            &format!("guest-loader,addr={ARM64_KERNEL_AT},kernel={kernel},bootargs={KERNEL_LINE}"),
+            "-device",
+            &format!("guest-loader,addr={ARM64_INITRAMFS_AT},initrd={initramfs}"),
+        ]);
     command
 }
 
@@ -173,7 +191,7 @@ pub fn boot(machine: &Machine, boot: &Boot, watch: &mut dyn FnMut(&str)) -> Resu
         .stdout(Stdio::piped())
         .stderr(log.try_clone().context("cannot share the guest's log")?)
         .spawn()
-        .context("cannot run qemu-system-x86_64")?;
+        .with_context(|| format!("cannot run {}", command.get_program().display()))?;
     let mut guest = Guest(child);
     let console = guest
         .0

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use super::build::Tree;
 use super::life::{FAILED, INVALID, act, act_again, gone, listed, upload};
 use super::payload::Tools;
+use super::platform::Platform;
 use super::prophecy::{Prophecy, foretell};
 use super::scenario::{Placed, Scenario, Step, Text};
 
@@ -86,12 +87,15 @@ impl InTree<'_> {
 
 /// The scenarios; `verify` is asked about every payload before it meets the hypervisor.
 ///
-/// `xen_nop` is not among them: see [`crash`].
-pub fn scenarios(tools: &Tools, original: &Tree) -> Result<Vec<Scenario>> {
+/// `xen_nop` is not among them where it kills: see [`crash`].
+pub fn scenarios(tools: &Tools, original: &Tree, platform: &Platform) -> Result<Vec<Scenario>> {
     let suite = InTree { tools, original };
     let mut scenarios = vec![hello(&suite)?];
     scenarios.extend(refusals(&suite)?);
     scenarios.extend(hooks(&suite)?);
+    if !platform.dies_of_nop {
+        scenarios.push(no_operations(&suite)?);
+    }
     for (name, words) in PLAIN {
         let prophecy = suite.foretell(&[], name)?;
         scenarios.push(suite.scenario(
@@ -180,6 +184,27 @@ fn refusals(suite: &InTree<'_>) -> Result<Vec<Scenario>> {
             ],
         ),
     ])
+}
+
+/// The payload that writes NOPs over all but the end of a function.
+fn no_operations(suite: &InTree<'_>) -> Result<Scenario> {
+    const MINOR: &str = "cat /sys/hypervisor/version/minor";
+    let prophecy = suite.foretell(&[], CRASHING)?;
+    let sees = |what: &str, text| Step::new(what, MINOR).says(text);
+    let number = || "17".to_owned();
+    Ok(suite.scenario(
+        "nop",
+        "the instruction that gives the number is gone, and comes back",
+        &[CRASHING],
+        vec![
+            upload(CRASHING).foretold(&prophecy.upload()),
+            sees("minor version", Text::Output(number())),
+            act("apply", CRASHING).foretold(&prophecy.apply()),
+            sees("no minor version", Text::OutputLacks(number())),
+            act("revert", CRASHING),
+            sees("minor version again", Text::Output(number())),
+        ],
+    ))
 }
 
 /// What a hook decides while it runs is beyond any prophecy; that the payload is taken is not.

@@ -96,6 +96,12 @@ impl Prophecy {
         }
     }
 
+    /// Whether a check says that something is wrong.
+    pub fn fails(&self, name: &str) -> bool {
+        let mut checks = self.checks.iter();
+        checks.any(|check| check.check == name && check.verdict == "fail")
+    }
+
     /// Of its upload.
     pub fn upload(&self) -> Foretold {
         self.answer(self.loader.upload)

@@ -13,20 +13,20 @@ use super::archive::{self, Archive};
 use super::beside::Beside;
 use super::boots::Boots;
 use super::build::{Builder, DebugInfo, Tree};
-use super::change::{CHANGES, Change, Verdict};
+use super::change::{Change, Verdict};
 use super::guest::Machine;
 use super::life::{Made, life};
 use super::payload::{self, Said, Stacking, Tools};
+use super::platform::{MachineKind, Platform};
 use super::process::run_quiet;
 use super::prophecy::foretell;
 use super::scenario::Scenario;
 use super::stacks::Stacks;
 use super::table::{Row, Table};
+use super::traps::Traps;
 use super::{faults, in_tree, one_line};
 use crate::limit::FACTOR_VARIABLE;
 
-/// The three changes that the scenarios with several payloads are made of.
-const STACKED: [&str; 3] = ["minor-version", "string-only", "alternatives"];
 /// The change that can take part in no replace.
 const VETOING: &str = "veto-hooks";
 
@@ -34,9 +34,13 @@ const VETOING: &str = "veto-hooks";
 #[derive(Debug, Parser)]
 #[command(name = "xen", max_term_width = 100)]
 pub struct Arguments {
-    /// Where everything that is fetched and built is kept
-    #[arg(long, default_value = "out/xen", value_name = "DIR")]
-    pub cache: PathBuf,
+    /// What Xen runs on
+    #[arg(long, default_value = "x86-64")]
+    pub machine: MachineKind,
+
+    /// Where everything that is fetched and built is kept [default: out/xen, out/xen-arm64]
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
 
     /// Where the commands under test are [default: beside this program]
     #[arg(long, value_name = "DIR")]
@@ -58,9 +62,9 @@ pub struct Arguments {
     #[arg(long, default_value = "tcg")]
     pub accelerator: String,
 
-    /// QEMU's CPU model
-    #[arg(long, default_value = "max,-smap")]
-    pub cpu: String,
+    /// QEMU's CPU model [default: max,-smap on x86-64, cortex-a57 on arm64]
+    #[arg(long)]
+    pub cpu: Option<String>,
 
     /// CPUs of the guest
     #[arg(long, default_value_t = 2, value_name = "N")]
@@ -81,9 +85,14 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .context("the package is inside the workspace")?;
-    fs::create_dir_all(arguments.cache.join("log"))
-        .with_context(|| format!("cannot make {}", arguments.cache.display()))?;
-    let cache = fs::canonicalize(&arguments.cache).context("cannot find the cache folder")?;
+    let platform = arguments.machine.platform();
+    let cache = match &arguments.cache {
+        Some(cache) => cache.clone(),
+        None => PathBuf::from(arguments.machine.cache()),
+    };
+    fs::create_dir_all(cache.join("log"))
+        .with_context(|| format!("cannot make {}", cache.display()))?;
+    let cache = fs::canonicalize(&cache).context("cannot find the cache folder")?;
     let jobs = match arguments.jobs {
         Some(jobs) => jobs,
         None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
@@ -97,8 +106,8 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
             .to_owned(),
     };
     let tools = Tools::new(&tools_folder, jobs)?;
-    archive::ensure_programs()?;
-    let archive = archive::fetch(&cache, arguments.mirror.as_deref())?;
+    archive::ensure_programs(platform)?;
+    let archive = archive::fetch(&cache, arguments.mirror.as_deref(), platform)?;
 
     let proof = Proof {
         fixtures: root.join("fixtures/xen"),
@@ -108,13 +117,18 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
             &cache,
             &archive.source,
             &root.join("runtime/include/xsplice.h"),
+            platform,
             jobs,
         ),
         archive,
         cache,
+        platform,
         machine: Machine {
             accelerator: arguments.accelerator.clone(),
-            cpu: arguments.cpu.clone(),
+            cpu: match &arguments.cpu {
+                Some(cpu) => cpu.clone(),
+                None => platform.cpu.to_owned(),
+            },
             cpus: arguments.cpus,
             memory_mib: 1024,
         },
@@ -147,6 +161,7 @@ struct Proof {
     tools: Tools,
     builder: Builder,
     archive: Archive,
+    platform: &'static Platform,
     machine: Machine,
     factor: u32,
     only: Option<String>,
@@ -178,10 +193,11 @@ impl Proof {
             return self.in_tree(&original, table);
         }
         let original_g = self.builder.original(DebugInfo::Present)?;
-        println!("== {} changes", CHANGES.len());
+        let changes = self.platform.changes;
+        println!("== {} changes", changes.len());
         let mut trees: HashMap<&'static str, Tree> = HashMap::new();
         let mut made = Vec::new();
-        for change in CHANGES {
+        for change in changes {
             let patch = self.patch(change.name);
             let (name, before) = match change.debug_info {
                 DebugInfo::Absent => (change.name.to_owned(), &original),
@@ -209,9 +225,9 @@ impl Proof {
             let prophecy = foretell(&self.tools, &original.symbols(), &[], &made.path)?;
             scenarios.push(life(made, &prophecy));
         }
-        let named = |name: &str| CHANGES.iter().find(|change| change.name == name);
+        let named = |name: &str| changes.iter().find(|change| change.name == name);
         if let ([Some(lower), Some(upper), Some(alone)], Some(vetoing)) =
-            (STACKED.map(named), named(VETOING))
+            (self.platform.stacked.map(named), named(VETOING))
         {
             match stacks.scenarios([lower, upper, alone], vetoing) {
                 Ok(more) => scenarios.extend(more),
@@ -226,15 +242,17 @@ impl Proof {
             Ok(scenario) => scenarios.push(scenario),
             Err(error) => table.add(unmade("all-at-once", &error)),
         }
-        match in_tree::scenarios(&self.tools, &original) {
+        match in_tree::scenarios(&self.tools, &original, self.platform) {
             Ok(more) => scenarios.extend(more),
             Err(error) => table.add(unmade("in-tree payloads", &error)),
+        }
+        if self.platform.has_traps {
+            scenarios.extend(self.traps(&original).quiet()?);
         }
         scenarios.retain(|scenario| self.wanted(&scenario.name));
         let boots = self.boots(&original);
         self.boot(&boots, scenarios, &original, table)?;
-        let crash = in_tree::crash(&self.tools, &original);
-        if self.wanted(&crash.name) {
+        for crash in self.crashes(&original)? {
             boots.crash(crash, table)?;
         }
         if self.only.is_none() {
@@ -252,10 +270,39 @@ impl Proof {
 
     /// Xen's own test payloads alone.
     fn in_tree(&self, original: &Tree, table: &mut Table) -> Result<()> {
-        let mut scenarios = in_tree::scenarios(&self.tools, original)?;
+        let mut scenarios = in_tree::scenarios(&self.tools, original, self.platform)?;
+        if self.platform.has_traps {
+            scenarios.extend(self.traps(original).quiet()?);
+        }
         scenarios.retain(|scenario| self.wanted(&scenario.name));
         let boots = self.boots(original);
-        self.boot(&boots, scenarios, original, table)
+        self.boot(&boots, scenarios, original, table)?;
+        for crash in self.crashes(original)? {
+            boots.crash(crash, table)?;
+        }
+        Ok(())
+    }
+
+    fn traps<'a>(&'a self, original: &'a Tree) -> Traps<'a> {
+        Traps {
+            tools: &self.tools,
+            original,
+            sources: self.fixtures.join("traps"),
+            folder: self.payloads.join("traps"),
+        }
+    }
+
+    /// The scenarios that end with the hypervisor, each for a guest of its own.
+    fn crashes(&self, original: &Tree) -> Result<Vec<Scenario>> {
+        let mut crashes = Vec::new();
+        if self.platform.dies_of_nop {
+            crashes.push(in_tree::crash(&self.tools, original));
+        }
+        if self.platform.has_traps {
+            crashes.extend(self.traps(original).stopping()?);
+        }
+        crashes.retain(|crash| self.wanted(&crash.name));
+        Ok(crashes)
     }
 
     fn boots(&self, original: &Tree) -> Boots<'_> {
@@ -263,6 +310,7 @@ impl Proof {
             cache: &self.cache,
             probe: self.fixtures.join("probe.c"),
             archive: &self.archive,
+            platform: self.platform,
             xen: original.image(),
             machine: &self.machine,
             factor: self.factor,

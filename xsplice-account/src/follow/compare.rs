@@ -377,15 +377,10 @@ impl<'data> Follower<'_, 'data> {
                 section,
                 delta,
             } => {
-                let start = self
-                    .located(found)
-                    .map(|place| shifted(place, -settled(*delta)));
-                match start {
-                    Some(Place::Base(start)) if self.is_empty_at(*object, *section, start) => {
-                        Ok(())
-                    }
-                    _ => Err(differs()),
-                }
+                let place = self.located(found);
+                let start = place.map(|place| shifted(place, -settled(*delta)));
+                let is_it = start.is_some_and(|start| self.is_empty_at(*object, *section, start));
+                is_it.then_some(()).ok_or_else(differs)
             }
             Target::Number(number) => match self.located(found) {
                 Some(Place::Base(address)) if address == *number => Ok(()),
@@ -514,7 +509,10 @@ impl<'data> Follower<'_, 'data> {
 
     /// Whether a section of no size stands at `start`: a name that it has does, and nothing but
     /// names tells.
-    fn is_empty_at(&self, object: usize, section: SectionId, start: u64) -> bool {
+    fn is_empty_at(&self, object: usize, section: SectionId, start: Place) -> bool {
+        let Place::Base(start) = start else {
+            return false;
+        };
         let symbols = &self.tree.objects[object].elf.symbols;
         let mut names = symbols.iter().filter(|symbol| {
             let is_there = symbol.place == SymbolPlace::Section(section);

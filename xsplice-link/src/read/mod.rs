@@ -12,6 +12,7 @@ use goblin::elf::section_header::{
 use goblin::elf::sym::Sym;
 use xsplice_abi::machine::{Machine, MachineName};
 use xsplice_abi::profile;
+use xsplice_runtime::read::elf::is_numbered_label;
 use xsplice_runtime::read::view::{
     Header, Place, Relocation, RelocationForm, Relocations, Section, SectionId, Symbol, SymbolId,
     View,
@@ -238,8 +239,9 @@ fn symbols<'data>(sections: &[Section<'data>]) -> Result<Vec<Symbol<'data>>, Rea
                 }
             }
         };
+        let name = string(strings, raw.st_name).ok_or(ReadError::SymbolName { symbol: id })?;
         symbols.push(Symbol {
-            name: string(strings, raw.st_name).ok_or(ReadError::SymbolName { symbol: id })?,
+            name: if is_numbered_label(name) { "" } else { name },
             binding: raw.st_info >> 4,
             kind: raw.st_info & 0xf,
             place,

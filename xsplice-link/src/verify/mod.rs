@@ -15,6 +15,7 @@ mod records;
 mod sites;
 mod symbols;
 mod tables;
+mod traps;
 mod trial;
 
 use std::fmt;
@@ -53,6 +54,8 @@ pub enum CheckKind {
     BaseId,
     /// It stacks on the base or on the payload on top of the stack.
     Depends,
+    /// Nothing that the machine's loader takes although the hypervisor would stop at it.
+    Traps,
     /// The loader's own code places, relocates and judges it.
     TrialLoad,
     /// Each record's name and address are one function of the base, of the record's size.
@@ -246,7 +249,8 @@ pub fn verify(payload: NamedFile<'_>, against: Against<'_>) -> Result<Verificati
             };
             identity::check(&subject, &mut checks);
             records::check(&subject, &mut checks);
-            symbols::check(&subject, &mut checks);
+            let trapped = symbols::check(&subject, &mut checks);
+            traps::check(&subject, trapped, &mut checks);
             branches::check(&subject, &mut checks);
             tables::check(&subject, &mut checks);
             sites::check(&subject, &mut checks);
@@ -375,6 +379,7 @@ impl CheckKind {
             CheckKind::BuildId => "build-id",
             CheckKind::BaseId => "base-id",
             CheckKind::Depends => "depends",
+            CheckKind::Traps => "traps",
             CheckKind::TrialLoad => "trial-load",
             CheckKind::RecordTarget => "record-target",
             CheckKind::RecordRoom => "record-room",
@@ -429,14 +434,22 @@ impl fmt::Display for Verification {
                 None => format!("the loader's {call} fails"),
             },
         };
-        match (self.failures().count(), self.loader.is_taken()) {
-            (0, _) => writeln!(out, "{}: {loader}", self.payload),
-            (1, false) => writeln!(out, "{}: 1 check failed; {loader}", self.payload),
-            (count, false) => writeln!(out, "{}: {count} checks failed; {loader}", self.payload),
-            (count, true) => writeln!(
+        let is_trapped = self.failures().any(|check| check.check == CheckKind::Traps);
+        let failed = match self.failures().count() {
+            0 => return writeln!(out, "{}: {loader}", self.payload),
+            1 => "1 check failed".to_owned(),
+            count => format!("{count} checks failed"),
+        };
+        let payload = &self.payload;
+        match (self.loader.is_taken(), is_trapped) {
+            (false, _) => writeln!(out, "{payload}: {failed}; {loader}"),
+            (true, true) => writeln!(
                 out,
-                "{}: {loader}, but it would not have its intended effect: {count} checks failed",
-                self.payload
+                "{payload}: {loader}, and the hypervisor would stop or run something else: {failed}"
+            ),
+            (true, false) => writeln!(
+                out,
+                "{payload}: {loader}, but it would not have its intended effect: {failed}"
             ),
         }
     }

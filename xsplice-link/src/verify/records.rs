@@ -6,12 +6,12 @@ use std::ops::Range;
 use object::elf;
 use xsplice_abi::errno::Errno;
 use xsplice_abi::limits::EXPECT_BYTES_MAX;
-use xsplice_abi::profile::{ZeroNewAddr, ZeroOldAddr};
+use xsplice_abi::profile::{ZeroName, ZeroNewAddr, ZeroOldAddr};
 use xsplice_diff::machine::{Machine, walk};
 use xsplice_runtime::read::deny::Named;
 use xsplice_runtime::read::view::Section;
 
-use super::{Check, CheckKind, Lines, Subject};
+use super::{Check, CheckKind, Lines, Subject, traps};
 use crate::base::{Base, BaseSymbol, Lookup, QualifiedName, SymbolKind};
 use crate::facts::{Facts, RecordFacts, Value};
 
@@ -42,14 +42,22 @@ fn targets<'a, 'data>(
     let mut lines = Lines::new(checks, CheckKind::RecordTarget);
     let mut placed = Vec::new();
     for record in &subject.facts.records {
-        let Some(name) = record.name else {
+        let found = match record.name {
+            Some(name) => Some((name, function(subject.base, name))),
+            None => nameless(subject, record).map(|symbol| (symbol.name, Ok(symbol))),
+        };
+        let Some((name, found)) = found else {
             lines.fail(
                 Errno::EINVAL,
                 format!("the record at +{:#x} has no name", record.offset),
             );
             continue;
         };
-        match target(subject, name, record) {
+        // Its own check says what comes of it.
+        if traps::has(subject) && traps::is_of_a_payload(subject, name, record) {
+            continue;
+        }
+        match target(subject, found, record) {
             Ok((address, complaint)) => {
                 if let Some(message) = complaint {
                     lines.fail_unseen(format!("{name}: {message}"));
@@ -72,20 +80,31 @@ fn targets<'a, 'data>(
 }
 
 /// What is wrong with a record, and the loader's error number where the loader sees it.
+/// The function at the address of a record that has no name and needs none.
+fn nameless<'a>(
+    subject: &Subject<'a, '_, '_>,
+    record: &RecordFacts<'_>,
+) -> Option<&'a BaseSymbol<'a>> {
+    let needs_none =
+        subject.facts.abi.zero_name == ZeroName::WithAddress && record.old != Value::Absolute(0);
+    let address = subject.facts.old_address(record, subject.base)?;
+    let (symbol, distance) = subject.base.describe(address)?;
+    (needs_none && distance == 0).then_some(symbol)
+}
+
 type Wrong = (Option<Errno>, String);
 
 /// The address of the function that a record names, with what is wrong about it.
 fn target(
     subject: &Subject<'_, '_, '_>,
-    name: &str,
+    named: Result<&BaseSymbol<'_>, (Errno, String)>,
     record: &RecordFacts<'_>,
 ) -> Result<(u64, Option<String>), Wrong> {
     let base = subject.base;
     // The loader uses a written address as it is, and looks up the name only where there is none.
     let is_looked_up =
         record.old == Value::Absolute(0) && subject.facts.abi.zero_old_addr == ZeroOldAddr::LookUp;
-    let symbol = function(base, name)
-        .map_err(|(errno, message)| (is_looked_up.then_some(errno), message))?;
+    let symbol = named.map_err(|(errno, message)| (is_looked_up.then_some(errno), message))?;
     let refused = |errno, message: &str| (Some(errno), message.to_owned());
     let address = match record.old {
         Value::Absolute(0) => match subject.facts.abi.zero_old_addr {

@@ -8,17 +8,38 @@ use xsplice_abi::machine::{Field, Kind, Range};
 use xsplice_runtime::load::place;
 use xsplice_runtime::read::view::{Place, Section, SectionId, Symbol};
 
-use super::{Check, CheckKind, Lines, Subject};
+use super::{Check, CheckKind, Lines, Subject, traps};
 use crate::base::{Lookup, QualifiedName};
 use crate::facts::{Facts, Value};
 
 /// Addresses that 32 sign-extended bits hold: below this, or from its complement up.
 const SIGNED_32_LIMIT: u64 = 1 << 31;
 
-pub(super) fn check(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
+/// Returns the fields whose values the loader takes although they do not fit.
+pub(super) fn check(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) -> Vec<String> {
     undefined(subject, checks);
     clashes(subject, checks);
-    relocations(subject, checks);
+    relocations(subject, checks)
+}
+
+/// A value that does not fit its field.
+pub(super) struct Misfit {
+    /// What does not fit.
+    pub(super) message: String,
+    /// From the field to the symbol, where that is known, in bytes.
+    pub(super) distance: Option<i128>,
+    /// Whether it is low bits of an address that are not zero.
+    pub(super) is_misaligned: bool,
+}
+
+impl From<String> for Misfit {
+    fn from(message: String) -> Misfit {
+        Misfit {
+            message,
+            distance: None,
+            is_misaligned: false,
+        }
+    }
 }
 
 /// Result of a symbol lookup.
@@ -118,8 +139,9 @@ fn clashes(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
     lines.pass(format!("no new name clashes ({})", own.len()));
 }
 
-fn relocations(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
+fn relocations(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) -> Vec<String> {
     let mut lines = Lines::new(checks, CheckKind::Relocations);
+    let mut trapped = Vec::new();
     let view = subject.facts.view;
     let mut count = 0;
     for table in &view.relocations {
@@ -160,14 +182,19 @@ fn relocations(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
                 continue;
             };
             let place = (table.target, entry.offset);
-            if let Err(message) = fits(subject, known.field, place, (symbol, entry.addend)) {
-                lines.fail(Errno::EOVERFLOW, format!("{at}: {message}"));
+            if let Err(misfit) = fits(subject, known.field, place, (symbol, entry.addend)) {
+                let message = &misfit.message;
+                match traps::taken(subject, known, &misfit) {
+                    Some(what) => trapped.push(format!("{at}: {message}; {what}")),
+                    None => lines.fail(Errno::EOVERFLOW, format!("{at}: {message}")),
+                }
             }
         }
     }
     lines.pass(format!(
         "each fits wherever the payload is placed ({count})"
     ));
+    trapped
 }
 
 /// Whether the field holds the value for every place in the loader's window.
@@ -176,7 +203,7 @@ fn fits(
     field: Field,
     place: (SectionId, u64),
     (symbol, addend): (&Symbol<'_>, i64),
-) -> Result<(), String> {
+) -> Result<(), Misfit> {
     let name = symbol.name;
     // `None`: in a payload, which is placed near the base's text.
     let address = match symbol.place {
@@ -193,18 +220,19 @@ fn fits(
                 .section(id)
                 .is_some_and(Section::is_allocated);
             if !is_loaded {
-                return Err(format!("{name} is in a section that is not loaded"));
+                return Err(format!("{name} is in a section that is not loaded").into());
             }
             None
         }
-        Place::Common | Place::Reserved(_) => return Err(format!("{name} has no place")),
+        Place::Common | Place::Reserved(_) => return Err(format!("{name} has no place").into()),
     };
     match (field.kind, field.range) {
         (Kind::Nothing, _) | (_, Range::Unsigned(64) | Range::Signed(64)) => Ok(()),
         (Kind::Relative, Range::Signed(32)) => match address {
             Some(address) if !subject.base.is_near_code(address) => Err(format!(
                 "{name} at {address:#x} is outside the image, so 32 bits may not reach it"
-            )),
+            )
+            .into()),
             _ => Ok(()),
         },
         (Kind::Absolute, Range::SignedAddress(32)) => {
@@ -214,9 +242,7 @@ fn fits(
             if value < SIGNED_32_LIMIT || value >= SIGNED_32_LIMIT.wrapping_neg() {
                 Ok(())
             } else {
-                Err(format!(
-                    "{name} at {address:#x} does not fit 32 sign-extended bits"
-                ))
+                Err(format!("{name} at {address:#x} does not fit 32 sign-extended bits").into())
             }
         }
         _ => bits_fit(subject, &field, place, (symbol, addend), address),
@@ -231,7 +257,7 @@ fn bits_fit(
     place: (SectionId, u64),
     (symbol, addend): (&Symbol<'_>, i64),
     address: Option<u64>,
-) -> Result<(), String> {
+) -> Result<(), Misfit> {
     let name = symbol.name;
     let holds = |value: i128| field.write(&mut [0; 8], value).is_some();
     let base = super::records::text_span(subject.base);
@@ -247,7 +273,8 @@ fn bits_fit(
                 Err(format!(
                     "{name} at {address:#x} is too far for the field from some places that the \
                      loader may choose"
-                ))
+                )
+                .into())
             }
         }
         (Kind::Relative | Kind::Page { .. }, None) => match distance(subject, place, symbol) {
@@ -256,16 +283,18 @@ fn bits_fit(
                 if holds(distance) {
                     Ok(())
                 } else {
-                    Err(format!(
-                        "{name} is {distance:#x} bytes away, which the field cannot hold"
-                    ))
+                    Err(Misfit {
+                        message: format!(
+                            "{name} is {distance:#x} bytes away, which the field cannot hold"
+                        ),
+                        distance: Some(distance),
+                        is_misaligned: false,
+                    })
                 }
             }
             // Regions lie next to each other, at most a few megabytes in all.
             _ if reach_of(field).is_some_and(|bytes| bytes >= REGIONS_BYTES_MAX) => Ok(()),
-            _ => Err(format!(
-                "{name} is in another region, which the field may not reach"
-            )),
+            _ => Err(format!("{name} is in another region, which the field may not reach").into()),
         },
         (Kind::LowBits { .. }, _) => {
             let start = match (address, symbol.place) {
@@ -277,7 +306,9 @@ fn bits_fit(
                         .section(id)
                         .map_or(1, |one| one.alignment);
                     if alignment < field.unit() {
-                        return Err(format!("{name} is not aligned as the access needs it"));
+                        return Err(misaligned(format!(
+                            "{name} is not aligned as the access needs it"
+                        )));
                     }
                     symbol.value
                 }
@@ -289,11 +320,11 @@ fn bits_fit(
             {
                 return Ok(());
             }
-            Err(format!(
-                "{name} is not aligned to {} bytes, and the loader would drop the low bits of its \
-                 address without a word",
+            let name = if name.is_empty() { "the place" } else { name };
+            Err(misaligned(format!(
+                "{name} is not aligned to {} bytes",
                 field.unit()
-            ))
+            )))
         }
         (Kind::Absolute, _) => {
             let start = address.unwrap_or(base.start);
@@ -301,10 +332,18 @@ fn bits_fit(
             if holds(value) {
                 Ok(())
             } else {
-                Err(format!("{name} at {start:#x} does not fit the field"))
+                Err(format!("{name} at {start:#x} does not fit the field").into())
             }
         }
-        _ => Err(format!("{name} is in a field that no loader fills")),
+        _ => Err(format!("{name} is in a field that no loader fills").into()),
+    }
+}
+
+fn misaligned(message: String) -> Misfit {
+    Misfit {
+        message,
+        distance: None,
+        is_misaligned: true,
     }
 }
 

@@ -2,9 +2,8 @@
 //! code.
 
 use xsplice_abi::errno::Errno;
-use xsplice_abi::machine::EntryForm;
 use xsplice_abi::section;
-use xsplice_abi::tables::{BugFrame, BugKind, Field, LeadsTo, SpecialTable};
+use xsplice_abi::tables::{BugFrame, Field, LeadsTo, SpecialTable};
 use xsplice_runtime::read::view::{Place, SectionId};
 
 use super::records::is_code;
@@ -98,14 +97,6 @@ fn tables(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
             }
         }
     }
-    for place in foreign_file_names(subject) {
-        lines.fail_unseen(format!(
-            "{place}: the file name of this frame is in the payload; Xen on {} takes only names in \
-             its own image, so it would load the payload and stop when the trap is reached: leave \
-             WARN, BUG and ASSERT out of the fix, or use a file name that the image has",
-            facts.machine.name
-        ));
-    }
     for table in &facts.unknown_tables {
         lines.fail_unseen(format!(
             "{}: no loader walks this table, so what it says has no effect",
@@ -113,30 +104,6 @@ fn tables(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
         ));
     }
     lines.pass(format!("each entry concerns the payload's code ({count})"));
-}
-
-/// Bug frames whose file name is the payload's own, where the handler looks for it in the image
-/// alone.
-fn foreign_file_names(subject: &Subject<'_, '_, '_>) -> Vec<String> {
-    let facts = subject.facts;
-    if facts.machine.entry_form == EntryForm::Packed {
-        return Vec::new();
-    }
-    let mut found = Vec::new();
-    for table in &facts.tables {
-        let SpecialTable::BugFrames(kind) = table.kind else {
-            continue;
-        };
-        let section = facts.view.section(table.section);
-        let held = section.map_or(0, |one| one.data.len() as u64);
-        for index in (0..held / table.entry_bytes).filter(|_| kind != BugKind::RunFunction) {
-            let start = index * table.entry_bytes;
-            if points_at(subject, table.section, start + BugFrame::POINTER_AT).is_some() {
-                found.push(format!("{}+{start:#x}", table.name));
-            }
-        }
-    }
-    found
 }
 
 /// The section that a field must lead into, where it is a certain one; `None`: it need not lead

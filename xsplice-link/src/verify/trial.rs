@@ -24,7 +24,7 @@ use xsplice_runtime::read::symbols::Symbols;
 use xsplice_runtime::rendezvous::cpu::CpuId;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 
-use super::{Against, Check, CheckKind, Lines, NamedFile, records};
+use super::{Against, Check, CheckKind, Lines, NamedFile, Verdict, records};
 use crate::base::{Base, TOP_WINDOW_START};
 use crate::sign;
 
@@ -79,6 +79,12 @@ pub(super) fn check(
     let is_told = checks
         .iter()
         .any(|check| check.check <= CheckKind::LoaderRules && check.errno.is_some());
+    let is_trapped = checks
+        .iter()
+        .any(|check| check.check == CheckKind::Traps && check.verdict == Verdict::Fail);
+    if is_trapped {
+        return untried(checks);
+    }
     let mut lines = Lines::new(checks, CheckKind::TrialLoad);
     let window = window(against.base);
     let bytes_needed = region_bytes(payload, against.stack);
@@ -119,6 +125,25 @@ pub(super) fn check(
     if answer.is_taken() {
         lines.pass("the loader's own code takes it at both ends of the window");
     }
+    answer
+}
+
+/// The answer for a payload with something that the bundled loader refuses and the machine's loader
+/// takes: what the other checks found.
+fn untried(checks: &mut Vec<Check>) -> Answer {
+    // What is looked at when the payload is applied.
+    let is_later =
+        |check: &&Check| matches!(check.check, CheckKind::Depends | CheckKind::Expectations);
+    let errno = |check: &Check| check.errno;
+    let answer = Answer {
+        upload: checks
+            .iter()
+            .filter(|check| !is_later(check))
+            .find_map(errno),
+        apply: checks.iter().filter(is_later).find_map(errno),
+    };
+    Lines::new(checks, CheckKind::TrialLoad)
+        .not_asked("the bundled loader refuses what the hypervisor's takes here (traps)");
     answer
 }
 

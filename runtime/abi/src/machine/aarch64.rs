@@ -376,6 +376,8 @@ pub const MACHINE: Machine = Machine {
     instruction_bytes: Some(INSTRUCTION_BYTES as usize),
     distance_origin: DistanceOrigin::Instruction,
     entry_form: EntryForm::Plain,
+    // `arch_livepatch_perform_rela` of Xen 4.17 to 4.20 checks it as it checks CONDBR19.
+    taken_beyond: &[(TSTBR14.number, 1 << 20)],
     // What the jump reaches.
     window_bytes: 1 << 27,
     // GNU_PROPERTY_AARCH64_FEATURE_1_AND.

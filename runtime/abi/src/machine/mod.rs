@@ -88,6 +88,9 @@ pub struct Machine {
     pub distance_origin: DistanceOrigin,
     /// How table entries are laid out.
     pub entry_form: EntryForm,
+    /// Numbers of types whose distances Xen's loader takes up to these bytes in either direction
+    /// although the field holds fewer: it cuts them off. Empty where it checks each as it must.
+    pub taken_beyond: &'static [(u32, i128)],
     /// A payload's regions lie at most this far from the base's text, in bytes.
     pub window_bytes: u64,
     /// The property of `.note.gnu.property` that names the protections that all functions support.

@@ -168,6 +168,7 @@ pub const MACHINE: Machine = Machine {
     instruction_bytes: None,
     distance_origin: DistanceOrigin::InstructionEnd,
     entry_form: EntryForm::Packed,
+    taken_beyond: &[],
     window_bytes: 1 << 31,
     // GNU_PROPERTY_X86_FEATURE_1_AND.
     protection: Protection {
