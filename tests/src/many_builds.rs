@@ -207,11 +207,11 @@ impl Shop {
             let line = words.iter().fold(Line::new("xsplice-store"), Line::arg);
             self.shell.run(&line)?;
         }
-        self.line("tar -cJf xen-pv.tar.xz xen-pv")?;
         let of_pv = if arguments.quick {
             "xen-pv.built"
         } else {
-            "xen-pv.tar.xz"
+            self.line("tar -czf xen-pv.tar.gz xen-pv")?;
+            "xen-pv.tar.gz"
         };
         for (name, source) in [("xen-hvm", "xen-hvm.built"), ("xen-pv", of_pv)] {
             let built = format!("{name}.built/xen");
