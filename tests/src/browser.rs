@@ -126,13 +126,13 @@ impl Browser {
     }
 
     fn new_page(&mut self) -> Result<()> {
-        let target = self.call("Target.createTarget", json!({"url": "about:blank"}))?;
+        let target = self.call("Target.createTarget", &json!({"url": "about:blank"}))?;
         let attach = json!({"targetId": target["targetId"], "flatten": true});
-        let attached = self.call("Target.attachToTarget", attach)?;
+        let attached = self.call("Target.attachToTarget", &attach)?;
         let session = attached["sessionId"].as_str();
         session.context("no session")?.clone_into(&mut self.session);
         for domain in ["Page.enable", "Accessibility.enable"] {
-            self.call(domain, json!({}))?;
+            self.call(domain, &json!({}))?;
         }
         Ok(())
     }
@@ -141,7 +141,7 @@ impl Browser {
     ///
     /// # Errors
     /// When there is none in time, or the browser says that it cannot.
-    pub fn call(&mut self, method: &str, parameters: Value) -> Result<Value> {
+    pub fn call(&mut self, method: &str, parameters: &Value) -> Result<Value> {
         let id = self.ask(method, parameters)?;
         let mut answer = self.wait(method, |message| message["id"] == id)?;
         if let Some(error) = answer.get("error") {
@@ -150,7 +150,7 @@ impl Browser {
         Ok(answer["result"].take())
     }
 
-    fn ask(&mut self, method: &str, parameters: Value) -> Result<u64> {
+    fn ask(&mut self, method: &str, parameters: &Value) -> Result<u64> {
         self.next += 1;
         let mut message = json!({"id": self.next, "method": method, "params": parameters});
         if !self.session.is_empty() {
@@ -182,10 +182,10 @@ impl Browser {
     pub fn open(&mut self, page: &Path, width: u32) -> Result<Duration> {
         let size =
             json!({"width": width, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": false});
-        self.call("Emulation.setDeviceMetricsOverride", size)?;
+        self.call("Emulation.setDeviceMetricsOverride", &size)?;
         let address = format!("file://{}", page.display());
         let start = Instant::now();
-        self.ask("Page.navigate", json!({"url": address}))?;
+        self.ask("Page.navigate", &json!({"url": address}))?;
         self.wait("load", |message| message["method"] == "Page.loadEventFired")?;
         let frame = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))";
         self.evaluate(frame)?;
@@ -200,7 +200,7 @@ impl Browser {
         let asked = json!({
             "expression": expression, "returnByValue": true, "awaitPromise": true,
         });
-        let mut answer = self.call("Runtime.evaluate", asked)?;
+        let mut answer = self.call("Runtime.evaluate", &asked)?;
         if let Some(thrown) = answer.get("exceptionDetails") {
             bail!("{expression}: {thrown}");
         }
@@ -221,7 +221,7 @@ impl Browser {
             let event = json!({
                 "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text,
             });
-            self.call("Input.dispatchKeyEvent", event)?;
+            self.call("Input.dispatchKeyEvent", &event)?;
         }
         Ok(())
     }
@@ -231,7 +231,7 @@ impl Browser {
     /// # Errors
     /// When the browser does not tell.
     pub fn accessibility(&mut self) -> Result<Vec<Node>> {
-        let tree = self.call("Accessibility.getFullAXTree", json!({}))?;
+        let tree = self.call("Accessibility.getFullAXTree", &json!({}))?;
         let nodes = tree["nodes"].as_array().context("no tree")?;
         let named = nodes.iter().map(|node| (node["nodeId"].as_str(), node));
         let by_id: HashMap<Option<&str>, &Value> = named.collect();

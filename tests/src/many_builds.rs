@@ -50,6 +50,11 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     pub xen_source: Option<PathBuf>,
 
+    /// Keep both builds of Xen with the folders that they were built in: a fix then builds what it
+    /// touches, and no Xen is built as a whole
+    #[arg(long)]
+    pub quick: bool,
+
     /// The Debian archive to fetch from [default: the one this system uses]
     #[arg(long, value_name = "URI")]
     pub mirror: Option<String>,
@@ -79,7 +84,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     };
     shop.small()?;
     shop.xen(arguments)?;
-    shop.keep()?;
+    shop.keep(arguments)?;
     let started = Instant::now();
     shop.whole()?;
     let whole = started.elapsed();
@@ -196,7 +201,7 @@ impl Shop {
     }
 
     /// All builds into the store.
-    fn keep(&self) -> Result<()> {
+    fn keep(&self, arguments: &Arguments) -> Result<()> {
         remove(&self.path("store"))?;
         for (name, _) in THREE {
             let built = format!("{name}.built");
@@ -204,8 +209,13 @@ impl Shop {
             let line = words.iter().fold(Line::new("xsplice-store"), Line::arg);
             self.shell.run(&line)?;
         }
-        self.line("tar -cJf xen-pv.tar.xz xen-pv")?;
-        for (name, source) in [("xen-hvm", "xen-hvm.built"), ("xen-pv", "xen-pv.tar.xz")] {
+        let of_pv = if arguments.quick {
+            "xen-pv.built"
+        } else {
+            self.line("tar -czf xen-pv.tar.gz xen-pv")?;
+            "xen-pv.tar.gz"
+        };
+        for (name, source) in [("xen-hvm", "xen-hvm.built"), ("xen-pv", of_pv)] {
             let built = format!("{name}.built/xen");
             let line = Line::new("xsplice-store")
                 .arg("add")

@@ -301,6 +301,27 @@ fn an_interruption_stops_all_and_what_was_made_stays() {
 }
 
 #[test]
+fn shipped_objects_may_be_a_folder_of_what_the_source_builds() {
+    let shop = Shop::with(&THREE[..1]);
+    let (name, _) = THREE[0];
+    let mut arguments = adding(name, "a-plain.built/core");
+    arguments.extend(["--base", "a-plain.built/image"]);
+    let told = shop.run("xsplice-store", &arguments);
+    assert_eq!(told.status, Some(0), "{}", told.err);
+    let told = make(&shop, &[]);
+    assert_eq!(told.status, Some(0), "{}{}", told.out, told.err);
+    // What the report tells to do next can be done, although the folder that was built in is gone.
+    let report = fs::read_to_string(shop.path("fix.builds/a-plain/report.txt")).expect("a report");
+    let base = report
+        .split("--base ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next());
+    let base = base.expect("a check is told");
+    assert!(base.ends_with("/base/image"), "{base}");
+    assert!(shop.path(base).is_file(), "{base}");
+}
+
+#[test]
 fn shards_join_to_what_one_run_makes() {
     let shop = three();
     let merge = |results: &[&str]| {

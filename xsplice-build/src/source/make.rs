@@ -117,8 +117,10 @@ impl Build<'_> {
         let mut last = VecDeque::with_capacity(LINES_SHOWN);
         let mut reader = BufReader::new(reader);
         let mut bytes = Vec::new();
-        while reader.read_until(b'\n', &mut bytes)? > 0 {
-            log.write_all(&bytes)?;
+        let unread = "the output of the build cannot be read";
+        while reader.read_until(b'\n', &mut bytes).context(unread)? > 0 {
+            log.write_all(&bytes)
+                .with_context(|| format!("{}: cannot be written", self.log.display()))?;
             let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
             bar.set_message(line.clone());
             if last.len() == LINES_SHOWN {
