@@ -196,6 +196,16 @@ fn a_section_that_is_looked_up_by_its_name_is_there_once() {
 }
 
 #[test]
+fn a_section_may_have_a_name_that_is_longer_than_what_is_read_of_it() {
+    for length in [1023, 1024, 5000] {
+        let name = "x".repeat(length);
+        taken(&changed(|maker| {
+            maker.sections.push(Extra::new(&name, A, &[1]));
+        }));
+    }
+}
+
+#[test]
 fn notes_are_allocated_and_nobody_writes_or_executes_them() {
     let note = |number: u8| {
         let mut bytes = Vec::new();
