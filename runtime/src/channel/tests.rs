@@ -446,12 +446,7 @@ fn a_request_that_finds_no_memory_is_known_by_its_start() {
 
 #[test]
 fn the_largest_frame_is_as_long_as_it_is_said_to_be() {
-    let largest = Frame::sysctl(
-        1,
-        Operation::default(),
-        vec![7; AREA_BYTES_MAX],
-        AREA_BYTES_MAX,
-    );
+    let largest = Frame::sysctl(1, operation(), vec![7; AREA_BYTES_MAX], AREA_BYTES_MAX);
     let wire = largest.unwrap().encode().unwrap();
     // The zero byte that ends it is not counted; a block may end with the frame.
     let limits = ENCODED_BYTES_MAX - 1..=ENCODED_BYTES_MAX + 1;
