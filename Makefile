@@ -132,7 +132,8 @@ loom: ## search the memory orders of a rendezvous of three CPUs to the end (take
 # left as they are.
 MUTANTS      := target/tools/bin/cargo-mutants
 MUTATED      ?= act patch check payload load read channel
-MUTANT_TESTS := --lib --test runtime --test fault_handlers --test no_memory
+# Told to cargo itself, so that no other test is built for each mutant.
+MUTANT_TESTS := --lib --test=runtime --test=fault_handlers --test=no_memory
 
 $(MUTANTS):
 	$(CARGO) install cargo-mutants --locked --debug --root target/tools --target-dir target/tools/build
@@ -143,7 +144,7 @@ mutants-runtime: $(MUTANTS) ## change the runtime line by line and see tests fai
 		$(foreach part,$(MUTATED),--file 'runtime/src/$(part)/**') --exclude '**/patch/memory.rs' \
 		--exclude-re 'fmt::Result' --jobs 1 --timeout 90 --baseline skip --shard $(SHARD) \
 		--cargo-arg=--config=profile.dev.package.xsplice-runtime.opt-level=1 \
-		--output out -- $(MUTANT_TESTS)
+		$(MUTANT_TESTS:%=--cargo-arg=%) --output out
 
 .PHONY: xen
 xen: packages ## build the real Xen twice, boot it, and load payloads with its stock tool

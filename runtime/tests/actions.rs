@@ -1,10 +1,13 @@
 //! States, stack rules and what is written: the four actions against a base in memory.
 
+use std::sync::{Arc, Mutex};
+
 use crate::support::{Caller, FUNCTIONS, Maker, Record, TEXT, base_text, jump_at, peek, runtime};
 use xsplice_abi::Errno;
 use xsplice_abi::action::{
     ACTION_APPLY, ACTION_CHECK, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD,
 };
+use xsplice_abi::hook::HookArgument;
 use xsplice_abi::hypercall::{ACTION_FLAG_NODEPS, STATE_APPLIED, STATE_CHECKED};
 use xsplice_abi::profile::{LIVEPATCH, XSPLICE_V1};
 
@@ -278,4 +281,24 @@ fn a_revert_never_writes_over_foreign_bytes() {
     assert_eq!(peek(&runtime, TEXT, 1), [0xcc]);
     runtime.platform().overwrite(TEXT, &jump).unwrap();
     assert_eq!(runtime.act("one", ACTION_REVERT), 0);
+}
+
+#[test]
+fn a_hook_is_told_where_the_records_are() {
+    let system = runtime();
+    let mut maker = Maker::new(1);
+    maker.hooks.push(("preapply", vec!["new"]));
+    assert_eq!(system.upload("one", &maker.write()), 0);
+    let told = Arc::new(Mutex::new(None));
+    let noted = Arc::clone(&told);
+    let hook = move |_: u64, argument: Option<&HookArgument>| {
+        *noted.lock().unwrap() = argument.map(|a| (a.records, a.funcs));
+        0
+    };
+    system.platform().set_hook(Box::new(hook));
+    assert_eq!(system.act("one", ACTION_APPLY), 0);
+    let (records, funcs) = told.lock().unwrap().expect("it was called");
+    assert_eq!(records, 1);
+    // The old address stands 16 bytes into a record.
+    assert_eq!(peek(&system, funcs + 16, 8), TEXT.to_le_bytes());
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use object::{Object as _, ObjectSection as _};
 use xsplice_runtime::read::symbols::{Lookup, SymbolKind, Symbols, SymbolsError};
 
 fn run(program: &str, arguments: &[&str], directory: &Path) {
@@ -65,6 +66,21 @@ fn a_stripped_base_is_refused() {
     assert_eq!(Symbols::from_elf(&file).map(drop), Err(SymbolsError::None));
     assert!(matches!(
         Symbols::from_elf(&file[..100]),
+        Err(SymbolsError::Elf(_))
+    ));
+}
+
+#[test]
+fn a_name_that_does_not_end_is_refused() {
+    let mut file = linked(&[]);
+    let names = object::File::parse(file.as_slice()).unwrap();
+    let names = names.section_by_name(".strtab").unwrap().file_range();
+    let (start, bytes) = names.unwrap();
+    let last = usize::try_from(start + bytes - 1).unwrap();
+    assert_eq!(file[last], 0);
+    file[last] = b'x';
+    assert!(matches!(
+        Symbols::from_elf(&file),
         Err(SymbolsError::Elf(_))
     ));
 }

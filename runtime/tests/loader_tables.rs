@@ -141,6 +141,70 @@ fn symbols_lie_in_their_section_or_at_its_end() {
     refused(&at(u64::MAX).write(), Errno::EINVAL, "(label)");
 }
 
+/// A table in code has a name of its own; a label inside a function does not hide the function.
+#[test]
+fn what_has_a_size_is_found_by_its_address_and_a_label_is_not() {
+    let runtime = runtime();
+    let maker = changed(|maker| {
+        maker.labels.push(("<table>", "new", 8));
+        maker.labels.push(("<label", "new", 4));
+    });
+    assert_eq!(runtime.upload("one", &maker.write()), 0);
+    assert_eq!(runtime.act("one", ACTION_APPLY), 0);
+    let new = jump_at(&runtime, TEXT).unwrap();
+    let described = |address| {
+        let mut text = String::new();
+        runtime.describe(address, &mut text).unwrap();
+        text
+    };
+    assert_eq!(described(new + 8), "one:<table>+0x0/0x1");
+    assert_eq!(described(new + 7), "one:new+0x7/0x10");
+}
+
+#[test]
+fn an_alternative_call_site_is_a_call_through_memory() {
+    let calling = |code: &[u8]| {
+        changed(|maker| {
+            let mut bytes = code.to_vec();
+            bytes.resize(16, 0xc3);
+            maker.functions.insert("new", bytes);
+            let sites = Extra::new(".alt_call_sites", A, &[0; 4]);
+            maker.sections.push(sites.relocated(0, PC32, "new", 0));
+        })
+    };
+    taken(&calling(&[0xff, 0x15, 0, 0, 0, 0]));
+    for other in [&[0xff, 0x25, 0, 0, 0, 0][..], &[0xe8, 0, 0, 0, 0], &[0x90]] {
+        let file = calling(other).write();
+        refused(&file, Errno::EINVAL, "no 6-byte indirect call");
+    }
+}
+
+#[test]
+fn a_section_that_is_looked_up_by_its_name_is_there_once() {
+    for name in [".altinstr_replacement", ".modinfo", ".bug_frames.1"] {
+        let with = |count: usize| {
+            changed(|maker| {
+                for _ in 0..count {
+                    maker.sections.push(Extra::new(name, A, &[]));
+                }
+            })
+        };
+        let more = usize::from(name != ".modinfo");
+        taken(&with(more));
+        refused(&with(more + 1).write(), Errno::EINVAL, "a second section");
+    }
+}
+
+#[test]
+fn a_section_may_have_a_name_that_is_longer_than_what_is_read_of_it() {
+    for length in [1023, 1024, 5000] {
+        let name = "x".repeat(length);
+        taken(&changed(|maker| {
+            maker.sections.push(Extra::new(&name, A, &[1]));
+        }));
+    }
+}
+
 #[test]
 fn notes_are_allocated_and_nobody_writes_or_executes_them() {
     let note = |number: u8| {

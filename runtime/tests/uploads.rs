@@ -207,6 +207,14 @@ fn a_payload_that_is_referred_to_may_not_go_meanwhile() {
     assert!(regions(kernel) < before, "those of the one that went");
 }
 
+/// Only among merged strings is such a name a label that the assembler made.
+#[test]
+fn a_function_that_is_named_like_a_label_is_found_by_others() {
+    let kernel = kernel();
+    assert_eq!(kernel.upload("below", &with_symbol(1, ".Lnew").write()), 0);
+    assert_eq!(kernel.upload("mine", &referring_to(2, ".Lnew").write()), 0);
+}
+
 /// An ELF file of `bytes` bytes that is all symbols with one name of half its size.
 fn symbols_with_one_name(bytes: usize) -> Vec<u8> {
     let name_bytes = bytes / 2;

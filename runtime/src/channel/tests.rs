@@ -1,9 +1,12 @@
-use super::{Decoder, ENCODED_BYTES_MAX, Encoder, Frame, FrameError, FrameKind, Intake, PREAMBLE};
+use super::{
+    Decoder, ENCODED_BYTES_MAX, Encoder, FRAME_BYTES_MAX, Frame, FrameError, FrameKind, Intake,
+    PREAMBLE, written_bytes,
+};
 use alloc::vec;
 use alloc::vec::Vec;
 use xsplice_abi::channel::{AREA_BYTES_MAX, CALL_DUMP, CALL_INFO, CALL_SYSCTL, CALL_TEST};
-use xsplice_abi::hypercall::{Get, Name, OP_GET, Operation};
-use zerocopy::byteorder::little_endian::{U16, U64};
+use xsplice_abi::hypercall::{Get, List, Name, OP_GET, OP_LIST, Operation, Status};
+use zerocopy::byteorder::little_endian::{U16, U32, U64};
 
 fn operation() -> Operation {
     let get = Get {
@@ -439,4 +442,59 @@ fn a_request_that_finds_no_memory_is_known_by_its_start() {
         assert_eq!(decoder.next(&mut input), None);
         assert_eq!(decoder.begun(&[]), None, "{start}");
     }
+}
+
+#[test]
+fn the_largest_frame_is_as_long_as_it_is_said_to_be() {
+    let largest = Frame::sysctl(1, operation(), vec![7; AREA_BYTES_MAX], AREA_BYTES_MAX);
+    let wire = largest.unwrap().encode().unwrap();
+    // The zero byte that ends it is not counted; a block may end with the frame.
+    let limits = ENCODED_BYTES_MAX - 1..=ENCODED_BYTES_MAX + 1;
+    assert!(limits.contains(&wire.len()), "{}", wire.len());
+    assert_eq!(FRAME_BYTES_MAX, 32 + 72 + AREA_BYTES_MAX + 4);
+}
+
+#[test]
+fn an_answer_carries_as_much_of_the_area_as_a_list_may_have_written() {
+    let area = [0; 1000];
+    let written = |change: fn(&mut List)| {
+        let mut list = List {
+            nr: U32::new(3),
+            ..List::default()
+        };
+        change(&mut list);
+        written_bytes(&Operation::with(OP_LIST, &list), &area)
+    };
+    let of_status = 3 * size_of::<Status>();
+    assert_eq!(written(|_| {}), of_status);
+    assert_eq!(
+        written(|list| list.status_handle = U64::new(10)),
+        10 + of_status
+    );
+    assert_eq!(written(|list| list.len_handle = U64::new(500)), 512);
+    assert_eq!(
+        written(|list| list.metadata_len_handle = U64::new(600)),
+        612
+    );
+    assert_eq!(
+        written(|list| {
+            list.name_handle = U64::new(700);
+            list.name_total_size = U32::new(50);
+        }),
+        750
+    );
+    assert_eq!(
+        written(|list| {
+            list.metadata_handle = U64::new(800);
+            list.metadata_total_size = U32::new(60);
+        }),
+        860
+    );
+    assert_eq!(
+        written(|list| list.len_handle = U64::new(u64::MAX)),
+        area.len()
+    );
+    assert_eq!(written(|list| list.nr = U32::ZERO), 0);
+    let get = Operation::with(OP_GET, &Get::default());
+    assert_eq!(written_bytes(&get, &area), 0);
 }

@@ -162,7 +162,8 @@ pub(crate) struct Maker {
     /// addend).
     pub sections: Vec<Extra>,
     pub globals: Vec<&'static str>,
-    /// Further symbols: name, the function of the payload that they count from, and how far.
+    /// Further symbols without a size: name, the function of the payload that they count from, and
+    /// how far. One that begins with `<` is no function; one that ends with `>` has a size.
     pub labels: Vec<(&'static str, &'static str, u64)>,
     pub leave_out: Vec<&'static str>,
 }
@@ -279,7 +280,8 @@ impl Maker {
             let id = writer.section(&format!(".text.{name}"), SectionKind::Text, AX, code, 16);
             writer.define(name, id, 0, code.len(), self.globals.contains(name));
             for (label, _, value) in self.labels.iter().filter(|label| label.1 == *name) {
-                writer.define(label, id, *value, 0, false);
+                let size = usize::from(label.ends_with('>'));
+                writer.define(label, id, *value, size, false);
             }
         }
         let strings: Vec<u8> = self
@@ -420,6 +422,7 @@ impl Writer<'_> {
 
     fn define(&mut self, name: &str, section: SectionId, value: u64, size: usize, global: bool) {
         let is_label = name.contains(' ');
+        let is_data = is_label || name.starts_with('<');
         let id = self.object.add_symbol(Symbol {
             name: if is_label {
                 Vec::new()
@@ -428,7 +431,7 @@ impl Writer<'_> {
             },
             value,
             size: u64::try_from(size).expect("small"),
-            kind: if is_label {
+            kind: if is_data {
                 SymbolKind::Data
             } else {
                 SymbolKind::Text

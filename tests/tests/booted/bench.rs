@@ -130,7 +130,7 @@ impl Bench {
             None => true,
         };
         if ended {
-            self.boot(cpus, None)?;
+            self.boot(cpus, None, "")?;
         }
         let running = self.machines.get(&cpus).context("just booted")?;
         Ok(Kernel {
@@ -142,7 +142,14 @@ impl Bench {
     /// certificate alone.
     pub(crate) fn kernel_that_trusts(&mut self, cpus: u32, certificate: &Path) -> Result<Kernel> {
         self.stop(cpus);
-        self.boot(cpus, Some(certificate.to_owned()))?;
+        self.boot(cpus, Some(certificate.to_owned()), "")?;
+        self.kernel(cpus)
+    }
+
+    /// A fresh machine with `cpus` CPUs in place of the one that runs, with more options.
+    pub(crate) fn kernel_with(&mut self, cpus: u32, options: &str) -> Result<Kernel> {
+        self.stop(cpus);
+        self.boot(cpus, None, options)?;
         self.kernel(cpus)
     }
 
@@ -156,13 +163,13 @@ impl Bench {
         self.machines.remove(&cpus);
     }
 
-    fn boot(&mut self, cpus: u32, certificate: Option<PathBuf>) -> Result<()> {
+    fn boot(&mut self, cpus: u32, certificate: Option<PathBuf>, options: &str) -> Result<()> {
         let limit = self.limit.unwrap_or(MACHINE_LIMIT);
         let built = self.built()?;
         let machine = Machine {
             kernel: built.trees.kernel(),
             cpus,
-            options: "exit_after_ms=0".to_owned(),
+            options: format!("exit_after_ms=0 {options}"),
             certificate,
             pace: Pace::Free,
             limit,

@@ -35,6 +35,10 @@ pub(crate) const SHORT: &[Check] = &[
         "two CPUs that act on one payload at once never harm it",
         |bench, cpus| storm(bench, cpus, 50),
     ),
+    (
+        "CPUs that halt and have no timer come to every action by its kick alone",
+        no_kick_is_lost,
+    ),
 ];
 pub(crate) const LONG: &[Check] = &[(
     "two CPUs act on one payload a thousand times back to back",
@@ -308,5 +312,47 @@ fn storm(bench: &mut Bench, cpus: u32, rounds: u32) -> Result<()> {
         "{status:?}"
     );
     kernel.wait_for_all_cpus(original.hot, CPU_LIMIT)?;
+    Ok(())
+}
+
+/// How often CPUs that halt are asked.
+const KICKS: u32 = 50;
+/// How often a kick comes just before the halt.
+const LATE_KICKS: u32 = 3;
+/// How long a CPU stands before the halt meanwhile: less than the kernel waits for it.
+const BEFORE_HALT_MS: u64 = 1500;
+
+fn no_kick_is_lost(bench: &mut Bench, cpus: u32) -> Result<()> {
+    let hot = bench.payload(&HOT)?;
+    let kernel = bench.kernel_with(cpus, "workers=1 timer_hz=0")?;
+    let halting = cpus - 1;
+    hot.upload(&kernel)?;
+    let act = |round: u32, kind: ActionKind| -> Result<()> {
+        let answer = kernel.act(kind, hot.name)?;
+        ensure!(answer == Ok(()), "round {round}: {kind}: {answer:?}");
+        Ok(())
+    };
+    for round in 1..=KICKS {
+        act(round, ActionKind::Apply)?;
+        act(round, ActionKind::Revert)?;
+    }
+    let mut late = 0;
+    for round in 1..=ATTEMPTS {
+        kernel.test(&format!("slow-halt {halting} {BEFORE_HALT_MS}"))?;
+        act(round, ActionKind::Apply)?;
+        // If it was already on its way to the halt, it has stood there before that.
+        late += u32::from(is_delayed(&kernel, halting)?);
+        act(round, ActionKind::Revert)?;
+        if late == LATE_KICKS {
+            break;
+        }
+    }
+    ensure!(late == LATE_KICKS, "{late} kicks came just before a halt");
+    // Nothing but a kick brings a CPU that halts to its safe point.
+    let counters = kernel.cpus()?;
+    for cpu in &counters {
+        ensure!(cpu.get("timers") == Some(&0), "the premise: {cpu:?}");
+    }
+    bench.stop(cpus);
     Ok(())
 }

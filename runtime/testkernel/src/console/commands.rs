@@ -11,6 +11,7 @@
 //! | `hang CPU MS` | that CPU spins with interrupts off | |
 //! | `slow-stop CPU MS` | that CPU, as a follower, takes so long before it next acknowledges | |
 //! | `slow-leave CPU MS` | that CPU, as a follower, takes so long when it next serialises | |
+//! | `slow-halt CPU MS` | that CPU takes so long before it next halts | |
 //! | `slow-send CPU MS` | the first CPU takes so long before it next answers on the unprivileged
 //! port | |
 //! | `release CPU` | ends these early | |
@@ -99,13 +100,14 @@ fn carry_out(runtime: &KernelRuntime, line: &[u8], out: &mut Text) -> Result<(),
             Ok(())
         }
         (
-            what @ ("hang" | "slow-stop" | "slow-leave" | "slow-send"),
+            what @ ("hang" | "slow-stop" | "slow-leave" | "slow-halt" | "slow-send"),
             [Some(which), Some(ms), None],
         ) => {
             let cpu = by_number(which)?;
             let wanted = match what {
                 "hang" => &cpu.hang_ns,
                 "slow-stop" => &cpu.slow_stop_ns,
+                "slow-halt" => &cpu.slow_halt_ns,
                 "slow-send" => &cpu.slow_send_ns,
                 _ => &cpu.slow_leave_ns,
             };

@@ -34,6 +34,7 @@ pub(crate) fn end(cpu: &cpu::Cpu) {
         &cpu.hang_ns,
         &cpu.slow_stop_ns,
         &cpu.slow_leave_ns,
+        &cpu.slow_halt_ns,
         &cpu.slow_send_ns,
     ] {
         wanted.store(0, Ordering::SeqCst);

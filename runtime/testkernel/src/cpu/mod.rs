@@ -56,6 +56,9 @@ pub(crate) struct Cpu {
     /// How long it is to take, as a follower, when it next serialises, in nanoseconds; a test sets
     /// it.
     pub slow_leave_ns: AtomicU64,
+    /// How long it is to take before it next halts, after it has looked at its safe point, in
+    /// nanoseconds; a test sets it.
+    pub slow_halt_ns: AtomicU64,
     /// How long the first CPU is to take before it next answers on the unprivileged port, having
     /// made room for what arrives there, in nanoseconds; a test sets it.
     pub slow_send_ns: AtomicU64,
@@ -122,6 +125,7 @@ impl Cpu {
             hang_ns: AtomicU64::new(0),
             slow_stop_ns: AtomicU64::new(0),
             slow_leave_ns: AtomicU64::new(0),
+            slow_halt_ns: AtomicU64::new(0),
             slow_send_ns: AtomicU64::new(0),
             is_delayed: AtomicBool::new(false),
             delay_ends: AtomicBool::new(false),
@@ -145,6 +149,7 @@ impl Cpu {
     /// long ago, returns at once. Interrupts are off while that is found out, and on from the
     /// instruction on that halts.
     pub(crate) fn halt(&self) {
+        delays::spend(&self.slow_halt_ns);
         interrupts::disable();
         let kicks = self.kicks.load(Ordering::Relaxed);
         if self.kicks_seen.swap(kicks, Ordering::Relaxed) == kicks {
