@@ -356,6 +356,13 @@ impl Program {
         names
     }
 
+    /// Whether a writable variable holds places inside a function.
+    pub(crate) fn has_writable_label_table(&self) -> bool {
+        let statements = self.functions.iter().flat_map(|function| &function.body);
+        let mut kinds = statements.map(|statement| statement.kind);
+        kinds.any(|kind| kind == Kind::WritableLabelTable)
+    }
+
     /// Names of the functions that make state.
     #[must_use]
     pub fn setups() -> Vec<String> {
@@ -472,7 +479,8 @@ impl Program {
         let letter = LETTERS[file];
         writeln!(
             out,
-            "int setup_{letter}(int a, int b)\n{{\n\treg_{letter} = &ops_{letter};\n\tcounted(a);\n\tcommon_words += b;"
+            "int setup_{letter}(int a, int b)\n{{\n\treg_{letter} = &ops_{letter};\n\tcounted(a);\n\tcommon_words += b;\n\
+             \tcommon_words += __stop_steps - __start_steps;"
         )?;
         for (index, variable) in self.variables.iter().enumerate() {
             // New ones have no state yet.

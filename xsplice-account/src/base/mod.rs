@@ -15,6 +15,7 @@ use xsplice_diff::read::object::SymbolPlace;
 use crate::follow::{Follower, Pair, Place};
 use crate::read::image::{Image, ImageSection, ImageSymbol};
 use crate::read::names::is_of;
+use crate::read::ranges::join;
 use crate::read::tree::Tree;
 
 /// What became of an image's bytes.
@@ -59,18 +60,6 @@ fn covered(follower: &Follower<'_, '_>) -> Vec<Range<u64>> {
         ranges.extend(contents.map(|&(address, size)| address..address.saturating_add(size)));
     }
     join(ranges)
-}
-
-fn join(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
-    ranges.sort_by_key(|range| (range.start, range.end));
-    let mut joined: Vec<Range<u64>> = Vec::new();
-    for range in ranges {
-        match joined.last_mut() {
-            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-            _ => joined.push(range),
-        }
-    }
-    joined
 }
 
 /// What is between the found.

@@ -7,7 +7,6 @@ use super::parts::Both;
 use super::slot::access;
 use super::{Follower, Pair, Place};
 use crate::follow::claims::Claims;
-use crate::follow::stamps::differ_in_time;
 use crate::read::fields::{Field, Form, Leads, value};
 use crate::read::image::Bytes;
 use crate::read::items::is_entry_table;
@@ -48,24 +47,6 @@ impl<'data> Follower<'_, 'data> {
             outcome.failure = (!is_accepted).then_some(failure);
         }
         outcome
-    }
-
-    /// Whether the base has a text at a place that tells another time of the build.
-    fn is_of_another_time(&self, ours: &[u8], place: Option<Place>) -> bool {
-        // A date may be written with more letters than the other.
-        const LONGER_BYTES: u64 = 16;
-        let Some(Place::Base(address)) = place else {
-            return false;
-        };
-        let length = ours.len() as u64;
-        let theirs = self
-            .image
-            .bytes(address, length.saturating_add(LONGER_BYTES))
-            .or_else(|| self.image.bytes(address, length));
-        match theirs {
-            Some(Bytes::Present(theirs)) => differ_in_time(ours, theirs),
-            _ => false,
-        }
     }
 
     /// Whether the item may be there: in the same kind of section, and aligned as required.
@@ -279,7 +260,7 @@ impl<'data> Follower<'_, 'data> {
             (Found::Name(name, delta), Form::Slot) if form != Form::Slot => {
                 Found::Name(name, delta + shift)
             }
-            (found, Form::Slot) => self.through_slot(&found, i64::from(field.width))?,
+            (found, Form::Slot) => self.through_slot(&found, i64::from(field.trailing))?,
             (found, _) => found,
         };
         Some((start, end, found))
@@ -324,15 +305,16 @@ impl<'data> Follower<'_, 'data> {
         Some(self.named_by(payload, relocation.symbol, addend))
     }
 
-    /// What the slot at a place holds. The field counts from its own end, less `width`.
-    fn through_slot(&self, found: &Found<'data>, width: i64) -> Option<Found<'data>> {
+    /// What the slot at a place holds. The field counts from the end of its instruction, which is
+    /// `trailing` behind the field's start.
+    fn through_slot(&self, found: &Found<'data>, trailing: i64) -> Option<Found<'data>> {
         match found {
             Found::Place(Place::Base(address)) => {
-                let slot = address.wrapping_add_signed(width);
+                let slot = address.wrapping_add_signed(trailing);
                 Some(Found::Place(Place::Base(self.image.word(slot)?)))
             }
             Found::Place(Place::Payload(id, offset)) => {
-                let slot = offset.wrapping_add_signed(width);
+                let slot = offset.wrapping_add_signed(trailing);
                 let Some(Bytes::Present(bytes)) = self.payload_bytes(*id, slot, 8) else {
                     return None;
                 };
@@ -352,11 +334,7 @@ impl<'data> Follower<'_, 'data> {
         is_table: bool,
         outcome: &mut Outcome,
     ) -> Result<(), Mismatch> {
-        let trailing = if field.form == Form::Slot {
-            i64::from(field.width)
-        } else {
-            i64::from(field.trailing)
-        };
+        let trailing = i64::from(field.trailing);
         let differs = || Mismatch::Target {
             wanted: self.wanted(target),
             found: self.describe(found),
@@ -374,10 +352,13 @@ impl<'data> Follower<'_, 'data> {
             // An entry whose replacement is empty names a place, and nothing is read there.
             Target::Nothing if is_table => Ok(()),
             Target::Nothing => Err(Mismatch::Unknown),
-            Target::Number(number) => match self.located(found) {
-                Some(Place::Base(address)) if address == *number => Ok(()),
-                _ => Err(differs()),
-            },
+            Target::Number(number) => {
+                let number = number.wrapping_add_signed(settled(0));
+                match self.located(found) {
+                    Some(Place::Base(address)) if address == number => Ok(()),
+                    _ => Err(differs()),
+                }
+            }
             Target::Name {
                 name,
                 delta,
@@ -433,6 +414,10 @@ impl<'data> Follower<'_, 'data> {
                 let delta = settled(*delta);
                 let place = self.located(found).ok_or_else(differs)?;
                 let start = shifted(place, delta.wrapping_neg());
+                if let Some(length) = self.stamp(*item, start) {
+                    outcome.explained += length;
+                    return Ok(());
+                }
                 let is_entry = match field.form {
                     Form::Slot => delta == 0,
                     _ => delta + trailing == 0,
@@ -460,8 +445,11 @@ impl<'data> Follower<'_, 'data> {
                 || self.is_accepted(item)
                 || !self.has_counterpart_in_base(item);
         };
-        let mut names = self.tree.names(item).peekable();
-        let is_named = names.peek().is_some();
+        // A name whose definition here gave way is another object's in the image.
+        let is_named = self
+            .tree
+            .names(item)
+            .any(|name| !self.tree.gave_way(item, name));
         let is_it = self
             .tree
             .names(item)

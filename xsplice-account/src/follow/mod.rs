@@ -14,6 +14,7 @@ mod parts;
 pub(crate) mod sections;
 mod slot;
 mod stamps;
+mod texts;
 mod wording;
 
 use foldhash::HashMap;
