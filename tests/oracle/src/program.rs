@@ -139,10 +139,15 @@ impl Program {
         match choices.below(24) {
             0..=4 if lines != 0 => {
                 let statement = &mut self.functions[at].body[line];
+                let before = statement.begins_with();
                 statement.tweak(choices);
+                let can_be_carried = statement.begins_with() == before;
                 let what = format!("f{at}: other constant in statement {line}: {statement:?}");
                 self.keep_callable(at);
-                carried(what)
+                Edit {
+                    what,
+                    can_be_carried,
+                }
             }
             5..=8 => {
                 let place = choices.below(lines + 1);

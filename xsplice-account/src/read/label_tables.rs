@@ -90,3 +90,66 @@ fn around(sized: &[Range<u64>], place: u64) -> Option<&Range<u64>> {
     let range = sized.get(at.checked_sub(1)?)?;
     (place < range.end).then_some(range)
 }
+
+#[cfg(test)]
+mod tests {
+    use xsplice_diff::read::object::ElfObject;
+    use xsplice_test_objects::compile;
+
+    use crate::read::items::Object;
+
+    /// Two functions, and a table among the constants that the first one refers to.
+    const TEXT: &str = "
+        .text
+        .type f, @function
+f:      leaq .Ltable(%rip), %rax
+.Lone:  nop
+.Ltwo:  ret
+        .size f, . - f
+        .type g, @function
+g:      nop
+        nop
+        nop
+.Linside: ret
+        .size g, . - g
+        .section .rodata
+        .balign 4
+";
+
+    /// How far in front of each field of the table it counts from.
+    fn ahead(table: &str) -> Vec<u64> {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("f.s"), TEXT.to_owned() + table).expect("a file");
+        let bytes = compile(folder.path(), "gcc", &[], "f.s");
+        let elf = ElfObject::parse("f.o", &bytes).expect("an object");
+        let index = elf.sections.iter().position(|one| one.name == ".rodata");
+        let object = Object::new(elf);
+        let fields = &object.fields[index.expect("constants")];
+        fields.iter().map(|field| field.ahead).collect()
+    }
+
+    #[test]
+    fn distances_to_labels_of_one_function_count_from_the_table() {
+        let table = ".Ltable: .long .Lone - .Ltable, .Ltwo - .Ltable, .Lone - .Ltable\n";
+        assert_eq!(ahead(table), [0, 4, 8]);
+    }
+
+    #[test]
+    fn distances_to_functions_count_from_their_own_places() {
+        let table = ".Ltable: .long f - ., g - ., f - .\n";
+        assert_eq!(ahead(table), [0, 0, 0]);
+    }
+
+    #[test]
+    fn distances_into_two_functions_count_from_their_own_places() {
+        let table = ".Ltable: .long .Lone - .Ltable, .Linside - .Ltable\n";
+        assert_eq!(ahead(table), [0, 0]);
+    }
+
+    #[test]
+    fn a_pointer_to_the_next_function_behind_one_to_a_label_counts_from_its_own_place() {
+        // Counted from the table, the second would lead into the first function's last bytes.
+        let table = ".Ltable: .long .Lone - ., g - .\n";
+        assert_eq!(ahead(table), [0, 0]);
+    }
+}
