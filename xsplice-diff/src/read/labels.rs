@@ -73,8 +73,14 @@ impl Labels {
         }
         let named = self.of_function.get(&function).into_iter().flatten();
         // Addresses that the code takes without a relocation.
+        let relocated: BTreeSet<u64> = build
+            .relocations(function)
+            .map(|(relocation, _)| relocation.offset)
+            .collect();
         let taken = code.iter().filter_map(|one| one.lead);
-        let taken = taken.filter(|lead| !lead.is_branch).map(|lead| lead.to);
+        let taken = taken
+            .filter(|lead| !lead.is_branch && !relocated.contains(&lead.field.offset))
+            .map(|lead| lead.to);
         let is_inside = |place: &u64| {
             let range = code.first().zip(code.last());
             range.is_some_and(|(first, last)| first.start < *place && *place < last.end)
