@@ -59,19 +59,12 @@ fn failed(error: anyhow::Error) -> Failed {
     Failed::from(format!("{error:#}"))
 }
 
-/// Lines of compilers with which a case does not come out as claimed yet: an address of 32 bits
-/// that would lead into the payload, and code behind a symbol that clang places otherwise. Each
-/// leaves the list as soon as it is right.
-const OPEN: [(&str, &str); 2] = [
-    (
-        "build-stamp-and-version",
-        "gcc -O0 -mcmodel=kernel -fno-pic -fno-pie -mno-red-zone -g",
-    ),
-    (
-        "code-behind-the-symbol",
-        "clang -O0 -mcmodel=kernel -fno-pic -fno-pie -mno-red-zone -g",
-    ),
-];
+/// Lines of compilers with which a case does not come out as claimed yet: clang places the code
+/// behind a symbol otherwise. Each leaves the list as soon as it is right.
+const OPEN: [(&str, &str); 1] = [(
+    "code-behind-the-symbol",
+    "clang -O0 -mcmodel=kernel -fno-pic -fno-pie -mno-red-zone -g",
+)];
 
 /// A case as it is committed.
 fn committed(case: &Case) -> Result<()> {

@@ -361,19 +361,25 @@ fn what_leads_into_a_weak_definition_that_gave_way_leads_to_its_copy() {
 
 #[test]
 fn a_slot_holds_a_number_or_the_address_of_nothing() {
-    let source = r#"
-        asm(".globl limit\n.set limit, LIMIT\n.weak hook\n.text\n.globl f\n.type f, @function\n"
+    let user = r#"
+        asm(".weak hook\n.text\n.globl f\n.type f, @function\n"
             "f: movq limit@GOTPCREL(%rip), %rax\ncmpq $0, HOOK@GOTPCREL(%rip)\nret\n"
             ".size f, . - f");
         int own(void) { return 1; }
     "#;
-    let of_names = |limit: &str, hook: &str| source.replace("LIMIT", limit).replace("HOOK", hook);
-    let old = of_names("5", "hook");
-    let same = of(&[("g.c", &old)], &[("g.c", &old)]);
+    let account = |limit: &str, hook: &str| {
+        let number = |limit: &str| format!("asm(\".globl limit\\n.set limit, {limit}\");");
+        let (before, after) = (number("5"), number(limit));
+        let (old, new) = (user.replace("HOOK", "hook"), user.replace("HOOK", hook));
+        of(
+            &[("n.c", &before), ("g.c", &old)],
+            &[("n.c", &after), ("g.c", &new)],
+        )
+    };
+    let same = account("5", "hook");
     assert!(same.is_complete(), "{same:?}");
     for (limit, hook) in [("6", "hook"), ("5", "own")] {
-        let new = of_names(limit, hook);
-        let changed = of(&[("g.c", &old)], &[("g.c", &new)]);
+        let changed = account(limit, hook);
         assert_eq!(names(&changed), ["f"], "{changed:?}");
     }
 }

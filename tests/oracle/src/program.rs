@@ -137,18 +137,7 @@ impl Program {
             can_be_carried: false,
         };
         match choices.below(24) {
-            0..=4 if lines != 0 => {
-                let statement = &mut self.functions[at].body[line];
-                let before = statement.begins_with();
-                statement.tweak(choices);
-                let can_be_carried = statement.begins_with() == before;
-                let what = format!("f{at}: other constant in statement {line}: {statement:?}");
-                self.keep_callable(at);
-                Edit {
-                    what,
-                    can_be_carried,
-                }
-            }
+            0..=4 if lines != 0 => self.edit_constant(at, line, choices),
             5..=8 => {
                 let place = choices.below(lines + 1);
                 let statement = self.statement(at, choices);
@@ -225,6 +214,20 @@ impl Program {
                 self.variable_order.swap(one, two);
                 not_carried("variables in another order".to_owned())
             }
+        }
+    }
+
+    /// Another constant in a statement.
+    fn edit_constant(&mut self, at: usize, line: usize, choices: &mut Choices) -> Edit {
+        let statement = &mut self.functions[at].body[line];
+        let before = statement.begins_with();
+        statement.tweak(choices);
+        let can_be_carried = statement.begins_with() == before;
+        let what = format!("f{at}: other constant in statement {line}: {statement:?}");
+        self.keep_callable(at);
+        Edit {
+            what,
+            can_be_carried,
         }
     }
 

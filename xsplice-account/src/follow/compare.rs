@@ -379,51 +379,15 @@ impl<'data> Follower<'_, 'data> {
                 delta,
                 is_weak,
             } => {
-                let delta = settled(*delta);
-                // What the original build defined and the patched one does not is gone.
-                let was_defined = |claims: &Claims<'_, '_>| claims.tree.definitions_of(name) > 0;
-                if self.claims.is_some_and(was_defined) && self.tree.definitions_of(name) == 0 {
-                    return Err(differs());
-                }
-                match found {
-                    Found::Name(other, others) if plain(other) == *name && *others == delta => {
-                        Ok(())
-                    }
-                    Found::Place(Place::Base(address)) => {
-                        let start = address.wrapping_add_signed(delta.wrapping_neg());
-                        let is_it = self.image.named(name).any(|symbol| symbol.address == start);
-                        let is_missing = *is_weak && start == 0;
-                        if is_it || is_missing {
-                            Ok(())
-                        } else {
-                            Err(differs())
-                        }
-                    }
-                    _ => Err(differs()),
-                }
+                let is_it = self.leads_to_name(name, settled(*delta), *is_weak, found);
+                is_it.then_some(()).ok_or_else(differs)
             }
             Target::Content { bytes, delta } => {
-                let delta = settled(*delta);
                 let start = self
                     .located(found)
-                    .map(|place| shifted(place, delta.wrapping_neg()));
-                let length = bytes.len() as u64;
-                let theirs = match start {
-                    Some(Place::Base(address)) => {
-                        outcome.contents.push((address, length));
-                        self.image.bytes(address, length)
-                    }
-                    Some(Place::Payload(id, offset)) => self.payload_bytes(id, offset, length),
-                    None => None,
-                };
-                match theirs {
-                    Some(Bytes::Present(theirs)) if theirs == *bytes => Ok(()),
-                    _ if self.is_of_another_time(bytes, start) => {
-                        outcome.explained += length;
-                        Ok(())
-                    }
-                    _ => Err(differs()),
-                }
+                    .map(|place| shifted(place, settled(*delta).wrapping_neg()));
+                let is_it = self.leads_to_content(bytes, start, outcome);
+                is_it.then_some(()).ok_or_else(differs)
             }
             Target::Item { item, delta } => {
                 let delta = settled(*delta);
@@ -441,6 +405,45 @@ impl<'data> Follower<'_, 'data> {
                     .then_some(())
                     .ok_or_else(differs)
             }
+        }
+    }
+
+    /// Whether a reference leads `delta` bytes behind what a name stands for.
+    fn leads_to_name(&self, name: &str, delta: i64, is_weak: bool, found: &Found<'data>) -> bool {
+        // What the original build defined and the patched one does not is gone.
+        let was_defined = |claims: &Claims<'_, '_>| claims.tree.definitions_of(name) > 0;
+        if self.claims.is_some_and(was_defined) && self.tree.definitions_of(name) == 0 {
+            return false;
+        }
+        match found {
+            Found::Name(other, others) => plain(other) == name && *others == delta,
+            Found::Place(Place::Base(address)) => {
+                let start = address.wrapping_add_signed(delta.wrapping_neg());
+                let is_it = self.image.named(name).any(|symbol| symbol.address == start);
+                is_it || is_weak && start == 0
+            }
+            Found::Place(Place::Payload(..)) => false,
+        }
+    }
+
+    /// Whether a place holds these bytes, or the same text of another time.
+    fn leads_to_content(&self, bytes: &[u8], start: Option<Place>, outcome: &mut Outcome) -> bool {
+        let length = bytes.len() as u64;
+        let theirs = match start {
+            Some(Place::Base(address)) => {
+                outcome.contents.push((address, length));
+                self.image.bytes(address, length)
+            }
+            Some(Place::Payload(id, offset)) => self.payload_bytes(id, offset, length),
+            None => None,
+        };
+        match theirs {
+            Some(Bytes::Present(theirs)) if theirs == bytes => true,
+            _ if self.is_of_another_time(bytes, start) => {
+                outcome.explained += length;
+                true
+            }
+            _ => false,
         }
     }
 
