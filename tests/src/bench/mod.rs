@@ -7,6 +7,7 @@
 
 pub mod budget;
 pub mod many_functions;
+pub mod page;
 pub mod run;
 pub mod sampling;
 pub mod shapes;

@@ -13,6 +13,7 @@ pub(crate) mod copy;
 pub(crate) mod fingerprint;
 pub(crate) mod interrupt;
 pub(crate) mod make;
+pub(crate) mod place;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -179,10 +180,8 @@ pub(crate) fn build(
     }
     apply::shift(patch, &offsets);
     apply::strip(patch, level);
-    Ok(Built {
-        original,
-        patched: request.work.join(PATCHED),
-    })
+    let patched = place::facing(&original, &request.work.join(PATCHED))?;
+    Ok(Built { original, patched })
 }
 
 /// Builds the source as it is, without a patch; where the build is.
