@@ -333,7 +333,7 @@ fn a_text_among_constants_may_tell_another_time_and_nothing_else() {
     let other = of_text("release 5 of 2026-07-31 17:45:12");
     let account = of(&[("s.c", &old)], &[("s.c", &later)]);
     assert!(account.is_complete(), "{account:?}");
-    assert!(account.after.explained > 0, "{account:?}");
+    assert!(account.after.stamps > 0, "{account:?}");
     let changed = of(&[("s.c", &old)], &[("s.c", &other)]);
     assert_eq!(names(&changed), ["banner"], "{changed:?}");
 }

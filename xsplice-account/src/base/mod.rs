@@ -13,9 +13,9 @@ use xsplice_diff::machine;
 use xsplice_diff::read::object::SymbolPlace;
 
 use crate::follow::{Follower, Pair, Place};
+use crate::ranges::join;
 use crate::read::image::{Image, ImageSection, ImageSymbol};
 use crate::read::names::is_of;
-use crate::read::ranges::join;
 use crate::read::tree::Tree;
 
 /// What became of an image's bytes.
@@ -56,8 +56,11 @@ fn covered(follower: &Follower<'_, '_>) -> Vec<Range<u64>> {
         if let Place::Base(address) = found.pair.place {
             ranges.push(address..address.saturating_add(size));
         }
-        let contents = found.contents.iter();
-        ranges.extend(contents.map(|&(address, size)| address..address.saturating_add(size)));
+        for &(place, size) in found.contents {
+            if let Place::Base(address) = place {
+                ranges.push(address..address.saturating_add(size));
+            }
+        }
     }
     join(ranges)
 }
@@ -163,6 +166,9 @@ fn common_names<'data>(tree: &Tree<'data>) -> foldhash::HashSet<&'data str> {
 }
 
 /// Sections that a linker makes or rewrites as a whole.
+///
+/// Shortcut S25: a linker writes these from what it knows of the whole image, and no object
+/// determines their bytes.
 fn is_linker_made(section: &ImageSection<'_>) -> bool {
     const MADE: [&str; 18] = [
         ".note",
@@ -188,6 +194,8 @@ fn is_linker_made(section: &ImageSection<'_>) -> bool {
 }
 
 /// Bytes that stand between items: zeros, traps, or instructions without an effect.
+///
+/// Shortcut S26: no symbol and no item is there, and the bytes are zeros, traps or NOPs.
 fn is_padding(image: &Image<'_>, gap: &Range<u64>) -> bool {
     let bytes = match image.bytes(gap.start, gap.end - gap.start) {
         Some(crate::read::image::Bytes::Present(bytes)) => bytes,

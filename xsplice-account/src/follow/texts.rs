@@ -29,10 +29,10 @@ impl<'data> Follower<'_, 'data> {
     }
 
     /// Whether the base has a text at a place that tells another time of the build.
-    pub(super) fn is_of_another_time(&self, ours: &[u8], place: Option<Place>) -> bool {
+    pub(super) fn is_of_another_time(&self, ours: &[u8], place: Place) -> bool {
         // A date may be written with more letters than the other, or with fewer.
         const LONGER_BYTES: u64 = 16;
-        let Some(Place::Base(address)) = place else {
+        let Place::Base(address) = place else {
             return false;
         };
         let Some(section) = self.image.section_at(address) else {
@@ -59,7 +59,7 @@ impl<'data> Follower<'_, 'data> {
         let Place::Base(address) = start else {
             return None;
         };
-        (!is_equal(address) && self.is_of_another_time(ours, Some(start))).then_some(length)
+        (!is_equal(address) && self.is_of_another_time(ours, start)).then_some(length)
     }
 }
 

@@ -10,9 +10,9 @@ use xsplice_abi::tables::{EntrySizes, SpecialTable};
 use xsplice_diff::machine::Machine;
 use xsplice_diff::read::object::{ElfObject, SectionId, SymbolId, SymbolPlace};
 
+use crate::ranges::join;
 use crate::read::fields::{Field, Leads, fields};
 use crate::read::label_tables;
-use crate::read::ranges::join;
 
 /// A range of one section.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ impl Item {
 /// One object, cut.
 #[derive(Debug)]
 pub(crate) struct Object<'data> {
+    /// The file.
+    pub file: &'data [u8],
     /// As it was read.
     pub elf: ElfObject<'data>,
     /// Its items, by section and offset.
@@ -46,9 +48,9 @@ pub(crate) struct Object<'data> {
 }
 
 impl<'data> Object<'data> {
-    /// Cuts `elf`.
+    /// Cuts `elf`, which was read from `file`.
     #[must_use]
-    pub(crate) fn new(elf: ElfObject<'data>) -> Object<'data> {
+    pub(crate) fn new(elf: ElfObject<'data>, file: &'data [u8]) -> Object<'data> {
         let count = elf.sections.len();
         let mut cuts: Vec<Vec<u64>> = vec![Vec::new(); count];
         let mut sized: Vec<Vec<Range<u64>>> = vec![Vec::new(); count];
@@ -86,6 +88,7 @@ impl<'data> Object<'data> {
             !is_code(index)
         });
         let mut object = Object {
+            file,
             elf,
             items: Vec::new(),
             fields: all_fields,

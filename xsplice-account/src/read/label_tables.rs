@@ -123,7 +123,7 @@ g:      nop
         let bytes = compile(folder.path(), "gcc", &[], "f.s");
         let elf = ElfObject::parse("f.o", &bytes).expect("an object");
         let index = elf.sections.iter().position(|one| one.name == ".rodata");
-        let object = Object::new(elf);
+        let object = Object::new(elf, &bytes);
         let fields = &object.fields[index.expect("constants")];
         fields.iter().map(|field| field.ahead).collect()
     }

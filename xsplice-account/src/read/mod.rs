@@ -7,5 +7,4 @@ pub(crate) mod items;
 mod label_tables;
 pub(crate) mod names;
 pub(crate) mod payload;
-pub(crate) mod ranges;
 pub(crate) mod tree;

@@ -1,8 +1,9 @@
-//! Ranges of addresses or offsets, as they are needed for quick searches.
+//! Ranges of addresses or offsets.
 
 use std::ops::Range;
 
-/// The same without overlaps, in order.
+/// The same places without overlaps, by their starts.
+#[must_use]
 pub(crate) fn join(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     ranges.sort_by_key(|range| (range.start, range.end));
     let mut joined: Vec<Range<u64>> = Vec::new();
