@@ -4,6 +4,7 @@
 //! `XSPLICE_ORACLE_SECONDS` and `XSPLICE_ORACLE_SEED` say how long to go on and where to begin; a
 //! failure prints its seed, and `make oracle SEED=...` makes it small.
 
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -22,14 +23,14 @@ fn setting(name: &str) -> Option<u64> {
 
 #[test]
 fn patched_code_answers_as_the_patched_source_says() -> Result<()> {
-    let judge = Judge::new(tools::folder())?;
     let limits = Limits {
         first: setting("XSPLICE_ORACLE_SEED").unwrap_or(1),
         count: setting("XSPLICE_ORACLE_SECONDS").map_or(COUNT, |_| u64::MAX),
         time: Duration::from_secs(setting("XSPLICE_ORACLE_SECONDS").unwrap_or(60)),
+        threads: available_parallelism()?.get(),
         keep: None,
     };
-    let counts = run(&judge, &limits, |_| ())?;
+    let counts = run(tools::folder(), &limits, |_| ())?;
     println!("{}", counts.shown());
     ensure!(
         counts.wrong.is_empty() && counts.broken.is_empty(),

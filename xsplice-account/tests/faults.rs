@@ -319,3 +319,67 @@ fn more_alignment_of_a_section_is_explained_by_what_is_new_alone() {
     let moved = of_data(&format!(".balign 64\nold: .long 5\n{new}"));
     assert_eq!(names(&account(&apart, &moved)), ["f"]);
 }
+
+#[test]
+fn a_text_among_constants_may_tell_another_time_and_nothing_else() {
+    let source = r#"
+        asm(".section .rodata\n.byte 1\n.Ltext: .asciz \"TEXT\"\n.text\n"
+            ".globl banner\n.type banner, @function\nbanner: leaq .Ltext(%rip), %rax\nret\n"
+            ".size banner, . - banner");
+    "#;
+    let of_text = |text: &str| source.replace("TEXT", text);
+    let old = of_text("release 4 of 2026-01-01 10:31:07");
+    let later = of_text("release 4 of 2026-07-31 17:45:12");
+    let other = of_text("release 5 of 2026-07-31 17:45:12");
+    let account = of(&[("s.c", &old)], &[("s.c", &later)]);
+    assert!(account.is_complete(), "{account:?}");
+    assert!(account.after.stamps > 0, "{account:?}");
+    let changed = of(&[("s.c", &old)], &[("s.c", &other)]);
+    assert_eq!(names(&changed), ["banner"], "{changed:?}");
+}
+
+#[test]
+fn what_leads_into_a_weak_definition_that_gave_way_leads_to_its_copy() {
+    // The longer part of the second object's section is a copy that has no name in the image.
+    let weak = |value: u32| {
+        format!(
+            "asm(\".text\\n.weak fill\\n.type fill, @function\\nfill:\\n.Lfill: \
+             movabsq ${value}, %rax\\nmovabsq $77, %rcx\\naddq %rcx, %rax\\nret\\n\
+             .size fill, . - fill\\n"
+        )
+    };
+    let first = |value| weak(value) + "\");";
+    let second = |value| {
+        weak(value) + ".globl f\\n.type f, @function\\nf: jmp .Lfill\\n.size f, . - f\\n\");"
+    };
+    let original: [(&str, &str); 2] = [("a.c", &first(3)), ("b.c", &second(3))];
+    let same = of(&original, &original);
+    assert!(same.is_complete(), "{same:?}");
+    let changed = of(&original, &[("a.c", &first(3)), ("b.c", &second(4))]);
+    assert!(names(&changed).contains(&"f"), "{changed:?}");
+}
+
+#[test]
+fn a_slot_holds_a_number_or_the_address_of_nothing() {
+    let user = r#"
+        asm(".weak hook\n.text\n.globl f\n.type f, @function\n"
+            "f: movq limit@GOTPCREL(%rip), %rax\ncmpq $0, HOOK@GOTPCREL(%rip)\nret\n"
+            ".size f, . - f");
+        int own(void) { return 1; }
+    "#;
+    let account = |limit: &str, hook: &str| {
+        let number = |limit: &str| format!("asm(\".globl limit\\n.set limit, {limit}\");");
+        let (before, after) = (number("5"), number(limit));
+        let (old, new) = (user.replace("HOOK", "hook"), user.replace("HOOK", hook));
+        of(
+            &[("n.c", &before), ("g.c", &old)],
+            &[("n.c", &after), ("g.c", &new)],
+        )
+    };
+    let same = account("5", "hook");
+    assert!(same.is_complete(), "{same:?}");
+    for (limit, hook) in [("6", "hook"), ("5", "own")] {
+        let changed = account(limit, hook);
+        assert_eq!(names(&changed), ["f"], "{changed:?}");
+    }
+}

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -21,6 +24,8 @@ pub struct Limits {
     pub count: u64,
     /// No new seed after this.
     pub time: Duration,
+    /// How many are judged at a time.
+    pub threads: usize,
     /// Where programs that come out wrong are kept.
     pub keep: Option<PathBuf>,
 }
@@ -41,8 +46,8 @@ pub struct Counts {
     pub refused: u64,
     /// Changes that a payload can carry.
     pub carriable: u64,
-    /// Of them, refused ones.
-    pub refused_carriable: u64,
+    /// Of them, refused ones: seeds by their codes, which stand there together.
+    pub needless: BTreeMap<String, Vec<u64>>,
     /// Refused seeds by code; of several codes of one change each.
     pub codes: BTreeMap<String, Vec<u64>>,
     /// Seeds that the account alone refused, without need.
@@ -75,12 +80,11 @@ impl Counts {
             self.wrong.len(),
             self.broken.len(),
             self.carriable,
-            self.refused_carriable,
+            self.needless.values().map(Vec::len).sum::<usize>(),
         );
-        for (code, seeds) in &self.codes {
-            let first = &seeds[..seeds.len().min(SEEDS_SHOWN)];
-            let _ = writeln!(text, "  {:6} {code}, as of {first:?}", seeds.len());
-        }
+        list(&mut text, &self.needless);
+        let _ = writeln!(text, "of all refusals, by code:");
+        list(&mut text, &self.codes);
         let _ = writeln!(
             text,
             "refused by the account alone, without need: {} {:?}",
@@ -93,9 +97,16 @@ impl Counts {
         text
     }
 
-    fn add(&mut self, seed: u64, change: &Change, outcome: &Outcome) {
-        let is_carriable = change.can_be_carried();
-        self.carriable += u64::from(is_carriable);
+    fn add(&mut self, judged: &Judged) {
+        let (seed, shown) = (judged.seed, &judged.shown);
+        let outcome = match &judged.outcome {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                self.broken.push((seed, format!("{error:#}; {shown}")));
+                return;
+            }
+        };
+        self.carriable += u64::from(judged.is_carriable);
         match outcome {
             Outcome::Right(shows) => {
                 self.right += 1;
@@ -104,7 +115,10 @@ impl Counts {
             Outcome::Unchanged => self.unchanged += 1,
             Outcome::Refused(codes) | Outcome::Disagree(codes) => {
                 self.refused += 1;
-                self.refused_carriable += u64::from(is_carriable);
+                if judged.is_carriable {
+                    let together = codes.join(", ");
+                    self.needless.entry(together).or_default().push(seed);
+                }
                 for code in codes {
                     self.codes.entry(code.clone()).or_default().push(seed);
                 }
@@ -113,47 +127,103 @@ impl Counts {
                 }
             }
             Outcome::WrongPayload(what) => {
-                self.wrong
-                    .push((seed, format!("wrong payload: {what}; {}", change.shown())));
+                let what = format!("wrong payload: {what}; {shown}");
+                self.wrong.push((seed, what));
             }
             Outcome::SilentMiss(what) => {
-                self.wrong
-                    .push((seed, format!("silent miss: {what}; {}", change.shown())));
+                let what = format!("silent miss: {what}; {shown}");
+                self.wrong.push((seed, what));
             }
         }
     }
 }
 
-/// Judges seed after seed; `progress` is told of each count that ends in 100.
+/// Seeds by what they are filed under, the first of each.
+fn list(text: &mut String, seeds: &BTreeMap<String, Vec<u64>>) {
+    for (code, seeds) in seeds {
+        let first = &seeds[..seeds.len().min(SEEDS_SHOWN)];
+        let _ = writeln!(text, "  {:6} {code}, as of {first:?}", seeds.len());
+    }
+}
+
+/// What became of one seed.
+struct Judged {
+    seed: u64,
+    shown: String,
+    is_carriable: bool,
+    outcome: Result<Outcome>,
+}
+
+/// Judges seed after seed with the commands of a folder, on several threads; `progress` is told of
+/// each count that ends in 100.
 ///
 /// # Errors
-/// When what came out wrong cannot be kept.
-pub fn run(judge: &Judge, limits: &Limits, progress: impl Fn(&Counts)) -> Result<Counts> {
-    let matrix = Matrix::here();
-    let began = Instant::now();
-    let mut counts = Counts::default();
-    for seed in (limits.first..).take(usize::try_from(limits.count).unwrap_or(usize::MAX)) {
-        if began.elapsed() > limits.time {
-            break;
-        }
-        let change = Change::random(seed, &matrix);
-        match judge.judge(&change) {
-            Ok(outcome) => {
-                counts.add(seed, &change, &outcome);
-                if let (true, Some(folder)) = (outcome.is_fault(), &limits.keep) {
-                    let small = smaller(judge, &change);
-                    keep(&folder.join(format!("seed-{seed}")), &small)?;
+/// When what came out wrong cannot be kept, or no judge be made.
+pub fn run(commands: &Path, limits: &Limits, progress: impl Fn(&Counts)) -> Result<Counts> {
+    let next = AtomicU64::new(limits.first);
+    let end = limits.first.saturating_add(limits.count);
+    let (matrix, began) = (Matrix::here(), Instant::now());
+    let mut all = BTreeMap::new();
+    thread::scope(|threads| -> Result<()> {
+        let (sender, receiver) = mpsc::channel();
+        let mut workers = Vec::new();
+        for _ in 0..limits.threads {
+            let (sender, next, matrix) = (sender.clone(), &next, &matrix);
+            workers.push(threads.spawn(move || -> Result<()> {
+                let judge = Judge::new(commands)?;
+                while began.elapsed() < limits.time {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= end {
+                        break;
+                    }
+                    let change = Change::random(seed, matrix);
+                    let outcome = judge.judge(&change);
+                    if let (Ok(outcome), Some(folder)) = (&outcome, &limits.keep)
+                        && outcome.is_fault()
+                    {
+                        let small = smaller(&judge, &change);
+                        keep(&folder.join(format!("seed-{seed}")), &small)?;
+                    }
+                    let judged = Judged {
+                        seed,
+                        shown: change.shown(),
+                        is_carriable: is_carriable(&change, &outcome),
+                        outcome,
+                    };
+                    if sender.send(judged).is_err() {
+                        break;
+                    }
                 }
+                Ok(())
+            }));
+        }
+        drop(sender);
+        let mut so_far = Counts::default();
+        for judged in receiver {
+            so_far.add(&judged);
+            if so_far.judged() % 100 == 0 {
+                progress(&so_far);
             }
-            Err(error) => counts
-                .broken
-                .push((seed, format!("{error:#}; {}", change.shown()))),
+            all.insert(judged.seed, judged);
         }
-        if counts.judged() % 100 == 0 {
-            progress(&counts);
+        for worker in workers {
+            worker.join().expect("a judge does not panic")?;
         }
-    }
+        Ok(())
+    })?;
+    // In the order of the seeds, whoever was quicker.
+    let mut counts = Counts::default();
+    all.values().for_each(|judged| counts.add(judged));
     Ok(counts)
+}
+
+/// Whether a payload could carry a change, going by the edits and by why it was refused.
+fn is_carriable(change: &Change, outcome: &Result<Outcome>) -> bool {
+    let is_out_of_reach = match outcome {
+        Ok(Outcome::Refused(codes)) => change.nothing_can_carry(codes),
+        _ => false,
+    };
+    change.can_be_carried() && !is_out_of_reach
 }
 
 /// The same change with fewer statements, still wrong.

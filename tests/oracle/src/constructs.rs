@@ -169,6 +169,18 @@ impl Statement {
         }
     }
 
+    /// What a variable of its own begins with: one that runs has another value by now, and no
+    /// payload gives it the new one.
+    pub(crate) fn begins_with(&self) -> Option<i32> {
+        let [x, _, z] = self.numbers;
+        match self.kind {
+            Kind::StaticLocal => Some(if x & 1 == 0 { 0 } else { x }),
+            Kind::BitField => Some(x),
+            Kind::WritableLabelTable => Some(z % 3),
+            _ => None,
+        }
+    }
+
     /// Writes it as C; `file` is the letter of the file.
     pub(crate) fn write(&self, out: &mut String, file: char) -> std::fmt::Result {
         let Statement {
@@ -248,7 +260,7 @@ impl Statement {
             Kind::StaticLocal => writeln!(
                 out,
                 "\t{{ static int n = {}; n += a ^ {y}; r += n; }}",
-                if x & 1 == 0 { 0 } else { x }
+                self.begins_with().unwrap_or(0)
             ),
             Kind::SameNameLocals => writeln!(
                 out,

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -11,7 +10,7 @@ use xsplice_test_objects::mutate::Choices;
 
 use crate::matrix::{Line, Matrix};
 use crate::program::{Edit, Program};
-use crate::workshop::{Runner, Workshop};
+use crate::workshop::{Bench, ORIGINAL, PATCHED, Workshop};
 
 /// A program, what was edited, and how both are built.
 #[derive(Clone, Debug)]
@@ -59,10 +58,29 @@ impl Change {
         }
     }
 
-    /// Whether a payload can carry all of it.
+    /// Whether a payload can carry all of it, going by what was edited.
     #[must_use]
     pub fn can_be_carried(&self) -> bool {
         self.edits.iter().all(|edit| edit.can_be_carried)
+    }
+
+    /// Whether refusals with these codes are all for what no payload can do, as only the compiled
+    /// code shows.
+    ///
+    /// * `interior-reference`: a writable table holds places inside a function, perhaps changed
+    ///   since; whatever is done, it leads to the old code.
+    /// * `unknown-relocation`, of code that is not position-independent: its addresses have 32
+    ///   bits, and a loader promises a place near the base, not one below 2 GiB.
+    /// * `function-too-small`: a jump would overwrite what stands behind the function.
+    #[must_use]
+    pub fn nothing_can_carry(&self, codes: &[String]) -> bool {
+        let is_such = |code: &String| match code.as_str() {
+            "interior-reference" => self.original.has_writable_label_table(),
+            "unknown-relocation" => self.line.is_absolute(),
+            "function-too-small" => true,
+            _ => false,
+        };
+        codes.iter().all(is_such)
     }
 
     /// One line about it.
@@ -124,7 +142,7 @@ const ABIS: [(&str, &str); 3] = [
 /// What judges changes.
 #[derive(Debug)]
 pub struct Judge {
-    runner: Runner,
+    bench: Bench,
     commands: PathBuf,
 }
 
@@ -135,7 +153,7 @@ impl Judge {
     /// When the runner does not compile.
     pub fn new(commands: &Path) -> Result<Judge> {
         Ok(Judge {
-            runner: Runner::new()?,
+            bench: Bench::new()?,
             commands: commands.to_owned(),
         })
     }
@@ -145,15 +163,14 @@ impl Judge {
     /// # Errors
     /// When something cannot be built or run: a fault of the oracle, or of a tool.
     pub fn judge(&self, change: &Change) -> Result<Outcome> {
-        let shop = Workshop::new(change.line)?;
+        let shop = Workshop::new(&self.bench, change.line)?;
         let mut keep = change.original.callable();
         keep.extend(Program::setups());
-        shop.compile("original", &change.original)?;
-        shop.compile("patched", &change.patched)?;
-        let base = shop.link("original", "base", &keep)?;
-        let reference = shop.link("patched", "reference", &keep)?;
+        shop.compile(&change.original, &change.patched)?;
+        let base = shop.link(ORIGINAL, "base", &keep)?;
+        let reference = shop.link(PATCHED, "reference", &keep)?;
         let calls = calls(&change.original);
-        let wanted = self.runner.answers(&reference, None, &calls)?;
+        let wanted = self.bench.answers(&reference, None, &calls)?;
         ensure!(
             wanted.contains("warm") && !wanted.contains("ended by"),
             "the patched program itself fails: {wanted}"
@@ -191,11 +208,11 @@ impl Judge {
             let found = match run.status {
                 0 => {
                     let payload = shop.path().join("out");
-                    let found = self.runner.answers(base, Some((&payload, prefix)), calls)?;
+                    let found = self.bench.answers(base, Some((&payload, prefix)), calls)?;
                     match difference(&found, wanted) {
                         Some(what) => Outcome::WrongPayload(format!("{abi}: {what}")),
                         None if is_first => {
-                            let before = self.runner.answers(base, None, calls)?;
+                            let before = self.bench.answers(base, None, calls)?;
                             Outcome::Right(match before == wanted {
                                 true => Shows::No,
                                 false => Shows::Yes,
@@ -205,7 +222,7 @@ impl Judge {
                     }
                 }
                 3 => {
-                    let found = self.runner.answers(base, None, calls)?;
+                    let found = self.bench.answers(base, None, calls)?;
                     difference(&found, wanted).map_or(Outcome::Unchanged, Outcome::SilentMiss)
                 }
                 2 => Outcome::Refused(codes(&run.report)?),
@@ -227,23 +244,13 @@ impl Judge {
 
     fn build(&self, shop: &Workshop, abi: &str, further: &[&str]) -> Result<Run> {
         let report = shop.path().join("report.json");
-        let output = Command::new(self.commands.join("xsplice-build"))
-            .args([
-                "--orig",
-                "original",
-                "--patched",
-                "patched",
-                "--base",
-                "base",
-            ])
-            .args(["-n", "fix", "-o", "out", "-j", "1", "-q", "--abi", abi])
-            .args(["--json", "report.json"])
-            .args(further)
-            .current_dir(shop.path())
-            .output()
-            .context("xsplice-build")?;
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        let status = output.status.code().context("the tool was killed")?;
+        let mut words = vec!["--orig", ORIGINAL, "--patched", PATCHED, "--base", "base"];
+        words.extend(["-n", "fix", "-o", "out", "-j", "1", "-q", "--abi", abi]);
+        words.extend(["--json", "report.json"]);
+        words.extend(further);
+        let command = self.commands.join("xsplice-build");
+        let ended = self.bench.command(&command, shop.path(), &words)?;
+        let status = ended.status.code().context("the tool was killed")?;
         let report = match status {
             0 | 2 | 3 => serde_json::from_slice(&fs::read(report)?)?,
             _ => Value::Null,
@@ -251,7 +258,7 @@ impl Judge {
         Ok(Run {
             status,
             report,
-            told,
+            told: ended.told,
         })
     }
 }

@@ -8,7 +8,9 @@
 //! own (`runner.c`), and also executes what tables of entries say.
 
 pub mod campaign;
+mod compilers;
 mod constructs;
+mod fork_server;
 pub mod judge;
 pub mod matrix;
 pub mod program;

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use clap::Parser;
 use xsplice_oracle::CONSTRUCTS;
 use xsplice_oracle::campaign::{Limits, run};
-use xsplice_oracle::judge::{Change, Judge};
+use xsplice_oracle::judge::Change;
 use xsplice_oracle::matrix::Matrix;
 
 /// Makes programs from seeds, edits them, and compares what patched code answers with what the
@@ -23,6 +23,9 @@ struct Arguments {
     /// No new program after this many seconds
     #[arg(long, default_value_t = 86_400)]
     seconds: u64,
+    /// How many at a time (0: one a processor)
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
     /// Folder of the commands
     #[arg(long, default_value = "target/release")]
     commands: PathBuf,
@@ -33,11 +36,14 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let judge = Judge::new(&std::path::absolute(&arguments.commands)?)?;
     let limits = Limits {
         first: arguments.seed,
         count: arguments.count,
         time: Duration::from_secs(arguments.seconds),
+        threads: match arguments.threads {
+            0 => std::thread::available_parallelism()?.get(),
+            some => some,
+        },
         keep: Some(arguments.keep),
     };
     println!("{CONSTRUCTS} constructs, seeds from {}", arguments.seed);
@@ -47,7 +53,8 @@ fn main() -> Result<()> {
             Change::random(arguments.seed, &Matrix::here()).shown()
         );
     }
-    let counts = run(&judge, &limits, |counts| {
+    let commands = std::path::absolute(&arguments.commands)?;
+    let counts = run(&commands, &limits, |counts| {
         println!("{} so far, {} wrong", counts.judged(), counts.wrong.len());
     })?;
     print!("{}", counts.shown());

@@ -30,6 +30,13 @@ pub struct Line {
     pub link: Link,
 }
 
+impl Line {
+    /// Whether code has addresses of 32 bits in it.
+    pub(crate) fn is_absolute(self) -> bool {
+        self.compile.contains("-fno-pic")
+    }
+}
+
 const COMPILERS: [&str; 22] = [
     "gcc -O2 -fpie -ffunction-sections -fdata-sections -fcf-protection=none",
     "gcc -O2 -fpic -fvisibility=hidden -ffunction-sections -fdata-sections -fcf-protection=full",
@@ -86,15 +93,21 @@ impl Matrix {
         }
     }
 
+    /// The lines of compilers.
+    #[must_use]
+    pub fn compilers(&self) -> &[&'static str] {
+        &self.compilers
+    }
+
     /// A line.
     #[must_use]
     pub fn choose(&self, choices: &mut Choices) -> Line {
         let compile = self.compilers[choices.below(self.compilers.len())];
         let link = LINKS[choices.below(LINKS.len())];
-        let is_static = compile.contains("-fno-pic");
+        let is_absolute = Line { compile, link }.is_absolute();
         let link = match link {
             Link::Lld | Link::LldGc if !self.has_lld => Link::Ld,
-            Link::LdPie if is_static => Link::Ld,
+            Link::LdPie if is_absolute => Link::Ld,
             other => other,
         };
         Line { compile, link }

@@ -137,13 +137,7 @@ impl Program {
             can_be_carried: false,
         };
         match choices.below(24) {
-            0..=4 if lines != 0 => {
-                let statement = &mut self.functions[at].body[line];
-                statement.tweak(choices);
-                let what = format!("f{at}: other constant in statement {line}: {statement:?}");
-                self.keep_callable(at);
-                carried(what)
-            }
+            0..=4 if lines != 0 => self.edit_constant(at, line, choices),
             5..=8 => {
                 let place = choices.below(lines + 1);
                 let statement = self.statement(at, choices);
@@ -220,6 +214,20 @@ impl Program {
                 self.variable_order.swap(one, two);
                 not_carried("variables in another order".to_owned())
             }
+        }
+    }
+
+    /// Another constant in a statement.
+    fn edit_constant(&mut self, at: usize, line: usize, choices: &mut Choices) -> Edit {
+        let statement = &mut self.functions[at].body[line];
+        let before = statement.begins_with();
+        statement.tweak(choices);
+        let can_be_carried = statement.begins_with() == before;
+        let what = format!("f{at}: other constant in statement {line}: {statement:?}");
+        self.keep_callable(at);
+        Edit {
+            what,
+            can_be_carried,
         }
     }
 
@@ -356,6 +364,13 @@ impl Program {
         names
     }
 
+    /// Whether a writable variable holds places inside a function.
+    pub(crate) fn has_writable_label_table(&self) -> bool {
+        let statements = self.functions.iter().flat_map(|function| &function.body);
+        let mut kinds = statements.map(|statement| statement.kind);
+        kinds.any(|kind| kind == Kind::WritableLabelTable)
+    }
+
     /// Names of the functions that make state.
     #[must_use]
     pub fn setups() -> Vec<String> {
@@ -472,7 +487,8 @@ impl Program {
         let letter = LETTERS[file];
         writeln!(
             out,
-            "int setup_{letter}(int a, int b)\n{{\n\treg_{letter} = &ops_{letter};\n\tcounted(a);\n\tcommon_words += b;"
+            "int setup_{letter}(int a, int b)\n{{\n\treg_{letter} = &ops_{letter};\n\tcounted(a);\n\tcommon_words += b;\n\
+             \tcommon_words += __stop_steps - __start_steps;"
         )?;
         for (index, variable) in self.variables.iter().enumerate() {
             // New ones have no state yet.

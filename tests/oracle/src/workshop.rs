@@ -5,11 +5,17 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
+use crate::compilers::Compilers;
+use crate::fork_server::{Ended, Programs};
 use crate::matrix::{Line, Link};
 use crate::program::{FILES, Program};
+
+/// Names of the two trees.
+pub(crate) const ORIGINAL: &str = "original";
+pub(crate) const PATCHED: &str = "patched";
 
 const ADDRESS: &str = "0x10000000";
 const RUNNER: &str = include_str!("runner.c");
@@ -25,19 +31,40 @@ const KEEP: &str = "SECTIONS {
 } INSERT AFTER .text;
 ";
 
-/// The compiled runner.
+/// Runners, compilers, linkers and commands, ready for use.
 #[derive(Debug)]
-pub(crate) struct Runner(TempDir);
+pub(crate) struct Bench {
+    folder: TempDir,
+    programs: Programs,
+    compilers: Compilers,
+}
 
-impl Runner {
-    /// Compiles it.
-    pub(crate) fn new() -> Result<Runner> {
+impl Bench {
+    /// Compiles what is needed.
+    pub(crate) fn new() -> Result<Bench> {
         let folder = tempfile::tempdir()?;
         fs::write(folder.path().join("runner.c"), RUNNER)?;
         run(Command::new("gcc")
-            .args(["-O1", "-w", "-o", "runner", "runner.c"])
+            .args([
+                "-O1",
+                "-w",
+                "-static-pie",
+                "-fPIE",
+                "-o",
+                "runner",
+                "runner.c",
+            ])
             .current_dir(folder.path()))?;
-        Ok(Runner(folder))
+        Ok(Bench {
+            folder,
+            programs: Programs::new()?,
+            compilers: Compilers::default(),
+        })
+    }
+
+    /// Runs a command of xsplice in a folder.
+    pub(crate) fn command(&self, command: &Path, folder: &Path, words: &[&str]) -> Result<Ended> {
+        self.programs.run(command, folder, words)
     }
 
     /// What the calls answer in an image, one a line; with a payload, where there is one, and what
@@ -48,7 +75,7 @@ impl Runner {
         payload: Option<(&Path, &str)>,
         calls: &str,
     ) -> Result<String> {
-        let mut child = Command::new(self.0.path().join("runner"))
+        let mut child = Command::new(self.folder.path().join("runner"))
             .arg(image)
             .arg(payload.map_or(Path::new("-"), |(path, _)| path))
             .arg(payload.map_or("-", |(_, prefix)| prefix))
@@ -61,93 +88,124 @@ impl Runner {
         drop(input);
         let output = child.wait_with_output()?;
         let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        // What goes wrong in a round is an answer; this is the runner itself.
+        ensure!(output.status.success(), "runner: {told}");
         Ok(told + &String::from_utf8_lossy(&output.stderr))
     }
 }
 
+/// Where folders of programs are made: in memory, where the system has such a place.
+const IN_MEMORY: &str = "/dev/shm";
+
 /// The folder.
 #[derive(Debug)]
-pub(crate) struct Workshop {
+pub(crate) struct Workshop<'a> {
+    bench: &'a Bench,
     folder: TempDir,
     line: Line,
 }
 
-impl Workshop {
-    pub(crate) fn new(line: Line) -> Result<Workshop> {
-        // For looking into one: XSPLICE_KEEP leaves the folder behind.
-        let folder = tempfile::Builder::new()
-            .prefix("oracle-")
-            .disable_cleanup(std::env::var_os("XSPLICE_KEEP").is_some())
-            .tempdir()?;
+impl Workshop<'_> {
+    pub(crate) fn new(bench: &Bench, line: Line) -> Result<Workshop<'_>> {
+        // For looking into one: XSPLICE_KEEP names a place where the folder stays.
+        let kept = std::env::var_os("XSPLICE_KEEP");
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("oracle-").disable_cleanup(kept.is_some());
+        let place = kept.map_or_else(|| PathBuf::from(IN_MEMORY), PathBuf::from);
+        let folder = match builder.tempdir_in(place) {
+            Ok(folder) => folder,
+            Err(_) => builder.tempdir()?,
+        };
         fs::write(folder.path().join("keep.ld"), KEEP)?;
-        Ok(Workshop { folder, line })
+        Ok(Workshop {
+            bench,
+            folder,
+            line,
+        })
     }
 
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Compiles a program to a tree.
-    pub(crate) fn compile(&self, tree: &str, program: &Program) -> Result<()> {
+    /// Compiles both versions, each to a tree of its own; a file that is equal in both once.
+    pub(crate) fn compile(&self, original: &Program, patched: &Program) -> Result<()> {
         // Both versions are compiled in a folder of one name.
         let source = self.path().join("source");
-        let objects = self.path().join(tree);
-        fs::create_dir_all(&source)?;
-        fs::create_dir_all(&objects)?;
+        for folder in [
+            &source,
+            &self.path().join(ORIGINAL),
+            &self.path().join(PATCHED),
+        ] {
+            fs::create_dir_all(folder)?;
+        }
         for (index, name) in FILES.iter().enumerate() {
-            fs::write(source.join(name), program.text(index))?;
-            let mut words = self.line.compile.split(' ');
-            let compiler = words.next().context("a line names its compiler")?;
-            let object = objects.join(name.replace(".c", ".o"));
-            run(Command::new(compiler)
-                .args(words)
-                .args(["-fwrapv", "-w", "-c", name, "-o"])
-                .arg(object)
-                .current_dir(&source))?;
+            let object = object_of(name);
+            let texts = [original.text(index), patched.text(index)];
+            for (tree, text) in [ORIGINAL, PATCHED].into_iter().zip(&texts) {
+                if tree == PATCHED && texts[0] == texts[1] {
+                    let compiled = self.path().join(ORIGINAL).join(&object);
+                    fs::copy(compiled, self.path().join(tree).join(&object))?;
+                    continue;
+                }
+                fs::write(source.join(name), text)?;
+                let compilers = &self.bench.compilers;
+                let names = [*name, object.as_str()];
+                compilers.compile(&self.bench.programs, self.line.compile, &source, names)?;
+                fs::rename(source.join(&object), self.path().join(tree).join(&object))?;
+            }
         }
         Ok(())
     }
 
     /// Links a tree.
     pub(crate) fn link(&self, tree: &str, image: &str, keep: &[String]) -> Result<PathBuf> {
-        let objects = FILES.map(|name| format!("{tree}/{}", name.replace(".c", ".o")));
+        let objects = FILES.map(|name| format!("{tree}/{}", object_of(name)));
+        let objects = objects.iter().map(String::as_str);
         let is_lld = matches!(self.line.link, Link::Lld | Link::LldGc);
-        let mut linker = Command::new(if is_lld { "ld.lld" } else { "ld" });
-        linker.current_dir(self.path()).args([
+        let linker = Path::new(if is_lld { "ld.lld" } else { "ld" });
+        let mut words = vec![
             "-nostdlib",
             "--build-id=sha1",
             "-e",
             "0",
             "-z",
             "noexecstack",
-        ]);
+        ];
+        let at = format!("-Ttext-segment={ADDRESS}");
         match is_lld {
-            true => linker.args(["--image-base", ADDRESS]),
-            false => linker.arg(format!("-Ttext-segment={ADDRESS}")),
-        };
+            true => words.extend(["--threads=1", "--image-base", ADDRESS]),
+            false => words.push(&at),
+        }
         match self.line.link {
-            Link::LdPie => linker.args(["-pie", "--no-dynamic-linker", "-z", "notext"]),
-            _ => linker.arg("-static"),
-        };
+            Link::LdPie => words.extend(["-pie", "--no-dynamic-linker", "-z", "notext"]),
+            _ => words.push("-static"),
+        }
         if matches!(self.line.link, Link::LdGc | Link::LldGc) {
-            linker.args(["--gc-sections", "-z", "nostart-stop-gc", "-T", "keep.ld"]);
+            words.extend(["--gc-sections", "-z", "nostart-stop-gc", "-T", "keep.ld"]);
             for name in keep {
-                linker.args(["-u", name]);
+                words.extend(["-u", name]);
             }
         }
+        let merged = format!("{tree}-merged.o");
         if self.line.link == Link::LdMerged {
-            let merged = format!("{tree}-merged.o");
-            run(Command::new("ld")
-                .args(["-r", "-o", &merged])
-                .args(&objects)
-                .current_dir(self.path()))?;
-            linker.arg(merged);
+            let merge = ["-r", "-o", &merged]
+                .into_iter()
+                .chain(objects)
+                .collect::<Vec<_>>();
+            self.bench.programs.done(linker, self.path(), &merge)?;
+            words.push(&merged);
         } else {
-            linker.args(&objects);
+            words.extend(objects);
         }
-        run(linker.args(["-o", image]))?;
+        words.extend(["-o", image]);
+        self.bench.programs.done(linker, self.path(), &words)?;
         Ok(self.path().join(image))
     }
+}
+
+fn object_of(name: &str) -> String {
+    name.replace(".c", ".o")
 }
 
 fn run(command: &mut Command) -> Result<()> {

@@ -64,6 +64,7 @@ fn place(follower: &mut Follower<'_, '_>) {
         }
     }
     follower.run();
+    ask_where_undecided(follower);
     for _ in 0..ROUNDS_MAX {
         let before = follower.holding().count();
         ask_rest_of_sections(follower);
@@ -74,6 +75,29 @@ fn place(follower: &mut Follower<'_, '_>) {
     }
     search::in_order(follower);
     ask_rest_of_sections(follower);
+}
+
+/// Asks for the whole of a section wherever something of it was found, when that is at several
+/// starts: another object's definition of a name may stand at the one that is wrong, and where the
+/// section is, nothing may have that name.
+fn ask_where_undecided(follower: &mut Follower<'_, '_>) {
+    let tree = follower.tree;
+    for ((object, section), starts) in sections::candidates(follower) {
+        let cut = &tree.objects[object];
+        if starts.len() < 2 || cut.elf.section(section).is_mergeable() {
+            continue;
+        }
+        for (&start, item) in starts
+            .keys()
+            .flat_map(|start| cut.items_of(section).map(move |item| (start, item)))
+        {
+            follower.ask(Pair {
+                item: ItemId { object, item },
+                place: Place::Base(start.wrapping_add(cut.items[item].range.start)),
+            });
+        }
+    }
+    follower.run();
 }
 
 /// A linker moves a section as a whole: where one item of it is, there are those without a name.

@@ -44,6 +44,9 @@ impl Follower<'_, '_> {
             let (alignment, phase) = self.asked_of_code(pair.item);
             return (start % alignment != phase).then_some(alignment);
         }
+        if self.text(pair.item).is_some() {
+            return None;
+        }
         let asked = promised(alignment, offset);
         let is_aligned = match pair.place {
             Place::Base(address) => {

@@ -274,7 +274,7 @@ impl<'data> Follower<'_, 'data> {
                 Found::Name(name, delta + shift)
             }
             (found, Form::Slot) => {
-                let (slot, found) = self.through_slot(&found, i64::from(field.width))?;
+                let (slot, found) = self.through_slot(&found, i64::from(field.trailing))?;
                 slots.push(slot);
                 found
             }
@@ -322,12 +322,13 @@ impl<'data> Follower<'_, 'data> {
         Some(self.named_by(payload, relocation.symbol, addend))
     }
 
-    /// The slot at a place, and what it holds. The field counts from its own end, less `width`.
-    fn through_slot(&self, found: &Found<'data>, width: i64) -> Option<(Place, Found<'data>)> {
+    /// The slot at a place, and what it holds. The field counts from the end of its instruction,
+    /// `trailing` bytes behind the field's start.
+    fn through_slot(&self, found: &Found<'data>, trailing: i64) -> Option<(Place, Found<'data>)> {
         let Found::Place(place) = found else {
             return None;
         };
-        let slot = shifted(*place, width);
+        let slot = shifted(*place, trailing);
         let held = match slot {
             Place::Base(address) => Found::Place(Place::Base(self.image.word(address)?)),
             Place::Payload(id, offset) => {
@@ -350,11 +351,7 @@ impl<'data> Follower<'_, 'data> {
         is_table: bool,
         outcome: &mut Outcome,
     ) -> Result<(), Mismatch> {
-        let trailing = if field.form == Form::Slot {
-            i64::from(field.width)
-        } else {
-            i64::from(field.trailing)
-        };
+        let trailing = i64::from(field.trailing);
         let differs = || Mismatch::Target {
             wanted: self.wanted(target),
             found: self.describe(found),
@@ -382,43 +379,25 @@ impl<'data> Follower<'_, 'data> {
                 let is_it = start.is_some_and(|start| self.is_empty_at(*object, *section, start));
                 is_it.then_some(()).ok_or_else(differs)
             }
-            Target::Number(number) => match self.located(found) {
-                Some(Place::Base(address)) if address == *number => Ok(()),
-                _ => Err(differs()),
-            },
+            Target::Number(number) => {
+                let number = number.wrapping_add_signed(settled(0));
+                match self.located(found) {
+                    Some(Place::Base(address)) if address == number => Ok(()),
+                    _ => Err(differs()),
+                }
+            }
             Target::Name {
                 name,
                 delta,
                 is_weak,
             } => {
-                let delta = settled(*delta);
-                // What the original build defined and the patched one does not is gone.
-                let was_defined = |claims: &Claims<'_, '_>| claims.tree.definitions_of(name) > 0;
-                if self.claims.is_some_and(was_defined) && self.tree.definitions_of(name) == 0 {
-                    return Err(differs());
-                }
-                match found {
-                    Found::Name(other, others) if plain(other) == *name && *others == delta => {
-                        Ok(())
-                    }
-                    Found::Place(Place::Base(address)) => {
-                        let start = address.wrapping_add_signed(delta.wrapping_neg());
-                        let is_it = self.image.named(name).any(|symbol| symbol.address == start);
-                        let is_missing = *is_weak && start == 0;
-                        if is_it || is_missing {
-                            Ok(())
-                        } else {
-                            Err(differs())
-                        }
-                    }
-                    _ => Err(differs()),
-                }
+                let is_it = self.leads_to_name(name, settled(*delta), *is_weak, found);
+                is_it.then_some(()).ok_or_else(differs)
             }
             Target::Content { bytes, delta } => {
-                let delta = settled(*delta);
                 let start = self
                     .located(found)
-                    .map(|place| shifted(place, delta.wrapping_neg()));
+                    .map(|place| shifted(place, settled(*delta).wrapping_neg()));
                 let is_held = start.is_some_and(|start| self.holds_content(bytes, start, outcome));
                 is_held.then_some(()).ok_or_else(differs)
             }
@@ -426,6 +405,10 @@ impl<'data> Follower<'_, 'data> {
                 let delta = settled(*delta);
                 let place = self.located(found).ok_or_else(differs)?;
                 let start = shifted(place, delta.wrapping_neg());
+                if let Some(length) = self.stamp(*item, start) {
+                    outcome.stamps += length;
+                    return Ok(());
+                }
                 let is_entry = match field.form {
                     Form::Slot => delta == 0,
                     _ => delta + trailing == 0,
@@ -434,6 +417,24 @@ impl<'data> Follower<'_, 'data> {
                     .then_some(())
                     .ok_or_else(differs)
             }
+        }
+    }
+
+    /// Whether a reference leads `delta` bytes behind what a name stands for.
+    fn leads_to_name(&self, name: &str, delta: i64, is_weak: bool, found: &Found<'data>) -> bool {
+        // What the original build defined and the patched one does not is gone.
+        let was_defined = |claims: &Claims<'_, '_>| claims.tree.definitions_of(name) > 0;
+        if self.claims.is_some_and(was_defined) && self.tree.definitions_of(name) == 0 {
+            return false;
+        }
+        match found {
+            Found::Name(other, others) => plain(other) == name && *others == delta,
+            Found::Place(Place::Base(address)) => {
+                let start = address.wrapping_add_signed(delta.wrapping_neg());
+                let is_it = self.image.named(name).any(|symbol| symbol.address == start);
+                is_it || is_weak && start == 0
+            }
+            Found::Place(Place::Payload(..)) => false,
         }
     }
 
@@ -454,8 +455,11 @@ impl<'data> Follower<'_, 'data> {
                 || self.may_be_copied(item)
                 || !self.has_counterpart_in_base(item);
         };
-        let mut names = self.tree.names(item).peekable();
-        let is_named = names.peek().is_some();
+        // A name whose definition here gave way is another object's in the image.
+        let is_named = self
+            .tree
+            .names(item)
+            .any(|name| !self.tree.gave_way(item, name));
         let is_it = self
             .tree
             .names(item)

@@ -1,7 +1,6 @@
 //! Whether a place holds an entry of a section whose equal entries the linker makes one.
 
 use super::compare::Outcome;
-use super::stamps::differ_in_time;
 use super::{Follower, Place};
 use crate::read::image::Bytes;
 
@@ -18,23 +17,5 @@ impl Follower<'_, '_> {
         let is_stamp = !is_same && self.is_of_another_time(bytes, start);
         outcome.stamps += if is_stamp { length } else { 0 };
         is_same || is_stamp
-    }
-
-    /// Whether the base has a text at a place that tells another time of the build.
-    fn is_of_another_time(&self, ours: &[u8], place: Place) -> bool {
-        // A date may be written with more letters than the other.
-        const LONGER_BYTES: u64 = 16;
-        let Place::Base(address) = place else {
-            return false;
-        };
-        let length = ours.len() as u64;
-        let theirs = self
-            .image
-            .bytes(address, length.saturating_add(LONGER_BYTES))
-            .or_else(|| self.image.bytes(address, length));
-        match theirs {
-            Some(Bytes::Present(theirs)) => differ_in_time(ours, theirs),
-            _ => false,
-        }
     }
 }

@@ -15,6 +15,7 @@ mod parts;
 pub(crate) mod sections;
 mod slot;
 mod stamps;
+mod texts;
 mod wording;
 
 use foldhash::HashMap;

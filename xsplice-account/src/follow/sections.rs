@@ -12,11 +12,13 @@ use crate::follow::{Follower, Place};
 /// Object and section → address of the section's first byte.
 pub(crate) type Starts = BTreeMap<(usize, SectionId), u64>;
 
-/// Of each section the start at which most of it holds. Of several that are equal, the first that
-/// no section has for itself.
-pub(crate) fn starts(follower: &Follower<'_, '_>) -> Starts {
+/// Object and section → where it may begin, and how many of its bytes hold with that.
+pub(crate) type Candidates = BTreeMap<(usize, SectionId), BTreeMap<u64, u64>>;
+
+/// All starts at which something of a section holds.
+pub(crate) fn candidates(follower: &Follower<'_, '_>) -> Candidates {
     let tree = follower.tree;
-    let mut candidates: BTreeMap<(usize, SectionId), BTreeMap<u64, u64>> = BTreeMap::new();
+    let mut candidates = Candidates::new();
     for found in follower.holding() {
         let (item, object) = (tree.item(found.pair.item), found.pair.item.object);
         if let Place::Base(address) = found.pair.place {
@@ -25,6 +27,13 @@ pub(crate) fn starts(follower: &Follower<'_, '_>) -> Starts {
             *of_section.entry(start).or_default() += item.size();
         }
     }
+    candidates
+}
+
+/// Of each section the start at which most of it holds. Of several that are equal, the first that
+/// no section has for itself.
+pub(crate) fn starts(follower: &Follower<'_, '_>) -> Starts {
+    let candidates = candidates(follower);
     let mut starts = Starts::new();
     let mut taken = foldhash::HashSet::default();
     let mut open = Vec::new();

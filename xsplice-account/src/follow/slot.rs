@@ -66,6 +66,7 @@ mod tests {
             known: None,
             form: Form::Slot,
             trailing: 4,
+            ahead: 0,
             leads: Leads::Symbol {
                 symbol: SymbolId(1),
                 addend: -4,

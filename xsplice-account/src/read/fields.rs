@@ -69,6 +69,9 @@ pub(crate) struct Field {
     /// How far behind the field the distance counts from: bytes to the end of the instruction, 0
     /// where it counts from the instruction or is none.
     pub trailing: u8,
+    /// How far in front of the field the distance counts from, in a table of places in code that
+    /// counts from its own start.
+    pub ahead: u64,
     /// Where it leads.
     pub leads: Leads,
 }
@@ -78,6 +81,12 @@ impl Field {
     #[must_use]
     pub(crate) fn end(&self) -> u64 {
         self.offset + u64::from(self.width)
+    }
+
+    /// Added to where a distance from the field itself leads, to get the place that is meant.
+    #[must_use]
+    pub(crate) fn counts_from(&self) -> i64 {
+        i64::from(self.trailing) - self.ahead.cast_signed()
     }
 }
 
@@ -111,6 +120,7 @@ pub(crate) fn fields(object: &ElfObject<'_>, id: SectionId, starts: &[u64]) -> V
                 known: bits(machine, relocation.kind),
                 form,
                 trailing: 0,
+                ahead: 0,
                 leads: Leads::Symbol {
                     symbol: relocation.symbol,
                     addend: relocation.addend,
@@ -208,6 +218,7 @@ fn decode(
                 None => Form::Relative,
             },
             trailing,
+            ahead: 0,
             leads: Leads::Within {
                 offset: lead.to.cast_signed() - i64::from(trailing),
             },

@@ -10,7 +10,9 @@ use xsplice_abi::tables::{EntrySizes, SpecialTable};
 use xsplice_diff::machine::Machine;
 use xsplice_diff::read::object::{ElfObject, SectionId, SymbolId, SymbolPlace};
 
+use crate::ranges::join;
 use crate::read::fields::{Field, Leads, fields};
+use crate::read::label_tables;
 
 /// A range of one section.
 #[derive(Debug)]
@@ -75,18 +77,16 @@ impl<'data> Object<'data> {
                 _ => Vec::new(),
             });
         }
-        let led_to: Vec<(usize, u64)> = all_fields
-            .iter()
-            .enumerate()
-            .flat_map(|(index, fields)| fields.iter().map(move |field| (index, field)))
-            .filter_map(|(index, field)| target_offset(&elf, index, field))
-            .collect();
-        for (index, offset) in led_to {
-            let is_inside = sized[index].iter().any(|range| range.contains(&offset));
-            if !is_inside {
-                cuts[index].push(offset);
-            }
+        for ranges in &mut sized {
+            ranges.sort_unstable_by_key(|range| (range.start, range.end));
         }
+        let covered: Vec<Vec<Range<u64>>> = sized.iter().cloned().map(join).collect();
+        let is_code = |index: usize| elf.sections[index].is_executable();
+        cut_where_led(&elf, &all_fields, &mut cuts, &covered, &is_code);
+        label_tables::find(&elf, &mut all_fields, &mut cuts, &sized);
+        cut_where_led(&elf, &all_fields, &mut cuts, &covered, &|index| {
+            !is_code(index)
+        });
         let mut object = Object {
             file,
             elf,
@@ -208,6 +208,28 @@ impl<'data> Object<'data> {
     }
 }
 
+/// Begins an item wherever fields of the sections `from` lead, but not inside what has a size:
+/// `covered`, by section.
+fn cut_where_led(
+    elf: &ElfObject<'_>,
+    fields: &[Vec<Field>],
+    cuts: &mut [Vec<u64>],
+    covered: &[Vec<Range<u64>>],
+    from: &dyn Fn(usize) -> bool,
+) {
+    let all = fields.iter().enumerate().filter(|(index, _)| from(*index));
+    let all = all.flat_map(|(index, fields)| fields.iter().map(move |field| (index, field)));
+    for (index, offset) in all.filter_map(|(index, field)| target_offset(elf, index, field)) {
+        let at = covered[index].partition_point(|range| range.end <= offset);
+        if covered[index]
+            .get(at)
+            .is_none_or(|range| offset < range.start)
+        {
+            cuts[index].push(offset);
+        }
+    }
+}
+
 /// Tables of other systems whose entries belong to code, each by itself; their order means nothing.
 /// With the fields that an entry has at least.
 const ENTRY_TABLES: [(&str, u64); 13] = [
@@ -272,8 +294,12 @@ fn is_name(symbol: &xsplice_diff::read::object::Symbol<'_>) -> bool {
 }
 
 /// The section and offset that a field leads to by a section's symbol or a label.
-fn target_offset(elf: &ElfObject<'_>, index: usize, field: &Field) -> Option<(usize, u64)> {
-    let trailing = i64::from(field.trailing);
+pub(super) fn target_offset(
+    elf: &ElfObject<'_>,
+    index: usize,
+    field: &Field,
+) -> Option<(usize, u64)> {
+    let trailing = field.counts_from();
     let (section, offset) = match field.leads {
         Leads::Nowhere => return None,
         Leads::Within { offset } => (index, offset.checked_add(trailing)?),

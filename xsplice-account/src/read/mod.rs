@@ -4,6 +4,7 @@ pub(crate) mod classes;
 pub(crate) mod fields;
 pub(crate) mod image;
 pub(crate) mod items;
+mod label_tables;
 pub(crate) mod names;
 pub(crate) mod payload;
 pub(crate) mod tree;

@@ -252,6 +252,17 @@ impl<'data> Tree<'data> {
         found.first().map(|definition| definition.object)
     }
 
+    /// Whether an item's definition of one of its names is weak, and the link chose another's.
+    #[must_use]
+    pub(crate) fn gave_way(
+        &self,
+        item: ItemId,
+        name: &xsplice_diff::read::object::Symbol<'_>,
+    ) -> bool {
+        let is_others = |chosen| chosen != item.object;
+        name.binding == elf::STB_WEAK.0 && self.chosen(name.name).is_some_and(is_others)
+    }
+
     /// The object of this name.
     #[must_use]
     pub(crate) fn object(&self, name: &str) -> Option<usize> {
@@ -276,7 +287,7 @@ impl<'data> Tree<'data> {
     /// define stands for `preferred`'s, where that is one of them, else for the strong one.
     #[must_use]
     pub(crate) fn target(&self, object: usize, section: SectionId, field: &Field) -> Target<'data> {
-        let trailing = i64::from(field.trailing);
+        let trailing = field.counts_from();
         match field.leads {
             Leads::Nowhere => Target::Nothing,
             Leads::Within { offset } => self.place(object, section, offset, trailing),
@@ -360,7 +371,7 @@ impl<'data> Tree<'data> {
         }
     }
 
-    /// The place at `offset` (+ `trailing`, where the instruction ends) of a section.
+    /// The place at `offset` (+ `trailing`, to what the field counts from) of a section.
     fn place(
         &self,
         object: usize,

@@ -41,6 +41,11 @@ impl Held {
         self.0.is_empty()
     }
 
+    /// Whether a register holds an address by which nothing was read so far.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.0.iter().any(|(_, since)| *since == Since::Fresh)
+    }
+
     pub(super) fn since(&self, register: Register) -> Option<Since> {
         let found = self.0.iter().find(|(one, _)| *one == register);
         found.map(|(_, since)| *since)

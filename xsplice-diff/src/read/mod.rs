@@ -5,6 +5,7 @@ pub(crate) mod empty_replacements;
 pub mod error;
 pub mod indices;
 pub(crate) mod items;
+pub(crate) mod labels;
 pub mod names;
 pub mod object;
 pub(crate) mod object_entries;

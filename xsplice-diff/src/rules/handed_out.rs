@@ -13,6 +13,7 @@ use crate::compare::comparer::Comparer;
 use crate::machine::addresses::{Held, Taken};
 use crate::machine::{Flow, Instruction, walk};
 use crate::read::items::{ItemId, ItemKind};
+use crate::read::labels::Labels;
 use crate::read::names;
 use crate::read::side::{Build, is_content};
 use crate::verdict::kinds::RefusalCode;
@@ -115,6 +116,7 @@ fn handed_out(build: &Build<'_>, items: impl Iterator<Item = ItemId>) -> BTreeMa
     if wanted.is_empty() {
         return by;
     }
+    let labels = Labels::new(build);
     build.each_reference(|source, index, target| {
         let is_code = build.items.item(source).kind == ItemKind::Function;
         let Some(item) = target
@@ -123,7 +125,7 @@ fn handed_out(build: &Build<'_>, items: impl Iterator<Item = ItemId>) -> BTreeMa
         else {
             return;
         };
-        if !by.contains_key(&item) && hands_out(build, source, index) {
+        if !by.contains_key(&item) && hands_out(build, &labels, source, index) {
             by.insert(item, source);
         }
     });
@@ -132,7 +134,7 @@ fn handed_out(build: &Build<'_>, items: impl Iterator<Item = ItemId>) -> BTreeMa
 
 /// Whether the address that the relocation `index` of a function puts into a register, or wherever
 /// else, leaves it.
-fn hands_out(build: &Build<'_>, source: ItemId, index: usize) -> bool {
+fn hands_out(build: &Build<'_>, labels: &Labels, source: ItemId, index: usize) -> bool {
     let machine = build.object.machine;
     let place = build.items.item(source);
     let field = build.object.relocations[index].offset;
@@ -184,17 +186,37 @@ fn hands_out(build: &Build<'_>, source: ItemId, index: usize) -> bool {
                     Some(target) => open.push((target, held.clone())),
                     // A call that does not come back here.
                     None if held.is_argument(machine) => return true,
+                    None if held.is_fresh() && goes_on_elsewhere(build, source, instruction) => {
+                        return true;
+                    }
                     None => {}
                 }
                 if instruction.flow == Flow::ConditionalJump {
                     open.push((next + 1, held));
                 }
             }
-            // Wherever it goes.
-            Flow::IndirectJump => return true,
+            // To a function, which gets what stands where arguments do, or to a label here.
+            Flow::IndirectJump => match labels.of(build, source, &code) {
+                Some(targets) if !held.is_argument(machine) => {
+                    open.extend(targets.into_iter().map(|target| (target, held.clone())));
+                }
+                _ => return true,
+            },
         }
     }
     true
+}
+
+/// Whether a branch leads to another part of its own function, which goes on with what is in any
+/// register: a cold part, or from there back.
+fn goes_on_elsewhere(build: &Build<'_>, source: ItemId, instruction: &Instruction<'_>) -> bool {
+    let range = instruction.start..instruction.end;
+    let mut all = build.relocations(source);
+    all.any(|(relocation, target)| {
+        let is_cold = |item| names::cold_parent(build.name(item)).is_some();
+        let is_part = target.item().is_some_and(is_cold) || target.meant() != 0;
+        range.contains(&relocation.offset) && is_part
+    })
 }
 
 /// Whether a relocation fills a field of an instruction: then it leads out of the function.
