@@ -88,7 +88,7 @@ impl Folders {
 fn differing(archive: &Input, folders: &Folders) -> Result<Vec<Input>> {
     // The files that a thin archive names may differ although the archive does not.
     let is_thin = |bytes: Option<&[u8]>| bytes.is_some_and(|bytes| bytes.starts_with(THIN_MAGIC));
-    if archive.original() == archive.patched() && !is_thin(archive.original()) {
+    if archive.is_equal() && !is_thin(archive.original()) {
         return Ok(Vec::new());
     }
     let (original, patched) = match &archive.bytes {
@@ -115,12 +115,12 @@ fn differing(archive: &Input, folders: &Folders) -> Result<Vec<Input>> {
     }
     let added = patcheds.into_iter();
     found.extend(added.map(|(member, patched)| (member, Bytes::Added { patched })));
-    let inputs = found.into_iter().map(|((member, count), bytes)| Input {
-        name: match count {
+    let inputs = found.into_iter().map(|((member, count), bytes)| {
+        let name = match count {
             0 => format!("{}({member})", archive.name),
             _ => format!("{}({member}:{})", archive.name, count + 1),
-        },
-        bytes,
+        };
+        Input::new(name, bytes)
     });
     Ok(inputs.collect())
 }

@@ -12,7 +12,9 @@ pub(crate) mod apply;
 pub(crate) mod copy;
 pub(crate) mod fingerprint;
 pub(crate) mod interrupt;
+pub(crate) mod kept_lines;
 pub(crate) mod make;
+mod safe_places;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -74,6 +76,17 @@ pub(crate) struct Request {
     pub work: PathBuf,
     /// The build that runs, when the user has it.
     pub original: Option<PathBuf>,
+    /// What becomes of the numbers of lines behind a hunk.
+    pub lines: Lines,
+}
+
+/// What becomes of the numbers of lines behind a hunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lines {
+    /// They stay as they were.
+    Kept,
+    /// They are those of the patched source.
+    Moved,
 }
 
 /// Two builds.
@@ -108,6 +121,10 @@ impl Request {
             command: command.clone(),
             work,
             original: arguments.given_orig.clone(),
+            lines: match arguments.move_lines {
+                true => Lines::Moved,
+                false => Lines::Kept,
+            },
         }))
     }
 }
@@ -164,7 +181,8 @@ pub(crate) fn build(
     let work = Work::open(&request.work)?;
     let before = listing(&request.source, &work.folder)?;
     let building = work.interrupt.building();
-    let built = work.build_both(request, &trial, &before, visibility, tell);
+    let mut moved = kept_lines::moved(trial.patch, &offsets);
+    let built = work.build_both(request, &trial, &mut moved, &before, visibility, tell);
     // An unfinished build is removed in every case.
     let swept = remove(&work.path(TREE));
     drop(building);
@@ -177,7 +195,7 @@ pub(crate) fn build(
             request.source.display()
         );
     }
-    apply::shift(patch, &offsets);
+    *patch = moved;
     apply::strip(patch, level);
     Ok(Built {
         original,
@@ -238,11 +256,13 @@ impl Work {
         self.folder.join(name)
     }
 
-    /// Returns the folder of the original build.
+    /// Returns the folder of the original build. `moved` is the patch as it was put in; it gets the
+    /// numbers of lines that the compiler sees.
     fn build_both(
         &self,
         request: &Request,
         trial: &apply::Trial<'_>,
+        moved: &mut PatchFile,
         listed: &fingerprint::Listing,
         visibility: Visibility,
         tell: &dyn Fn(&str),
@@ -261,6 +281,9 @@ impl Work {
         };
         copy_tree(from, &tree, &self.folder, &self.interrupt)?;
         trial.apply(&tree)?;
+        if request.lines == Lines::Kept {
+            kept_lines::keep(&tree, moved, trial.level)?;
+        }
         self.step(request, listed, PATCHED)
             .run(&self.interrupt, visibility, tell)?;
         rename(&tree, &patched)?;
