@@ -190,9 +190,12 @@ impl Proof {
             let tree = self
                 .builder
                 .changed(&name, &patch, before, change.debug_info)?;
-            if self.wanted(&name) {
-                made.extend(self.verdict(&name, change, before, &tree, table)?);
-            }
+            let payload = match self.wanted(&name) {
+                true => self.verdict(&name, change, before, &tree, table)?,
+                false => None,
+            };
+            // What boots is the original without debug information.
+            made.extend(payload.filter(|_| change.debug_info == DebugInfo::Absent));
             if change.debug_info == DebugInfo::Absent {
                 trees.insert(change.name, tree);
             }

@@ -28,6 +28,17 @@ pub(super) struct Sources<'e> {
     pub ambiguous: Vec<&'e str>,
     /// Objects without line tables, which may have been compiled from it.
     pub silent: Vec<&'e str>,
+    /// Whether other objects of the trees have line tables.
+    pub tables: Tables,
+}
+
+/// How many objects of the trees have line tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tables {
+    /// None: the trees were built without `-g`.
+    None,
+    /// Some. A build never gives them to all: some are assembled, some are of its own tools.
+    Some,
 }
 
 /// What all objects tell about all files of the patch.
@@ -35,6 +46,7 @@ pub(super) struct Sources<'e> {
 pub(super) struct Evidence {
     sources: Vec<Source>,
     silent: Vec<Silent>,
+    tables: Tables,
 }
 
 /// An object without line tables.
@@ -54,9 +66,14 @@ pub(super) fn gather(patch: &PatchFile, trees: &Trees<'_>) -> Evidence {
         .filter(|input| !trees.merged.parts.contains_key(&input.name))
         .map(|input| ask(patch, input))
         .collect();
+    let are_all_silent = found.iter().all(|(_, silent)| silent.is_some());
     let mut evidence = Evidence {
         sources: Vec::new(),
         silent: Vec::new(),
+        tables: match are_all_silent {
+            true => Tables::None,
+            false => Tables::Some,
+        },
     };
     for (sources, silent) in found {
         evidence.sources.extend(sources);
@@ -192,14 +209,17 @@ impl Evidence {
             found,
             ambiguous,
             silent: self.silent_about(file.shown()),
+            tables: self.tables,
         }
     }
 
     /// Objects without line tables that may have been compiled from a file.
     fn silent_about(&self, file: &str) -> Vec<&str> {
         let name = file.rsplit('/').next().unwrap_or(file);
-        // Compilers name the C file in a symbol; an assembler or `#include` does not.
-        let is_main = name.ends_with(".c");
+        // Compilers name the C file in a symbol; an assembler often does, and `#include` does not.
+        let end = name.rsplit_once('.').map_or("", |(_, end)| end);
+        let is_main = matches!(end, "c" | "cc" | "cpp" | "cxx" | "S" | "s" | "asm");
+        let is_assembler = matches!(end, "S" | "s" | "asm");
         let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
         // Without the symbol it was assembled, unless the symbol was stripped.
         let is_named_like_it = |object: &str| {
@@ -208,7 +228,7 @@ impl Evidence {
         };
         let may_hold = |silent: &&Silent| {
             !is_main
-                || (silent.files.is_empty() && is_named_like_it(&silent.object))
+                || ((silent.files.is_empty() || is_assembler) && is_named_like_it(&silent.object))
                 || silent
                     .files
                     .iter()

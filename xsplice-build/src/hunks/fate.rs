@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::evidence::Sources;
+use super::evidence::{Sources, Tables};
 use super::line::{LineFate, line_fate};
 use super::outcome::Outcome;
 use super::paths::{is_documentation, is_header, matching};
@@ -160,11 +160,7 @@ fn without_source(
             "documentation: nothing is compiled from it".to_owned(),
         );
     }
-    if !sources.silent.is_empty() {
-        let why = format!(
-            "no line table of {} tells what it was compiled from; build both trees with -g",
-            list(&sources.silent, ", ")
-        );
+    if let Some(why) = silent(name, sources, outcomes) {
         return Verdict::plain(Fate::NotProvable, why);
     }
     let is_included = trees
@@ -185,9 +181,11 @@ fn without_source(
     if is_included {
         return Verdict::plain(
             Fate::NotProvable,
-            "the build reads this file, and no code or data comes from it: what uses its macros \
-             and types is not told by line tables"
-                .to_owned(),
+            format!(
+                "the build reads this file, and no code or data comes from it: what uses its macros \
+                 and types is not told by line tables; changed in objects that may read it: {}",
+                list(&outcomes.all_functions(), ", ")
+            ),
         );
     }
     if is_header(name) && !outcomes.are_all_unchanged() {
@@ -207,6 +205,31 @@ fn without_source(
              payload"
         ),
     )
+}
+
+/// Why objects without line tables leave it open what became of a file that no line table names;
+/// `None` where they do not matter. One that is equal in both trees has nothing of a header's
+/// change, unless no object tells anything.
+fn silent(name: &str, sources: &Sources<'_>, outcomes: &Outcomes<'_>) -> Option<String> {
+    let (equal, changed): (Vec<&str>, Vec<&str>) = sources
+        .silent
+        .iter()
+        .partition(|object| outcomes.is_equal(object));
+    if !changed.is_empty() {
+        return Some(format!(
+            "no line table of {} tells what it was compiled from; build both trees with -g",
+            list(&changed, ", ")
+        ));
+    }
+    if equal.is_empty() || (is_header(name) && sources.tables == Tables::Some) {
+        return None;
+    }
+    let is = if equal.len() == 1 { "is" } else { "are" };
+    Some(format!(
+        "{} {is} the same in both trees, without a line table that tells whether the new lines \
+         became the same code or were not compiled; build both trees with -g",
+        list(&equal, ", ")
+    ))
 }
 
 /// An object that cannot have been compiled from the changed file: it is the same as before,
@@ -399,11 +422,15 @@ fn led_nowhere(
         return Verdict::plain(Fate::NoCode, COMMENTS_ALONE.to_owned());
     }
     let is_header = !file.shown().ends_with(".c");
-    if is_header && !sources.silent.is_empty() {
+    let changed = sources.silent.iter().copied();
+    let changed: Vec<&str> = changed
+        .filter(|object| !outcomes.is_equal(object))
+        .collect();
+    if is_header && !changed.is_empty() {
         let why = format!(
-            "no code on these lines in objects with line tables, and {} has none; build both \
-             trees with -g",
-            list(&sources.silent, ", ")
+            "no code on these lines in objects with line tables, and {} changed and has none; \
+             build both trees with -g",
+            list(&changed, ", ")
         );
         return Verdict::plain(Fate::NotProvable, why);
     }

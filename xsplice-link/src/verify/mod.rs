@@ -425,13 +425,16 @@ impl fmt::Display for Verification {
                 None => format!("the loader's {call} fails"),
             },
         };
-        match (self.failures().count(), self.loader.is_taken()) {
-            (0, _) => writeln!(out, "{}: {loader}", self.payload),
-            (1, false) => writeln!(out, "{}: 1 check failed; {loader}", self.payload),
-            (count, false) => writeln!(out, "{}: {count} checks failed; {loader}", self.payload),
-            (count, true) => writeln!(
+        let failed = match self.failures().count() {
+            0 => return writeln!(out, "{}: {loader}", self.payload),
+            1 => "1 check failed".to_owned(),
+            count => format!("{count} checks failed"),
+        };
+        match self.loader.is_taken() {
+            false => writeln!(out, "{}: {failed}; {loader}", self.payload),
+            true => writeln!(
                 out,
-                "{}: {loader}, but it would not have its intended effect: {count} checks failed",
+                "{}: {loader}, but it would not have its intended effect: {failed}",
                 self.payload
             ),
         }
