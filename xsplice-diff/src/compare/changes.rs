@@ -408,9 +408,8 @@ fn refuse_label(
         verdicts.refuse_acceptable(
             RefusalCode::ChangedAssembly,
             place,
-            "assembler code without a sized symbol changed, and what runs has none; deal with the \
-             change in a hook or in callers, and mark it with .type NAME, @function and .size \
-             NAME, .-NAME for the next release",
+            "assembler code without a sized symbol changed; mark it with .type NAME, \
+             @function and .size NAME, .-NAME in both trees, or deal with the change in a hook",
         );
     }
 }

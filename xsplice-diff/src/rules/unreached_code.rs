@@ -62,8 +62,8 @@ pub(crate) fn check(
             RefusalCode::ChangedAssembly,
             place,
             "code without a symbol changed, and no table entry or function of this object leads \
-             to it; deal with the change in a hook, and give it a symbol with .type and .size in \
-             the next release",
+             to it; give it a symbol with .type and .size in both trees, or deal with the \
+             change in a hook",
         );
     }
 }
