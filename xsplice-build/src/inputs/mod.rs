@@ -61,6 +61,10 @@ impl Deref for ObjectBytes {
 /// that it is equal.
 const MAPPED_BYTES_MAX: usize = 1 << 16;
 
+/// Up to this size, whether both trees hold the same is asked before anything is read: of an object
+/// that is equal, one file is enough. Larger ones are mostly merged ones, which are never compared.
+const COMPILED_BYTES_MAX: usize = 1 << 20;
+
 /// Size of that buffer.
 const BUFFER_BYTES: usize = 1 << 16;
 
@@ -188,7 +192,14 @@ impl Input {
                 },
             ),
         };
-        Ok(Input::new(name, bytes))
+        let input = Input::new(name, bytes);
+        if input
+            .original()
+            .is_some_and(|bytes| bytes.len() <= COMPILED_BYTES_MAX)
+        {
+            input.is_equal();
+        }
+        Ok(input)
     }
 
     /// The original object, where there is one.

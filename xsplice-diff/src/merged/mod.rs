@@ -158,30 +158,26 @@ impl<'a, 'data> Tree<'a, 'data> {
         let mut merged = known.clone();
         let mut open: Vec<ObjectIndex> = self.suspects.clone();
         open.retain(|index| !known.contains_key(index));
+        let found: Vec<_> = open
+            .par_iter()
+            .map(|&index| self.parts_of(index, &parts))
+            .collect();
         // A suspect that turns out not to be merged was compiled, and may be a part of a larger
-        // one: those that are larger are looked at again. What was covered stays so.
-        while !open.is_empty() {
-            let found: Vec<_> = open
-                .par_iter()
-                .map(|&index| self.parts_of(index, &parts))
-                .collect();
-            let mut compiled = None;
-            let mut left = Vec::new();
-            for (index, found) in open.into_iter().zip(found) {
-                match (found, compiled) {
-                    (Some(found), _) => {
-                        merged.insert(index, found);
-                    }
-                    (None, None) => compiled = Some(index),
-                    (None, Some(_)) => left.push(index),
-                }
-            }
-            if let Some(index) = compiled
-                && let Some(object) = &self.parsed[index]
-            {
+        // one. What was covered without it stays so.
+        let mut compiled: Vec<ObjectIndex> = Vec::new();
+        for (index, found) in open.into_iter().zip(found) {
+            let found = found.or_else(|| {
+                let names: HashSet<&[u8]> = self.read[index].names.iter().copied().collect();
+                let mut new = compiled.iter().map(|part| &self.read[*part].names);
+                let may_be_of_it = new.any(|own| own.iter().all(|name| names.contains(name)));
+                may_be_of_it.then(|| self.parts_of(index, &parts)).flatten()
+            });
+            if let Some(found) = found {
+                merged.insert(index, found);
+            } else if let Some(object) = &self.parsed[index] {
                 parts.add(index, object);
+                compiled.push(index);
             }
-            open = left;
         }
         merged
     }

@@ -45,7 +45,13 @@ impl Types<'_> {
     }
 
     /// Whether two members, parameters or pointers are of one type.
-    fn has_type_alike(&self, id: EntryId, other: &Types<'_>, theirs: EntryId, depth: usize) -> bool {
+    fn has_type_alike(
+        &self,
+        id: EntryId,
+        other: &Types<'_>,
+        theirs: EntryId,
+        depth: usize,
+    ) -> bool {
         let (ours, theirs) = match (self.type_of(id), other.type_of(theirs)) {
             (None, None) => return true,
             (Some(ours), Some(theirs)) => (ours, theirs),
