@@ -110,6 +110,13 @@ oracle: packages ## judge payloads by what patched code answers, for COUNT progr
 kernel-many: packages ## boot 16 and 64 CPUs, patch a thousand times at 4, thousands of bad clients
 	XSPLICE_KERNEL_MANY=1 $(CARGO) test -p xsplice-tests --test booted_kernel
 
+# In a folder of its own, so that the next build of the usual kernel has nothing to do.
+.PHONY: kernel-debug
+kernel-debug: packages ## the booted tests on a kernel whose locks and assertions are checked
+	CARGO_PROFILE_KERNEL_DEBUG_ASSERTIONS=true CARGO_PROFILE_KERNEL_OVERFLOW_CHECKS=true \
+		KERNEL_TARGET=$(CURDIR)/target/kernel-debug \
+		$(CARGO) test -p xsplice-tests --test booted_kernel
+
 .PHONY: operators
 operators: packages ## an hour (MINUTES) of operators at random against a booted kernel
 	XSPLICE_OPERATORS_SECONDS=$$(($(if $(filter file,$(origin MINUTES)),60,$(MINUTES)) * 60)) \
@@ -132,7 +139,7 @@ $(MUTANTS):
 
 .PHONY: mutants-runtime
 mutants-runtime: $(MUTANTS) ## change the runtime line by line and see tests fail (takes hours)
-	PATH="$(CURDIR)/target/tools/bin:$$PATH" nice -n 19 $(CARGO) mutants --package xsplice-runtime \
+	PATH="$(CURDIR)/target/tools/bin:$$PATH" nice -n 19 $(CARGO) mutants --package xsplice-runtime --features rsa \
 		$(foreach part,$(MUTATED),--file 'runtime/src/$(part)/**') --exclude '**/patch/memory.rs' \
 		--exclude-re 'fmt::Result' --jobs 1 --timeout 90 --baseline skip --shard $(SHARD) \
 		--cargo-arg=--config=profile.dev.package.xsplice-runtime.opt-level=1 \

@@ -5,6 +5,9 @@
 #[macro_use]
 #[path = "support/each_method.rs"]
 mod each_method;
+#[cfg(feature = "rsa")]
+#[path = "support/identity.rs"]
+mod identity;
 mod support;
 
 mod actions;
@@ -16,5 +19,7 @@ mod inside_the_zone;
 mod loader;
 mod loader_tables;
 mod signatures;
+#[cfg(feature = "rsa")]
+mod trusted_keys;
 mod uploads;
 mod words;

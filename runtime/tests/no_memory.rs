@@ -3,6 +3,9 @@
 #[macro_use]
 #[path = "support/each_method.rs"]
 mod each_method;
+#[cfg(feature = "rsa")]
+#[path = "support/identity.rs"]
+mod identity;
 mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -215,4 +218,28 @@ fn a_part_of_a_dump_that_finds_no_memory_says_so() {
         failures += 1;
     }
     assert!(failures > 0, "a dump takes memory");
+}
+
+/// Nobody's upload can fail for want of memory, or end in a panic, before it is known who sent it.
+#[cfg(feature = "rsa")]
+#[test]
+fn a_signature_is_checked_without_memory() {
+    use xsplice_runtime::read::signature::{Signature, SignatureError, Verifier as _};
+    use xsplice_runtime::read::trusted_key::TrustedKey;
+
+    let identity = identity::Identity::new(1024);
+    let key = TrustedKey::from_certificate(&identity.certificate()).unwrap();
+    let good = identity.sign(b"content");
+    let checked = |bytes: &[u8]| {
+        let signature = Signature {
+            signer: b"",
+            key_id: key.key_id(),
+            bytes,
+        };
+        with_allocations(0, || key.verify(&signature, b"content"))
+    };
+    assert_eq!(checked(&good), Ok(()));
+    for wrong in [&good[1..], &[7; 128], &[7; 2_000_000]] {
+        assert_eq!(checked(wrong), Err(SignatureError::Mismatch));
+    }
 }

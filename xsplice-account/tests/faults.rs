@@ -138,6 +138,23 @@ fn a_line_that_moved_is_explained() {
 }
 
 #[test]
+fn a_variable_of_no_size_is_known_by_its_name() {
+    let source = r#"
+        struct nothing {};
+        #define EMPTY __attribute__((section(".bss.empty"), used))
+        EMPTY struct nothing here;
+        static long before = 1, behind = 2;
+        void *place(void) { return &VARIABLE; }
+        long *others(int which) { return which ? &before : &behind; }
+    "#;
+    let old = source.replace("VARIABLE", "here");
+    let new = source.replace("VARIABLE", "before");
+    assert!(of(&[("v.c", &old)], &[("v.c", &old)]).is_complete());
+    let moved = of(&[("v.c", &old)], &[("v.c", &new)]);
+    assert_eq!(names(&moved), ["place"], "{moved:?}");
+}
+
+#[test]
 fn swapped_labels_beside_a_moved_line_are_not() {
     let f = JUMPS.replace("FIRST", "over").replace("SECOND", "under");
     let swapped = JUMPS.replace("FIRST", "under").replace("SECOND", "over");

@@ -2,7 +2,10 @@
 //!
 //! Each frame is COBS-encoded and ended by one zero byte, so that a receiver finds the next frame
 //! after a connection was cut in the middle of one; a client starts a connection with the bytes
-//! 255, 0 and 0, in one piece. Decoded, a frame is a [`FrameHeader`], then `operation_bytes` of
+//! 255, 0 and 0, in one piece. Then it asks [`CALL_HELLO`], and connects anew when that is not
+//! answered soon: the device may hold back all that is written to one connection (QEMU does when
+//! the connection before broke during a write while the port had no buffer to receive with), and
+//! carries the next. Decoded, a frame is a [`FrameHeader`], then `operation_bytes` of
 //! [`crate::hypercall::Operation`] (calls of kind [`CALL_SYSCTL`] only), then `data_bytes` of data,
 //! then the CRC-32 (ISO-HDLC) of all of it, little-endian.
 //!
@@ -19,6 +22,8 @@ pub const MAGIC_REQUEST: [u8; 4] = *b"XSPq";
 /// [`FrameHeader::magic`] of an answer: `"XSPa"`.
 pub const MAGIC_ANSWER: [u8; 4] = *b"XSPa";
 
+/// Asks nothing: that an answer comes, whichever, shows that this connection carries answers.
+pub const CALL_HELLO: u32 = 0;
 /// Payload operations; the frame carries an operation.
 pub const CALL_SYSCTL: u32 = 27;
 /// Facts about the running kernel; data of the answer is `key=value` lines.

@@ -3,13 +3,17 @@
 //! A console has no connections: the answer to a tool that was killed may arrive when the next tool
 //! listens. So a stream starts with bytes that end and invalidate an unfinished frame, and only an
 //! answer with the request's own sequence number is accepted.
+//!
+//! A device may hold back all that the kernel writes to one connection, without end: see
+//! [`xsplice_abi::channel`]. The first call of a connection that nobody answers soon is therefore
+//! one that asks nothing, and what is asked goes over a connection that has carried an answer.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use xsplice_abi::channel::RESULT_MORE;
+use xsplice_abi::channel::{CALL_HELLO, RESULT_MORE};
 use xsplice_abi::hypercall::Operation;
 use xsplice_runtime::channel::{Decoder, Frame, FrameKind, PREAMBLE};
 
@@ -31,13 +35,26 @@ pub trait Transport {
     fn text(&mut self, call: u32, request: &str) -> Result<(i32, String), CtlError>;
 }
 
+/// How long the first connection has to carry its first answer; each next one has twice as long, so
+/// that a slow kernel is reached too.
+const FIRST_PATIENCE: Duration = Duration::from_millis(250);
+
 /// The kernel's console as a socket of the host.
 #[derive(Debug)]
 pub struct SocketTransport {
+    path: PathBuf,
     stream: UnixStream,
     decoder: Decoder,
     sequence: u32,
     answer_limit: Duration,
+    carries: Carries,
+}
+
+/// Whether the connection is known to carry answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Carries {
+    Unknown,
+    Answers,
 }
 
 impl SocketTransport {
@@ -46,33 +63,55 @@ impl SocketTransport {
     /// # Errors
     /// [`CtlError::Connect`], [`CtlError::Channel`].
     pub fn connect(path: &Path, answer_limit: Duration) -> Result<SocketTransport, CtlError> {
-        let connect_error = |source| CtlError::Connect {
-            path: path.to_owned(),
-            source,
-        };
-        let mut stream = UnixStream::connect(path).map_err(connect_error)?;
-        stream
-            .set_write_timeout(Some(answer_limit))
-            .map_err(connect_error)?;
-        stream.write_all(&PREAMBLE).map_err(CtlError::Channel)?;
         Ok(SocketTransport {
-            stream,
+            path: path.to_owned(),
+            stream: open(path, answer_limit)?,
             decoder: Decoder::new(),
             sequence: first_sequence(),
             answer_limit,
+            carries: Carries::Unknown,
         })
     }
 
     fn call(&mut self, request: &Frame) -> Result<(i32, Frame), CtlError> {
+        let deadline = Instant::now() + self.answer_limit;
+        self.greet(deadline)?;
+        self.send(request)?;
+        self.next_answer(request, deadline)
+    }
+
+    /// Has a connection that carries answers.
+    fn greet(&mut self, deadline: Instant) -> Result<(), CtlError> {
+        let mut patience = FIRST_PATIENCE;
+        while self.carries == Carries::Unknown {
+            let hello = Frame::request(CALL_HELLO, self.next_sequence(), Vec::new())?;
+            self.send(&hello)?;
+            let until = Instant::now() + patience;
+            match self.next_answer(&hello, until.min(deadline)) {
+                Ok(_) => self.carries = Carries::Answers,
+                Err(CtlError::NoAnswer { .. }) if until < deadline => {
+                    self.stream = open(&self.path, self.answer_limit)?;
+                    self.decoder = Decoder::new();
+                    patience *= 2;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, request: &Frame) -> Result<(), CtlError> {
         self.stream
             .write_all(&request.encode()?)
-            .map_err(|source| self.channel_error(source))?;
-        self.next_answer(request)
+            .map_err(|source| self.channel_error(source))
     }
 
     /// The next answer to a request that has been sent.
-    fn next_answer(&mut self, request: &Frame) -> Result<(i32, Frame), CtlError> {
-        let deadline = Instant::now() + self.answer_limit;
+    fn next_answer(
+        &mut self,
+        request: &Frame,
+        deadline: Instant,
+    ) -> Result<(i32, Frame), CtlError> {
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -147,12 +186,27 @@ impl Transport for SocketTransport {
         let (mut result, answer) = self.call(&request)?;
         let mut text = answer.into_data();
         while result == RESULT_MORE {
-            let (next, answer) = self.next_answer(&request)?;
+            let deadline = Instant::now() + self.answer_limit;
+            let (next, answer) = self.next_answer(&request, deadline)?;
             result = next;
             text.extend_from_slice(answer.data());
         }
         Ok((result, String::from_utf8_lossy(&text).into_owned()))
     }
+}
+
+/// A new connection, which begins as each does.
+fn open(path: &Path, limit: Duration) -> Result<UnixStream, CtlError> {
+    let connect_error = |source| CtlError::Connect {
+        path: path.to_owned(),
+        source,
+    };
+    let mut stream = UnixStream::connect(path).map_err(connect_error)?;
+    stream
+        .set_write_timeout(Some(limit))
+        .map_err(connect_error)?;
+    stream.write_all(&PREAMBLE).map_err(CtlError::Channel)?;
+    Ok(stream)
 }
 
 /// A start that the tool before us, killed while it waited, most likely did not have.

@@ -3,6 +3,8 @@
 
 pub mod deny;
 pub mod elf;
+#[cfg(feature = "rsa")]
+mod public_key;
 pub mod signature;
 pub mod symbols;
 #[cfg(feature = "rsa")]

@@ -2,6 +2,9 @@
 //! the whole unsigned file. It is behind the feature `rsa`, so that a kernel need not link
 //! cryptography. `xsplice-link verify` uses the same code.
 //!
+//! The certificate is read once, when a kernel boots, and takes memory. A check takes none: see
+//! `public_key`.
+//!
 //! The key id is the certificate's subject key identifier, or, where it has none, the SHA-1 of its
 //! public key (RFC 5280 §4.2.1.2).
 
@@ -9,9 +12,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use rsa::RsaPublicKey;
-use rsa::pkcs1v15::{Signature as RsaSignature, VerifyingKey};
 use rsa::pkcs8::DecodePublicKey as _;
-use rsa::signature::Verifier as _;
+use rsa::traits::PublicKeyParts as _;
 use sha1::{Digest as _, Sha1};
 use sha2::Sha256;
 use thiserror::Error;
@@ -19,6 +21,7 @@ use x509_cert::Certificate;
 use x509_cert::der::{self, DecodePem as _, Encode as _};
 use x509_cert::ext::pkix::SubjectKeyIdentifier;
 
+use crate::read::public_key::{MODULUS_BYTES_MAX, MODULUS_BYTES_MIN, PublicKey};
 use crate::read::signature::{Signature, SignatureError, Verifier};
 
 /// Why a file is no certificate to trust.
@@ -30,6 +33,16 @@ pub enum KeyError {
     /// A certificate of another kind of key.
     #[error("its key is no RSA key; signatures are RSA with SHA-256")]
     NotRsa,
+    /// An RSA key of a size that is not taken.
+    #[error(
+        "its key has {bits} bits; those of {} to {} are taken",
+        8 * MODULUS_BYTES_MIN,
+        8 * MODULUS_BYTES_MAX
+    )]
+    Size {
+        /// The bits of its modulus.
+        bits: u32,
+    },
 }
 
 /// A certificate: whose signatures are trusted.
@@ -38,6 +51,7 @@ pub struct TrustedKey {
     name: String,
     key_id: Vec<u8>,
     public: RsaPublicKey,
+    checks: PublicKey,
 }
 
 impl TrustedKey {
@@ -51,6 +65,10 @@ impl TrustedKey {
         let info = inner.subject_public_key_info();
         let encoded = info.to_der().map_err(KeyError::Certificate)?;
         let public = RsaPublicKey::from_public_key_der(&encoded).map_err(|_| KeyError::NotRsa)?;
+        let (modulus, exponent) = (public.n_bytes(), public.e_bytes());
+        let checks = PublicKey::new(&modulus, &exponent).ok_or(KeyError::Size {
+            bits: public.n().bits(),
+        })?;
         let identifier = inner
             .get_extension::<SubjectKeyIdentifier>()
             .map_err(KeyError::Certificate)?;
@@ -62,6 +80,7 @@ impl TrustedKey {
             name: inner.subject().to_string(),
             key_id,
             public,
+            checks,
         })
     }
 
@@ -89,10 +108,11 @@ impl Verifier for TrustedKey {
         if signature.key_id != self.key_id {
             return Err(SignatureError::UnknownKey);
         }
-        let bytes =
-            RsaSignature::try_from(signature.bytes).map_err(|_| SignatureError::Mismatch)?;
-        VerifyingKey::<Sha256>::new(self.public.clone())
-            .verify(content, &bytes)
-            .map_err(|_| SignatureError::Mismatch)
+        let digest = Sha256::digest(content).into();
+        if self.checks.has_signed(signature.bytes, &digest) {
+            Ok(())
+        } else {
+            Err(SignatureError::Mismatch)
+        }
     }
 }

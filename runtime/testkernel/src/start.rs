@@ -61,6 +61,9 @@ extern "C" fn kernel_main(start_info: u32) -> ! {
     apic::calibrate();
     smp::come_online(stacks[0]);
     log!("build-id {}", image::BuildId);
+    if cfg!(debug_assertions) {
+        log!("debug assertions are on");
+    }
     log!(
         "{count} CPUs, {} MiB left, counter {} MHz, {alternatives} alternatives, module {} bytes",
         frames.left_bytes() >> 20,

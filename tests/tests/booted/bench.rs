@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,6 +20,11 @@ const MACHINE_LIMIT: Duration = Duration::from_secs(900);
 /// How long the kernel has to boot, and every CPU to show that it goes on. 64 CPUs on two take
 /// their time.
 pub(crate) const CPU_LIMIT: Duration = Duration::from_secs(60);
+
+/// `true`: the kernel is built with debug assertions, which check each lock (`make kernel-debug`).
+const ASSERTIONS_VARIABLE: &str = "CARGO_PROFILE_KERNEL_DEBUG_ASSERTIONS";
+/// What such a kernel says when it boots.
+const ASSERTIONS_ARE_ON: &str = "debug assertions are on";
 
 /// How often a revert is asked for while CPUs do not come in time.
 const REVERTS: u32 = 20;
@@ -166,8 +172,15 @@ impl Bench {
             socket: machine.control_path(),
         };
         self.machines.insert(cpus, machine.boot()?);
+        let wants_assertions = env::var_os(ASSERTIONS_VARIABLE).is_some_and(|set| set == "true");
         let up = |info: &BTreeMap<_, _>| number(info, "cpus").ok() == Some(u64::from(cpus));
-        kernel.wait_until("boot", CPU_LIMIT, up)
+        kernel.wait_until("boot", CPU_LIMIT, up)?;
+        let has_assertions = self.log(cpus)?.contains(ASSERTIONS_ARE_ON);
+        ensure!(
+            has_assertions == wants_assertions,
+            "{ASSERTIONS_VARIABLE} and the kernel do not agree: is it another build?"
+        );
+        Ok(())
     }
 
     /// The kernel's ELF file.
@@ -182,6 +195,12 @@ impl Bench {
         Ok(Kernel {
             socket: running.machine().guest_path(),
         })
+    }
+
+    /// Process id of the group that runs the machine with `cpus` CPUs.
+    pub(crate) fn process(&mut self, cpus: u32) -> Result<u32> {
+        self.kernel(cpus)?;
+        Ok(self.machines.get(&cpus).context("just booted")?.process())
     }
 
     /// The log of the machine with `cpus` CPUs, so far.

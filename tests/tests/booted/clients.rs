@@ -2,6 +2,7 @@
 //! at once, on both ports, all the time.
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::env;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -21,10 +22,16 @@ use super::attacks::{connect, unharmed, wire};
 use super::bench::{Bench, HELLO};
 
 /// Checks that take some seconds.
-pub(crate) const SHORT: &[Check] = &[(
-    "clients that leave, do not read or write garbage do not silence a port",
-    some,
-)];
+pub(crate) const SHORT: &[Check] = &[
+    (
+        "clients that leave, do not read or write garbage do not silence a port",
+        some,
+    ),
+    (
+        "a port whose device holds answers back is reached at once over the next connection",
+        held_back,
+    ),
+];
 
 /// The same by the thousand.
 pub(crate) const LONG: &[Check] = &[("thousands of such clients do not either", thousands)];
@@ -183,4 +190,42 @@ fn clients_that_leave(bench: &mut Bench, cpus: u32, clients: u32) -> Result<()> 
         ensure!(gone == Ok(()), "{gone:?}");
     }
     unharmed(bench, &kernel, &hello)
+}
+
+/// How often the device is brought to hold answers back; it does not every time.
+const HELD_BACK_ROUNDS: u32 = 12;
+/// How long the kernel stands between making room for what arrives and answering.
+const SLOW_SEND_MS: u64 = 300;
+/// As long, and some more.
+const STOPPED: Duration = Duration::from_millis(400);
+/// More than a port takes in while the kernel does not look.
+const FLOOD_BYTES: usize = 900_000;
+
+/// A client fills the port while the kernel is about to answer it, and leaves while the device is
+/// not looking either: then the kernel's answer is the first that meets the broken connection, and
+/// what QEMU does about that inside the write makes it hold back what is written to the next one.
+fn held_back(bench: &mut Bench, cpus: u32) -> Result<()> {
+    let (kernel, guest) = (bench.kernel(cpus)?, bench.guest(cpus)?);
+    let process = i32::try_from(bench.process(cpus)?)?;
+    let group = Pid::from_raw(process).context("no process is number 0")?;
+    let limit = scaled(SERVED_WITHIN)?;
+    for round in 1..=HELD_BACK_ROUNDS {
+        kernel.test(&format!("slow-send 0 {SLOW_SEND_MS}"))?;
+        let mut stream = connect(&guest)?;
+        stream.set_write_timeout(Some(Duration::from_millis(20)))?;
+        stream.write_all(&Frame::request(CALL_INFO, round, Vec::new())?.encode()?)?;
+        // The kernel has it; what follows it has not.
+        thread::sleep(Duration::from_millis(20));
+        let _ = stream.write_all(&vec![1; FLOOD_BYTES]);
+        kill_process_group(group, Signal::STOP)?;
+        thread::sleep(STOPPED);
+        drop(stream);
+        kill_process_group(group, Signal::CONT)?;
+        let begun = Instant::now();
+        let answer = guest.call_text(CALL_INFO, "")?;
+        let took = begun.elapsed();
+        ensure!(answer == Err(Errno::EPERM), "round {round}: {answer:?}");
+        ensure!(took < limit, "round {round}: served after {took:?}");
+    }
+    Ok(())
 }

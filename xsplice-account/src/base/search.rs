@@ -103,7 +103,11 @@ fn leading(
                 let mut all = follower.image.named(name);
                 all.next()?.address.wrapping_add_signed(delta)
             }
-            Target::Content { .. } | Target::Number(_) | Target::Nothing | Target::Unclear => {
+            Target::Content { .. }
+            | Target::Number(_)
+            | Target::Empty { .. }
+            | Target::Nothing
+            | Target::Unclear => {
                 return None;
             }
         };

@@ -1,6 +1,6 @@
 //! Compares one item with the bytes at one place, by itself.
 
-use xsplice_diff::read::object::SectionId;
+use xsplice_diff::read::object::{SectionId, SymbolPlace};
 
 use super::failure::{Failure, Mismatch};
 use super::parts::Both;
@@ -372,8 +372,23 @@ impl<'data> Follower<'_, 'data> {
         match target {
             Target::Unclear => Err(Mismatch::Unknown),
             // An entry whose replacement is empty names a place, and nothing is read there.
-            Target::Nothing if is_table => Ok(()),
+            Target::Empty { .. } | Target::Nothing if is_table => Ok(()),
             Target::Nothing => Err(Mismatch::Unknown),
+            Target::Empty {
+                object,
+                section,
+                delta,
+            } => {
+                let start = self
+                    .located(found)
+                    .map(|place| shifted(place, -settled(*delta)));
+                match start {
+                    Some(Place::Base(start)) if self.is_empty_at(*object, *section, start) => {
+                        Ok(())
+                    }
+                    _ => Err(differs()),
+                }
+            }
             Target::Number(number) => match self.located(found) {
                 Some(Place::Base(address)) if address == *number => Ok(()),
                 _ => Err(differs()),
@@ -500,6 +515,17 @@ impl<'data> Follower<'_, 'data> {
             };
             other.address == address && is_same_file
         })
+    }
+
+    /// Whether a section of no size stands at `start`: a name that it has does, and nothing but
+    /// names tells.
+    fn is_empty_at(&self, object: usize, section: SectionId, start: u64) -> bool {
+        let symbols = &self.tree.objects[object].elf.symbols;
+        let mut names = symbols.iter().filter(|symbol| {
+            let is_there = symbol.place == SymbolPlace::Section(section);
+            is_there && !symbol.is_section() && !symbol.name.is_empty()
+        });
+        names.any(|symbol| self.is_named_at(symbol, start.wrapping_add(symbol.value)))
     }
 
     /// Whether the image has a symbol of one of the item's names, of the same size.

@@ -12,7 +12,7 @@ impl Follower<'_, '_> {
             Target::Content { bytes, .. } => format!("{:?}", String::from_utf8_lossy(bytes)),
             Target::Name { name, delta, .. } => format!("{name}{delta:+#x}"),
             Target::Number(number) => format!("{number:#x}"),
-            Target::Nothing => "a place without bytes".to_owned(),
+            Target::Empty { .. } | Target::Nothing => "a place without bytes".to_owned(),
             Target::Unclear => "a place that cannot be told".to_owned(),
         }
     }

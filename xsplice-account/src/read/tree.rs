@@ -46,7 +46,16 @@ pub(crate) enum Target<'data> {
     },
     /// A number.
     Number(u64),
-    /// A place in a section without bytes: nothing is there.
+    /// A place in a section of no size: nothing is read there, but its address may tell something.
+    Empty {
+        /// The object.
+        object: usize,
+        /// Its section.
+        section: SectionId,
+        /// Of the place that the field's value means, from the start of the section.
+        delta: i64,
+    },
+    /// None: the field's relocation has no symbol.
     Nothing,
     /// No place that can be told.
     Unclear,
@@ -372,7 +381,11 @@ impl<'data> Tree<'data> {
                 item: ItemId { object, item },
                 delta: offset.wrapping_sub(cut.items[item].range.start.cast_signed()),
             },
-            None if header.size == 0 => Target::Nothing,
+            None if header.size == 0 => Target::Empty {
+                object,
+                section,
+                delta: offset,
+            },
             None => Target::Unclear,
         }
     }

@@ -21,6 +21,13 @@ pub(super) struct Definitions<'data> {
     pub(super) loaded_bytes: u64,
 }
 
+impl Definitions<'_> {
+    /// Whether an object has nothing that is loaded and nothing that has a name.
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.loaded_bytes == 0 && self.names.is_empty()
+    }
+}
+
 /// `None` for what is not a well-formed object.
 pub(super) fn definitions(bytes: &[u8]) -> Option<Definitions<'_>> {
     let (header, _) = check_header(bytes).ok()?;

@@ -259,15 +259,19 @@ fn is_named_after_its_source(name: &str, read: &Definitions<'_>) -> bool {
 }
 
 /// Whether each FILE symbol of a merged object is one of its parts', or made up for one that has
-/// none.
+/// none. Of a part that holds nothing, which some builds make from an empty file, the name alone
+/// is left.
 fn has_files_of(
     object: &Definitions<'_>,
     parts: &BTreeSet<ObjectIndex>,
     read: &[Definitions<'_>],
 ) -> bool {
+    let empty = read.iter().filter(|part| part.holds_nothing());
     let known: BTreeSet<&[u8]> = parts
         .iter()
-        .flat_map(|&part| read[part].files.iter().copied())
+        .map(|&part| &read[part])
+        .chain(empty)
+        .flat_map(|part| part.files.iter().copied())
         .collect();
     let made_up = object.files.iter().filter(|file| !known.contains(*file));
     let nameless = parts.iter().filter(|&&part| read[part].files.is_empty());

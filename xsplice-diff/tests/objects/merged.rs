@@ -240,6 +240,21 @@ fn parts_may_have_one_file_name_and_no_global_names() {
 }
 
 #[test]
+fn a_part_that_holds_nothing_leaves_its_name_alone() {
+    let tree = Tree::new("gcc", SECTIONS);
+    // What some builds make of an empty file, for a folder without objects.
+    let nothing = ["-c", "-x", "c", "/dev/null", "-o", "nothing.o"];
+    run("gcc", &nothing, tree.folder.path());
+    tree.link("ld -r", &["a.o", "nothing.o", "b.o"], "built_in.o");
+    let parts = vec!["a.o".to_owned(), "b.o".to_owned()];
+    let expected = BTreeMap::from([("built_in.o".to_owned(), parts)]);
+    assert_eq!(tree.merged(), expected);
+    // A name that no object has was a part's that is not here.
+    std::fs::remove_file(tree.path("nothing.o")).expect("a file");
+    assert_eq!(tree.merged(), BTreeMap::new());
+}
+
+#[test]
 fn of_equal_objects_one_is_compared() {
     let tree = Tree::new("gcc", SECTIONS);
     let mut objects = tree.objects();

@@ -11,7 +11,7 @@ use core::fmt::Write;
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
 
-use xsplice_abi::channel::{CALL_DUMP, CALL_INFO, CALL_SYSCTL, CALL_TEST, RESULT_MORE};
+use xsplice_abi::channel::{CALL_DUMP, CALL_HELLO, CALL_INFO, CALL_SYSCTL, CALL_TEST, RESULT_MORE};
 use xsplice_abi::errno::Errno;
 use xsplice_runtime::channel::{
     ENCODED_BYTES_MAX, Frame, FrameError, FrameKind, Intake, written_bytes,
@@ -25,6 +25,7 @@ use crate::console::serial::{PORTS, Serial};
 use crate::console::text::Text;
 use crate::cpu;
 use crate::cpu::clock;
+use crate::cpu::delays;
 use crate::debug_ports::debugcon::log;
 use crate::image;
 use crate::platform::KernelRuntime;
@@ -216,6 +217,9 @@ impl Channel {
         match answer.into_encoder() {
             Ok(encoder) => {
                 self.make_room(index);
+                if self.ports[index].privilege == Privilege::Unprivileged {
+                    delays::spend(&cpu::current().slow_send_ns);
+                }
                 self.serial.send(index, encoder);
             }
             Err(error) => self.ports[index].note_dropped(index, &error),
@@ -293,6 +297,7 @@ fn answer(
             }
             Err(_) => refused(&request, Errno::ENOMEM),
         },
+        (CALL_HELLO, _) => request.answer(0, Vec::new()),
         (CALL_INFO, _) => text_answer(&request, Text::of(|out| info(runtime, out))),
         (CALL_TEST, _) => text_answer(&request, commands::run(runtime, request.data())),
         _ => refused(&request, Errno::ENOSYS),

@@ -11,7 +11,9 @@
 //! | `hang CPU MS` | that CPU spins with interrupts off | |
 //! | `slow-stop CPU MS` | that CPU, as a follower, takes so long before it next acknowledges | |
 //! | `slow-leave CPU MS` | that CPU, as a follower, takes so long when it next serialises | |
-//! | `release CPU` | ends these three early | |
+//! | `slow-send CPU MS` | the first CPU takes so long before it next answers on the unprivileged
+//! port | |
+//! | `release CPU` | ends these early | |
 //! | `bug N` | warns if N is odd | `value= warnings= kind= file= line= address=` |
 //! | `fault ADDRESS` | reads a word there (hexadecimal) | `error= value= fixups=` |
 //! | `alternative` | | `path=` |
@@ -96,11 +98,15 @@ fn carry_out(runtime: &KernelRuntime, line: &[u8], out: &mut Text) -> Result<(),
             }
             Ok(())
         }
-        (what @ ("hang" | "slow-stop" | "slow-leave"), [Some(which), Some(ms), None]) => {
+        (
+            what @ ("hang" | "slow-stop" | "slow-leave" | "slow-send"),
+            [Some(which), Some(ms), None],
+        ) => {
             let cpu = by_number(which)?;
             let wanted = match what {
                 "hang" => &cpu.hang_ns,
                 "slow-stop" => &cpu.slow_stop_ns,
+                "slow-send" => &cpu.slow_send_ns,
                 _ => &cpu.slow_leave_ns,
             };
             delays::ask(cpu, wanted, milliseconds(ms)?);

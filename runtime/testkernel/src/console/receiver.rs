@@ -9,7 +9,9 @@ use crate::console::ring::Ring;
 pub(crate) const PIECES_MAX: usize = 64;
 /// So many may wait while the port sends. When the host's end breaks during a write and the device
 /// has no buffer to receive with, QEMU closes the connection inside that write, and afterwards
-/// holds back what is written to the *next* one, until that closes too.
+/// holds back what is written to the *next* one, until that closes too. This makes it rare; a CPU
+/// that is kept from running between the look and the write does not see what arrives meanwhile, so
+/// clients have to help: see [`xsplice_abi::channel`].
 const WAITING_MAX: u16 = 16;
 
 /// The receiving half of a port.

@@ -30,7 +30,12 @@ pub(crate) fn ask(cpu: &cpu::Cpu, wanted: &AtomicU64, ns: u64) {
 
 /// Ends the delays of `cpu`: the one that it spends and those that it has not begun.
 pub(crate) fn end(cpu: &cpu::Cpu) {
-    for wanted in [&cpu.hang_ns, &cpu.slow_stop_ns, &cpu.slow_leave_ns] {
+    for wanted in [
+        &cpu.hang_ns,
+        &cpu.slow_stop_ns,
+        &cpu.slow_leave_ns,
+        &cpu.slow_send_ns,
+    ] {
         wanted.store(0, Ordering::SeqCst);
     }
     cpu.delay_ends.store(true, Ordering::SeqCst);

@@ -56,6 +56,9 @@ pub(crate) struct Cpu {
     /// How long it is to take, as a follower, when it next serialises, in nanoseconds; a test sets
     /// it.
     pub slow_leave_ns: AtomicU64,
+    /// How long the first CPU is to take before it next answers on the unprivileged port, having
+    /// made room for what arrives there, in nanoseconds; a test sets it.
+    pub slow_send_ns: AtomicU64,
     /// Whether it is spending one of these.
     pub is_delayed: AtomicBool,
     /// Set to end what it is spending.
@@ -119,6 +122,7 @@ impl Cpu {
             hang_ns: AtomicU64::new(0),
             slow_stop_ns: AtomicU64::new(0),
             slow_leave_ns: AtomicU64::new(0),
+            slow_send_ns: AtomicU64::new(0),
             is_delayed: AtomicBool::new(false),
             delay_ends: AtomicBool::new(false),
             timer_wanted: AtomicU32::new(0),
