@@ -197,7 +197,7 @@ impl Input {
             .original()
             .is_some_and(|bytes| bytes.len() <= COMPILED_BYTES_MAX)
         {
-            input.is_equal();
+            let _ = input.is_equal();
         }
         Ok(input)
     }
