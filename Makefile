@@ -31,7 +31,7 @@ PROGRAMS := gcc=gcc ld=binutils readelf=binutils patch=patch clang=clang openssl
 
 # What the tests call besides: the report is looked at in a real browser.
 TEST_PROGRAMS := chromium=chromium ld.lld=lld script=bsdutils stty=coreutils aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu \
-                 clang-16=clang-16 clang-19=clang-19
+                 clang-16=clang-16 clang-19=clang-19 zstd=zstd parallel=parallel
 
 .PHONY: help
 help: ## show this list
@@ -159,11 +159,18 @@ identity: packages ## build real projects twice: what is the same must come out 
 	$(CARGO) build --release
 	$(CARGO) run --release --quiet -p xsplice-tests --bin identity
 
+# Needs tens of minutes and a gigabyte the first time; the builds of Xen are kept.
+.PHONY: many-builds
+many-builds: packages ## ship one fix for five builds, two of Xen: store, shards, provenance
+	$(CARGO) build --release
+	$(CARGO) run --release --quiet -p xsplice-tests --bin many-builds
+
 # One tool of its own below target, as above.
-MDBOOK := target/tools/bin/mdbook
+MDBOOK         := target/tools/bin/mdbook
+MDBOOK_VERSION := 0.5.4
 
 $(MDBOOK):
-	$(CARGO) install mdbook --locked --root target/tools --target-dir target/tools/build
+	$(CARGO) install mdbook --version $(MDBOOK_VERSION) --locked --root target/tools --target-dir target/tools/build
 
 .PHONY: book
 book: $(MDBOOK) ## the documents as one book of HTML pages, in out/book
@@ -178,6 +185,17 @@ install-files:
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(COMMANDS:%=target/release/%) $(DESTDIR)$(PREFIX)/bin
 	target/release/xsplice-manual $(DESTDIR)$(PREFIX)
+
+# Into an empty folder, by the way that does without this Makefile.
+INSTALLED := out/installed
+
+.PHONY: install-try
+install-try: packages ## install the commands by cargo into an empty folder, and try them there
+	rm -rf $(INSTALLED)
+	for package in xsplice-build xsplice-diff xsplice-link runtime/ctl; do \
+		$(CARGO) install --locked --path $$package --root $(INSTALLED) || exit 1; \
+	done
+	packaging/try-readme.sh $(INSTALLED)/bin . out/readme
 
 .PHONY: deb
 deb: build ## the Debian package of the commands, in out/deb

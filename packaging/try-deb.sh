@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Installs a package in a root that is made from the archive, and runs the README's first example
-# there.
+# Installs a package in a root that is made from the archive, and does there what its README says.
 # usage: try-deb.sh FILE.deb FOLDER
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,18 +10,16 @@ rm -rf "$root"
 mkdir -p "$2"
 # The archive that this machine uses, whatever mirror that is.
 mirror=$(apt-get indextargets --format '$(REPO_URI)' | grep -v security | awk 'NR == 1')
-mmdebstrap --quiet --variant=minbase --include=man-db bookworm "$root" ${mirror:+"$mirror"}
+mmdebstrap --quiet --variant=minbase --include=man-db,gcc,libc6-dev,make,patch bookworm "$root" ${mirror:+"$mirror"}
 
 cp "$package" "$root/tmp/xsplice.deb"
-mkdir "$root/tmp/example"
-cp -r fixtures/cases/string-only "$root/tmp/example"
+mkdir "$root/tmp/cases"
+cp -r fixtures/cases/string-only "$root/tmp/cases"
+cp packaging/try-readme.sh "$root/tmp"
 chroot "$root" sh -e <<'INSIDE'
 dpkg --install /tmp/xsplice.deb
-cd /tmp/example
-xsplice-build --orig string-only/original --patched string-only/patched --base string-only/base \
-    --name version-fix
-xsplice-link verify --base string-only/base version-fix.xsplice
-for command in xsplice-build xsplice-diff xsplice-link xsplice-ctl; do
+/tmp/try-readme.sh - /tmp/readme /usr/share/doc/xsplice/README.md /tmp/cases
+for command in xsplice-build xsplice-store xsplice-diff xsplice-link xsplice-ctl; do
     "$command" --version
     test -s /usr/share/man/man1/$command.1.gz || echo "no manual page of $command (minbase leaves them out)"
 done

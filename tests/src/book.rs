@@ -13,6 +13,11 @@ pub const SUMMARY: &str = "docs/SUMMARY.md";
 /// The pages that are in the root of the repository, and not in `docs`.
 const IN_ROOT: [&str; 3] = ["README.md", "DESIGN.md", "CHANGELOG.md"];
 const DOCS: &str = "docs";
+/// Folders of `docs` whose files are no pages, and are in the book as they are.
+const FILES: [&str; 2] = ["images", "ci"];
+/// What opens a folder, here and in the book.
+const README: &str = "README.md";
+const INDEX: &str = "index.md";
 
 /// A link in a document: `[text](target)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,62 +127,108 @@ pub fn resolve(folder: &Path, target: &str) -> PathBuf {
     path
 }
 
-/// Where a page of the repository is in the book; `None` for what is no page of it.
+/// Where a page of the repository is in the book; `None` for what is no page of it. A page that
+/// opens a folder is its `index`: mdBook gives that name to READMEs, but not to the links to them.
 fn place(page: &Path) -> Option<PathBuf> {
-    if IN_ROOT.iter().any(|name| page == Path::new(name)) {
-        // The book's first page bears the name of the folder of worked examples otherwise.
-        return Some(Path::new("root").join(page));
-    }
-    page.strip_prefix(DOCS).ok().map(Path::to_path_buf)
+    let is_in_root = IN_ROOT.iter().any(|name| page == Path::new(name));
+    let place = if is_in_root {
+        page
+    } else {
+        page.strip_prefix(DOCS).ok()?
+    };
+    Some(match place.file_name() {
+        Some(name) if name == README => place.with_file_name(INDEX),
+        _ => place.to_path_buf(),
+    })
 }
 
-/// Writes the sources of the book below `out`: the pages with their links rewritten, and what else
-/// is in `docs`.
+/// Writes the sources of the book below `out`: the pages with their links rewritten, and the files
+/// of `docs` that are no pages. What a link of the repository leads to besides, such as a source
+/// file, is not in the book; there only the words of the link are left.
 ///
 /// # Errors
-///
 /// When a page is missing, or cannot be written.
 pub fn write_sources(root: &Path, out: &Path) -> Result<()> {
     let mut pages = pages(root)?;
     pages.push(SUMMARY.into());
-    for page in pages {
-        let text =
-            fs::read_to_string(root.join(&page)).with_context(|| page.display().to_string())?;
-        let here = place(&page).with_context(|| format!("{} is no page", page.display()))?;
-        let mut text = text;
+    for page in &pages {
+        let mut text =
+            fs::read_to_string(root.join(page)).with_context(|| page.display().to_string())?;
+        let here = place(page).with_context(|| format!("{} is no page", page.display()))?;
         for link in links(&text.clone()) {
-            if let Some(target) = moved(&page, &here, &link) {
-                let (from, to) = (format!("]({})", link.target), format!("]({target})"));
-                text = text.replace(&from, &to);
+            if link.is_foreign() || link.parts().0.is_empty() {
+                continue;
             }
+            text = match moved(page, &here, &link, &pages) {
+                Some(target) => {
+                    let (from, to) = (format!("]({})", link.target), format!("]({target})"));
+                    text.replace(&from, &to)
+                }
+                None => without(&text, &link.target),
+            };
         }
-        let file = out.join(here);
-        let folder = file.parent().context("a page is in a folder")?;
-        fs::create_dir_all(folder)?;
-        fs::write(file, text)?;
+        write(&out.join(here), text.as_bytes())?;
     }
-    for image in fs::read_dir(root.join(DOCS).join("images"))? {
-        let image = image?.path();
-        let folder = out.join("images");
-        fs::create_dir_all(&folder)?;
-        fs::copy(
-            &image,
-            folder.join(image.file_name().context("an image has a name")?),
-        )?;
+    for folder in FILES {
+        let from = root.join(DOCS).join(folder);
+        for file in fs::read_dir(&from).with_context(|| from.display().to_string())? {
+            let file = file?;
+            let bytes = fs::read(file.path())?;
+            write(&out.join(folder).join(file.file_name()), &bytes)?;
+        }
     }
     Ok(())
 }
 
-/// What a link of `page` reads in the book, where `page` is at `here`; `None` where it stays.
-fn moved(page: &Path, here: &Path, link: &Link) -> Option<String> {
+fn write(file: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = file.parent().context("a page is in a folder")?;
+    fs::create_dir_all(folder)?;
+    fs::write(file, bytes).with_context(|| file.display().to_string())
+}
+
+/// What a link of `page` reads in the book, where `page` is at `here`; `None` where it leads to
+/// what the book does not have.
+fn moved(page: &Path, here: &Path, link: &Link, pages: &[PathBuf]) -> Option<String> {
     let (file, heading) = link.parts();
-    if link.is_foreign() || file.is_empty() {
+    let target = resolve(page.parent()?, file);
+    let is_file = FILES
+        .iter()
+        .any(|folder| target.starts_with(Path::new(DOCS).join(folder)));
+    if !is_file && !pages.contains(&target) {
         return None;
     }
-    let target = place(&resolve(page.parent()?, file))?;
+    let target = place(&target)?;
     let up = here.parent()?.components().count();
     let mut relative: PathBuf = std::iter::repeat_n("..", up).collect();
     relative.push(target);
     let heading = heading.map_or_else(String::new, |heading| format!("#{heading}"));
     Some(format!("{}{heading}", relative.display()))
+}
+
+/// The text with the words alone of each link that leads to `target`.
+fn without(text: &str, target: &str) -> String {
+    let end = format!("]({target})");
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once(&end) {
+        // The bracket that opens the words; brackets within them come in pairs.
+        let mut depth = 1;
+        let open = before.char_indices().rev().find(|(_, letter)| {
+            match letter {
+                ']' => depth += 1,
+                '[' => depth -= 1,
+                _ => {}
+            }
+            depth == 0
+        });
+        match open {
+            Some((at, bracket)) => {
+                out.push_str(&before[..at]);
+                out.push_str(&before[at + bracket.len_utf8()..]);
+            }
+            None => out.push_str(before),
+        }
+        rest = behind;
+    }
+    out + rest
 }

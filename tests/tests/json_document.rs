@@ -5,23 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::Command;
-use std::thread;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use xsplice_abi::channel::{CALL_DUMP, CALL_INFO};
-use xsplice_abi::errno::Errno;
 use xsplice_console::json::SCHEMA;
-use xsplice_runtime::channel::{Decoder, Frame};
-use xsplice_runtime::patch::memory::MemoryPlatform;
-use xsplice_runtime::rendezvous::cpu::CpuId;
-use xsplice_runtime::{Privilege, Runtime};
 use xsplice_tests::golden::{self, Page};
-use xsplice_tests::loader::Machine;
+use xsplice_tests::served;
 use xsplice_tests::tools::{self, limited};
 use xsplice_tests::workspace;
 
@@ -530,16 +521,7 @@ fn one_object(bench: &Bench) -> Vec<Value> {
 
 /// What the operator's tool writes, of the loader of this host.
 fn on_a_machine(bench: &Bench) -> Vec<Value> {
-    let image = fs::read(bench.path("base")).unwrap();
-    let socket = bench.path("kernel.sock");
-    let listener = UnixListener::bind(&socket).unwrap();
-    thread::spawn(move || {
-        let machine = Machine::new(&image).unwrap();
-        let runtime = machine.boot(None).unwrap();
-        for stream in listener.incoming() {
-            serve(stream.unwrap(), &runtime);
-        }
-    });
+    served::boot(&bench.path("base"), &bench.path("kernel.sock")).unwrap();
     let ctl = |status: i32, line: &str| {
         bench.run(
             status,
@@ -556,38 +538,4 @@ fn on_a_machine(bench: &Bench) -> Vec<Value> {
         ctl(1, "get none"),
         ctl(1, "upload none gone.xsplice"),
     ]
-}
-
-/// The kernel's end of the control channel.
-fn serve(mut stream: UnixStream, runtime: &Runtime<'_, MemoryPlatform>) {
-    let mut decoder = Decoder::new();
-    let mut buffer = vec![0; 1 << 16];
-    while let Ok(count @ 1..) = stream.read(&mut buffer) {
-        let mut input = &buffer[..count];
-        while let Some(frame) = decoder.next(&mut input) {
-            // What is there before the first whole frame is no frame.
-            let Ok(frame) = frame else { continue };
-            let answer = answer(runtime, frame);
-            stream.write_all(&answer.encode().unwrap()).unwrap();
-        }
-    }
-}
-
-fn answer(runtime: &Runtime<'_, MemoryPlatform>, mut frame: Frame) -> Frame {
-    if let Some(mut operation) = frame.operation().copied() {
-        runtime.safe_point(CpuId(0));
-        let mut area = frame.take_area().unwrap();
-        let result = runtime.hypercall(Privilege::Privileged, &mut operation, &mut area);
-        return frame.answer_sysctl(result, operation, area).unwrap();
-    }
-    let (result, text) = match frame.call() {
-        CALL_INFO => (0, "xen_extra=-unstable\n".to_owned()),
-        CALL_DUMP => {
-            let mut text = String::new();
-            runtime.dump(&mut text).unwrap();
-            (0, text)
-        }
-        _ => (Errno::EOPNOTSUPP.negated(), String::new()),
-    };
-    frame.answer(result, text.into_bytes()).unwrap()
 }

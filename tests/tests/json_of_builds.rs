@@ -20,6 +20,20 @@ fn patch(removed: &str, text: &str) -> String {
     )
 }
 
+/// A patch that changes the function, and a variable that the author has to accept.
+const TAKEN: &str = "\
+--- a/a.c
++++ b/a.c
+@@ -1,5 +1,5 @@
+-int limit = 3;
++int limit = 4;
+ int depth(int x)
+ {
+-    return x * limit;
++    return x * limit + 1;
+ }
+";
+
 /// What the commands write of two builds of one source, of which one is kept and one pointed to.
 pub(crate) fn written(bench: &Bench) -> Vec<Value> {
     fs::create_dir(bench.path("sold")).unwrap();
@@ -27,6 +41,7 @@ pub(crate) fn written(bench: &Bench) -> Vec<Value> {
     fs::write(bench.path("sold/Makefile"), MAKEFILE).unwrap();
     fs::write(bench.path("sold.patch"), patch("limit", "limit + 1")).unwrap();
     fs::write(bench.path("stale.patch"), patch("3", "4")).unwrap();
+    fs::write(bench.path("taken.patch"), TAKEN).unwrap();
     bench.shell(
         "cp -a sold sold.built && make -s -C sold.built && \
          ld -static -nostdlib --build-id=sha1 -e 0 -Ttext=0x400000 -o one sold.built/a.o && \
@@ -50,11 +65,20 @@ pub(crate) fn written(bench: &Bench) -> Vec<Value> {
         bench.run(1, &format!("{build} --patch stale.patch")),
         bench.run(
             0,
+            &format!("{build} --patch taken.patch --accept data:limit"),
+        ),
+        bench.run(
+            0,
             &format!("{build} --patch sold.patch -n above -o above --depends sold.builds"),
         ),
         bench.run(1, "xsplice-store merge --json - -o joined part"),
     ];
-    for result in ["sold.builds/one", "stale.builds/one", "above/one"] {
+    for result in [
+        "sold.builds/one",
+        "stale.builds/one",
+        "above/one",
+        "taken.builds/one",
+    ] {
         let text = fs::read_to_string(bench.path(result).join("result.json")).unwrap();
         documents.push(serde_json::from_str(&text).unwrap());
     }

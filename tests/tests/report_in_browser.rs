@@ -1,8 +1,11 @@
 //! Opens both HTML reports, of two trees and of one object, in a real browser, at the width of a
-//! desk and of a phone.
+//! desk and of a phone. `browser/` uses them with the keyboard and a screen reader, together with
+//! the page of many builds, and measures how soon a large one is there.
 //!
 //! Needs Chromium (or Chrome); without it the test says so and passes, because the report's own
 //! tests already hold what can be held without one. `XSPLICE_BROWSER` names another program.
+
+mod browser;
 
 use std::fs;
 use std::path::Path;
@@ -45,16 +48,6 @@ struct Measured {
     marks: usize,
     foreign: usize,
     attacked: bool,
-}
-
-fn browser() -> Option<String> {
-    if let Ok(named) = std::env::var("XSPLICE_BROWSER") {
-        return Some(named);
-    }
-    ["chromium", "chromium-browser", "google-chrome"]
-        .into_iter()
-        .find(|name| compiler::exists(name))
-        .map(str::to_owned)
 }
 
 const ORIGINAL: &str = r#"
@@ -172,7 +165,7 @@ fn measure(browser: &str, root: &Path, pages: &[(&str, String)]) -> Vec<Measured
 
 #[test]
 fn the_report_fits_a_desk_and_a_phone_its_links_work_and_names_cannot_attack() {
-    let Some(browser) = browser() else {
+    let Some(browser) = xsplice_tests::browser::program() else {
         eprintln!(
             "skipped: no Chromium here (apt-get install chromium, or XSPLICE_BROWSER=PROGRAM)"
         );

@@ -83,7 +83,10 @@ pub fn account(inputs: &Inputs<'_>) -> Result<Account, AccountError> {
         .filter(|_| is_whole)
         .map(Image::parse)
         .transpose()?;
-    let payload = inputs.payload.map(Payload::parse).transpose()?;
+    let payload = inputs
+        .payload
+        .map(|bytes| Payload::parse(bytes, &image))
+        .transpose()?;
     let (mut original, mut patched) = rayon::join(
         || Tree::read(&inputs.original, &inputs.left_out),
         || Tree::read(&inputs.patched, &inputs.left_out),

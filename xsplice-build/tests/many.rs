@@ -8,14 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{FIX, Shop, Told};
+use xsplice_test_objects::shop::THREE;
 
-/// Of the first two the change is the same; the third has its function elsewhere in size.
-const THREE: [(&str, &str); 3] = [
-    ("a-plain", ""),
-    ("b-again", "-DUNUSED"),
-    ("c-wide", "-DTABLE -O1"),
-];
+use crate::support::{FIX, Shop, Told, adding};
 
 fn three() -> Shop {
     let shop = Shop::with(&THREE);
@@ -269,7 +264,7 @@ fn an_interruption_stops_all_and_what_was_made_stays() {
     let mark = shop.path("started");
     let make_slow = format!("touch {}; sleep 300", mark.display());
     shop.make_changed("d-slow", "-DSLOW");
-    let mut arguments = Shop::adding("d-slow", "d-slow.built");
+    let mut arguments = adding("d-slow", "d-slow.built");
     arguments[10] = &make_slow;
     let told = shop.run("xsplice-store", &arguments);
     assert_eq!(told.status, Some(0), "{}", told.err);
@@ -366,39 +361,4 @@ fn shards_join_to_what_one_run_makes() {
     assert_eq!(told.status, Some(1), "{}", told.out);
     assert!(told.err.contains("no name of a build"), "{}", told.err);
     assert!(!shop.path("elsewhere").exists());
-}
-
-#[test]
-fn the_makefile_of_the_documentation_shares_the_work_among_processes() {
-    let shop = three();
-    let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/ci/hotpatch-many.mk");
-    let tools = Path::new(env!("CARGO_BIN_EXE_xsplice-store"))
-        .parent()
-        .expect("a folder");
-    let path = std::env::var("PATH").expect("a path");
-    let output = Command::new("make")
-        .arg("-f")
-        .arg(recipe)
-        .args([
-            "-j2",
-            "N=2",
-            "STORE=store",
-            "PATCH=fix.patch",
-            "RESULTS=results",
-        ])
-        .env("PATH", format!("{}:{path}", tools.display()))
-        .current_dir(shop.folder())
-        .output()
-        .expect("make runs");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let found = index(&shop.path("results"));
-    assert!(
-        statuses(&found).iter().all(|(_, status)| status == "made"),
-        "{found}"
-    );
-    assert_eq!(statuses(&found).len(), 3);
 }

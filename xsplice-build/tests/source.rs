@@ -182,7 +182,8 @@ fn a_build_that_fails_shows_its_last_lines_and_leaves_no_half() {
     let told = place.run("echo so far; echo no further >&2; exit 7", &[]);
     assert_eq!(told.status, Some(1));
     assert!(
-        told.err.contains("the original does not build") && told.err.contains("ended with 7"),
+        told.err.contains("the original source does not build")
+            && told.err.contains("ended with 7"),
         "{}",
         told.err
     );
@@ -198,7 +199,7 @@ fn a_build_that_fails_shows_its_last_lines_and_leaves_no_half() {
     let told = place.run("make", &[]);
     assert_eq!(told.status, Some(1));
     assert!(
-        told.err.contains("the patched does not build"),
+        told.err.contains("the patched source does not build"),
         "{}",
         told.err
     );

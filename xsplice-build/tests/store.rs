@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{Shop, run};
+use crate::support::{Shop, adding, run};
 
 const TWO: [(&str, &str); 2] = [("plain", ""), ("wide", "-DTABLE")];
 
@@ -118,7 +118,7 @@ fn a_build_is_kept_found_checked_and_removed() {
 fn what_is_spoiled_or_changed_is_told() {
     let shop = Shop::with(&TWO);
     shop.add("plain");
-    let mut by_path = Shop::adding("wide", "wide.built");
+    let mut by_path = adding("wide", "wide.built");
     by_path.push("--by-path");
     assert_eq!(shop.run("xsplice-store", &by_path).status, Some(0));
     assert_eq!(store(&shop, &["check"]).0, Some(0));
@@ -152,7 +152,7 @@ fn what_is_spoiled_or_changed_is_told() {
 #[test]
 fn what_is_no_build_is_not_kept() {
     let shop = Shop::with(&TWO);
-    let mut mixed = Shop::adding("plain", "plain.built");
+    let mut mixed = adding("plain", "plain.built");
     mixed.extend(["--base", "wide.built/image"]);
     // The objects of a rebuild with other flags are not those of the image.
     shop.write("plain.built/config.mk", "CONFIG = -O0\n");
@@ -172,10 +172,10 @@ fn what_is_no_build_is_not_kept() {
     assert!(files(&shop.path("store/builds")).is_empty());
 
     shop.add("wide");
-    let told = shop.run("xsplice-store", &Shop::adding("wide", "wide.built"));
+    let told = shop.run("xsplice-store", &adding("wide", "wide.built"));
     assert_eq!(told.status, Some(0), "{}", told.err);
     assert!(told.out.contains("is kept already"), "{}", told.out);
-    let mut other = Shop::adding("wide", "wide.built");
+    let mut other = adding("wide", "wide.built");
     other[10] = "make -j2";
     let told = shop.run("xsplice-store", &other);
     assert_eq!(told.status, Some(1), "{}", told.out);
@@ -215,7 +215,7 @@ fn a_source_that_builds_to_something_else_is_told() {
 fn a_tarball_is_a_source_too() {
     let shop = Shop::with(&TWO[..1]);
     run("tar", &["-czf", "plain.tar.gz", "plain"], shop.folder());
-    let mut arguments = Shop::adding("plain", "plain.built");
+    let mut arguments = adding("plain", "plain.built");
     arguments[6] = "plain.tar.gz";
     let told = shop.run("xsplice-store", &arguments);
     assert_eq!(told.status, Some(0), "{}", told.err);
@@ -239,7 +239,7 @@ fn an_add_that_is_killed_in_the_middle_leaves_a_whole_store() {
         shop.write(&format!("plain/notes/{number}"), &number.to_string());
     }
     let mut child = shop
-        .command("xsplice-store", &Shop::adding("plain", "plain.built"))
+        .command("xsplice-store", &adding("plain", "plain.built"))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -270,7 +270,7 @@ fn several_at_once_do_not_harm_each_other() {
     let shop = Shop::with(&TWO);
     let spawn = |name: &str| {
         let objects = format!("{name}.built");
-        let mut command = shop.command("xsplice-store", &Shop::adding(name, &objects));
+        let mut command = shop.command("xsplice-store", &adding(name, &objects));
         let command = command.stdout(Stdio::null()).stderr(Stdio::piped());
         command.spawn().expect("the tool runs")
     };

@@ -6,6 +6,8 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub(crate) use xsplice_test_objects::shop::{FIX, adding};
+
 /// Runs a program that must succeed.
 #[track_caller]
 pub(crate) fn run(program: &str, arguments: &[&str], folder: &Path) {
@@ -61,45 +63,6 @@ pub(crate) struct Told {
     pub(crate) err: String,
 }
 
-/// `CONFIG` is what the builds differ in.
-const MAKEFILE: &str = "\
-include config.mk
-image: core/f.o core/g.o
-	ld -static -nostdlib --build-id=sha1 -e 0 -Ttext-segment=0xffffffff81000000 \\
-		-z noexecstack -o $@ $^
-%.o: %.c
-	$(CC) -O2 -g -ffunction-sections -fdata-sections -fno-pic -mcmodel=kernel $(CONFIG) \\
-		-c $< -o $@
-";
-
-const CORE: &str = "int other(int x);
-int f(int x)
-{
-    return other(x) + 1;
-}
-int other(int x)
-{
-    return x * 3;
-}
-#ifdef TABLE
-int table[4] = { 1, 2, 3, 4 };
-#endif
-";
-
-/// Changes `f`.
-pub(crate) const FIX: &str = "--- a/core/f.c
-+++ b/core/f.c
-@@ -1,7 +1,7 @@
- int other(int x);
- int f(int x)
- {
--    return other(x) + 1;
-+    return other(x) + 2;
- }
- int other(int x)
- {
-";
-
 impl Shop {
     /// Builds these, each with its own flags of the compiler.
     pub(crate) fn with(builds: &[(&str, &str)]) -> Shop {
@@ -113,23 +76,9 @@ impl Shop {
         shop
     }
 
-    /// Writes the source of a build, and builds it. What nothing calls makes its build-id its own.
+    /// Writes the source of a build, and builds it.
     pub(crate) fn make_changed(&self, name: &str, config: &str) {
-        self.write(&format!("{name}/Makefile"), MAKEFILE);
-        self.write(
-            &format!("{name}/config.mk"),
-            &format!("CONFIG = {config}\n"),
-        );
-        self.write(&format!("{name}/core/f.c"), CORE);
-        let own = name.replace('-', "_");
-        let other = format!("int g(int x) {{ return x * 7; }}\nint own_{own};\n");
-        self.write(&format!("{name}/core/g.c"), &other);
-        run("cp", &["-a", name, &format!("{name}.built")], self.folder());
-        run(
-            "make",
-            &["-s", "-C", &format!("{name}.built")],
-            self.folder(),
-        );
+        xsplice_test_objects::shop::make(self.folder(), name, config);
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -168,28 +117,11 @@ impl Shop {
         }
     }
 
-    /// The arguments that add a build.
-    pub(crate) fn adding<'a>(name: &'a str, objects: &'a str) -> Vec<&'a str> {
-        vec![
-            "add",
-            "--store",
-            "store",
-            "--name",
-            name,
-            "--source",
-            name,
-            "--objects",
-            objects,
-            "--make",
-            "make",
-        ]
-    }
-
     /// Adds a build that must be taken.
     #[track_caller]
     pub(crate) fn add(&self, name: &str) {
         let objects = format!("{name}.built");
-        let told = self.run("xsplice-store", &Shop::adding(name, &objects));
+        let told = self.run("xsplice-store", &adding(name, &objects));
         assert_eq!(told.status, Some(0), "{}", told.err);
     }
 }

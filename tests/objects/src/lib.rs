@@ -1,10 +1,11 @@
 //! Objects for the tests of every crate: compiled when a test runs, so that it is about what real
 //! compilers emit, read by `readelf`, which is nobody's own reader, and spoiled in every way that
-//! [`mutate`] knows.
+//! [`mutate`] knows. [`shop`] has several builds of one program.
 
 #![forbid(unsafe_code)]
 
 pub mod mutate;
+pub mod shop;
 
 use std::path::Path;
 use std::process::Command;

@@ -8,6 +8,7 @@
 pub mod budget;
 pub mod debug_trees;
 pub mod many_functions;
+pub mod page;
 pub mod run;
 pub mod sampling;
 pub mod shapes;

@@ -18,7 +18,8 @@ use super::debug_trees::DebugPair;
 use super::sampling::{Costs, Measured, interleave};
 use super::shapes::{GROWTH, MANY_SECTIONS, ObjectPair, SHAPES, SHARED_TABLE};
 use super::trees::TreePair;
-use super::{debug_trees, many_functions, xen_like};
+use super::{debug_trees, many_functions, page, xen_like};
+use crate::browser::{self, Browser};
 use crate::limit::scaled;
 use crate::workspace;
 
@@ -105,6 +106,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     rows.extend(bench.functions()?);
     rows.extend(bench.shapes()?);
     rows.extend(bench.proofs()?);
+    rows.extend(bench.page()?);
     let broken = rows.iter().filter(|row| row.is_broken()).count();
     println!();
     match broken {
@@ -376,6 +378,35 @@ impl Bench {
         }
         let headline = format!(
             "a tree of one large object and its base, xsplice-build, user and system, median of {}",
+            self.object_rounds
+        );
+        print!("{}", table(&headline, &rows));
+        Ok(rows)
+    }
+
+    /// A report of many functions, in a browser.
+    fn page(&self) -> Result<Vec<Row>> {
+        let Some(program) = browser::program() else {
+            println!("no Chromium here, so that no page was opened");
+            return Ok(Vec::new());
+        };
+        let folder = self.folder.join("page");
+        page::make(&folder, page::FUNCTIONS)?;
+        let mut build = Command::new(self.tools.join("xsplice-build"));
+        let arguments = page::ARGUMENTS.split_whitespace();
+        build.args(arguments).arg("--quiet").current_dir(&folder);
+        ensure!(build.status()?.success(), "{build:?} failed");
+        let path = folder.join("page.html");
+        let bytes = path.metadata()?.len();
+        let mut browser = Browser::start(&program)?;
+        let rows = vec![Row {
+            what: format!("a page of {} functions, until it is shown", page::FUNCTIONS),
+            measured: Quantity::Time(page::least(&mut browser, &path, self.object_rounds)?),
+            budget: Some(Quantity::Time(scaled(page::LIMIT)?)),
+            ratio: format!("{} KiB", bytes / 1024),
+        }];
+        let headline = format!(
+            "the report in a browser, the least of {}",
             self.object_rounds
         );
         print!("{}", table(&headline, &rows));

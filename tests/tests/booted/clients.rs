@@ -1,11 +1,12 @@
 //! Clients that do everything that a client should not, by the hundred: whoever behaves is served
 //! at once, on both ports, all the time.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::env;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use xsplice_abi::Errno;
@@ -13,7 +14,7 @@ use xsplice_abi::channel::{AREA_BYTES_MAX, CALL_DUMP, CALL_INFO};
 use xsplice_abi::hypercall::{List, OP_LIST, Operation};
 use xsplice_ctl::calls::ActionKind;
 use xsplice_runtime::channel::Frame;
-use xsplice_tests::kernel::Kernel;
+use xsplice_tests::kernel::{Counters, Kernel};
 use xsplice_tests::limit::scaled;
 use zerocopy::byteorder::little_endian::{U32, U64};
 
@@ -30,6 +31,10 @@ pub(crate) const SHORT: &[Check] = &[
     (
         "a port whose device holds answers back is reached at once over the next connection",
         held_back,
+    ),
+    (
+        "a flood on the unprivileged port takes nothing from the first CPU",
+        flooded,
     ),
 ];
 
@@ -228,4 +233,73 @@ fn held_back(bench: &mut Bench, cpus: u32) -> Result<()> {
         ensure!(took < limit, "round {round}: served after {took:?}");
     }
     Ok(())
+}
+
+/// How long the first CPU's share is looked at.
+const SHARE_OVER: Duration = Duration::from_secs(1);
+/// Most by which a flood may divide it: CPUs of the host are shared, and what used to be lost to a
+/// flood was a factor of thousands.
+const SHARE_DIVISOR: u64 = 4;
+/// So many requests on one connection of the flood.
+const FLOOD_REQUESTS: usize = 500;
+
+/// Calls of the first CPU, which serves the ports, for each thousand of the second.
+fn share_of_the_first(kernel: &Kernel) -> Result<u64> {
+    let calls = |cpus: &[Counters], cpu: usize| -> Result<u64> {
+        let counters = cpus.get(cpu).context("two CPUs")?;
+        Ok(*counters.get("calls").context("calls")?)
+    };
+    let before = kernel.cpus()?;
+    thread::sleep(scaled(SHARE_OVER)?);
+    let after = kernel.cpus()?;
+    let [first, second] =
+        [0, 1].map(|cpu| -> Result<u64> { Ok(calls(&after, cpu)? - calls(&before, cpu)?) });
+    let second = second?;
+    ensure!(second > 0, "the second CPU stands still");
+    Ok(first? * 1000 / second)
+}
+
+/// Requests for the longest answers, one connection after the other, until `is_over`. Some of what
+/// comes back is read.
+fn flood(guest: &Kernel, is_over: &AtomicBool) -> Result<u32> {
+    let requests = longest_answer(1)?.repeat(FLOOD_REQUESTS);
+    let mut connections = 0;
+    let mut draws = Draws::new(1);
+    while !is_over.load(Ordering::Relaxed) {
+        let mut stream = connect(guest)?;
+        stream.set_write_timeout(Some(Duration::from_millis(20)))?;
+        let _ = stream.write_all(&requests);
+        read(&mut draws, &mut stream)?;
+        connections += 1;
+    }
+    Ok(connections)
+}
+
+fn flooded(bench: &mut Bench, cpus: u32) -> Result<()> {
+    let (kernel, guest) = (bench.kernel(cpus)?, bench.guest(cpus)?);
+    let hello = bench.payload(&HELLO)?;
+    let calm = share_of_the_first(&kernel)?;
+    let is_over = AtomicBool::new(false);
+    let (under, connections) = thread::scope(|scope| -> Result<_> {
+        let flooding = scope.spawn(|| flood(&guest, &is_over));
+        let under = share_of_the_first(&kernel).and_then(|share| {
+            hello.upload(&kernel)?;
+            for kind in [ActionKind::Apply, ActionKind::Revert, ActionKind::Unload] {
+                hello.act(&kernel, kind)?;
+            }
+            Ok(share)
+        });
+        is_over.store(true, Ordering::Relaxed);
+        let connections = flooding
+            .join()
+            .map_err(|_| anyhow!("the flood panicked"))??;
+        Ok((under?, connections))
+    })?;
+    let after = share_of_the_first(&kernel)?;
+    let said = format!("{calm} calm, {under} under {connections} connections, {after} after");
+    ensure!(connections > 3, "the premise: {said}");
+    for share in [under, after] {
+        ensure!(share * SHARE_DIVISOR >= calm, "calls of a thousand: {said}");
+    }
+    unharmed(bench, &kernel, &hello)
 }

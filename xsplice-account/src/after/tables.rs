@@ -85,6 +85,40 @@ fn stands_whole(follower: &Follower<'_, '_>, table: &Table) -> bool {
     table.is_whole_possible && table.whole.iter().all(|pair| follower.holds(*pair))
 }
 
+/// Whether each entry is looked for by itself. So are those of the tables whose entries travel, and
+/// those of a table in which the author accepted one that came or went: it moves all behind it.
+fn goes_by_entries(follower: &Follower<'_, '_>, table: &Table) -> bool {
+    let cut = &follower.tree.objects[table.object];
+    let name = cut.elf.section(table.section).name;
+    let mut items = cut.items_of(table.section);
+    let accepts_one = items.any(|item| {
+        follower.is_accepted(ItemId {
+            object: table.object,
+            item,
+        })
+    });
+    is_entry_table(name) || accepts_one || accepts_that_one_went(follower, &cut.elf.name, name)
+}
+
+/// Whether the author accepted something about an entry of the original object's section.
+fn accepts_that_one_went(follower: &Follower<'_, '_>, object: &str, section: &str) -> bool {
+    let Some(claims) = follower.claims else {
+        return false;
+    };
+    let Some(object) = claims.object(object) else {
+        return false;
+    };
+    let cut = &claims.tree.objects[object];
+    let mut sections = cut.elf.sections().filter(|(_, one)| one.name == section);
+    sections.any(|(id, _)| {
+        let mut items = cut.items_of(id);
+        items.any(|item| {
+            let mut names = claims.tree.names(ItemId { object, item });
+            names.any(|symbol| follower.accepts(symbol.name))
+        })
+    })
+}
+
 /// Asks for the entries of the tables that are not in the base as a whole.
 pub(super) fn ask_entries(follower: &mut Follower<'_, '_>, tables: &[Table]) -> Vec<Entry> {
     let mut entries = Vec::new();
@@ -94,7 +128,7 @@ pub(super) fn ask_entries(follower: &mut Follower<'_, '_>, tables: &[Table]) -> 
     for table in tables.iter().filter(|table| !stands_whole(follower, table)) {
         let cut = &follower.tree.objects[table.object];
         let header = cut.elf.section(table.section);
-        if !is_entry_table(header.name) {
+        if !goes_by_entries(follower, table) {
             continue;
         }
         let mut places = Vec::new();
@@ -156,15 +190,9 @@ pub(super) fn judge(
         let cut = &follower.tree.objects[table.object];
         let header = cut.elf.section(table.section);
         let items = cut.items_of(table.section);
-        if is_entry_table(header.name) {
+        if goes_by_entries(follower, table) {
             continue;
         }
-        let is_accepted = items.clone().all(|item| {
-            follower.is_accepted(ItemId {
-                object: table.object,
-                item,
-            })
-        });
         // When code refers to each of these items by name, the section is no table.
         let is_used_by_name = !table.is_whole_possible
             && header.name.starts_with(".data.")
@@ -174,7 +202,7 @@ pub(super) fn judge(
                     item,
                 })
             });
-        if is_accepted || is_used_by_name {
+        if is_used_by_name {
             continue;
         }
         let item = ItemId {
@@ -190,7 +218,8 @@ pub(super) fn judge(
         missing.push(super::missing(follower, item, &failing));
     }
     for entry in entries {
-        if !entry.claims.iter().any(|claim| follower.holds(*claim)) {
+        let holds = entry.claims.iter().any(|claim| follower.holds(*claim));
+        if !holds && !follower.is_accepted(entry.item) {
             missing.push(super::missing(follower, entry.item, &entry.claims));
         }
     }
@@ -236,6 +265,10 @@ fn gone(follower: &Follower<'_, '_>, missing: &mut Vec<Missing>) {
                     let is_kept = address.is_some_and(|address| kept.contains(&address));
                     !is_kept || !running.has(owner)
                 });
+                let mut names = tree.names(ItemId { object, item });
+                if names.any(|symbol| follower.accepts(symbol.name)) {
+                    continue;
+                }
                 if !is_entry_table(header.name) || !is_idle {
                     missing.push(Missing {
                         object: cut.elf.name.clone(),

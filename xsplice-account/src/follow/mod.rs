@@ -215,9 +215,13 @@ impl<'run, 'data> Follower<'run, 'data> {
     #[must_use]
     pub(crate) fn is_accepted(&self, item: ItemId) -> bool {
         let names = self.tree.names(item);
-        names
-            .into_iter()
-            .any(|symbol| self.accepted.iter().any(|name| name == symbol.name))
+        names.into_iter().any(|symbol| self.accepts(symbol.name))
+    }
+
+    /// Whether the author accepted that something of this name differs.
+    #[must_use]
+    pub(crate) fn accepts(&self, name: &str) -> bool {
+        self.accepted.iter().any(|accepted| accepted == name)
     }
 }
 

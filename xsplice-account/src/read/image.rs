@@ -208,6 +208,20 @@ impl<'data> Image<'data> {
         }
     }
 
+    /// The address of what a payload calls by this name: a local one has its file in front.
+    #[must_use]
+    pub(crate) fn address_of(&self, name: &str) -> Option<u64> {
+        // Some images bear such names themselves.
+        let whole = self.named(name).next();
+        let found = whole.or_else(|| {
+            let (file, bare) = name.rsplit_once('#')?;
+            let is_of = |own: &str| own == file || own.ends_with(&format!("/{file}"));
+            self.named(bare)
+                .find(|symbol| symbol.file.is_some_and(is_of))
+        });
+        found.map(|symbol| symbol.address)
+    }
+
     /// Symbols of this name, in table order.
     pub(crate) fn named(&self, name: &str) -> impl Iterator<Item = &ImageSymbol<'data>> {
         let found = self.by_name.get(name).map_or(&[][..], Vec::as_slice);

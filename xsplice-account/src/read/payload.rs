@@ -6,6 +6,7 @@ use xsplice_abi::record::offset;
 use xsplice_abi::section::FUNCS;
 use xsplice_diff::read::object::{ElfObject, Relocation, SectionId, SymbolPlace};
 
+use super::image::Image;
 use crate::error::AccountError;
 
 /// The payload.
@@ -23,7 +24,10 @@ impl<'data> Payload<'data> {
     /// # Errors
     ///
     /// When it is no relocatable file, or a record has no new code.
-    pub(crate) fn parse(bytes: &'data [u8]) -> Result<Payload<'data>, AccountError> {
+    pub(crate) fn parse(
+        bytes: &'data [u8],
+        base: &Image<'_>,
+    ) -> Result<Payload<'data>, AccountError> {
         let elf = ElfObject::parse("payload", bytes)?;
         let mut records = HashMap::default();
         for profile in profile::ALL {
@@ -39,6 +43,15 @@ impl<'data> Payload<'data> {
                     let old = old
                         .and_then(|old| old.try_into().ok())
                         .ok_or_else(damaged)?;
+                    // For a base that is moved when it boots a record has the name alone.
+                    let by_name = relocation_at(&elf, id, start + offset::OLD_ADDR as u64);
+                    let old = match by_name {
+                        Some(by_name) => base
+                            .address_of(elf.symbol(by_name.symbol).name)
+                            .map(|address| address.wrapping_add_signed(by_name.addend))
+                            .ok_or_else(damaged)?,
+                        None => u64::from_le_bytes(old),
+                    };
                     let field = start + offset::NEW_ADDR as u64;
                     let new = relocation_at(&elf, id, field).and_then(|new| {
                         let symbol = elf.symbol(new.symbol);
@@ -50,7 +63,7 @@ impl<'data> Payload<'data> {
                         }
                     });
                     if let Some(new) = new {
-                        records.insert(u64::from_le_bytes(old), new);
+                        records.insert(old, new);
                     }
                 }
             }

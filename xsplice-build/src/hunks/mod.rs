@@ -16,6 +16,7 @@ mod wording;
 use serde::Serialize;
 use xsplice_diff::ObjectDiff;
 use xsplice_diff::verdict::accept::of_hunk;
+use xsplice_diff::verdict::kinds::Accepted;
 use xsplice_diff::verdict::refusal::Refusal;
 
 use crate::compare::merged::Merged;
@@ -105,6 +106,8 @@ pub struct Hunks {
     pub refusals: Vec<Refusal>,
     /// Values that accepted a hunk, as given.
     pub matched: Vec<String>,
+    /// Hunks that were accepted, each with what it would have been refused for.
+    pub accepted: Vec<Accepted>,
     /// How the refused hunks can be accepted.
     pub acceptable: Vec<String>,
 }
@@ -157,8 +160,15 @@ pub fn follow(patch: &PatchFile, trees: &Trees<'_>, accept: &[String]) -> Hunks 
                         hunks.matched.push(given.clone());
                     }
                 }
-                if report.accepted.is_some() {
+                if let Some(what) = &report.accepted {
                     report.fate = Fate::Accepted;
+                    hunks.accepted.push(Accepted {
+                        object: shown.to_owned(),
+                        what: what.clone(),
+                        symbol: None,
+                        code,
+                        message: report.why.clone(),
+                    });
                 } else {
                     let start = hunk.new_start;
                     let problem = format!(

@@ -63,8 +63,8 @@ pub(crate) fn find(
 pub(crate) const NO_IMAGE: &str = "none";
 
 /// Maps the image that was linked from the patched tree: `given`; else the one that stands where
-/// the base does in the original tree; else the only one among the `others` of the patched tree.
-/// `None` when there is none, or several.
+/// the base does in the original tree; else the only one among the `others` of the patched tree, or
+/// the only one that has the base's name. `None` when there is none, or it cannot be told which.
 ///
 /// # Errors
 ///
@@ -90,6 +90,9 @@ pub(crate) fn find_patched(
     }
     let images = others.iter();
     let mut found: Vec<MappedFile> = images.filter_map(|path| image(path)).collect();
+    if found.len() > 1 {
+        found.retain(|file| file.path().file_name() == base.file_name());
+    }
     Ok(match found.len() {
         1 => found.pop(),
         _ => None,

@@ -83,6 +83,7 @@ fn missing(name: &str) -> BuildResult {
         build_id: String::new(),
         status: Status::Missing,
         why: Some("no result of this build was given; join the results of all shards".to_owned()),
+        accepted: Vec::new(),
         patch: PatchLine {
             file: String::new(),
             sha256: String::new(),

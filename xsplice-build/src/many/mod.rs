@@ -25,7 +25,7 @@ use crate::inputs::name;
 use crate::store::{Store, Use};
 use index::Index;
 use plan::Plan;
-use result::BuildResult;
+use result::{AcceptedLine, BuildResult};
 
 /// Locked while somebody writes results into the folder.
 const LOCK: &str = "lock";
@@ -40,6 +40,8 @@ pub(crate) struct Ran {
     pub status: ExitStatus,
     /// The first refusal, with its code.
     pub refusal: Option<String>,
+    /// What was accepted, and why it would have been refused.
+    pub accepted: Vec<AcceptedLine>,
     /// How many functions the payload replaces.
     pub functions: usize,
 }

@@ -82,6 +82,7 @@ impl Step<'_> {
             build_id: planned.record.build_id.clone(),
             status,
             why,
+            accepted: Vec::new(),
             patch: planned.patch_line.clone(),
             below: below.and_then(super::below::Below::build_id),
             payload: None,
@@ -94,10 +95,17 @@ impl Step<'_> {
         let (record, work) = (&planned.record, folder.join(WORK));
         let objects = self.store.objects(record, &work.join("objects"))?;
         let source = self.store.source(record, &work.join("source"))?;
-        let base = work.join(&record.base.file);
         let content = self.store.base(record).canonicalize();
         let content = content.context("the base is missing; `xsplice-store check` tells more")?;
-        symlink(content, &base).with_context(|| format!("{}: cannot be made", base.display()))?;
+        let base = match self.store.named_base(record) {
+            Some(link) => link,
+            None => {
+                let link = work.join(&record.base.file);
+                symlink(content, &link)
+                    .with_context(|| format!("{}: cannot be made", link.display()))?;
+                link
+            }
+        };
         let payload = folder.join(format!("{}.xsplice", self.name));
         let given = Arguments {
             store: None,
@@ -126,6 +134,7 @@ impl Step<'_> {
             ExitStatus::Failed => Status::Failed,
         };
         let mut result = self.result(planned, status, ran.refusal.clone());
+        result.accepted.clone_from(&ran.accepted);
         if status == Status::Made && !given.dry_run {
             result.payload = Some(payload_line(&payload, &ran)?);
         }

@@ -1,5 +1,6 @@
 //! The index of many builds as a page: what became of each, with the way to its own report.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use xsplice_console::ExitStatus;
@@ -9,7 +10,7 @@ use xsplice_diff::html::{Chapter, Maker, Masthead, Tone, document};
 
 use super::index::Index;
 use super::one::{REPORT_PAGE, REPORT_TEXT};
-use super::result::{BuildResult, Status};
+use super::result::{AcceptedLine, BuildResult, Status};
 use super::table::counts;
 
 /// The page.
@@ -35,6 +36,7 @@ pub(crate) fn render(index: &Index) -> String {
         version: env!("CARGO_PKG_VERSION"),
     };
     let chapters = vec![
+        Chapter::new("accepted", "Accepted differences", accepted(index)),
         Chapter::new("builds", "Builds", builds(index)),
         Chapter::new("why", "Why there is no payload", reasons(index)),
         Chapter::new("equal", "Payloads of equal content", equal(index)),
@@ -50,6 +52,41 @@ fn link(build: &BuildResult, file: &str, text: &str) -> String {
         Text(&build.name),
         Text(file),
         Text(text)
+    )
+}
+
+/// What was accepted, and in which builds: it comes first, for no tool can judge it.
+fn accepted(index: &Index) -> String {
+    let mut by_line: BTreeMap<&AcceptedLine, Vec<&str>> = BTreeMap::new();
+    for build in &index.builds {
+        for line in &build.accepted {
+            by_line.entry(line).or_default().push(&build.name);
+        }
+    }
+    let rows = by_line.into_iter().map(|(line, names)| {
+        let names: Vec<String> = names.into_iter().map(code).collect();
+        vec![
+            code(&line.what),
+            Text(&line.why).to_string(),
+            code(&line.object),
+            names.join(", "),
+        ]
+    });
+    let table = table(
+        &[
+            "Accepted as",
+            "What would have been refused",
+            "Object",
+            "Builds",
+        ],
+        rows,
+    );
+    if table.is_empty() {
+        return table;
+    }
+    format!(
+        "<p>The author says that these are dealt with. The tool cannot know; you can \
+         ask.</p>{table}"
     )
 }
 

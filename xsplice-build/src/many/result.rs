@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use xsplice_console::json::{self, Tool};
 use xsplice_console::tree::digest_of_file;
+use xsplice_diff::verdict::kinds::Accepted;
 
 use super::plan::Planned;
 
@@ -82,6 +83,9 @@ pub(crate) struct BuildResult {
     pub status: Status,
     /// Why it is not made: the first refusal, or the error with the end of the log.
     pub why: Option<String>,
+    /// What would have been refused, had the author not accepted it.
+    #[serde(default)]
+    pub accepted: Vec<AcceptedLine>,
     /// The patch that it was made with.
     pub patch: PatchLine,
     /// What the payload stacks on, or would: a build-id; `null` for the base.
@@ -90,6 +94,28 @@ pub(crate) struct BuildResult {
     pub payload: Option<PayloadLine>,
     /// Digest of all that the result depends on. A run with the same key keeps the result.
     pub key: String,
+}
+
+/// A difference, or a hunk, that was accepted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct AcceptedLine {
+    /// What accepted it: `WHAT:NAME` or `WHAT`.
+    pub what: String,
+    /// The object; of a hunk, the source file.
+    pub object: String,
+    /// What the refusal would have said.
+    pub why: String,
+}
+
+impl AcceptedLine {
+    /// Of what a run accepted.
+    pub(crate) fn new(accepted: &Accepted) -> AcceptedLine {
+        AcceptedLine {
+            what: accepted.what.clone(),
+            object: accepted.object.clone(),
+            why: accepted.message.clone(),
+        }
+    }
 }
 
 /// A patch.

@@ -35,8 +35,12 @@ pub(crate) fn row(result: &BuildResult, columns: &Columns, kept: Kept) -> String
     let told = match (&result.payload, &result.why) {
         (Some(payload), _) => {
             let plural = if payload.functions == 1 { "" } else { "s" };
+            let accepted = match result.accepted.len() {
+                0 => String::new(),
+                count => format!(", {count} accepted"),
+            };
             format!(
-                "{} function{plural}, {} bytes",
+                "{} function{plural}, {} bytes{accepted}",
                 payload.functions, payload.size
             )
         }

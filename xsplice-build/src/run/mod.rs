@@ -26,6 +26,7 @@ use crate::compare::merged::{self, Merged};
 use crate::compare::{Comparison, absent};
 use crate::hunks::{self, Trees};
 use crate::inputs::{Input, dependencies, name};
+use crate::many::result::AcceptedLine;
 use crate::many::{self, Ran};
 use crate::source::patch_file::PatchFile;
 use crate::tell::report::Report;
@@ -126,6 +127,7 @@ fn run_one(arguments: &Arguments) -> Result<Ran> {
     Ok(Ran {
         status,
         refusal: first.map(|refusal| format!("{}: {refusal}", word(refusal.code))),
+        accepted: report.accepted().map(AcceptedLine::new).collect(),
         functions: report.payload.map_or(0, |payload| payload.functions),
     })
 }
@@ -180,6 +182,7 @@ impl Run<'_> {
         found.accepted.extend(hunks.matched);
         found.refused.extend(hunks.acceptable);
         report.refusals.extend(hunks.refusals);
+        report.accepted_hunks = hunks.accepted;
         report.hunks = Some(hunks.reports);
     }
 

@@ -161,7 +161,7 @@ fn list_errors(arguments: &Arguments, errors: Vec<DiffError>) -> anyhow::Error {
             };
             let (path, original) = (file(tree), file(&arguments.orig));
             let ignore = if error.is_foreign() {
-                format!(", or leave it out with --ignore-object '{}'", error.object)
+                format!("; or leave it out with --ignore-object '{}'", error.object)
             } else {
                 String::new()
             };

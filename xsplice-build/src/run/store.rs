@@ -105,7 +105,7 @@ fn rebuilt(store: &Store, record: &BuildRecord) -> Result<Option<String>> {
     let built = source::build_unpatched(&request, Visibility::Hidden, &|_| ());
     let patched = match built {
         Err(error) if error.is::<source::Fault>() => return Ok(Some(format!("source: {error:#}"))),
-        built => built?,
+        built => source::place::facing(&objects, &built?)?,
     };
     let base = store.base(record);
     let (orig, patched, base) = (objects.as_os_str(), patched.as_os_str(), base.as_os_str());

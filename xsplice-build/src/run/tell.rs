@@ -92,7 +92,6 @@ impl Run<'_> {
             base,
             base_bytes,
             report,
-            diffs: self.diffs,
         };
         if let Some(path) = &self.arguments.provenance {
             write_file(path, made.provenance()?.as_bytes())?;

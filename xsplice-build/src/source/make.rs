@@ -62,7 +62,7 @@ impl Build<'_> {
         bar.finish_and_clear();
         let last = outcome?;
         if let Some((status, last)) = last {
-            let mut message = format!("the {name} does not build: `{command}` {status}");
+            let mut message = format!("the {name} source does not build: `{command}` {status}");
             if last.is_empty() {
                 message.push_str(", and said nothing");
             } else {

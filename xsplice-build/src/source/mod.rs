@@ -14,6 +14,7 @@ pub(crate) mod fingerprint;
 pub(crate) mod interrupt;
 pub(crate) mod kept_lines;
 pub(crate) mod make;
+pub(crate) mod place;
 mod safe_places;
 
 use std::fs;
@@ -197,10 +198,8 @@ pub(crate) fn build(
     }
     *patch = moved;
     apply::strip(patch, level);
-    Ok(Built {
-        original,
-        patched: request.work.join(PATCHED),
-    })
+    let patched = place::facing(&original, &request.work.join(PATCHED))?;
+    Ok(Built { original, patched })
 }
 
 /// Builds the source as it is, without a patch; where the build is.

@@ -2,6 +2,7 @@
 //! place in one step at the very end.
 
 use std::fs::{self, File};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -11,7 +12,7 @@ use xsplice_link::Base;
 
 use super::record::{BaseRecord, BuildRecord, FORMAT, NAME_LENGTH_MAX, TreeRecord, is_build_name};
 use super::unpack::Source;
-use super::{BUILDS, RECORD, Store, check, find, listing};
+use super::{BASE, BUILDS, RECORD, Store, check, find, listing};
 use crate::command::store::Add;
 use crate::inputs::base;
 use crate::inputs::pair::pair;
@@ -129,6 +130,7 @@ impl Store {
             fs::write(folder.path().join(name), text).with_context(failed)?;
         }
         fs::write(folder.path().join(RECORD), record.text()?).with_context(failed)?;
+        self.name_base(record, folder.path()).with_context(failed)?;
         // What the name promises must be on the disk before the name is.
         let builds = File::open(self.root().join(BUILDS)).with_context(failed)?;
         syncfs(&builds).with_context(failed)?;
@@ -144,10 +146,25 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Links the base's content by the name that it had, in `folder`, which becomes that of the
+    /// build: whoever checks a payload needs it, and knows it by that name.
+    fn name_base(&self, record: &BuildRecord, folder: &Path) -> std::io::Result<()> {
+        let content = self.content(&record.base.sha256);
+        let content = content.strip_prefix(self.root()).unwrap_or(&content);
+        let below = folder.join(BASE);
+        fs::create_dir(&below)?;
+        open_to_all(&below)?;
+        // From STORE/builds/BUILD-ID/base.
+        symlink(
+            Path::new("../../..").join(content),
+            below.join(&record.base.file),
+        )
+    }
+}
+
 /// A temporary folder is private, and a build is not.
 fn open_to_all(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-
     const FOLDER: u32 = 0o755;
     fs::set_permissions(folder, fs::Permissions::from_mode(FOLDER))
 }

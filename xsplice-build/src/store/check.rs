@@ -12,7 +12,7 @@ use super::add::{OBJECTS_LIST, SOURCE_LIST};
 use super::contents::Purpose;
 use super::record::{BuildRecord, TreeRecord};
 use super::unpack::Source;
-use super::{Store, listing};
+use super::{BASE, Store, listing};
 use crate::command::progress::{Progress, Visibility};
 use crate::compare::merged;
 use crate::compare::proof::{is_source_of_base, other_tree, prove};
@@ -77,6 +77,15 @@ impl Store {
     /// Where the base of a build is.
     pub(crate) fn base(&self, record: &BuildRecord) -> PathBuf {
         self.content(&record.base.sha256)
+    }
+
+    /// The same under the name that it had; `None` where the store was copied without its links.
+    pub(crate) fn named_base(&self, record: &BuildRecord) -> Option<PathBuf> {
+        let link = self
+            .build(&record.build_id)
+            .join(BASE)
+            .join(&record.base.file);
+        link.is_file().then_some(link)
     }
 
     /// What is wrong with a tree of a build.

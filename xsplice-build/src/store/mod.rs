@@ -30,6 +30,7 @@ const CONTENTS: &str = "contents";
 const UNFINISHED: &str = "unfinished";
 /// Names below the folder of a build.
 pub(crate) const RECORD: &str = "build.toml";
+pub(crate) const BASE: &str = "base";
 
 /// What `store.toml` holds. Another format gets another number.
 const FORMAT_TEXT: &str =

@@ -9,7 +9,6 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use xsplice_console::tree::{Tree, digest_of, digest_of_file};
-use xsplice_diff::ObjectDiff;
 use xsplice_link::Base;
 use xsplice_link::link::Payload;
 use xsplice_link::provenance::statement::{
@@ -40,8 +39,6 @@ pub(crate) struct Made<'a> {
     pub base_bytes: &'a [u8],
     /// What the JSON report says.
     pub report: &'a Report<'a>,
-    /// The comparisons.
-    pub diffs: &'a [ObjectDiff<'a>],
 }
 
 impl Made<'_> {
@@ -94,15 +91,10 @@ impl Made<'_> {
 
     /// What was found in the inputs.
     fn found(&self) -> Result<Value> {
-        let differ = self.diffs.iter().flat_map(|diff| &diff.accepted);
-        let mut accepted: Vec<Value> = differ
+        let accepted = self.report.accepted();
+        let accepted: Vec<Value> = accepted
             .map(|one| json!({"object": one.object, "what": one.what, "why": one.message}))
             .collect();
-        let hunks = self.report.hunks.iter().flatten();
-        accepted.extend(hunks.filter_map(|hunk| {
-            let what = hunk.accepted.as_ref()?;
-            Some(json!({"object": hunk.file, "what": what, "why": hunk.why}))
-        }));
         let records = self.payload.records.iter();
         let functions: Vec<Value> = records
             .map(|record| json!({"object": record.object, "name": record.name}))

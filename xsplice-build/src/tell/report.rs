@@ -9,6 +9,7 @@ use xsplice_console::json::Tool;
 use xsplice_diff::ObjectDiff;
 use xsplice_diff::layouts::LayoutChange;
 use xsplice_diff::report::json::{Changes, PayloadSummary};
+use xsplice_diff::verdict::kinds::Accepted;
 use xsplice_diff::verdict::refusal::Refusal;
 use xsplice_link::LinkError;
 use xsplice_link::command::output::write_json;
@@ -38,6 +39,9 @@ pub struct Report<'a> {
     pub hunks: Option<Vec<HunkReport>>,
     /// How the original objects compare with the base; `null` when that was not looked at.
     pub proof: Option<ProofSummary>,
+    /// Hunks that were accepted. In the document each is told with its hunk.
+    #[serde(skip)]
+    pub accepted_hunks: Vec<Accepted>,
     /// A place for every byte of both builds; absent when that was not looked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<xsplice_account::Account>,
@@ -100,11 +104,18 @@ impl<'a> Report<'a> {
             toolchain: Fingerprint::new(diffs),
             refusals: Vec::new(),
             hunks: None,
+            accepted_hunks: Vec::new(),
             proof: None,
             account: None,
             payload: None,
             outlook: None,
         }
+    }
+
+    /// All that was accepted: differences, and hunks of the patch.
+    pub fn accepted(&self) -> impl Iterator<Item = &Accepted> {
+        let differences = self.changes.accepted.iter().copied();
+        differences.chain(&self.accepted_hunks)
     }
 
     /// Writes it to `path`, or to standard output for `-`.

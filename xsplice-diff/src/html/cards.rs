@@ -125,18 +125,21 @@ pub fn watch_first(lines: &mut Vec<String>, findings: &Findings<'_>) {
             "<a href=\"#refusals\"><strong>{number} refusals</strong></a> stand in the way"
         )),
     }
-    match findings.accepted().count() {
-        0 => {}
-        1 => lines.push(
-            "<a href=\"#accepted\"><strong>1 difference</strong></a> would have been refused and \
-             was accepted by hand"
-                .to_owned(),
-        ),
-        number => lines.push(format!(
-            "<a href=\"#accepted\"><strong>{number} differences</strong></a> would have been \
-             refused and were accepted by hand"
-        )),
-    }
+    let accepted: Vec<&str> = findings
+        .accepted()
+        .map(|accepted| accepted.what.as_str())
+        .collect();
+    let were = match accepted.len() {
+        0 => return,
+        1 => "was",
+        _ => "were",
+    };
+    lines.push(format!(
+        "<a href=\"#accepted\"><strong>{}</strong></a> would have been refused and {were} accepted \
+         by hand: {}",
+        count(accepted.len(), "difference"),
+        names(accepted.iter().copied())
+    ));
 }
 
 /// What the comparison leaves to a person.

@@ -1,12 +1,12 @@
 //! The code of a function and of its out-of-line parts: old and new side by side, or the new code
 //! alone.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
-use crate::tell::disassembly::{Code, Line, Row, listing, side_by_side};
+use crate::tell::disassembly::{Line, Row, listing, side_by_side};
 
 use super::changes::Function;
-use super::text::{Text, count};
+use super::text::{Text, count, grouped};
 
 /// Rows around a difference that are shown; longer runs of equal rows are folded.
 const CONTEXT_ROWS: usize = 4;
@@ -16,16 +16,34 @@ const FOLD_ROWS_MIN: usize = 4;
 /// The new code of a new function is shown unfolded up to here, in instructions.
 const NEW_SHOWN_MAX: usize = 24;
 
-pub(super) fn comparison(out: &mut String, function: &Function<'_>) {
-    let Some(new) = &function.new else { return };
+/// How many rows of a comparison differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Differing {
+    rows: usize,
+    of: usize,
+}
+
+impl fmt::Display for Differing {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} of {}", grouped(self.rows), grouped(self.of))
+    }
+}
+
+/// Shows the code; how much of it differs, where old and new code stand side by side.
+pub(super) fn comparison(out: &mut String, function: &Function<'_>) -> Option<Differing> {
+    let new = function.new.as_ref()?;
+    let mut differing = None;
     match &function.old {
         Some(old) => {
-            out.push_str("<h4>Code</h4>");
-            facing(out, old, new);
+            let label = format!("{}-code", function.anchor);
+            let _ = write!(out, "<h4 id=\"{label}\">Code</h4>");
+            let (old, new) = (listing(old), listing(new));
+            let rows = side_by_side(&old, &new);
+            differing = lines_facing(out, &label, [&old, &new], rows.as_deref());
         }
         None => alone(out, &listing(new)),
     }
-    for part in &function.parts {
+    for (index, part) in function.parts.iter().enumerate() {
         let (old, new) = (listing(&part.old), listing(&part.new));
         let rows = side_by_side(&old, &new);
         let is_alike = |rows: &Vec<Row>| rows.iter().all(|row| matches!(row, Row::Same(..)));
@@ -37,28 +55,44 @@ pub(super) fn comparison(out: &mut String, function: &Function<'_>) {
             (_, true) => ", which is gone",
             _ => "",
         };
+        let label = format!("{}-part-{}", function.anchor, index + 1);
         let _ = write!(
             out,
-            "<h4>Out of line: <code>{}</code>{what}</h4>",
+            "<h4 id=\"{label}\">Out of line: <code>{}</code>{what}</h4>",
             Text(part.name)
         );
-        lines_facing(out, &old, &new, rows.as_deref());
+        differing = add(
+            differing,
+            lines_facing(out, &label, [&old, &new], rows.as_deref()),
+        );
     }
+    differing
 }
 
-fn facing(out: &mut String, old: &Code<'_>, new: &Code<'_>) {
-    let (old, new) = (listing(old), listing(new));
-    let rows = side_by_side(&old, &new);
-    lines_facing(out, &old, &new, rows.as_deref());
+fn add(sum: Option<Differing>, further: Option<Differing>) -> Option<Differing> {
+    let (Some(sum), Some(further)) = (sum, further) else {
+        return sum.or(further);
+    };
+    Some(Differing {
+        rows: sum.rows + further.rows,
+        of: sum.of + further.of,
+    })
 }
 
-fn lines_facing(out: &mut String, old: &[Line], new: &[Line], rows: Option<&[Row]>) {
-    match rows {
-        Some(rows) => both(out, old, new, rows),
-        None => out.push_str(
+/// `label` is the id of the heading.
+fn lines_facing(
+    out: &mut String,
+    label: &str,
+    sides: [&[Line]; 2],
+    rows: Option<&[Row]>,
+) -> Option<Differing> {
+    let Some(rows) = rows else {
+        out.push_str(
             "<p>Too long to lay side by side; use <code>objdump -dr</code> on both objects.</p>",
-        ),
-    }
+        );
+        return None;
+    };
+    Some(both(out, label, sides, rows))
 }
 
 fn alone(out: &mut String, lines: &[Line]) {
@@ -74,22 +108,24 @@ fn alone(out: &mut String, lines: &[Line]) {
     );
     for line in lines {
         out.push_str("<div class=\"row\">");
-        cell(out, "new", Some(line));
+        cell(out, "new", "", Some(line));
         out.push_str("</div>");
     }
     out.push_str("</div></details>");
 }
 
-fn both(out: &mut String, old: &[Line], new: &[Line], rows: &[Row]) {
-    let differing = rows
-        .iter()
-        .filter(|row| !matches!(row, Row::Same(..)))
-        .count();
+fn both(out: &mut String, label: &str, [old, new]: [&[Line]; 2], rows: &[Row]) -> Differing {
+    let differing = rows.iter().filter(|row| !matches!(row, Row::Same(..)));
+    let differing = Differing {
+        rows: differing.count(),
+        of: rows.len(),
+    };
     let _ = write!(
         out,
         "<p class=\"caption\">{} of {} differ</p>\
-         <div class=\"code\"><div class=\"row head\"><div>original</div><div>patched</div></div>",
-        differing,
+         <div class=\"code\" role=\"group\" aria-labelledby=\"{label}\">\
+         <div class=\"row head\"><div>original</div><div>patched</div></div>",
+        grouped(differing.rows),
         count(rows.len(), "row")
     );
     let shown = shown(rows);
@@ -115,6 +151,7 @@ fn both(out: &mut String, old: &[Line], new: &[Line], rows: &[Row]) {
         index += run;
     }
     out.push_str("</div>");
+    differing
 }
 
 /// Which rows are near a difference.
@@ -136,13 +173,20 @@ fn one_row(out: &mut String, old: &[Line], new: &[Line], row: Row) {
         Row::Removed(i) => ("differs", Some(&old[i]), None),
         Row::Added(j) => ("differs", None, Some(&new[j])),
     };
+    // What colours say to the eye, roles say to a screen reader.
+    let roles = match row {
+        Row::Same(..) => ["", ""],
+        Row::Changed(..) | Row::Removed(..) | Row::Added(..) => {
+            [" role=\"deletion\"", " role=\"insertion\""]
+        }
+    };
     let _ = write!(out, "<div class=\"row {class}\">");
-    cell(out, "old", left);
-    cell(out, "new", right);
+    cell(out, "old", roles[0], left);
+    cell(out, "new", roles[1], right);
     out.push_str("</div>");
 }
 
-fn cell(out: &mut String, side: &str, line: Option<&Line>) {
+fn cell(out: &mut String, side: &str, role: &str, line: Option<&Line>) {
     let Some(line) = line else {
         let _ = write!(out, "<div class=\"cell {side} empty\"></div>");
         return;
@@ -153,8 +197,8 @@ fn cell(out: &mut String, side: &str, line: Option<&Line>) {
     };
     let _ = write!(
         out,
-        "<div class=\"cell {side}\"><span class=\"at\">{:x}</span><span class=\"op\"><b>{}</b> \
-         {}</span></div>",
+        "<div class=\"cell {side}\"{role}><span class=\"at\">{:x}</span><span \
+         class=\"op\"><b>{}</b> {}</span></div>",
         line.offset,
         Text(mnemonic),
         Text(operands)

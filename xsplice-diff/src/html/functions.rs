@@ -9,11 +9,17 @@ use crate::tell::referrers::{How, Referrer, When};
 use crate::verdict::kinds::{Reason, Status};
 
 use super::changes::Function;
+use super::code::Differing;
+use super::evidence::table;
 use super::text::{Text, grouped};
 use super::{Findings, code, manual};
 
 /// Where the chapter's link leads.
 pub const ANCHOR: &str = "functions";
+
+/// Up to this many functions all code is shown at once. With more the page is a long way to scroll,
+/// and what differs in one function is out of sight before its end.
+const OPEN_MAX: usize = 8;
 
 /// Callers, or holders of an address, are named up to this number, before "and N more".
 const REFERRERS_SHOWN_MAX: usize = 12;
@@ -41,10 +47,63 @@ pub fn chapter(findings: &Findings<'_>) -> String {
          through a pointer shows as an address that is held.</p>",
         Text(findings.callers_from)
     );
+    let folding = Folding::of(findings.functions.len());
+    let mut articles = String::new();
+    let mut rows = Vec::new();
     for function in &findings.functions {
-        article(&mut out, function, &places);
+        let differing = article(&mut articles, function, &places, folding);
+        rows.push(overview_row(function, differing));
     }
+    if folding == Folding::Folded {
+        let headings = ["Function", "Status", "Size", "Rows that differ", "Object"];
+        out.push_str(&table(&headings, rows.into_iter()));
+        out.push_str(
+            "<p class=\"caption\">Each function is folded; a link to it, here or elsewhere on the \
+             page, opens it.</p>",
+        );
+    }
+    out.push_str(&articles);
     out
+}
+
+/// Whether functions are folded below an overview.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Folding {
+    /// They are few: all is open, and nothing needs an overview.
+    Open,
+    /// They are many.
+    Folded,
+}
+
+impl Folding {
+    /// For so many functions.
+    pub(super) fn of(functions: usize) -> Folding {
+        if functions > OPEN_MAX {
+            Folding::Folded
+        } else {
+            Folding::Open
+        }
+    }
+}
+
+/// The row of a function in the overview.
+fn overview_row(function: &Function<'_>, differing: Option<Differing>) -> Vec<String> {
+    let change = function.change;
+    let differing = differing.map_or_else(String::new, |differing| differing.to_string());
+    vec![
+        linked(&change.name, Some(function)),
+        status(change.status).to_owned(),
+        sizes(change.status, change.old_size, change.new_size),
+        differing,
+        format!("<code>{}</code>", Text(&change.object)),
+    ]
+}
+
+fn status(status: Status) -> &'static str {
+    match status {
+        Status::Changed => "changed",
+        Status::New => "new",
+    }
 }
 
 /// Anchors of functions on the page, by name.
@@ -88,19 +147,44 @@ fn linked(name: &str, place: Option<&Function<'_>>) -> String {
     }
 }
 
-fn article(out: &mut String, function: &Function<'_>, places: &Places<'_>) {
-    let change = function.change;
-    let (class, word) = match change.status {
-        Status::Changed => ("changed", "changed"),
-        Status::New => ("new", "new"),
-    };
-    let _ = write!(
-        out,
-        "<article class=\"function\" id=\"{}\"><header><h3><code>{}</code></h3>\
-         <span class=\"pill {class}\">{word}</span></header><dl class=\"facts\">",
-        function.anchor,
-        Text(&change.name)
+/// A function; how much of its code differs.
+fn article(
+    out: &mut String,
+    function: &Function<'_>,
+    places: &Places<'_>,
+    folding: Folding,
+) -> Option<Differing> {
+    let mut body = String::new();
+    facts(&mut body, function, places);
+    reasons(&mut body, &function.change.reasons);
+    let differing = code::comparison(&mut body, function);
+    let (name, word) = (&function.change.name, status(function.change.status));
+    let title = format!(
+        "<header><h3><code>{}</code></h3><span class=\"pill {word}\">{word}</span></header>",
+        Text(name)
     );
+    let anchor = &function.anchor;
+    let _ = match folding {
+        Folding::Open => write!(
+            out,
+            "<article class=\"function\" id=\"{anchor}\">{title}{body}</article>"
+        ),
+        // The place that links lead to is inside: browsers open what is folded around it.
+        Folding::Folded => write!(
+            out,
+            "<article class=\"function folded\">{title}<details><summary>Reasons, callers and \
+             code of <code>{}</code></summary>\
+             <div id=\"{anchor}\">{body}</div></details></article>",
+            Text(name)
+        ),
+    };
+    out.push('\n');
+    differing
+}
+
+fn facts(out: &mut String, function: &Function<'_>, places: &Places<'_>) {
+    let change = function.change;
+    out.push_str("<dl class=\"facts\">");
     fact(
         out,
         "Object",
@@ -141,9 +225,6 @@ fn article(out: &mut String, function: &Function<'_>, places: &Places<'_>) {
         fact(out, "Called by", "nothing in these objects");
     }
     out.push_str("</dl>");
-    reasons(out, &change.reasons);
-    code::comparison(out, function);
-    out.push_str("</article>\n");
 }
 
 fn fact(out: &mut String, name: &str, html: &str) {

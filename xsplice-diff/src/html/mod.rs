@@ -46,6 +46,8 @@ pub struct Findings<'a> {
     pub refusals: Vec<RefusalText>,
     /// The included functions.
     pub functions: Vec<Function<'a>>,
+    /// Hunks of a patch that were accepted; a comparison alone has none.
+    pub accepted_hunks: &'a [Accepted],
     /// Which relocations the callers were read from.
     pub callers_from: &'a str,
 }
@@ -85,6 +87,7 @@ impl<'a> Findings<'a> {
             ),
             refusals,
             functions: functions_of(diffs, callers),
+            accepted_hunks: &[],
             callers_from: &callers.from,
         }
     }
@@ -99,9 +102,10 @@ impl<'a> Findings<'a> {
         self.diffs.iter().flat_map(|diff| &diff.special_sections)
     }
 
-    /// Differences that the author accepted.
+    /// Differences and hunks that the author accepted.
     pub fn accepted(&self) -> impl Iterator<Item = &'a Accepted> + use<'a> {
-        self.diffs.iter().flat_map(|diff| &diff.accepted)
+        let differences = self.diffs.iter().flat_map(|diff| &diff.accepted);
+        differences.chain(self.accepted_hunks)
     }
 
     /// What a person has to know although it was decided.
@@ -245,6 +249,10 @@ fn navigation(chapters: &[Chapter], functions: &[Function<'_>]) -> String {
             chapter.anchor, chapter.title
         );
         if chapter.anchor == functions::ANCHOR {
+            let folding = functions::Folding::of(functions.len());
+            if folding == functions::Folding::Folded {
+                let _ = write!(out, "<details><summary>All {}</summary>", functions.len());
+            }
             out.push_str("<ul>");
             for function in functions {
                 let _ = write!(
@@ -255,6 +263,9 @@ fn navigation(chapters: &[Chapter], functions: &[Function<'_>]) -> String {
                 );
             }
             out.push_str("</ul>");
+            if folding == functions::Folding::Folded {
+                out.push_str("</details>");
+            }
         }
         out.push_str("</li>");
     }

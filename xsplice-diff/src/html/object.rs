@@ -56,6 +56,11 @@ pub fn render(page: &Page<'_>) -> String {
     };
     let chapters = vec![
         Chapter::new("verdicts", "Verdicts", verdicts(page, &hooks)),
+        Chapter::new(
+            "accepted",
+            "Accepted differences",
+            evidence::accepted(findings),
+        ),
         Chapter::new("refusals", "Refusals", evidence::refusals(findings)),
         Chapter::new(functions::ANCHOR, "Functions", functions::chapter(findings)),
         Chapter::new("layouts", "Layouts", layouts::chapter(findings)),
@@ -63,11 +68,6 @@ pub fn render(page: &Page<'_>) -> String {
         Chapter::new("special", "Special sections", evidence::special(findings)),
         Chapter::new("hooks", "Hooks", evidence::hooks(&hooks)),
         Chapter::new("notes", "Notes", evidence::notes(findings)),
-        Chapter::new(
-            "accepted",
-            "Accepted differences",
-            evidence::accepted(findings),
-        ),
         Chapter::new(
             "ignored",
             "Ignored differences",

@@ -32,9 +32,9 @@ pub(crate) fn check(comparer: &Comparer<'_, '_>, changes: &Changes, verdicts: &m
                 RefusalCode::FunctionTooSmall,
                 Place::of(original, counterpart),
                 &format!(
-                    "the function has {} bytes, and the jump to its replacement takes {needed}; \
-                     change its callers instead",
-                    has
+                    "the function has {has} byte{}, and the jump to its replacement takes \
+                     {needed}; change its callers instead",
+                    if has == 1 { "" } else { "s" }
                 ),
             );
         }
@@ -128,7 +128,7 @@ fn entry_labels(
             place,
             &format!(
                 "the changed function has the entry label {} in its interior, which would still \
-                 lead to the old code; make it a function of its own",
+                 lead to the old code; make the change in a function that every path calls",
                 original.object.symbol(*symbol).name
             ),
         );

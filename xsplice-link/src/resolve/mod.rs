@@ -391,7 +391,12 @@ impl<'link, 'data> Resolver<'link, 'data> {
         }
         let target = Target {
             symbol: layout.add_symbol(Symbol {
-                name: text.clone(),
+                // With an address it is not looked up, so any name will do.
+                name: if text.len() > SYMBOL_NAME_BYTES_MAX {
+                    shortened(&text)
+                } else {
+                    text.clone()
+                },
                 kind: Kind::Label,
                 visibility: match place {
                     Place::Undefined => Visibility::Global,

@@ -35,8 +35,11 @@ use crate::work::target;
 /// Pieces that are taken or requests that are answered on the privileged port before this CPU goes
 /// back to its safe point.
 const STEPS: usize = 16;
-/// As many on the other: a flood there must not keep this CPU.
+/// As many on the other, and how long it is not looked at afterwards, in nanoseconds: telling the
+/// device of a piece or of an answer costs this CPU more than a round of its work, and a flood
+/// there must not keep it.
 const STEPS_UNPRIVILEGED: usize = 1;
+const PAUSE_UNPRIVILEGED_NS: u64 = 1_000_000;
 /// Most that is taken in behind an answer that is not read yet: any one request.
 const INPUT_BYTES_MAX: usize = ENCODED_BYTES_MAX + 1;
 /// As much on the other port, where nobody has anything to ask for.
@@ -54,6 +57,8 @@ struct Port {
     dump: Option<Dump>,
     /// What could not be read since the connection began: the first is logged, garbage may be long.
     dropped: u64,
+    /// Before then it is not looked at.
+    due_ns: u64,
 }
 
 /// A dump that goes on when its reader has taken the last part.
@@ -87,7 +92,21 @@ impl Port {
             intake,
             dump: None,
             dropped: 0,
+            due_ns: 0,
         }
+    }
+
+    /// Whether it is to be looked at now, which it is then taken to be.
+    fn is_due(&mut self) -> bool {
+        if self.privilege == Privilege::Privileged {
+            return true;
+        }
+        let now_ns = clock::now_ns();
+        let is_due = now_ns >= self.due_ns;
+        if is_due {
+            self.due_ns = now_ns + PAUSE_UNPRIVILEGED_NS;
+        }
+        is_due
     }
 
     fn steps(&self) -> usize {
@@ -198,6 +217,9 @@ impl Channel {
             if self.serial.is_sending(index) {
                 self.make_room(index);
                 self.serial.advance(index);
+            }
+            if !self.ports[index].is_due() {
+                continue;
             }
             for _ in 0..self.ports[index].steps() {
                 if !self.serial.can_send(index) {

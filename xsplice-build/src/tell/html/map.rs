@@ -175,7 +175,8 @@ fn strip(out: &mut String, segments: &[Segment<'_>], y: f64) {
     }
 }
 
-/// From a replaced function in the base to its new code.
+/// From a replaced function in the base to its new code. Whoever uses the keyboard has the same
+/// links in the list of addresses, and would have to pass all of these to come to it.
 fn link(out: &mut String, landing: Landing<'_>, base: &[Segment<'_>], new: &Segment<'_>) {
     let (old_addr, function) = landing;
     let Some(home) = base
@@ -190,8 +191,8 @@ fn link(out: &mut String, landing: Landing<'_>, base: &[Segment<'_>], new: &Segm
     let to = new.x + new.width / 2.0;
     let _ = write!(
         out,
-        "<a href=\"#{}\"><title>{} at {:#x}</title><path d=\"M{middle:.2} 44C{middle:.2} 104 \
-         {to:.2} 96 {to:.2} 156\"/>\
+        "<a href=\"#{}\" tabindex=\"-1\"><title>{} at {:#x}</title>\
+         <path d=\"M{middle:.2} 44C{middle:.2} 104 {to:.2} 96 {to:.2} 156\"/>\
          <rect class=\"mark\" x=\"{from:.2}\" y=\"0\" width=\"{MARK_WIDTH}\" height=\"44\"/></a>",
         function.anchor,
         Text(&function.change.name),

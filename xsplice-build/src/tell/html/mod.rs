@@ -95,6 +95,7 @@ pub fn render(page: &Page<'_>) -> String {
         refusals.collect(),
         page.callers,
     );
+    findings.accepted_hunks = &report.accepted_hunks;
     let plans = plans(page, &findings);
     for (function, plan) in findings.functions.iter_mut().zip(&plans) {
         let Some(plan) = plan else { continue };
@@ -108,6 +109,11 @@ pub fn render(page: &Page<'_>) -> String {
     let hooks = hooks(page);
     let chapters = vec![
         Chapter::new("verdicts", "Verdicts", verdicts::chapter(page, &findings)),
+        Chapter::new(
+            "accepted",
+            "Accepted differences",
+            evidence::accepted(&findings),
+        ),
         Chapter::new("refusals", "Refusals", evidence::refusals(&findings)),
         Chapter::new(
             "map",
@@ -125,11 +131,6 @@ pub fn render(page: &Page<'_>) -> String {
         Chapter::new("special", "Special sections", evidence::special(&findings)),
         Chapter::new("hooks", "Hooks", evidence::hooks(&hooks)),
         Chapter::new("notes", "Notes", evidence::notes(&findings)),
-        Chapter::new(
-            "accepted",
-            "Accepted differences",
-            evidence::accepted(&findings),
-        ),
         Chapter::new(
             "ignored",
             "Ignored differences",
