@@ -118,38 +118,6 @@ fn what_only_a_merged_object_holds_is_found() {
     );
 }
 
-/// A member of a library that nothing needed, and that the fix calls: beside it, one that the boot
-/// would come across, and one in place of a weak definition.
-#[test]
-fn a_part_that_joins_the_link_is_no_reason_to_compare_the_merged_object() {
-    let with = |extra: &'static str| {
-        trees(move |trees, tree| {
-            compile(trees, tree, "extra", extra, &[]);
-            let weak = "__attribute__((weak)) int often(int x) { return x; }";
-            compile(trees, tree, "weak", weak, &[]);
-            let parts = ["head.o", "f.o", "helper.o", "weak.o", "extra.o"];
-            if tree == "patched" {
-                let f = "int extra(int x); int f(int x) { return extra(x) * 3; }";
-                compile(trees, tree, "f", f, &[]);
-                link(trees, tree, &["-r"], &parts, "built_in.o");
-            } else {
-                link(trees, tree, &["-r"], &parts[..4], "built_in.o");
-            }
-        })
-    };
-    let (_, report) = with("int extra(int x) { return x * 90000; }").build(&[]);
-    assert_eq!(changed(&report), ["f.o f"], "{report:#}");
-    for other in [
-        "int extra(int x) { return x * 90000; }
-         __attribute__((constructor)) static void begin(void) { extra(1); }",
-        "int extra(int x) { return x * 90000; } int often(int x) { return x + 1; }",
-    ] {
-        let (status, report) = with(other).build(&[]);
-        assert_eq!(status, 2, "{other}: {report:#}");
-        assert_ne!(changed(&report), ["f.o f"], "{other}");
-    }
-}
-
 #[test]
 fn another_choice_of_parts_is_no_equal_object() {
     let trees = trees(|trees, tree| {

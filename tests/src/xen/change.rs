@@ -397,30 +397,15 @@ pub const CHANGES: &[Change] = &[
         &[],
     ),
     loadable(
-        "hole",
-        "a member in a hole of a structure",
-        &["common/rangeset.o:rangeset_remove_range (bytes-differ, size-differs)"],
-        &[],
-    ),
-    loadable(
         "header-function",
         "an inline function of a header",
         &["common/cpu.o:cpu_notifier_call_chain (bytes-differ, size-differs)"],
         &[],
     ),
-    loadable(
-        "library-function",
-        "a function of the library that nothing used",
-        &[
-            "+lib/memchr_inv.o:memchr_inv (not-in-base)",
-            "common/guestcopy.o:safe_copy_string_from_guest (bytes-differ, size-differs)",
-        ],
-        &[],
-    ),
     judged(
         "thunk-placement",
-        "the place of a thunk in its cache line",
-        Verdict::Refused("changed-placement"),
+        "the place of a thunk in its cache line, too small for a jump",
+        Verdict::RefusedAlone("function-too-small"),
     ),
     judged(
         "assembler-mitigation",
@@ -446,16 +431,11 @@ pub const CHANGES: &[Change] = &[
             &[],
         )
     },
-    judged(
-        "wide-structure",
-        "a layout that ripples through more than a hundred objects",
-        Verdict::Refused("changed-layout"),
-    ),
     Change {
         debug_info: DebugInfo::Present,
         ..judged(
             "wide-structure",
-            "the same, built with -g",
+            "a layout that ripples through more than a hundred objects, built with -g",
             Verdict::Refused("changed-layout"),
         )
     },

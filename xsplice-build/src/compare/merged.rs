@@ -21,9 +21,8 @@ pub struct Merged {
 /// Finds the objects that are merged in each tree that has them. What was left out by name may
 /// still be a part.
 ///
-/// An object that is merged from other objects than before counts as compiled, because what differs
-/// is in itself alone; unless those came or went with the change, or matter only to what refers to
-/// them anew, as members of libraries do.
+/// An object that is merged from other objects than before counts as compiled, unless those came or
+/// went with the change: then what differs is in itself alone.
 #[must_use]
 pub fn find(inputs: &[Input], left_out: &[Input]) -> Merged {
     let compared = inputs.iter().map(|input| (input, Standing::Compared));
@@ -36,15 +35,6 @@ pub fn find(inputs: &[Input], left_out: &[Input]) -> Merged {
     let [found, found_again] = merged::find_in_both(&originals, &patcheds);
     let original = Tree::new(&originals, found);
     let patched = Tree::new(&patcheds, found_again);
-    let is_inert = |part: &str, without: Option<&[u8]>| {
-        let mut inputs = all.iter().map(|(input, _)| input);
-        let found = inputs.find(|input| input.name == part);
-        found.zip(without).is_some_and(|(input, without)| {
-            let both = [input.original(), input.patched()];
-            let mut bytes = both.into_iter().flatten();
-            bytes.all(|bytes| merged::is_inert(part, bytes, without))
-        })
-    };
     let merged = all.iter().filter_map(|(input, _)| {
         let name = input.name.as_str();
         let before = input.original().map(|_| original.parts.get(name));
@@ -52,15 +42,8 @@ pub fn find(inputs: &[Input], left_out: &[Input]) -> Merged {
         let parts: BTreeSet<&str> = match (before, after) {
             (Some(before), Some(after)) => {
                 let (before, after) = (before?, after?);
-                let went = before.difference(after).filter(|part| patched.has(part));
-                let came = after.difference(before).filter(|part| original.has(part));
-                let (went, came): (Vec<_>, Vec<_>) = (went.collect(), came.collect());
-                // One in place of another is a choice, and nothing else shows it.
-                let is_whole = match (went.is_empty(), came.is_empty()) {
-                    (true, _) => came.iter().all(|part| is_inert(part, input.original())),
-                    (false, true) => went.iter().all(|part| is_inert(part, input.patched())),
-                    (false, false) => false,
-                };
+                let is_whole = before.difference(after).all(|part| !patched.has(part))
+                    && after.difference(before).all(|part| !original.has(part));
                 is_whole.then(|| before.union(after).copied().collect())?
             }
             (before, after) => before.or(after)??.clone(),

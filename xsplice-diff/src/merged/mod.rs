@@ -21,8 +21,7 @@ use foldhash::{HashMap, HashSet};
 use rayon::prelude::*;
 use xsplice_abi::section;
 
-use crate::read::object::{ElfObject, Section, Symbol, SymbolPlace};
-use crate::read::section_class::{SectionClass, classify_all, is_or_below};
+use crate::read::object::{ElfObject, Section};
 
 use cover::cover;
 use definitions::{Definitions, definitions};
@@ -257,52 +256,6 @@ fn is_named_after_its_source(name: &str, read: &Definitions<'_>) -> bool {
         name[..end.unwrap_or(name.len())].to_vec()
     };
     matches!(read.files[..], [file] if stem(file) == stem(name.as_bytes()))
-}
-
-/// Whether a part that one build has merged into an object, and the other build has not, matters
-/// only to what refers to it anew: it holds functions and constants, nothing that a boot or a walk
-/// over a table would come across, and no name that the object `without` it defines or refers to.
-/// Members of libraries are such parts, and a change that calls one takes it into the link.
-#[must_use]
-pub fn is_inert(name: &str, part: &[u8], without: &[u8]) -> bool {
-    let objects = (
-        ElfObject::parse(name, part),
-        ElfObject::parse(name, without),
-    );
-    let (Ok(object), Ok(without)) = objects else {
-        return false;
-    };
-    let is_global = |symbol: &&Symbol<'_>| !symbol.is_local();
-    let known: HashSet<&str> = without
-        .symbols
-        .iter()
-        .filter(is_global)
-        .map(|symbol| symbol.name)
-        .collect();
-    let mut defined = object
-        .symbols
-        .iter()
-        .filter(is_global)
-        .filter(|symbol| symbol.place != SymbolPlace::Undefined);
-    if defined.any(|symbol| known.contains(symbol.name)) {
-        return false;
-    }
-    let classes = classify_all(&object, &xsplice_abi::profile::XSPLICE);
-    object.sections().all(|(id, section)| {
-        let is_loaded = section.is_allocated() && section.size > 0;
-        !is_loaded
-            || match usize::try_from(id.0).ok().and_then(|id| classes.get(id)) {
-                Some(SectionClass::Code) => is_or_below(section.name, ".text"),
-                Some(
-                    SectionClass::Rodata
-                    | SectionClass::Content
-                    | SectionClass::Special(_)
-                    | SectionClass::SpecialCode
-                    | SectionClass::Ignored(_),
-                ) => true,
-                _ => false,
-            }
-    })
 }
 
 /// Whether each FILE symbol of a merged object is one of its parts', or made up for one that has
