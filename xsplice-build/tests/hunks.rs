@@ -486,36 +486,25 @@ fn a_file_that_is_in_no_object_is_refused_and_documentation_is_not() {
 #[test]
 fn objects_without_line_tables_matter_only_where_they_differ() {
     let trees = Trees::new("-g");
-    let write = |name: &str, text: &str| {
-        fs::write(trees.path("a").join(name), text).expect("a file");
-    };
-    let assembly = "#include \"limits.h\"\n.globl h\n.type h, @function\nh: mov $LIMIT, %eax\nret\n\
-                    .size h, . - h\n.section .note.GNU-stack,\"\"\n";
-    write("core/h.S", &assembly.replace("LIMIT,", "4,"));
-    let with = MAKEFILE.replace("core/g.o\n", "core/g.o core/h.o\n");
-    let with = with.replace(
-        "-include",
-        "core/h.o: core/h.S include/limits.h\n\t$(CC) -Iinclude -c $< -o $@\n-include",
-    );
-    write("Makefile", &with);
+    let write = |name: &str, text: &str| fs::write(trees.path("a").join(name), text);
+    let assembly = "#include \"limits.h\"\nh: mov $LIMIT, %eax\nret\n";
+    write("core/h.S", &assembly.replace("LIMIT,", "4,")).expect("a file");
+    let makefile = MAKEFILE.replace("core/g.o\n", "core/g.o core/h.o\n");
+    let rule = "core/h.o: core/h.S include/limits.h\n\t$(CC) -Iinclude -c $< -o $@\n-include";
+    write("Makefile", &makefile.replace("-include", rule)).expect("a file");
     trees.make("a");
-    let why = |report: &Value| report["hunks"][0]["why"].as_str().unwrap_or("").to_owned();
-
     let edits = [("include/limits.h", "LIMIT 4", "LIMIT 5")];
     let (status, report) = trees.edit(&edits, Build::Again, &[]);
+    let why = report["hunks"][0]["why"].as_str().unwrap_or("");
     assert_eq!(status, 0, "{report:#}");
-    let told = why(&report);
-    assert!(
-        told.contains("may read it: g") && !told.contains("h.o"),
-        "{told}"
-    );
+    assert!(why.ends_with("may read it: g"), "{why}");
 
     // One that differs may have been changed by it.
-    write("core/h.S", assembly);
+    write("core/h.S", assembly).expect("a file");
     trees.make("a");
     let (_, report) = trees.edit(&edits, Build::Again, &[]);
-    let told = why(&report);
-    assert!(told.contains("no line table of core/h.o"), "{told}");
+    let why = report["hunks"][0]["why"].as_str().unwrap_or("");
+    assert!(why.contains("no line table of core/h.o"), "{why}");
 }
 
 #[test]

@@ -152,7 +152,8 @@ fn with_user(index: usize, fix: &str) -> Source {
     if index % USERS_EACH == 0 {
         let _ = writeln!(
             one.text,
-            "u64 u{index:03}_shared(struct shared *s)\n{{\n\treturn s->second * {index} + s->third;\n}}"
+            "u64 u{index:03}_shared(struct shared *s)\n\
+             {{\n\treturn s->second * {index} + s->third;\n}}"
         );
     }
     one

@@ -221,7 +221,9 @@ pub fn judge(change: &Change, said: &Said) -> Result<(), String> {
         {
             Ok(())
         }
-        (Verdict::RefusedAlone(code), Said::Refused(reasons)) if matches!(&reasons[..], [(found, _)] if found == code) => {
+        (Verdict::RefusedAlone(code), Said::Refused(reasons))
+            if reasons.len() == 1 && reasons[0].0 == code =>
+        {
             Ok(())
         }
         (Verdict::Payload(functions), Said::Payload(found)) if are(found, functions) => Ok(()),

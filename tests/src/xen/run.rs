@@ -190,10 +190,10 @@ impl Proof {
             let tree = self
                 .builder
                 .changed(&name, &patch, before, change.debug_info)?;
-            let payload = match self.wanted(&name) {
-                true => self.verdict(&name, change, before, &tree, table)?,
-                false => None,
-            };
+            let judged = self
+                .wanted(&name)
+                .then(|| self.verdict(&name, change, before, &tree, table));
+            let payload = judged.transpose()?.flatten();
             // What boots is the original without debug information.
             made.extend(payload.filter(|_| change.debug_info == DebugInfo::Absent));
             if change.debug_info == DebugInfo::Absent {

@@ -77,8 +77,8 @@ pub(super) fn line_fate(
     fate
 }
 
-/// Items that have code of another line of the same number: where lines keep their numbers, an added
-/// line may have that of a line behind it, which both builds have.
+/// Items that have code of another line of the same number: where lines keep their numbers, an
+/// added line may have that of a line behind it, which both builds have.
 fn others<'s>(source: &'s Source, line: &ChangedLine, sources: &Sources<'s>) -> HashSet<&'s str> {
     if line.number == line.place {
         return HashSet::new();

@@ -1,7 +1,7 @@
 //! Gives the lines behind each hunk the numbers that they had, by `#line`.
 //!
-//! A patch that adds a line moves all that follow, and with them `__LINE__` in every function of the
-//! file, in assertions, log calls and bug frames. In trees that were built elsewhere these
+//! A patch that adds a line moves all that follow, and with them `__LINE__` in every function of
+//! the file, in assertions, log calls and bug frames. In trees that were built elsewhere these
 //! differences have to be told from the fix; here, where the patched source is a copy of ours, they
 //! need not come about. Added lines have the numbers that they would have without the hunks before.
 
@@ -94,8 +94,8 @@ fn runs(file: &FileChange) -> Vec<Run> {
 #[derive(Debug, PartialEq, Eq)]
 struct Kept {
     text: Vec<u8>,
-    /// Of each line of the file without the directives: the number that compilers see, and that of a
-    /// line beside it which the patch leaves where it is.
+    /// Of each line of the file without the directives: the number that compilers see, and that of
+    /// a line beside it which the patch leaves where it is.
     numbers: Vec<(u64, u64)>,
 }
 

@@ -162,8 +162,8 @@ fn file_name(
 }
 
 /// Whether the headers of an object's line table may name a file with one of these last names. This
-/// is asked of every object, so that nothing is unpacked, copied or relocated for it: where an offset
-/// leads is not known, and a name counts as named when it is among the strings at all.
+/// is asked of every object, so that nothing is unpacked, copied or relocated for it: where an
+/// offset leads is not known, and a name counts as named when it is among the strings at all.
 pub(crate) fn may_name(object: &ElfObject<'_>, names: &[&str]) -> bool {
     let finders: Vec<_> = names.iter().map(memchr::memmem::Finder::new).collect();
     let has_one = |bytes: &[u8]| finders.iter().any(|name| name.find(bytes).is_some());

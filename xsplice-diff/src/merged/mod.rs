@@ -70,8 +70,8 @@ pub fn find(objects: &[Candidate<'_>]) -> Found {
     Tree::read(objects).judge(&BTreeMap::new())
 }
 
-/// The merged objects of each of two trees that have most objects in common. What is loaded alike in
-/// both, with all its parts, is looked at once.
+/// The merged objects of each of two trees that have most objects in common. What is loaded alike
+/// in both, with all its parts, is looked at once.
 #[must_use]
 pub fn find_in_both(one: &[Candidate<'_>], other: &[Candidate<'_>]) -> [Found; 2] {
     let (one, other) = rayon::join(|| Tree::read(one), || Tree::read(other));

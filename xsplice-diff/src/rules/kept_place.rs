@@ -161,8 +161,8 @@ fn check_memory(
                 RefusalCode::ChangedData,
                 Place::of(patched, item),
                 &format!(
-                    "an existing variable is in {} now, to be read-only after the boot, and in what \
-                     runs it stays writable, in {}; the next boot brings it",
+                    "an existing variable is in {} now, to be read-only after the boot, and in \
+                     what runs it stays writable, in {}; the next boot brings it",
                     patched.section_name(item),
                     original.section_name(counterpart)
                 ),

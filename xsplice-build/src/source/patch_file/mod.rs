@@ -64,8 +64,8 @@ pub struct ChangedLine {
     pub side: Side,
     /// Its number in its file, from 1.
     pub number: u64,
-    /// Number of a line where it stands: its own, or, where lines keep their numbers and another has
-    /// the same, that of a line beside it.
+    /// Number of a line where it stands: its own, or, where lines keep their numbers and another
+    /// has the same, that of a line beside it.
     pub place: u64,
     /// The line itself; bytes that are no UTF-8 are replaced.
     pub text: String,
