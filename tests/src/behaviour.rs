@@ -55,6 +55,9 @@ pub struct Behaviour {
     pub before: Vec<Call>,
     /// Called with the payload applied, in this order.
     pub calls: Vec<Call>,
+    /// What must come out, as [`Outcome`] is printed; without it, anything that is not wrong.
+    #[serde(default)]
+    pub outcome: Option<String>,
     /// Whether a refusal is the right answer. Otherwise it is one that is safe, and nothing more.
     #[serde(default)]
     pub refusal_is_right: bool,

@@ -33,8 +33,12 @@ fn judge_all(further: &[&str]) -> Result<()> {
         }
         let (is_sound, told) = judge(folder, further)?;
         right += usize::from(told == "right");
-        if !is_sound {
-            surprises.push(format!("{name}: {told}"));
+        match &behaviour.outcome {
+            Some(wanted) if *wanted != told => {
+                surprises.push(format!("{name}: {told}, and not {wanted}"));
+            }
+            _ if !is_sound => surprises.push(format!("{name}: {told}")),
+            _ => {}
         }
     }
     ensure!(surprises.is_empty(), "{}", surprises.join("\n"));

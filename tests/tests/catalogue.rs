@@ -357,3 +357,97 @@ fn the_example_of_every_reason_is_what_a_case_shows() {
         );
     }
 }
+
+/// A row of the list of shortcuts in `docs/rules.md`.
+struct Shortcut {
+    /// `S` and a number.
+    key: String,
+    /// The file that takes it.
+    place: String,
+    /// The cases, behaviours and tests that hold what it is not.
+    held_by: Vec<String>,
+}
+
+fn shortcuts() -> Vec<Shortcut> {
+    let text = read("docs/rules.md");
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| S"));
+    rows.map(|row| {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        assert_eq!(cells.len(), 4, "{row}");
+        let (_, place) = cells[2].split_once("](../").expect("a link to the file");
+        Shortcut {
+            key: format!("S{}", cells[0]),
+            place: place.trim_end_matches(')').to_owned(),
+            held_by: quoted(cells[3]).map(str::to_owned).collect(),
+        }
+    })
+    .collect()
+}
+
+/// Every source file of the crates that decide.
+fn deciding_sources() -> Vec<(String, String)> {
+    let crates = [
+        "xsplice-diff",
+        "xsplice-link",
+        "xsplice-account",
+        "xsplice-build",
+    ];
+    let of_crate = |name: &&str| {
+        let names = case::files(&workspace().join(name)).expect("a crate has files");
+        let own = names.into_iter().filter(|name| name.ends_with(".rs"));
+        own.map(|file| format!("{name}/{file}")).collect::<Vec<_>>()
+    };
+    let paths = crates.iter().flat_map(of_crate);
+    paths
+        .map(|path| (read(&path), path))
+        .map(|(text, path)| (path, text))
+        .collect()
+}
+
+#[test]
+fn every_shortcut_of_the_source_is_listed_and_its_nearest_opposite_is_held() {
+    let cases = cases();
+    let sources = deciding_sources();
+    let mut marked: BTreeMap<String, String> = BTreeMap::new();
+    for (path, text) in &sources {
+        for (_, rest) in text
+            .match_indices("Shortcut S")
+            .map(|(at, _)| text.split_at(at + 9))
+        {
+            let key: String = rest
+                .chars()
+                .take_while(char::is_ascii_alphanumeric)
+                .collect();
+            let before = marked.insert(key.clone(), path.clone());
+            assert!(
+                before.is_none(),
+                "{key}: marked twice, in {path} and {before:?}"
+            );
+        }
+    }
+    let is_test = |word: &str| {
+        let (file, test) = word.split_once("::").expect("FILE::TEST");
+        let ending = format!("/{file}");
+        let mut files = sources.iter().filter(|(path, _)| path.ends_with(&ending));
+        files.any(|(_, text)| text.contains(&format!("fn {test}(")))
+    };
+    for (index, shortcut) in shortcuts().iter().enumerate() {
+        let key = &shortcut.key;
+        assert_eq!(*key, format!("S{}", index + 1));
+        assert_eq!(marked.remove(key).as_ref(), Some(&shortcut.place), "{key}");
+        assert!(
+            !shortcut.held_by.is_empty(),
+            "{key}: nothing holds what it is not"
+        );
+        for word in &shortcut.held_by {
+            let behaviour = workspace().join("fixtures/behaviour").join(word);
+            let is_there = if word.contains("::") {
+                is_test(word)
+            } else {
+                cases.contains_key(word) || behaviour.is_dir()
+            };
+            assert!(is_there, "{key}: {word}: no such case, behaviour or test");
+        }
+    }
+    assert!(marked.is_empty(), "not in docs/rules.md: {marked:?}");
+}

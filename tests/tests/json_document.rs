@@ -438,10 +438,15 @@ fn written() -> Vec<Value> {
 fn accounts(bench: &Bench) -> Vec<Value> {
     fs::create_dir(bench.path("whole")).unwrap();
     bench.compile("int not_given(int x) { return x * 5; }", "whole/b.o");
+    for (tree, day) in [("dated", 1), ("later", 2)] {
+        fs::create_dir(bench.path(tree)).unwrap();
+        let text = format!("char *when(void) {{ return \"Jan {day} 2026 00:00:00\"; }}");
+        bench.compile(&text, &format!("{tree}/s.o"));
+    }
     // One patched image has an object more, and two in another order.
     bench.shell(
         "ld='ld.lld -static -nostdlib --build-id=sha1 -e 0' x=steps/x.o y=steps/y.o && \
-         $ld -o more shipped/a.o whole/b.o && \
+         $ld -o more shipped/a.o whole/b.o && $ld -o when dated/s.o && \
          mkdir steps; for step in x y; do \
          echo \"const int $step __attribute__((section(\\\"steps\\\"))) = 1; \
          int f$step(int a) { return a; }\" | gcc -xc -O2 -c -o steps/$step.o -; done; \
@@ -450,6 +455,7 @@ fn accounts(bench: &Bench) -> Vec<Value> {
     let runs = [
         "2 --orig steps --patched again --base walked --patched-base turned",
         "3 --orig steps --patched again",
+        "3 --orig dated --patched later --base when",
         "0 --orig shipped/a.o --patched second/a.o --base base",
         "2 --orig shipped --patched second --base more",
     ];

@@ -87,10 +87,8 @@ pub fn account(inputs: &Inputs<'_>) -> Result<Account, AccountError> {
         .payload
         .map(|bytes| Payload::parse(bytes, &image))
         .transpose()?;
-    let (mut original, mut patched) = rayon::join(
-        || Tree::read(&inputs.original, &inputs.left_out),
-        || Tree::read(&inputs.patched, &inputs.left_out),
-    );
+    let mut original = Tree::read(&inputs.original, &inputs.left_out, None);
+    let mut patched = Tree::read(&inputs.patched, &inputs.left_out, Some(&original));
     let foreign = choose_linked(&mut original, &image);
     match &patched_image {
         Some(image) => {

@@ -12,8 +12,11 @@ pub mod base;
 pub(crate) mod error;
 pub(crate) mod follow;
 pub(crate) mod link;
+pub(crate) mod payload;
+pub(crate) mod ranges;
 pub(crate) mod read;
 pub mod tell;
 
 pub use account::{Account, Given, Inputs, account};
 pub use error::AccountError;
+pub use payload::{PayloadAccount, PayloadInputs, payload_account};

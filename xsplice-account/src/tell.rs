@@ -15,6 +15,7 @@ pub fn line(account: &Account) -> String {
     ];
     for (bytes, what) in [
         (after.explained, "are line numbers"),
+        (after.stamps, "tell when it was built"),
         (after.accepted, "accepted"),
         (after.unused, "used by nothing"),
     ] {

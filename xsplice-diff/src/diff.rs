@@ -21,7 +21,7 @@ use crate::layouts::Layouts;
 use crate::options::Dropped;
 use crate::read::error::{ObjectProblem, Side};
 use crate::read::items::{ItemId, ItemKind};
-use crate::read::object::{ElfObject, machine_of};
+use crate::read::object::{ElfObject, Symbol, SymbolPlace, machine_of};
 use crate::read::side::Build;
 use crate::report::judge::{Scope, judge};
 use crate::report::lists;
@@ -217,6 +217,26 @@ pub fn shared_names<'data>(
 ) -> Result<SharedNames<'data>, DiffError> {
     let object = ElfObject::parse(name, object)?;
     Ok(rules::definitions::shared_names(&object))
+}
+
+/// What one object defines: each name, and for a local the `STT_FILE` symbol that qualifies it.
+///
+/// # Errors
+///
+/// When it is not a well-formed object of a known machine.
+pub fn defined_names(
+    name: &str,
+    object: &[u8],
+) -> Result<Vec<(String, Option<String>)>, DiffError> {
+    let build = read(name, object, &xsplice_abi::profile::XSPLICE)?;
+    let is_item = |symbol: &&Symbol<'_>| {
+        matches!(symbol.place, SymbolPlace::Section(_))
+            && !symbol.is_section()
+            && !symbol.name.is_empty()
+    };
+    let all = build.object.symbols.iter().filter(is_item);
+    let named = all.map(|symbol| (symbol.name.to_owned(), file_of(&build, symbol)));
+    Ok(named.collect())
 }
 
 /// Every function and constant of one original object, for proving that the base was linked from

@@ -33,6 +33,6 @@ pub use report::object_diff::{ObjectDiff, Verdict};
 pub use rules::definitions::SharedNames;
 
 pub use diff::{
-    diff_builds, diff_objects, drop_whole, gather, gather_without, local_variables, originals,
-    refuse_foreign, shared_names, take_whole,
+    defined_names, diff_builds, diff_objects, drop_whole, gather, gather_without, local_variables,
+    originals, refuse_foreign, shared_names, take_whole,
 };

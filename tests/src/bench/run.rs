@@ -199,13 +199,27 @@ impl Bench {
     fn trees(&self, pair: &TreePair) -> Result<Vec<Row>> {
         let different = pair.all_different(&self.folder.join("all-different").join(&pair.name))?;
         let mut build = Measured::new(self.build_command(pair), MADE);
+        let without = |further: &[&str]| {
+            let mut command = self.build_command(pair);
+            command.args(further);
+            Measured::new(command, MADE)
+        };
+        let mut no_account = without(&["--no-account"]);
+        let mut no_proof = without(&["--no-account", "--no-base-proof"]);
         let mut diff = Measured::new(self.compare_command(pair), MADE);
         let mut slow = Measured::new(self.compare_command(&different), MADE);
         let mut reference = Command::new("diff");
         reference.arg("-rq").arg(&pair.original).arg(&pair.patched);
         let mut reference = Measured::new(reference, DIFFERS);
         interleave(
-            &mut [&mut reference, &mut build, &mut diff, &mut slow],
+            &mut [
+                &mut reference,
+                &mut build,
+                &mut no_account,
+                &mut no_proof,
+                &mut diff,
+                &mut slow,
+            ],
             self.rounds,
         )?;
         let beside = |time: Duration| {
@@ -230,6 +244,12 @@ impl Bench {
                 ratio: format!("{share} % of the trees"),
             }
         };
+        // What a step costs is what a run without it saves.
+        let saved = |with: &Measured, without: &Measured| {
+            with.costs().cpu().saturating_sub(without.costs().cpu())
+        };
+        let account = saved(&build, &no_account);
+        let proof = saved(&no_account, &no_proof);
         let budget_bytes = Some(extent.bytes + MEMORY_BUDGET_BYTES);
         let rows = vec![
             time("diff -rq, wall", reference.costs().wall(), None)?,
@@ -239,6 +259,8 @@ impl Bench {
                 Some(BUILD_BUDGET),
             )?,
             time("xsplice-build, user and system", build.costs().cpu(), None)?,
+            time("base proof, user and system", proof, None)?,
+            time("account, user and system", account, Some(proof))?,
             time("diff part, wall", diff.costs().wall(), Some(DIFF_BUDGET))?,
             time("diff part, user and system", diff.costs().cpu(), None)?,
             time(

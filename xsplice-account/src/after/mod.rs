@@ -1,6 +1,7 @@
 //! After the patch: checks that every item of the patched build is in the base or in the payload.
 
 mod reach;
+mod state;
 mod tables;
 
 use serde::Serialize;
@@ -18,6 +19,9 @@ pub struct AfterAccount {
     pub in_payload: u64,
     /// Bytes that differ from the base in line numbers alone.
     pub explained: u64,
+    /// Bytes of texts that differ from the base's in the time of the build alone.
+    #[serde(skip_serializing_if = "is_none")]
+    pub stamps: u64,
     /// Bytes of items that the author accepted.
     pub accepted: u64,
     /// Bytes that nothing that runs refers to.
@@ -39,6 +43,11 @@ pub struct Missing {
     pub offset: u64,
     /// What differs.
     pub what: String,
+}
+
+/// Hardly any build has such texts.
+fn is_none(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 /// A demand: one of several claims must hold.
@@ -79,9 +88,11 @@ pub(crate) fn account(follower: &mut Follower<'_, '_>) -> AfterAccount {
     follower.run();
 
     let mut account = AfterAccount::default();
+    let mut kept = tables::holding(follower, &tables, &entries);
     for root in &roots {
-        let holds = root.claims.iter().any(|claim| follower.holds(*claim));
-        if holds || follower.is_accepted(root.item) || is_superseded(follower, root) {
+        let holding = root.claims.iter().find(|claim| follower.holds(**claim));
+        kept.extend(holding);
+        if holding.is_some() || follower.is_accepted(root.item) || is_superseded(follower, root) {
             continue;
         }
         account
@@ -89,6 +100,7 @@ pub(crate) fn account(follower: &mut Follower<'_, '_>) -> AfterAccount {
             .push(missing(follower, root.item, &root.claims));
     }
     tables::judge(follower, &tables, &entries, &mut account.missing);
+    state::judge(follower, &kept, &mut account.missing);
     count(follower, &mut account);
     account
 }
@@ -130,6 +142,9 @@ fn add_root(
 }
 
 /// Whether another object's definition of the same name is the one that is linked.
+///
+/// Shortcut S32: the base holds another object's definition at every address of that name, as the
+/// link chose it.
 fn is_superseded(follower: &Follower<'_, '_>, root: &Root) -> bool {
     let Some(claims) = follower.claims else {
         return false;
@@ -201,6 +216,7 @@ fn count(follower: &Follower<'_, '_>, account: &mut AfterAccount) {
         match found.pair.place {
             Place::Base(_) => {
                 account.explained += found.explained;
+                account.stamps += found.stamps;
                 add(found.pair.item, &mut account.in_base);
             }
             Place::Payload(..) => add(found.pair.item, &mut account.in_payload),
@@ -209,8 +225,8 @@ fn count(follower: &Follower<'_, '_>, account: &mut AfterAccount) {
     // Entries of merged sections are no items: they are wherever their contents are.
     let mut contents = foldhash::HashSet::default();
     for found in follower.holding() {
-        for &(address, length) in found.contents {
-            if contents.insert(address) {
+        for &(place, length) in found.contents {
+            if matches!(place, Place::Base(_)) && contents.insert(place) {
                 account.in_base += length;
             }
         }

@@ -85,6 +85,21 @@ fn stands_whole(follower: &Follower<'_, '_>, table: &Table) -> bool {
     table.is_whole_possible && table.whole.iter().all(|pair| follower.holds(*pair))
 }
 
+/// What holds of the tables and entries: of an entry, the first of its claims.
+pub(super) fn holding(
+    follower: &Follower<'_, '_>,
+    tables: &[Table],
+    entries: &[Entry],
+) -> Vec<Pair> {
+    let whole = tables.iter().flat_map(|table| table.whole.iter());
+    let whole = whole.filter(|pair| follower.holds(**pair));
+    let claims = entries.iter().filter_map(|entry| {
+        let mut claims = entry.claims.iter();
+        claims.find(|claim| follower.holds(**claim))
+    });
+    whole.chain(claims).copied().collect()
+}
+
 /// Whether each entry is looked for by itself. So are those of the tables whose entries travel, and
 /// those of a table in which the author accepted one that came or went: it moves all behind it.
 fn goes_by_entries(follower: &Follower<'_, '_>, table: &Table) -> bool {

@@ -13,6 +13,7 @@ use xsplice_diff::machine;
 use xsplice_diff::read::object::SymbolPlace;
 
 use crate::follow::{Follower, Pair, Place};
+use crate::ranges::join;
 use crate::read::image::{Image, ImageSection, ImageSymbol};
 use crate::read::names::is_of;
 use crate::read::tree::Tree;
@@ -55,22 +56,13 @@ fn covered(follower: &Follower<'_, '_>) -> Vec<Range<u64>> {
         if let Place::Base(address) = found.pair.place {
             ranges.push(address..address.saturating_add(size));
         }
-        let contents = found.contents.iter();
-        ranges.extend(contents.map(|&(address, size)| address..address.saturating_add(size)));
-    }
-    join(ranges)
-}
-
-fn join(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
-    ranges.sort_by_key(|range| (range.start, range.end));
-    let mut joined: Vec<Range<u64>> = Vec::new();
-    for range in ranges {
-        match joined.last_mut() {
-            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-            _ => joined.push(range),
+        for &(place, size) in found.contents {
+            if let Place::Base(address) = place {
+                ranges.push(address..address.saturating_add(size));
+            }
         }
     }
-    joined
+    join(ranges)
 }
 
 /// What is between the found.
@@ -174,6 +166,9 @@ fn common_names<'data>(tree: &Tree<'data>) -> foldhash::HashSet<&'data str> {
 }
 
 /// Sections that a linker makes or rewrites as a whole.
+///
+/// Shortcut S25: a linker writes these from what it knows of the whole image, and no object
+/// determines their bytes.
 fn is_linker_made(section: &ImageSection<'_>) -> bool {
     const MADE: [&str; 18] = [
         ".note",
@@ -199,6 +194,8 @@ fn is_linker_made(section: &ImageSection<'_>) -> bool {
 }
 
 /// Bytes that stand between items: zeros, traps, or instructions without an effect.
+///
+/// Shortcut S26: no symbol and no item is there, and the bytes are zeros, traps or NOPs.
 fn is_padding(image: &Image<'_>, gap: &Range<u64>) -> bool {
     let bytes = match image.bytes(gap.start, gap.end - gap.start) {
         Some(crate::read::image::Bytes::Present(bytes)) => bytes,

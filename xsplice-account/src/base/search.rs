@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use foldhash::{HashMap, HashSet};
 use object::elf;
-use xsplice_diff::read::object::SectionId;
+use xsplice_diff::read::object::{Section, SectionId};
 
 use crate::base::{covered, gaps};
 use crate::follow::{Follower, Pair, Place, sections};
 use crate::read::fields::{Field, Form, value};
-use crate::read::image::Bytes;
+use crate::read::image::{Bytes, Image, ImageSection};
 use crate::read::tree::{ItemId, Target};
 
 /// A section whose place is not known.
@@ -180,29 +180,72 @@ fn pair(follower: &Follower<'_, '_>, object: usize, item: usize, start: u64) -> 
     }
 }
 
+/// What lies open in one section of the image, by address.
+struct Room<'image, 'data> {
+    output: &'image ImageSection<'data>,
+    gaps: Vec<Range<u64>>,
+}
+
+impl Room<'_, '_> {
+    /// Whether a linker may put the input section here.
+    fn takes(&self, section: &Section<'_>) -> bool {
+        let is_code = self.output.flags & elf::SHF_EXECINSTR.0 != 0;
+        is_code == section.is_executable()
+            && (is_code
+                || self.output.name == ".rodata"
+                || section.name.starts_with(self.output.name))
+    }
+}
+
+/// The gaps, by the section of the image that they lie in.
+fn rooms<'image, 'data>(
+    image: &'image Image<'data>,
+    gaps: Vec<Range<u64>>,
+) -> Vec<Room<'image, 'data>> {
+    let mut rooms: Vec<Room<'_, '_>> = Vec::new();
+    for gap in gaps {
+        let Some(output) = image.section_at(gap.start) else {
+            continue;
+        };
+        match rooms.last_mut() {
+            Some(last) if std::ptr::eq(last.output, output) => last.gaps.push(gap),
+            _ => rooms.push(Room {
+                output,
+                gaps: vec![gap],
+            }),
+        }
+    }
+    rooms
+}
+
 /// Searches for the rest, which leads nowhere: such sections lie between others, in the order in
 /// which the linker takes the objects.
 pub(super) fn in_order(follower: &mut Follower<'_, '_>) {
-    let image = follower.image;
     let starts = sections::starts(follower);
-    let mut gaps = gaps(image, &covered(follower));
-    for (object, id) in open_sections(follower, &starts) {
+    let open = open_sections(follower, &starts);
+    let size =
+        |&(object, id): &(usize, SectionId)| follower.tree.objects[object].elf.section(id).size;
+    // Most gaps are what alignment leaves, and too short for anything that is searched.
+    let least = open.iter().map(size).min().unwrap_or_default();
+    let mut gaps = gaps(follower.image, &covered(follower));
+    gaps.retain(|gap| gap.end - gap.start >= least);
+    let mut rooms = rooms(follower.image, gaps);
+    for (object, id) in open {
         let section = follower.tree.objects[object].elf.section(id);
-        let chosen = gaps.iter().enumerate().find_map(|(slot, gap)| {
-            let fits = image.section_at(gap.start).is_some_and(|output| {
-                let is_code = output.flags & elf::SHF_EXECINSTR.0 != 0;
-                let is_named = section.name.starts_with(output.name);
-                is_code == section.is_executable()
-                    && (is_named || is_code || output.name == ".rodata")
-            });
-            let start = gap.start.checked_next_multiple_of(section.alignment)?;
-            let end = start.saturating_add(section.size);
-            (fits && end <= gap.end && is_there(follower, (object, id), start))
-                .then_some((slot, start, end))
+        let mut open = rooms.iter_mut().filter(|room| room.takes(section));
+        let chosen = open.find_map(|room| {
+            room.gaps.iter_mut().find_map(|gap| {
+                let start = gap.start.checked_next_multiple_of(section.alignment)?;
+                let end = start.checked_add(section.size)?;
+                let is_it = end <= gap.end && is_there(follower, (object, id), start);
+                is_it.then(|| {
+                    gap.start = end;
+                    start
+                })
+            })
         });
-        if let Some((slot, start, end)) = chosen {
+        if let Some(start) = chosen {
             ask_all(follower, (object, id), start);
-            gaps[slot].start = end;
         }
     }
     follower.run();

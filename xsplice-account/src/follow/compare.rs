@@ -7,10 +7,10 @@ use super::parts::Both;
 use super::slot::access;
 use super::{Follower, Pair, Place};
 use crate::follow::claims::Claims;
-use crate::follow::stamps::differ_in_time;
 use crate::read::fields::{Field, Form, Leads, value};
-use crate::read::image::Bytes;
+use crate::read::image::{Bytes, ImageSymbol};
 use crate::read::items::is_entry_table;
+use crate::read::names::{are_made_up_alike, without_number};
 use crate::read::tree::{ItemId, Target};
 
 /// What one comparison found.
@@ -22,10 +22,14 @@ pub(super) struct Outcome {
     pub rests_on: Vec<Pair>,
     /// Functions that it leads to by their names.
     pub called: Vec<ItemId>,
-    /// Bytes that differ and were explained.
+    /// Bytes that differ and are proven to be line numbers.
     pub explained: u64,
-    /// Entries of merged sections, by address and length.
-    pub contents: Vec<(u64, u64)>,
+    /// Bytes of texts that tell another time of the build.
+    pub stamps: u64,
+    /// Entries of merged sections, by place and length.
+    pub contents: Vec<(Place, u64)>,
+    /// Slots that hold the address of something.
+    pub slots: Vec<Place>,
 }
 
 /// Where a field of a place leads.
@@ -48,24 +52,6 @@ impl<'data> Follower<'_, 'data> {
             outcome.failure = (!is_accepted).then_some(failure);
         }
         outcome
-    }
-
-    /// Whether the base has a text at a place that tells another time of the build.
-    fn is_of_another_time(&self, ours: &[u8], place: Option<Place>) -> bool {
-        // A date may be written with more letters than the other.
-        const LONGER_BYTES: u64 = 16;
-        let Some(Place::Base(address)) = place else {
-            return false;
-        };
-        let length = ours.len() as u64;
-        let theirs = self
-            .image
-            .bytes(address, length.saturating_add(LONGER_BYTES))
-            .or_else(|| self.image.bytes(address, length));
-        match theirs {
-            Some(Bytes::Present(theirs)) => differ_in_time(ours, theirs),
-            _ => false,
-        }
     }
 
     /// Whether the item may be there: in the same kind of section, and aligned as required.
@@ -139,7 +125,7 @@ impl<'data> Follower<'_, 'data> {
                 let found = self.follow_bits(pair.place, both, offset, field, &parts);
                 found.map(|found| (offset, end, found))
             } else {
-                self.follow(pair.place, ours, theirs, offset, field)
+                self.follow(pair.place, both, offset, field, &mut outcome.slots)
             };
             let (start, end, found) =
                 followed.ok_or_else(|| fail(offset as u64, Mismatch::Unknown))?;
@@ -163,6 +149,8 @@ impl<'data> Follower<'_, 'data> {
     }
 
     /// Whether a field that the assembler resolved leads to the item itself: then its bytes say so.
+    ///
+    /// Shortcut S30: a branch within an item is its bytes, which are compared.
     fn stays_inside(&self, id: ItemId, field: &Field) -> bool {
         let item = self.tree.item(id);
         let Leads::Within { offset } = field.leads else {
@@ -177,7 +165,13 @@ impl<'data> Follower<'_, 'data> {
         u64::try_from(meant).is_ok_and(|meant| item.range.contains(&meant) || is_end(meant))
     }
 
-    fn payload_bytes(&self, id: SectionId, offset: u64, size: u64) -> Option<Bytes<'data>> {
+    /// Bytes of the payload.
+    pub(super) fn payload_bytes(
+        &self,
+        id: SectionId,
+        offset: u64,
+        size: u64,
+    ) -> Option<Bytes<'data>> {
         let section = self.payload?.elf.section(id);
         let end = offset.checked_add(size)?;
         if end > section.size {
@@ -244,10 +238,10 @@ impl<'data> Follower<'_, 'data> {
     fn follow(
         &self,
         place: Place,
-        ours: &[u8],
-        theirs: &[u8],
+        Both { ours, theirs }: Both<'_>,
         offset: usize,
         field: &Field,
+        slots: &mut Vec<Place>,
     ) -> Option<(usize, usize, Found<'data>)> {
         let width = usize::from(field.width);
         let (start, end, at, form) = if field.form == Form::Slot {
@@ -279,7 +273,11 @@ impl<'data> Follower<'_, 'data> {
             (Found::Name(name, delta), Form::Slot) if form != Form::Slot => {
                 Found::Name(name, delta + shift)
             }
-            (found, Form::Slot) => self.through_slot(&found, i64::from(field.width))?,
+            (found, Form::Slot) => {
+                let (slot, found) = self.through_slot(&found, i64::from(field.width))?;
+                slots.push(slot);
+                found
+            }
             (found, _) => found,
         };
         Some((start, end, found))
@@ -324,22 +322,22 @@ impl<'data> Follower<'_, 'data> {
         Some(self.named_by(payload, relocation.symbol, addend))
     }
 
-    /// What the slot at a place holds. The field counts from its own end, less `width`.
-    fn through_slot(&self, found: &Found<'data>, width: i64) -> Option<Found<'data>> {
-        match found {
-            Found::Place(Place::Base(address)) => {
-                let slot = address.wrapping_add_signed(width);
-                Some(Found::Place(Place::Base(self.image.word(slot)?)))
-            }
-            Found::Place(Place::Payload(id, offset)) => {
-                let slot = offset.wrapping_add_signed(width);
-                let Some(Bytes::Present(bytes)) = self.payload_bytes(*id, slot, 8) else {
+    /// The slot at a place, and what it holds. The field counts from its own end, less `width`.
+    fn through_slot(&self, found: &Found<'data>, width: i64) -> Option<(Place, Found<'data>)> {
+        let Found::Place(place) = found else {
+            return None;
+        };
+        let slot = shifted(*place, width);
+        let held = match slot {
+            Place::Base(address) => Found::Place(Place::Base(self.image.word(address)?)),
+            Place::Payload(id, offset) => {
+                let Some(Bytes::Present(bytes)) = self.payload_bytes(id, offset, 8) else {
                     return None;
                 };
-                self.follow_in_payload(*id, slot, bytes, Form::Absolute)
+                self.follow_in_payload(id, offset, bytes, Form::Absolute)?
             }
-            Found::Name(..) => None,
-        }
+        };
+        Some((slot, held))
     }
 
     /// Whether a field that leads to `target` in the build and to `found` at the place leads to
@@ -426,23 +424,8 @@ impl<'data> Follower<'_, 'data> {
                 let start = self
                     .located(found)
                     .map(|place| shifted(place, delta.wrapping_neg()));
-                let length = bytes.len() as u64;
-                let theirs = match start {
-                    Some(Place::Base(address)) => {
-                        outcome.contents.push((address, length));
-                        self.image.bytes(address, length)
-                    }
-                    Some(Place::Payload(id, offset)) => self.payload_bytes(id, offset, length),
-                    None => None,
-                };
-                match theirs {
-                    Some(Bytes::Present(theirs)) if theirs == *bytes => Ok(()),
-                    _ if self.is_of_another_time(bytes, start) => {
-                        outcome.explained += length;
-                        Ok(())
-                    }
-                    _ => Err(differs()),
-                }
+                let is_held = start.is_some_and(|start| self.holds_content(bytes, start, outcome));
+                is_held.then_some(()).ok_or_else(differs)
             }
             Target::Item { item, delta } => {
                 let delta = settled(*delta);
@@ -473,6 +456,7 @@ impl<'data> Follower<'_, 'data> {
             // A second copy of a variable that the base keeps would start from its initial value.
             return !self.tree.is_writable(item)
                 || self.is_accepted(item)
+                || self.may_be_copied(item)
                 || !self.has_counterpart_in_base(item);
         };
         let mut names = self.tree.names(item).peekable();
@@ -484,22 +468,33 @@ impl<'data> Follower<'_, 'data> {
         if is_it {
             if is_entry && self.tree.is_code(item) {
                 outcome.called.push(item);
-            } else {
+            } else if !self.is_of_payload_alone() {
                 outcome.rests_on.push(pair);
             }
             return true;
         }
         outcome.rests_on.push(pair);
         let is_local = self.tree.names(item).all(|symbol| symbol.is_local());
-        let is_renumbered = || {
+        let has_name = |is_one: &dyn Fn(&str, &ImageSymbol<'_>) -> bool| {
             self.tree.names(item).any(|symbol| {
-                let ours = stem(symbol.name);
-                let here = self.image.symbols_at(address);
-                here.into_iter()
-                    .any(|other| other.is_local && stem(other.name) == ours)
+                let mut here = self.image.symbols_at(address);
+                here.any(|other| is_one(symbol.name, other))
             })
         };
-        !is_named || is_local && (!self.tree.is_writable(item) || is_renumbered())
+        let is_renumbered = || {
+            has_name(&|ours, other| {
+                other.is_local && without_number(other.name) == without_number(ours)
+            })
+        };
+        // Such a name is given anew, so the build must not have the other one as well.
+        let is_made_up_anew = || {
+            has_name(&|ours, other| {
+                are_made_up_alike(ours, other.name) && self.tree.definitions_of(other.name) == 0
+            })
+        };
+        !is_named
+            || is_local && (!self.tree.is_writable(item) || is_renumbered())
+            || is_made_up_anew()
     }
 
     /// Whether the image has this symbol at `address`.
@@ -554,15 +549,6 @@ impl<'data> Follower<'_, 'data> {
                 Some(Place::Base(first.address.wrapping_add_signed(*delta)))
             }
         }
-    }
-}
-
-/// A name without what a compiler appends to tell equal names apart.
-fn stem(name: &str) -> &str {
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    match name.rsplit_once('.') {
-        Some((stem, number)) if digits(number) => stem,
-        _ => name,
     }
 }
 

@@ -104,6 +104,9 @@ impl Follower<'_, '_> {
     }
 
     /// Whether two numbers are the lines of the instruction at `instruction` in each build.
+    ///
+    /// Shortcut S27: both tables give the numbers for the instruction, and nothing else of it
+    /// differs.
     fn are_lines(
         &self,
         item: ItemId,
@@ -126,6 +129,8 @@ impl Follower<'_, '_> {
     }
 
     /// The bytes of a bug frame's line that differ at `at`, where it has bytes of its own.
+    ///
+    /// Shortcut S28: the layout of the table says which bytes are the line.
     pub(crate) fn line_beside(&self, item: ItemId, at: usize) -> Option<(usize, usize)> {
         let machine = self.tree.objects[item.object].elf.machine;
         let name = self.tree.section(item).name;

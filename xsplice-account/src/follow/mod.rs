@@ -8,6 +8,7 @@
 mod alignment;
 pub(crate) mod claims;
 mod compare;
+mod contents;
 mod failure;
 pub(crate) mod lines;
 mod parts;
@@ -71,6 +72,8 @@ pub(crate) struct Follower<'run, 'data> {
     pub lines: LineTables,
     /// Line tables of the original build.
     pub original_lines: LineTables,
+    /// Names of variables that may be in the payload although the base has them.
+    pub copied: Vec<String>,
     nodes: Vec<Node>,
     index: HashMap<Pair, usize>,
     asked: Vec<Pair>,
@@ -94,6 +97,7 @@ impl<'run, 'data> Follower<'run, 'data> {
             claims,
             lines: LineTables::new(tree.objects.len()),
             original_lines: LineTables::new(claims.map_or(0, |claims| claims.tree.objects.len())),
+            copied: Vec::new(),
             nodes: Vec::new(),
             index: HashMap::default(),
             asked: Vec::new(),
@@ -186,6 +190,24 @@ impl<'run, 'data> Follower<'run, 'data> {
         node.is_some_and(|&node| self.nodes[node].fails_with.is_none())
     }
 
+    /// The claims that hold among these, and everything that they rest on.
+    pub(crate) fn reached(&self, roots: &[Pair]) -> Vec<Pair> {
+        let mut seen = vec![false; self.nodes.len()];
+        let mut found = Vec::new();
+        let held = |node: &usize| self.nodes[*node].fails_with.is_none();
+        let roots = roots
+            .iter()
+            .filter_map(|pair| self.index.get(pair).copied());
+        let mut open: Vec<usize> = roots.filter(held).collect();
+        while let Some(node) = open.pop() {
+            if !std::mem::replace(&mut seen[node], true) {
+                found.push(self.nodes[node].pair);
+                open.extend(self.nodes[node].rests_on.iter().copied().filter(held));
+            }
+        }
+        found
+    }
+
     /// Whether an item was asked for and has a place.
     #[must_use]
     pub(crate) fn stands_somewhere(&self, item: ItemId) -> bool {
@@ -207,8 +229,22 @@ impl<'run, 'data> Follower<'run, 'data> {
         nodes.map(|node| Holding {
             pair: node.pair,
             explained: node.outcome.explained,
+            stamps: node.outcome.stamps,
             contents: &node.outcome.contents,
+            slots: &node.outcome.slots,
         })
+    }
+
+    /// Whether only what the payload holds is looked at. Then a name of the base stands for
+    /// whatever the base has of that name: whether that is as the build has it is the other half.
+    fn is_of_payload_alone(&self) -> bool {
+        self.payload.is_some() && self.claims.is_none()
+    }
+
+    /// Whether the author accepted that the payload has a copy of this variable.
+    fn may_be_copied(&self, item: ItemId) -> bool {
+        let mut names = self.tree.names(item);
+        names.any(|symbol| self.copied.iter().any(|name| name == symbol.name))
     }
 
     /// Whether the author accepted that this item differs.
@@ -230,8 +266,12 @@ impl<'run, 'data> Follower<'run, 'data> {
 pub(crate) struct Holding<'follower> {
     /// The claim.
     pub pair: Pair,
-    /// Bytes that differ and were explained.
+    /// Bytes that differ and are proven to be line numbers.
     pub explained: u64,
-    /// Entries of merged sections that it leads to: address and length.
-    pub contents: &'follower [(u64, u64)],
+    /// Bytes of texts that tell another time of the build.
+    pub stamps: u64,
+    /// Entries of merged sections that it leads to: place and length.
+    pub contents: &'follower [(Place, u64)],
+    /// Slots that hold the address of something that it leads to.
+    pub slots: &'follower [Place],
 }

@@ -25,6 +25,8 @@ enum Part {
 }
 
 /// Whether two texts, each up to its first zero, differ in a date or time alone.
+///
+/// Shortcut S29: what is left once dates and times are taken out is equal.
 pub(super) fn differ_in_time(ours: &[u8], theirs: &[u8]) -> bool {
     let (Some(ours), Some(theirs)) = (text(ours), text(theirs)) else {
         return false;

@@ -17,6 +17,11 @@ impl Follower<'_, '_> {
         }
     }
 
+    /// What people call a place.
+    pub(crate) fn shown(&self, place: Place) -> String {
+        self.describe(&Found::Place(place))
+    }
+
     /// Where it leads at the place.
     pub(super) fn describe(&self, found: &Found<'_>) -> String {
         match found {

@@ -21,6 +21,9 @@ const NOT_WALKED: [&str; 7] = [
 ];
 
 /// Whether code may walk a section from its start to its end, so that order and membership count.
+///
+/// Shortcut S23: tools alone read these sections, or the linker writes them as a whole; any other
+/// section of data with an unusual name counts as walked.
 #[must_use]
 pub(crate) fn is_walked(tree: &Tree<'_>, object: usize, section: SectionId) -> bool {
     let cut = &tree.objects[object];
@@ -44,6 +47,9 @@ pub(crate) fn is_walked(tree: &Tree<'_>, object: usize, section: SectionId) -> b
 }
 
 /// The kind of an item's section: its name, less what compilers append to keep items apart.
+///
+/// Shortcut S24: compilers choose among these names by the item's own name, its contents and how
+/// often it runs.
 #[must_use]
 pub(crate) fn class<'tree>(tree: &'tree Tree<'_>, item: ItemId) -> &'tree str {
     let name = tree.section(item).name;

@@ -34,6 +34,8 @@ impl Item {
 /// One object, cut.
 #[derive(Debug)]
 pub(crate) struct Object<'data> {
+    /// The file.
+    pub file: &'data [u8],
     /// As it was read.
     pub elf: ElfObject<'data>,
     /// Its items, by section and offset.
@@ -44,9 +46,9 @@ pub(crate) struct Object<'data> {
 }
 
 impl<'data> Object<'data> {
-    /// Cuts `elf`.
+    /// Cuts `elf`, which was read from `file`.
     #[must_use]
-    pub(crate) fn new(elf: ElfObject<'data>) -> Object<'data> {
+    pub(crate) fn new(elf: ElfObject<'data>, file: &'data [u8]) -> Object<'data> {
         let count = elf.sections.len();
         let mut cuts: Vec<Vec<u64>> = vec![Vec::new(); count];
         let mut sized: Vec<Vec<Range<u64>>> = vec![Vec::new(); count];
@@ -86,6 +88,7 @@ impl<'data> Object<'data> {
             }
         }
         let mut object = Object {
+            file,
             elf,
             items: Vec::new(),
             fields: all_fields,

@@ -1,5 +1,7 @@
 //! One build: its objects, and which definition each name stands for.
 
+use std::sync::Arc;
+
 use foldhash::HashMap;
 use object::elf;
 use rayon::prelude::*;
@@ -72,24 +74,35 @@ struct Definition {
 #[derive(Debug)]
 pub(crate) struct Tree<'data> {
     /// Its objects.
-    pub objects: Vec<Object<'data>>,
+    pub objects: Vec<Arc<Object<'data>>>,
     /// Index of the first that was left out.
     left_out_from: usize,
     definitions: HashMap<&'data str, Vec<Definition>>,
 }
 
 impl<'data> Tree<'data> {
-    /// Reads objects, by name and bytes, and behind them those that were left out.
+    /// Reads objects, by name and bytes, and behind them those that were left out. Those that are
+    /// the same file in another build that was `cut` before are not cut again.
     pub(crate) fn read(
         objects: &[(&str, &'data [u8])],
         left_out: &[(&str, &'data [u8])],
+        cut: Option<&Tree<'data>>,
     ) -> Tree<'data> {
+        let cut = cut.map_or(&[][..], |tree| &tree.objects).iter();
+        let cut: HashMap<&str, &Arc<Object<'data>>> = cut
+            .map(|object| (object.elf.name.as_str(), object))
+            .collect();
         // What cannot be read, such as objects of 32 bits for the boot, is no part of the tree: if
         // the base holds anything of it, that is found to be in no object.
-        let read = |objects: &[(&str, &'data [u8])]| -> Vec<Object<'data>> {
-            let objects = objects.par_iter();
-            let parsed = objects.filter_map(|(name, bytes)| ElfObject::parse(name, bytes).ok());
-            parsed.map(Object::new).collect()
+        let parse = |&(name, file): &(&str, &'data [u8])| match cut.get(name) {
+            Some(same) if same.file == file => Some(Arc::clone(same)),
+            _ => {
+                let elf = ElfObject::parse(name, file).ok()?;
+                Some(Arc::new(Object::new(elf, file)))
+            }
+        };
+        let read = |objects: &[(&str, &'data [u8])]| -> Vec<Arc<Object<'data>>> {
+            objects.par_iter().filter_map(parse).collect()
         };
         let mut objects = read(objects);
         let left_out_from = objects.len();

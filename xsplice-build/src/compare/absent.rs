@@ -3,7 +3,9 @@
 //! A function that nothing called is in the objects and not in the image. New code that calls it
 //! must bring it along, and must not take a function of another file for it that happens to have
 //! the same name under the same file name. So what included code needs of the base is looked up
-//! once more: what is not there is new, and the object is compared again without it.
+//! once more: what is not there is new, and the object is compared again without it. That goes for
+//! what another object defines, too: a function that only the fix calls, in a member of an archive
+//! that nothing needed before.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -15,7 +17,8 @@ use xsplice_diff::options::Dropped;
 use xsplice_diff::verdict::kinds::RefusalCode;
 use xsplice_diff::verdict::refusal::Refusal;
 use xsplice_diff::{
-    Options, OriginalItem, Originals, gather_without, local_variables, originals, source_files,
+    Options, OriginalItem, Originals, defined_names, gather_without, local_variables, originals,
+    shared_names, source_files,
 };
 use xsplice_link::Base;
 use xsplice_link::base::{Lookup, QualifiedName, Scope};
@@ -42,38 +45,50 @@ pub(crate) fn settle<'data>(
     let search = Search::new(base, inputs, merged);
     let mut known: BTreeMap<String, Dropped> = BTreeMap::new();
     for _ in 0..ROUNDS_MAX {
-        let mut is_done = true;
+        let mut changed: BTreeSet<String> = BTreeSet::new();
+        let mut note = |object: &str, names: BTreeSet<DroppedName>| {
+            let dropped = known.entry(object.to_owned()).or_default();
+            let before = dropped.0.len();
+            dropped.0.extend(names);
+            if dropped.0.len() != before {
+                changed.insert(object.to_owned());
+            }
+        };
         for diff in &mut comparison.diffs {
             let Some(extract) = &diff.extract else {
                 continue;
             };
             let missing = search.missing(extract);
             diff.refusals.extend(missing.refusals);
-            let dropped = known.entry(diff.object.clone()).or_default();
-            let before = dropped.0.len();
-            dropped.0.extend(missing.dropped);
-            if dropped.0.len() == before {
-                continue;
+            for (object, names) in search.provided(&missing.elsewhere, &diff.object) {
+                note(object, names);
             }
-            let both = inputs.iter().find_map(|input| match &input.bytes {
-                Bytes::Both { original, patched } if input.name == diff.object => {
-                    Some((original, patched))
-                }
-                _ => None,
-            });
-            let again = both.and_then(|(original, patched)| {
-                gather_without(&diff.object, original, patched, options, dropped).ok()
-            });
-            if let Some(again) = again {
-                *diff = again;
-                is_done = false;
-            }
+            note(&diff.object, missing.dropped);
         }
-        if is_done {
+        if changed.is_empty() {
             break;
+        }
+        for object in changed {
+            let input = inputs.iter().find(|input| input.name == object);
+            let Some(Bytes::Both { original, patched }) = input.map(|input| &input.bytes) else {
+                continue;
+            };
+            let dropped = &known[&object];
+            let again = gather_without(&object, original, patched, options, dropped);
+            let place = comparison
+                .diffs
+                .binary_search_by(|diff| diff.object.cmp(&object));
+            match (again, place) {
+                (Ok(again), Ok(at)) => comparison.diffs[at] = again,
+                (Ok(again), Err(at)) => comparison.diffs.insert(at, again),
+                (Err(_), _) => {}
+            }
         }
     }
 }
+
+/// The name of something that the base was linked without; for a local, with its file.
+type DroppedName = (String, Option<String>);
 
 /// What of the base is looked at.
 struct Search<'run, 'data> {
@@ -85,6 +100,8 @@ struct Search<'run, 'data> {
     files: BTreeSet<&'run str>,
     /// Which inputs come from a file of a name: read when it is first asked for.
     sources: OnceCell<Sources<'run>>,
+    /// Which inputs define a global name: read when it is first asked for.
+    definitions: OnceCell<HashMap<&'run str, Vec<usize>>>,
 }
 
 /// The FILE symbols of the original tree.
@@ -127,7 +144,9 @@ impl<'run> Sources<'run> {
 
 #[derive(Default)]
 struct Missing {
-    dropped: BTreeSet<(String, Option<String>)>,
+    dropped: BTreeSet<DroppedName>,
+    /// Global names that other objects would have to define.
+    elsewhere: BTreeSet<String>,
     refusals: Vec<Refusal>,
 }
 
@@ -152,7 +171,47 @@ impl<'run, 'data> Search<'run, 'data> {
                 .filter_map(|symbol| symbol.file)
                 .collect(),
             sources: OnceCell::new(),
+            definitions: OnceCell::new(),
         }
+    }
+
+    /// The objects that define what `object` needs and the base was linked without, each with what
+    /// the base does not have of it. Of several that define one name, none: who knows which of them
+    /// a linker would take.
+    fn provided(
+        &self,
+        needed: &BTreeSet<String>,
+        object: &str,
+    ) -> Vec<(&'run str, BTreeSet<DroppedName>)> {
+        let mut all = Vec::new();
+        for name in needed {
+            let definitions = self.definitions.get_or_init(|| definitions(&self.inputs));
+            let Some(&[index]) = definitions.get(name.as_str()).map(Vec::as_slice) else {
+                continue;
+            };
+            let input = self.inputs[index];
+            if input.name != object {
+                let mut dropped = self.unlinked(input);
+                dropped.insert((name.clone(), None));
+                all.push((input.name.as_str(), dropped));
+            }
+        }
+        all
+    }
+
+    /// Everything that an object defines, when the base was linked without the object.
+    fn unlinked(&self, input: &Input) -> BTreeSet<DroppedName> {
+        let bytes = input.original();
+        let names = bytes.and_then(|bytes| defined_names(&input.name, bytes).ok());
+        let names: BTreeSet<DroppedName> = names.unwrap_or_default().into_iter().collect();
+        let is_linked = names.iter().any(|(name, file)| {
+            let name = QualifiedName {
+                file: file.as_deref(),
+                name,
+            };
+            !matches!(self.base.lookup(name), Lookup::Absent)
+        });
+        if is_linked { BTreeSet::new() } else { names }
     }
 
     /// What included code of an object refers to, or replaces, that the base does not have.
@@ -170,6 +229,14 @@ impl<'run, 'data> Search<'run, 'data> {
         if !extract.records.is_empty() && extract.records.iter().all(is_absent) {
             return missing;
         }
+        let elsewhere = extract.symbols.iter().filter(|symbol| {
+            // A weak name may be missing, and is 0 then.
+            symbol.place == Place::Undefined
+                && symbol.binding == elf::STB_GLOBAL.0
+                && !self.names.contains(symbol.name.as_str())
+        });
+        let elsewhere = elsewhere.map(|symbol| symbol.name.clone());
+        missing.elsewhere.extend(elsewhere);
         let referred = extract.symbols.iter();
         let referred = referred
             .filter(|symbol| symbol.place == Place::Base)
@@ -241,6 +308,29 @@ impl<'run, 'data> Search<'run, 'data> {
         };
         prove_object(self.base, object, &alone).proven == 1
     }
+}
+
+/// Which inputs define a global name, by their places among the inputs.
+fn definitions<'run>(inputs: &[&'run Input]) -> HashMap<&'run str, Vec<usize>> {
+    let defined: Vec<Vec<&str>> = inputs
+        .par_iter()
+        .map(|input| {
+            let names = input
+                .patched()
+                .and_then(|bytes| shared_names(&input.name, bytes).ok());
+            names.unwrap_or_default().defined
+        })
+        .collect();
+    let mut definitions: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (index, names) in defined.into_iter().enumerate() {
+        for name in names {
+            let own = definitions.entry(name).or_default();
+            if own.last() != Some(&index) {
+                own.push(index);
+            }
+        }
+    }
+    definitions
 }
 
 fn unknown(extract: &Extract<'_>, name: &QualifiedName<'_>) -> Refusal {

@@ -18,7 +18,7 @@ use crate::inputs::Input;
 pub struct Proof {
     /// Counts and failures, in order of object name.
     pub tree: TreeProof,
-    /// Objects of the original tree that have functions, none of which is in the base.
+    /// Objects that differ and have functions, none of which is in the base.
     pub unlinked: HashSet<String>,
     /// Objects that cannot be compared: for another machine, or no ELF at all.
     pub foreign: Vec<String>,
@@ -70,7 +70,14 @@ pub fn prove(base: &Base<'_>, inputs: &[Input], merged: &Merged, progress: &Prog
             Err(_) => result.foreign.push(name.to_owned()),
         }
     }
-    result.unlinked = result.tree.unlinked.iter().cloned().collect();
+    // What is the same in both trees has not changed: included code may bring it along.
+    let changed = inputs
+        .iter()
+        .filter(|input| input.original() != input.patched());
+    let changed: HashSet<&str> = changed.map(|input| input.name.as_str()).collect();
+    let unlinked = result.tree.unlinked.iter();
+    let unlinked = unlinked.filter(|name| changed.contains(name.as_str()));
+    result.unlinked = unlinked.cloned().collect();
     result
 }
 

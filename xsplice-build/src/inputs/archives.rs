@@ -19,13 +19,12 @@ use crate::inputs::content::{Kind, kind_of_bytes};
 use crate::inputs::pair::Pair;
 use crate::inputs::{Bytes, Input, ObjectBytes};
 
-const THIN_MAGIC: &[u8] = b"!<thin>\n";
-
 /// Archives in archives are followed this deep.
 const DEPTH_MAX: usize = 8;
 
-/// Adds the members of `archives` that differ or that only one tree has, and that are neither among
-/// the inputs nor among what was left out by name, in order of name.
+/// Adds the members of `archives` that are neither among the inputs nor among what was left out by
+/// name, in order of name. Those that are the same in both trees are in the base too, and a fix may
+/// be the first to call them.
 ///
 /// # Errors
 /// An archive that cannot be read.
@@ -37,7 +36,7 @@ pub(crate) fn add_members(
     let mut members = Vec::new();
     for pair in archives {
         let folders = Folders::of(&pair);
-        members.extend(differing(&Input::open(pair)?, &folders)?);
+        members.extend(members_of(&Input::open(pair)?, &folders)?);
     }
     if members.is_empty() {
         return Ok(());
@@ -84,13 +83,8 @@ impl Folders {
     }
 }
 
-/// The members that are not the same in both trees.
-fn differing(archive: &Input, folders: &Folders) -> Result<Vec<Input>> {
-    // The files that a thin archive names may differ although the archive does not.
-    let is_thin = |bytes: Option<&[u8]>| bytes.is_some_and(|bytes| bytes.starts_with(THIN_MAGIC));
-    if archive.is_equal() && !is_thin(archive.original()) {
-        return Ok(Vec::new());
-    }
+/// The members of both trees, in pairs.
+fn members_of(archive: &Input, folders: &Folders) -> Result<Vec<Input>> {
     let (original, patched) = match &archive.bytes {
         Bytes::Both { original, patched } => (Some(original), Some(patched)),
         Bytes::Added { patched } => (None, Some(patched)),
@@ -107,7 +101,6 @@ fn differing(archive: &Input, folders: &Folders) -> Result<Vec<Input>> {
     let mut found = Vec::new();
     for (member, original) in originals {
         let bytes = match patcheds.remove(&member) {
-            Some(patched) if patched[..] == original[..] => continue,
             Some(patched) => Bytes::Both { original, patched },
             None => Bytes::Removed { original },
         };

@@ -282,26 +282,28 @@ impl Lines {
         let kind = line_numbers::classify(original, o, patched, p, tables);
         let mut relocations_agree = || !comparer.relocations_differ(o, p);
         match kind {
-            Difference::ProvenLineNumbers if relocations_agree() => Judgement::Noise(
-                "differs in line numbers alone; the line tables of both objects prove every one"
-                    .to_owned(),
-            ),
+            Difference::ProvenLineNumbers(shifts) if relocations_agree() => {
+                Judgement::Noise(format!(
+                    "differs in line numbers alone; the line tables of both objects prove every \
+                     one: {}",
+                    line_numbers::said(&shifts)
+                ))
+            }
             Difference::LineNumbersOrValues if relocations_agree() => {
                 Judgement::Label(Reason::LooksLikeLineNumbers)
             }
             Difference::LooksLikeLineNumbers(shifts) if relocations_agree() => {
                 if verdicts.accept_list().accepts_line_numbers(patched.name(p)) {
-                    let shifts: Vec<String> = shifts.iter().map(ToString::to_string).collect();
                     Judgement::Noise(format!(
                         "{ACCEPTED_LINE_NUMBERS} as such: {}",
-                        shifts.join(", ")
+                        line_numbers::said(&shifts)
                     ))
                 } else {
                     Judgement::Label(Reason::LooksLikeLineNumbers)
                 }
             }
             Difference::Displacements => Judgement::Label(Reason::LayoutOnly { types: Vec::new() }),
-            Difference::ProvenLineNumbers
+            Difference::ProvenLineNumbers(_)
             | Difference::LooksLikeLineNumbers(_)
             | Difference::LineNumbersOrValues
             | Difference::Other => Judgement::Nothing,

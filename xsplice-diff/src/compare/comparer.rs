@@ -118,6 +118,8 @@ impl<'a, 'data> Comparer<'a, 'data> {
 
     /// Where the bytes of two items differ first. Fields that the assembler resolved are left out:
     /// their targets are compared instead.
+    ///
+    /// Shortcut S17: what the assembler filled is compared by where it leads.
     pub(crate) fn first_byte_difference(&self, o: ItemId, p: ItemId) -> Option<u64> {
         let (old, new) = (self.original.bytes(o), self.patched.bytes(p));
         let mut at = first_difference(old, new)?;
@@ -361,6 +363,9 @@ impl<'a, 'data> Comparer<'a, 'data> {
     }
 
     /// Where two contents differ first, in bytes from their start; `None` when they are equal.
+    ///
+    /// Shortcut S16: a pair that is being compared counts as equal until the outermost pair is
+    /// decided, and if that differs the assumption is dropped with it.
     pub(crate) fn content_difference(&mut self, o: ItemId, p: ItemId) -> Option<u64> {
         if let Some(known) = self.contents.get(&(o, p)) {
             return *known;

@@ -41,6 +41,9 @@ impl<'data> Comparer<'_, 'data> {
     }
 
     /// What differs between two lists of entries, if anything does.
+    ///
+    /// Shortcut S15: the line of an entry is printed and nothing else, and a table of entries that
+    /// belong to code is searched by address.
     pub(crate) fn entries_differ(&mut self, old: &[Entry], new: &[Entry]) -> Option<Reason> {
         let section =
             |build: &Build<'data>, entry: &Entry| build.object.section(entry.section).name;

@@ -16,8 +16,8 @@ use crate::read::side::Build;
 /// Kinds of differences between two functions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Difference {
-    /// Line numbers, every one of them proven.
-    ProvenLineNumbers,
+    /// Line numbers, every one of them proven: all of them.
+    ProvenLineNumbers(Vec<Shift>),
     /// Immediates that look like line numbers, not all of them proven. Holds all of them.
     LooksLikeLineNumbers(Vec<Shift>),
     /// Immediates that equal their line number, passed to functions that are not known to report
@@ -46,6 +46,22 @@ impl std::fmt::Display for Shift {
     }
 }
 
+/// The numbers of one function in one sentence; of very many the first ones.
+#[must_use]
+pub(crate) fn said(shifts: &[Shift]) -> String {
+    const SAID_MAX: usize = 8;
+    let first: Vec<String> = shifts
+        .iter()
+        .take(SAID_MAX)
+        .map(ToString::to_string)
+        .collect();
+    let rest = match shifts.len().saturating_sub(SAID_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{rest}", first.join(", "))
+}
+
 /// Line tables of both builds, where they have any.
 #[derive(Debug)]
 pub(crate) struct LineTables {
@@ -70,6 +86,10 @@ impl LineTables {
 const LINE_MAX: u64 = 100_000;
 
 /// What two functions, whose relocations are the same, differ in.
+///
+/// Shortcut S11: each number is, in its own build, the line that the line table gives for its very
+/// instruction, it is given to a function that reports, and every branch leads to the same
+/// instruction.
 #[must_use]
 pub(crate) fn classify(
     original: &Build<'_>,
@@ -133,7 +153,7 @@ pub(crate) fn classify(
         _ if !leads.lead_alike() => Difference::Other,
         (true, lines @ 1.., 0) if same_length && proven == lines => {
             if all_report {
-                Difference::ProvenLineNumbers
+                Difference::ProvenLineNumbers(shifts)
             } else {
                 Difference::LineNumbersOrValues
             }

@@ -187,6 +187,8 @@ fn is_touched(machine: &Machine, place: Argument, effects: &Effects) -> bool {
     }
 }
 
+/// Shortcut S12: a function that is given the name of a source file or a format reports; what else
+/// gets the number is not known to.
 fn likeness(
     machine: &Machine,
     callee: &str,

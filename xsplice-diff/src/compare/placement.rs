@@ -43,6 +43,9 @@ impl Placement {
 }
 
 /// What differs in the placement of a function or label, if the base's does not do.
+///
+/// Shortcut S14: a compiler aligns by how often it thinks that a function runs, and such a move
+/// says nothing else.
 pub(crate) fn difference(comparer: &Comparer<'_, '_>, o: ItemId, p: ItemId) -> Option<Reason> {
     let (original, patched) = (comparer.original, comparer.patched);
     let asked = asked(patched, p);

@@ -6,6 +6,8 @@ use crate::read::padding::{is_filler, is_zero};
 use crate::read::side::Build;
 
 /// Whether two counterpart gaps that look like padding reserve the same space.
+///
+/// Shortcut S7: what is left once the padding in front is taken off is what somebody asked for.
 #[must_use]
 pub(crate) fn is_same_room(comparer: &Comparer<'_, '_>, o: ItemId, p: ItemId) -> bool {
     let (original, patched) = (comparer.original, comparer.patched);

@@ -37,7 +37,7 @@ impl Group {
         }
         for (original, patched) in by_key.values() {
             if let ([one], [other]) = (original.as_slice(), patched.as_slice()) {
-                correlation.pair(*one, *other);
+                correlation.pair_because(*one, *other, Why::Alone);
             }
         }
         self.drop_paired(correlation);

@@ -24,6 +24,8 @@ struct Signature<'data> {
     referrers: Vec<&'data str>,
     size: u64,
     bytes: &'data [u8],
+    /// The strings and constants that its initial value leads to.
+    says: Vec<&'data [u8]>,
 }
 
 /// How many candidates are named for a variable that is left open.
@@ -114,7 +116,7 @@ fn pair_group(
                 }
             }
             [one] if group.patched.len() == 1 && group.original.len() == 1 => {
-                correlation.pair(*one, *item);
+                correlation.pair_because(*one, *item, Why::Alone);
             }
             _ => correlation.ambiguous.push((*item, candidates)),
         }
@@ -267,7 +269,7 @@ fn pair_by_shared_referrers(
     let after = by_referrer(&group.patched, new);
     for (referrer, olds) in &before {
         if let ([one], Some([other])) = (olds.as_slice(), after.get(referrer).map(Vec::as_slice)) {
-            correlation.pair(*one, *other);
+            correlation.pair_because(*one, *other, Why::Alone);
         }
     }
     group
@@ -287,6 +289,15 @@ fn function_names<'data>(build: &Build<'data>) -> BTreeSet<&'data str> {
         .collect()
 }
 
+/// The contents of the strings and constants that an item leads to, in order.
+fn said<'data>(build: &Build<'data>, item: ItemId) -> Vec<&'data [u8]> {
+    let targets = build
+        .relocations(item)
+        .filter_map(|(_, target)| target.item());
+    let contents = targets.filter(|item| build.items.item(*item).kind == ItemKind::Content);
+    contents.map(|item| build.bytes(item)).collect()
+}
+
 fn signatures<'a, 'data>(
     build: &Build<'data>,
     wanted: impl Iterator<Item = &'a ItemId>,
@@ -297,6 +308,7 @@ fn signatures<'a, 'data>(
                 referrers: Vec::new(),
                 size: build.items.item(*item).size,
                 bytes: build.bytes(*item),
+                says: said(build, *item),
             };
             (*item, signature)
         })

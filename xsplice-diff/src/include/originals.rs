@@ -28,6 +28,7 @@ pub(crate) fn file_of(build: &Build<'_>, symbol: &Symbol<'_>) -> Option<String> 
             .and_then(|(_, rest)| rest.strip_suffix(')'));
         member.map_or(name, |member| member.split(':').next().unwrap_or(member))
     });
+    let object = object.filter(|_| !build.object.has_nameless_file);
     let file = symbol.file.or(object).filter(|_| symbol.is_local());
     file.map(str::to_owned)
 }

@@ -21,6 +21,9 @@ use crate::read::object::{ElfObject, Relocation, SectionId, Symbol, SymbolPlace}
 
 /// The objects that `merged` was merged from, of those of `parts` that `is_eligible`; `None` when
 /// it holds anything else.
+///
+/// Shortcut S18: every byte, field and symbol of the merged object is one of the parts', so
+/// comparing the parts compares it.
 pub(super) fn cover<'p, 'data>(
     merged: &ElfObject<'data>,
     parts: &Parts<'p, 'data>,

@@ -13,6 +13,8 @@ use crate::read::object::{ElfObject, Relocation, SectionId};
 use crate::read::special_sections::{cut, table_for};
 
 /// Turns the references of empty replacements into references to the place itself.
+///
+/// Shortcut S8: nothing is read at the address of a replacement of no bytes.
 pub(crate) fn forget(object: &mut ElfObject<'_>, sizes: &EntrySizes) {
     let tables: Vec<SectionId> = object
         .sections()

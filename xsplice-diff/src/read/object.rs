@@ -41,6 +41,9 @@ pub struct ElfObject<'data> {
     pub relocations: Vec<Relocation>,
     /// Name of the source file when the object has exactly one.
     pub only_file: Option<&'data str>,
+    /// Whether a `STT_FILE` symbol has no name. A linker makes a name up for an object that has no
+    /// such symbol at all, but takes this one as it is: locals behind it are of no file.
+    pub has_nameless_file: bool,
     debug: Vec<(SectionId, &'data [Rela])>,
 }
 
@@ -68,6 +71,7 @@ impl<'data> ElfObject<'data> {
             symbols: Vec::new(),
             relocations: Vec::new(),
             only_file: None,
+            has_nameless_file: false,
             debug: Vec::new(),
         }
     }
@@ -121,7 +125,9 @@ fn only_file<'data>(symbols: &[Symbol<'data>]) -> Option<&'data str> {
         .filter(|symbol| symbol.kind == elf::STT_FILE.0)
         .map(|symbol| symbol.name);
     let first = files.next()?;
-    files.all(|other| other == first).then_some(first)
+    let is_sole = files.all(|other| other == first);
+    // A FILE symbol without a name is as good as none.
+    (is_sole && !first.is_empty()).then_some(first)
 }
 
 fn relocation(raw: &Rela) -> Relocation {
@@ -225,6 +231,9 @@ fn parse<'data>(name: &str, bytes: &'data [u8]) -> Result<ElfObject<'data>, Obje
         machine,
         sections,
         only_file: only_file(&symbols),
+        has_nameless_file: symbols
+            .iter()
+            .any(|symbol| symbol.kind == elf::STT_FILE.0 && symbol.name.is_empty()),
         symbols,
         relocations: Vec::new(),
         debug: Vec::new(),

@@ -19,6 +19,9 @@ pub(crate) fn is_padding(build: &Build<'_>, item: ItemId) -> bool {
 /// Whether an item is padding and no larger than alignment requires: the item behind it, or the end
 /// of the section, is aligned to more bytes than the item has. NOPs and breakpoints always count as
 /// padding: nothing is stored in them, and compilers put any number of them in front of functions.
+///
+/// Shortcut S6: alignment leaves at most as much as the place behind is aligned to, and nobody can
+/// mean bytes that come and go with their neighbours.
 #[must_use]
 pub(crate) fn is_filler(build: &Build<'_>, item: ItemId) -> bool {
     if !build.relocation_range(item).is_empty() {

@@ -288,6 +288,8 @@ fn is_note(section: &Section<'_>) -> bool {
 /// Whether a section of this name is one where compilers put a variable of this name by default, or
 /// one whose variables are only used by code that names them. A variable in any other section may
 /// be an entry of a table that the base walks.
+///
+/// Shortcut S3: who uses a variable in these names it; a walk needs a section of the table's own.
 #[must_use]
 pub(crate) fn is_usual(section: &str, symbol: &str) -> bool {
     const PREFIXES: [&str; 13] = [
@@ -345,6 +347,9 @@ pub(crate) fn is_usual(section: &str, symbol: &str) -> bool {
 /// Whether a section of this name is one where compilers put code by default, or where the profile
 /// of a program makes them put it. The base may copy, map or walk any other section, so that a
 /// function in it is more than its code.
+///
+/// Shortcut S2: compilers move functions between these by how often they run, and nothing tells
+/// where one is but its name.
 #[must_use]
 pub(crate) fn is_plain_code(section: &str, symbol: &str) -> bool {
     const HINTS: [&str; 6] = ["hot", "unlikely", "startup", "exit", "split", "unknown"];
@@ -376,6 +381,9 @@ pub(crate) fn holds_constants(section: &str) -> bool {
 
 /// The purpose of a loaded section that does not affect what runs. Such sections are read-only: a
 /// writable one holds variables, whatever its name.
+///
+/// Shortcut S1: tools alone read these, and a linker that keeps one keeps it for tools; what is
+/// referred to, written or run is classed anew.
 fn noise(section: &Section<'_>) -> Option<&'static str> {
     /// Tables of Linux's unwinder.
     const ORC: [&str; 4] = [

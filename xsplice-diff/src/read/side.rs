@@ -269,6 +269,9 @@ impl<'data> Build<'data> {
 /// constants, jump tables, and read-only objects with names that the compiler made up
 /// (`__func__.0`, `CSWTCH.5`, `switch.table.f`). What lies in a section of an unusual name is none:
 /// the base may find it by its section, and would not find the copy.
+///
+/// Shortcut S4: no code can tell a copy from the original but by an address that nobody gave a
+/// name; what has a name of its author's is none.
 #[must_use]
 pub fn is_content(build: &Build<'_>, item: ItemId) -> bool {
     let class = build.items.class(item);
@@ -297,6 +300,9 @@ pub(crate) const LOCATION: Range<usize> = 8..16;
 /// Whether an item is what a sanitizer tells its run-time library of one place of the source. The
 /// compiler gives it a section of its own, and a name that no symbol has; the code at that place
 /// alone leads to it.
+///
+/// Shortcut S5: only the run-time library of the sanitizer reads one, and line and column are what
+/// it prints.
 #[must_use]
 pub(crate) fn is_descriptor(build: &Build<'_>, item: ItemId) -> bool {
     const NAMES: [&str; 3] = ["ubsan_data", "ubsan_type", "__unnamed_"];

@@ -11,6 +11,8 @@ use crate::read::object::{ElfObject, Relocation, SectionId};
 use crate::read::special_sections::{cut, table_for};
 
 /// Turns the references to messages that are none into references to the file name.
+///
+/// Shortcut S9: a bug frame of a kind without a message has a field that nobody reads.
 pub(crate) fn forget(object: &mut ElfObject<'_>, sizes: &EntrySizes) {
     let without_message = |name: &str| match SpecialTable::of(name) {
         Some(SpecialTable::BugFrames(kind)) => !BugFrame::has_message(kind),

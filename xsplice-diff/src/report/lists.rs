@@ -146,7 +146,9 @@ pub(crate) fn tell_pairs(
             continue;
         };
         let (old, new) = (original.shown(counterpart), patched.shown(*item));
-        if old != new || matches!(why, Why::Number | Why::Order) {
+        // What has no name is called by its place, which moves with everything in front of it.
+        let is_renamed = old != new && !patched.name(*item).is_empty();
+        if is_renamed || matches!(why, Why::Number | Why::Order) {
             let note = format!("is {old} of the original: {}", why.said());
             verdicts.note(new, note);
         }

@@ -81,6 +81,8 @@ fn in_unusual_code(build: &Build<'_>, item: ItemId) -> bool {
 }
 
 /// Whether an item is data in a section that the base may walk.
+///
+/// Shortcut S19: an executable section is searched by address, and data in usual sections by name.
 fn may_be_walked(build: &Build<'_>, item: ItemId) -> bool {
     matches!(
         build.items.class(item),

@@ -5,6 +5,7 @@ pub mod output;
 
 mod inspect;
 mod link;
+mod objects;
 mod report;
 mod sign;
 mod verify;
@@ -157,6 +158,11 @@ struct VerifyArguments {
     /// Source patch, to be that of the provenance
     #[arg(long, value_name = "FILE", requires = "provenance")]
     patch: Option<PathBuf>,
+    /// Objects of the patched build: that the payload holds what they hold, byte for byte
+    ///
+    /// A tree, archives or single objects; those that the payload replaces something of are enough.
+    #[arg(long, value_name = "DIR|FILE")]
+    objects: Vec<PathBuf>,
     /// Write the report as JSON; `-` is standard output
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,

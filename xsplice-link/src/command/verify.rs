@@ -7,13 +7,13 @@ use xsplice_console::tree::{Tree, digest_of, digest_of_file};
 use super::{ExitStatus, VerifyArguments};
 use crate::base::Base;
 use crate::command::report::{VERIFY, VerifyInputs, VerifyReport, shown};
-use crate::command::{input, output};
+use crate::command::{input, objects, output};
 use crate::error::LinkError;
 use crate::provenance::Envelope;
 use crate::provenance::statement::input as name;
 use crate::sign::Signer;
 use crate::verify::provenance::{Evidence, Given, check};
-use crate::verify::{Against, NamedFile, deny_list, verify};
+use crate::verify::{Against, NamedFile, deny_list, objects as half, verify};
 
 pub(super) fn run(arguments: &VerifyArguments) -> Result<ExitStatus, LinkError> {
     let base_file = input::open(&arguments.base)?;
@@ -65,6 +65,13 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<ExitStatus, LinkError> 
             signer: signer.as_ref(),
         };
         let checks = check(&envelope, &statement, &evidence);
+        verification.checks.extend(checks);
+    }
+    if !arguments.objects.is_empty() {
+        let files = objects::open(&arguments.objects)?;
+        let objects = objects::objects(&files)?;
+        let named = objects.iter().map(|(name, bytes)| (name.as_str(), *bytes));
+        let checks = half::check(&payload, &base, named.collect());
         verification.checks.extend(checks);
     }
     match &arguments.json {

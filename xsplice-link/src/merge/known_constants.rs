@@ -45,6 +45,8 @@ pub(crate) fn refer_to_base<'e, 'data>(
 }
 
 /// Whether the base has a constant under its name, once, and as it was compiled.
+///
+/// Shortcut S20: the proof finds the same bytes and targets under the one symbol of that name.
 fn is_in_base(base: &Base<'_>, constant: &Constant<'_>) -> bool {
     let original = &constant.original;
     let name = QualifiedName {

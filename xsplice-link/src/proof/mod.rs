@@ -421,6 +421,9 @@ impl<'base, 'data> Prover<'base, 'data> {
     }
 
     /// All references into a section must agree on its address.
+    ///
+    /// Shortcut S22: the first reference to a section without a kept label tells where it is, and
+    /// all others must agree.
     fn check_place(&mut self, section: &str, offset: u64, found: u64) -> Result<(), FailureKind> {
         let start = found.wrapping_sub(offset);
         let known = match self.placed.get(section) {

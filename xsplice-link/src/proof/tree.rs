@@ -94,6 +94,8 @@ enum ItemProof {
     Failed(ItemFailure),
 }
 
+/// Shortcut S21: a linker drops a weak definition where a strong one is, so its absence says
+/// nothing of the base.
 fn prove_item<'base>(prover: &mut Prover<'base, '_>, item: &'base OriginalItem<'_>) -> ItemProof {
     let base = prover.base;
     let name = QualifiedName {

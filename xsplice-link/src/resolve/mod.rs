@@ -16,7 +16,7 @@ use xsplice_abi::hex::Hex;
 use xsplice_abi::limits::SYMBOL_NAME_BYTES_MAX;
 use xsplice_diff::extract::{self, Extract, SymbolIndex};
 
-use crate::base::{Base, Lookup, QualifiedName, Scope};
+use crate::base::{Base, BaseSymbol, Lookup, QualifiedName, Scope};
 use crate::error::{Refusal, RefusalCode};
 use crate::layout::{Kind, Layout, OutSection, OutSymbol, Place, Symbol, Visibility};
 use crate::merge::{Placement, Spot};
@@ -354,19 +354,8 @@ impl<'link, 'data> Resolver<'link, 'data> {
                 (place, reach)
             }
             Lookup::Ambiguous(candidates) => {
-                let list: Vec<_> = candidates
-                    .iter()
-                    .map(|found| format!("{:#x} ({} bytes)", found.address, found.size_bytes))
-                    .collect();
-                return Err(refused(
-                    RefusalCode::AmbiguousSymbol,
-                    format!(
-                        "{} has several symbols of this name: {}; the loader would take any of \
-                         them, so give the objects distinct FILE symbols",
-                        self.base.path(),
-                        list.join(", ")
-                    ),
-                ));
+                let message = several(self.base.path(), &candidates);
+                return Err(refused(RefusalCode::AmbiguousSymbol, message));
             }
             Lookup::Absent if self.is_exported_below(name) => (Place::Undefined, Reach::Near),
             Lookup::Absent => {
@@ -426,6 +415,19 @@ impl<'link, 'data> Resolver<'link, 'data> {
             StacksOn::Base | StacksOn::Id(_) => false,
         }
     }
+}
+
+/// What is wrong with a name that several symbols of the base have.
+fn several(base: &str, candidates: &[&BaseSymbol<'_>]) -> String {
+    let list: Vec<_> = candidates
+        .iter()
+        .map(|found| format!("{:#x} ({} bytes)", found.address, found.size_bytes))
+        .collect();
+    format!(
+        "{base} has several symbols of this name: {}; the loader would take any of them, so give \
+         the objects distinct FILE symbols",
+        list.join(", ")
+    )
 }
 
 /// Whether other objects see the symbol.

@@ -8,6 +8,7 @@
 mod branches;
 mod identity;
 mod lost_sites;
+pub mod objects;
 mod outlook;
 pub mod provenance;
 mod records;
@@ -86,6 +87,8 @@ pub enum CheckKind {
     Signature,
     /// The provenance is that of this payload, base, patch and trees.
     Provenance,
+    /// Everything in it is as the patched objects have it.
+    Objects,
 }
 
 /// Result of one check.
@@ -389,6 +392,7 @@ impl CheckKind {
             CheckKind::Sites => "sites",
             CheckKind::Signature => "signature",
             CheckKind::Provenance => "provenance",
+            CheckKind::Objects => "objects",
         }
     }
 }

@@ -10,6 +10,8 @@ use iced_x86::{Instruction, OpKind};
 use super::super::{Alike, FieldPlace, Instruction as Walked};
 use super::{Decoded, is_near_branch};
 
+/// Shortcut S10: the caller compares where each field leads, and every byte outside of fields is
+/// equal; a short branch and a long one do the same.
 pub(in super::super) fn compare(
     (old, a): (&Decoded, &Walked<'_>),
     (new, b): (&Decoded, &Walked<'_>),

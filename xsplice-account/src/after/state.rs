@@ -1,0 +1,53 @@
+//! State: a variable of the patched build has one place, and a place has one variable.
+//!
+//! Each reference by itself may lead to a place that looks like its target: two variables that are
+//! zero are alike, and so are two that a compiler numbered. What tells them apart is that all
+//! references to one variable lead to one place.
+
+use std::collections::BTreeMap;
+
+use super::Missing;
+use crate::follow::{Follower, Pair, Place};
+use crate::read::items::is_entry_table;
+use crate::read::tree::ItemId;
+
+/// Lists the variables that `roots`, and what they rest on, have at two places, and the places at
+/// which they have two variables.
+pub(super) fn judge(follower: &Follower<'_, '_>, roots: &[Pair], missing: &mut Vec<Missing>) {
+    let tree = follower.tree;
+    let mut places: BTreeMap<ItemId, Place> = BTreeMap::new();
+    let mut variables: BTreeMap<(usize, Place), ItemId> = BTreeMap::new();
+    for Pair { item, place } in follower.reached(roots) {
+        // What has no name is no variable of an author's: descriptors of a sanitizer, and a copy
+        // of one serves as well.
+        let is_variable = tree.is_writable(item)
+            && !tree.is_code(item)
+            && tree.names(item).next().is_some()
+            && tree.item(item).size() != 0
+            && !is_entry_table(tree.section(item).name);
+        if !is_variable || follower.is_accepted(item) {
+            continue;
+        }
+        let mut tell = |what: String| {
+            missing.push(Missing {
+                object: tree.objects[item.object].elf.name.clone(),
+                section: tree.section(item).name.to_owned(),
+                item: tree.shown(item),
+                offset: 0,
+                what,
+            });
+        };
+        let first = *places.entry(item).or_insert(place);
+        if first != place {
+            let (one, other) = (follower.shown(first), follower.shown(place));
+            tell(format!(
+                "some code has it at {one}, and other code at {other}"
+            ));
+        }
+        let other = *variables.entry((item.object, place)).or_insert(item);
+        if other != item {
+            let (shown, there) = (tree.shown(other), follower.shown(place));
+            tell(format!("it and {shown} are both at {there}"));
+        }
+    }
+}
