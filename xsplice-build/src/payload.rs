@@ -153,10 +153,14 @@ pub(crate) fn failures(verification: &Verification, options: &LinkOptions) -> Ve
     let failures = verification
         .failures()
         .filter(|check| !is_asked_for(check.check) && !is_met_first(check.check));
+    let so = match verification.loader.is_taken() {
+        true => "the loader would take the payload, which would not have its intended effect",
+        false => "the loader would not take the payload",
+    };
     let refusals = failures.map(|check| {
         let message = format!(
-            "{}: {}; the loader would not take the payload, so it is not written: change the fix, \
-             or the options that it was made with",
+            "{}: {}; {so}, so it is not written: change the fix, or the options that it was made \
+             with",
             check.check.name(),
             check.message
         );

@@ -482,6 +482,31 @@ fn a_file_that_is_in_no_object_is_refused_and_documentation_is_not() {
     assert_eq!(fates(&report), ["no-code", "payload other"]);
 }
 
+/// Some objects of every build have no line table; those that are equal have nothing of a change.
+#[test]
+fn objects_without_line_tables_matter_only_where_they_differ() {
+    let trees = Trees::new("-g");
+    let write = |name: &str, text: &str| fs::write(trees.path("a").join(name), text);
+    let assembly = "#include \"limits.h\"\nh: mov $LIMIT, %eax\nret\n";
+    write("core/h.S", &assembly.replace("LIMIT,", "4,")).expect("a file");
+    let makefile = MAKEFILE.replace("core/g.o\n", "core/g.o core/h.o\n");
+    let rule = "core/h.o: core/h.S include/limits.h\n\t$(CC) -Iinclude -c $< -o $@\n-include";
+    write("Makefile", &makefile.replace("-include", rule)).expect("a file");
+    trees.make("a");
+    let edits = [("include/limits.h", "LIMIT 4", "LIMIT 5")];
+    let (status, report) = trees.edit(&edits, Build::Again, &[]);
+    let why = report["hunks"][0]["why"].as_str().unwrap_or("");
+    assert_eq!(status, 0, "{report:#}");
+    assert!(why.ends_with("may read it: g"), "{why}");
+
+    // One that differs may have been changed by it.
+    write("core/h.S", assembly).expect("a file");
+    trees.make("a");
+    let (_, report) = trees.edit(&edits, Build::Again, &[]);
+    let why = report["hunks"][0]["why"].as_str().unwrap_or("");
+    assert!(why.contains("no line table of core/h.o"), "{why}");
+}
+
 #[test]
 fn without_debug_information_nothing_is_proven_and_nothing_refused() {
     let trees = Trees::new("-g0");

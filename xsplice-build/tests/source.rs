@@ -254,6 +254,52 @@ fn an_option_that_names_what_is_no_payload_is_told_before_anything_is_built() {
     assert_eq!(told.status, Some(0), "{}", told.err);
 }
 
+/// Without debug information nothing proves that a number is that of a line.
+#[test]
+fn lines_behind_a_hunk_do_not_move() {
+    let place = Place::new();
+    let source = format!("{SOURCE}int line(void)\n{{\n    return __LINE__;\n}}\n");
+    place.write("src/core/f.c", &source);
+    place.write("src/Makefile", &MAKEFILE.replace(" -g ", " "));
+    let longer = PATCH
+        .replace("-7,7 +7,7", "-7,7 +7,8")
+        .replace("+    return", "+    x++;\n+    return");
+    place.write("fix.patch", &longer);
+    let told = place.run("make", &[]);
+    assert_eq!(told.status, Some(0), "{}{}", told.out, told.err);
+    assert!(told.out.contains("replaces 1 function,"), "{}", told.out);
+    let patched = fs::read_to_string(place.path("fix.work/patched/core/f.c")).expect("the copy");
+    assert!(patched.contains("+ 2;\n#line 11\n}"), "{patched}");
+
+    let told = place.run("make", &["--move-lines"]);
+    assert!(told.out.contains("replaces 2 functions,"), "{}", told.out);
+}
+
+/// An added line may have the number of one behind it.
+#[test]
+fn hunks_are_followed_where_lines_do_not_move() {
+    let place = Place::new();
+    let longer = PATCH.replace("-7,7 +7,7", "-7,7 +7,11").replace(
+        "+    return",
+        "+    x++;\n+    if (x == 7)\n+        x = other(9);\n+    x--;\n+    return",
+    );
+    place.write("fix.patch", &longer);
+    let told = place.run("make", &[]);
+    assert_eq!(told.status, Some(0), "{}{}", told.out, told.err);
+    assert!(
+        told.out.contains("in payload  core/f.c:7  f\n"),
+        "{}",
+        told.out
+    );
+    // What the configuration leaves out is no less told.
+    let nothing = longer
+        .replace("+    x++;", "+#if 0")
+        .replace("+    x--;", "+#endif");
+    place.write("fix.patch", &nothing.replace("+ 2;", "+ 1;"));
+    let told = place.run("make", &[]);
+    assert_ne!(told.status, Some(0), "{}{}", told.out, told.err);
+}
+
 #[test]
 fn a_patch_that_fits_elsewhere_is_followed_to_where_it_was_put_in() {
     let place = Place::new();

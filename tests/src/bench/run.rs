@@ -14,10 +14,11 @@ use xsplice_build::inputs::pair::pair;
 use xsplice_diff::Options;
 
 use super::budget::{Quantity, Row, table};
+use super::debug_trees::DebugPair;
 use super::sampling::{Costs, Measured, interleave};
 use super::shapes::{GROWTH, MANY_SECTIONS, ObjectPair, SHAPES, SHARED_TABLE};
 use super::trees::TreePair;
-use super::{many_functions, page, xen_like};
+use super::{debug_trees, many_functions, page, xen_like};
 use crate::browser::{self, Browser};
 use crate::limit::scaled;
 use crate::workspace;
@@ -96,6 +97,11 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     }
     for pair in [Some(generated), xen].into_iter().flatten() {
         rows.extend(bench.trees(&pair)?);
+    }
+    let mut with_debug = debug_trees::make(&bench.folder.join("debug-trees"))?;
+    with_debug.extend(debug_trees::of_xen(&bench.xen));
+    for pair in with_debug {
+        rows.extend(bench.debug_trees(&pair)?);
     }
     rows.extend(bench.functions()?);
     rows.extend(bench.shapes()?);
@@ -278,6 +284,44 @@ impl Bench {
         let headline = format!(
             "{}: {} objects a tree, {} bytes of objects in both, median of {} runs each, in turn",
             pair.name, extent.objects, extent.bytes, self.rounds
+        );
+        print!("{}", table(&headline, &rows));
+        Ok(rows)
+    }
+
+    /// A whole run as a release engineer starts it, over trees with debug information.
+    fn debug_trees(&self, pair: &DebugPair) -> Result<Vec<Row>> {
+        let mut command = self.build_command(&pair.trees);
+        command.arg("--patch").arg(&pair.patch);
+        let mut build = Measured::new(command, WORKED);
+        interleave(&mut [&mut build], self.object_rounds)?;
+        let costs = build.costs();
+        let extent = pair.trees.extent()?;
+        let share = costs.peak_bytes() * 100 / extent.bytes.max(1);
+        let rows = vec![
+            Row {
+                what: "xsplice-build --patch, user".to_owned(),
+                measured: Quantity::Time(costs.user()),
+                budget: Some(Quantity::Time(scaled(pair.allowed.user)?)),
+                ratio: String::new(),
+            },
+            Row {
+                what: "xsplice-build --patch, wall".to_owned(),
+                measured: Quantity::Time(costs.wall()),
+                budget: None,
+                ratio: String::new(),
+            },
+            Row {
+                what: "xsplice-build --patch, peak memory".to_owned(),
+                measured: Quantity::Bytes(costs.peak_bytes()),
+                budget: Some(Quantity::Bytes(pair.allowed.peak_bytes)),
+                ratio: format!("{share} % of the trees"),
+            },
+        ];
+        let headline = format!(
+            "{}: {} objects a tree, merged ones among them, {} bytes of objects in both, median of \
+             {}",
+            pair.trees.name, extent.objects, extent.bytes, self.object_rounds
         );
         print!("{}", table(&headline, &rows));
         Ok(rows)

@@ -25,15 +25,15 @@ use crate::workspace;
 use xsplice_test_objects::mutate::Choices;
 
 /// Objects of the tree.
-const OBJECTS: usize = 425;
+pub(super) const OBJECTS: usize = 425;
 /// Fewest functions of an object, and how many there may be besides.
 const FUNCTIONS: (usize, usize) = (3, 14);
 /// Fewest statements of a function, and how many there may be besides.
 const STATEMENTS: (usize, usize) = (4, 10);
 /// The object that the fix changes: one in the middle.
-const CHANGED_OBJECT: usize = OBJECTS / 2;
+pub(super) const CHANGED_OBJECT: usize = OBJECTS / 2;
 /// Folders that the objects lie in.
-const FOLDERS: [&str; 6] = [
+pub(super) const FOLDERS: [&str; 6] = [
     "common",
     "arch/x86",
     "arch/x86/mm",
@@ -42,15 +42,15 @@ const FOLDERS: [&str; 6] = [
     "xsm",
 ];
 /// Xen's flags, as far as they shape objects.
-const LINE: &str = "gcc -O2 -std=gnu99 -fpic -fvisibility=hidden -ffunction-sections \
+pub(super) const LINE: &str = "gcc -O2 -std=gnu99 -fpic -fvisibility=hidden -ffunction-sections \
     -fdata-sections -fno-asynchronous-unwind-tables -fno-stack-protector -fno-jump-tables \
     -fcf-protection=none -mno-red-zone -mno-sse -mindirect-branch=thunk -Iinclude";
 
 /// Text of one source file.
-struct Source {
+pub(super) struct Source {
     /// Path below the source folder, without `.c`.
-    stem: String,
-    text: String,
+    pub(super) stem: String,
+    pub(super) text: String,
 }
 
 /// Makes both trees and the base below `folder`, or finds them there from an earlier run.
@@ -81,7 +81,7 @@ pub fn make(folder: &Path) -> Result<TreePair> {
     for one in &sources {
         write(&source_folder.join(format!("{}.c", one.stem)), &one.text)?;
     }
-    compile_all(&source_folder, &pair.original, &sources)?;
+    compile_all(&source_folder, &pair.original, &sources, LINE)?;
     case::copy_tree(&pair.original, &pair.patched)?;
     link(&pair.original, &pair.original.join(IMAGE), "")?;
     let object = |tree: &Path| tree.join(format!("{}.o", fixed.stem));
@@ -114,7 +114,7 @@ fn stamp(sources: &[Source], fixed: &Source) -> Result<String> {
     Ok(format!("{:016x}\n", hasher.finish()))
 }
 
-fn write(path: &Path, text: &str) -> Result<()> {
+pub(super) fn write(path: &Path, text: &str) -> Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     }
@@ -122,7 +122,12 @@ fn write(path: &Path, text: &str) -> Result<()> {
 }
 
 /// Compiles everything, a compiler a core.
-fn compile_all(source_folder: &Path, tree: &Path, sources: &[Source]) -> Result<()> {
+pub(super) fn compile_all(
+    source_folder: &Path,
+    tree: &Path,
+    sources: &[Source],
+    line: &str,
+) -> Result<()> {
     for folder in FOLDERS {
         let folder = tree.join(folder);
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
@@ -131,7 +136,7 @@ fn compile_all(source_folder: &Path, tree: &Path, sources: &[Source]) -> Result<
     let work = || -> Result<()> {
         while let Some(one) = sources.get(next.fetch_add(1, Ordering::Relaxed)) {
             let output: PathBuf = tree.join(format!("{}.o", one.stem));
-            compile(source_folder, &format!("{}.c", one.stem), &output, LINE)?;
+            compile(source_folder, &format!("{}.c", one.stem), &output, line)?;
         }
         Ok(())
     };
@@ -157,7 +162,7 @@ fn shape(index: usize) -> Shape {
 }
 
 /// The source of object `index`; `fix` is a statement that its second function begins with.
-fn source(index: usize, fix: &str) -> Source {
+pub(super) fn source(index: usize, fix: &str) -> Source {
     let stem = format!("{}/u{index:03}", FOLDERS[index % FOLDERS.len()]);
     let mut choices = Choices::new(0x1000 + index as u64);
     let functions = shape(index).functions;

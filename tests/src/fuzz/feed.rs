@@ -49,7 +49,7 @@ fn objects(target: Target, input: &Input) {
         callers(diffs, input);
     }
     let _ = source_files(OBJECT, &input.patched);
-    let _ = source_lines(OBJECT, &input.patched, |_| true);
+    let _ = source_lines(OBJECT, &input.patched, &[""], |_| true);
     let _ = defined(OBJECT, &input.patched);
     match target {
         Target::Original => {

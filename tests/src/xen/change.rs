@@ -15,6 +15,8 @@ pub enum Verdict {
     Payload(&'static [&'static str]),
     /// Refused, with at least this code among the reasons.
     Refused(&'static str),
+    /// Refused for one reason alone, of this code.
+    RefusedAlone(&'static str),
     /// Recognised as a structure's layout that ripples through many functions.
     Ripples,
     /// No functional change.
@@ -364,4 +366,77 @@ pub const CHANGES: &[Change] = &[
         Verdict::Refused("changed-init"),
     ),
     judged("structure", "a structure's layout", Verdict::Ripples),
+    loadable(
+        "vmx-code",
+        "code of VMX, with code behind its symbol",
+        &["arch/x86/hvm/vmx/vmx.o:vmx_get_segment_register (bytes-differ, size-differs)"],
+        &[],
+    ),
+    loadable(
+        "svm-code",
+        "code of SVM",
+        &["arch/x86/hvm/svm/svm.o:svm_get_segment_register (bytes-differ, size-differs)"],
+        &[],
+    ),
+    loadable(
+        "context-switch",
+        "the switch from one virtual CPU to another",
+        &["arch/x86/domain.o:context_switch (bytes-differ, size-differs)"],
+        &[],
+    ),
+    loadable(
+        "invalid-opcode",
+        "the handler of invalid opcodes, which reads bug frames",
+        &["arch/x86/traps.o:do_invalid_op (bytes-differ, size-differs)"],
+        &[],
+    ),
+    loadable(
+        "apply-alternatives",
+        "what rewrites code at the boot and in payloads",
+        &["arch/x86/alternative.o:_apply_alternatives (bytes-differ, size-differs)"],
+        &[],
+    ),
+    loadable(
+        "header-function",
+        "an inline function of a header",
+        &["common/cpu.o:cpu_notifier_call_chain (bytes-differ, size-differs)"],
+        &[],
+    ),
+    judged(
+        "thunk-placement",
+        "the place of a thunk in its cache line, too small for a jump",
+        Verdict::RefusedAlone("function-too-small"),
+    ),
+    judged(
+        "assembler-mitigation",
+        "an instruction at the entry from a guest, in assembler",
+        Verdict::Refused("changed-assembly"),
+    ),
+    judged(
+        "ro-after-init",
+        "a variable that moves to what is read-only after the boot",
+        Verdict::Refused("changed-data"),
+    ),
+    judged(
+        "init-grows",
+        "one function of many that run at the boot becomes longer",
+        Verdict::RefusedAlone("changed-init"),
+    ),
+    Change {
+        debug_info: DebugInfo::Present,
+        ..loadable(
+            "minor-version",
+            "a function in common code, built with -g",
+            &["common/version.o:xen_minor_version (bytes-differ)"],
+            &[],
+        )
+    },
+    Change {
+        debug_info: DebugInfo::Present,
+        ..judged(
+            "wide-structure",
+            "a layout that ripples through more than a hundred objects, built with -g",
+            Verdict::Refused("changed-layout"),
+        )
+    },
 ];

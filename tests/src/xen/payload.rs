@@ -221,6 +221,11 @@ pub fn judge(change: &Change, said: &Said) -> Result<(), String> {
         {
             Ok(())
         }
+        (Verdict::RefusedAlone(code), Said::Refused(reasons))
+            if reasons.len() == 1 && reasons[0].0 == code =>
+        {
+            Ok(())
+        }
         (Verdict::Payload(functions), Said::Payload(found)) if are(found, functions) => Ok(()),
         _ => Err(describe(said)),
     }
@@ -254,6 +259,7 @@ pub fn expected(change: &Change) -> String {
     match change.verdict {
         Verdict::Payload(functions) => format!("payload: {}", functions.join(" ")),
         Verdict::Refused(code) => format!("refused: {code}"),
+        Verdict::RefusedAlone(code) => format!("refused for one reason: {code}"),
         Verdict::Ripples => "recognised as a structure's layout".to_owned(),
         Verdict::NoChange => "no functional change".to_owned(),
     }

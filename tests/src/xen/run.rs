@@ -206,9 +206,12 @@ impl Proof {
             let tree = self
                 .builder
                 .changed(&name, &patch, before, change.debug_info)?;
-            if self.wanted(&name) {
-                made.extend(self.verdict(&name, change, before, &tree, table)?);
-            }
+            let judged = self
+                .wanted(&name)
+                .then(|| self.verdict(&name, change, before, &tree, table));
+            let payload = judged.transpose()?.flatten();
+            // What boots is the original without debug information.
+            made.extend(payload.filter(|_| change.debug_info == DebugInfo::Absent));
             if change.debug_info == DebugInfo::Absent {
                 trees.insert(change.name, tree);
             }

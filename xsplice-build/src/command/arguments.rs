@@ -119,6 +119,14 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR", requires = "src", help_heading = FROM_SOURCE)]
     pub work: Option<PathBuf>,
 
+    /// Apply the patch as it is, so that lines behind a hunk move
+    ///
+    /// Without it, `#line` gives them the numbers that they had in the copy that is built, so that
+    /// `__LINE__` is the same in what the patch does not touch. Give it where something besides the
+    /// compiler reads the sources and does not know `#line`.
+    #[arg(long, requires = "src", help_heading = FROM_SOURCE)]
+    pub move_lines: bool,
+
     /// Where to write the payload [default: NAME.xsplice]
     ///
     /// With --store, the folder that all results go into [default: NAME.builds].

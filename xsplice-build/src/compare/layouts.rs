@@ -29,7 +29,7 @@ pub(crate) fn follow(
             .par_iter()
             .filter(|input| !merged.parts.contains_key(&input.name))
             .filter_map(|input| match &input.bytes {
-                Bytes::Both { original, patched } if original[..] != patched[..] => {
+                Bytes::Both { original, patched } if !input.is_equal() => {
                     layouts::changed_elsewhere(&input.name, original, patched, &unpaired).ok()
                 }
                 _ => None,

@@ -28,10 +28,13 @@ pub fn find(inputs: &[Input], left_out: &[Input]) -> Merged {
     let compared = inputs.iter().map(|input| (input, Standing::Compared));
     let named = left_out.iter().map(|input| (input, Standing::LeftOut));
     let all: Vec<(&Input, Standing)> = compared.chain(named).collect();
-    let (original, patched) = rayon::join(
-        || in_tree(&all, Input::original),
-        || in_tree(&all, Input::patched),
+    let (originals, patcheds) = (
+        in_tree(&all, Input::original),
+        in_tree(&all, Input::patched),
     );
+    let [found, found_again] = merged::find_in_both(&originals, &patcheds);
+    let original = Tree::new(&originals, found);
+    let patched = Tree::new(&patcheds, found_again);
     let merged = all.iter().filter_map(|(input, _)| {
         let name = input.name.as_str();
         let before = input.original().map(|_| original.parts.get(name));
@@ -60,14 +63,30 @@ struct Tree<'i> {
     parts: BTreeMap<&'i str, BTreeSet<&'i str>>,
 }
 
-impl Tree<'_> {
+impl<'i> Tree<'i> {
+    fn new(objects: &[Candidate<'i>], found: merged::Found) -> Tree<'i> {
+        let name = |index: usize| objects[index].name;
+        let named = |parts: BTreeSet<usize>| parts.into_iter().map(name).collect();
+        Tree {
+            names: objects.iter().map(|object| object.name).collect(),
+            parts: found
+                .into_iter()
+                .map(|(object, parts)| (name(object), named(parts)))
+                .collect(),
+        }
+    }
+
     fn has(&self, object: &str) -> bool {
         self.names.contains(object)
     }
 }
 
-fn in_tree<'i>(inputs: &[(&'i Input, Standing)], bytes: fn(&Input) -> Option<&[u8]>) -> Tree<'i> {
-    let objects: Vec<Candidate<'i>> = inputs
+/// The objects of one tree.
+fn in_tree<'i>(
+    inputs: &[(&'i Input, Standing)],
+    bytes: fn(&Input) -> Option<&[u8]>,
+) -> Vec<Candidate<'i>> {
+    inputs
         .iter()
         .filter_map(|(input, standing)| {
             Some(Candidate {
@@ -76,16 +95,5 @@ fn in_tree<'i>(inputs: &[(&'i Input, Standing)], bytes: fn(&Input) -> Option<&[u
                 standing: *standing,
             })
         })
-        .collect();
-    let parts = merged::find(&objects)
-        .into_iter()
-        .map(|(object, parts)| {
-            let parts = parts.into_iter().map(|part| objects[part].name);
-            (objects[object].name, parts.collect())
-        })
-        .collect();
-    Tree {
-        names: objects.iter().map(|object| object.name).collect(),
-        parts,
-    }
+        .collect()
 }

@@ -143,9 +143,7 @@ fn compare_readable<'data>(
     options: &Options,
 ) -> Result<Outcome<'data>, DiffError> {
     let diff = match &input.bytes {
-        Bytes::Both { original, patched } if original[..] == patched[..] => {
-            return Ok(Outcome::Equal);
-        }
+        Bytes::Both { .. } if input.is_equal() => return Ok(Outcome::Equal),
         Bytes::Both { original, patched } => gather(&input.name, original, patched, options)?,
         Bytes::Added { patched } => take_whole(&input.name, patched, options)?,
         Bytes::Removed { original } => {

@@ -1,15 +1,14 @@
 //! Decides what became of one hunk from what the objects tell about its lines.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
-use xsplice_diff::debug_info::source_lines::{Declaration, DeclarationKind};
-
-use super::evidence::{Source, Sources};
-use super::outcome::{Outcome, is_code};
+use super::evidence::{Sources, Tables};
+use super::line::{LineFate, line_fate};
+use super::outcome::Outcome;
 use super::paths::{is_documentation, is_header, matching};
-use super::wording::{changes_comments_alone, is_statement};
+use super::wording::changes_comments_alone;
 use super::{Fate, HunkItem, Outcomes, Trees};
-use crate::source::patch_file::{ChangedLine, FileChange, Hunk, Side};
+use crate::source::patch_file::{FileChange, Hunk, Side};
 use xsplice_diff::verdict::kinds::RefusalCode;
 
 /// The text for a hunk without code.
@@ -161,11 +160,7 @@ fn without_source(
             "documentation: nothing is compiled from it".to_owned(),
         );
     }
-    if !sources.silent.is_empty() {
-        let why = format!(
-            "no line table of {} tells what it was compiled from; build both trees with -g",
-            list(&sources.silent, ", ")
-        );
+    if let Some(why) = silent(name, sources, outcomes) {
         return Verdict::plain(Fate::NotProvable, why);
     }
     let is_included = trees
@@ -186,9 +181,11 @@ fn without_source(
     if is_included {
         return Verdict::plain(
             Fate::NotProvable,
-            "the build reads this file, and no code or data comes from it: what uses its macros \
-             and types is not told by line tables"
-                .to_owned(),
+            format!(
+                "the build reads this file, and no code or data comes from it: what uses its \
+                 macros and types is not told by line tables; changed in objects that may read it: {}",
+                list(&outcomes.all_functions(), ", ")
+            ),
         );
     }
     if is_header(name) && !outcomes.are_all_unchanged() {
@@ -208,6 +205,31 @@ fn without_source(
              payload"
         ),
     )
+}
+
+/// Why objects without line tables leave it open what became of a file that no line table names;
+/// `None` where they do not matter. One that is equal in both trees has nothing of a header's
+/// change, unless no object tells anything.
+fn silent(name: &str, sources: &Sources<'_>, outcomes: &Outcomes<'_>) -> Option<String> {
+    let (equal, changed): (Vec<&str>, Vec<&str>) = sources
+        .silent
+        .iter()
+        .partition(|object| outcomes.is_equal(object));
+    if !changed.is_empty() {
+        return Some(format!(
+            "no line table of {} tells what it was compiled from; build both trees with -g",
+            list(&changed, ", ")
+        ));
+    }
+    if equal.is_empty() || (is_header(name) && sources.tables == Tables::Some) {
+        return None;
+    }
+    let is = if equal.len() == 1 { "is" } else { "are" };
+    Some(format!(
+        "{} {is} the same in both trees, without a line table that tells whether the new lines \
+         became the same code or were not compiled; build both trees with -g",
+        list(&equal, ", ")
+    ))
 }
 
 /// An object that cannot have been compiled from the changed file: it is the same as before,
@@ -232,143 +254,6 @@ fn stale_object<'s>(
                 .any(|line| line.line >= hunk.new_end())
         })
         .map(|source| source.object.as_str())
-}
-
-/// The items that one line leads to.
-struct LineFate {
-    /// What came from the line itself.
-    own: Vec<(HunkItem, Outcome)>,
-    /// The function or datum whose source contains it, where nothing came from the line itself.
-    around: Vec<(HunkItem, Outcome)>,
-    /// The functions with code both above it and on it or below it, where it may be a statement.
-    within: Vec<(HunkItem, Outcome)>,
-    /// What came from the line, or may have, in objects that were left out by name.
-    left_out: Vec<HunkItem>,
-    number: u64,
-    side: Side,
-}
-
-fn line_fate(line: &ChangedLine, sources: &Sources<'_>, outcomes: &Outcomes<'_>) -> LineFate {
-    let mut fate = LineFate {
-        own: Vec::new(),
-        around: Vec::new(),
-        within: Vec::new(),
-        left_out: Vec::new(),
-        number: line.number,
-        side: line.side,
-    };
-    for source in sources.found.iter().filter(|one| one.side == line.side) {
-        let item = |name: &str| HunkItem {
-            object: source.object.clone(),
-            name: name.to_owned(),
-        };
-        let outcome = |name: &str| (item(name), outcomes.of(&source.object, line.side, name));
-        let rows = || {
-            source
-                .file
-                .code
-                .iter()
-                .filter(|row| row.line == line.number)
-        };
-        let code = rows().filter(|row| is_code(row));
-        let data = source
-            .file
-            .declarations
-            .iter()
-            .filter(|declared| declared.line == line.number && is_datum(declared));
-        let names = code
-            .map(|row| row.item.as_str())
-            .chain(data.flat_map(|declared| declared.items.iter().map(String::as_str)));
-        if outcomes.is_left_out(&source.object) {
-            fate.left_out.extend(names.map(item));
-            if is_statement(&line.text) {
-                fate.left_out.extend(within(source, line.number).map(item));
-            }
-            continue;
-        }
-        fate.own.extend(names.map(outcome));
-        let around = rows()
-            .map(|row| row.item.as_str())
-            .chain(enclosing(source, line.number));
-        fate.around.extend(around.map(outcome));
-        if is_statement(&line.text) && !declares_alone(source, line) {
-            fate.within.extend(within(source, line.number).map(outcome));
-        }
-    }
-    fate
-}
-
-/// Whether a function holds the declaration.
-fn is_local(declared: &Declaration) -> bool {
-    matches!(
-        declared.kind,
-        DeclarationKind::LocalDatum | DeclarationKind::Automatic
-    )
-}
-
-/// Whether a line declares variables of a function, without values.
-fn declares_alone(source: &Source, line: &ChangedLine) -> bool {
-    let declares = |declared: &Declaration| {
-        declared.kind == DeclarationKind::Automatic && declared.line == line.number
-    };
-    !line.text.contains(['=', '(']) && source.file.declarations.iter().any(declares)
-}
-
-fn is_datum(declared: &Declaration) -> bool {
-    matches!(
-        declared.kind,
-        DeclarationKind::Datum | DeclarationKind::LocalDatum
-    )
-}
-
-/// The functions with lines of code both before and after a line. What is declared between a
-/// function and the line ends the function's source: the line belongs to that.
-fn within(source: &Source, line: u64) -> impl Iterator<Item = &str> {
-    let is_of_file = |declared: &&Declaration| !is_local(declared);
-    let start = source
-        .file
-        .declarations
-        .iter()
-        .filter(is_of_file)
-        .rfind(|declared| declared.line <= line)
-        .filter(|declared| declared.kind == DeclarationKind::Function)
-        .map_or(u64::MAX, |declared| declared.line);
-    let rows = || source.file.code.iter().filter(move |row| is_code(row));
-    let above: HashSet<&str> = rows()
-        .filter(|row| (start..=line).contains(&row.line))
-        .map(|row| row.item.as_str())
-        .collect();
-    let mut names: Vec<&str> = rows()
-        .filter(|row| row.line >= line && above.contains(row.item.as_str()))
-        .map(|row| row.item.as_str())
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names.into_iter()
-}
-
-/// The function or datum whose source contains a line: the last that is declared above it. A
-/// function may have been inlined into others.
-fn enclosing(source: &Source, line: u64) -> impl Iterator<Item = &str> {
-    let file_scope = |declared: &&Declaration| !is_local(declared);
-    let declarations = source.file.declarations.iter().filter(file_scope);
-    let above = declarations.clone().rfind(|declared| declared.line <= line);
-    let below = declarations
-        .map(|declared| declared.line)
-        .find(|declared| *declared > line)
-        .unwrap_or(u64::MAX);
-    let extent = match above {
-        Some(declared) if declared.kind == DeclarationKind::Function => declared.line..below,
-        _ => 0..0,
-    };
-    let inside = source
-        .file
-        .code
-        .iter()
-        .filter(move |row| extent.contains(&row.line))
-        .map(|row| row.item.as_str());
-    let held = above.into_iter().flat_map(|declared| &declared.items);
-    inside.chain(held.map(String::as_str))
 }
 
 /// The fate of a hunk from those of its lines.
@@ -537,11 +422,15 @@ fn led_nowhere(
         return Verdict::plain(Fate::NoCode, COMMENTS_ALONE.to_owned());
     }
     let is_header = !file.shown().ends_with(".c");
-    if is_header && !sources.silent.is_empty() {
+    let changed = sources.silent.iter().copied();
+    let changed: Vec<&str> = changed
+        .filter(|object| !outcomes.is_equal(object))
+        .collect();
+    if is_header && !changed.is_empty() {
         let why = format!(
-            "no code on these lines in objects with line tables, and {} has none; build both \
-             trees with -g",
-            list(&sources.silent, ", ")
+            "no code on these lines in objects with line tables, and {} changed and has none; \
+             build both trees with -g",
+            list(&changed, ", ")
         );
         return Verdict::plain(Fate::NotProvable, why);
     }

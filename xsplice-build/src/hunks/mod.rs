@@ -8,6 +8,7 @@
 
 mod evidence;
 mod fate;
+mod line;
 mod outcome;
 pub(crate) mod paths;
 mod stamps;

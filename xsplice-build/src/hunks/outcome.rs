@@ -67,10 +67,7 @@ impl<'a> Outcomes<'a> {
     pub fn is_equal(&self, object: &str) -> bool {
         self.inputs
             .get(object)
-            .is_some_and(|input| match &input.bytes {
-                Bytes::Both { original, patched } => original[..] == patched[..],
-                Bytes::Added { .. } | Bytes::Removed { .. } => false,
-            })
+            .is_some_and(|input| input.is_equal())
     }
 
     /// Whether an object was left out by name, so that nothing is known of it.

@@ -28,6 +28,12 @@ pub(crate) fn matching_from(patch: &str, source: &str, object: &str) -> Option<u
     plain.max(matching(patch, &format!("{folder}/{source}")))
 }
 
+/// The last name of a path, which all paths that match it share.
+#[must_use]
+pub(crate) fn last_name(path: &str) -> Option<&str> {
+    parts(path).next()
+}
+
 /// The names of a path, last first.
 fn parts(path: &str) -> impl Iterator<Item = &str> {
     path.rsplit('/')

@@ -108,12 +108,12 @@ fn members_of(archive: &Input, folders: &Folders) -> Result<Vec<Input>> {
     }
     let added = patcheds.into_iter();
     found.extend(added.map(|(member, patched)| (member, Bytes::Added { patched })));
-    let inputs = found.into_iter().map(|((member, count), bytes)| Input {
-        name: match count {
+    let inputs = found.into_iter().map(|((member, count), bytes)| {
+        let name = match count {
             0 => format!("{}({member})", archive.name),
             _ => format!("{}({member}:{})", archive.name, count + 1),
-        },
-        bytes,
+        };
+        Input::new(name, bytes)
     });
     Ok(inputs.collect())
 }

@@ -7,8 +7,11 @@ pub(crate) mod dependencies;
 pub(crate) mod name;
 pub mod pair;
 
+use std::fs::File;
+use std::io;
 use std::ops::{Deref, Range};
-use std::sync::Arc;
+use std::os::unix::fs::FileExt as _;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
 use rayon::prelude::*;
@@ -53,6 +56,52 @@ impl Deref for ObjectBytes {
     }
 }
 
+/// Files from this size on are compared through a buffer. What is read through a map stays in
+/// memory as long as the map does, and debug information is most of a file and mostly read only to learn
+/// that it is equal.
+const MAPPED_BYTES_MAX: usize = 1 << 16;
+
+/// Up to this size, whether both trees hold the same is asked before anything is read: of an object
+/// that is equal, one file is enough. Larger ones are mostly merged ones, which are never compared.
+const COMPILED_BYTES_MAX: usize = 1 << 20;
+
+/// Size of that buffer.
+const BUFFER_BYTES: usize = 1 << 16;
+
+impl ObjectBytes {
+    fn is_equal_to(&self, other: &ObjectBytes) -> bool {
+        if self.len() != other.len() {
+            return false;
+        }
+        if self.len() <= MAPPED_BYTES_MAX {
+            return self[..] == other[..];
+        }
+        // Standard input cannot be opened again.
+        compare_files(self, other).unwrap_or_else(|_| self[..] == other[..])
+    }
+
+    /// Where the bytes at `at` stand in the file.
+    fn file_offset(&self, at: usize) -> io::Result<u64> {
+        u64::try_from(self.range.start + at).map_err(io::Error::other)
+    }
+}
+
+/// Whether two objects of one size are equal, read through a buffer.
+fn compare_files(one: &ObjectBytes, other: &ObjectBytes) -> io::Result<bool> {
+    let files = [File::open(one.file.path())?, File::open(other.file.path())?];
+    let mut buffers = vec![0; 2 * BUFFER_BYTES];
+    let (ours, theirs) = buffers.split_at_mut(BUFFER_BYTES);
+    for at in (0..one.len()).step_by(BUFFER_BYTES) {
+        let size = BUFFER_BYTES.min(one.len() - at);
+        files[0].read_exact_at(&mut ours[..size], one.file_offset(at)?)?;
+        files[1].read_exact_at(&mut theirs[..size], other.file_offset(at)?)?;
+        if ours[..size] != theirs[..size] {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// The bytes of one [`Pair`].
 #[derive(Debug)]
 pub enum Bytes {
@@ -74,6 +123,8 @@ pub struct Input {
     pub name: String,
     /// The file or files.
     pub bytes: Bytes,
+    /// Whether both trees hold the same; decided once, when it is asked for.
+    equal: OnceLock<bool>,
 }
 
 /// Maps the files of all `pairs`, in their order.
@@ -86,6 +137,25 @@ pub fn open_all(pairs: Vec<Pair>) -> Result<Vec<Input>> {
 }
 
 impl Input {
+    /// An object of this name.
+    #[must_use]
+    pub fn new(name: String, bytes: Bytes) -> Input {
+        Input {
+            name,
+            bytes,
+            equal: OnceLock::new(),
+        }
+    }
+
+    /// Whether both trees have the object, equal to the byte.
+    #[must_use]
+    pub fn is_equal(&self) -> bool {
+        *self.equal.get_or_init(|| match &self.bytes {
+            Bytes::Both { original, patched } => original.is_equal_to(patched),
+            Bytes::Added { .. } | Bytes::Removed { .. } => false,
+        })
+    }
+
     /// Maps the files of `pair`.
     ///
     /// # Errors
@@ -122,7 +192,14 @@ impl Input {
                 },
             ),
         };
-        Ok(Input { name, bytes })
+        let input = Input::new(name, bytes);
+        if input
+            .original()
+            .is_some_and(|bytes| bytes.len() <= COMPILED_BYTES_MAX)
+        {
+            let _ = input.is_equal();
+        }
+        Ok(input)
     }
 
     /// The original object, where there is one.
@@ -134,10 +211,11 @@ impl Input {
         }
     }
 
-    /// The patched object, where there is one.
+    /// The patched object, where there is one. One that is known to be equal is not read again.
     #[must_use]
     pub fn patched(&self) -> Option<&[u8]> {
         match &self.bytes {
+            Bytes::Both { original, .. } if self.equal.get() == Some(&true) => Some(original),
             Bytes::Both { patched, .. } | Bytes::Added { patched } => Some(patched),
             Bytes::Removed { .. } => None,
         }

@@ -96,6 +96,7 @@ fn rebuilt(store: &Store, record: &BuildRecord) -> Result<Option<String>> {
     let source = store.source(record, &path("source"))?;
     let objects = store.objects(record, &path("objects"))?;
     let request = source::Request {
+        lines: source::Lines::Kept,
         source: source.path().to_owned(),
         command: record.make.clone(),
         work: path("work"),

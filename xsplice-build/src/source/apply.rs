@@ -81,7 +81,7 @@ pub(crate) fn strip(patch: &mut PatchFile, level: usize) {
 }
 
 /// A path without its first names.
-fn cut(path: &str, names: usize) -> Option<&str> {
+pub(super) fn cut(path: &str, names: usize) -> Option<&str> {
     (0..names).try_fold(path, |path, _| path.split_once('/').map(|(_, rest)| rest))
 }
 
@@ -217,6 +217,7 @@ pub(crate) fn shift(patch: &mut PatchFile, offsets: &Offsets) {
             hunk.new_start = moved(hunk.new_start);
             for change in &mut hunk.changes {
                 change.number = moved(change.number);
+                change.place = moved(change.place);
             }
         }
     }

@@ -12,8 +12,10 @@ pub(crate) mod apply;
 pub(crate) mod copy;
 pub(crate) mod fingerprint;
 pub(crate) mod interrupt;
+pub(crate) mod kept_lines;
 pub(crate) mod make;
 pub(crate) mod place;
+mod safe_places;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -75,6 +77,17 @@ pub(crate) struct Request {
     pub work: PathBuf,
     /// The build that runs, when the user has it.
     pub original: Option<PathBuf>,
+    /// What becomes of the numbers of lines behind a hunk.
+    pub lines: Lines,
+}
+
+/// What becomes of the numbers of lines behind a hunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lines {
+    /// They stay as they were.
+    Kept,
+    /// They are those of the patched source.
+    Moved,
 }
 
 /// Two builds.
@@ -109,6 +122,10 @@ impl Request {
             command: command.clone(),
             work,
             original: arguments.given_orig.clone(),
+            lines: match arguments.move_lines {
+                true => Lines::Moved,
+                false => Lines::Kept,
+            },
         }))
     }
 }
@@ -165,7 +182,8 @@ pub(crate) fn build(
     let work = Work::open(&request.work)?;
     let before = listing(&request.source, &work.folder)?;
     let building = work.interrupt.building();
-    let built = work.build_both(request, &trial, &before, visibility, tell);
+    let mut moved = kept_lines::moved(trial.patch, &offsets);
+    let built = work.build_both(request, &trial, &mut moved, &before, visibility, tell);
     // An unfinished build is removed in every case.
     let swept = remove(&work.path(TREE));
     drop(building);
@@ -178,7 +196,7 @@ pub(crate) fn build(
             request.source.display()
         );
     }
-    apply::shift(patch, &offsets);
+    *patch = moved;
     apply::strip(patch, level);
     let patched = place::facing(&original, &request.work.join(PATCHED))?;
     Ok(Built { original, patched })
@@ -237,11 +255,13 @@ impl Work {
         self.folder.join(name)
     }
 
-    /// Returns the folder of the original build.
+    /// Returns the folder of the original build. `moved` is the patch as it was put in; it gets the
+    /// numbers of lines that the compiler sees.
     fn build_both(
         &self,
         request: &Request,
         trial: &apply::Trial<'_>,
+        moved: &mut PatchFile,
         listed: &fingerprint::Listing,
         visibility: Visibility,
         tell: &dyn Fn(&str),
@@ -260,6 +280,9 @@ impl Work {
         };
         copy_tree(from, &tree, &self.folder, &self.interrupt)?;
         trial.apply(&tree)?;
+        if request.lines == Lines::Kept {
+            kept_lines::keep(&tree, moved, trial.level)?;
+        }
         self.step(request, listed, PATCHED)
             .run(&self.interrupt, visibility, tell)?;
         rename(&tree, &patched)?;

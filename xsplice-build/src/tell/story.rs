@@ -10,7 +10,7 @@ use xsplice_diff::report::build_stamps::build_stamps;
 use xsplice_diff::report::json::PayloadSummary;
 use xsplice_diff::report::object_diff::{FunctionChange, Verdict};
 use xsplice_diff::report::ripple::ripple;
-use xsplice_diff::verdict::kinds::Status;
+use xsplice_diff::verdict::kinds::{Reason, Status};
 use xsplice_link::verify::Outlook;
 
 use crate::command::voice::Detail;
@@ -52,6 +52,7 @@ pub(crate) fn changes(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Det
         let _ = write!(text, ", {alike} of them in nothing that matters");
     }
     text.push('\n');
+    text.push_str(&like_line_numbers(diffs));
     for name in &inputs.removed {
         let _ = writeln!(
             text,
@@ -70,6 +71,32 @@ pub(crate) fn changes(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Det
         let _ = writeln!(text, "\n{note}");
     }
     text
+}
+
+/// The functions that look like line numbers only, in one line; empty when there are none.
+fn like_line_numbers(diffs: &[ObjectDiff<'_>]) -> String {
+    /// More are counted.
+    const NAMED_MAX: usize = 4;
+
+    let functions = diffs.iter().flat_map(|diff| &diff.functions);
+    let alike: Vec<&str> = functions
+        .filter(|function| function.reasons.contains(&Reason::LooksLikeLineNumbers))
+        .map(|function| function.name.as_str())
+        .collect();
+    let (look, them) = match alike.len() {
+        0 => return String::new(),
+        1 => ("looks", "it"),
+        _ => ("look", "them"),
+    };
+    let mut names = alike[..alike.len().min(NAMED_MAX)].join(", ");
+    if alike.len() > NAMED_MAX {
+        let _ = write!(names, " and {} more", alike.len() - NAMED_MAX);
+    }
+    format!(
+        "{} {look} like line numbers only, which is not proven ({names}): trees with -g prove it, \
+         --src leaves lines where they are, --accept line-numbers leaves {them} out\n",
+        count(alike.len(), "function")
+    )
 }
 
 /// Whether an object has only differences that were proven not to matter.
@@ -339,9 +366,6 @@ fn by_code(refusals: &[Refusal]) -> String {
     for refusal in refusals {
         let code = xsplice_diff::html::word(refusal.code).to_string();
         *counts.entry(code).or_default() += 1;
-    }
-    if counts.len() == 1 {
-        return String::new();
     }
     let mut counts: Vec<(String, usize)> = counts.into_iter().collect();
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));

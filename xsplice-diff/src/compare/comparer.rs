@@ -350,8 +350,8 @@ impl<'a, 'data> Comparer<'a, 'data> {
         if is_string(self.original, o) && is_string(self.patched, p) {
             Reason::StringDiffers {
                 offset,
-                old: shown(self.original.bytes(o)),
-                new: shown(self.patched.bytes(p)),
+                old: string(self.original, o),
+                new: string(self.patched, p),
             }
         } else {
             Reason::ConstantDiffers {
@@ -492,7 +492,7 @@ pub(crate) fn shown_target(build: &Build<'_>, target: Target) -> String {
             if place.kind == ItemKind::Content
                 && build.object.section(place.section).holds_strings()
             {
-                return format!("{:?}", shown(build.bytes(item)));
+                return format!("{:?}", string(build, item));
             }
             with_offset(&build.shown(item), target.meant())
         }
@@ -512,4 +512,15 @@ fn shown_relocation(build: &Build<'_>, index: usize) -> String {
             .type_name(build.object.relocations[index].kind),
         shown_target(build, build.targets[index])
     )
+}
+
+/// What a string says, for a person.
+fn string(build: &Build<'_>, item: ItemId) -> String {
+    let section = build.object.section(build.items.item(item).section);
+    let unit_bytes = if section.holds_strings() {
+        section.entry_size
+    } else {
+        1
+    };
+    shown(build.bytes(item), unit_bytes)
 }

@@ -126,7 +126,8 @@ impl<'o, 'data> DebugSections<'o, 'data> {
     }
 }
 
-fn is_compressed(section: &Section<'_>) -> bool {
+/// Whether a section is packed.
+pub(crate) fn is_compressed(section: &Section<'_>) -> bool {
     section.flags & elf::SHF_COMPRESSED.0 != 0
 }
 

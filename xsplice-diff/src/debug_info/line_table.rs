@@ -2,9 +2,11 @@
 //!
 //! [`crate::debug_info::debug_sections`] gives each section addresses of its own.
 
+use std::cell::LazyCell;
+
 use gimli::{DebugLineOffset, EndianSlice, LittleEndian};
 
-use crate::debug_info::debug_sections::{DebugSections, address};
+use crate::debug_info::debug_sections::{DebugSections, address, is_compressed};
 use crate::debug_info::source_lines::{join, normalised};
 use crate::read::object::{ElfObject, SectionId};
 use serde::{Deserialize, Serialize};
@@ -157,6 +159,57 @@ fn file_name(
         gimli::AttributeValue::DebugStrRef(offset) => at(strings, offset.0),
         _ => None,
     }
+}
+
+/// Whether the headers of an object's line table may name a file with one of these last names. This
+/// is asked of every object, so that nothing is unpacked, copied or relocated for it: where an
+/// offset leads is not known, and a name counts as named when it is among the strings at all.
+pub(crate) fn may_name(object: &ElfObject<'_>, names: &[&str]) -> bool {
+    let finders: Vec<_> = names.iter().map(memchr::memmem::Finder::new).collect();
+    let has_one = |bytes: &[u8]| finders.iter().any(|name| name.find(bytes).is_some());
+    let in_sections = |name: &str| {
+        let mut sections = object.sections().filter(|(_, one)| one.name == name);
+        sections.any(|(_, one)| is_compressed(one) || has_one(one.data))
+    };
+    let (line_strings, strings) = (
+        LazyCell::new(|| in_sections(".debug_line_str")),
+        LazyCell::new(|| in_sections(".debug_str")),
+    );
+    let is_one = |name: gimli::AttributeValue<Slice<'_>>| match name {
+        gimli::AttributeValue::String(name) => has_one(name.slice()),
+        gimli::AttributeValue::DebugLineStrRef(_) => *line_strings,
+        gimli::AttributeValue::DebugStrRef(_) => *strings,
+        _ => true,
+    };
+    let mut tables = object
+        .sections()
+        .filter(|(_, one)| one.name == ".debug_line");
+    tables.any(|(_, table)| {
+        if is_compressed(table) {
+            return true;
+        }
+        let section = gimli::DebugLine::new(table.data, LittleEndian);
+        let mut offset = 0;
+        while offset < table.data.len() {
+            let Ok(program) = section.program(DebugLineOffset(offset), 8, None, None) else {
+                return true;
+            };
+            let header = program.header();
+            if header
+                .file_names()
+                .iter()
+                .any(|file| is_one(file.path_name()))
+            {
+                return true;
+            }
+            let next = header.unit_length().checked_add(LENGTH_BYTES);
+            let Some(next) = next.and_then(|bytes| offset.checked_add(bytes)) else {
+                return true;
+            };
+            offset = next;
+        }
+        false
+    })
 }
 
 /// Paths of the files that the headers of an object's line table name. Up to DWARF 4 they leave out

@@ -15,7 +15,7 @@ use xsplice_abi::profile;
 use xsplice_abi::section::{ACCEPT, HOOKS};
 
 use crate::debug_info::debug_sections::{DebugSections, place};
-use crate::debug_info::line_table::file_paths;
+use crate::debug_info::line_table::{file_paths, may_name};
 use crate::read::error::DiffError;
 use crate::read::items::ItemKind;
 use crate::read::object::{ElfObject, SectionId};
@@ -106,7 +106,8 @@ pub enum DeclarationKind {
 }
 
 /// Reads what an object says about the files for which `wanted` holds. `wanted` is asked with
-/// paths that may lack leading folders, and must then say whether the file may be one.
+/// paths that may lack leading folders, and must then say whether the file may be one. `names` are
+/// the last names of all such paths.
 ///
 /// # Errors
 ///
@@ -115,6 +116,7 @@ pub enum DeclarationKind {
 pub fn source_lines(
     name: &str,
     bytes: &[u8],
+    names: &[&str],
     wanted: impl Fn(&str) -> bool,
 ) -> Result<SourceLines, DiffError> {
     let object = ElfObject::parse(name, bytes)?;
@@ -125,13 +127,17 @@ pub fn source_lines(
     };
     // Most objects have nothing to do with the patch. The file names in the header of the line
     // table show that cheaply.
-    if information != LineInformation::Present || !file_paths(&object).iter().any(|p| wanted(p)) {
+    if information != LineInformation::Present
+        || !may_name(&object, names)
+        || !file_paths(&object).iter().any(|p| wanted(p))
+    {
         return Ok(lines);
     }
-    let build = Build::new(name, bytes, &profile::XSPLICE)?;
+    let build = Build::of(object, &profile::XSPLICE);
     let debug = DebugSections::new(&build.object);
     let sections = DwarfSections::load(|id| {
-        Ok::<_, std::convert::Infallible>(debug.contents(id.name()).unwrap_or_default())
+        let contents = is_read(id).then(|| debug.contents(id.name())).flatten();
+        Ok::<_, std::convert::Infallible>(contents.unwrap_or_default())
     });
     let Ok(sections) = sections;
     let dwarf = sections.borrow(|section| EndianSlice::new(section, LittleEndian));
@@ -149,6 +155,20 @@ pub fn source_lines(
     }
     lines.files = reader.files;
     Ok(lines)
+}
+
+/// Whether a section of debug information is needed to tell where lines went.
+fn is_read(id: gimli::SectionId) -> bool {
+    matches!(
+        id,
+        gimli::SectionId::DebugAbbrev
+            | gimli::SectionId::DebugAddr
+            | gimli::SectionId::DebugInfo
+            | gimli::SectionId::DebugLine
+            | gimli::SectionId::DebugLineStr
+            | gimli::SectionId::DebugStr
+            | gimli::SectionId::DebugStrOffsets
+    )
 }
 
 /// What a macro of `xsplice.h` leaves in an object.

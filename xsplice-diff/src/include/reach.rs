@@ -345,7 +345,9 @@ impl Includer<'_, '_, '_> {
             let remedy = if is_piece(patched, item) {
                 "remove the symbol of its target, so that it is included too"
             } else {
-                "build both trees with -ffunction-sections"
+                "what runs was built so: keep the compiler of the fix from jumping there (a \
+                 statement behind a tail call makes it a call), and build the next release with \
+                 -ffunction-sections"
             };
             let what = format!(
                 "a short jump leads to {}, which is not included{distance}; {remedy}",
@@ -388,7 +390,8 @@ impl Includer<'_, '_, '_> {
             }
             Destination::Unnamed => {
                 let what = format!(
-                    "refers to {}, which has no name in the base; give it a symbol in both trees",
+                    "refers to {}, which has no name in the base, and what runs stays so: let the \
+                     fix reach it through something that has a name, or bring its own copy",
                     shown_target(patched, target)
                 );
                 self.refuse_at(RefusalCode::UnnamedTarget, item, relocation, &what);

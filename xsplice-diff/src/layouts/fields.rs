@@ -157,6 +157,9 @@ pub(super) fn differences(
     new: EntryId,
     name: &TypeName,
 ) -> Option<LayoutChange> {
+    if old_types.is_alike(old, new_types, new) {
+        return None;
+    }
     let (old_size, new_size) = (old_types.size_bytes(old), new_types.size_bytes(new));
     let (old_fields, new_fields) = (fields(old_types, old), fields(new_types, new));
     if old_size == new_size && old_fields == new_fields {

@@ -60,11 +60,49 @@ pub fn differences(change: &LayoutChange) -> String {
             said(change.old_size)
         ));
     }
-    parts.extend(change.fields.iter().take(NAMED_MAX).map(field));
-    if change.fields.len() > NAMED_MAX {
-        parts.push(format!("and {} more", change.fields.len() - NAMED_MAX));
+    // What moved is the consequence of what is new, gone or larger.
+    let (moved, causes): (Vec<&FieldChange>, Vec<_>) = change
+        .fields
+        .iter()
+        .partition(|field| field.change == FieldDifference::Moved);
+    let few = |fields: &[&FieldChange]| {
+        let shown = fields.iter().take(NAMED_MAX).map(|one| field(one));
+        let rest = fields.len().checked_sub(NAMED_MAX).filter(|rest| *rest > 0);
+        shown
+            .chain(rest.map(|rest| format!("and {rest} more")))
+            .collect::<Vec<_>>()
+    };
+    parts.extend(few(&causes));
+    match moved[..] {
+        [first, _, ..] if !causes.is_empty() => parts.push(moved_together(first, &moved)),
+        _ => parts.extend(few(&moved)),
     }
     text.push_str(&parts.join(", "));
+    text
+}
+
+/// Several members that moved, in words: the first of them, and by how much all did.
+fn moved_together(first: &FieldChange, moved: &[&FieldChange]) -> String {
+    let distance = |field: &FieldChange| match (&field.old, &field.new) {
+        (
+            Some(Slot::Member {
+                offset_bits: old, ..
+            }),
+            Some(Slot::Member {
+                offset_bits: new, ..
+            }),
+        ) => Some((new.abs_diff(*old), new > old)),
+        _ => None,
+    };
+    let rest = moved.len() - 1;
+    let members = if rest == 1 { "member" } else { "members" };
+    let mut text = format!("{} and {rest} more {members} moved", first.name);
+    let shared =
+        distance(first).filter(|_| moved.iter().all(|one| distance(one) == distance(first)));
+    if let Some((bits, is_up)) = shared {
+        let way = if is_up { "up" } else { "down" };
+        let _ = write!(text, " {way} by {}", offset(bits).trim_start_matches('+'));
+    }
     text
 }
 

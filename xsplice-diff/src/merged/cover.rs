@@ -7,8 +7,9 @@
 //! followed again, now that each section has its one place.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 
+use foldhash::{HashMap, HashSet};
 use object::elf;
 
 use crate::merged::definitions::is_label;
@@ -49,8 +50,8 @@ pub(super) fn cover<'p, 'data>(
         elements: OnceCell::new(),
     };
     cover.pin()?;
-    let mut rows: HashMap<SectionId, Vec<Placement>> = HashMap::new();
-    let mut used: HashSet<Tile> = HashSet::new();
+    let mut rows: HashMap<SectionId, Vec<Placement>> = HashMap::default();
+    let mut used: HashSet<Tile> = HashSet::default();
     for (id, section) in merged.sections().filter(|(_, section)| is_tiled(section)) {
         match cover.row(id, &mut used) {
             Some(row) => {
@@ -97,7 +98,7 @@ fn ranks(merged: &ElfObject<'_>, parts: &Parts<'_, '_>, is_eligible: &[bool]) ->
     }
     let mut found = vec![None; parts.objects.len()];
     // The part that has a FILE symbol of this name, where one alone has it.
-    let mut of_file: HashMap<&str, Option<usize>> = HashMap::new();
+    let mut of_file: HashMap<&str, Option<usize>> = HashMap::default();
     for (part, _) in is_eligible.iter().enumerate().filter(|(_, is)| **is) {
         for (_, name) in files(parts.objects[part].object) {
             let known = of_file.entry(name).or_insert(Some(part));
@@ -173,7 +174,7 @@ impl<'data> Cover<'_, '_, 'data> {
     /// Of several parts that define a strong name, those are no members whose section does not fit
     /// where the name stands: builds keep an object beside one that was made from it by `objcopy`.
     fn leave_out_others(&mut self) {
-        let mut definers: HashMap<&str, Vec<(Tile, u64)>> = HashMap::new();
+        let mut definers: HashMap<&str, Vec<(Tile, u64)>> = HashMap::default();
         for part in self.eligible() {
             for (section, symbol) in self.parts.objects[part].places.strong() {
                 let definer = (Tile { part, section }, symbol.value);
@@ -238,7 +239,7 @@ impl<'data> Cover<'_, '_, 'data> {
     /// things.
     fn pin(&mut self) -> Option<()> {
         self.leave_out_others();
-        let mut definers: HashMap<&str, Option<(Tile, u64)>> = HashMap::new();
+        let mut definers: HashMap<&str, Option<(Tile, u64)>> = HashMap::default();
         for part in self.eligible() {
             for (section, symbol) in self.parts.objects[part].places.strong() {
                 let definer = Some((Tile { part, section }, symbol.value));
@@ -413,7 +414,7 @@ impl<'data> Cover<'_, '_, 'data> {
     /// Follows every reference now that each section has its place. What has no bytes has the place
     /// that the first reference tells.
     fn follow(&mut self, rows: &HashMap<SectionId, Vec<Placement>>) -> Option<()> {
-        let mut placed: HashMap<Tile, (SectionId, u64)> = HashMap::new();
+        let mut placed: HashMap<Tile, (SectionId, u64)> = HashMap::default();
         for (&id, row) in rows {
             placed.extend(row.iter().map(|one| (one.tile, (id, one.start))));
         }
@@ -502,7 +503,7 @@ impl<'data> Cover<'_, '_, 'data> {
         }
         let SymbolPlace::Section(id) = symbol.place else {
             // A number, or a COMMON symbol with its size and alignment.
-            return self.any_symbol(|_, theirs| {
+            return self.any_symbol(symbol.name, |_, theirs| {
                 is_alike(theirs, symbol)
                     && theirs.place == symbol.place
                     && theirs.value == symbol.value
@@ -522,7 +523,7 @@ impl<'data> Cover<'_, '_, 'data> {
                     places.has(one.tile.section, symbol.value - one.start, symbol)
                 });
         }
-        self.any_symbol(|part, theirs| {
+        self.any_symbol(symbol.name, |part, theirs| {
             is_alike(theirs, symbol)
                 && match theirs.place {
                     SymbolPlace::Section(section) => {
@@ -551,11 +552,12 @@ impl<'data> Cover<'_, '_, 'data> {
         }
     }
 
-    fn any_symbol(&self, is_it: impl Fn(usize, &Symbol<'_>) -> bool) -> bool {
-        self.eligible().any(|part| {
-            let symbols = &self.parts.objects[part].object.symbols;
-            symbols.iter().any(|symbol| is_it(part, symbol))
-        })
+    /// Whether a symbol of that name of one of the parts is it.
+    fn any_symbol(&self, name: &str, is_it: impl Fn(usize, &Symbol<'_>) -> bool) -> bool {
+        let named = self.parts.named.get(name).into_iter().flatten();
+        named
+            .filter(|(part, _)| self.is_eligible[*part])
+            .any(|(part, symbol)| is_it(*part, symbol))
     }
 }
 

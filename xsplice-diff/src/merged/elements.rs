@@ -3,7 +3,7 @@
 //! GNU ld puts such sections behind each other like all others when it merges objects; lld and gold
 //! keep one of several equal elements.
 
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashSet};
 
 use crate::read::object::{ElfObject, Section, SectionId};
 

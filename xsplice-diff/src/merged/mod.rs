@@ -15,12 +15,13 @@ mod places;
 mod tiles;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
+use foldhash::{HashMap, HashSet};
 use rayon::prelude::*;
 use xsplice_abi::section;
 
-use crate::read::object::ElfObject;
+use crate::read::object::{ElfObject, Section};
 
 use cover::cover;
 use definitions::{Definitions, definitions};
@@ -57,19 +58,148 @@ fn made_anew(name: &[u8]) -> bool {
         .any(|made| made.as_bytes() == name)
 }
 
-/// The merged objects among `objects`, each with the objects that it was merged from. What cannot
-/// be read is no part of anything and not merged.
+/// Merged objects, each with the objects that it was merged from.
+pub type Found = BTreeMap<ObjectIndex, BTreeSet<ObjectIndex>>;
+
+/// The merged objects among `objects`. What cannot be read is no part of anything and not merged.
 ///
 /// Only objects whose names all are names of smaller ones too are looked at closely: merging makes
 /// no names.
 #[must_use]
-pub fn find(objects: &[Candidate<'_>]) -> BTreeMap<ObjectIndex, BTreeSet<ObjectIndex>> {
-    let read: Vec<Definitions<'_>> = objects
-        .par_iter()
-        .map(|object| definitions(object.bytes).unwrap_or_default())
-        .collect();
+pub fn find(objects: &[Candidate<'_>]) -> Found {
+    Tree::read(objects).judge(&BTreeMap::new())
+}
+
+/// The merged objects of each of two trees that have most objects in common. What is loaded alike
+/// in both, with all its parts, is looked at once.
+#[must_use]
+pub fn find_in_both(one: &[Candidate<'_>], other: &[Candidate<'_>]) -> [Found; 2] {
+    let (one, other) = rayon::join(|| Tree::read(one), || Tree::read(other));
+    let found = one.judge(&BTreeMap::new());
+    let known = other.known_from(&one, &found);
+    let found_again = other.judge(&known);
+    [found, found_again]
+}
+
+/// The objects of one tree.
+struct Tree<'a, 'data> {
+    objects: &'a [Candidate<'data>],
+    read: Vec<Definitions<'data>>,
+    /// Those that may be merged, the smallest first.
+    suspects: Vec<ObjectIndex>,
+    /// Empty when nothing is suspected.
+    parsed: Vec<Option<ElfObject<'data>>>,
+}
+
+impl<'a, 'data> Tree<'a, 'data> {
+    fn read(objects: &'a [Candidate<'data>]) -> Tree<'a, 'data> {
+        let read: Vec<Definitions<'_>> = objects
+            .par_iter()
+            .map(|object| definitions(object.bytes).unwrap_or_default())
+            .collect();
+        let suspects = suspects(objects, &read);
+        let parse = |object: &Candidate<'data>| ElfObject::parse(object.name, object.bytes).ok();
+        let parsed = match suspects.is_empty() {
+            true => Vec::new(),
+            false => objects.par_iter().map(parse).collect(),
+        };
+        Tree {
+            objects,
+            read,
+            suspects,
+            parsed,
+        }
+    }
+
+    fn is_suspect(&self) -> Vec<bool> {
+        let mut is_suspect = vec![false; self.objects.len()];
+        for &index in &self.suspects {
+            is_suspect[index] = true;
+        }
+        is_suspect
+    }
+
+    /// What is known of this tree's suspects from another tree: they and all that they were merged
+    /// from are loaded alike in both, and of the latter none is suspected here.
+    fn known_from(&self, other: &Tree<'_, '_>, found: &Found) -> Found {
+        let is_suspect = self.is_suspect();
+        let by_name = self.objects.iter().enumerate();
+        let by_name: HashMap<&str, ObjectIndex> = by_name
+            .map(|(index, object)| (object.name, index))
+            .collect();
+        let same: Vec<Option<ObjectIndex>> = (0..other.parsed.len())
+            .into_par_iter()
+            .map(|index| {
+                let here = *by_name.get(other.objects[index].name)?;
+                let theirs = other.parsed[index].as_ref()?;
+                let ours = self.parsed.get(here)?.as_ref()?;
+                is_loaded_alike(ours, theirs).then_some(here)
+            })
+            .collect();
+        let part = |theirs: &ObjectIndex| same[*theirs].filter(|&ours| !is_suspect[ours]);
+        found
+            .iter()
+            .filter_map(|(&theirs, parts)| {
+                let ours = same[theirs].filter(|&ours| is_suspect[ours])?;
+                Some((ours, parts.iter().map(part).collect::<Option<_>>()?))
+            })
+            .collect()
+    }
+
+    /// Which suspects consist of objects that are none; `known` are some of these.
+    fn judge(&self, known: &Found) -> Found {
+        let is_suspect = self.is_suspect();
+        let mut parts = Parts::default();
+        for (index, object) in self.parsed.iter().enumerate() {
+            if let Some(object) = object.as_ref().filter(|_| !is_suspect[index]) {
+                parts.add(index, object);
+            }
+        }
+        let mut merged = known.clone();
+        let mut open: Vec<ObjectIndex> = self.suspects.clone();
+        open.retain(|index| !known.contains_key(index));
+        let found: Vec<_> = open
+            .par_iter()
+            .map(|&index| self.parts_of(index, &parts))
+            .collect();
+        // A suspect that turns out not to be merged was compiled, and may be a part of a larger
+        // one. What was covered without it stays so.
+        let mut compiled: Vec<ObjectIndex> = Vec::new();
+        for (index, found) in open.into_iter().zip(found) {
+            let found = found.or_else(|| {
+                let names: HashSet<&[u8]> = self.read[index].names.iter().copied().collect();
+                let mut new = compiled.iter().map(|part| &self.read[*part].names);
+                let may_be_of_it = new.any(|own| own.iter().all(|name| names.contains(name)));
+                may_be_of_it.then(|| self.parts_of(index, &parts)).flatten()
+            });
+            if let Some(found) = found {
+                merged.insert(index, found);
+            } else if let Some(object) = &self.parsed[index] {
+                parts.add(index, object);
+                compiled.push(index);
+            }
+        }
+        merged
+    }
+
+    /// What one suspect was merged from; `None` where it was not, or not from these.
+    fn parts_of(&self, index: ObjectIndex, parts: &Parts<'_, '_>) -> Option<BTreeSet<ObjectIndex>> {
+        let object = self.parsed[index].as_ref()?;
+        let names: HashSet<&[u8]> = self.read[index].names.iter().copied().collect();
+        // What defines a strong name that the merged object does not define was not merged into it.
+        let is_eligible = |part: ObjectIndex| {
+            let strong = &self.read[part].strong;
+            strong.iter().all(|name| names.contains(name))
+        };
+        let found = cover(object, parts, is_eligible)?;
+        has_files_of(&self.read[index], &found, &self.read).then_some(found)
+    }
+}
+
+/// The objects that define nothing that smaller ones do not define, the smallest first.
+fn suspects(objects: &[Candidate<'_>], read: &[Definitions<'_>]) -> Vec<ObjectIndex> {
     let mut order: Vec<ObjectIndex> = (0..objects.len()).collect();
-    order.sort_by_key(|&index| {
+    order.sort_by_cached_key(|&index| {
         let object = &objects[index];
         let is_named_alike = Reverse(is_named_after_its_source(object.name, &read[index]));
         (
@@ -79,8 +209,7 @@ pub fn find(objects: &[Candidate<'_>]) -> BTreeMap<ObjectIndex, BTreeSet<ObjectI
             index,
         )
     });
-
-    let mut known: HashSet<&[u8]> = HashSet::new();
+    let mut known: HashSet<&[u8]> = HashSet::default();
     let mut suspects = Vec::new();
     for &index in &order {
         let names = &read[index].names;
@@ -89,10 +218,34 @@ pub fn find(objects: &[Candidate<'_>]) -> BTreeMap<ObjectIndex, BTreeSet<ObjectI
         }
         known.extend(names);
     }
-    if suspects.is_empty() {
-        return BTreeMap::new();
-    }
-    judge(objects, &read, &suspects)
+    suspects
+}
+
+/// Whether two objects have the same sections, symbols and relocations but for what is not loaded.
+fn is_loaded_alike(one: &ElfObject<'_>, other: &ElfObject<'_>) -> bool {
+    let is_alike = |one: &Section<'_>, other: &Section<'_>| {
+        let heads = |section: &Section<'_>| {
+            let relocations = section.relocations.clone();
+            (
+                section.kind,
+                section.flags,
+                section.alignment,
+                section.entry_size,
+                relocations,
+            )
+        };
+        one.name == other.name
+            && heads(one) == heads(other)
+            && (!one.is_allocated() || (one.size == other.size && one.data == other.data))
+    };
+    one.sections.len() == other.sections.len()
+        && one.symbols == other.symbols
+        && one.relocations == other.relocations
+        && one
+            .sections
+            .iter()
+            .zip(&other.sections)
+            .all(|(one, other)| is_alike(one, other))
 }
 
 /// Whether an object is called like the one file that it was compiled from.
@@ -103,48 +256,6 @@ fn is_named_after_its_source(name: &str, read: &Definitions<'_>) -> bool {
         name[..end.unwrap_or(name.len())].to_vec()
     };
     matches!(read.files[..], [file] if stem(file) == stem(name.as_bytes()))
-}
-
-/// Which of `suspects` consist of objects that are none.
-fn judge(
-    objects: &[Candidate<'_>],
-    read: &[Definitions<'_>],
-    suspects: &[ObjectIndex],
-) -> BTreeMap<ObjectIndex, BTreeSet<ObjectIndex>> {
-    let parsed: Vec<Option<ElfObject<'_>>> = objects
-        .par_iter()
-        .map(|object| ElfObject::parse(object.name, object.bytes).ok())
-        .collect();
-    let mut is_suspect = vec![false; objects.len()];
-    for &index in suspects {
-        is_suspect[index] = true;
-    }
-    let mut parts = Parts::default();
-    for (index, object) in parsed.iter().enumerate() {
-        if let Some(object) = object.as_ref().filter(|_| !is_suspect[index]) {
-            parts.add(index, object);
-        }
-    }
-    // A suspect that turns out not to be merged was compiled, and may be a part of a larger one.
-    let mut merged = BTreeMap::new();
-    for &index in suspects {
-        let Some(object) = &parsed[index] else {
-            continue;
-        };
-        let names: HashSet<&[u8]> = read[index].names.iter().copied().collect();
-        // What defines a strong name that the merged object does not define was not merged into it.
-        let is_eligible = |part: ObjectIndex| {
-            let strong = &read[part].strong;
-            strong.iter().all(|name| names.contains(name))
-        };
-        match cover(object, &parts, is_eligible) {
-            Some(found) if has_files_of(&read[index], &found, read) => {
-                merged.insert(index, found);
-            }
-            _ => parts.add(index, object),
-        }
-    }
-    merged
 }
 
 /// Whether each FILE symbol of a merged object is one of its parts', or made up for one that has

@@ -6,16 +6,17 @@
 //! between them.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::iter;
 
+use foldhash::{HashMap, HashSet};
 use object::elf;
 
 use crate::machine;
 use crate::merged::cover::Cover;
 use crate::merged::places::Places;
 use crate::merged::{ObjectIndex, made_anew};
-use crate::read::object::{ElfObject, Section, SectionId};
+use crate::read::object::{ElfObject, Section, SectionId, Symbol, SymbolPlace};
 
 /// Sections that begin with equal bytes are tried one after the other, and each may leave a rest
 /// that nothing covers. So many times a choice may be taken back in one merged section before it
@@ -35,6 +36,8 @@ pub(super) struct Parts<'p, 'data> {
     tiles: HashMap<Key<'data>, Vec<Tile>>,
     /// By name of the section, of empty ones too.
     alignments: HashMap<&'data str, BTreeSet<u64>>,
+    /// Definitions by name, each with the index of its object.
+    pub(super) named: HashMap<&'data str, Vec<(usize, &'p Symbol<'data>)>>,
 }
 
 /// One of them.
@@ -84,6 +87,14 @@ impl<'p, 'data> Parts<'p, 'data> {
             object,
             places: Places::of(object),
         });
+        let defined = object
+            .symbols
+            .iter()
+            .filter(|symbol| symbol.place != SymbolPlace::Undefined && !symbol.name.is_empty());
+        for symbol in defined {
+            let known = self.named.entry(symbol.name).or_default();
+            known.push((part, symbol));
+        }
         for (id, section) in object.sections() {
             if section.is_allocated() {
                 let known = self.alignments.entry(section.name).or_default();

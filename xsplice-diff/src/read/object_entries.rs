@@ -83,7 +83,7 @@ impl Section<'_> {
 }
 
 /// A symbol.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Symbol<'data> {
     /// Its name; empty for section symbols.
     pub name: &'data str,

@@ -48,7 +48,11 @@ impl<'data> Build<'data> {
     ///
     /// When it is not a well-formed relocatable object of a known machine.
     pub fn new(name: &str, bytes: &'data [u8], abi: &Profile) -> Result<Build<'data>, DiffError> {
-        let mut object = ElfObject::parse(name, bytes)?;
+        Ok(Build::of(ElfObject::parse(name, bytes)?, abi))
+    }
+
+    /// Cuts an object that was read into items.
+    pub(crate) fn of(mut object: ElfObject<'data>, abi: &Profile) -> Build<'data> {
         let entry_sizes = abi.entries(object.machine);
         empty_replacements::forget(&mut object, &entry_sizes);
         unused_messages::forget(&mut object, &entry_sizes);
@@ -65,7 +69,7 @@ impl<'data> Build<'data> {
         if !fields.is_empty() {
             build.add_relocations(&fields);
         }
-        Ok(build)
+        build
     }
 
     /// Merges relocations that the assembler resolved into those that it left.

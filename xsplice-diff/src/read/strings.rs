@@ -36,12 +36,32 @@ fn string_bytes(data: &[u8], unit: usize) -> usize {
         .map_or(data.len(), |index| ((index + 1) * unit).min(data.len()))
 }
 
-/// The string for a person: up to the terminator, cut when long.
+/// The string for a person: up to the terminator, cut when long. `unit_bytes` is the size of one
+/// character; wide ones are UTF-16 or UTF-32.
 #[must_use]
-pub(crate) fn shown(bytes: &[u8]) -> String {
+pub(crate) fn shown(bytes: &[u8], unit_bytes: u64) -> String {
     const SHOWN_CHARACTERS: usize = 60;
-    let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-    let text = String::from_utf8_lossy(bytes);
+    let text: String = match unit_bytes {
+        2 => {
+            let (units, _) = bytes.as_chunks::<2>();
+            let units = units.iter().map(|unit| u16::from_le_bytes(*unit));
+            char::decode_utf16(units.take_while(|unit| *unit != 0))
+                .map(|read| read.unwrap_or(char::REPLACEMENT_CHARACTER))
+                .collect()
+        }
+        4 => {
+            let (units, _) = bytes.as_chunks::<4>();
+            let units = units.iter().map(|unit| u32::from_le_bytes(*unit));
+            units
+                .take_while(|unit| *unit != 0)
+                .map(|unit| char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER))
+                .collect()
+        }
+        _ => {
+            let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+            String::from_utf8_lossy(bytes).into_owned()
+        }
+    };
     let mut shown: String = text.chars().take(SHOWN_CHARACTERS).collect();
     if text.chars().nth(SHOWN_CHARACTERS).is_some() {
         shown.push('…');
@@ -86,7 +106,9 @@ mod tests {
 
     #[test]
     fn what_is_shown_ends_at_the_terminator_and_is_cut() {
-        assert_eq!(shown(b"a\n\0b"), "a\n");
-        assert_eq!(shown(&[b'x'; 100]).chars().count(), 61);
+        assert_eq!(shown(b"a\n\0b", 1), "a\n");
+        assert_eq!(shown(&[b'x'; 100], 1).chars().count(), 61);
+        assert_eq!(shown(b"C\0D\0\0\0E\0", 2), "CD");
+        assert_eq!(shown(b"C\0\0\0\xac\x20\0\0\0\0\0\0", 4), "C\u{20ac}");
     }
 }

@@ -155,6 +155,20 @@ fn check_memory(
     let code = match (old, new) {
         _ if old == new => return,
         (Memory::ReadOnly, Memory::Writable) => RefusalCode::ChangedData,
+        // Code that stays does not mind; but somebody asked for the protection.
+        (Memory::Writable, _) if READ_ONLY_AFTER_BOOT.contains(&patched.section_name(item)) => {
+            verdicts.refuse_acceptable(
+                RefusalCode::ChangedData,
+                Place::of(patched, item),
+                &format!(
+                    "an existing variable is in {} now, to be read-only after the boot, and in \
+                     what runs it stays writable, in {}; the next boot brings it",
+                    patched.section_name(item),
+                    original.section_name(counterpart)
+                ),
+            );
+            return;
+        }
         (Memory::PerCpu, _) | (_, Memory::PerCpu) => RefusalCode::ChangedPerCpu,
         (Memory::ThreadLocal, _) | (_, Memory::ThreadLocal) => RefusalCode::ThreadLocal,
         (Memory::LinkerSet, _) | (_, Memory::LinkerSet) => RefusalCode::ChangedLinkerSet,

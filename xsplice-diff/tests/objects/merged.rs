@@ -7,7 +7,7 @@ use std::process::Command;
 use object::elf;
 use object::read::elf::{FileHeader as _, SectionHeader as _, Sym as _};
 use object::{Endianness, LittleEndian};
-use xsplice_diff::merged::{Candidate, Standing, find};
+use xsplice_diff::merged::{Candidate, Standing, find, find_in_both};
 
 const A: &str = r#"
 void say(const char *text);
@@ -109,8 +109,8 @@ impl Tree {
     }
 }
 
-fn merged(objects: &BTreeMap<String, Vec<u8>>, left_out: &[&str]) -> BTreeMap<String, Vec<String>> {
-    let candidates: Vec<Candidate<'_>> = objects
+fn candidates<'o>(objects: &'o BTreeMap<String, Vec<u8>>, left_out: &[&str]) -> Vec<Candidate<'o>> {
+    objects
         .iter()
         .map(|(name, bytes)| Candidate {
             name,
@@ -121,9 +121,16 @@ fn merged(objects: &BTreeMap<String, Vec<u8>>, left_out: &[&str]) -> BTreeMap<St
                 Standing::Compared
             },
         })
-        .collect();
+        .collect()
+}
+
+fn merged(objects: &BTreeMap<String, Vec<u8>>, left_out: &[&str]) -> BTreeMap<String, Vec<String>> {
+    let candidates = candidates(objects, left_out);
     let name = |index: usize| candidates[index].name.to_owned();
-    find(&candidates)
+    let found = find(&candidates);
+    let twice = [found.clone(), found.clone()];
+    assert_eq!(find_in_both(&candidates, &candidates), twice);
+    found
         .into_iter()
         .map(|(object, parts)| (name(object), parts.into_iter().map(name).collect()))
         .collect()
@@ -158,6 +165,38 @@ fn linkers() -> Vec<&'static str> {
         program == "ld" || Command::new(program).arg("--version").output().is_ok()
     };
     all.into_iter().filter(has).collect()
+}
+
+/// What is known of one tree counts for the other only where all of it is loaded alike.
+#[test]
+fn what_differs_between_two_trees_is_looked_at_in_both() {
+    let tree = Tree::new("gcc", SECTIONS);
+    tree.link("ld -r", &["head.o", "a.o"], "some.o");
+    tree.link("ld -r", &["some.o", "b.o"], "built_in.o");
+    let one = tree.objects();
+    let is_spoiled = |name: &str| {
+        let mut other = one.clone();
+        let bytes = other.get_mut(name).expect("an object");
+        let text = b"of a alone";
+        let at = bytes.windows(text.len()).position(|found| found == text);
+        bytes[at.expect("a string of the source")] ^= 1;
+        let (one, other) = (candidates(&one, &[]), candidates(&other, &[]));
+        let found = [find(&one), find(&other)];
+        assert_eq!(find_in_both(&one, &other), found, "{name}");
+        let [before, after] = found;
+        assert_eq!(
+            find_in_both(&other, &one),
+            [after.clone(), before.clone()],
+            "{name}"
+        );
+        (before.len(), after.len())
+    };
+    assert_eq!(is_spoiled("built_in.o"), (2, 1));
+    // What holds something else than the part that was spoiled is no longer merged, and is itself a
+    // part of the larger one.
+    assert_eq!(is_spoiled("a.o"), (2, 1));
+    // A part that is merged itself: the larger one was made of `a.o`.
+    assert_eq!(is_spoiled("some.o"), (2, 1));
 }
 
 #[test]

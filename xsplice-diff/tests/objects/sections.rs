@@ -1,6 +1,6 @@
 //! What a section is for: a name that merely begins like a known one says nothing.
 
-use crate::compiler::{assemble, diff, refused};
+use crate::compiler::{KERNEL, assemble, compile, diff, refused};
 use xsplice_diff::report::object_diff::Verdict;
 use xsplice_diff::verdict::kinds::RefusalCode;
 
@@ -147,4 +147,20 @@ fn what_alignment_leaves_may_come_and_go() {
         assert_eq!(crate::compiler::changed(&diff), ["f"], "{filler} {diff:#?}");
         assert!(diff.refusals.is_empty(), "{filler} {diff:#?}");
     }
+}
+
+/// The base keeps the variable where it is, and somebody asked for its protection.
+#[test]
+fn a_variable_that_becomes_read_only_after_the_boot_is_refused() {
+    const SOURCE: &str = "static SECTION int limit; int f(int x) { return x > limit++; }";
+    let with = |section: &str| compile("gcc", KERNEL, &SOURCE.replace("SECTION", section));
+    let (plain, moved) = (
+        with(""),
+        with("__attribute__((section(\".data.ro_after_init\")))"),
+    );
+    let one = diff(&plain, &moved);
+    assert_eq!(one.verdict(), Verdict::Refused, "{one:#?}");
+    // Back again it was refused before; other sections of plain data are all the same.
+    let read_mostly = with("__attribute__((section(\".data.read_mostly\")))");
+    assert_ne!(diff(&plain, &read_mostly).verdict(), Verdict::Refused);
 }

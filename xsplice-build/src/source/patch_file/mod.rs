@@ -44,6 +44,8 @@ pub struct Hunk {
     pub new_lines: u64,
     /// The lines that it changes.
     pub changes: Vec<ChangedLine>,
+    /// Whether the lines behind it keep their numbers although it may add or take away some.
+    pub keeps_lines: bool,
 }
 
 /// Which build a line is in.
@@ -62,6 +64,9 @@ pub struct ChangedLine {
     pub side: Side,
     /// Its number in its file, from 1.
     pub number: u64,
+    /// Number of a line where it stands: its own, or, where lines keep their numbers and another
+    /// has the same, that of a line beside it.
+    pub place: u64,
     /// The line itself; bytes that are no UTF-8 are replaced.
     pub text: String,
 }
@@ -127,7 +132,7 @@ impl Hunk {
     /// By how many lines it moves the lines behind it.
     #[must_use]
     pub(crate) fn moves_lines(&self) -> bool {
-        self.old_lines != self.new_lines
+        self.old_lines != self.new_lines && !self.keeps_lines
     }
 
     /// First line of the file after that lies behind the hunk.
@@ -234,6 +239,7 @@ fn read_hunk(hunk: &diffy::Hunk<'_, [u8]>, first_line: usize) -> Hunk {
         changes.push(ChangedLine {
             side,
             number: *number,
+            place: *number,
             text: String::from_utf8_lossy(text)
                 .trim_end_matches(['\r', '\n'])
                 .to_owned(),
@@ -247,6 +253,7 @@ fn read_hunk(hunk: &diffy::Hunk<'_, [u8]>, first_line: usize) -> Hunk {
         new_start,
         new_lines: number(new.len()),
         changes,
+        keeps_lines: false,
     }
 }
 

@@ -20,6 +20,7 @@ fn lines_have_their_numbers_in_both_files() {
     let line = |side, number, text: &str| ChangedLine {
         side,
         number,
+        place: number,
         text: text.to_owned(),
     };
     assert_eq!(

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+mod alike;
 mod describe;
 pub(crate) mod read;
 
@@ -81,6 +82,8 @@ struct Function {
 #[derive(Debug, Default)]
 pub struct Types<'d> {
     entries: Vec<Entry<'d>>,
+    /// The place of each entry, in order; apart from them, because nothing is looked up more often.
+    places: Vec<u64>,
     signatures: HashMap<u64, u64>,
     /// By address.
     functions: Vec<Function>,
@@ -197,10 +200,7 @@ impl<'d> Types<'d> {
             Reference::Place(place) => place,
             Reference::Signature(signature) => *self.signatures.get(&signature)?,
         };
-        let index = self
-            .entries
-            .binary_search_by_key(&place, |entry| entry.place)
-            .ok()?;
+        let index = self.places.binary_search(&place).ok()?;
         u32::try_from(index).ok().map(EntryId)
     }
 

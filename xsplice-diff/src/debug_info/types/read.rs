@@ -72,6 +72,7 @@ impl TypeSections {
         if types.is_empty() {
             return None;
         }
+        types.places = types.entries.iter().map(|entry| entry.place).collect();
         types.functions.sort_by_key(|function| function.address);
         types.name_types();
         Some(types)
