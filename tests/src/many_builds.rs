@@ -276,7 +276,9 @@ impl Shop {
             "the joined report is not that of the single run"
         );
         for name in builds() {
-            for file in ["fix.xsplice", "provenance.json", "sbom.cdx.json"] {
+            // The provenance names the patched objects, whose debug information names the folder
+            // that they were built in.
+            for file in ["fix.xsplice", "sbom.cdx.json"] {
                 let read = |folder: &str| {
                     let path = self.path(folder).join(name).join(file);
                     fs::read(&path).with_context(|| path.display().to_string())
