@@ -149,7 +149,7 @@ pub fn make(folder: &Path) -> Result<Vec<DebugPair>> {
 /// A source as without debug information; every third uses the structure that grows.
 fn with_user(index: usize, fix: &str) -> Source {
     let mut one = source(index, fix);
-    if index % USERS_EACH == 0 {
+    if index.is_multiple_of(USERS_EACH) {
         let _ = writeln!(
             one.text,
             "u64 u{index:03}_shared(struct shared *s)\n\
