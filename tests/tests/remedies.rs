@@ -33,7 +33,7 @@ use Place::{Case as OfCase, Fault, Line, System, Walk};
 /// Every place of the sources that names an option: file, option, what it is.
 // One line a place, however long.
 #[rustfmt::skip]
-const PLACES: [(&str, &str, Place); 67] = [
+const PLACES: [(&str, &str, Place); 70] = [
     ("runtime/ctl/src/error.rs", "name", System),
     ("runtime/ctl/src/error.rs", "socket", System),
     ("runtime/ctl/src/error.rs", "wait", System),
@@ -43,6 +43,7 @@ const PLACES: [(&str, &str, Place); 67] = [
     ("xsplice-build/src/budget.rs", "max-functions", OfCase),
     ("xsplice-build/src/hunks/fate.rs", "ignore-object", Walk(walks::object_that_a_hunk_is_in)),
     ("xsplice-build/src/hunks/mod.rs", "accept", Walk(walks::hunk_without_code)),
+    ("xsplice-build/src/hunks/mod.rs", "with-stamps", Walk(walks::date_in_a_patch)),
     ("xsplice-build/src/inputs/base.rs", "base", Walk(walks::no_image_and_two)),
     ("xsplice-build/src/inputs/name.rs", "name", Walk(walks::name_of_the_payload)),
     ("xsplice-build/src/inputs/pair.rs", "ignore-object", Fault),
@@ -81,6 +82,8 @@ const PLACES: [(&str, &str, Place); 67] = [
     ("xsplice-build/src/tell/story.rs", "explain-code", Walk(walks::meaning_of_a_code)),
     ("xsplice-build/src/tell/story.rs", "ignore-object", Fault),
     ("xsplice-build/src/tell/story.rs", "orig", Walk(walks::base_that_runs)),
+    ("xsplice-build/src/tell/story.rs", "accept", Walk(walks::lines_without_proof)),
+    ("xsplice-build/src/tell/story.rs", "src", Walk(walks::lines_without_proof)),
     ("xsplice-diff/src/debug_info/toolchain.rs", "param", Line),
     ("xsplice-diff/src/diff.rs", "ignore-object", Walk(walks::object_of_another_kind)),
     ("xsplice-diff/src/include/reach.rs", "abi", OfCase),

@@ -128,6 +128,59 @@ pub(crate) fn hunk_without_code() {
     assert!(text.contains("1 hunk in payload, 1 accepted"), "{text}");
 }
 
+pub(crate) fn date_in_a_patch() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = workspace().join("fixtures/behaviour/date-that-the-patch-writes");
+    let at = fixture.display();
+    shell(
+        &format!(
+            "cp -r {at}/original {at}/patched {at}/fix.patch . && \
+             for tree in original patched; do (cd $tree && gcc -O2 -g -fpie -ffunction-sections \
+                 -fdata-sections -fcf-protection=none -fno-asynchronous-unwind-tables -c *.c); \
+             done && ld -static -nostdlib --build-id=sha1 -e 0 -o base original/*.o"
+        ),
+        folder.path(),
+    );
+    let line = format!("{BUILD} --patch fix.patch");
+    told(&line, folder.path(), &["--with-stamps"]);
+    done(&format!("{line} --with-stamps"), folder.path());
+}
+
+/// A fix that moves the line of another function, without debug information.
+const MOVES_A_LINE: &str = "--- a/core/f.c
++++ b/core/f.c
+@@ -4,3 +4,4 @@
+-    return other(x) + 1;
++    x = other(x);
++    return x + 2;
+ }
+ int other(int x)
+";
+
+pub(crate) fn lines_without_proof() {
+    let said = "looks like line numbers only, which is not proven";
+    let folder = tempfile::tempdir().unwrap();
+    shop::make(folder.path(), "one", "");
+    shell(
+        &format!(
+            "echo 'void warn(int line); int noted(int x) {{ if (x) warn(__LINE__); return x; }}' \
+                 >> one/core/f.c && \
+             echo 'void warn(int line) {{ (void)line; }}' >> one/core/g.c && \
+             sed -i 's/ -g / /' one/Makefile && printf '%s' '{MOVES_A_LINE}' > moves.patch && \
+             cp -a one original && cp -a one patched && \
+             patch -s -d patched -p1 < moves.patch && \
+             unset MAKEFLAGS && make -s -C original && make -s -C patched && cp original/image base"
+        ),
+        folder.path(),
+    );
+    assert!(done(BUILD, folder.path()).contains(said));
+    let text = done(&format!("{BUILD} --accept line-numbers"), folder.path());
+    assert!(!text.contains(said), "{text}");
+    let line = "xsplice-build --src one --patch moves.patch --make make -n moves";
+    let text = done(line, folder.path());
+    assert!(!text.contains(said), "{text}");
+}
+
 pub(crate) fn no_image_and_two() {
     let folder = laid_out("string-only");
     let line = "xsplice-build --orig original --patched patched -n x -o x.xsplice";

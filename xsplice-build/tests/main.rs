@@ -2,6 +2,7 @@
 
 mod aarch64;
 mod addresses;
+mod alternatives;
 mod archives;
 mod callers;
 mod code_pages;

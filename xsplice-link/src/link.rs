@@ -26,7 +26,7 @@ use crate::merge::known_constants::refer_to_base;
 use crate::options::{BaseProof, LinkOptions, References, StacksOn};
 use crate::proof;
 use crate::resolve::Resolver;
-use crate::resolve::relocate;
+use crate::resolve::{empty_replacements, relocate};
 use crate::write;
 
 /// A linked payload.
@@ -93,6 +93,7 @@ pub fn link(
         &mut refusals,
     );
     drop(resolver);
+    empty_replacements::place(&mut layout);
     let does_something = layout.sections.iter().any(|section| {
         let name = &section.name;
         classify::hook_of(name, options.abi).is_some() || classify::is_words(name, options.abi)

@@ -276,18 +276,17 @@ fn place_alternative(
     }
     let mut bytes = [0; 2 * u8::MAX as usize];
     machine.fill_with_short_nops(&mut bytes);
-    if length > 0 {
-        let outside = Fault::EntryOutside { address: source };
-        let (start, content) = replacements(view, image).ok_or(outside)?;
-        let text = usize::try_from(source.wrapping_sub(start))
-            .ok()
-            .and_then(|offset| content.get(offset..)?.get(..length))
-            .ok_or(outside)?;
-        bytes
-            .get_mut(..length)
-            .ok_or(Fault::AlternativeLong)?
-            .copy_from_slice(text);
-    }
+    // Xen asks this of empty replacements too.
+    let outside = Fault::EntryOutside { address: source };
+    let (start, content) = replacements(view, image).ok_or(outside)?;
+    let text = usize::try_from(source.wrapping_sub(start))
+        .ok()
+        .and_then(|offset| content.get(offset..)?.get(..length))
+        .ok_or(outside)?;
+    bytes
+        .get_mut(..length)
+        .ok_or(Fault::AlternativeLong)?
+        .copy_from_slice(text);
     if chosen == Chosen::Original {
         return Ok(false);
     }

@@ -183,7 +183,8 @@ fn without_source(
             Fate::NotProvable,
             format!(
                 "the build reads this file, and no code or data comes from it: what uses its \
-                 macros and types is not told by line tables; changed in objects that may read it: {}",
+                 macros and types is not told by line tables; changed in objects that may read \
+                 it: {}",
                 list(&outcomes.all_functions(), ", ")
             ),
         );

@@ -57,8 +57,8 @@ impl Deref for ObjectBytes {
 }
 
 /// Files from this size on are compared through a buffer. What is read through a map stays in
-/// memory as long as the map does, and debug information is most of a file and mostly read only to learn
-/// that it is equal.
+/// memory as long as the map does, and debug information is most of a file and mostly read only to
+/// learn that it is equal.
 const MAPPED_BYTES_MAX: usize = 1 << 16;
 
 /// Up to this size, whether both trees hold the same is asked before anything is read: of an object

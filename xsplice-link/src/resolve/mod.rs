@@ -5,6 +5,7 @@
 //! globals). A base has no colon in a symbol's file name, so names of different payloads never
 //! clash in the loader's symbol table. Exported symbols keep their own names.
 
+pub(crate) mod empty_replacements;
 pub(crate) mod relocate;
 mod weak;
 

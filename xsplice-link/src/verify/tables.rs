@@ -125,14 +125,13 @@ fn entry(subject: &Subject<'_, '_, '_>, table: &TableFacts<'_>, start: u64) -> R
         let Some(expected) = must_lead_to(leads_to) else {
             continue;
         };
-        if is_empty_replacement(subject, table, start, expected) {
-            continue;
-        }
+        let is_empty = is_empty_replacement(subject, table, start, expected);
         let (section, offset) = points_at(subject, table.section, start + field)
             .ok_or_else(|| format!("the field at +{field} points at no place in the payload"))?;
         let code = subject.facts.view.section(section);
         let name = code.map_or("?", |code| code.name);
-        let is_inside = code.is_some_and(|code| offset < code.size);
+        let is_inside =
+            code.is_some_and(|code| offset < code.size || (is_empty && offset == code.size));
         if !is_code(code) || !is_inside {
             return Err(format!("{name}+{offset:#x} is no code of the payload"));
         }
@@ -143,7 +142,8 @@ fn entry(subject: &Subject<'_, '_, '_>, table: &TableFacts<'_>, start: u64) -> R
     Ok(())
 }
 
-/// An alternative that only removes code has an empty replacement, which may be anywhere.
+/// An alternative that only removes code has an empty replacement, which may also be at the end of
+/// the replacements.
 fn is_empty_replacement(
     subject: &Subject<'_, '_, '_>,
     table: &TableFacts<'_>,
