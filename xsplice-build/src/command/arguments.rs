@@ -121,9 +121,10 @@ pub struct Arguments {
 
     /// Apply the patch as it is, so that lines behind a hunk move
     ///
-    /// Without it, `#line` gives them the numbers that they had in the copy that is built, so that
-    /// `__LINE__` is the same in what the patch does not touch. Give it where something besides the
-    /// compiler reads the sources and does not know `#line`.
+    /// Without it, and where the build has no line tables (`-g`) that prove numbers of lines,
+    /// `#line` gives them the numbers that they had in the copy that is built, so that `__LINE__`
+    /// is the same in what the patch does not touch. Give it where something besides the compiler
+    /// reads the sources and does not know `#line`.
     #[arg(long, requires = "src", help_heading = FROM_SOURCE)]
     pub move_lines: bool,
 

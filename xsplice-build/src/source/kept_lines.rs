@@ -3,12 +3,15 @@
 //! A patch that adds a line moves all that follow, and with them `__LINE__` in every function of
 //! the file, in assertions, log calls and bug frames. In trees that were built elsewhere these
 //! differences have to be told from the fix; here, where the patched source is a copy of ours, they
-//! need not come about. Added lines have the numbers that they would have without the hunks before.
+//! need not come about. Where the build has line tables they are proven, and nothing is put in.
+//! Added lines have the numbers that they would have without the hunks before.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use walkdir::WalkDir;
+use xsplice_diff::debug_info::source_lines::{LineInformation, source_lines};
 
 use super::apply::{Offsets, cut};
 use super::safe_places::{Directive, Line, read};
@@ -16,6 +19,26 @@ use crate::source::patch_file::{FileChange, PatchFile, Side};
 
 /// How the names of sources end that the C preprocessor reads, and nothing but compilers of C.
 const ENDINGS: [&str; 7] = ["c", "h", "cc", "cpp", "cxx", "hh", "hpp"];
+
+/// Whether objects of a build have line tables. Then each number of a line is proven, and the hunks
+/// are followed by the numbers that lines really have.
+pub(super) fn are_told(build: &Path) -> bool {
+    let files = WalkDir::new(build).into_iter().flatten();
+    files
+        .filter(|file| file.file_type().is_file())
+        .filter(|file| file.path().extension().is_some_and(|ending| ending == "o"))
+        .any(|file| {
+            let read = fs::read(file.path()).ok();
+            read.is_some_and(|bytes| {
+                source_lines("", &bytes, &[], |_| false).is_ok_and(|lines| {
+                    matches!(
+                        lines.information,
+                        LineInformation::Present | LineInformation::Compressed
+                    )
+                })
+            })
+        })
+}
 
 /// Puts `#line` into the copy at `tree`, to which `patch` was applied, and renumbers the lines of
 /// the patch accordingly.

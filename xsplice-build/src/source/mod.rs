@@ -280,7 +280,8 @@ impl Work {
         };
         copy_tree(from, &tree, &self.folder, &self.interrupt)?;
         trial.apply(&tree)?;
-        if request.lines == Lines::Kept {
+        let unpatched = request.original.as_ref().unwrap_or(&original);
+        if request.lines == Lines::Kept && !kept_lines::are_told(unpatched) {
             kept_lines::keep(&tree, moved, trial.level)?;
         }
         self.step(request, listed, PATCHED)
