@@ -1,29 +1,13 @@
 //! The changes of a real Xen for AArch64: those of x86-64 that are in common code, and what is
 //! this machine's own.
 
-use super::build::DebugInfo;
 use super::change::{Change, Course, Effect, Sight, Verdict, appears, judged, loadable};
-
-const EXTRA: &str = "cat /sys/hypervisor/version/extra";
+use super::changes_common as common;
 
 /// All changes, in the order of the table and of the stack in which all stand at once.
 pub const CHANGES: &[Change] = &[
-    loadable(
-        "minor-version",
-        "a function in common code",
-        &["common/version.o:xen_minor_version (bytes-differ)"],
-        &[Effect {
-            command: "cat /sys/hypervisor/version/minor",
-            unpatched: Sight::Prints("17"),
-            patched: Sight::Prints("99"),
-        }],
-    ),
-    loadable(
-        "string-only",
-        "a string and nothing else",
-        &["common/version.o:xen_extra_version (string-differs)"],
-        &[appears(EXTRA, "Hello World")],
-    ),
+    common::MINOR_VERSION,
+    common::STRING_ONLY,
     // The file's name would be the payload's own: see `traps`.
     judged(
         "bug-frame",
@@ -97,94 +81,11 @@ pub const CHANGES: &[Change] = &[
             )],
         )
     },
-    Change {
-        course: Course::OnceOnly,
-        ..loadable(
-            "shadow-variable",
-            "a variable beside each object that cannot grow",
-            &[
-                "common/domain.o:do_vm_assist (bytes-differ, size-differs)",
-                "+common/domain.o:counter_of (pulled-in)",
-            ],
-            // vm_assist (21), a command that only the patched hypervisor knows.
-            &[
-                appears("probe 21 0x7873 0", "7001"),
-                appears("probe 21 0x7873 0", "7002"),
-            ],
-        )
-    },
-    Change {
-        course: Course::OnceOnly,
-        ..loadable(
-            "new-file",
-            "a new source file",
-            &[
-                "common/version.o:xen_compiler (bytes-differ, size-differs)",
-                "+common/xsplice_greeting.o:xsplice_greeting (new-object)",
-            ],
-            &[appears(
-                "cat /sys/hypervisor/compilation/compiler",
-                "greeting to d0",
-            )],
-        )
-    },
-    Change {
-        applying: &["xsplice: load hook ran"],
-        reverting: &["xsplice: unload hook ran"],
-        ..loadable(
-            "load-hooks",
-            "load and unload hooks",
-            &[
-                "common/version.o:xen_compile_system_maintainer_local (string-differs)",
-                "+common/version.o:said_load (hook)",
-                "+common/version.o:said_unload (hook)",
-            ],
-            &[appears(
-                "cat /sys/hypervisor/compilation/compiled_by",
-                "the load hook",
-            )],
-        )
-    },
-    Change {
-        applying: &["xsplice: granularity 2, was 1"],
-        reverting: &["xsplice: granularity 1, was 2"],
-        ..loadable(
-            "data-hook",
-            "another initial value of a variable, accepted and set by a hook",
-            &[
-                "+common/sched/cpupool.o:granularity_patched (hook)",
-                "+common/sched/cpupool.o:granularity_unpatched (hook)",
-            ],
-            &[],
-        )
-    },
-    Change {
-        course: Course::VetoedFirst,
-        applying: &[
-            "xsplice: preapply hook agrees",
-            "xsplice: postapply hook ran",
-        ],
-        reverting: &[
-            "xsplice: prerevert hook agrees",
-            "xsplice: postrevert hook ran",
-        ],
-        ..loadable(
-            "veto-hooks",
-            "pre and post hooks that veto",
-            &[
-                "common/version.o:xen_major_version (bytes-differ)",
-                "+common/version.o:told_applied (hook)",
-                "+common/version.o:told_reverted (hook)",
-                "+common/version.o:veto_first_apply (hook)",
-                "+common/version.o:veto_first_revert (hook)",
-            ],
-            &[Effect {
-                command: "cat /sys/hypervisor/version/major",
-                unpatched: Sight::Prints("4"),
-                patched: Sight::Prints("5"),
-            }],
-        )
-    },
+    common::SHADOW_VARIABLE,
+    common::NEW_FILE,
+    common::LOAD_HOOKS,
+    common::DATA_HOOK,
+    common::VETO_HOOKS,
     loadable(
         "arm64-assembler",
         "an assembler function",
@@ -196,24 +97,9 @@ pub const CHANGES: &[Change] = &[
         "the entry from a trap, in assembler",
         Verdict::Refused("changed-assembly"),
     ),
-    judged("line-shift", "lines that only moved", Verdict::NoChange),
-    Change {
-        debug_info: DebugInfo::Present,
-        ..judged(
-            "line-shift",
-            "lines that only moved, built with -g",
-            Verdict::NoChange,
-        )
-    },
-    judged(
-        "data-change",
-        "another initial value of a variable",
-        Verdict::Refused("changed-data"),
-    ),
-    judged(
-        "init-only",
-        "a function that only runs at boot",
-        Verdict::Refused("changed-init"),
-    ),
-    judged("structure", "a structure's layout", Verdict::Ripples),
+    common::LINE_SHIFT,
+    common::LINE_SHIFT_WITH_G,
+    common::DATA_CHANGE,
+    common::INIT_ONLY,
+    common::STRUCTURE,
 ];

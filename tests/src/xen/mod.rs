@@ -18,6 +18,7 @@ pub mod boots;
 pub mod build;
 pub mod change;
 pub mod changes_arm64;
+mod changes_common;
 pub mod each;
 pub mod faults;
 pub mod guest;
