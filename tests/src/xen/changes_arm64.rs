@@ -72,7 +72,7 @@ pub const CHANGES: &[Change] = &[
             "new-function",
             "a new function with a new static variable",
             &[
-                "common/version.o:xen_changeset (bytes-differ, size-differs)",
+                "common/version.o:xen_changeset (bytes-differ, relocation-differs, size-differs)",
                 "+common/version.o:counted_changeset (pulled-in)",
             ],
             &[appears(
@@ -82,7 +82,13 @@ pub const CHANGES: &[Change] = &[
         )
     },
     common::SHADOW_VARIABLE,
-    common::NEW_FILE,
+    Change {
+        verdict: Verdict::Payload(&[
+            "common/version.o:xen_compiler (bytes-differ, relocation-differs, size-differs)",
+            "+common/xsplice_greeting.o:xsplice_greeting (new-object)",
+        ]),
+        ..common::NEW_FILE
+    },
     common::LOAD_HOOKS,
     common::DATA_HOOK,
     common::VETO_HOOKS,
