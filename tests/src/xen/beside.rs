@@ -19,7 +19,7 @@ use crate::loader::Machine;
 use crate::operator::{Act, act, upload};
 
 /// Why the two may differ in a step, by words of the scenario's name and of the step.
-const EXPLAINED: [(&str, &str, &str); 4] = [
+const EXPLAINED: [(&str, &str, &str); 6] = [
     (
         "prepost hooks fail",
         "apply",
@@ -40,6 +40,16 @@ const EXPLAINED: [(&str, &str, &str); 4] = [
         "revert fails",
         "revert",
         "the payload's revert hook gives an error; on a copy of the memory no hook runs",
+    ),
+    (
+        "veto-hooks",
+        "",
+        "the payload's hooks refuse the first attempt; on a copy of the memory no hook runs",
+    ),
+    (
+        "trap ",
+        "",
+        "the bundled loader refuses what Xen's takes and gets wrong",
     ),
 ];
 

@@ -17,7 +17,12 @@ use anyhow::{Context, Result};
 use super::platform::MachineKind;
 
 /// What a crashed hypervisor prints.
-const DEATH: [&str; 3] = ["Panic on CPU", "DOUBLE FAULT", "Kernel panic - not syncing"];
+const DEATH: [&str; 4] = [
+    "Panic on CPU",
+    "DOUBLE FAULT",
+    "Unexpected Trap",
+    "Kernel panic - not syncing",
+];
 /// What is still read after the first sign of death, for the log: so many lines, for so long.
 const LAST_WORDS: usize = 40;
 /// See [`LAST_WORDS`].
