@@ -52,9 +52,17 @@ pub(super) fn cover<'p, 'data>(
     cover.pin()?;
     let mut rows: HashMap<SectionId, Vec<Placement>> = HashMap::default();
     let mut used: HashSet<Tile> = HashSet::default();
-    for (id, section) in merged.sections().filter(|(_, section)| is_tiled(section)) {
+    let mut tiled: Vec<_> = merged.sections().collect();
+    tiled.retain(|(_, section)| is_tiled(section));
+    // References tell equal tiles apart, and where sections with fewer of them stand.
+    tiled.sort_by_key(|(_, section)| {
+        let references = section.relocations.len() as u64;
+        section.size.checked_div(references).unwrap_or(u64::MAX)
+    });
+    for (id, section) in tiled {
         match cover.row(id, &mut used) {
             Some(row) => {
+                cover.pin_row(id, &row)?;
                 rows.insert(id, row);
             }
             None if section.is_mergeable() && cover.elements().hold(merged, id) => {}
@@ -257,6 +265,21 @@ impl<'data> Cover<'_, '_, 'data> {
                 self.set(*tile, (section, start), &mut open)?;
             }
         }
+        self.pin_referred(open)
+    }
+
+    /// Pins the tiles of a row, and what their references tell. `None` where they tell two things.
+    fn pin_row(&mut self, id: SectionId, row: &[Placement]) -> Option<()> {
+        let mut open = Vec::new();
+        let placed: Vec<_> = row.iter().filter(|one| self.is_placed(one.tile)).collect();
+        for one in placed {
+            self.set(one.tile, (id, one.start), &mut open)?;
+        }
+        self.pin_referred(open)
+    }
+
+    /// Pins what references of these pinned tiles tell. `None` where they tell two things.
+    fn pin_referred(&mut self, mut open: Vec<Tile>) -> Option<()> {
         while let Some(tile) = open.pop() {
             let (section, start) = self.pins.of[&tile];
             if self.parts.section(tile).is_nobits() {
