@@ -52,12 +52,12 @@ build: packages ## build the commands
 .PHONY: demo
 demo: packages ## build a kernel twice, make payloads, patch the running kernel and revert
 	$(CARGO) build --release
-	$(CARGO) run --release --quiet -p xsplice-tests --bin demo -- --cpus $(CPUS)
+	$(CARGO) run --release --quiet --bin demo -- --cpus $(CPUS)
 
 .PHONY: kernel
 kernel: packages ## boot the example kernel and leave it running
 	$(CARGO) build --release
-	$(CARGO) run --release --quiet -p xsplice-tests --bin demo -- --cpus $(CPUS) --keep-running \
+	$(CARGO) run --release --quiet --bin demo -- --cpus $(CPUS) --keep-running \
 		$(if $(CERT),--cert $(CERT))
 
 .PHONY: test
@@ -67,32 +67,32 @@ test: test-packages ## run all tests
 
 .PHONY: bless
 bless: test-packages ## rewrite the expected files of the cases and the transcripts
-	XSPLICE_BLESS=1 $(CARGO) test -p xsplice-tests --test cases
-	TRYCMD=overwrite $(CARGO) test -p xsplice-tests --test transcripts
+	XSPLICE_BLESS=1 $(CARGO) test --test cases
+	TRYCMD=overwrite $(CARGO) test --test transcripts
 
 .PHONY: refresh
 refresh: packages ## rebuild the committed objects of the cases with the local compilers
-	$(CARGO) run --release -p xsplice-tests --bin refresh-cases
+	$(CARGO) run --release --bin refresh-cases
 
 # Budgets of the commands first, then what each phase takes, then the kernel's figures.
 .PHONY: bench
 bench: packages ## measure the tools against their budgets of time and memory
 	$(CARGO) build --release
-	$(CARGO) run --release --quiet -p xsplice-tests --bin bench
-	$(CARGO) bench --quiet -p xsplice-tests --bench phases
-	$(CARGO) run --release --quiet -p xsplice-tests --bin bench-kernel
+	$(CARGO) run --release --quiet --bin bench
+	$(CARGO) bench --quiet --bench phases
+	$(CARGO) run --release --quiet --bin bench-kernel
 
 FUZZ := --seconds $$(($(MINUTES) * 60)) --runs $(RUNS) --seed $(SEED)
 
 .PHONY: fuzz
 fuzz: packages ## mutate objects, extracts, bases and payloads, and print counts and findings
-	$(CARGO) run --profile fuzz -p xsplice-tests --bin fuzz -- $(FUZZ)
+	$(CARGO) run --profile fuzz --bin fuzz -- $(FUZZ)
 
 .PHONY: coverage
 coverage: packages ## the same, and print which lines the mutations reach, by file
 	@tests/ensure-packages.sh llvm-profdata-19=llvm-19 llvm-cov-19=llvm-19
 	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/tests/instrumented-rustc.sh \
-		$(CARGO) build --profile fuzz -p xsplice-tests --bin fuzz
+		$(CARGO) build --profile fuzz --bin fuzz
 	rm -rf out/coverage && mkdir -p out/coverage
 	cp target/fuzz/fuzz out/coverage/fuzz
 	-LLVM_PROFILE_FILE=out/coverage/%p.profraw out/coverage/fuzz $(FUZZ)
@@ -104,23 +104,23 @@ coverage: packages ## the same, and print which lines the mutations reach, by fi
 .PHONY: oracle
 oracle: packages ## judge payloads by what patched code answers, for COUNT programs from SEED on
 	$(CARGO) build --release
-	$(CARGO) run --release --quiet -p xsplice-oracle -- --seed $(SEED) --count $(COUNT)
+	$(CARGO) run --release --quiet --bin xsplice-oracle -- --seed $(SEED) --count $(COUNT)
 
 .PHONY: kernel-many
 kernel-many: packages ## boot 16 and 64 CPUs, patch a thousand times at 4, thousands of bad clients
-	XSPLICE_KERNEL_MANY=1 $(CARGO) test -p xsplice-tests --test booted_kernel
+	XSPLICE_KERNEL_MANY=1 $(CARGO) test --test booted_kernel
 
 # In a folder of its own, so that the next build of the usual kernel has nothing to do.
 .PHONY: kernel-debug
 kernel-debug: packages ## the booted tests on a kernel whose locks and assertions are checked
 	CARGO_PROFILE_KERNEL_DEBUG_ASSERTIONS=true CARGO_PROFILE_KERNEL_OVERFLOW_CHECKS=true \
 		KERNEL_TARGET=$(CURDIR)/target/kernel-debug \
-		$(CARGO) test -p xsplice-tests --test booted_kernel
+		$(CARGO) test --test booted_kernel
 
 .PHONY: operators
 operators: packages ## an hour (MINUTES) of operators at random against a booted kernel
 	XSPLICE_OPERATORS_SECONDS=$$(($(if $(filter file,$(origin MINUTES)),60,$(MINUTES)) * 60)) \
-		XSPLICE_SEED=$(SEED) $(CARGO) test -p xsplice-tests --test booted_kernel
+		XSPLICE_SEED=$(SEED) $(CARGO) test --test booted_kernel
 
 # Minutes: those of two CPUs, and of three that switch where they wait, run with every test.
 .PHONY: loom
@@ -149,27 +149,27 @@ mutants-runtime: $(MUTANTS) ## change the runtime line by line and see tests fai
 .PHONY: xen
 xen: packages ## build the real Xen twice, boot it, and load payloads with its stock tool
 	$(CARGO) build --release
-	$(CARGO) run --release --quiet -p xsplice-tests --bin xen
+	$(CARGO) run --release --quiet --bin xen
 
 .PHONY: xen-arm64
 xen-arm64: packages ## the same for AArch64: a Xen made by a cross compiler, booted in QEMU
 	$(CARGO) build --release
-	$(CARGO) run --release --quiet -p xsplice-tests --bin xen -- --machine arm64
+	$(CARGO) run --release --quiet --bin xen -- --machine arm64
 
 .PHONY: xen-each
 xen-each: ## change one number in each function of the Xen that `make xen` built: what is refused?
-	$(CARGO) run --release --quiet -p xsplice-tests --bin xen-each
+	$(CARGO) run --release --quiet --bin xen-each
 
 .PHONY: identity
 identity: packages ## build real projects twice: what is the same must come out as no change
 	$(CARGO) build --release
-	$(CARGO) run --release --quiet -p xsplice-tests --bin identity
+	$(CARGO) run --release --quiet --bin identity
 
 # Needs tens of minutes and a gigabyte the first time; the builds of Xen are kept.
 .PHONY: many-builds
 many-builds: packages ## ship one fix for five builds, two of Xen: store, shards, provenance
 	$(CARGO) build --release
-	$(CARGO) run --release --quiet -p xsplice-tests --bin many-builds
+	$(CARGO) run --release --quiet --bin many-builds
 
 # One tool of its own below target, as above.
 MDBOOK         := target/tools/bin/mdbook
@@ -180,7 +180,7 @@ $(MDBOOK):
 
 .PHONY: book
 book: $(MDBOOK) ## the documents as one book of HTML pages, in out/book
-	$(CARGO) run --quiet -p xsplice-tests --bin book -- --out out/book
+	$(CARGO) run --quiet --bin book -- --out out/book
 	$(MDBOOK) build out/book
 
 .PHONY: install

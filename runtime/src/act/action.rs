@@ -327,7 +327,6 @@ fn is_as_prepared(platform: &impl Platform, stack: &Stack, work: Work) -> bool {
 }
 
 fn replace(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, id: PayloadId) -> i32 {
-    let before = stack.applied.len();
     let mut result = 0;
     while let Some(top) = stack.applied.last().copied() {
         result = revert(platform, quiesced, stack, top);
@@ -340,7 +339,7 @@ fn replace(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, id:
     }
     if result != 0 {
         // A hook refused: the old state is put back.
-        restore(platform, quiesced, stack, before);
+        restore(platform, quiesced, stack);
     } else {
         stack.reverted.clear();
     }
@@ -348,14 +347,10 @@ fn replace(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, id:
 }
 
 /// Applies again what a failed REPLACE has reverted, the oldest first.
-fn restore(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, before: usize) {
-    while stack.applied.len() < before {
-        let Some(id) = stack.reverted.pop() else {
-            break;
-        };
+fn restore(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack) {
+    while let Some(id) = stack.reverted.pop() {
         put_back(platform, quiesced, stack, id);
     }
-    stack.reverted.clear();
 }
 
 /// Applies one payload again: exactly the jumps that were there. Its hooks are called as by an

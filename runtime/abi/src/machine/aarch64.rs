@@ -378,8 +378,8 @@ pub const MACHINE: Machine = Machine {
     entry_form: EntryForm::Plain,
     // `arch_livepatch_perform_rela` of Xen 4.17 to 4.20 checks it as it checks CONDBR19.
     taken_beyond: &[(TSTBR14.number, 1 << 20)],
-    // What the jump reaches.
     file_names: FileNames::InImage,
+    // What the jump reaches.
     window_bytes: 1 << 27,
     // GNU_PROPERTY_AARCH64_FEATURE_1_AND.
     protection: Protection {
