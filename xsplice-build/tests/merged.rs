@@ -143,6 +143,39 @@ fn another_choice_of_parts_is_no_equal_object() {
 }
 
 #[test]
+fn a_part_that_joins_takes_no_name_from_the_others() {
+    const UNUSED: &str = "int unused(int x) { return x + 7; }";
+    let joined = |name_of_another: &str| {
+        let unused = format!("{name_of_another}{UNUSED}");
+        trees(|trees, tree| {
+            // Both trees have it, as a member of a library that is linked only where it is needed.
+            compile(trees, tree, "unused", &unused, &[]);
+            let mut parts = vec!["head.o", "f.o", "helper.o"];
+            if tree == "patched" {
+                let helper = format!("int unused(int); {CALLEE}");
+                compile(trees, tree, "helper", &helper, &["-DADD=unused(2)"]);
+                parts.push("unused.o");
+            }
+            link(trees, tree, &["-r"], &parts, "built_in.o");
+        })
+    };
+    let (status, report) = joined("").build(&[]);
+    assert_eq!(status, 0, "{report:#}");
+    let told = changed(&report);
+    assert!(told.contains(&"helper.o helper".to_owned()), "{told:?}");
+    assert!(
+        !told.iter().any(|one| one.starts_with("built_in.o")),
+        "{told:?}"
+    );
+
+    // A weak definition of a name that another part has: which one is linked is not told.
+    let (status, report) = joined("__attribute__((weak)) int f(int x) { return x; }\n").build(&[]);
+    let told = changed(&report);
+    let is_told = told.iter().any(|one| one.starts_with("built_in.o"));
+    assert!(is_told || status == 2, "{status}: {report:#}");
+}
+
+#[test]
 fn parts_that_came_with_the_change_are_no_other_choice() {
     let trees = trees(|trees, tree| {
         let mut parts = vec!["head.o", "f.o", "helper.o"];

@@ -271,6 +271,16 @@ pub const CHANGES: &[Change] = &[
         &["common/cpu.o:cpu_notifier_call_chain (bytes-differ, size-differs)"],
         &[],
     ),
+    // The member of the library comes into the patched link alone.
+    loadable(
+        "library-function",
+        "a function of Xen's library that nothing called before",
+        &[
+            "common/guestcopy.o:safe_copy_string_from_guest (bytes-differ, size-differs)",
+            "+lib/memchr_inv.o:memchr_inv (new-global)",
+        ],
+        &[],
+    ),
     judged(
         "thunk-placement",
         "the place of a thunk in its cache line, too small for a jump",

@@ -22,7 +22,9 @@ pub struct Merged {
 /// still be a part.
 ///
 /// An object that is merged from other objects than before counts as compiled, unless those came or
-/// went with the change: then what differs is in itself alone.
+/// went with the change, or were in no merged object before and define no name that a part defined:
+/// then what differs is in themselves alone. A member of a library that something refers to for the
+/// first time joins like that.
 #[must_use]
 pub fn find(inputs: &[Input], left_out: &[Input]) -> Merged {
     let compared = inputs.iter().map(|input| (input, Standing::Compared));
@@ -43,7 +45,9 @@ pub fn find(inputs: &[Input], left_out: &[Input]) -> Merged {
             (Some(before), Some(after)) => {
                 let (before, after) = (before?, after?);
                 let is_whole = before.difference(after).all(|part| !patched.has(part))
-                    && after.difference(before).all(|part| !original.has(part));
+                    && after
+                        .difference(before)
+                        .all(|part| !original.has(part) || original.joins(part, before));
                 is_whole.then(|| before.union(after).copied().collect())?
             }
             (before, after) => before.or(after)??.clone(),
@@ -58,7 +62,7 @@ pub fn find(inputs: &[Input], left_out: &[Input]) -> Merged {
 
 /// The objects of one tree.
 struct Tree<'i> {
-    names: BTreeSet<&'i str>,
+    objects: BTreeMap<&'i str, &'i [u8]>,
     /// The merged ones, and what they were merged from.
     parts: BTreeMap<&'i str, BTreeSet<&'i str>>,
 }
@@ -68,7 +72,10 @@ impl<'i> Tree<'i> {
         let name = |index: usize| objects[index].name;
         let named = |parts: BTreeSet<usize>| parts.into_iter().map(name).collect();
         Tree {
-            names: objects.iter().map(|object| object.name).collect(),
+            objects: objects
+                .iter()
+                .map(|object| (object.name, object.bytes))
+                .collect(),
             parts: found
                 .into_iter()
                 .map(|(object, parts)| (name(object), named(parts)))
@@ -77,7 +84,18 @@ impl<'i> Tree<'i> {
     }
 
     fn has(&self, object: &str) -> bool {
-        self.names.contains(object)
+        self.objects.contains_key(object)
+    }
+
+    /// Whether an object can be added to these parts without one of their names becoming its own.
+    fn joins(&self, object: &str, parts: &BTreeSet<&str>) -> bool {
+        let names = |name: &str| merged::global_names(self.objects.get(name)?);
+        let Some(own) = names(object) else {
+            return false;
+        };
+        parts
+            .iter()
+            .all(|part| names(part).is_some_and(|names| names.is_disjoint(&own)))
     }
 }
 

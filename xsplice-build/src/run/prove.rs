@@ -133,8 +133,15 @@ fn summary(tree: TreeProof, foreign: Vec<String>) -> ProofSummary {
     }
 }
 
+/// Whether nothing of an object stands in for anything, and something of it travels.
+fn is_brought_along(diff: &ObjectDiff<'_>) -> bool {
+    let extract = diff.extract.as_ref();
+    extract.is_some_and(|extract| extract.records.is_empty() && !extract.sections.is_empty())
+}
+
 /// The refusals of the differ. An object that changed and is not linked into the base gets a single
-/// refusal that says so, instead of all others.
+/// refusal that says so, instead of all others; but not where all that it gives is new code that
+/// others need: a member of a library that was not needed before.
 fn differ_refusals(
     diffs: &[ObjectDiff<'_>],
     unlinked: &HashSet<String>,
@@ -146,7 +153,7 @@ fn differ_refusals(
         .filter(|diff| diff.verdict() != Verdict::Unchanged)
     {
         match base {
-            Some(base) if unlinked.contains(&diff.object) => {
+            Some(base) if unlinked.contains(&diff.object) && !is_brought_along(diff) => {
                 let message = format!(
                     "changed, but none of its functions is in {}: the object is not linked into \
                      it; if that is right, leave it out with --ignore-object '{}'",

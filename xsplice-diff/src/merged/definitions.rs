@@ -13,6 +13,8 @@ use crate::read::object::{ENDIAN, check_header};
 pub(super) struct Definitions<'data> {
     /// Names of strong global definitions.
     pub(super) strong: Vec<&'data [u8]>,
+    /// Names of definitions that other objects can refer to, weak and COMMON ones too.
+    pub(super) global: Vec<&'data [u8]>,
     /// All names of definitions, COMMON ones and local ones too; no made-up labels of compilers.
     pub(super) names: Vec<&'data [u8]>,
     /// Names of FILE symbols.
@@ -53,6 +55,9 @@ pub(super) fn definitions(bytes: &[u8]) -> Option<Definitions<'_>> {
             continue;
         }
         found.names.push(name);
+        if symbol.st_bind() != elf::STB_LOCAL {
+            found.global.push(name);
+        }
         // Several objects may have a COMMON symbol of a name.
         if symbol.st_bind() == elf::STB_GLOBAL && place != elf::SHN_COMMON {
             found.strong.push(name);

@@ -82,6 +82,13 @@ pub fn find_in_both(one: &[Candidate<'_>], other: &[Candidate<'_>]) -> [Found; 2
     [found, found_again]
 }
 
+/// Names of what an object defines and others can refer to, weak and COMMON definitions too; `None`
+/// for what cannot be read.
+#[must_use]
+pub fn global_names(object: &[u8]) -> Option<BTreeSet<&[u8]>> {
+    Some(definitions(object)?.global.into_iter().collect())
+}
+
 /// The objects of one tree.
 struct Tree<'a, 'data> {
     objects: &'a [Candidate<'data>],
