@@ -234,11 +234,26 @@ pub(super) fn judge(
     }
     for entry in entries {
         let holds = entry.claims.iter().any(|claim| follower.holds(*claim));
-        if !holds && !follower.is_accepted(entry.item) {
+        if !holds && !follower.is_accepted(entry.item) && has_owner(follower, entry.item) {
             missing.push(super::missing(follower, entry.item, &entry.claims));
         }
     }
     gone(follower, missing);
+}
+
+/// Whether an entry's owner, which its first field names, was asked for anywhere. A function that is
+/// new and that nothing leads to never runs, and is not in the payload either.
+fn has_owner(follower: &Follower<'_, '_>, entry: ItemId) -> bool {
+    let tree = follower.tree;
+    let (cut, item) = (&tree.objects[entry.object], tree.item(entry));
+    let field = cut.fields_of(item).first();
+    let owner = field.map(|field| tree.target(entry.object, item.section, field));
+    match owner {
+        Some(Target::Item { item, .. }) => {
+            !tree.is_code(item) || tree.names(item).next().is_none() || follower.was_asked(item)
+        }
+        _ => true,
+    }
 }
 
 /// Entries of the original build that the patched one does not have, though their code still runs.

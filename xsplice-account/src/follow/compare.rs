@@ -79,7 +79,10 @@ impl<'data> Follower<'_, 'data> {
         let item = &object.items[pair.item.item];
         let section = object.elf.section(item.section);
         let fail = |offset: u64, mismatch| Failure { offset, mismatch };
-        let size = item.size();
+        let size = match pair.place {
+            Place::Base(address) => self.compared(pair.item, address),
+            Place::Payload(..) => item.size(),
+        };
         let theirs = match pair.place {
             Place::Base(address) => self.image.bytes(address, size),
             Place::Payload(id, offset) => self.payload_bytes(id, offset, size),
@@ -135,9 +138,8 @@ impl<'data> Follower<'_, 'data> {
             self.literal(pair, ours, theirs, (position, start), outcome)?;
             position = end;
             let target = self.tree.target(pair.item.object, item.section, field);
-            let is_table = is_entry_table(section.name);
             let lead = |found: &Found<'data>, outcome: &mut Outcome| {
-                self.lead(&target, found, field, is_table, outcome)
+                self.lead(pair, &target, found, field, outcome)
             };
             let led = lead(&found, outcome).or_else(|mismatch| {
                 let behind = self.behind_veneer(&found, field).ok_or(mismatch)?;
@@ -341,16 +343,17 @@ impl<'data> Follower<'_, 'data> {
         Some((slot, held))
     }
 
-    /// Whether a field that leads to `target` in the build and to `found` at the place leads to
+    /// Whether a field of `pair` that leads to `target` in the build and to `found` at the place leads to
     /// the same thing.
     fn lead(
         &self,
+        pair: Pair,
         target: &Target<'data>,
         found: &Found<'data>,
         field: &Field,
-        is_table: bool,
         outcome: &mut Outcome,
     ) -> Result<(), Mismatch> {
+        let is_table = is_entry_table(self.tree.section(pair.item).name);
         let trailing = i64::from(field.trailing);
         let differs = || Mismatch::Target {
             wanted: self.wanted(target),
@@ -413,9 +416,19 @@ impl<'data> Follower<'_, 'data> {
                     Form::Slot => delta == 0,
                     _ => delta + trailing == 0,
                 };
-                self.lead_to_item(*item, start, is_entry && !is_table, outcome)
-                    .then_some(())
-                    .ok_or_else(differs)
+                let is_led = self.lead_to_item(*item, start, is_entry && !is_table, outcome);
+                let meant = delta.wrapping_add(field.counts_from());
+                let is_fit = match (pair.place, start) {
+                    (Place::Base(_), _) => true,
+                    (Place::Payload(..), Place::Base(address)) => {
+                        self.may_use(pair.item, field, (*item, start, meant))
+                            && self.reads_in_place(pair.item, field, (*item, address, meant))
+                    }
+                    (Place::Payload(..), Place::Payload(..)) => {
+                        self.may_use(pair.item, field, (*item, start, meant))
+                    }
+                };
+                (is_led && is_fit).then_some(()).ok_or_else(differs)
             }
         }
     }

@@ -8,6 +8,7 @@
 mod alignment;
 pub(crate) mod claims;
 mod compare;
+mod constants;
 mod contents;
 mod failure;
 pub(crate) mod lines;
@@ -214,6 +215,12 @@ impl<'run, 'data> Follower<'run, 'data> {
     pub(crate) fn stands_somewhere(&self, item: ItemId) -> bool {
         let mut holding = self.nodes.iter().filter(|node| node.fails_with.is_none());
         holding.any(|node| node.pair.item == item)
+    }
+
+    /// Whether an item was asked for anywhere.
+    #[must_use]
+    pub(crate) fn was_asked(&self, item: ItemId) -> bool {
+        self.nodes.iter().any(|node| node.pair.item == item)
     }
 
     /// Why a claim does not hold: the claim that it comes down to, and what differs there.

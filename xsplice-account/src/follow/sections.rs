@@ -30,30 +30,53 @@ pub(crate) fn candidates(follower: &Follower<'_, '_>) -> Candidates {
     candidates
 }
 
-/// Of each section the start at which most of it holds. Of several that are equal, the first that
-/// no section has for itself.
+/// Of each section the start at which most of it holds. Of several that are equal, the first at
+/// which no other section stands for sure.
 pub(crate) fn starts(follower: &Follower<'_, '_>) -> Starts {
+    let tree = follower.tree;
     let candidates = candidates(follower);
     let mut starts = Starts::new();
-    let mut taken = foldhash::HashSet::default();
+    let mut taken = Taken::default();
     let mut open = Vec::new();
-    for (section, found) in &candidates {
+    for (&(object, id), found) in &candidates {
+        let size = tree.objects[object].elf.section(id).size;
         let most = found.values().max().copied().unwrap_or_default();
         let best = found.iter().filter(|&(_, &bytes)| bytes == most);
         let best: Vec<u64> = best.map(|(&start, _)| start).collect();
         if let [only] = best[..] {
-            starts.insert(*section, only);
-            taken.insert(only);
+            starts.insert((object, id), only);
+            taken.take(only, size);
         } else {
-            open.push((*section, best));
+            open.push(((object, id), size, best));
         }
     }
-    for (section, best) in open {
-        let free = best.iter().find(|start| !taken.contains(*start));
+    for (section, size, best) in open {
+        let free = best.iter().find(|&&start| !taken.has(start, size));
         if let Some(&start) = free.or(best.first()) {
             starts.insert(section, start);
-            taken.insert(start);
+            taken.take(start, size);
         }
     }
     starts
+}
+
+/// Where sections stand: start → end, in bytes. Of equal ones that the linker made one, the longest.
+#[derive(Debug, Default)]
+struct Taken(BTreeMap<u64, u64>);
+
+impl Taken {
+    fn take(&mut self, start: u64, size: u64) {
+        let end = start.saturating_add(size);
+        let known = self.0.entry(start).or_insert(end);
+        *known = end.max(*known);
+    }
+
+    /// Whether something stands at one of these bytes, or at the start of no bytes.
+    fn has(&self, start: u64, size: u64) -> bool {
+        let end = start.saturating_add(size.max(1));
+        let mut below = self.0.range(..end).rev();
+        below
+            .next()
+            .is_some_and(|(&other, &until)| other == start || until > start)
+    }
 }
