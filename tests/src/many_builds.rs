@@ -157,15 +157,18 @@ impl Shop {
                         .arg(source.join(part)),
                 )?;
             }
-            self.make(name, &source, "defconfig")?;
-            if let Some(option) = without {
-                let path = source.join("xen/.config");
-                let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-                let text = text.replace(&format!("{option}=y"), &format!("# {option} is not set"));
-                fs::write(&path, text).with_context(|| path.display().to_string())?;
-                self.make(name, &source, "olddefconfig")?;
-            }
             run_quiet(Command::new("cp").arg("-a").arg(&source).arg(&built))?;
+            self.make(name, &built, "defconfig")?;
+            let chosen = built.join("xen/.config");
+            if let Some(option) = without {
+                let text = fs::read_to_string(&chosen).context(".config of Xen")?;
+                let text = text.replace(&format!("{option}=y"), &format!("# {option} is not set"));
+                fs::write(&chosen, text).context(".config of Xen")?;
+                self.make(name, &built, "olddefconfig")?;
+            }
+            // The source has the choice alone. What is generated from it has nearly the same time,
+            // and an archive keeps times in whole seconds.
+            fs::copy(&chosen, source.join("xen/.config")).context(".config of Xen")?;
             self.make(name, &built, "build")?;
             fs::write(built.join(".complete"), "").context("cannot stamp the build")?;
         }

@@ -398,9 +398,8 @@ fn variables(data: &str) -> String {
 fn a_variable_that_moved_within_its_section_asks_for_what_moved_it() {
     let old = variables("variable one 4\n.balign 16\nvariable many 24\nvariable two 4\n");
     let swapped = variables("variable two 4\n.balign 16\nvariable many 24\nvariable one 4\n");
-    let aligned = variables(
-        "variable one 4\n.balign 16\nvariable many 24\n.balign 16\nvariable two 4\n",
-    );
+    let aligned =
+        variables("variable one 4\n.balign 16\nvariable many 24\n.balign 16\nvariable two 4\n");
     let account = of(&[("v.s", &old)], &[("v.s", &swapped)]);
     assert!(account.is_complete(), "{account:?}");
     let account = of(&[("v.s", &old)], &[("v.s", &aligned)]);

@@ -71,22 +71,27 @@ void note(const char *text, int line) { texts = text; lines = line; }
 
 /// A warning as Xen on Arm writes it: a trap, and a frame that names the file.
 const WARNING: &str = r#"
+#define WARN() \
+        asm volatile("1: brk #1\n" \
+                     ".pushsection .rodata.str, \"aMS\", %progbits, 1\n" \
+                     "2: .asciz \"common/new.c\"\n" \
+                     "3:\n" \
+                     ".popsection\n" \
+                     ".pushsection .bug_frames.1, \"a\", %progbits\n" \
+                     "4: .p2align 2\n" \
+                     ".long (1b - 4b)\n" \
+                     ".long (2b - 4b)\n" \
+                     ".long (3b - 4b)\n" \
+                     ".hword 12, 0\n" \
+                     ".popsection")
+#ifdef OF_BASE
+__attribute__((noinline)) int warned_before(int x) { if (x == 3) WARN(); return x; }
+#endif
 __attribute__((noinline)) int warns(int x)
 {
 #ifdef PATCHED
     if (x == 77)
-        asm volatile("1: brk #1\n"
-                     ".pushsection .rodata.str, \"aMS\", %progbits, 1\n"
-                     "2: .asciz \"common/new.c\"\n"
-                     "3:\n"
-                     ".popsection\n"
-                     ".pushsection .bug_frames.1, \"a\", %progbits\n"
-                     "4: .p2align 2\n"
-                     ".long (1b - 4b)\n"
-                     ".long (2b - 4b)\n"
-                     ".long (3b - 4b)\n"
-                     ".hword 12, 0\n"
-                     ".popsection");
+        WARN();
 #endif
     return x * 3;
 }
@@ -177,4 +182,27 @@ fn a_warning_whose_file_name_is_in_the_payload_is_refused_since_the_host_would_s
         report["refusals"].to_string().contains("file name"),
         "{report:#}"
     );
+}
+
+#[test]
+fn a_warning_names_its_file_as_the_image_does() {
+    let trees = Trees::new();
+    for data in ["", "const int in_rodata[3] = { 1, 2, 3 };"] {
+        let source = format!("{data}{WARNING}");
+        compile(&trees, "orig", &[("w.c", &source)], "-DOF_BASE");
+        compile(
+            &trees,
+            "patched",
+            &[("w.c", &source)],
+            "-DOF_BASE -DPATCHED",
+        );
+        let (status, report) = build(&trees, "orig", "warns", &["w.o"]);
+        assert_eq!(status, 0, "{report:#}");
+        let path = report["payload"]["path"].as_str().expect("a payload");
+        let payload = fs::read(trees.path(path)).expect("a payload");
+        let name = b"common/new.c";
+        assert!(!payload.windows(name.len()).any(|text| text == name));
+        // The account finds every byte of the new function and its frame.
+        assert!(report["account"].is_object(), "{report:#}");
+    }
 }

@@ -20,9 +20,7 @@ use crate::build_id::BuildId;
 use crate::error::{LinkError, Refusal, RefusalCode, Refusals};
 use crate::layout::record::{self, RecordPlan};
 use crate::layout::{Content, Layout, Memory, Section};
-use crate::merge;
-use crate::merge::classify;
-use crate::merge::known_constants::refer_to_base;
+use crate::merge::{self, classify, file_names, known_constants};
 use crate::options::{BaseProof, LinkOptions, References, StacksOn};
 use crate::proof;
 use crate::resolve::Resolver;
@@ -57,9 +55,10 @@ pub fn link(
     let known: Vec<Cow<'_, Extract<'_>>> = extracts
         .iter()
         .map(|extract| match options.proof {
-            BaseProof::Required => refer_to_base(base, extract),
+            BaseProof::Required => known_constants::refer_to_base(base, extract),
             BaseProof::Skipped => Cow::Borrowed(extract),
         })
+        .map(|extract| file_names::refer_to_base(base, extract))
         .collect();
     let mut ordered: Vec<&Extract<'_>> = known.iter().map(AsRef::as_ref).collect();
     ordered.sort_by(|a, b| a.object.cmp(&b.object));

@@ -135,6 +135,17 @@ fn each_trap_is_found_and_the_nearest_that_is_none_is_not() {
 }
 
 #[test]
+fn a_file_name_that_is_nowhere_in_the_image_is_a_trap_too() {
+    let lab = Lab::new();
+    let behind = lab.payload("warning", ("7b - 6b", "file_name + 0x4000000 - 6b"));
+    let report = lab.verified(&behind, &[]);
+    assert_eq!(traps(&report).len(), 1, "{report}");
+    let inside = lab.payload("warning", ("7b - 6b", "file_name + 7 - 6b"));
+    let report = lab.verified(&inside, &[]);
+    assert_eq!(traps(&report), [""; 0], "{report}");
+}
+
+#[test]
 fn what_the_loader_notices_is_no_trap() {
     let lab = Lab::new();
     // Beyond the range that the loader checks.

@@ -104,8 +104,8 @@ static RUNNING: Mutex<Running> = Mutex::new(None);
 pub struct Guard(());
 
 impl Guard {
-    /// From now on panics of watched runs are recorded and not printed, and a run that never ends ends the
-    /// process with status 1, its input kept below `hangs`.
+    /// From now on panics of watched runs are recorded and not printed, and a run that never ends
+    /// ends the process with status 1, its input kept below `hangs`.
     #[must_use]
     pub fn new(hangs: PathBuf) -> Guard {
         static ONCE: Once = Once::new();

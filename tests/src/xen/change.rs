@@ -80,7 +80,11 @@ pub struct Change {
     pub reverting: &'static [&'static str],
 }
 
-const fn file(command: &'static str, unpatched: &'static str, patched: &'static str) -> Effect {
+pub(super) const fn file(
+    command: &'static str,
+    unpatched: &'static str,
+    patched: &'static str,
+) -> Effect {
     Effect {
         command,
         unpatched: Sight::Omits(unpatched),
@@ -122,17 +126,7 @@ pub(super) const fn judged(name: &'static str, about: &'static str, verdict: Ver
 pub const CHANGES: &[Change] = &[
     common::MINOR_VERSION,
     common::STRING_ONLY,
-    loadable(
-        "bug-frame",
-        "a static function with bug frames, one of them new",
-        &["common/hypfs.o:hypfs_unlock (bytes-differ, size-differs)"],
-        // hypfs_op (42), read (1), the path "/" of two bytes, into nothing.
-        &[Effect {
-            command: "probe 42 1 hex:2f00 2 0 0",
-            unpatched: Sight::ConsoleOmits("Xen WARN at"),
-            patched: Sight::ConsoleSays("xen/common/hypfs.c:106"),
-        }],
-    ),
+    common::BUG_FRAME,
     loadable(
         "alternatives",
         "a function with alternatives",
@@ -199,21 +193,7 @@ pub const CHANGES: &[Change] = &[
             },
         ],
     ),
-    Change {
-        course: Course::OnceOnly,
-        ..loadable(
-            "new-function",
-            "a new function with a new static variable",
-            &[
-                "common/version.o:xen_changeset (bytes-differ, size-differs)",
-                "+common/version.o:counted_changeset (pulled-in)",
-            ],
-            &[
-                file("cat /sys/hypervisor/properties/changeset", "read", "read 1"),
-                file("cat /sys/hypervisor/properties/changeset", "read", "read 2"),
-            ],
-        )
-    },
+    common::NEW_FUNCTION,
     common::SHADOW_VARIABLE,
     common::NEW_FILE,
     loadable(

@@ -1,19 +1,16 @@
 //! The changes of a real Xen for AArch64: those of x86-64 that are in common code, and what is
 //! this machine's own.
 
-use super::change::{Change, Course, Effect, Sight, Verdict, appears, judged, loadable};
+use super::change::{Change, Effect, Sight, Verdict, appears, judged, loadable};
 use super::changes_common as common;
 
 /// All changes, in the order of the table and of the stack in which all stand at once.
 pub const CHANGES: &[Change] = &[
     common::MINOR_VERSION,
     common::STRING_ONLY,
-    // The file's name would be the payload's own: see `traps`.
-    judged(
-        "bug-frame",
-        "a static function with bug frames, one of them new",
-        Verdict::Refused("verify-failed"),
-    ),
+    // The new frame names the file as the image does: with a name of its own it would be one of
+    // the `traps`.
+    common::BUG_FRAME,
     loadable(
         "alternatives",
         "a function with alternatives",
@@ -28,11 +25,12 @@ pub const CHANGES: &[Change] = &[
     loadable(
         "arm64-jump-table",
         "a jump table without relocations",
-        &["common/kernel.o:do_xen_version (bytes-differ, size-differs)"],
+        &["common/event_channel.o:do_event_channel_op (bytes-differ, size-differs)"],
+        // event_channel_op (32), a command that only the patched hypervisor knows.
         &[Effect {
-            command: "probe 17 13 0",
-            unpatched: Sight::Omits("4013"),
-            patched: Sight::Prints("4013"),
+            command: "probe 32 15 0",
+            unpatched: Sight::Omits("4015"),
+            patched: Sight::Prints("4015"),
         }],
     ),
     loadable(
@@ -67,19 +65,11 @@ pub const CHANGES: &[Change] = &[
         ],
     ),
     Change {
-        course: Course::OnceOnly,
-        ..loadable(
-            "new-function",
-            "a new function with a new static variable",
-            &[
-                "common/version.o:xen_changeset (bytes-differ, relocation-differs, size-differs)",
-                "+common/version.o:counted_changeset (pulled-in)",
-            ],
-            &[appears(
-                "cat /sys/hypervisor/properties/changeset",
-                "read 1",
-            )],
-        )
+        verdict: Verdict::Payload(&[
+            "common/version.o:xen_changeset (bytes-differ, relocation-differs, size-differs)",
+            "+common/version.o:counted_changeset (pulled-in)",
+        ]),
+        ..common::NEW_FUNCTION
     },
     common::SHADOW_VARIABLE,
     Change {
@@ -92,11 +82,11 @@ pub const CHANGES: &[Change] = &[
     common::LOAD_HOOKS,
     common::DATA_HOOK,
     common::VETO_HOOKS,
-    // Barriers stand behind its return, against speculation; that nobody comes there is not seen.
-    judged(
+    loadable(
         "arm64-assembler",
-        "an assembler function",
-        Verdict::Refused("falls-through"),
+        "an assembler function, with barriers behind its return that the boot replaces",
+        &["arch/arm/arm64/lib/strrchr.o:strrchr (bytes-differ, size-differs)"],
+        &[],
     ),
     judged(
         "arm64-assembler-entry",

@@ -1,7 +1,7 @@
 //! The changes in common code, which are the same on every machine.
 
 use super::build::DebugInfo;
-use super::change::{Change, Course, Effect, Sight, Verdict, appears, judged, loadable};
+use super::change::{Change, Course, Effect, Sight, Verdict, appears, file, judged, loadable};
 
 pub(super) const MINOR_VERSION: Change = loadable(
     "minor-version",
@@ -13,6 +13,34 @@ pub(super) const MINOR_VERSION: Change = loadable(
         patched: Sight::Prints("99"),
     }],
 );
+
+pub(super) const BUG_FRAME: Change = loadable(
+    "bug-frame",
+    "a static function with bug frames, one of them new",
+    &["common/hypfs.o:hypfs_unlock (bytes-differ, size-differs)"],
+    // hypfs_op (42), read (1), the path "/" of two bytes, into nothing.
+    &[Effect {
+        command: "probe 42 1 hex:2f00 2 0 0",
+        unpatched: Sight::ConsoleOmits("Xen WARN at"),
+        patched: Sight::ConsoleSays("xen/common/hypfs.c:106"),
+    }],
+);
+
+pub(super) const NEW_FUNCTION: Change = Change {
+    course: Course::OnceOnly,
+    ..loadable(
+        "new-function",
+        "a new function with a new static variable",
+        &[
+            "common/version.o:xen_changeset (bytes-differ, size-differs)",
+            "+common/version.o:counted_changeset (pulled-in)",
+        ],
+        &[
+            file("cat /sys/hypervisor/properties/changeset", "read", "read 1"),
+            file("cat /sys/hypervisor/properties/changeset", "read", "read 2"),
+        ],
+    )
+};
 
 pub(super) const SHADOW_VARIABLE: Change = Change {
     course: Course::OnceOnly,

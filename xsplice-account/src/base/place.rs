@@ -82,14 +82,18 @@ fn place(follower: &mut Follower<'_, '_>) {
 /// section is, nothing may have that name.
 fn ask_where_undecided(follower: &mut Follower<'_, '_>) {
     let tree = follower.tree;
-    for ((object, section), starts) in sections::candidates(follower) {
+    for starts in sections::candidates(follower).by_section() {
+        let [first, _, ..] = starts else {
+            continue;
+        };
+        let (object, section) = (first.object, first.section);
         let cut = &tree.objects[object];
-        if starts.len() < 2 || cut.elf.section(section).is_mergeable() {
+        if cut.elf.section(section).is_mergeable() {
             continue;
         }
-        for (&start, item) in starts
-            .keys()
-            .flat_map(|start| cut.items_of(section).map(move |item| (start, item)))
+        for (start, item) in starts
+            .iter()
+            .flat_map(|one| cut.items_of(section).map(move |item| (one.start, item)))
         {
             follower.ask(Pair {
                 item: ItemId { object, item },
@@ -103,7 +107,7 @@ fn ask_where_undecided(follower: &mut Follower<'_, '_>) {
 /// A linker moves a section as a whole: where one item of it is, there are those without a name.
 fn ask_rest_of_sections(follower: &mut Follower<'_, '_>) {
     let tree = follower.tree;
-    for ((object, section), start) in sections::starts(follower) {
+    for (object, section, start) in sections::starts(follower).iter() {
         let cut = &tree.objects[object];
         if cut.elf.section(section).is_mergeable() {
             continue;

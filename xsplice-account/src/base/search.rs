@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use foldhash::{HashMap, HashSet};
 use object::elf;
+use rayon::prelude::*;
 use xsplice_diff::read::object::{Section, SectionId};
 
 use crate::base::{covered, gaps};
@@ -24,14 +25,51 @@ struct Open {
 /// How a field is read, and its bytes.
 type Shape = (Form, u8);
 
+/// Sections by where one of their fields must lead.
+struct Wanted {
+    by_address: HashMap<(Shape, u64), Vec<Open>>,
+    /// All shapes that occur.
+    shapes: HashSet<Shape>,
+    /// Whether any address ends in these bits: nearly none of the many that are read does.
+    endings: Vec<bool>,
+}
+
+impl Wanted {
+    /// Low bits of an address that are looked at first.
+    const ENDING_BITS: u32 = 16;
+
+    fn new(by_address: HashMap<(Shape, u64), Vec<Open>>) -> Wanted {
+        let mut endings = vec![false; 1 << Self::ENDING_BITS];
+        for (_, address) in by_address.keys() {
+            endings[Self::ending(*address)] = true;
+        }
+        Wanted {
+            shapes: by_address.keys().map(|(shape, _)| *shape).collect(),
+            by_address,
+            endings,
+        }
+    }
+
+    fn ending(address: u64) -> usize {
+        let low = address & ((1 << Self::ENDING_BITS) - 1);
+        usize::try_from(low).unwrap_or_default()
+    }
+
+    fn leading_to(&self, shape: Shape, address: u64) -> &[Open] {
+        if !self.endings[Self::ending(address)] {
+            return &[];
+        }
+        let opens = self.by_address.get(&(shape, address));
+        opens.map_or(&[], Vec::as_slice)
+    }
+}
+
 /// Searches for sections by where one of their fields must lead, anywhere in what is not found yet.
 pub(super) fn by_references(follower: &mut Follower<'_, '_>) {
     let starts = sections::starts(follower);
     let mut wanted: HashMap<(Shape, u64), Vec<Open>> = HashMap::default();
-    let mut shapes: HashSet<Shape> = HashSet::default();
     for (object, section) in open_sections(follower, &starts) {
         if let Some((shape, address, field)) = leading(follower, &starts, object, section) {
-            shapes.insert(shape);
             let open = Open {
                 object,
                 section,
@@ -43,10 +81,11 @@ pub(super) fn by_references(follower: &mut Follower<'_, '_>) {
     if wanted.is_empty() {
         return;
     }
-    let found = gaps(follower.image, &covered(follower))
-        .into_iter()
-        .flat_map(|gap| matches(follower, &gap, &shapes, &wanted))
-        .collect::<Vec<_>>();
+    let wanted = Wanted::new(wanted);
+    let found: Vec<(Open, u64)> = gaps(follower.image, &covered(follower))
+        .into_par_iter()
+        .flat_map_iter(|gap| matches(follower, &gap, &wanted))
+        .collect();
     let mut taken: HashSet<(usize, SectionId)> = HashSet::default();
     for (open, start) in found {
         let key = (open.object, open.section);
@@ -70,7 +109,7 @@ fn open_sections(
                 let is_open = section.is_allocated()
                     && section.size != 0
                     && !section.is_nobits()
-                    && !starts.contains_key(&(index, id));
+                    && starts.get(index, id).is_none();
                 (is_open && !object.items_of(id).is_empty()).then_some((index, id))
             })
         })
@@ -94,7 +133,7 @@ fn leading(
         let address = match tree.target(object, section, field) {
             Target::Item { item, delta } => {
                 let content = tree.item(item);
-                let start = starts.get(&(item.object, content.section))?;
+                let start = starts.get(item.object, content.section)?;
                 start
                     .wrapping_add(content.range.start)
                     .wrapping_add_signed(delta)
@@ -125,17 +164,12 @@ fn is_readable(field: &Field) -> bool {
 }
 
 /// Places in a gap from which one of the wanted fields leads where it must.
-fn matches(
-    follower: &Follower<'_, '_>,
-    gap: &Range<u64>,
-    shapes: &HashSet<Shape>,
-    wanted: &HashMap<(Shape, u64), Vec<Open>>,
-) -> Vec<(Open, u64)> {
+fn matches(follower: &Follower<'_, '_>, gap: &Range<u64>, wanted: &Wanted) -> Vec<(Open, u64)> {
     let mut found = Vec::new();
     let Some(Bytes::Present(bytes)) = follower.image.bytes(gap.start, gap.end - gap.start) else {
         return found;
     };
-    for &(form, width) in shapes {
+    for &(form, width) in &wanted.shapes {
         for (place, field) in (gap.start..).zip(bytes.windows(usize::from(width))) {
             let Some(read) = value(field, form) else {
                 continue;
@@ -145,8 +179,7 @@ fn matches(
                 Form::Absolute | Form::AbsoluteSigned => read,
                 _ => place.wrapping_add(read),
             };
-            let opens = wanted.get(&((form, width), address));
-            for open in opens.into_iter().flatten() {
+            for open in wanted.leading_to((form, width), address) {
                 found.push((*open, place.wrapping_sub(open.field)));
             }
         }

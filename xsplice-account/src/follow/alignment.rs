@@ -99,7 +99,7 @@ impl Follower<'_, '_> {
     /// Whether what stands in front of a variable in its section now explains where it stands, and
     /// what the section is aligned for is another one, which was there before.
     ///
-    /// Shortcut S33: objects do not say what one variable of a section asks for. The least that
+    /// Shortcut S34: objects do not say what one variable of a section asks for. The least that
     /// explains its place is taken for it, and [`Follower::reads_in_place`] sees to new code.
     fn is_packed(&self, id: ItemId, address: u64, asked: u64) -> bool {
         let Some(claims) = self.claims else {

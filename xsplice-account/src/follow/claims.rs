@@ -15,7 +15,6 @@ pub(crate) struct Claims<'run, 'data> {
     pub tree: &'run Tree<'data>,
     /// Start, end and item, by start.
     ranges: Vec<(u64, u64, ItemId)>,
-    /// Object and section → address of the section's first byte.
     sections: Starts,
     objects: HashMap<&'run str, usize>,
 }
@@ -37,7 +36,7 @@ impl<'run, 'data> Claims<'run, 'data> {
                 continue;
             };
             let item = tree.item(found.pair.item);
-            let start = starts.get(&(found.pair.item.object, item.section));
+            let start = starts.get(found.pair.item.object, item.section);
             if start.is_some_and(|start| start.wrapping_add(item.range.start) == address) {
                 let end = address.saturating_add(item.size());
                 ranges.push((address, end, found.pair.item));
@@ -75,7 +74,7 @@ impl<'run, 'data> Claims<'run, 'data> {
     /// Where a section of an original object begins in the base.
     #[must_use]
     pub(crate) fn section(&self, object: usize, section: SectionId) -> Option<u64> {
-        self.sections.get(&(object, section)).copied()
+        self.sections.get(object, section)
     }
 
     /// Where an item begins in the image.

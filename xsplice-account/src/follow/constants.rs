@@ -28,7 +28,7 @@ impl<'data> Follower<'_, 'data> {
 
     /// How many bytes of an item are compared with the base at `address`.
     ///
-    /// Shortcut S34: of a constant without a name, no more than the original one there has, when
+    /// Shortcut S35: of a constant without a name, no more than the original one there has, when
     /// the rest is zeros that the alignment of the next explains. Code that the base has as it is
     /// reads no further; [`Follower::may_use`] sees to code of the payload.
     pub(super) fn compared(&self, id: ItemId, address: u64) -> u64 {

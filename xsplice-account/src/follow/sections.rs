@@ -8,26 +8,92 @@ use std::collections::BTreeMap;
 use xsplice_diff::read::object::SectionId;
 
 use crate::follow::{Follower, Place};
+use crate::read::tree::Tree;
 
-/// Object and section → address of the section's first byte.
-pub(crate) type Starts = BTreeMap<(usize, SectionId), u64>;
+/// Where sections begin: the address of the first byte of each.
+#[derive(Debug)]
+pub(crate) struct Starts {
+    /// By object and section.
+    of: Vec<Vec<Option<u64>>>,
+}
 
-/// Object and section → where it may begin, and how many of its bytes hold with that.
-pub(crate) type Candidates = BTreeMap<(usize, SectionId), BTreeMap<u64, u64>>;
+impl Starts {
+    fn none(tree: &Tree<'_>) -> Starts {
+        let objects = tree.objects.iter();
+        let of = objects.map(|object| vec![None; object.elf.sections.len()]);
+        Starts { of: of.collect() }
+    }
+
+    /// Where a section begins.
+    pub(crate) fn get(&self, object: usize, section: SectionId) -> Option<u64> {
+        *self.of.get(object)?.get(section.0 as usize)?
+    }
+
+    /// All that are known, by object and section.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, SectionId, u64)> {
+        self.of.iter().enumerate().flat_map(|(object, sections)| {
+            let numbered = (0..).zip(sections);
+            numbered.filter_map(move |(id, start)| Some((object, SectionId(id), (*start)?)))
+        })
+    }
+
+    fn set(&mut self, (object, section): (usize, SectionId), start: u64) {
+        self.of[object][section.0 as usize] = Some(start);
+    }
+}
+
+/// A start at which something of a section holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Candidate {
+    pub object: usize,
+    pub section: SectionId,
+    pub start: u64,
+    /// How many of its bytes hold with that.
+    pub bytes: u64,
+}
+
+impl Candidate {
+    fn place(&self) -> (usize, SectionId) {
+        (self.object, self.section)
+    }
+}
+
+/// All starts at which something of a section holds, by object, section and start.
+#[derive(Debug)]
+pub(crate) struct Candidates(Vec<Candidate>);
+
+impl Candidates {
+    /// Those of one section after those of the other.
+    pub(crate) fn by_section(&self) -> impl Iterator<Item = &[Candidate]> {
+        self.0.chunk_by(|one, next| one.place() == next.place())
+    }
+}
 
 /// All starts at which something of a section holds.
 pub(crate) fn candidates(follower: &Follower<'_, '_>) -> Candidates {
     let tree = follower.tree;
-    let mut candidates = Candidates::new();
-    for found in follower.holding() {
+    let holding = follower.holding().filter_map(|found| {
         let (item, object) = (tree.item(found.pair.item), found.pair.item.object);
-        if let Place::Base(address) = found.pair.place {
-            let start = address.wrapping_sub(item.range.start);
-            let of_section = candidates.entry((object, item.section)).or_default();
-            *of_section.entry(start).or_default() += item.size();
+        let Place::Base(address) = found.pair.place else {
+            return None;
+        };
+        Some(Candidate {
+            object,
+            section: item.section,
+            start: address.wrapping_sub(item.range.start),
+            bytes: item.size(),
+        })
+    });
+    let mut all: Vec<Candidate> = holding.collect();
+    all.sort_unstable();
+    all.dedup_by(|next, sum| {
+        let is_same = next.place() == sum.place() && next.start == sum.start;
+        if is_same {
+            sum.bytes += next.bytes;
         }
-    }
-    candidates
+        is_same
+    });
+    Candidates(all)
 }
 
 /// Of each section the start at which most of it holds. Of several that are equal, the first at
@@ -35,26 +101,34 @@ pub(crate) fn candidates(follower: &Follower<'_, '_>) -> Candidates {
 pub(crate) fn starts(follower: &Follower<'_, '_>) -> Starts {
     let tree = follower.tree;
     let candidates = candidates(follower);
-    let mut starts = Starts::new();
-    let mut taken = Taken::default();
+    let mut starts = Starts::none(tree);
+    let size = |one: &Candidate| tree.objects[one.object].elf.section(one.section).size;
+    let mut sure = Vec::new();
     let mut open = Vec::new();
-    for (&(object, id), found) in &candidates {
-        let size = tree.objects[object].elf.section(id).size;
-        let most = found.values().max().copied().unwrap_or_default();
-        let best = found.iter().filter(|&(_, &bytes)| bytes == most);
-        let best: Vec<u64> = best.map(|(&start, _)| start).collect();
-        if let [only] = best[..] {
-            starts.insert((object, id), only);
-            taken.take(only, size);
-        } else {
-            open.push(((object, id), size, best));
+    for found in candidates.by_section() {
+        let most = found.iter().map(|one| one.bytes).max().unwrap_or_default();
+        let mut best = found.iter().filter(|one| one.bytes == most);
+        match (best.next(), best.next()) {
+            (Some(only), None) => {
+                starts.set(only.place(), only.start);
+                sure.push((only.start, size(only)));
+            }
+            _ => open.push((found, most)),
         }
     }
-    for (section, size, best) in open {
-        let free = best.iter().find(|&&start| !taken.has(start, size));
-        if let Some(&start) = free.or(best.first()) {
-            starts.insert(section, start);
-            taken.take(start, size);
+    if open.is_empty() {
+        return starts;
+    }
+    let mut taken = Taken::default();
+    for (start, size) in sure {
+        taken.take(start, size);
+    }
+    for (found, most) in open {
+        let mut best = found.iter().filter(|one| one.bytes == most);
+        let free = best.clone().find(|one| !taken.has(one.start, size(one)));
+        if let Some(chosen) = free.or_else(|| best.next()) {
+            starts.set(chosen.place(), chosen.start);
+            taken.take(chosen.start, size(chosen));
         }
     }
     starts

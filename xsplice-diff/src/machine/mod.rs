@@ -35,6 +35,8 @@ pub struct Instruction<'code> {
     pub flow: Flow,
     /// Whether it is there to fill a gap.
     pub filler: Option<Filler>,
+    /// Whether it only holds the processor until all before it is done.
+    pub is_barrier: bool,
     /// The number in it that is added to an address.
     pub displacement: Option<FieldPlace>,
     /// The number in it that is an operand, or the distance of a branch.

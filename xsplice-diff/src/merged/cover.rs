@@ -52,9 +52,17 @@ pub(super) fn cover<'p, 'data>(
     cover.pin()?;
     let mut rows: HashMap<SectionId, Vec<Placement>> = HashMap::default();
     let mut used: HashSet<Tile> = HashSet::default();
-    for (id, section) in merged.sections().filter(|(_, section)| is_tiled(section)) {
+    let mut tiled: Vec<_> = merged.sections().collect();
+    tiled.retain(|(_, section)| is_tiled(section));
+    // References tell equal tiles apart, and where sections with fewer of them stand.
+    tiled.sort_by_key(|(_, section)| {
+        let references = section.relocations.len() as u64;
+        section.size.checked_div(references).unwrap_or(u64::MAX)
+    });
+    for (id, section) in tiled {
         match cover.row(id, &mut used) {
             Some(row) => {
+                cover.pin_row(id, &row)?;
                 rows.insert(id, row);
             }
             None if section.is_mergeable() && cover.elements().hold(merged, id) => {}
@@ -257,6 +265,21 @@ impl<'data> Cover<'_, '_, 'data> {
                 self.set(*tile, (section, start), &mut open)?;
             }
         }
+        self.pin_referred(open)
+    }
+
+    /// Pins the tiles of a row, and what their references tell. `None` where they tell two things.
+    fn pin_row(&mut self, id: SectionId, row: &[Placement]) -> Option<()> {
+        let mut open = Vec::new();
+        let placed: Vec<_> = row.iter().filter(|one| self.is_placed(one.tile)).collect();
+        for one in placed {
+            self.set(one.tile, (id, one.start), &mut open)?;
+        }
+        self.pin_referred(open)
+    }
+
+    /// Pins what references of these pinned tiles tell. `None` where they tell two things.
+    fn pin_referred(&mut self, mut open: Vec<Tile>) -> Option<()> {
         while let Some(tile) = open.pop() {
             let (section, start) = self.pins.of[&tile];
             if self.parts.section(tile).is_nobits() {
@@ -464,32 +487,32 @@ impl<'data> Cover<'_, '_, 'data> {
         let are_apart = taken
             .windows(2)
             .all(|pair| pair[0].0 != pair[1].0 || pair[0].2 <= pair[1].1);
+        let reserved = self.reserved();
         are_apart
             && self
                 .merged
                 .sections()
                 .filter(|(_, section)| section.is_allocated() && section.is_nobits())
-                .all(|(_, section)| section.size <= self.reserved_bytes(section.name))
+                .all(|(_, section)| section.size <= reserved.bytes(section.name))
     }
 
-    /// How much the parts reserve in sections without bytes of that name, and for COMMON symbols,
-    /// which a linker may put into any; alignment included.
-    fn reserved_bytes(&self, name: &str) -> u64 {
-        let mut sum = 0_u64;
+    /// How much the parts reserve.
+    fn reserved(&self) -> Reserved<'data> {
+        let mut reserved = Reserved::default();
         for part in self.eligible() {
             let object = self.parts.objects[part].object;
-            let sections = object
-                .sections()
-                .filter(|(_, section)| section.name == name && section.is_nobits())
-                .map(|(_, section)| section.size.saturating_add(section.alignment - 1));
-            let common = object
-                .symbols
-                .iter()
-                .filter(|symbol| symbol.place == SymbolPlace::Common)
-                .map(|symbol| symbol.size.saturating_add(symbol.value));
-            sum = sections.chain(common).fold(sum, u64::saturating_add);
+            for (_, section) in object.sections().filter(|(_, section)| section.is_nobits()) {
+                let sum = reserved.sections.entry(section.name).or_default();
+                let bytes = section.size.saturating_add(section.alignment - 1);
+                *sum = sum.saturating_add(bytes);
+            }
+            let symbols = object.symbols.iter();
+            for symbol in symbols.filter(|symbol| symbol.place == SymbolPlace::Common) {
+                let bytes = symbol.size.saturating_add(symbol.value);
+                reserved.common = reserved.common.saturating_add(bytes);
+            }
         }
-        sum
+        reserved
     }
 
     /// Whether a symbol of the merged object is one of a part, at the place of that part's section.
@@ -558,6 +581,23 @@ impl<'data> Cover<'_, '_, 'data> {
         named
             .filter(|(part, _)| self.is_eligible[*part])
             .any(|(part, symbol)| is_it(*part, symbol))
+    }
+}
+
+/// Bytes that parts reserve without having any, alignment included.
+#[derive(Default)]
+struct Reserved<'data> {
+    /// By name of the section.
+    sections: HashMap<&'data str, u64>,
+    /// For COMMON symbols, which a linker may put into any section.
+    common: u64,
+}
+
+impl Reserved<'_> {
+    /// How large a section of that name can be at most.
+    fn bytes(&self, name: &str) -> u64 {
+        let own = self.sections.get(name).copied().unwrap_or(0);
+        own.saturating_add(self.common)
     }
 }
 

@@ -6,7 +6,7 @@
 //! between them.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
 
 use foldhash::{HashMap, HashSet};
@@ -34,8 +34,9 @@ const MAY_GO: u64 = elf::SHF_MERGE.0 | elf::SHF_STRINGS.0 | elf::SHF_GROUP.0;
 pub(super) struct Parts<'p, 'data> {
     pub(super) objects: Vec<Part<'p, 'data>>,
     tiles: HashMap<Key<'data>, Vec<Tile>>,
-    /// By name of the section, of empty ones too.
-    alignments: HashMap<&'data str, BTreeSet<u64>>,
+    /// By name of the section: which alignments there are, of empty ones too, and how long keys of
+    /// each are.
+    alignments: HashMap<&'data str, BTreeMap<u64, KeyLengths>>,
     /// Definitions by name, each with the index of its object.
     pub(super) named: HashMap<&'data str, Vec<(usize, &'p Symbol<'data>)>>,
 }
@@ -50,6 +51,9 @@ pub(super) struct Part<'p, 'data> {
 
 /// Name of a section, its alignment and its first bytes.
 type Key<'data> = (&'data str, u64, &'data [u8]);
+
+/// Lengths of keys: nearly all are [`KEY_BYTES`] long, so that shorter ones need not be tried.
+type KeyLengths = BTreeSet<usize>;
 
 /// A section of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -96,14 +100,16 @@ impl<'p, 'data> Parts<'p, 'data> {
             known.push((part, symbol));
         }
         for (id, section) in object.sections() {
-            if section.is_allocated() {
-                let known = self.alignments.entry(section.name).or_default();
-                known.insert(section.alignment);
+            if !section.is_allocated() {
+                continue;
             }
+            let alignments = self.alignments.entry(section.name).or_default();
+            let lengths = alignments.entry(section.alignment).or_default();
             if !is_tiled(section) {
                 continue;
             }
             let key = &section.data[..section.data.len().min(KEY_BYTES)];
+            lengths.insert(key.len());
             let tile = Tile { part, section: id };
             self.tiles
                 .entry((section.name, section.alignment, key))
@@ -175,13 +181,16 @@ impl<'data> Cover<'_, '_, 'data> {
         let alignments = self.parts.alignments.get(section.name);
         let mut starts = BTreeSet::new();
         for from in self.behind_aligned(id, end) {
-            let aligned = alignments.into_iter().flatten().filter_map(|&alignment| {
-                let start = from.checked_next_multiple_of(alignment)?;
-                Some((alignment, start))
-            });
+            let aligned = alignments
+                .into_iter()
+                .flatten()
+                .filter_map(|(alignment, lengths)| {
+                    let start = from.checked_next_multiple_of(*alignment)?;
+                    Some((*alignment, start, lengths))
+                });
             starts.extend(aligned);
         }
-        for (alignment, start) in starts {
+        for (alignment, start, lengths) in starts {
             let Some(rest) = usize::try_from(start)
                 .ok()
                 .and_then(|start| section.data.get(start..))
@@ -191,7 +200,7 @@ impl<'data> Cover<'_, '_, 'data> {
             if rest.is_empty() || !self.is_gap(id, end, start) {
                 continue;
             }
-            for length in 1..=rest.len().min(KEY_BYTES) {
+            for &length in lengths.range(..=rest.len()) {
                 let key = (section.name, alignment, &rest[..length]);
                 let tiles = self.parts.tiles.get(&key).into_iter().flatten();
                 found.extend(tiles.filter_map(|tile| self.fits(id, start, rest, *tile)));
@@ -218,7 +227,7 @@ impl<'data> Cover<'_, '_, 'data> {
         let behind = alignments
             .into_iter()
             .flatten()
-            .filter_map(move |alignment| end.checked_next_multiple_of(*alignment));
+            .filter_map(move |(alignment, _)| end.checked_next_multiple_of(*alignment));
         iter::once(end).chain(behind)
     }
 

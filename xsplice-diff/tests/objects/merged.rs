@@ -452,3 +452,69 @@ fn no_byte_relocation_or_symbol_may_be_another() {
         assert_eq!(wrong, BTreeSet::new(), "{linker}, of {asked}");
     }
 }
+
+/// Assembler without FILE symbols, whose replacements are equal and tell nothing of their order.
+#[test]
+fn equal_sections_stand_where_tables_lead() {
+    let function = |name: &str, replacements: &str| {
+        format!(
+            "    .globl {name}
+                 .type {name}, %function
+             {name}: .rept {replacements}
+                 .long 0
+                 .endr
+                 .size {name}, . - {name}
+                 .section .altinstr_replacement, \"ax\"
+                 .set number, 0
+             places: .rept {replacements}
+                 .quad 0x1122334455667788
+                 .endr
+                 .section .altinstructions, \"a\"
+                 .rept {replacements}
+                 .long {name} + 4 * number - .
+                 .long places + 8 * number - .
+                 .set number, number + 1
+                 .endr
+            "
+        )
+    };
+    for machine in ["", "aarch64-linux-gnu-"] {
+        let assembler = format!("{machine}as");
+        if Command::new(&assembler).arg("--version").output().is_err() {
+            continue;
+        }
+        let tree = Tree {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        };
+        for (name, replacements) in [("one", "1"), ("two", "3"), ("three", "2"), ("four", "1")] {
+            let mut source = function(name, replacements).replace("places", &format!(".L{name}"));
+            // One refers to its function: the others stand where their tables tell all the same.
+            if name == "three" {
+                source.push_str(".section .altinstr_replacement\n.quad three\n");
+            }
+            std::fs::write(tree.path("source.s"), source).expect("a source");
+            let object = format!("{name}.o");
+            let arguments = ["source.s", "-o", &object];
+            run(&assembler, &arguments, tree.folder.path());
+        }
+        assert_eq!(tree.merged(), BTreeMap::new());
+        for order in [
+            ["one.o", "two.o", "three.o", "four.o"],
+            ["two.o", "four.o", "one.o", "three.o"],
+            ["three.o", "one.o", "four.o", "two.o"],
+        ] {
+            tree.link(&format!("{machine}ld -r"), &order, "built_in.o");
+            let mut parts = order.map(str::to_owned).to_vec();
+            parts.sort();
+            let expected = BTreeMap::from([("built_in.o".to_owned(), parts)]);
+            assert_eq!(tree.merged(), expected, "{machine} {order:?}");
+        }
+        // A replacement that none of them has.
+        let mut objects = tree.objects();
+        let bytes = objects.get_mut("built_in.o").expect("an object");
+        let place = 0x1122_3344_5566_7788_u64.to_le_bytes();
+        let at = bytes.windows(8).position(|found| found == place);
+        bytes[at.expect("a replacement")] ^= 1;
+        assert_eq!(merged(&objects, &[]), BTreeMap::new());
+    }
+}

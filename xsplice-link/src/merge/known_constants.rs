@@ -63,7 +63,7 @@ fn is_in_base(base: &Base<'_>, constant: &Constant<'_>) -> bool {
 }
 
 /// Leaves out sections, and those contents without a name that nothing but these refers to.
-fn leave_out(extract: &mut Extract<'_>, mut left_out: BTreeSet<SectionIndex>) {
+pub(super) fn leave_out(extract: &mut Extract<'_>, mut left_out: BTreeSet<SectionIndex>) {
     let is_content = |index: usize| {
         let section = &extract.sections[index];
         let of_section = extract.symbols.iter().filter(

@@ -4,6 +4,7 @@
 //! that they have no identity.
 
 pub(crate) mod classify;
+pub(crate) mod file_names;
 pub(crate) mod known_constants;
 
 use std::collections::{BTreeMap, HashMap};

@@ -4,7 +4,7 @@
 //! `xen/arch/arm/alternative.c` and `xen/arch/arm/traps.c`, 4.17 to 4.20). The bundled loader
 //! refuses most of them, so that its answer is not that loader's: see [`super::trial`].
 
-use xsplice_abi::machine::RelocationType;
+use xsplice_abi::machine::{FileNames, RelocationType};
 use xsplice_abi::profile::LIVEPATCH;
 use xsplice_abi::section::ALTINSTR_REPLACEMENT;
 use xsplice_abi::tables::{Alternative, BugFrame, BugKind, SpecialTable};
@@ -145,10 +145,13 @@ fn leaves(
     })
 }
 
-/// Bug frames whose file name is the payload's own.
+/// Bug frames whose file name is not in the base.
 fn file_names(subject: &Subject<'_, '_, '_>) -> Vec<String> {
     let facts = subject.facts;
     let mut found = Vec::new();
+    if facts.machine.file_names == FileNames::Anywhere {
+        return found;
+    }
     for table in &facts.tables {
         let SpecialTable::BugFrames(kind) = table.kind else {
             continue;
@@ -157,18 +160,50 @@ fn file_names(subject: &Subject<'_, '_, '_>) -> Vec<String> {
         let held = section.map_or(0, |one| one.data.len() as u64);
         for index in (0..held / table.entry_bytes).filter(|_| kind != BugKind::RunFunction) {
             let start = index * table.entry_bytes;
-            if points_at(subject, table.section, start + BugFrame::POINTER_AT).is_some() {
-                found.push(format!(
-                    "{}+{start:#x}: the file name of this frame is in the payload; Xen on {} takes \
-                     only names in its own image, so it would load the payload and stop when the \
-                     trap is reached: leave WARN, BUG and ASSERT out of the fix, or use a file \
-                     name that the image has",
-                    table.name, facts.machine.name
-                ));
-            }
+            let place = if points_at(subject, table.section, start + BugFrame::POINTER_AT).is_some()
+            {
+                "in the payload"
+            } else if is_outside(subject, table.section, start) {
+                "outside of the image"
+            } else {
+                continue;
+            };
+            found.push(format!(
+                "{}+{start:#x}: the file name of this frame is {place}; Xen on {} takes only names \
+                 in its own image, so it would load the payload and stop when the trap is reached: \
+                 leave WARN, BUG and ASSERT out of the fix, or use a file name that the image has, \
+                 as that of every source file with a WARN or BUG that was linked",
+                table.name, facts.machine.name
+            ));
         }
     }
     found
+}
+
+/// Whether the file name of the frame at `start` is known to be somewhere else than in the base.
+fn is_outside(subject: &Subject<'_, '_, '_>, frames: SectionId, start: u64) -> bool {
+    let at = start + BugFrame::POINTER_AT;
+    let Some(entry) = subject.facts.fields.at(frames, at) else {
+        return true;
+    };
+    let Some(symbol) = subject.facts.view.symbol(entry.symbol) else {
+        return true;
+    };
+    let value = match symbol.place {
+        Place::Absolute => symbol.value,
+        Place::Undefined => match subject.base.lookup(QualifiedName::parse(symbol.name)) {
+            Lookup::Found(found) => found.address,
+            // Another check says that it is not there, or not alone.
+            Lookup::Ambiguous(_) => return false,
+            Lookup::Absent => return true,
+        },
+        Place::Section(_) | Place::Common | Place::Reserved(_) => return true,
+    };
+    // Fields count from the start of the frame.
+    let address = value
+        .wrapping_add_signed(entry.addend)
+        .wrapping_sub(BugFrame::POINTER_AT);
+    subject.base.section_at(address).is_none()
 }
 
 /// Whether a record's function is one of a payload below, which the loader finds by its name.

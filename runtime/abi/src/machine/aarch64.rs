@@ -2,8 +2,8 @@
 //! chapter C4.1).
 
 use super::{
-    Architecture, Branch, DistanceOrigin, EntryForm, Field, Jump, Kind, Machine, Part, Protection,
-    Range, RelocationType, carried, refused,
+    Architecture, Branch, DistanceOrigin, EntryForm, Field, FileNames, Jump, Kind, Machine, Part,
+    Protection, Range, RelocationType, carried, refused,
 };
 
 /// Bits of a place in the page that ADRP counts by.
@@ -379,6 +379,7 @@ pub const MACHINE: Machine = Machine {
     // `arch_livepatch_perform_rela` of Xen 4.17 to 4.20 checks it as it checks CONDBR19.
     taken_beyond: &[(TSTBR14.number, 1 << 20)],
     // What the jump reaches.
+    file_names: FileNames::InImage,
     window_bytes: 1 << 27,
     // GNU_PROPERTY_AARCH64_FEATURE_1_AND.
     protection: Protection {

@@ -44,6 +44,15 @@ pub enum EntryForm {
     Plain,
 }
 
+/// Which file names Xen on a machine takes from the bug frames of a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileNames {
+    /// Any.
+    Anywhere,
+    /// Those in its own image: it stops at a trap whose name is elsewhere.
+    InImage,
+}
+
 /// The data of a machine.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Machine {
@@ -91,6 +100,8 @@ pub struct Machine {
     /// Numbers of types whose distances Xen's loader takes up to these bytes in either direction
     /// although the field holds fewer: it cuts them off. Empty where it checks each as it must.
     pub taken_beyond: &'static [(u32, i128)],
+    /// Which file names its bug frames may have.
+    pub file_names: FileNames,
     /// A payload's regions lie at most this far from the base's text, in bytes.
     pub window_bytes: u64,
     /// The property of `.note.gnu.property` that names the protections that all functions support.

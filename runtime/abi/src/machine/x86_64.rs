@@ -1,8 +1,8 @@
 //! x86-64 (System V psABI for AMD64, table 4.9 and section 4.4; Intel SDM volume 2).
 
 use super::{
-    Architecture, Branch, DistanceOrigin, EntryForm, Field, Jump, Kind, Machine, PointerCall,
-    Protection, Range, RelocationType, carried, refused,
+    Architecture, Branch, DistanceOrigin, EntryForm, Field, FileNames, Jump, Kind, Machine,
+    PointerCall, Protection, Range, RelocationType, carried, refused,
 };
 
 const NOTHING: Field = Field::whole(0, Kind::Nothing, Range::Unchecked);
@@ -169,6 +169,7 @@ pub const MACHINE: Machine = Machine {
     distance_origin: DistanceOrigin::InstructionEnd,
     entry_form: EntryForm::Packed,
     taken_beyond: &[],
+    file_names: FileNames::Anywhere,
     window_bytes: 1 << 31,
     // GNU_PROPERTY_X86_FEATURE_1_AND.
     protection: Protection {

@@ -95,6 +95,36 @@ fn gaps_are_nops_and_zeros_and_not_what_looks_like_code() {
 }
 
 #[test]
+fn barriers_behind_what_leaves_are_not_run() {
+    const RET: u32 = 0xd65f_03c0;
+    const DSB_NSH: u32 = 0xd503_379f;
+    const ISB: u32 = 0xd503_3fdf;
+    const SB: u32 = 0xd503_30ff;
+    const NOP: u32 = 0xd503_201f;
+    let ending = |code: &[u32]| ending_of(walk(&MACHINE, &words(code), 0));
+    let leaves = (Ending::Leaves, 0);
+    assert_eq!(ending(&[RET, DSB_NSH, ISB]), leaves);
+    assert_eq!(ending(&[RET, SB, NOP]), leaves);
+    // br x1; dsb sy; isb; and eret, and b to another function.
+    assert_eq!(ending(&[0xd61f_0020, 0xd503_3f9f, ISB]), leaves);
+    assert_eq!(ending(&[0xd69f_03e0, SB]), leaves);
+    assert_eq!(ending(&[0x1400_0010, SB]), leaves);
+    // A call, a conditional branch or anything else before them, and what follows them, is run.
+    assert_eq!(ending(&[0x9400_0000, DSB_NSH, ISB]), (Ending::GoesOn, 8));
+    assert_eq!(ending(&[0x54ff_ffe1, ISB]), (Ending::GoesOn, 4));
+    assert_eq!(ending(&[SB]), (Ending::GoesOn, 0));
+    assert_eq!(ending(&[RET, SB, 0x9100_0000]), (Ending::GoesOn, 8));
+    // csdb and dmb ish are none of those that stand there, nor is mrs.
+    for other in [0xd503_229f, 0xd503_3bbf, 0xd53b_4200] {
+        assert_eq!(ending(&[RET, other]), (Ending::GoesOn, 4), "{other:08x}");
+    }
+    // cbz x0 to the barrier or to the padding: somebody comes there.
+    assert_eq!(ending(&[0xb400_0040, RET, ISB]), (Ending::GoesOn, 8));
+    assert_eq!(ending(&[0xb400_0040, RET, NOP]), (Ending::GoesOn, 8));
+    assert_eq!(ending(&[0xb400_0040, RET, 0]), (Ending::Leaves, 4));
+}
+
+#[test]
 fn instructions_differ_in_numbers_or_in_more() {
     let alike = |one: u32, two: u32| with(one, |one| with(two, |two| one.compare(two)));
     // mov w1, #0x2a; mov w1, #0x2b; mov w2, #0x2b; movk w1, #0x2b

@@ -181,6 +181,14 @@ impl Word {
         }
     }
 
+    /// DSB (SSBB and PSSBB among them), ISB, SB.
+    pub(super) const fn is_barrier(self) -> bool {
+        self.is(0xffff_f0ff, 0xd503_309f)
+            || self.is(0xffff_f3ff, 0xd503_323f)
+            || self.is(0xffff_f0ff, 0xd503_30df)
+            || self.is(0xffff_ffff, 0xd503_30ff)
+    }
+
     pub(super) const fn is_nop(self) -> bool {
         self.0 == NOP
     }

@@ -66,6 +66,7 @@ impl<'code> Decoder<'code> {
             is_valid: !decoded.is_invalid(),
             flow: flow(&decoded),
             filler: filler(&decoded),
+            is_barrier: decoded.mnemonic() == Mnemonic::Lfence,
             displacement,
             immediate,
             lead: lead(&decoded, displacement, immediate),
@@ -219,7 +220,7 @@ mod tests {
 
     #[test]
     fn code_ends_as_its_last_instruction_does_that_is_no_padding() {
-        let cases: [(&[u8], (Ending, u64)); 8] = [
+        let cases: [(&[u8], (Ending, u64)); 13] = [
             (&[0x90, 0xc3, 0x90, 0xcc], (Ending::Leaves, 1)),
             (&[0x31, 0xc0, 0x0f, 0x1f, 0x00], (Ending::GoesOn, 0)),
             (&[0x90, 0xe8, 0, 0, 0, 0], (Ending::Calls, 1)),
@@ -230,6 +231,13 @@ mod tests {
             // Nothing but padding: NOPs lead on, a trap does not.
             (&[0x66, 0x90, 0xcc], (Ending::GoesOn, 0)),
             (&[0xcc, 0x90], (Ending::Leaves, 0)),
+            // ret; lfence. And: a branch to it; an lfence behind something else.
+            (&[0xc3, 0x0f, 0xae, 0xe8], (Ending::Leaves, 0)),
+            (&[0x75, 1, 0xc3, 0x0f, 0xae, 0xe8], (Ending::GoesOn, 3)),
+            (&[0x31, 0xc0, 0x0f, 0xae, 0xe8], (Ending::GoesOn, 2)),
+            // jne to the padding; a jump that a relocation fills.
+            (&[0x75, 1, 0xc3, 0x90], (Ending::GoesOn, 3)),
+            (&[0xe9, 0, 0, 0, 0, 0x90], (Ending::Leaves, 0)),
         ];
         for (code, wanted) in cases {
             assert_eq!(ending_of(walk(&MACHINE, code, 0)), wanted, "{code:x?}");
