@@ -2,7 +2,8 @@
 //!
 //! Each reference by itself may lead to a place that looks like its target: two variables that are
 //! zero are alike, and so are two that a compiler numbered. What tells them apart is that all
-//! references to one variable lead to one place.
+//! references to one variable lead to one place. A copy in the payload is of something new only if
+//! the base's variable of that name is another one of the build: compilers number local names anew.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ pub(super) fn judge(follower: &Follower<'_, '_>, roots: &[Pair], missing: &mut V
     let tree = follower.tree;
     let mut places: BTreeMap<ItemId, Place> = BTreeMap::new();
     let mut variables: BTreeMap<(usize, Place), ItemId> = BTreeMap::new();
+    let mut copies = Vec::new();
     for Pair { item, place } in follower.reached(roots) {
         // What has no name is no variable of an author's: descriptors of a sanitizer, and a copy
         // of one serves as well.
@@ -28,15 +30,10 @@ pub(super) fn judge(follower: &Follower<'_, '_>, roots: &[Pair], missing: &mut V
         if !is_variable || follower.is_accepted(item) {
             continue;
         }
-        let mut tell = |what: String| {
-            missing.push(Missing {
-                object: tree.objects[item.object].elf.name.clone(),
-                section: tree.section(item).name.to_owned(),
-                item: tree.shown(item),
-                offset: 0,
-                what,
-            });
-        };
+        if matches!(place, Place::Payload(..)) && !follower.may_be_copied(item) {
+            copies.push(item);
+        }
+        let mut tell = |what: String| missing.push(about(follower, item, what));
         let first = *places.entry(item).or_insert(place);
         if first != place {
             let (one, other) = (follower.shown(first), follower.shown(place));
@@ -49,5 +46,27 @@ pub(super) fn judge(follower: &Follower<'_, '_>, roots: &[Pair], missing: &mut V
             let (shown, there) = (tree.shown(other), follower.shown(place));
             tell(format!("it and {shown} are both at {there}"));
         }
+    }
+    for item in copies {
+        let olds = follower.counterparts_in_base(item);
+        let is_another = |address: &u64| {
+            let there = variables.get(&(item.object, Place::Base(*address)));
+            there.is_some_and(|other| *other != item)
+        };
+        if let Some(old) = olds.iter().find(|address| !is_another(address)) {
+            let what = format!("the payload has a second copy of it; the base has it at {old:#x}");
+            missing.push(about(follower, item, what));
+        }
+    }
+}
+
+fn about(follower: &Follower<'_, '_>, item: ItemId, what: String) -> Missing {
+    let tree = follower.tree;
+    Missing {
+        object: tree.objects[item.object].elf.name.clone(),
+        section: tree.section(item).name.to_owned(),
+        item: tree.shown(item),
+        offset: 0,
+        what,
     }
 }

@@ -416,19 +416,20 @@ impl<'data> Follower<'_, 'data> {
                     Form::Slot => delta == 0,
                     _ => delta + trailing == 0,
                 };
-                let is_led = self.lead_to_item(*item, start, is_entry && !is_table, outcome);
+                if !self.lead_to_item(*item, start, is_entry && !is_table, outcome) {
+                    return Err(differs());
+                }
                 let meant = delta.wrapping_add(field.counts_from());
-                let is_fit = match (pair.place, start) {
-                    (Place::Base(_), _) => true,
-                    (Place::Payload(..), Place::Base(address)) => {
-                        self.may_use(pair.item, field, (*item, start, meant))
-                            && self.reads_in_place(pair.item, field, (*item, address, meant))
-                    }
-                    (Place::Payload(..), Place::Payload(..)) => {
-                        self.may_use(pair.item, field, (*item, start, meant))
-                    }
+                let is_fit = match pair.place {
+                    Place::Base(_) => true,
+                    Place::Payload(..) => self.may_use(pair.item, field, (*item, start, meant)),
                 };
-                (is_led && is_fit).then_some(()).ok_or_else(differs)
+                is_fit.then_some(()).ok_or_else(|| Mismatch::Placement {
+                    what: format!(
+                        "it relies on {}, of which the base has less or less aligned",
+                        self.tree.shown(*item)
+                    ),
+                })
             }
         }
     }
@@ -463,10 +464,7 @@ impl<'data> Follower<'_, 'data> {
         let Place::Base(address) = start else {
             outcome.rests_on.push(pair);
             // A second copy of a variable that the base keeps would start from its initial value.
-            return !self.tree.is_writable(item)
-                || self.is_accepted(item)
-                || self.may_be_copied(item)
-                || !self.has_counterpart_in_base(item);
+            return !self.is_second_copy(item) || self.is_judged_as_state(item);
         };
         // A name whose definition here gave way is another object's in the image.
         let is_named = self
@@ -536,15 +534,6 @@ impl<'data> Follower<'_, 'data> {
             is_there && !symbol.is_section() && !symbol.name.is_empty()
         });
         names.any(|symbol| self.is_named_at(symbol, start.wrapping_add(symbol.value)))
-    }
-
-    /// Whether the image has a symbol of one of the item's names, of the same size.
-    fn has_counterpart_in_base(&self, item: ItemId) -> bool {
-        self.tree.names(item).any(|symbol| {
-            let found = self.image.named(symbol.name);
-            let mut equal = found.filter(|other| other.size == symbol.size);
-            equal.any(|other| self.is_named_at(symbol, other.address))
-        })
     }
 
     /// The place that a field leads to; a name stands for its address in the base.

@@ -57,16 +57,19 @@ impl<'data> Follower<'_, 'data> {
         if is_filled { length } else { whole }
     }
 
-    /// Whether a field of the payload may lead to a constant without a name at `place`, `meant`
-    /// bytes from its start: it has all of its bytes there, and the alignment that code needs.
+    /// Whether a field of the payload may lead to an item at `place`, `meant` bytes from its start:
+    /// a constant without a name has all of its bytes there, and the alignment that code needs.
     pub(super) fn may_use(
         &self,
         source: ItemId,
         field: &Field,
-        (constant, place, meant): (ItemId, Place, i64),
+        (item, place, meant): (ItemId, Place, i64),
     ) -> bool {
-        let Some(ours) = self.nameless(constant) else {
-            return true;
+        let Some(ours) = self.nameless(item) else {
+            return match place {
+                Place::Base(address) => self.reads_in_place(source, field, (item, address, meant)),
+                Place::Payload(..) => true,
+            };
         };
         let needed = self.alignment_needed(source, field);
         match place {

@@ -10,6 +10,7 @@ pub(crate) mod claims;
 mod compare;
 mod constants;
 mod contents;
+mod copies;
 mod failure;
 pub(crate) mod lines;
 mod parts;
@@ -250,7 +251,7 @@ impl<'run, 'data> Follower<'run, 'data> {
     }
 
     /// Whether the author accepted that the payload has a copy of this variable.
-    fn may_be_copied(&self, item: ItemId) -> bool {
+    pub(crate) fn may_be_copied(&self, item: ItemId) -> bool {
         let mut names = self.tree.names(item);
         names.any(|symbol| self.copied.iter().any(|name| name == symbol.name))
     }
