@@ -467,3 +467,30 @@ fn objects_that_hold_the_same_have_places_of_their_own() {
     let account = of(both, both);
     assert!(account.is_complete(), "{account:?}");
 }
+
+#[test]
+fn what_fills_up_behind_a_table_of_places_in_code_is_none_of_it() {
+    let source = |data: &str| {
+        format!(
+            ".text\n.globl f\n.type f, @function\nf: leaq .Ltable(%rip), %rax\n\
+             leaq .Lother(%rip), %rdx\nmovslq (%rax,%rdi,4), %rdi\naddq %rax, %rdi\njmp *%rdi\n\
+             .Lone: nop\n.Ltwo: nop\n.Lthree: ret\n.size f, . - f\n\
+             .section .rodata\n.balign 16\n{data}"
+        )
+    };
+    let places = ".long .Lone - .Ltable, .Ltwo - .Ltable, .Lthree - .Ltable\n";
+    let other = ".Lother: .long 75, 76, 77\n";
+    let old = source(&format!(".Ltable: {places}{other}"));
+    let apart = source(&format!(".Ltable: {places}.balign 16\n{other}"));
+    let account = of(&[("t.s", &old)], &[("t.s", &apart)]);
+    assert!(account.is_complete(), "{account:?}");
+    // Here the zeros are of what code may read.
+    let distances = ".long .Lone - ., 0, 0\n";
+    let old = source(&format!(".Ltable: {distances}{other}"));
+    let new = source(&format!("{other}.balign 16\n.Ltable: {distances}"));
+    let fewer = source(&format!(".Ltable: .long .Lone - .\n{other}"));
+    let account = of(&[("t.s", &old)], &[("t.s", &new)]);
+    assert!(account.is_complete(), "{account:?}");
+    let account = of(&[("t.s", &fewer)], &[("t.s", &old)]);
+    assert_eq!(names(&account), ["f"], "{account:?}");
+}

@@ -79,10 +79,7 @@ impl<'data> Follower<'_, 'data> {
         let item = &object.items[pair.item.item];
         let section = object.elf.section(item.section);
         let fail = |offset: u64, mismatch| Failure { offset, mismatch };
-        let size = match pair.place {
-            Place::Base(address) => self.compared(pair.item, address),
-            Place::Payload(..) => item.size(),
-        };
+        let size = self.compared(pair.item, pair.place);
         let theirs = match pair.place {
             Place::Base(address) => self.image.bytes(address, size),
             Place::Payload(id, offset) => self.payload_bytes(id, offset, size),

@@ -9,7 +9,20 @@ use xsplice_diff::machine::{self, Use};
 use super::alignment::promised;
 use super::{Follower, Place};
 use crate::read::fields::Field;
+use crate::read::items::{Item, Object};
 use crate::read::tree::ItemId;
+
+/// Whether an item is a table of places in code that counts from its own start.
+fn is_label_table(object: &Object<'_>, item: &Item) -> bool {
+    let last = object.fields_of(item).last();
+    last.is_some_and(|last| last.ahead != 0 && last.ahead == last.offset - item.range.start)
+}
+
+/// From the start of an item, the end of its last field.
+fn end_of_fields(object: &Object<'_>, item: &Item) -> Option<u64> {
+    let last = object.fields_of(item).last()?;
+    last.end().checked_sub(item.range.start)
+}
 
 impl<'data> Follower<'_, 'data> {
     /// The bytes of an item that is a constant without a name, with what fills up to the next.
@@ -26,17 +39,38 @@ impl<'data> Follower<'_, 'data> {
         section.data.get(start..end)
     }
 
-    /// How many bytes of an item are compared with the base at `address`.
+    /// How many bytes of an item are compared with those at a place.
     ///
-    /// Shortcut S35: of a constant without a name, no more than the original one there has, when
-    /// the rest is zeros that the alignment of the next explains. Code that the base has as it is
-    /// reads no further; [`Follower::may_use`] sees to code of the payload.
-    pub(super) fn compared(&self, id: ItemId, address: u64) -> u64 {
+    /// Shortcut S35: what the alignment of the next explains is none of a constant without a name.
+    /// A table of places in code ends with its last place. Of another one no more is compared than
+    /// the base's original one has there: code that the base has as it is reads no further, and
+    /// [`Follower::may_use`] sees to code of the payload.
+    pub(super) fn compared(&self, id: ItemId, place: Place) -> u64 {
         let item = self.tree.item(id);
-        let whole = item.size();
-        let (Some(ours), Some(claims)) = (self.nameless(id), self.claims) else {
-            return whole;
+        let object = &self.tree.objects[id.object];
+        let known = match place {
+            _ if is_label_table(object, item) => end_of_fields(object, item),
+            Place::Base(address) => self.original_size(id, address),
+            Place::Payload(..) => None,
         };
+        let section = object.elf.section(item.section);
+        let is_filled = |length: u64| {
+            let from = usize::try_from(item.range.start + length).ok();
+            let to = usize::try_from(item.range.end).ok();
+            let bounds = from.zip(to);
+            let rest = bounds.and_then(|(from, to)| section.data.get(from..to));
+            let gap = promised(section.alignment, item.range.end);
+            rest.is_some_and(|rest| (rest.len() as u64) < gap && rest.iter().all(|&byte| byte == 0))
+        };
+        let is_nameless = item.names.is_empty() && !section.is_writable();
+        let length = known.filter(|&length| is_nameless && is_filled(length));
+        length.unwrap_or_else(|| item.size())
+    }
+
+    /// The size of the original build's constant without a name at an address, for one of the same
+    /// object.
+    fn original_size(&self, id: ItemId, address: u64) -> Option<u64> {
+        let (_, claims) = self.nameless(id).zip(self.claims)?;
         let object = &self.tree.objects[id.object].elf.name;
         let mut there = claims.at(address).filter(|&(start, other)| {
             let cut = &claims.tree.objects[other.object];
@@ -46,15 +80,8 @@ impl<'data> Follower<'_, 'data> {
                 && content.names.is_empty()
                 && cut.fields_of(content).is_empty()
         });
-        let Some((_, original)) = there.next() else {
-            return whole;
-        };
-        let length = claims.tree.item(original).size();
-        let rest = usize::try_from(length).ok().and_then(|at| ours.get(at..));
-        let gap = promised(self.tree.section(id).alignment, item.range.end);
-        let is_filled = rest
-            .is_some_and(|rest| (rest.len() as u64) < gap && rest.iter().all(|&byte| byte == 0));
-        if is_filled { length } else { whole }
+        let (_, original) = there.next()?;
+        Some(claims.tree.item(original).size())
     }
 
     /// Whether a field of the payload may lead to an item at `place`, `meant` bytes from its start:
