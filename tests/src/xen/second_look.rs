@@ -156,8 +156,7 @@ fn led_to(elf: &Elf<'_>) -> BTreeMap<usize, BTreeSet<usize>> {
                 continue;
             };
             let is_own = symbol.st_shndx != 0 && symbol.st_shndx < SHN_XINDEX as usize;
-            let is_distance = is_code && one.r_addend.unwrap_or_default() < 0
-                || is_code && one.r_type != goblin::elf::reloc::R_X86_64_64;
+            let is_distance = is_code && one.r_type != goblin::elf::reloc::R_X86_64_64;
             let behind = if is_distance { BEHIND_FIELD } else { 0 };
             let value = symbol.st_value.cast_signed() + one.r_addend.unwrap_or_default() + behind;
             if let (true, Ok(value)) = (is_own, usize::try_from(value)) {

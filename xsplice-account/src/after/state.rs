@@ -3,7 +3,8 @@
 //! Each reference by itself may lead to a place that looks like its target: two variables that are
 //! zero are alike, and so are two that a compiler numbered. What tells them apart is that all
 //! references to one variable lead to one place. A copy in the payload is of something new only if
-//! the base's variable of that name is another one of the build: compilers number local names anew.
+//! the base's variable of that name is another one of the build: compilers number local names
+//! anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -75,8 +76,8 @@ pub(super) fn judge(follower: &mut Follower<'_, '_>, roots: &[Pair], missing: &m
     }
 }
 
-/// Asks for functions that nothing leads to, which a compiler keeps when it does not optimise: they
-/// too say which variable is which. Returns where they are in the base.
+/// Asks for functions that nothing leads to, which a compiler keeps when it does not optimise:
+/// they too say which variable is which. Returns where they are in the base.
 fn idle_code(follower: &mut Follower<'_, '_>) -> Vec<Pair> {
     let tree = follower.tree;
     let idle: Vec<ItemId> = tree

@@ -1,8 +1,9 @@
 //! Tables that the base walks: their membership and order must be as they were.
 //!
 //! The base may walk a section with an unusual name as a table. Such a section must be in the base
-//! as a whole, byte for byte. Only tables whose entries belong to code may differ; they are checked
-//! entry by entry: each entry is in the base's table, or in the payload's table of that name.
+//! as a whole, byte for byte. Only tables whose entries belong to code may differ; they are
+//! checked entry by entry: each entry is in the base's table, or in the payload's table of that
+//! name.
 
 use xsplice_diff::read::object::SectionId;
 
@@ -100,8 +101,9 @@ pub(super) fn holding(
     whole.chain(claims).copied().collect()
 }
 
-/// Whether each entry is looked for by itself. So are those of the tables whose entries travel, and
-/// those of a table in which the author accepted one that came or went: it moves all behind it.
+/// Whether each entry is looked for by itself. So are those of the tables whose entries travel,
+/// and those of a table in which the author accepted one that came or went: it moves all behind
+/// it.
 fn goes_by_entries(follower: &Follower<'_, '_>, table: &Table) -> bool {
     let cut = &follower.tree.objects[table.object];
     let name = cut.elf.section(table.section).name;
@@ -241,8 +243,8 @@ pub(super) fn judge(
     gone(follower, missing);
 }
 
-/// Whether an entry's owner, which its first field names, was asked for anywhere. A function that is
-/// new and that nothing leads to never runs, and is not in the payload either.
+/// Whether an entry's owner, which its first field names, was asked for anywhere. A function that
+/// is new and that nothing leads to never runs, and is not in the payload either.
 fn has_owner(follower: &Follower<'_, '_>, entry: ItemId) -> bool {
     let tree = follower.tree;
     let (cut, item) = (&tree.objects[entry.object], tree.item(entry));

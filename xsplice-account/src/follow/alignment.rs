@@ -151,8 +151,8 @@ impl Follower<'_, '_> {
     }
 
     /// Whether a field of new code does no more to a variable at `address` than read or write it
-    /// there, `meant` bytes from its start, by an instruction that takes such an address. What keeps
-    /// the address may rely on an alignment that the variable does not have in the base.
+    /// there, `meant` bytes from its start, by an instruction that takes such an address. What
+    /// keeps the address may rely on an alignment that the variable does not have in the base.
     pub(super) fn reads_in_place(
         &self,
         source: ItemId,
@@ -190,8 +190,8 @@ impl Follower<'_, '_> {
             && place.is_multiple_of(one.alignment_needed())
     }
 
-    /// Whether a new item of the section explains why it is aligned to `asked`, while the item that
-    /// stands at `address` in the original build needed less.
+    /// Whether a new item of the section explains why it is aligned to `asked`, while the item
+    /// that stands at `address` in the original build needed less.
     fn is_explained(&self, item: ItemId, address: u64, asked: u64) -> bool {
         let Some(claims) = self.claims else {
             return false;

@@ -147,7 +147,8 @@ impl<'data> Follower<'_, 'data> {
         self.literal(pair, ours, theirs, (position, ours.len()), outcome)
     }
 
-    /// Whether a field that the assembler resolved leads to the item itself: then its bytes say so.
+    /// Whether a field that the assembler resolved leads to the item itself: then its bytes say
+    /// so.
     ///
     /// Shortcut S30: a branch within an item is its bytes, which are compared.
     fn stays_inside(&self, id: ItemId, field: &Field) -> bool {
@@ -340,8 +341,8 @@ impl<'data> Follower<'_, 'data> {
         Some((slot, held))
     }
 
-    /// Whether a field of `pair` that leads to `target` in the build and to `found` at the place leads to
-    /// the same thing.
+    /// Whether a field of `pair` that leads to `target` in the build and to `found` at the place
+    /// leads to the same thing.
     fn lead(
         &self,
         pair: Pair,

@@ -1,8 +1,9 @@
-//! Constants without a name: numbers and texts that a compiler put among the constants of an object,
-//! not in a section of their own.
+//! Constants without a name: numbers and texts that a compiler put among the constants of an
+//! object, not in a section of their own.
 //!
-//! The object does not say where one of them ends, nor how it must be aligned. Code that the base has
-//! as it is reads what it read before. For code of the payload, what its instructions need counts.
+//! The object does not say where one of them ends, nor how it must be aligned. Code that the base
+//! has as it is reads what it read before. For code of the payload, what its instructions need
+//! counts.
 
 use xsplice_diff::machine::{self, Use};
 
@@ -84,8 +85,9 @@ impl<'data> Follower<'_, 'data> {
         Some(claims.tree.item(original).size())
     }
 
-    /// Whether a field of the payload may lead to an item at `place`, `meant` bytes from its start:
-    /// a constant without a name has all of its bytes there, and the alignment that code needs.
+    /// Whether a field of the payload may lead to an item at `place`, `meant` bytes from its
+    /// start: a constant without a name has all of its bytes there, and the alignment that code
+    /// needs.
     pub(super) fn may_use(
         &self,
         source: ItemId,
@@ -120,8 +122,8 @@ impl<'data> Follower<'_, 'data> {
         }
     }
 
-    /// The multiple, in bytes, that the address in a field of code must be of for no instruction to
-    /// fault: the one around it, or, where the address is kept, any of the item's that reads or
+    /// The multiple, in bytes, that the address in a field of code must be of for no instruction
+    /// to fault: the one around it, or, where the address is kept, any of the item's that reads or
     /// writes by an address in a register.
     pub(super) fn alignment_needed(&self, source: ItemId, field: &Field) -> u64 {
         let object = &self.tree.objects[source.object];

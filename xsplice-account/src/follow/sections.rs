@@ -134,7 +134,8 @@ pub(crate) fn starts(follower: &Follower<'_, '_>) -> Starts {
     starts
 }
 
-/// Where sections stand: start → end, in bytes. Of equal ones that the linker made one, the longest.
+/// Where sections stand: start → end, in bytes. Of equal ones that the linker made one, the
+/// longest.
 #[derive(Debug, Default)]
 struct Taken(BTreeMap<u64, u64>);
 

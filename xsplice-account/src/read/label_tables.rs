@@ -1,8 +1,8 @@
 //! Tables of places in code that count from their own start, as compilers make them for `switch`.
 //!
-//! Such a field alone says too much: its relocation adds how far it is from the start of the table,
-//! and so seems to lead behind the place that is meant, often into the next function. What one of
-//! them means is known only from all of them, and from the code that refers to the table.
+//! Such a field alone says too much: its relocation adds how far it is from the start of the
+//! table, and so seems to lead behind the place that is meant, often into the next function. What
+//! one of them means is known only from all of them, and from the code that refers to the table.
 
 use std::ops::Range;
 
@@ -71,11 +71,11 @@ fn jumps_by_address(elf: &ElfObject<'_>, code: usize, range: &Range<u64>) -> boo
     all.any(|one| one.is_valid && one.flow == Flow::IndirectJump)
 }
 
-/// Whether fields that begin at a place are such a table: they stand side by side, and counted from
-/// there every one leads into one function, not to where it begins. An array of distances that
-/// count from their own places is none: its pointers to functions lead to where those begin. By
-/// chance an entry of a table seems to do that too; then the function that it leads into has to be
-/// among the `users` of the table, and to jump to an address.
+/// Whether fields that begin at a place are such a table: they stand side by side, and counted
+/// from there every one leads into one function, not to where it begins. An array of distances
+/// that count from their own places is none: its pointers to functions lead to where those begin.
+/// By chance an entry of a table seems to do that too; then the function that it leads into has to
+/// be among the `users` of the table, and to jump to an address.
 fn is_table(
     elf: &ElfObject<'_>,
     (index, start): Spot,
