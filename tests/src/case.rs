@@ -13,6 +13,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::second_machine::Aarch64;
+
 /// What `case.json` says.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,6 +60,9 @@ pub struct Description {
     /// lines, or the name of a set of them, and flags that each gets besides (see [`lines`]).
     #[serde(default)]
     pub matrix: Vec<String>,
+    /// What is not the same on AArch64, or why the case has no counterpart there.
+    #[serde(default)]
+    pub aarch64: Option<Aarch64>,
 }
 
 /// The compiler lines that an entry of a matrix stands for: itself, or those of the set that its
@@ -162,8 +167,10 @@ pub struct Expect {
 pub struct Case {
     /// The folder's name.
     pub name: String,
-    /// The folder.
+    /// The folder with its sources.
     pub folder: PathBuf,
+    /// The folder with its objects, its base and its page.
+    pub built: PathBuf,
     /// Its `case.json`.
     pub description: Description,
 }
@@ -215,6 +222,7 @@ impl Case {
         Ok(Case {
             name: name.to_owned(),
             folder: folder.to_path_buf(),
+            built: folder.to_path_buf(),
             description,
         })
     }
@@ -237,13 +245,10 @@ impl Case {
     /// When a file cannot be copied.
     pub fn lay_out(&self, target: &Path) -> Result<()> {
         for side in Side::BOTH {
-            copy_tree(
-                &self.folder.join(side.folder()),
-                &target.join(side.folder()),
-            )?;
+            copy_tree(&self.built.join(side.folder()), &target.join(side.folder()))?;
         }
         if self.description.link.is_some() {
-            fs::copy(self.folder.join(BASE), target.join(BASE))
+            fs::copy(self.built.join(BASE), target.join(BASE))
                 .with_context(|| format!("{}: no base; run refresh-cases", self.name))?;
         }
         let denied = self.folder.join(DENY_LIST);

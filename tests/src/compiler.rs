@@ -11,6 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::case::{self, BASE, Case, FileSymbols, Side};
+use crate::second_machine;
 
 /// Makes `original/`, `patched/` and, if the case links one, the base below `target`.
 ///
@@ -74,7 +75,9 @@ fn build_with(case: &Case, target: &Path, line: impl Fn(Side, &str) -> String) -
         } else {
             flags
         };
-        link(&objects, &target.join(BASE), flags).with_context(|| case.name.clone())?;
+        let prefix = prefix(&line(Side::Original, ""));
+        link_with(prefix, &objects, &target.join(BASE), flags)
+            .with_context(|| case.name.clone())?;
     }
     Ok(())
 }
@@ -103,7 +106,8 @@ fn compile_tree(
         compile(source, &file, &output, &line(&object))?;
         if with_directories {
             let bare = file.rsplit('/').next().unwrap_or(&file);
-            run(Command::new("objcopy")
+            let objcopy = format!("{}objcopy", prefix(&line(&object)));
+            run(Command::new(objcopy)
                 .arg(format!("--redefine-sym={bare}={file}"))
                 .arg(&output))?;
         }
@@ -135,8 +139,21 @@ pub fn compile(source: &Path, file: &str, output: &Path, line: &str) -> Result<(
 /// # Errors
 /// When the linker fails.
 pub fn link(tree: &Path, output: &Path, flags: &str) -> Result<()> {
+    link_with("", tree, output, flags)
+}
+
+/// What the names of the binary tools begin with that go with a compiler line.
+fn prefix(line: &str) -> &'static str {
+    if second_machine::compiles_for_it(line) {
+        "aarch64-linux-gnu-"
+    } else {
+        ""
+    }
+}
+
+fn link_with(prefix: &str, tree: &Path, output: &Path, flags: &str) -> Result<()> {
     let objects = case::files(tree)?;
-    run(Command::new("ld")
+    run(Command::new(format!("{prefix}ld"))
         .args(["-static", "-nostdlib", "--build-id=sha1", "-e", "0"])
         .args([
             "-z",

@@ -206,7 +206,7 @@ fn seed(case: &Case) -> Result<Option<Seed>> {
     }
     let original = std::fs::read(original)?;
     let patched = std::fs::read(case.folder.join(Side::Patched.folder()).join(object))?;
-    let base = std::fs::read(case.folder.join(BASE)).ok();
+    let base = std::fs::read(case.built.join(BASE)).ok();
     let linked = base.and_then(|base| {
         let diff = diff_objects(object, &original, &patched, &Options::default()).ok()?;
         let extract = extract::write(diff.extract.as_ref()?);

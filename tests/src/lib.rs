@@ -34,6 +34,7 @@ pub mod loader;
 pub mod many_builds;
 pub mod operator;
 pub mod qemu;
+pub mod second_machine;
 pub mod served;
 pub mod shell;
 pub mod tools;

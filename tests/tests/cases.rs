@@ -11,9 +11,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use goblin::elf::Elf;
-use goblin::elf::reloc::R_X86_64_64;
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
+use xsplice_abi::machine::Machine;
 use xsplice_abi::record::offset;
 use xsplice_abi::{note, section};
 use xsplice_tests::case::{self, BASE, Case, Expect, Side};
@@ -21,6 +21,7 @@ use xsplice_tests::compiler;
 use xsplice_tests::golden::{self, Page};
 use xsplice_tests::identity::judge::against_itself;
 use xsplice_tests::listing;
+use xsplice_tests::second_machine::{self, Counterpart};
 use xsplice_tests::tools::{self, Run};
 
 /// Name of the payload that a run writes.
@@ -44,12 +45,15 @@ fn main() -> Result<()> {
                 );
             }
         }
+        let kind = if pending { "pending" } else { "" };
+        if let Counterpart::Case(counterpart) = second_machine::of(&case)? {
+            let name = format!("{} (aarch64)", case.name);
+            let trial = Trial::test(name, move || committed(&counterpart).map_err(failed));
+            trials.push(trial.with_kind(kind).with_ignored_flag(pending));
+        }
         let name = case.name.clone();
-        trials.push(
-            Trial::test(name, move || committed(&case).map_err(failed))
-                .with_kind(if pending { "pending" } else { "" })
-                .with_ignored_flag(pending),
-        );
+        let trial = Trial::test(name, move || committed(&case).map_err(failed));
+        trials.push(trial.with_kind(kind).with_ignored_flag(pending));
     }
     libtest_mimic::run(&arguments, trials).exit();
 }
@@ -87,7 +91,7 @@ fn committed(case: &Case) -> Result<()> {
         report: normalised(&report.stdout)?,
         payload: listed,
     };
-    golden::compare(&case.folder.join(golden::PAGE), &page.render(&case.name)?)?;
+    golden::compare(&case.built.join(golden::PAGE), &page.render(&case.name)?)?;
 
     if let Some(payload) = payload {
         well_formed(
@@ -161,7 +165,7 @@ fn command(case: &Case) -> Result<Vec<String>> {
         let words = fixed.chain(named).chain(arguments);
         return Ok(words.map(str::to_owned).collect());
     }
-    let objects = case::files(&case.folder.join(Side::Patched.folder()))?;
+    let objects = case::files(&case.built.join(Side::Patched.folder()))?;
     let [object] = objects.as_slice() else {
         bail!("{}: a case without a base has one object", case.name);
     };
@@ -174,7 +178,7 @@ fn command(case: &Case) -> Result<Vec<String>> {
 /// The committed objects still hold what the case is about.
 fn premise(case: &Case) -> Result<()> {
     for (object, texts) in &case.description.premise {
-        let path = case.folder.join(object);
+        let path = case.built.join(object);
         let mut listing = tools::readelf(&path)?;
         if texts.iter().any(|text| text.starts_with(tools::LINE)) {
             listing.push_str(&tools::source_lines(&path)?);
@@ -302,6 +306,7 @@ fn normalised(report: &str) -> Result<String> {
 fn well_formed(path: &Path, payload: &[u8], base: &Path) -> Result<()> {
     tools::readelf(path)?;
     let elf = Elf::parse(payload)?;
+    let machine = Machine::of(elf.header.e_machine).context("no known machine")?;
     let profile = listing::profile(&elf).context("no section with a profile's prefix")?;
     let funcs = format!("{}{}", profile.prefix, section::FUNCS);
     if let Some(records) = listing::section_bytes(&elf, payload, &funcs) {
@@ -320,9 +325,10 @@ fn well_formed(path: &Path, payload: &[u8], base: &Path) -> Result<()> {
                     .filter(|relocation| usize::try_from(relocation.r_offset) == Ok(start + field))
                     .collect();
                 ensure!(
-                    matches!(at.as_slice(), [one] if one.r_type == R_X86_64_64),
-                    "{funcs}+{:#x}: not one R_X86_64_64",
-                    start + field
+                    matches!(at.as_slice(), [one] if one.r_type == machine.word.number),
+                    "{funcs}+{:#x}: not one {}",
+                    start + field,
+                    machine.word.name
                 );
             }
             ensure!(

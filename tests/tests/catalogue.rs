@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 use xsplice_tests::case::{self, Case};
 use xsplice_tests::golden::{self, Page};
+use xsplice_tests::second_machine::{self, Counterpart};
 use xsplice_tests::workspace;
 
 /// Exit statuses of the tools.
@@ -27,6 +28,34 @@ fn cases() -> BTreeMap<String, Case> {
         .into_iter()
         .map(|case| (case.name.clone(), case))
         .collect()
+}
+
+#[test]
+fn each_case_in_c_has_a_counterpart_on_aarch64_or_a_reason_why_not() {
+    let mut made = 0;
+    let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for case in cases().values() {
+        let folder = case.folder.join(second_machine::FOLDER);
+        match second_machine::of(case).expect("a case can be read") {
+            Counterpart::Case(counterpart) => {
+                assert!(
+                    counterpart.built.join(golden::PAGE).exists(),
+                    "{}",
+                    case.name
+                );
+                made += 1;
+            }
+            Counterpart::None(reason) => {
+                assert!(!folder.exists(), "{}: {reason}", folder.display());
+                reasons.entry(reason).or_default().push(case.name.clone());
+            }
+        }
+    }
+    // Those in assembler, and few others.
+    assert!(made >= 200, "{made} counterparts");
+    for (reason, cases) in reasons {
+        assert!(reason.split(' ').count() > 4, "{cases:?}: {reason}");
+    }
 }
 
 /// First and last cells of all rows of the tables in `docs/cases.md`.

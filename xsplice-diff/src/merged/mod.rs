@@ -12,6 +12,7 @@ mod cover;
 mod definitions;
 mod elements;
 mod places;
+mod ranks;
 mod tiles;
 
 use std::cmp::Reverse;
