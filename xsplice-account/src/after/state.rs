@@ -79,11 +79,11 @@ pub(super) fn judge(follower: &mut Follower<'_, '_>, roots: &[Pair], missing: &m
 /// Asks for functions that nothing leads to, which a compiler keeps when it does not optimise:
 /// they too say which variable is which. Returns where they are in the base.
 fn idle_code(follower: &mut Follower<'_, '_>) -> Vec<Pair> {
-    let tree = follower.tree;
+    let (tree, asked) = (follower.tree, follower.asked_items());
     let idle: Vec<ItemId> = tree
         .items()
         .filter(|&item| tree.is_code(item) && !tree.is_left_out(item))
-        .filter(|&item| tree.names(item).next().is_some() && !follower.was_asked(item))
+        .filter(|&item| tree.names(item).next().is_some() && !asked.contains(&item))
         .collect();
     let mut found = Vec::new();
     for item in idle {

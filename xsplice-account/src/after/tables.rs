@@ -5,6 +5,7 @@
 //! checked entry by entry: each entry is in the base's table, or in the payload's table of that
 //! name.
 
+use foldhash::HashSet;
 use xsplice_diff::read::object::SectionId;
 
 use super::Missing;
@@ -234,25 +235,30 @@ pub(super) fn judge(
             .collect();
         missing.push(super::missing(follower, item, &failing));
     }
+    let mut asked = None;
     for entry in entries {
         let holds = entry.claims.iter().any(|claim| follower.holds(*claim));
-        if !holds && !follower.is_accepted(entry.item) && has_owner(follower, entry.item) {
+        if holds || follower.is_accepted(entry.item) {
+            continue;
+        }
+        let asked = asked.get_or_insert_with(|| follower.asked_items());
+        if has_owner(follower, entry.item, asked) {
             missing.push(super::missing(follower, entry.item, &entry.claims));
         }
     }
     gone(follower, missing);
 }
 
-/// Whether an entry's owner, which its first field names, was asked for anywhere. A function that
+/// Whether an entry's owner, which its first field names, was `asked` for anywhere. A function that
 /// is new and that nothing leads to never runs, and is not in the payload either.
-fn has_owner(follower: &Follower<'_, '_>, entry: ItemId) -> bool {
+fn has_owner(follower: &Follower<'_, '_>, entry: ItemId, asked: &HashSet<ItemId>) -> bool {
     let tree = follower.tree;
     let (cut, item) = (&tree.objects[entry.object], tree.item(entry));
     let field = cut.fields_of(item).first();
     let owner = field.map(|field| tree.target(entry.object, item.section, field));
     match owner {
         Some(Target::Item { item, .. }) => {
-            !tree.is_code(item) || tree.names(item).next().is_none() || follower.was_asked(item)
+            !tree.is_code(item) || tree.names(item).next().is_none() || asked.contains(&item)
         }
         _ => true,
     }
@@ -263,7 +269,7 @@ fn gone(follower: &Follower<'_, '_>, missing: &mut Vec<Missing>) {
     let Some(claims) = follower.claims else {
         return;
     };
-    let kept: foldhash::HashSet<u64> = follower
+    let kept: HashSet<u64> = follower
         .holding()
         .filter_map(|found| match found.pair.place {
             Place::Base(address) => Some(address),

@@ -218,10 +218,10 @@ impl<'run, 'data> Follower<'run, 'data> {
         holding.any(|node| node.pair.item == item)
     }
 
-    /// Whether an item was asked for anywhere.
+    /// The items that were asked for anywhere.
     #[must_use]
-    pub(crate) fn was_asked(&self, item: ItemId) -> bool {
-        self.nodes.iter().any(|node| node.pair.item == item)
+    pub(crate) fn asked_items(&self) -> foldhash::HashSet<ItemId> {
+        self.nodes.iter().map(|node| node.pair.item).collect()
     }
 
     /// Why a claim does not hold: the claim that it comes down to, and what differs there.
