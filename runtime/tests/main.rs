@@ -18,6 +18,7 @@ mod hypercalls;
 mod inside_the_zone;
 mod loader;
 mod loader_tables;
+mod second_machine;
 mod signatures;
 #[cfg(feature = "rsa")]
 mod trusted_keys;

@@ -2,15 +2,14 @@
 #![allow(dead_code, clippy::allow_attributes, reason = "each test uses a part")]
 
 pub(crate) mod uploads;
+mod writer;
 
 use std::collections::BTreeMap;
 
-use object::write::{Object, Relocation, SectionId, Symbol, SymbolId, SymbolSection};
-use object::{
-    Architecture, BinaryFormat, Endianness, RelocationFlags, SectionFlags, SectionKind,
-    SymbolFlags, SymbolKind, SymbolScope, elf,
-};
+use object::SectionKind;
+use object::write::SectionId;
 use xsplice_abi::hypercall::{Action, Get, Name, OP_ACTION, OP_GET, OP_UPLOAD, Operation, Upload};
+use xsplice_abi::machine::{Machine, OF_RUNTIME};
 use xsplice_abi::profile::{BaseNote, Profile, Tail, XSPLICE};
 use xsplice_runtime::Base;
 use xsplice_runtime::Policy;
@@ -22,6 +21,8 @@ use xsplice_runtime::read::deny::Denied;
 use xsplice_runtime::read::symbols::{BaseSymbol, SymbolKind as BaseKind, Symbols};
 use xsplice_runtime::rendezvous::cpu::CpuId;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
+
+use writer::Writer;
 
 pub(crate) const TEXT: u64 = 0xffff_ffff_8020_0000;
 pub(crate) const TEXT_BYTES: u64 = 0x400;
@@ -148,6 +149,7 @@ impl Record {
 /// A payload in the making.
 #[derive(Clone, Debug)]
 pub(crate) struct Maker {
+    pub machine: &'static Machine,
     pub profile: &'static Profile,
     pub build_id: Vec<u8>,
     pub depends: Vec<u8>,
@@ -155,6 +157,8 @@ pub(crate) struct Maker {
     pub metadata: Option<Vec<u8>>,
     /// Functions of the payload and their code.
     pub functions: BTreeMap<&'static str, Vec<u8>>,
+    /// Relocations of the function `new`, as of the sections below.
+    pub code_relocations: Vec<(u64, u32, &'static str, i64)>,
     pub records: Vec<Record>,
     /// Hook sections: name after the prefix and functions pointed at.
     pub hooks: Vec<(&'static str, Vec<&'static str>)>,
@@ -218,12 +222,14 @@ impl Maker {
         let mut code = vec![number; 16];
         code[15] = 0xc3;
         Maker {
+            machine: OF_RUNTIME,
             profile: &XSPLICE,
             build_id: vec![number; 20],
             depends: BASE_ID.to_vec(),
             base: BASE_ID.to_vec(),
             metadata: Some(b"abi=xsplice\0name=test\0".to_vec()),
             functions: BTreeMap::from([("new", code)]),
+            code_relocations: Vec::new(),
             records: vec![Record::replacing("f0")],
             hooks: Vec::new(),
             sections: Vec::new(),
@@ -271,14 +277,16 @@ impl Maker {
 
     /// The payload's file.
     pub(crate) fn write(&self) -> Vec<u8> {
-        let mut writer = Writer {
-            object: Object::new(BinaryFormat::Elf, Architecture::X86_64, Endianness::Little),
-            symbols: BTreeMap::new(),
-        };
+        let mut writer = Writer::new(self.machine);
+        let word = self.machine.word.number;
         let prefix = self.profile.prefix;
         for (name, code) in &self.functions {
             let id = writer.section(&format!(".text.{name}"), SectionKind::Text, AX, code, 16);
             writer.define(name, id, 0, code.len(), self.globals.contains(name));
+            let relocations = self.code_relocations.iter().filter(|_| *name == "new");
+            for (offset, kind, symbol, addend) in relocations {
+                writer.relocate(id, *offset, *kind, symbol, *addend);
+            }
             for (label, _, value) in self.labels.iter().filter(|label| label.1 == *name) {
                 let size = usize::from(label.ends_with('>'));
                 writer.define(label, id, *value, size, false);
@@ -319,7 +327,7 @@ impl Maker {
             let id = writer.section(&name, SectionKind::ReadOnlyData, A, &data, 8);
             for (index, function) in functions.iter().enumerate() {
                 let offset = u64::try_from(index * 8).expect("small");
-                writer.relocate(id, offset, R64, function, 0);
+                writer.relocate(id, offset, word, function, 0);
             }
         }
         for extra in &self.sections {
@@ -369,12 +377,13 @@ impl Maker {
             }
         }
         let id = writer.section(&name, SectionKind::ReadOnlyData, A, &data, 8);
+        let word = self.machine.word.number;
         for (offset, target) in relocations {
             match target {
-                Ok(name) => writer.relocate(id, offset, R64, name, 0),
+                Ok(name) => writer.relocate(id, offset, word, name, 0),
                 Err(addend) => {
                     let symbol = writer.object.section_symbol(strings);
-                    writer.relocate_symbol(id, offset, R64, symbol, addend);
+                    writer.relocate_symbol(id, offset, word, symbol, addend);
                 }
             }
         }
@@ -386,110 +395,6 @@ pub(crate) fn version_of(profile: &Profile) -> Vec<(usize, Vec<u8>)> {
     match profile.tail {
         Tail::Zero => Vec::new(),
         Tail::Version(version) | Tail::VersionAndExpect(version) => vec![(32, vec![version])],
-    }
-}
-
-struct Writer<'a> {
-    object: Object<'a>,
-    symbols: BTreeMap<String, SymbolId>,
-}
-
-impl Writer<'_> {
-    fn section(
-        &mut self,
-        name: &str,
-        kind: SectionKind,
-        flags: u64,
-        data: &[u8],
-        alignment: u64,
-    ) -> SectionId {
-        let id = self
-            .object
-            .add_section(Vec::new(), name.as_bytes().to_vec(), kind);
-        self.object.section_mut(id).flags = SectionFlags::Elf {
-            sh_type: elf::SectionType(if kind == SectionKind::UninitializedData {
-                8
-            } else {
-                1
-            }),
-            sh_flags: elf::SectionFlags(flags),
-        };
-        if !data.is_empty() {
-            self.object.append_section_data(id, data, alignment);
-        }
-        id
-    }
-
-    fn define(&mut self, name: &str, section: SectionId, value: u64, size: usize, global: bool) {
-        let is_label = name.contains(' ');
-        let is_data = is_label || name.starts_with('<');
-        let id = self.object.add_symbol(Symbol {
-            name: if is_label {
-                Vec::new()
-            } else {
-                name.as_bytes().to_vec()
-            },
-            value,
-            size: u64::try_from(size).expect("small"),
-            kind: if is_data {
-                SymbolKind::Data
-            } else {
-                SymbolKind::Text
-            },
-            scope: if global {
-                SymbolScope::Dynamic
-            } else {
-                SymbolScope::Compilation
-            },
-            weak: false,
-            section: SymbolSection::Section(section),
-            flags: SymbolFlags::None,
-        });
-        self.symbols.insert(name.to_owned(), id);
-    }
-
-    fn relocate(&mut self, section: SectionId, offset: u64, kind: u32, name: &str, addend: i64) {
-        let symbol = match self.symbols.get(name) {
-            Some(symbol) => *symbol,
-            None => {
-                let id = self.object.add_symbol(Symbol {
-                    name: name.as_bytes().to_vec(),
-                    value: 0,
-                    size: 0,
-                    kind: SymbolKind::Unknown,
-                    scope: SymbolScope::Unknown,
-                    weak: false,
-                    section: SymbolSection::Undefined,
-                    flags: SymbolFlags::None,
-                });
-                self.symbols.insert(name.to_owned(), id);
-                id
-            }
-        };
-        self.relocate_symbol(section, offset, kind, symbol, addend);
-    }
-
-    fn relocate_symbol(
-        &mut self,
-        section: SectionId,
-        offset: u64,
-        kind: u32,
-        symbol: SymbolId,
-        addend: i64,
-    ) {
-        self.object
-            .add_relocation(
-                section,
-                Relocation {
-                    offset,
-                    symbol,
-                    addend,
-                    flags: RelocationFlags::Elf {
-                        r_type: elf::RelocationType(kind),
-                    },
-                },
-            )
-            .expect("the test's relocation can be written");
     }
 }
 

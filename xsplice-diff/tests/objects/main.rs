@@ -1,6 +1,7 @@
 //! Compares objects that real compilers write at test time.
 #![forbid(unsafe_code)]
 
+mod aarch64;
 mod compiler;
 mod descriptors;
 mod empty_replacements;
