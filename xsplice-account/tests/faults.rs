@@ -383,3 +383,114 @@ fn a_slot_holds_a_number_or_the_address_of_nothing() {
         assert_eq!(names(&changed), ["f"], "{changed:?}");
     }
 }
+
+/// Variables that share a section, and a function that reads two of them.
+fn variables(data: &str) -> String {
+    format!(
+        ".text\n.globl f\n.type f, @function\nf: movl one(%rip), %eax\naddl two(%rip), %eax\n\
+         addl many(%rip), %eax\nret\n.size f, . - f\n\
+         .macro variable name, bytes\n.type \\name, @object\n.size \\name, \\bytes\n\
+         \\name: .fill \\bytes, 1, 1\n.endm\n.data\n.balign 16\n{data}"
+    )
+}
+
+#[test]
+fn a_variable_that_moved_within_its_section_asks_for_what_moved_it() {
+    let old = variables("variable one 4\n.balign 16\nvariable many 24\nvariable two 4\n");
+    let swapped = variables("variable two 4\n.balign 16\nvariable many 24\nvariable one 4\n");
+    let aligned =
+        variables("variable one 4\n.balign 16\nvariable many 24\n.balign 16\nvariable two 4\n");
+    let account = of(&[("v.s", &old)], &[("v.s", &swapped)]);
+    assert!(account.is_complete(), "{account:?}");
+    let account = of(&[("v.s", &old)], &[("v.s", &aligned)]);
+    assert_eq!(names(&account), ["f"], "{account:?}");
+}
+
+/// Constants without a name, and a function that reads a text and a number.
+fn constants(data: &str) -> String {
+    format!(
+        ".text\n.globl f\n.type f, @function\nf: leaq .Ltext(%rip), %rax\n\
+         movss .Lnumber(%rip), %xmm0\nret\n.size f, . - f\n\
+         .globl g\n.type g, @function\ng: movl table(%rip), %eax\nret\n.size g, . - g\n\
+         .section .rodata\n.balign 16\n{data}"
+    )
+}
+
+#[test]
+fn what_fills_up_behind_a_constant_without_a_name_is_none_of_it() {
+    const TABLE: &str =
+        ".balign 16\n.type table, @object\n.size table, 16\ntable: .fill 16, 1, 3\n";
+    let text = ".Ltext: .asciz \"i0\"\n";
+    let number = ".balign 4\n.Lnumber: .float 73.25\n";
+    let old = constants(&format!("{text}{number}{TABLE}"));
+    let moved = constants(&format!("{text}{TABLE}{number}"));
+    let longer = constants(&format!("{text}.byte 0, 0, 0, 7\n{TABLE}{number}"));
+    let account = of(&[("c.s", &old)], &[("c.s", &moved)]);
+    assert!(account.is_complete(), "{account:?}");
+    let account = of(&[("c.s", &old)], &[("c.s", &longer)]);
+    assert_eq!(names(&account), ["f"], "{account:?}");
+}
+
+#[test]
+fn an_entry_of_a_function_that_nothing_leads_to_is_not_missed() {
+    let source = |call: &str| {
+        format!(
+            ".text\n.globl f\n.type f, @function\nf: {call}\nret\n.size f, . - f\n\
+             .section .text.g, \"ax\"\n.globl g\n.type g, @function\n\
+             g: movl (%rdi), %eax\n.Lbehind: ret\n.size g, . - g\n\
+             .section .ex_table, \"a\"\n.balign 4\n.long g - ., .Lbehind - .\n"
+        )
+    };
+    let old = ".text\n.globl f\n.type f, @function\nf: nop\nret\n.size f, . - f\n";
+    let idle = source("nop");
+    let account = of(&[("e.s", old)], &[("e.s", &idle)]);
+    assert!(account.is_complete(), "{account:?}");
+    let called = source("call g");
+    let account = of(&[("e.s", old)], &[("e.s", &called)]);
+    assert!(!account.is_complete(), "{account:?}");
+}
+
+#[test]
+fn objects_that_hold_the_same_have_places_of_their_own() {
+    let source = |name: &str, more: &str| {
+        format!(
+            "#define CODE __attribute__((noinline, section(\".text.all\")))\n\
+             #define DATA __attribute__((section(\".data.all\")))\n{more}\n\
+             __attribute__((weak)) CODE int twice(int a) {{ return a * 2; }}\n\
+             static CODE int counted(int a) {{ static DATA int n = 1; n += a; return n; }}\n\
+             CODE int {name}(int a) {{ return counted(twice(a)); }}\n"
+        )
+    };
+    let first = source("f", "DATA int before = 5;");
+    let second = source("g", "");
+    let both: Sources<'_> = &[("a.c", &first), ("b.c", &second)];
+    let account = of(both, both);
+    assert!(account.is_complete(), "{account:?}");
+}
+
+#[test]
+fn what_fills_up_behind_a_table_of_places_in_code_is_none_of_it() {
+    let source = |data: &str| {
+        format!(
+            ".text\n.globl f\n.type f, @function\nf: leaq .Ltable(%rip), %rax\n\
+             leaq .Lother(%rip), %rdx\nmovslq (%rax,%rdi,4), %rdi\naddq %rax, %rdi\njmp *%rdi\n\
+             .Lone: nop\n.Ltwo: nop\n.Lthree: ret\n.size f, . - f\n\
+             .section .rodata\n.balign 16\n{data}"
+        )
+    };
+    let places = ".long .Lone - .Ltable, .Ltwo - .Ltable, .Lthree - .Ltable\n";
+    let other = ".Lother: .long 75, 76, 77\n";
+    let old = source(&format!(".Ltable: {places}{other}"));
+    let apart = source(&format!(".Ltable: {places}.balign 16\n{other}"));
+    let account = of(&[("t.s", &old)], &[("t.s", &apart)]);
+    assert!(account.is_complete(), "{account:?}");
+    // Here the zeros are of what code may read.
+    let distances = ".long .Lone - ., 0, 0\n";
+    let old = source(&format!(".Ltable: {distances}{other}"));
+    let new = source(&format!("{other}.balign 16\n.Ltable: {distances}"));
+    let fewer = source(&format!(".Ltable: .long .Lone - .\n{other}"));
+    let account = of(&[("t.s", &old)], &[("t.s", &new)]);
+    assert!(account.is_complete(), "{account:?}");
+    let account = of(&[("t.s", &fewer)], &[("t.s", &old)]);
+    assert_eq!(names(&account), ["f"], "{account:?}");
+}

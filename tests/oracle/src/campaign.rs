@@ -113,8 +113,10 @@ impl Counts {
                 self.telling += u64::from(*shows == Shows::Yes);
             }
             Outcome::Unchanged => self.unchanged += 1,
-            Outcome::Refused(codes) | Outcome::Disagree(codes) => {
+            Outcome::Refused(refusals) | Outcome::Disagree(refusals) => {
                 self.refused += 1;
+                let mut codes: Vec<String> = refusals.iter().map(|one| one.code.clone()).collect();
+                codes.dedup();
                 if judged.is_carriable {
                     let together = codes.join(", ");
                     self.needless.entry(together).or_default().push(seed);
@@ -220,7 +222,7 @@ pub fn run(commands: &Path, limits: &Limits, progress: impl Fn(&Counts)) -> Resu
 /// Whether a payload could carry a change, going by the edits and by why it was refused.
 fn is_carriable(change: &Change, outcome: &Result<Outcome>) -> bool {
     let is_out_of_reach = match outcome {
-        Ok(Outcome::Refused(codes)) => change.nothing_can_carry(codes),
+        Ok(Outcome::Refused(refusals)) => change.nothing_can_carry(refusals),
         _ => false,
     };
     change.can_be_carried() && !is_out_of_reach

@@ -68,19 +68,30 @@ impl Change {
     /// code shows.
     ///
     /// * `interior-reference`: a writable table holds places inside a function, perhaps changed
-    ///   since; whatever is done, it leads to the old code.
+    ///   since; whatever is done, it leads to the old code. `changed-data` of such a table says the
+    ///   same: the places moved, and nobody edited the table.
+    /// * `foreign-section`, of functions with room for tracers: the image has a table of the places
+    ///   where these write. A loader takes no further entries for it, so new code would be missing
+    ///   there; and where the entry of the old code leads, the loader writes its jump.
     /// * `unknown-relocation`, of code that is not position-independent: its addresses have 32
     ///   bits, and a loader promises a place near the base, not one below 2 GiB.
     /// * `function-too-small`: a jump would overwrite what stands behind the function.
     #[must_use]
-    pub fn nothing_can_carry(&self, codes: &[String]) -> bool {
-        let is_such = |code: &String| match code.as_str() {
+    pub fn nothing_can_carry(&self, refusals: &[Refusal]) -> bool {
+        let is_such = |refusal: &Refusal| match refusal.code.as_str() {
             "interior-reference" => self.original.has_writable_label_table(),
+            "changed-data" => {
+                self.original.has_writable_label_table() && is_label_table(&refusal.symbol)
+            }
+            "foreign-section" => {
+                self.line.has_entries_for_tracers()
+                    && refusal.section == "__patchable_function_entries"
+            }
             "unknown-relocation" => self.line.is_absolute(),
             "function-too-small" => true,
             _ => false,
         };
-        codes.iter().all(is_such)
+        refusals.iter().all(is_such)
     }
 
     /// One line about it.
@@ -104,15 +115,31 @@ pub enum Outcome {
     Right(Shows),
     /// No payload because nothing changed, and both images answer alike.
     Unchanged,
-    /// No payload, for reasons with these codes.
-    Refused(Vec<String>),
+    /// No payload, for these reasons.
+    Refused(Vec<Refusal>),
     /// Refused by the account alone, and without it the payload or "no change" is right: one of
     /// the two looks is wrong.
-    Disagree(Vec<String>),
+    Disagree(Vec<Refusal>),
     /// A payload, and a call is answered in another way.
     WrongPayload(String),
     /// No payload because nothing changed, and a call is answered in another way.
     SilentMiss(String),
+}
+
+/// A reason for which no payload is made.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Refusal {
+    /// Its code.
+    pub code: String,
+    /// The section that it is about, or nothing.
+    pub section: String,
+    /// The symbol that it is about, or nothing.
+    pub symbol: String,
+}
+
+/// Whether a symbol is one of the tables of labels of the programs, as compilers call them.
+fn is_label_table(symbol: &str) -> bool {
+    symbol.split('.').any(|part| part == "go")
 }
 
 /// Whether what was patched shows in what the calls answer.
@@ -180,13 +207,16 @@ impl Judge {
             PatchedImage::Unseen => "none",
         };
         let outcome = self.one(&shop, &base, &wanted, &calls, &["--patched-base", seen])?;
-        let Outcome::Refused(codes) = &outcome else {
+        let Outcome::Refused(refusals) = &outcome else {
             return Ok(outcome);
         };
-        if codes.iter().all(|code| code == "not-accounted") {
+        if refusals
+            .iter()
+            .all(|refusal| refusal.code == "not-accounted")
+        {
             let without = self.one(&shop, &base, &wanted, &calls, &["--no-account"])?;
             if matches!(without, Outcome::Right(_) | Outcome::Unchanged) {
-                return Ok(Outcome::Disagree(codes.clone()));
+                return Ok(Outcome::Disagree(refusals.clone()));
             }
         }
         Ok(outcome)
@@ -225,7 +255,7 @@ impl Judge {
                     let found = self.bench.answers(base, None, calls)?;
                     difference(&found, wanted).map_or(Outcome::Unchanged, Outcome::SilentMiss)
                 }
-                2 => Outcome::Refused(codes(&run.report)?),
+                2 => Outcome::Refused(refusals(&run.report)?),
                 status => bail!("{abi}: exit {status}: {}", run.told),
             };
             if found.is_fault() {
@@ -269,18 +299,23 @@ struct Run {
     told: String,
 }
 
-/// The codes of a report's refusals, each once.
-fn codes(report: &Value) -> Result<Vec<String>> {
+/// A report's refusals, each once.
+fn refusals(report: &Value) -> Result<Vec<Refusal>> {
     let list = report["refusals"].as_array();
-    let mut codes: Vec<String> = list
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut refusals: Vec<Refusal> = list
         .context("a refusal has reasons")?
         .iter()
-        .filter_map(|refusal| refusal["code"].as_str().map(str::to_owned))
+        .map(|refusal| Refusal {
+            code: text(&refusal["code"]),
+            section: text(&refusal["section"]),
+            symbol: text(&refusal["symbol"]),
+        })
         .collect();
-    codes.sort();
-    codes.dedup();
-    ensure!(!codes.is_empty(), "a refusal without a reason");
-    Ok(codes)
+    refusals.sort();
+    refusals.dedup();
+    ensure!(!refusals.is_empty(), "a refusal without a reason");
+    Ok(refusals)
 }
 
 /// What is called, for the runner.

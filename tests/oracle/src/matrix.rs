@@ -35,6 +35,11 @@ impl Line {
     pub(crate) fn is_absolute(self) -> bool {
         self.compile.contains("-fno-pic")
     }
+
+    /// Whether functions begin with room for tracers, which a table lists.
+    pub(crate) fn has_entries_for_tracers(self) -> bool {
+        self.compile.contains("-fpatchable-function-entry")
+    }
 }
 
 const COMPILERS: [&str; 22] = [

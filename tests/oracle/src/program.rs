@@ -33,6 +33,8 @@ pub(crate) struct Function {
     linkage: Linkage,
     attribute: usize,
     has_alias: bool,
+    /// Whether functions of lower rank call it, so that it may call none.
+    is_leaf: bool,
     pub(crate) body: Vec<Statement>,
 }
 
@@ -238,6 +240,7 @@ impl Program {
         if self.functions[new].linkage == Linkage::Local {
             self.functions[new].file = file;
         }
+        self.functions[new].is_leaf = true;
         let own = self.functions[new].file;
         let (variables, tables) = (self.variables.clone(), self.tables.clone());
         self.functions[new].body.retain(|statement| {
@@ -269,6 +272,10 @@ impl Program {
     /// What a statement of function `at` may refer to.
     fn may_refer_to(&self, at: usize, needs: Needs) -> Vec<usize> {
         let file = self.functions[at].file;
+        let calls = matches!(needs, Needs::Function | Needs::Alias | Needs::Operations);
+        if calls && self.functions[at].is_leaf {
+            return Vec::new();
+        }
         let is_visible =
             |callee: &Function| callee.linkage != Linkage::Local || callee.file == file;
         match needs {
@@ -338,6 +345,7 @@ impl Program {
             linkage,
             attribute: choices.below(ATTRIBUTES.len()),
             has_alias: linkage == Linkage::Global && choices.below(4) == 0,
+            is_leaf: false,
             body: Vec::new(),
         });
         for _ in 0..1 + choices.below(5) {

@@ -33,6 +33,7 @@ pub mod prophecy;
 pub mod run;
 pub mod scenario;
 pub mod script;
+pub mod second_look;
 pub mod stacks;
 pub mod table;
 pub mod traps;

@@ -24,7 +24,7 @@ use super::scenario::Scenario;
 use super::stacks::Stacks;
 use super::table::{Row, Table};
 use super::traps::Traps;
-use super::{faults, in_tree, one_line};
+use super::{faults, in_tree, one_line, second_look};
 use crate::limit::FACTOR_VARIABLE;
 
 /// The change that can take part in no replace.
@@ -358,6 +358,9 @@ impl Proof {
             expected: payload::expected(change),
             seen,
         });
+        if matches!(said, Said::Payload(_)) {
+            table.add(second_look::row(name, &path, &original.symbols())?);
+        }
         let loadable = matches!(change.verdict, Verdict::Payload(_));
         Ok((loadable && matches!(said, Said::Payload(_))).then_some(Made { change, path }))
     }

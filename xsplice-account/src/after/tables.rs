@@ -1,9 +1,11 @@
 //! Tables that the base walks: their membership and order must be as they were.
 //!
 //! The base may walk a section with an unusual name as a table. Such a section must be in the base
-//! as a whole, byte for byte. Only tables whose entries belong to code may differ; they are checked
-//! entry by entry: each entry is in the base's table, or in the payload's table of that name.
+//! as a whole, byte for byte. Only tables whose entries belong to code may differ; they are
+//! checked entry by entry: each entry is in the base's table, or in the payload's table of that
+//! name.
 
+use foldhash::HashSet;
 use xsplice_diff::read::object::SectionId;
 
 use super::Missing;
@@ -100,8 +102,9 @@ pub(super) fn holding(
     whole.chain(claims).copied().collect()
 }
 
-/// Whether each entry is looked for by itself. So are those of the tables whose entries travel, and
-/// those of a table in which the author accepted one that came or went: it moves all behind it.
+/// Whether each entry is looked for by itself. So are those of the tables whose entries travel,
+/// and those of a table in which the author accepted one that came or went: it moves all behind
+/// it.
 fn goes_by_entries(follower: &Follower<'_, '_>, table: &Table) -> bool {
     let cut = &follower.tree.objects[table.object];
     let name = cut.elf.section(table.section).name;
@@ -232,13 +235,33 @@ pub(super) fn judge(
             .collect();
         missing.push(super::missing(follower, item, &failing));
     }
+    let mut asked = None;
     for entry in entries {
         let holds = entry.claims.iter().any(|claim| follower.holds(*claim));
-        if !holds && !follower.is_accepted(entry.item) {
+        if holds || follower.is_accepted(entry.item) {
+            continue;
+        }
+        let asked = asked.get_or_insert_with(|| follower.asked_items());
+        if has_owner(follower, entry.item, asked) {
             missing.push(super::missing(follower, entry.item, &entry.claims));
         }
     }
     gone(follower, missing);
+}
+
+/// Whether an entry's owner, which its first field names, was `asked` for anywhere. A function that
+/// is new and that nothing leads to never runs, and is not in the payload either.
+fn has_owner(follower: &Follower<'_, '_>, entry: ItemId, asked: &HashSet<ItemId>) -> bool {
+    let tree = follower.tree;
+    let (cut, item) = (&tree.objects[entry.object], tree.item(entry));
+    let field = cut.fields_of(item).first();
+    let owner = field.map(|field| tree.target(entry.object, item.section, field));
+    match owner {
+        Some(Target::Item { item, .. }) => {
+            !tree.is_code(item) || tree.names(item).next().is_none() || asked.contains(&item)
+        }
+        _ => true,
+    }
 }
 
 /// Entries of the original build that the patched one does not have, though their code still runs.
@@ -246,7 +269,7 @@ fn gone(follower: &Follower<'_, '_>, missing: &mut Vec<Missing>) {
     let Some(claims) = follower.claims else {
         return;
     };
-    let kept: foldhash::HashSet<u64> = follower
+    let kept: HashSet<u64> = follower
         .holding()
         .filter_map(|found| match found.pair.place {
             Place::Base(address) => Some(address),

@@ -61,6 +61,16 @@ impl<'run, 'data> Claims<'run, 'data> {
         self.objects.get(name).copied()
     }
 
+    /// The original object of this name, and its section of that name, if it has only one.
+    #[must_use]
+    pub(crate) fn facing(&self, object: &str, section: &str) -> Option<(usize, SectionId)> {
+        let object = self.object(object)?;
+        let mut all = self.tree.objects[object].elf.sections();
+        let (id, _) = all.find(|(_, other)| other.name == section)?;
+        let is_only = all.all(|(_, other)| other.name != section);
+        is_only.then_some((object, id))
+    }
+
     /// Where a section of an original object begins in the base.
     #[must_use]
     pub(crate) fn section(&self, object: usize, section: SectionId) -> Option<u64> {
@@ -131,7 +141,9 @@ impl<'run, 'data> Claims<'run, 'data> {
                 self.tree.objects[owner].elf.name
             )),
             None if !is_named && !theirs.is_writable(item) => Ok(()),
-            None => Err("nothing of the original build was found there".to_owned()),
+            None => Err(format!(
+                "nothing of the original build was found there ({address:#x})"
+            )),
         }
     }
 }

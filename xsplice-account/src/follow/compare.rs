@@ -79,7 +79,7 @@ impl<'data> Follower<'_, 'data> {
         let item = &object.items[pair.item.item];
         let section = object.elf.section(item.section);
         let fail = |offset: u64, mismatch| Failure { offset, mismatch };
-        let size = item.size();
+        let size = self.compared(pair.item, pair.place);
         let theirs = match pair.place {
             Place::Base(address) => self.image.bytes(address, size),
             Place::Payload(id, offset) => self.payload_bytes(id, offset, size),
@@ -135,9 +135,8 @@ impl<'data> Follower<'_, 'data> {
             self.literal(pair, ours, theirs, (position, start), outcome)?;
             position = end;
             let target = self.tree.target(pair.item.object, item.section, field);
-            let is_table = is_entry_table(section.name);
             let lead = |found: &Found<'data>, outcome: &mut Outcome| {
-                self.lead(&target, found, field, is_table, outcome)
+                self.lead(pair, &target, found, field, outcome)
             };
             let led = lead(&found, outcome).or_else(|mismatch| {
                 let behind = self.behind_veneer(&found, field).ok_or(mismatch)?;
@@ -148,7 +147,8 @@ impl<'data> Follower<'_, 'data> {
         self.literal(pair, ours, theirs, (position, ours.len()), outcome)
     }
 
-    /// Whether a field that the assembler resolved leads to the item itself: then its bytes say so.
+    /// Whether a field that the assembler resolved leads to the item itself: then its bytes say
+    /// so.
     ///
     /// Shortcut S30: a branch within an item is its bytes, which are compared.
     fn stays_inside(&self, id: ItemId, field: &Field) -> bool {
@@ -341,16 +341,17 @@ impl<'data> Follower<'_, 'data> {
         Some((slot, held))
     }
 
-    /// Whether a field that leads to `target` in the build and to `found` at the place leads to
-    /// the same thing.
+    /// Whether a field of `pair` that leads to `target` in the build and to `found` at the place
+    /// leads to the same thing.
     fn lead(
         &self,
+        pair: Pair,
         target: &Target<'data>,
         found: &Found<'data>,
         field: &Field,
-        is_table: bool,
         outcome: &mut Outcome,
     ) -> Result<(), Mismatch> {
+        let is_table = is_entry_table(self.tree.section(pair.item).name);
         let trailing = i64::from(field.trailing);
         let differs = || Mismatch::Target {
             wanted: self.wanted(target),
@@ -413,9 +414,20 @@ impl<'data> Follower<'_, 'data> {
                     Form::Slot => delta == 0,
                     _ => delta + trailing == 0,
                 };
-                self.lead_to_item(*item, start, is_entry && !is_table, outcome)
-                    .then_some(())
-                    .ok_or_else(differs)
+                if !self.lead_to_item(*item, start, is_entry && !is_table, outcome) {
+                    return Err(differs());
+                }
+                let meant = delta.wrapping_add(field.counts_from());
+                let is_fit = match pair.place {
+                    Place::Base(_) => true,
+                    Place::Payload(..) => self.may_use(pair.item, field, (*item, start, meant)),
+                };
+                is_fit.then_some(()).ok_or_else(|| Mismatch::Placement {
+                    what: format!(
+                        "it relies on {}, of which the base has less or less aligned",
+                        self.tree.shown(*item)
+                    ),
+                })
             }
         }
     }
@@ -450,10 +462,7 @@ impl<'data> Follower<'_, 'data> {
         let Place::Base(address) = start else {
             outcome.rests_on.push(pair);
             // A second copy of a variable that the base keeps would start from its initial value.
-            return !self.tree.is_writable(item)
-                || self.is_accepted(item)
-                || self.may_be_copied(item)
-                || !self.has_counterpart_in_base(item);
+            return !self.is_second_copy(item) || self.is_judged_as_state(item);
         };
         // A name whose definition here gave way is another object's in the image.
         let is_named = self
@@ -523,15 +532,6 @@ impl<'data> Follower<'_, 'data> {
             is_there && !symbol.is_section() && !symbol.name.is_empty()
         });
         names.any(|symbol| self.is_named_at(symbol, start.wrapping_add(symbol.value)))
-    }
-
-    /// Whether the image has a symbol of one of the item's names, of the same size.
-    fn has_counterpart_in_base(&self, item: ItemId) -> bool {
-        self.tree.names(item).any(|symbol| {
-            let found = self.image.named(symbol.name);
-            let mut equal = found.filter(|other| other.size == symbol.size);
-            equal.any(|other| self.is_named_at(symbol, other.address))
-        })
     }
 
     /// The place that a field leads to; a name stands for its address in the base.

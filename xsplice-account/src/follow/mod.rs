@@ -8,7 +8,9 @@
 mod alignment;
 pub(crate) mod claims;
 mod compare;
+mod constants;
 mod contents;
+mod copies;
 mod failure;
 pub(crate) mod lines;
 mod parts;
@@ -216,6 +218,12 @@ impl<'run, 'data> Follower<'run, 'data> {
         holding.any(|node| node.pair.item == item)
     }
 
+    /// The items that were asked for anywhere.
+    #[must_use]
+    pub(crate) fn asked_items(&self) -> foldhash::HashSet<ItemId> {
+        self.nodes.iter().map(|node| node.pair.item).collect()
+    }
+
     /// Why a claim does not hold: the claim that it comes down to, and what differs there.
     #[must_use]
     pub(crate) fn why(&self, pair: Pair) -> Option<(Pair, &Failure)> {
@@ -243,7 +251,7 @@ impl<'run, 'data> Follower<'run, 'data> {
     }
 
     /// Whether the author accepted that the payload has a copy of this variable.
-    fn may_be_copied(&self, item: ItemId) -> bool {
+    pub(crate) fn may_be_copied(&self, item: ItemId) -> bool {
         let mut names = self.tree.names(item);
         names.any(|symbol| self.copied.iter().any(|name| name == symbol.name))
     }

@@ -3,7 +3,8 @@
 //! An item may be found at several places: another object may hold an equal one of that name. A
 //! section has one place, and all its items are there.
 
-use foldhash::HashSet;
+use std::collections::BTreeMap;
+
 use xsplice_diff::read::object::SectionId;
 
 use crate::follow::{Follower, Place};
@@ -95,12 +96,14 @@ pub(crate) fn candidates(follower: &Follower<'_, '_>) -> Candidates {
     Candidates(all)
 }
 
-/// Of each section the start at which most of it holds. Of several that are equal, the first that
-/// no section has for itself.
+/// Of each section the start at which most of it holds. Of several that are equal, the first at
+/// which no other section stands for sure.
 pub(crate) fn starts(follower: &Follower<'_, '_>) -> Starts {
+    let tree = follower.tree;
     let candidates = candidates(follower);
-    let mut starts = Starts::none(follower.tree);
-    let mut taken = HashSet::default();
+    let mut starts = Starts::none(tree);
+    let size = |one: &Candidate| tree.objects[one.object].elf.section(one.section).size;
+    let mut sure = Vec::new();
     let mut open = Vec::new();
     for found in candidates.by_section() {
         let most = found.iter().map(|one| one.bytes).max().unwrap_or_default();
@@ -108,18 +111,47 @@ pub(crate) fn starts(follower: &Follower<'_, '_>) -> Starts {
         match (best.next(), best.next()) {
             (Some(only), None) => {
                 starts.set(only.place(), only.start);
-                taken.insert(only.start);
+                sure.push((only.start, size(only)));
             }
             _ => open.push((found, most)),
         }
     }
+    if open.is_empty() {
+        return starts;
+    }
+    let mut taken = Taken::default();
+    for (start, size) in sure {
+        taken.take(start, size);
+    }
     for (found, most) in open {
         let mut best = found.iter().filter(|one| one.bytes == most);
-        let free = best.clone().find(|one| !taken.contains(&one.start));
+        let free = best.clone().find(|one| !taken.has(one.start, size(one)));
         if let Some(chosen) = free.or_else(|| best.next()) {
             starts.set(chosen.place(), chosen.start);
-            taken.insert(chosen.start);
+            taken.take(chosen.start, size(chosen));
         }
     }
     starts
+}
+
+/// Where sections stand: start → end, in bytes. Of equal ones that the linker made one, the
+/// longest.
+#[derive(Debug, Default)]
+struct Taken(BTreeMap<u64, u64>);
+
+impl Taken {
+    fn take(&mut self, start: u64, size: u64) {
+        let end = start.saturating_add(size);
+        let known = self.0.entry(start).or_insert(end);
+        *known = end.max(*known);
+    }
+
+    /// Whether something stands at one of these bytes, or at the start of no bytes.
+    fn has(&self, start: u64, size: u64) -> bool {
+        let end = start.saturating_add(size.max(1));
+        let mut below = self.0.range(..end).rev();
+        below
+            .next()
+            .is_some_and(|(&other, &until)| other == start || until > start)
+    }
 }

@@ -15,16 +15,7 @@ const ZEROS_MAX: usize = 8;
 impl<'data> Follower<'_, 'data> {
     /// The bytes of an item that is a text without a name, with the zeros behind it.
     pub(super) fn text(&self, id: ItemId) -> Option<&'data [u8]> {
-        let section = self.tree.section(id);
-        let object = &self.tree.objects[id.object];
-        let item = self.tree.item(id);
-        let is_constant = !section.is_writable() && !section.is_executable();
-        if !is_constant || !item.names.is_empty() || !object.fields_of(item).is_empty() {
-            return None;
-        }
-        let start = usize::try_from(item.range.start).ok()?;
-        let end = usize::try_from(item.range.end).ok()?;
-        let bytes = section.data.get(start..end)?;
+        let bytes = self.nameless(id)?;
         is_text(bytes).then_some(bytes)
     }
 

@@ -109,7 +109,7 @@ pub struct Lead {
 
 /// How an instruction uses the address in one of its fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Use {
+pub enum Use {
     /// It goes there: calls or jumps.
     Branch,
     /// It reads or writes there.
@@ -207,7 +207,7 @@ impl Instruction<'_> {
 
     /// How it uses the address in the field that begins at an offset; `None` when none does.
     #[must_use]
-    pub(crate) fn use_of(&self, field: u64) -> Option<Use> {
+    pub fn use_of(&self, field: u64) -> Option<Use> {
         let at = |place: Option<FieldPlace>| place.is_some_and(|place| place.offset == field);
         if !self.is_valid {
             return None;
@@ -231,7 +231,7 @@ impl Instruction<'_> {
     /// The multiple, in bytes, that the address which it reads or writes must be of for it not to
     /// fault.
     #[must_use]
-    pub(crate) fn alignment_needed(&self) -> u64 {
+    pub fn alignment_needed(&self) -> u64 {
         match &self.decoded {
             Decoded::X86_64(decoded) => x86_64::alignment::needed(decoded),
             // Ordinary memory may be read and written at any address.
@@ -241,7 +241,7 @@ impl Instruction<'_> {
 
     /// Whether it reads or writes by an address in a register that is not the stack's.
     #[must_use]
-    pub(crate) fn goes_by_register(&self) -> bool {
+    pub fn goes_by_register(&self) -> bool {
         match &self.decoded {
             Decoded::X86_64(decoded) => x86_64::alignment::goes_by_register(decoded),
             Decoded::AArch64(_) => false,

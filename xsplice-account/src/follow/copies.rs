@@ -1,0 +1,33 @@
+//! Copies that a payload has of variables: one that the base has as well would be a second state.
+
+use super::Follower;
+use crate::read::tree::ItemId;
+
+impl Follower<'_, '_> {
+    /// Whether a copy in the payload would be a second one, going by the base's names.
+    pub(super) fn is_second_copy(&self, item: ItemId) -> bool {
+        self.tree.is_writable(item)
+            && !self.is_accepted(item)
+            && !self.may_be_copied(item)
+            && !self.counterparts_in_base(item).is_empty()
+    }
+
+    /// Whether all of the build decides about a copy: compilers number local names anew, so the
+    /// base's variable of that name may be another one of the build.
+    pub(super) fn is_judged_as_state(&self, item: ItemId) -> bool {
+        let mut names = self.tree.names(item);
+        self.claims.is_some() && names.all(|symbol| symbol.is_local())
+    }
+
+    /// Where the base has a symbol of one of the item's names, of the same size.
+    pub(crate) fn counterparts_in_base(&self, item: ItemId) -> Vec<u64> {
+        let mut found = Vec::new();
+        for symbol in self.tree.names(item) {
+            let all = self.image.named(symbol.name);
+            let equal = all.filter(|other| other.size == symbol.size);
+            let placed = equal.filter(|other| self.is_named_at(symbol, other.address));
+            found.extend(placed.map(|other| other.address));
+        }
+        found
+    }
+}
