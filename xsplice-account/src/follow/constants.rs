@@ -14,7 +14,7 @@ use crate::read::items::{Item, Object};
 use crate::read::tree::ItemId;
 
 /// Whether an item is a table of places in code that counts from its own start.
-fn is_label_table(object: &Object<'_>, item: &Item) -> bool {
+pub(super) fn is_label_table(object: &Object<'_>, item: &Item) -> bool {
     let last = object.fields_of(item).last();
     last.is_some_and(|last| last.ahead != 0 && last.ahead == last.offset - item.range.start)
 }
