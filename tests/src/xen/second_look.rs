@@ -242,6 +242,7 @@ mod tests {
         let base = built(".section .rodata\n.asciz \"as before\"\n", &LINKED);
         let payload = built(
             ".text\nleaq .Lone(%rip), %rax\nleaq .Ltwo(%rip), %rax\n\
+             leaq .Ltable(%rip), %rax\n\
              .section .rodata\n.Lone: .asciz \"as before\"\n.balign 8\n.Ltwo: .asciz \"new one\"\n\
              .Ltable: .quad .Lone\n",
             &["-c"],
