@@ -19,7 +19,7 @@ use crate::loader::Machine;
 use crate::operator::{Act, act, upload};
 
 /// Why the two may differ in a step, by words of the scenario's name and of the step.
-const EXPLAINED: [(&str, &str, &str); 6] = [
+const EXPLAINED: [(&str, &str, &str); 7] = [
     (
         "prepost hooks fail",
         "apply",
@@ -44,6 +44,11 @@ const EXPLAINED: [(&str, &str, &str); 6] = [
     (
         "veto-hooks",
         "",
+        "the payload's hooks refuse the first attempt; on a copy of the memory no hook runs",
+    ),
+    (
+        "all-at-once",
+        "veto-hooks",
         "the payload's hooks refuse the first attempt; on a copy of the memory no hook runs",
     ),
     (

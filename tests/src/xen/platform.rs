@@ -3,6 +3,7 @@
 
 use super::change::{CHANGES, Change};
 use super::changes_arm64;
+use super::one_line::{self, Edits};
 
 /// A machine of Xen, as data.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub struct Platform {
     pub cpu: &'static str,
     /// What is changed.
     pub changes: &'static [Change],
+    /// One-line edits, for the tools alone.
+    pub edits: &'static Edits,
     /// The three changes that the scenarios with several payloads are made of.
     pub stacked: [&'static str; 3],
     /// Whether its Xen dies of the payload of its tree that leaves a part of a function: what is
@@ -88,6 +91,7 @@ static X86_64: Platform = Platform {
     programs: &["gcc=gcc", "qemu-system-x86_64=qemu-system-x86"],
     cpu: "max,-smap",
     changes: CHANGES,
+    edits: &one_line::X86_64,
     stacked: ["minor-version", "string-only", "alternatives"],
     dies_of_nop: true,
     has_traps: false,
@@ -116,6 +120,7 @@ static ARM64: Platform = Platform {
     ],
     cpu: "cortex-a57",
     changes: changes_arm64::CHANGES,
+    edits: &one_line::ARM64,
     stacked: ["minor-version", "string-only", "alternatives"],
     dies_of_nop: false,
     has_traps: true,

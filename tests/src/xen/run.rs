@@ -262,11 +262,13 @@ impl Proof {
             println!("== the tools on the whole tree");
             let later = self.builder.later(&original)?;
             faults::check(&self.tools, [&original, &later], &self.payloads, table)?;
-            let patch = self.patch(one_line::PATCH);
+            let edits = self.platform.edits;
+            let patch = self.patch(edits.patch);
             let patched =
                 self.builder
-                    .changed(one_line::PATCH, &patch, &original, DebugInfo::Absent)?;
-            one_line::check(&self.tools, &original, &patched, &self.payloads, table)?;
+                    .changed(edits.patch, &patch, &original, DebugInfo::Absent)?;
+            let trees = [&original, &patched];
+            one_line::check(&self.tools, edits, trees, &self.payloads, table)?;
         }
         Ok(())
     }

@@ -32,7 +32,8 @@ pub(super) fn judge(follower: &mut Follower<'_, '_>, roots: &[Pair], missing: &m
         if !is_variable || follower.is_accepted(item) {
             continue;
         }
-        if matches!(place, Place::Payload(..)) && !follower.may_be_copied(item) {
+        let is_copy = matches!(place, Place::Payload(..)) && follower.is_second_copy(item);
+        if is_copy {
             copies.push(item);
         }
         let mut tell = |what: String| missing.push(about(follower, item, what));
@@ -63,7 +64,7 @@ pub(super) fn judge(follower: &mut Follower<'_, '_>, roots: &[Pair], missing: &m
         others.insert((item.object, place, item));
     }
     for item in copies {
-        let olds = follower.counterparts_in_base(item);
+        let olds = follower.alike_in_base(item);
         let is_another = |address: &u64| {
             let there = (item.object, Place::Base(*address));
             let mut all = others.iter().filter(|other| (other.0, other.1) == there);

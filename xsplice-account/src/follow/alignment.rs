@@ -10,10 +10,14 @@ use xsplice_diff::machine::{self, Use};
 use xsplice_diff::read::object::Section;
 
 use super::claims::Claims;
+use super::constants::is_label_table;
 use super::{Follower, Pair, Place};
 use crate::read::fields::{Field, Form};
 use crate::read::items::{Item, Object};
 use crate::read::tree::ItemId;
+
+/// A table of places in code asks for no more than each of its fields does.
+const LABEL_BYTES: u64 = 4;
 
 /// Whether an item is nothing but what assemblers put between functions.
 fn is_filler(section: &Section<'_>, object: &Object<'_>, item: &Item) -> bool {
@@ -64,7 +68,11 @@ impl Follower<'_, '_> {
         if self.nameless(pair.item).is_some() {
             return None;
         }
-        let asked = promised(alignment, offset);
+        let object = &self.tree.objects[pair.item.object];
+        let asked = match is_label_table(object, self.tree.item(pair.item)) {
+            true => LABEL_BYTES,
+            false => promised(alignment, offset),
+        };
         let is_aligned = match pair.place {
             Place::Base(address) => {
                 address.is_multiple_of(asked)
@@ -112,8 +120,6 @@ impl Follower<'_, '_> {
             return false;
         };
         let cut = &claims.tree.objects[original];
-        let before = cut.elf.section(facing);
-        let is_larger = item.size() >= asked || before.alignment < section.alignment;
         let mut here = claims.at(address);
         let stands_there = here.any(|(start, other)| {
             let other_item = claims.tree.item(other);
@@ -121,33 +127,40 @@ impl Follower<'_, '_> {
                 && (other.object, other_item.section) == (original, facing)
                 && other_item.size() == item.size()
         });
-        if is_larger || !stands_there {
+        // Code of the payload may get the address from code that stays, and move as many bytes at
+        // once as the variable has.
+        let largest = 1 << item.size().max(1).ilog2();
+        let needed = self.payload.map_or(1, |payload| payload.alignment_needed);
+        let may_be_vector = !address.is_multiple_of(needed.min(largest));
+        if !stands_there || may_be_vector {
             return false;
         }
         let is_aligned = |offset: u64| offset.is_multiple_of(section.alignment);
         let mut others = object
             .items_of(item.section)
             .filter(|&other| other != id.item);
-        let has_reason = others.any(|other| {
-            let other = &object.items[other];
-            is_aligned(other.range.start)
-                && other.names.iter().any(|&name| {
-                    let name = object.elf.symbol(name).name;
-                    let mut all = cut.items[cut.items_of(facing)].iter();
-                    all.any(|old| {
-                        let mut names = old.names.iter();
-                        is_aligned(old.range.start)
-                            && old.size() == other.size()
-                            && names.any(|&old| cut.elf.symbol(old).name == name)
+        let is_as_before = cut.elf.section(facing).alignment >= section.alignment;
+        let has_old_reason = is_as_before
+            && others.any(|other| {
+                let other = &object.items[other];
+                is_aligned(other.range.start)
+                    && other.names.iter().any(|&name| {
+                        let name = object.elf.symbol(name).name;
+                        let mut all = cut.items[cut.items_of(facing)].iter();
+                        all.any(|old| {
+                            let mut names = old.names.iter();
+                            is_aligned(old.range.start)
+                                && old.size() == other.size()
+                                && names.any(|&old| cut.elf.symbol(old).name == name)
+                        })
                     })
-                })
-        });
+            });
         let ends = object.items[object.items_of(item.section)].iter();
         let ends = ends.filter(|other| !other.names.is_empty());
         let ends = ends.map(|other| other.range.end);
         let end = ends.filter(|&end| end <= item.range.start).max();
         let least = least(end.unwrap_or(0), item.range.start, asked);
-        has_reason && least.is_some_and(|least| address.is_multiple_of(least))
+        has_old_reason && least.is_some_and(|least| address.is_multiple_of(least))
     }
 
     /// Whether a field of new code does no more to a variable at `address` than read or write it

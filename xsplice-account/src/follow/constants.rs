@@ -14,7 +14,7 @@ use crate::read::items::{Item, Object};
 use crate::read::tree::ItemId;
 
 /// Whether an item is a table of places in code that counts from its own start.
-fn is_label_table(object: &Object<'_>, item: &Item) -> bool {
+pub(super) fn is_label_table(object: &Object<'_>, item: &Item) -> bool {
     let last = object.fields_of(item).last();
     last.is_some_and(|last| last.ahead != 0 && last.ahead == last.offset - item.range.start)
 }
@@ -113,6 +113,46 @@ impl<'data> Follower<'_, 'data> {
         }
     }
 
+    /// Whether a field that the base has may go on leading to a constant without a name at `place`:
+    /// either all of its bytes are there, or nothing but code of the base reads it. That is certain
+    /// where nothing is replaced, and of what the instruction around the field reads.
+    pub(super) fn may_keep_using(
+        &self,
+        source: ItemId,
+        field: &Field,
+        (item, place): (ItemId, Place),
+    ) -> bool {
+        let (Some(ours), Place::Base(address)) = (self.nameless(item), place) else {
+            return true;
+        };
+        self.payload.is_none()
+            || self.compared(item, place) == ours.len() as u64
+            || self.has_bytes(address, ours)
+            || self.reads_there(source, field)
+    }
+
+    /// Whether a field belongs to an instruction that reads or writes where it leads.
+    fn reads_there(&self, source: ItemId, field: &Field) -> bool {
+        let mut all = self.instructions(source);
+        let around = all.find(|one| field.offset < one.end);
+        around.is_some_and(|one| one.use_of(field.offset) == Some(Use::Access))
+    }
+
+    /// The instructions of an item; none of data.
+    fn instructions(&self, source: ItemId) -> machine::Walk<'data> {
+        let object = &self.tree.objects[source.object];
+        let item = &object.items[source.item];
+        let section = object.elf.section(item.section);
+        let range = usize::try_from(item.range.start).ok()..usize::try_from(item.range.end).ok();
+        let bytes = range
+            .start
+            .zip(range.end)
+            .filter(|_| section.is_executable());
+        let code = bytes.and_then(|(start, end)| section.data.get(start..end));
+        let code = code.unwrap_or_default();
+        machine::walk(object.elf.machine, code, item.range.start)
+    }
+
     fn has_bytes(&self, address: u64, ours: &[u8]) -> bool {
         use crate::read::image::Bytes;
         match self.image.bytes(address, ours.len() as u64) {
@@ -126,16 +166,7 @@ impl<'data> Follower<'_, 'data> {
     /// to fault: the one around it, or, where the address is kept, any of the item's that reads or
     /// writes by an address in a register.
     pub(super) fn alignment_needed(&self, source: ItemId, field: &Field) -> u64 {
-        let object = &self.tree.objects[source.object];
-        let item = &object.items[source.item];
-        let section = object.elf.section(item.section);
-        let range = usize::try_from(item.range.start).ok()..usize::try_from(item.range.end).ok();
-        let bytes = range.start.zip(range.end);
-        let code = bytes.and_then(|(start, end)| section.data.get(start..end));
-        let Some(code) = code.filter(|_| section.is_executable()) else {
-            return 1;
-        };
-        let all = || machine::walk(object.elf.machine, code, item.range.start);
+        let all = || self.instructions(source);
         let around = all().find(|one| field.offset < one.end);
         match around {
             Some(one) if one.use_of(field.offset) == Some(Use::Access) => one.alignment_needed(),

@@ -1,11 +1,12 @@
 //! Copies that a payload has of variables: one that the base has as well would be a second state.
 
 use super::Follower;
+use crate::read::names::without_number;
 use crate::read::tree::ItemId;
 
 impl Follower<'_, '_> {
     /// Whether a copy in the payload would be a second one, going by the base's names.
-    pub(super) fn is_second_copy(&self, item: ItemId) -> bool {
+    pub(crate) fn is_second_copy(&self, item: ItemId) -> bool {
         self.tree.is_writable(item)
             && !self.is_accepted(item)
             && !self.may_be_copied(item)
@@ -20,13 +21,35 @@ impl Follower<'_, '_> {
     }
 
     /// Where the base has a symbol of one of the item's names, of the same size.
-    pub(crate) fn counterparts_in_base(&self, item: ItemId) -> Vec<u64> {
+    fn counterparts_in_base(&self, item: ItemId) -> Vec<u64> {
         let mut found = Vec::new();
         for symbol in self.tree.names(item) {
             let all = self.image.named(symbol.name);
             let equal = all.filter(|other| other.size == symbol.size);
             let placed = equal.filter(|other| self.is_named_at(symbol, other.address));
             found.extend(placed.map(|other| other.address));
+        }
+        found
+    }
+
+    /// Where the base has local variables of the item's file that a compiler may have numbered in
+    /// its place: of its name but for the number, and of its size.
+    pub(crate) fn alike_in_base(&self, item: ItemId) -> Vec<u64> {
+        let mut found = Vec::new();
+        for symbol in self.tree.names(item) {
+            let stem = without_number(symbol.name);
+            let all = self.image.symbols.iter().filter(|other| {
+                let is_same_file = match (symbol.file, other.file) {
+                    (Some(ours), Some(theirs)) => ours == theirs,
+                    _ => true,
+                };
+                is_same_file
+                    && other.is_local
+                    && other.is_placed
+                    && other.size == symbol.size
+                    && without_number(other.name) == stem
+            });
+            found.extend(all.map(|other| other.address));
         }
         found
     }

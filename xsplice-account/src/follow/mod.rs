@@ -251,7 +251,7 @@ impl<'run, 'data> Follower<'run, 'data> {
     }
 
     /// Whether the author accepted that the payload has a copy of this variable.
-    pub(crate) fn may_be_copied(&self, item: ItemId) -> bool {
+    fn may_be_copied(&self, item: ItemId) -> bool {
         let mut names = self.tree.names(item);
         names.any(|symbol| self.copied.iter().any(|name| name == symbol.name))
     }

@@ -4,6 +4,7 @@ use foldhash::HashMap;
 use xsplice_abi::profile;
 use xsplice_abi::record::offset;
 use xsplice_abi::section::FUNCS;
+use xsplice_diff::machine::walk;
 use xsplice_diff::read::object::{ElfObject, Relocation, SectionId, SymbolPlace};
 
 use super::image::Image;
@@ -16,6 +17,9 @@ pub(crate) struct Payload<'data> {
     pub elf: ElfObject<'data>,
     /// Old address → section and offset of the new code.
     pub records: HashMap<u64, (SectionId, u64)>,
+    /// The multiple, in bytes, that an address in a register must be of for no instruction of it to
+    /// fault.
+    pub alignment_needed: u64,
 }
 
 impl<'data> Payload<'data> {
@@ -68,7 +72,12 @@ impl<'data> Payload<'data> {
                 }
             }
         }
-        Ok(Payload { elf, records })
+        let alignment_needed = alignment_needed(&elf);
+        Ok(Payload {
+            elf,
+            records,
+            alignment_needed,
+        })
     }
 
     /// The relocation at this offset of a section.
@@ -76,6 +85,16 @@ impl<'data> Payload<'data> {
     pub(crate) fn relocation_at(&self, section: SectionId, offset: u64) -> Option<&Relocation> {
         relocation_at(&self.elf, section, offset)
     }
+}
+
+/// What the code of an object needs of addresses that others hand to it.
+fn alignment_needed(elf: &ElfObject<'_>) -> u64 {
+    let sections = elf.sections().map(|(_, section)| section);
+    let code = sections.filter(|section| section.is_executable());
+    let all = code.flat_map(|section| walk(elf.machine, section.data, 0));
+    let by_register = all.filter(|one| one.goes_by_register());
+    let needs = by_register.map(|one| one.alignment_needed());
+    needs.max().unwrap_or(1)
 }
 
 fn relocation_at<'elf>(

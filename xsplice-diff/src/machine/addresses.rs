@@ -4,7 +4,7 @@
 use xsplice_abi::machine::Architecture;
 
 use super::arguments::Register;
-use super::{Decoded, Flow, Instruction, Machine, Use, x86_64};
+use super::{Decoded, Flow, Instruction, Machine, aarch64, x86_64};
 
 /// Registers that hold an address, each with whether it was read from there since.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,8 +76,7 @@ impl Held {
     pub(crate) fn after_call(&mut self, machine: &Machine) {
         match machine.architecture {
             Architecture::X86_64 => x86_64::addresses::forget_lost(self),
-            // Nothing is followed there.
-            Architecture::AArch64 => {}
+            Architecture::AArch64 => aarch64::addresses::forget_lost(self),
         }
     }
 
@@ -100,11 +99,7 @@ impl Instruction<'_> {
                 let is_displacement = self.displacement.is_some_and(|one| one.offset == field);
                 x86_64::addresses::takes(decoded, is_displacement)
             }
-            // An address is made in two steps, and what becomes of it is not followed.
-            Decoded::AArch64(_) => match self.use_of(field) {
-                Some(Use::Access | Use::Indexed | Use::Branch) => Taken::Nowhere,
-                Some(Use::Address) | None => Taken::Out,
-            },
+            Decoded::AArch64(decoded) => aarch64::addresses::takes(decoded),
         }
     }
 
@@ -114,17 +109,17 @@ impl Instruction<'_> {
         match &self.decoded {
             _ if !self.is_valid => true,
             Decoded::X86_64(decoded) => x86_64::addresses::carries(decoded, held),
-            Decoded::AArch64(_) => true,
+            Decoded::AArch64(decoded) => aarch64::addresses::carries(decoded, held),
         }
     }
 
     /// Whether a return here hands out an address.
     #[must_use]
     pub(crate) fn gives_back(&self, held: &Held) -> bool {
-        self.flow == Flow::Return
-            && match &self.decoded {
-                Decoded::X86_64(_) => held.since(x86_64::addresses::result()) == Some(Since::Fresh),
-                Decoded::AArch64(_) => true,
-            }
+        let result = match &self.decoded {
+            Decoded::X86_64(_) => x86_64::addresses::result(),
+            Decoded::AArch64(_) => aarch64::addresses::result(),
+        };
+        self.flow == Flow::Return && held.since(result) == Some(Since::Fresh)
     }
 }

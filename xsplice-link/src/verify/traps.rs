@@ -9,14 +9,14 @@ use xsplice_abi::profile::LIVEPATCH;
 use xsplice_abi::section::ALTINSTR_REPLACEMENT;
 use xsplice_abi::tables::{Alternative, BugFrame, BugKind, SpecialTable};
 use xsplice_diff::machine::walk;
-use xsplice_runtime::read::view::{Place, Section, SectionId};
+use xsplice_runtime::read::view::{Place, Section, SectionId, Symbol};
 
 use super::sites::{alternative, entries};
 use super::symbols::Misfit;
 use super::tables::points_at;
 use super::{Check, CheckKind, Lines, Subject};
 use crate::base::{Lookup, QualifiedName};
-use crate::facts::{RecordFacts, Value};
+use crate::facts::{Facts, RecordFacts, Value};
 
 /// Whether the machine's loader has traps.
 pub(super) fn has(subject: &Subject<'_, '_, '_>) -> bool {
@@ -216,8 +216,22 @@ pub(super) fn is_of_a_payload(
         subject.base.lookup(QualifiedName::parse(name)),
         Lookup::Absent
     );
-    let mut below = subject.stack.iter().flat_map(|facts| facts.defined());
+    // Xen does not find those that replace a function themselves.
+    let mut below = subject.stack.iter().flat_map(|facts| {
+        let new = facts.defined();
+        new.filter(|symbol| !is_replacement(facts, symbol))
+    });
     record.old == Value::Absolute(0) && is_absent && below.any(|symbol| symbol.name == name)
+}
+
+/// Whether a record of the payload leads to a symbol.
+fn is_replacement(facts: &Facts<'_, '_>, symbol: &Symbol<'_>) -> bool {
+    facts.records.iter().any(|record| match record.new {
+        Value::Payload { section, offset } => {
+            symbol.place == Place::Section(section) && symbol.value == offset
+        }
+        Value::Named(..) | Value::Absolute(_) | Value::Unreadable => false,
+    })
 }
 
 /// Records that patch the code of a payload.

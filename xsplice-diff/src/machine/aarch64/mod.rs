@@ -1,5 +1,6 @@
 //! AArch64, as far as its code has to be read.
 
+pub(super) mod addresses;
 pub(super) mod alike;
 pub(super) mod arguments;
 pub(super) mod linked;

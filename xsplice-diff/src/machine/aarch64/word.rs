@@ -286,6 +286,88 @@ impl Word {
         (self.0 >> 10) & 0x1f
     }
 
+    /// Whether it works on registers of 64 bits, of those that say so in the highest bit.
+    pub(super) const fn is_wide(self) -> bool {
+        self.is(0x8000_0000, 0x8000_0000)
+    }
+
+    /// Of those that add or subtract: whether it compares too.
+    pub(super) const fn sets_flags(self) -> bool {
+        self.is(0x2000_0000, 0x2000_0000)
+    }
+
+    /// Of loads and stores: whether the registers are those of vectors.
+    pub(super) const fn is_of_vectors(self) -> bool {
+        self.is(0x0400_0000, 0x0400_0000)
+    }
+
+    /// A load or store of one register: whether it stores.
+    pub(super) const fn is_store(self) -> bool {
+        self.is(0x00c0_0000, 0)
+    }
+
+    /// LDP, STP and their kin.
+    pub(super) const fn is_pair(self) -> bool {
+        self.is(0x3a00_0000, 0x2800_0000)
+    }
+
+    /// Of these: whether it stores.
+    pub(super) const fn is_pair_store(self) -> bool {
+        self.is(0x0040_0000, 0)
+    }
+
+    /// A load or store at the sum of two registers.
+    pub(super) const fn is_register_access(self) -> bool {
+        self.is(0x3b20_0c00, 0x3820_0800)
+    }
+
+    /// Loads and stores that are exclusive, ordered, or compare and swap.
+    pub(super) const fn is_exclusive(self) -> bool {
+        self.is(0x3f00_0000, 0x0800_0000)
+    }
+
+    /// ADD of two registers of 64 bits, the second shifted or extended.
+    pub(super) const fn is_plain_sum(self) -> bool {
+        self.is(0xff20_0000, 0x8b00_0000) || self.is(0xffe0_0000, 0x8b20_0000)
+    }
+
+    /// Data processing of three source registers.
+    pub(super) const fn is_of_three(self) -> bool {
+        self.is(0x1f00_0000, 0x1b00_0000)
+    }
+
+    /// Data processing of registers that writes one: not those that make flags alone.
+    pub(super) const fn is_of_registers(self) -> bool {
+        let compares = self.is(0x1fe0_0000, 0x1a40_0000);
+        let makes_flags = self.is(0x1fe0_0000, 0x1a00_0000) && !self.is(0x0000_fc00, 0);
+        self.is(0x0e00_0000, 0x0a00_0000) && !compares && !makes_flags
+    }
+
+    /// B.cond and BC.cond.
+    pub(super) const fn is_by_condition(self) -> bool {
+        self.is(0xff00_0000, 0x5400_0000)
+    }
+
+    /// Of loads and stores of one register: PRFM.
+    pub(super) const fn is_prefetch(self) -> bool {
+        self.is(0xc4c0_0000, 0xc080_0000)
+    }
+
+    /// PRFM of a literal.
+    pub(super) const fn is_literal_prefetch(self) -> bool {
+        self.is(0xff00_0000, 0xd800_0000)
+    }
+
+    /// Bit fields and what is extracted from two registers.
+    pub(super) const fn is_of_bits(self) -> bool {
+        self.is(0x1f00_0000, 0x1300_0000)
+    }
+
+    /// An instruction that older processors take for a NOP.
+    pub(super) const fn is_hint(self) -> bool {
+        self.is(0xffff_f01f, 0xd503_201f)
+    }
+
     /// `mov` of a whole register: ORR with the zero register and no shift.
     pub(super) const fn is_register_move(self) -> bool {
         self.is(0x7fe0_ffe0, 0x2a00_03e0)
