@@ -11,6 +11,8 @@ use anyhow::{Context, Result};
 use goblin::elf::Elf;
 use goblin::elf::section_header::{SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_XINDEX, SHT_PROGBITS};
 use serde_json::Value;
+use xsplice_abi::machine::{DistanceOrigin, Machine};
+use xsplice_diff::machine::{Flow, walk};
 
 use super::table::Row;
 
@@ -86,7 +88,9 @@ fn constants(payload: &[u8], image: &[u8]) -> Result<Vec<Constant>> {
         .filter_map(|section| image.get(section.file_range()?))
         .collect();
     let elf = Elf::parse(payload).context("the payload is ELF")?;
-    let starts = led_to(&elf);
+    let machine = Machine::of(elf.header.e_machine).context("a known machine")?;
+    let starts = led_to(&elf, machine);
+    let jumping = jumping(&elf, payload, machine);
     let mut found = Vec::new();
     for (index, section) in elf.section_headers.iter().enumerate() {
         let name = elf.shdr_strtab.get_at(section.sh_name).unwrap_or_default();
@@ -103,6 +107,10 @@ fn constants(payload: &[u8], image: &[u8]) -> Result<Vec<Constant>> {
                 continue;
             }
             let constant = without_filler(&bytes[range.clone()]);
+            let is_text = constant.ends_with(&[0]) && !constant[..constant.len() - 1].contains(&0);
+            if !is_text && jumping.contains(&(index, range.start)) {
+                continue;
+            }
             let is_in_base = constant.len() >= CONSTANT_BYTES_MIN
                 && of_base
                     .iter()
@@ -142,8 +150,51 @@ fn fields(elf: &Elf<'_>, section: usize) -> BTreeSet<usize> {
         .collect()
 }
 
+/// Places of read-only data that functions lead to which jump to what they read, on a machine
+/// whose tables of a `switch` hold distances without relocations: those belong to the code.
+fn jumping(elf: &Elf<'_>, payload: &[u8], machine: &Machine) -> BTreeSet<(usize, usize)> {
+    let mut found = BTreeSet::new();
+    if machine.instruction_bytes.is_none() {
+        return found;
+    }
+    for (index, all) in &elf.shdr_relocs {
+        let target = usize::try_from(elf.section_headers[*index].sh_info).unwrap_or_default();
+        let bytes = elf
+            .section_headers
+            .get(target)
+            .and_then(|one| one.file_range());
+        let code = bytes
+            .and_then(|bytes| payload.get(bytes))
+            .unwrap_or_default();
+        let functions = elf.syms.iter().filter(|one| one.is_function());
+        for function in functions.filter(|one| one.st_shndx == target) {
+            let range = function.st_value..function.st_value + function.st_size;
+            let own = usize::try_from(range.start)
+                .ok()
+                .zip(usize::try_from(range.end).ok());
+            let own = own.and_then(|(start, end)| code.get(start..end));
+            let mut steps = walk(machine, own.unwrap_or_default(), 0);
+            if !steps.any(|one| one.flow == Flow::IndirectJump) {
+                continue;
+            }
+            for one in all.iter().filter(|one| range.contains(&one.r_offset)) {
+                let value = elf
+                    .syms
+                    .get(one.r_sym)
+                    .map(|symbol| (symbol.st_shndx, symbol.st_value));
+                let Some((section, value)) = value else {
+                    continue;
+                };
+                let at = value.wrapping_add_signed(one.r_addend.unwrap_or_default());
+                found.extend(usize::try_from(at).ok().map(|at| (section, at)));
+            }
+        }
+    }
+    found
+}
+
 /// Section → offsets that relocations lead to.
-fn led_to(elf: &Elf<'_>) -> BTreeMap<usize, BTreeSet<usize>> {
+fn led_to(elf: &Elf<'_>, machine: &Machine) -> BTreeMap<usize, BTreeSet<usize>> {
     /// A distance that counts from the end of an instruction begins so far in front of it.
     const BEHIND_FIELD: i64 = 4;
     let mut found: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
@@ -156,7 +207,9 @@ fn led_to(elf: &Elf<'_>) -> BTreeMap<usize, BTreeSet<usize>> {
                 continue;
             };
             let is_own = symbol.st_shndx != 0 && symbol.st_shndx < SHN_XINDEX as usize;
-            let is_distance = is_code && one.r_type != goblin::elf::reloc::R_X86_64_64;
+            let counts_from_end = machine.distance_origin == DistanceOrigin::InstructionEnd;
+            let is_word = one.r_type == machine.word.number;
+            let is_distance = is_code && counts_from_end && !is_word;
             let behind = if is_distance { BEHIND_FIELD } else { 0 };
             let value = symbol.st_value.cast_signed() + one.r_addend.unwrap_or_default() + behind;
             if let (true, Ok(value)) = (is_own, usize::try_from(value)) {

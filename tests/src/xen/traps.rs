@@ -108,9 +108,8 @@ impl Traps<'_> {
                 }
                 Stops::Called => {
                     self.found(name, &[], &payload)?;
-                    steps.push(upload(name));
-                    let apply_and_call = format!("{apply}; {MINOR}");
-                    ("called", Step::new("apply, then call", apply_and_call))
+                    steps.extend([upload(name), act("apply", name)]);
+                    ("called", Step::new("call", MINOR))
                 }
                 Stops::AppliedOnLower => {
                     self.found(name, &[&lower], &payload)?;
