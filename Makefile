@@ -201,7 +201,7 @@ install-try: packages ## install the commands by cargo into an empty folder, and
 	for package in xsplice-build xsplice-diff xsplice-link runtime/ctl; do \
 		$(CARGO) install --locked --path $$package --root $(INSTALLED) || exit 1; \
 	done
-	packaging/try-readme.sh $(INSTALLED)/bin . out/readme
+	packaging/try-readme.sh $(INSTALLED)/bin out/readme
 
 .PHONY: deb
 deb: build ## the Debian package of the commands, in out/deb

@@ -40,6 +40,9 @@ const PLAIN: [(&str, &str); 4] = [
 /// thunks, ends in a jump of five bytes: what is left of the jump crashes this Xen.
 const CRASHING: &str = "xen_nop";
 
+/// How often it is applied at most.
+const TRIES: u32 = 20;
+
 /// Makes scenarios of the payloads of one build.
 struct InTree<'a> {
     tools: &'a Tools,
@@ -277,9 +280,13 @@ pub fn crash(tools: &Tools, original: &Tree) -> Scenario {
         &[CRASHING],
         vec![
             upload(CRASHING),
+            // A busy host lets Xen give up; it is asked again in the guest, for the step never ends.
             Step::new(
                 "apply, then call what was overwritten",
-                format!("xen-livepatch apply {CRASHING}; cat /sys/hypervisor/version/minor"),
+                format!(
+                    "tries=0; until xen-livepatch apply {CRASHING} || [ $tries = {TRIES} ]; do \
+                     tries=$((tries + 1)); done; cat /sys/hypervisor/version/minor"
+                ),
             ),
         ],
     )
