@@ -8,6 +8,7 @@
 #   RUNS      after how many runs they stop, if that is sooner
 #   SEED      where they and `make oracle` begin
 #   COUNT     how many programs `make oracle` judges
+#   MACHINE   what they are made for: x86-64 or arm64
 #   MUTATED   folders of runtime/src that `make mutants-runtime` changes
 #   SHARD     which part of these changes it makes: 0/4 is every fourth
 CPUS    ?= 4
@@ -18,6 +19,7 @@ MINUTES ?= 10
 RUNS    ?= 2000000
 SEED    ?= 1
 COUNT   ?= 20000
+MACHINE ?= x86-64
 SHARD   ?= 0/1
 
 CARGO ?= cargo
@@ -29,9 +31,13 @@ COMMANDS := xsplice-build xsplice-store xsplice-diff xsplice-link xsplice-ctl
 PROGRAMS := gcc=gcc ld=binutils readelf=binutils patch=patch clang=clang openssl=openssl \
             qemu-system-x86_64=qemu-system-x86
 
+# What programs for AArch64 are made and run with; a path stands for itself.
+ARM64_PROGRAMS := aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu qemu-aarch64=qemu-user \
+                  /usr/aarch64-linux-gnu/lib/libc.a=libc6-dev-arm64-cross
+
 # What the tests call besides: the report is looked at in a real browser.
-TEST_PROGRAMS := chromium=chromium ld.lld=lld script=bsdutils stty=coreutils aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu \
-                 clang-16=clang-16 clang-19=clang-19 zstd=zstd parallel=parallel
+TEST_PROGRAMS := chromium=chromium ld.lld=lld script=bsdutils stty=coreutils \
+                 clang-16=clang-16 clang-19=clang-19 zstd=zstd parallel=parallel $(ARM64_PROGRAMS)
 
 .PHONY: help
 help: ## show this list
@@ -103,8 +109,9 @@ coverage: packages ## the same, and print which lines the mutations reach, by fi
 
 .PHONY: oracle
 oracle: packages ## judge payloads by what patched code answers, for COUNT programs from SEED on
+	@tests/ensure-packages.sh $(if $(filter arm64,$(MACHINE)),$(ARM64_PROGRAMS))
 	$(CARGO) build --release
-	$(CARGO) run --release --quiet --bin xsplice-oracle -- --seed $(SEED) --count $(COUNT)
+	$(CARGO) run --release --quiet --bin xsplice-oracle -- --machine $(MACHINE) --seed $(SEED) --count $(COUNT)
 
 .PHONY: kernel-many
 kernel-many: packages ## boot 16 and 64 CPUs, patch a thousand times at 4, thousands of bad clients

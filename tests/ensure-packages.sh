@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Makes sure that the programs the build and the tests call are there.
-# usage: ensure-packages.sh PROGRAM=PACKAGE...
+# usage: ensure-packages.sh PROGRAM=PACKAGE...   (an absolute path stands for a file that is no program)
 # Installs what is missing when it may (root, apt); otherwise names the packages and fails.
 set -euo pipefail
 
 missing=()
 for pair in "$@"; do
-    command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+    wanted=${pair%%=*}
+    [[ $wanted == /* && -e $wanted ]] || command -v "$wanted" >/dev/null || missing+=("${pair#*=}")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0
 

@@ -12,12 +12,15 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::judge::{Change, Judge, Outcome, Shows};
+use crate::machine::Machine;
 use crate::matrix::Matrix;
 use crate::program::{FILES, Program};
 
 /// How far to go.
 #[derive(Clone, Debug)]
 pub struct Limits {
+    /// What programs are made for.
+    pub machine: Machine,
     /// The first seed.
     pub first: u64,
     /// How many.
@@ -164,7 +167,7 @@ struct Judged {
 pub fn run(commands: &Path, limits: &Limits, progress: impl Fn(&Counts)) -> Result<Counts> {
     let next = AtomicU64::new(limits.first);
     let end = limits.first.saturating_add(limits.count);
-    let (matrix, began) = (Matrix::here(), Instant::now());
+    let (matrix, began) = (Matrix::here(limits.machine), Instant::now());
     let mut all = BTreeMap::new();
     thread::scope(|threads| -> Result<()> {
         let (sender, receiver) = mpsc::channel();
@@ -172,7 +175,7 @@ pub fn run(commands: &Path, limits: &Limits, progress: impl Fn(&Counts)) -> Resu
         for _ in 0..limits.threads {
             let (sender, next, matrix) = (sender.clone(), &next, &matrix);
             workers.push(threads.spawn(move || -> Result<()> {
-                let judge = Judge::new(commands)?;
+                let judge = Judge::new(limits.machine, commands)?;
                 while began.elapsed() < limits.time {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= end {

@@ -58,7 +58,7 @@ fn steps(line: &str, folder: &Path, source: &str, object: &str) -> Result<Vec<St
     words.extend(ALWAYS.map(str::to_owned));
     words.extend(["-c", source, "-o", object].map(str::to_owned));
     let compiler = words.remove(0);
-    if !compiler.starts_with("gcc") {
+    if !compiler.ends_with("gcc") {
         let program = PathBuf::from(compiler);
         return Ok(vec![Step { program, words }]);
     }
@@ -121,7 +121,10 @@ fn split(line: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::machine::Machine;
     use crate::matrix::Matrix;
     use crate::program::Program;
     use xsplice_test_objects::mutate::Choices;
@@ -138,27 +141,39 @@ mod tests {
     #[test]
     fn objects_are_those_of_the_compiler() -> Result<()> {
         let (programs, compilers) = (Programs::new()?, Compilers::default());
-        let text = Program::random(&mut Choices::new(3)).text(0);
-        for line in Matrix::here().compilers() {
-            let folder = tempfile::tempdir()?;
-            std::fs::write(folder.path().join("a.c"), &text)?;
-            let names = ["a.c", "a.o"];
-            compilers.compile(&programs, line, folder.path(), names)?;
-            let mut words = line.split(' ');
-            let compiler = words.next().context("a line names its compiler")?;
-            let status = Command::new(compiler)
-                .args(words)
-                .args(ALWAYS)
-                .args(["-c", "a.c", "-o", "alone.o"])
-                .current_dir(folder.path())
-                .status()?;
-            ensure!(status.success(), "{line}");
-            let read = |name| std::fs::read(folder.path().join(name));
-            ensure!(
-                read("a.o")? == read("alone.o")?,
-                "{line}: the objects differ"
-            );
+        for machine in [Machine::X86_64, Machine::Arm64] {
+            let text = Program::random(machine, &mut Choices::new(3)).text(0);
+            for line in Matrix::here(machine).compilers() {
+                is_that_of_the_compiler(&programs, &compilers, line, &text)?;
+            }
         }
+        Ok(())
+    }
+
+    fn is_that_of_the_compiler(
+        programs: &Programs,
+        compilers: &Compilers,
+        line: &str,
+        text: &str,
+    ) -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        fs::write(folder.path().join("a.c"), text)?;
+        let names = ["a.c", "a.o"];
+        compilers.compile(programs, line, folder.path(), names)?;
+        let mut words = line.split(' ');
+        let compiler = words.next().context("a line names its compiler")?;
+        let status = Command::new(compiler)
+            .args(words)
+            .args(ALWAYS)
+            .args(["-c", "a.c", "-o", "alone.o"])
+            .current_dir(folder.path())
+            .status()?;
+        ensure!(status.success(), "{line}");
+        let read = |name| fs::read(folder.path().join(name));
+        ensure!(
+            read("a.o")? == read("alone.o")?,
+            "{line}: the objects differ"
+        );
         Ok(())
     }
 }

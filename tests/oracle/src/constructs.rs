@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use xsplice_test_objects::mutate::Choices;
 
+use crate::machine::Machine;
+
 /// A construct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
@@ -53,11 +55,16 @@ pub(crate) enum Kind {
     Exception,
     Alternative,
     OtherAlternative,
+    WideSwitch,
+    LargeFrame,
+    BitTest,
+    Literal,
+    NearData,
 }
 
 impl Kind {
-    /// All of them.
-    pub(crate) const ALL: [Kind; 46] = [
+    /// Those of every machine.
+    const EVERYWHERE: [Kind; 46] = [
         Kind::Arithmetic,
         Kind::Call,
         Kind::TailCall,
@@ -105,6 +112,39 @@ impl Kind {
         Kind::Alternative,
         Kind::OtherAlternative,
     ];
+
+    /// Those that AArch64 alone has: tables of jumps without relocations, frames beyond the
+    /// numbers of one instruction, branches of short reach, data in code.
+    const ARM64_ALONE: [Kind; 5] = [
+        Kind::WideSwitch,
+        Kind::LargeFrame,
+        Kind::BitTest,
+        Kind::Literal,
+        Kind::NearData,
+    ];
+
+    /// All that programs for a machine are made of.
+    pub(crate) fn of(machine: Machine) -> impl Iterator<Item = Kind> {
+        let own: &[Kind] = match machine {
+            Machine::X86_64 => &[],
+            Machine::Arm64 => &Kind::ARM64_ALONE,
+        };
+        Kind::EVERYWHERE.into_iter().chain(own.iter().copied())
+    }
+
+    /// One of them.
+    pub(crate) fn random(machine: Machine, choices: &mut Choices) -> Kind {
+        let all: Vec<Kind> = Kind::of(machine).collect();
+        all[choices.below(all.len())]
+    }
+
+    /// Whether it needs registers for floating-point numbers or vectors.
+    pub(crate) fn is_floating(self) -> bool {
+        matches!(
+            self,
+            Kind::Floating | Kind::Single | Kind::Vector | Kind::Punned
+        )
+    }
 
     /// What it refers to besides numbers.
     pub(crate) fn needs(self) -> Needs {
@@ -181,8 +221,8 @@ impl Statement {
         }
     }
 
-    /// Writes it as C; `file` is the letter of the file.
-    pub(crate) fn write(&self, out: &mut String, file: char) -> std::fmt::Result {
+    /// Writes it as C for a machine; `file` is the letter of the file.
+    pub(crate) fn write(&self, out: &mut String, machine: Machine, file: char) -> std::fmt::Result {
         let Statement {
             at, other, letters, ..
         } = self;
@@ -305,10 +345,32 @@ impl Statement {
                 "\tif (reg_{file}) r += reg_{file}->run(b & 31, {x}) + reg_{file}->v;"
             ),
             Kind::Identity => writeln!(out, "\tr += reg_{file} == &ops_{file} ? {x} : -{y};"),
-            Kind::Warning => writeln!(out, "\tr += WARN(\"{}\");", &letters[..3]),
+            Kind::Warning => match machine {
+                Machine::X86_64 => writeln!(out, "\tr += WARN(\"{}\");", &letters[..3]),
+                // Its text is a file name, which must be one of the image.
+                Machine::Arm64 => {
+                    let [one, two] = warning_names(file);
+                    let name = if letters.as_str() < "n" { one } else { two };
+                    writeln!(out, "\tr += WARN(\"{name}\");")
+                }
+            },
             Kind::Exception => writeln!(out, "\tr += LOAD_OR({x});"),
             Kind::Alternative => writeln!(out, "\tr = ALTERNATIVE(r, {x}, {y}, 1);"),
             Kind::OtherAlternative => writeln!(out, "\tr = ALTERNATIVE(r, {x}, {y}, 2);"),
+            Kind::WideSwitch => wide_switch(out, self.numbers),
+            Kind::LargeFrame => writeln!(
+                out,
+                "\t{{ volatile char q[20000]; q[b & 255] = r; q[16500 + (b & 63)] = {x}; \
+                 r += q[b & 255] * {y} + q[16500 + (b & 63)]; }}"
+            ),
+            Kind::BitTest => writeln!(
+                out,
+                "\t{{ __label__ clear; asm goto(\"tbz %w0, #{bit}, %l[clear]\" : : \"r\"(r) : : clear); r += {y}; \
+                 clear: r ^= b; }}",
+                bit = x & 31
+            ),
+            Kind::Literal => writeln!(out, "\tr += LITERAL({x}{y:03});"),
+            Kind::NearData => writeln!(out, "\tr ^= NEAR_DATA({x}, b & 1);"),
         }
     }
 
@@ -327,34 +389,32 @@ impl Statement {
     }
 }
 
-/// What every file begins with.
-pub(crate) const PRELUDE: &str = r#"typedef int quad __attribute__((vector_size(16)));
-struct ops { int (*run)(int, int); int v; };
-#define WARN(text) ({ int w_; asm volatile("1: ud2\n\t" \
-	".pushsection .rodata.str1.1,\"aMS\",@progbits,1\n3: .asciz \"" text "\"\n\t.popsection\n\t" \
-	".pushsection .bug_frames.1,\"a\",@progbits\n\t.balign 4\n2: .long 1b - 2b + (%c1 << 24), 3b - 2b\n\t.popsection" \
-	: "=a"(w_) : "i"(__LINE__ & 127)); w_; })
-#define LOAD_OR(value) ({ int e_; asm volatile("1: movl (%1), %0\n2:\n\t" \
-	".pushsection .fixup,\"ax\",@progbits\n3: movl $" #value ", %0\n\tjmp 2b\n\t.popsection\n\t" \
-	".pushsection .ex_table,\"a\",@progbits\n\t.balign 4\n\t.long 1b - ., 3b - .\n\t.popsection" \
-	: "=r"(e_) : "r"(8L)); e_; })
-#define ALTERNATIVE(value, old, new, feature) ({ int a_ = (value); asm volatile( \
-	"1: addl $" #old ", %0\n\tnop\n\tnop\n\tnop\n2:\n\t" \
-	".pushsection .altinstructions,\"a\",@progbits\n\t.long 1b - ., 3f - .\n\t.word " #feature "\n\t" \
-	".byte 2b - 1b, 4f - 3f, 0, 0\n\t.popsection\n\t" \
-	".pushsection .altinstr_replacement,\"ax\",@progbits\n3: addl $" #new ", %0\n4:\n\t.popsection" \
-	: "+a"(a_) : : "cc"); a_; })
-extern const int __start_steps[] __attribute__((visibility("hidden")));
-extern const int __stop_steps[] __attribute__((visibility("hidden")));
-int common_words __attribute__((common));
-__attribute__((weak, visibility("hidden"))) void *memcpy(void *to, const void *from, unsigned long n)
-{ for (unsigned long i = 0; i < n; i++) ((volatile char *)to)[i] = ((const char *)from)[i]; return to; }
-__attribute__((weak, visibility("hidden"))) void *memset(void *to, int with, unsigned long n)
-{ for (unsigned long i = 0; i < n; i++) ((volatile char *)to)[i] = with; return to; }
-static inline __attribute__((unused)) int counted(int a) { static int n = 1; n += a & 7; return n; }
-static __attribute__((noinline, unused)) int deep(int n, int v) { return n <= 0 ? v : deep(n - 1, v * 3 + n) + 1; }
-static __attribute__((noinline, unused)) int note(int line) { static int calls; return ++calls + (line > 0); }
-"#;
+fn wide_switch(out: &mut String, [x, y, z]: [i32; 3]) -> std::fmt::Result {
+    write!(out, "\tswitch ((unsigned)(r ^ b) % 21) {{")?;
+    for case in 0..20 {
+        match (case + z) % 4 {
+            0 => write!(out, " case {case}: r += {x} + b * {case}; break;")?,
+            1 => write!(out, " case {case}: r ^= b + {y}; break;")?,
+            2 => write!(out, " case {case}: b -= r * {case};")?,
+            _ => write!(out, " case {case}: r = b - {case}; break;")?,
+        }
+    }
+    writeln!(out, " default: r--; }}")
+}
+
+/// File names that warnings of a file have on AArch64, where they must be the image's own.
+pub(crate) fn warning_names(file: char) -> [String; 2] {
+    [format!("{file}.c"), format!("{file}.h")]
+}
+
+/// What every file begins with: what is its machine's own, then the rest.
+pub(crate) fn prelude(machine: Machine) -> [&'static str; 2] {
+    let own = match machine {
+        Machine::X86_64 => include_str!("prelude/x86_64.h"),
+        Machine::Arm64 => include_str!("prelude/aarch64.h"),
+    };
+    [own, include_str!("prelude/shared.h")]
+}
 
 /// A number from 1 to 120.
 pub(crate) fn small(choices: &mut Choices) -> i32 {

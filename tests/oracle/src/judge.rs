@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use xsplice_test_objects::mutate::Choices;
 
+use crate::machine::Machine;
 use crate::matrix::{Line, Matrix};
 use crate::program::{Edit, Program};
 use crate::workshop::{Bench, ORIGINAL, PATCHED, Workshop};
@@ -42,10 +43,14 @@ impl Change {
     pub fn random(seed: u64, matrix: &Matrix) -> Change {
         let mut choices = Choices::new(seed);
         let line = matrix.choose(&mut choices);
-        let original = Program::random(&mut choices);
+        let mut original = Program::random(matrix.machine(), &mut choices);
         let mut patched = original.clone();
         let count = 1 + choices.below(3);
         let edits = (0..count).map(|_| patched.edit(&mut choices)).collect();
+        if line.has_general_registers_alone() {
+            original.leave_out_floating();
+            patched.leave_out_floating();
+        }
         Change {
             original,
             patched,
@@ -159,13 +164,6 @@ impl Outcome {
     }
 }
 
-/// ABIs with the prefix of their sections; the first is the one that outcomes are about.
-const ABIS: [(&str, &str); 3] = [
-    ("xsplice", ".xsplice."),
-    ("livepatch", ".livepatch."),
-    ("xsplice-v1", ".xsplice."),
-];
-
 /// What judges changes.
 #[derive(Debug)]
 pub struct Judge {
@@ -174,13 +172,13 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// With the commands in a folder.
+    /// For a machine, with the commands in a folder.
     ///
     /// # Errors
-    /// When the runner does not compile.
-    pub fn new(commands: &Path) -> Result<Judge> {
+    /// When the runner does not compile, or something is not here that it needs.
+    pub fn new(machine: Machine, commands: &Path) -> Result<Judge> {
         Ok(Judge {
-            bench: Bench::new()?,
+            bench: Bench::new(machine)?,
             commands: commands.to_owned(),
         })
     }
@@ -232,7 +230,8 @@ impl Judge {
         further: &[&str],
     ) -> Result<Outcome> {
         let mut outcome = Outcome::Unchanged;
-        for (which, (abi, prefix)) in ABIS.into_iter().enumerate() {
+        let abis = self.bench.machine().platform().abis;
+        for (which, &(abi, prefix)) in abis.iter().enumerate() {
             let run = self.build(shop, abi, further)?;
             let is_first = which == 0;
             let found = match run.status {

@@ -5,16 +5,20 @@
 //! function is called in three images: the original, the one linked from the patched tree, and the
 //! original with the payload; cold, and after calls that made state. The last two must answer
 //! alike; where no payload is made because nothing changed, the first two. The loader is C of its
-//! own (`runner.c`), and also executes what tables of entries say.
+//! own (`runner/`), and also executes what tables of entries say.
 
 pub mod campaign;
 mod compilers;
 mod constructs;
 mod fork_server;
 pub mod judge;
+pub mod machine;
 pub mod matrix;
 pub mod program;
 mod workshop;
 
-/// How many constructs programs are made of.
-pub const CONSTRUCTS: usize = constructs::Kind::ALL.len();
+/// How many constructs programs for a machine are made of.
+#[must_use]
+pub fn constructs_of(machine: machine::Machine) -> usize {
+    constructs::Kind::of(machine).count()
+}

@@ -5,15 +5,19 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::Parser;
-use xsplice_oracle::CONSTRUCTS;
 use xsplice_oracle::campaign::{Limits, run};
+use xsplice_oracle::constructs_of;
 use xsplice_oracle::judge::Change;
+use xsplice_oracle::machine::Machine;
 use xsplice_oracle::matrix::Matrix;
 
 /// Makes programs from seeds, edits them, and compares what patched code answers with what the
 /// patched build does.
 #[derive(Debug, Parser)]
 struct Arguments {
+    /// What programs are made for
+    #[arg(long, default_value = "x86-64")]
+    machine: Machine,
     /// The first seed
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -36,7 +40,9 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    let machine = arguments.machine;
     let limits = Limits {
+        machine,
         first: arguments.seed,
         count: arguments.count,
         time: Duration::from_secs(arguments.seconds),
@@ -46,11 +52,15 @@ fn main() -> Result<()> {
         },
         keep: Some(arguments.keep),
     };
-    println!("{CONSTRUCTS} constructs, seeds from {}", arguments.seed);
+    println!(
+        "{} constructs, seeds from {}",
+        constructs_of(machine),
+        arguments.seed
+    );
     if arguments.count == 1 {
         println!(
             "{}",
-            Change::random(arguments.seed, &Matrix::here()).shown()
+            Change::random(arguments.seed, &Matrix::here(machine)).shown()
         );
     }
     let commands = std::path::absolute(&arguments.commands)?;

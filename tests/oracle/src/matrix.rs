@@ -1,8 +1,8 @@
 //! Compilers and linkers that programs are built with.
 
-use std::process::Command;
-
 use xsplice_test_objects::mutate::Choices;
+
+use crate::machine::{Machine, exists};
 
 /// How an image is linked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub enum Link {
     LdGc,
     /// GNU ld, from one object that was merged from all.
     LdMerged,
+    /// GNU ld, with what it does about an erratum of the Cortex-A53.
+    LdErratum,
     /// LLVM's linker, static.
     Lld,
     /// LLVM's linker, without sections that nothing uses.
@@ -31,9 +33,14 @@ pub struct Line {
 }
 
 impl Line {
-    /// Whether code has addresses of 32 bits in it.
+    /// Whether code has addresses in it that only the link decides.
     pub(crate) fn is_absolute(self) -> bool {
         self.compile.contains("-fno-pic")
+    }
+
+    /// Whether code may use no registers for floating-point numbers and vectors.
+    pub(crate) fn has_general_registers_alone(self) -> bool {
+        self.compile.contains("-mgeneral-regs-only")
     }
 
     /// Whether functions begin with room for tracers, which a table lists.
@@ -42,7 +49,7 @@ impl Line {
     }
 }
 
-const COMPILERS: [&str; 22] = [
+const X86_64: [&str; 22] = [
     "gcc -O2 -fpie -ffunction-sections -fdata-sections -fcf-protection=none",
     "gcc -O2 -fpic -fvisibility=hidden -ffunction-sections -fdata-sections -fcf-protection=full",
     "gcc -O2 -fpie",
@@ -68,7 +75,45 @@ const COMPILERS: [&str; 22] = [
     "clang-19 -O2 -fno-pic -fno-pie -ffunction-sections -fdata-sections",
 ];
 
-const LINKS: [Link; 8] = [
+/// `HIDDEN` makes everything hidden, declarations too, as Xen does: then nothing goes through a GOT.
+const ARM64: [&str; 26] = [
+    // As Xen is compiled.
+    "aarch64-linux-gnu-gcc -O2 -fno-pic -fno-pie -mgeneral-regs-only -mno-outline-atomics -fno-common \
+     -ffunction-sections -fdata-sections -DHIDDEN",
+    "aarch64-linux-gnu-gcc -O1 -g -fno-pic -fno-pie -mgeneral-regs-only -mno-outline-atomics -fno-common \
+     -ffunction-sections -fdata-sections -DHIDDEN",
+    "aarch64-linux-gnu-gcc -O2 -fno-pic -fno-pie -ffunction-sections -fdata-sections",
+    "aarch64-linux-gnu-gcc -O2 -g -fno-pic -fno-pie -ffunction-sections -fdata-sections \
+     -mbranch-protection=standard",
+    "aarch64-linux-gnu-gcc -O2 -fpie -DHIDDEN -ffunction-sections -fdata-sections",
+    "aarch64-linux-gnu-gcc -O2 -fno-pic -fno-pie",
+    "aarch64-linux-gnu-gcc -O3 -fpie -DHIDDEN -g",
+    "aarch64-linux-gnu-gcc -O3 -fno-pic -fno-pie -ffunction-sections -mbranch-protection=standard",
+    "aarch64-linux-gnu-gcc -Os -fno-pic -fno-pie -ffunction-sections -fdata-sections",
+    "aarch64-linux-gnu-gcc -Os -fpic -DHIDDEN -mno-outline-atomics",
+    "aarch64-linux-gnu-gcc -O0 -fno-pic -fno-pie",
+    "aarch64-linux-gnu-gcc -O0 -g -fpie -DHIDDEN -ffunction-sections -fdata-sections",
+    "aarch64-linux-gnu-gcc -O1 -fno-pic -fno-pie -g -ffunction-sections",
+    "aarch64-linux-gnu-gcc -O2 -fno-pic -fno-pie -freorder-blocks-and-partition -ffunction-sections \
+     -mno-outline-atomics",
+    // Places of literals behind the code.
+    "aarch64-linux-gnu-gcc -O2 -fno-pic -fno-pie -mcmodel=large -ffunction-sections -fdata-sections",
+    "aarch64-linux-gnu-gcc -O1 -fno-pic -fno-pie -mcmodel=tiny -ffunction-sections -fdata-sections",
+    // Through a GOT.
+    "aarch64-linux-gnu-gcc -O2 -fpie -ffunction-sections -fdata-sections",
+    // Variables that share a section, in the order of the text.
+    "aarch64-linux-gnu-gcc -O1 -fno-pic -fno-pie -fno-toplevel-reorder",
+    "aarch64-linux-gnu-gcc -O2 -g1 -fno-pic -fno-pie -fno-section-anchors -falign-functions=16",
+    "clang-14 --target=aarch64-linux-gnu -O2 -fno-pic -fno-pie -ffunction-sections -fdata-sections",
+    "clang-16 --target=aarch64-linux-gnu -O2 -fno-pic -fno-pie -ffunction-sections -fdata-sections",
+    "clang-16 --target=aarch64-linux-gnu -Os -fpie -DHIDDEN -g -mbranch-protection=standard",
+    "clang-19 --target=aarch64-linux-gnu -O2 -fpie -DHIDDEN -ffunction-sections -fdata-sections -g",
+    "clang-19 --target=aarch64-linux-gnu -O0 -fno-pic -fno-pie",
+    "clang-19 --target=aarch64-linux-gnu -O3 -fno-pic -fno-pie -mno-outline-atomics",
+    "clang-19 --target=aarch64-linux-gnu -O2 -fno-pic -fno-pie -mcmodel=large -ffunction-sections",
+];
+
+const X86_64_LINKS: [Link; 8] = [
     Link::Ld,
     Link::Ld,
     Link::LdPie,
@@ -79,23 +124,45 @@ const LINKS: [Link; 8] = [
     Link::LldGc,
 ];
 
+const ARM64_LINKS: [Link; 8] = [
+    Link::Ld,
+    Link::Ld,
+    Link::LdPie,
+    Link::LdGc,
+    Link::LdMerged,
+    Link::LdErratum,
+    Link::Lld,
+    Link::LldGc,
+];
+
 /// The lines whose compilers and linkers are here.
 #[derive(Debug)]
 pub struct Matrix {
+    machine: Machine,
     compilers: Vec<&'static str>,
     has_lld: bool,
 }
 
 impl Matrix {
-    /// Looks for the compilers.
+    /// Looks for the compilers of a machine.
     #[must_use]
-    pub fn here() -> Matrix {
-        let first = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
-        let all = COMPILERS.into_iter();
+    pub fn here(machine: Machine) -> Matrix {
+        let all: &[&'static str] = match machine {
+            Machine::X86_64 => &X86_64,
+            Machine::Arm64 => &ARM64,
+        };
+        let is_here = |line: &&str| exists(line.split(' ').next().unwrap_or_default());
         Matrix {
-            compilers: all.filter(|line| exists(&first(line))).collect(),
+            machine,
+            compilers: all.iter().copied().filter(is_here).collect(),
             has_lld: exists("ld.lld"),
         }
+    }
+
+    /// The machine that the lines compile for.
+    #[must_use]
+    pub fn machine(&self) -> Machine {
+        self.machine
     }
 
     /// The lines of compilers.
@@ -107,8 +174,12 @@ impl Matrix {
     /// A line.
     #[must_use]
     pub fn choose(&self, choices: &mut Choices) -> Line {
+        let links = match self.machine {
+            Machine::X86_64 => &X86_64_LINKS,
+            Machine::Arm64 => &ARM64_LINKS,
+        };
         let compile = self.compilers[choices.below(self.compilers.len())];
-        let link = LINKS[choices.below(LINKS.len())];
+        let link = links[choices.below(links.len())];
         let is_absolute = Line { compile, link }.is_absolute();
         let link = match link {
             Link::Lld | Link::LldGc if !self.has_lld => Link::Ld,
@@ -117,9 +188,4 @@ impl Matrix {
         };
         Line { compile, link }
     }
-}
-
-fn exists(program: &str) -> bool {
-    let asked = Command::new(program).arg("--version").output();
-    asked.is_ok_and(|output| output.status.success())
 }

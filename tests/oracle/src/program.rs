@@ -8,11 +8,13 @@ use std::fmt::Write;
 
 use xsplice_test_objects::mutate::Choices;
 
-use crate::constructs::{Kind, Needs, PRELUDE, Statement, letter, small};
+use crate::constructs::{Kind, Needs, Statement, letter, prelude, small, warning_names};
+use crate::machine::Machine;
 
 /// A program.
 #[derive(Clone, Debug)]
 pub struct Program {
+    machine: Machine,
     pub(crate) functions: Vec<Function>,
     variables: Vec<Variable>,
     tables: Vec<Table>,
@@ -89,10 +91,11 @@ const ATTRIBUTES: [&str; 6] = [
 ];
 
 impl Program {
-    /// The program that belongs to the state of `choices`.
+    /// The program for a machine that belongs to the state of `choices`.
     #[must_use]
-    pub fn random(choices: &mut Choices) -> Program {
+    pub fn random(machine: Machine, choices: &mut Choices) -> Program {
         let mut program = Program {
+            machine,
             functions: Vec::new(),
             variables: Vec::new(),
             tables: Vec::new(),
@@ -308,7 +311,7 @@ impl Program {
 
     /// A statement that may stand in function `at`.
     fn statement(&self, at: usize, choices: &mut Choices) -> Statement {
-        let kind = Kind::ALL[choices.below(Kind::ALL.len())];
+        let kind = Kind::random(self.machine, choices);
         let may = self.may_refer_to(at, kind.needs());
         if may.is_empty() {
             return Statement::random(Kind::Arithmetic, 0, 0, choices);
@@ -379,6 +382,15 @@ impl Program {
         kinds.any(|kind| kind == Kind::WritableLabelTable)
     }
 
+    /// Leaves out what needs registers for floating-point numbers or vectors.
+    pub(crate) fn leave_out_floating(&mut self) {
+        for function in &mut self.functions {
+            function
+                .body
+                .retain(|statement| !statement.kind.is_floating());
+        }
+    }
+
     /// Names of the functions that make state.
     #[must_use]
     pub fn setups() -> Vec<String> {
@@ -399,7 +411,7 @@ impl Program {
 
     fn write(&self, out: &mut String, file: usize) -> std::fmt::Result {
         out.push_str(&"\n".repeat(self.blank));
-        out.push_str(PRELUDE);
+        out.push_str(&prelude(self.machine).concat());
         let [one, two, three, four] = self.shared;
         writeln!(
             out,
@@ -425,7 +437,7 @@ impl Program {
                 declared(function, file)
             )?;
             for statement in &function.body {
-                statement.write(out, LETTERS[file])?;
+                statement.write(out, self.machine, LETTERS[file])?;
             }
             writeln!(out, "\treturn r;\n}}")?;
             if function.has_alias {
@@ -498,6 +510,12 @@ impl Program {
             "int setup_{letter}(int a, int b)\n{{\n\treg_{letter} = &ops_{letter};\n\tcounted(a);\n\tcommon_words += b;\n\
              \tcommon_words += __stop_steps - __start_steps;"
         )?;
+        if self.machine == Machine::Arm64 {
+            // File names that warnings of a payload find in the image.
+            for name in warning_names(letter) {
+                writeln!(out, "\tWARN(\"{name}\");")?;
+            }
+        }
         for (index, variable) in self.variables.iter().enumerate() {
             // New ones have no state yet.
             if variable.file == file && index < SET_UP {

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::compilers::Compilers;
 use crate::fork_server::{Ended, Programs};
+use crate::machine::Machine;
 use crate::matrix::{Line, Link};
 use crate::program::{FILES, Program};
 
@@ -18,7 +19,8 @@ pub(crate) const ORIGINAL: &str = "original";
 pub(crate) const PATCHED: &str = "patched";
 
 const ADDRESS: &str = "0x10000000";
-const RUNNER: &str = include_str!("runner.c");
+const RUNNER: &str = include_str!("runner/runner.c");
+const RUNNER_ASKS: &str = include_str!("runner/machine.h");
 
 /// Keeps tables that nothing refers to when the linker drops unused sections. Every program has
 /// code to place them behind; not every one has constants.
@@ -34,6 +36,7 @@ const KEEP: &str = "SECTIONS {
 /// Runners, compilers, linkers and commands, ready for use.
 #[derive(Debug)]
 pub(crate) struct Bench {
+    machine: Machine,
     folder: TempDir,
     programs: Programs,
     compilers: Compilers,
@@ -41,25 +44,48 @@ pub(crate) struct Bench {
 
 impl Bench {
     /// Compiles what is needed.
-    pub(crate) fn new() -> Result<Bench> {
+    pub(crate) fn new(machine: Machine) -> Result<Bench> {
+        machine.ensure_is_here()?;
         let folder = tempfile::tempdir()?;
-        fs::write(folder.path().join("runner.c"), RUNNER)?;
-        run(Command::new("gcc")
-            .args([
-                "-O1",
-                "-w",
-                "-static-pie",
-                "-fPIE",
-                "-o",
-                "runner",
-                "runner.c",
-            ])
+        let platform = machine.platform();
+        for (name, text) in [
+            ("runner.c", RUNNER),
+            ("machine.h", RUNNER_ASKS),
+            ("machine.c", platform.runner_source),
+        ] {
+            fs::write(folder.path().join(name), text)?;
+        }
+        let [compiler, words @ ..] = platform.runner_compiler else {
+            bail!("a command has a name");
+        };
+        run(Command::new(compiler)
+            .args(words)
+            .args(["-o", "runner", "runner.c", "machine.c"])
             .current_dir(folder.path()))?;
         Ok(Bench {
+            machine,
             folder,
             programs: Programs::new()?,
             compilers: Compilers::default(),
         })
+    }
+
+    /// The machine that it is for.
+    pub(crate) fn machine(&self) -> Machine {
+        self.machine
+    }
+
+    /// The command that runs the runner.
+    fn runner(&self) -> Command {
+        let runner = self.folder.path().join("runner");
+        match self.machine.platform().emulator {
+            Some(emulator) => {
+                let mut command = Command::new(emulator);
+                command.arg(runner);
+                command
+            }
+            None => Command::new(runner),
+        }
     }
 
     /// Runs a command of xsplice in a folder.
@@ -75,7 +101,8 @@ impl Bench {
         payload: Option<(&Path, &str)>,
         calls: &str,
     ) -> Result<String> {
-        let mut child = Command::new(self.folder.path().join("runner"))
+        let mut child = self
+            .runner()
             .arg(image)
             .arg(payload.map_or(Path::new("-"), |(path, _)| path))
             .arg(payload.map_or("-", |(_, prefix)| prefix))
@@ -163,7 +190,8 @@ impl Workshop<'_> {
         let objects = FILES.map(|name| format!("{tree}/{}", object_of(name)));
         let objects = objects.iter().map(String::as_str);
         let is_lld = matches!(self.line.link, Link::Lld | Link::LldGc);
-        let linker = Path::new(if is_lld { "ld.lld" } else { "ld" });
+        let ld = self.bench.machine.platform().ld;
+        let linker = Path::new(if is_lld { "ld.lld" } else { ld });
         let mut words = vec![
             "-nostdlib",
             "--build-id=sha1",
@@ -179,6 +207,7 @@ impl Workshop<'_> {
         }
         match self.line.link {
             Link::LdPie => words.extend(["-pie", "--no-dynamic-linker", "-z", "notext"]),
+            Link::LdErratum => words.extend(["-static", "--fix-cortex-a53-843419"]),
             _ => words.push("-static"),
         }
         if matches!(self.line.link, Link::LdGc | Link::LldGc) {

@@ -217,7 +217,18 @@ pub(crate) fn hook_size_is_legal(kind: HookKind, size_bytes: u64) -> bool {
 
 /// Tables that loaders know by name.
 fn table(name: &str, abi: &Profile, machine: &Machine) -> Option<Class> {
-    let entry_bytes = SpecialTable::of(name)?.entry_bytes(&abi.entries(machine));
+    let table = SpecialTable::of(name)?;
+    if !table.is_walked_on(machine) {
+        return Some(Class::Refused(
+            RefusalCode::ForeignSection,
+            format!(
+                "the loader for {} takes no payload with such a table; leave out what needs it \
+                 from what changes",
+                machine.name
+            ),
+        ));
+    }
+    let entry_bytes = table.entry_bytes(&abi.entries(machine));
     let rank = Rank::Table { entry_bytes };
     Some(placed_owned(rank, name.to_owned(), Memory::ReadOnly))
 }

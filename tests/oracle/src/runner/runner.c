@@ -1,7 +1,8 @@
 /*
  * Maps an image into this process, applies a payload as a hypervisor's loader would, calls
  * functions and prints what they answer. It shares no code with the runtime, so that a fault that
- * linker and runtime have in common shows.
+ * linker and runtime have in common shows. What a machine does in its own way is asked of
+ * machine.h.
  *
  * runner IMAGE PAYLOAD|- PREFIX: reads lines from standard input. `before NAME A B` is called
  * before the payload is applied, in the warm round alone; `call NAME A B` afterwards, cold and warm.
@@ -17,10 +18,11 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <ucontext.h>
 #include <unistd.h>
 
-enum { PAGE = 4096, PAYLOAD_ROOM = 16 << 20, FEATURE_PRESENT = 1, CALLS_MAX = 20000, TABLES_MAX = 64 };
+#include "machine.h"
+
+enum { PAGE = 4096, PAYLOAD_ROOM = 16 << 20, CALLS_MAX = 20000, TABLES_MAX = 64 };
 
 struct file { const uint8_t *bytes; const Elf64_Ehdr *header; const Elf64_Shdr *sections; const char *names; };
 struct table { const char *name; uint8_t *start; size_t bytes; };
@@ -30,8 +32,9 @@ static struct table tables[TABLES_MAX];
 static int table_count;
 static struct call calls[CALLS_MAX];
 static int call_count;
+static struct image_memory memory;
 
-static void die(const char *what, const char *which)
+void die(const char *what, const char *which)
 {
     fprintf(stderr, "runner: %s: %s\n", what, which);
     exit(3);
@@ -113,34 +116,28 @@ static uint64_t map_image(const struct file *image)
         if (section->sh_type == SHT_RELA) {
             const Elf64_Rela *entries = (const Elf64_Rela *)(image->bytes + section->sh_offset);
             for (size_t n = 0; n < section->sh_size / sizeof *entries; n++) {
-                if (ELF64_R_TYPE(entries[n].r_info) != R_X86_64_RELATIVE) die("a dynamic relocation", "image");
+                if (!is_base_relative(ELF64_R_TYPE(entries[n].r_info))) die("a dynamic relocation", "image");
                 *(uint64_t *)entries[n].r_offset = entries[n].r_addend;
             }
         }
         if (table_count < TABLES_MAX)
             tables[table_count++] = (struct table){ name_of(image, section), (uint8_t *)section->sh_addr, section->sh_size };
     }
+    memory = (struct image_memory){ low, end };
     return end + PAGE;
-}
-
-static void write_jump(uint8_t *at, uint64_t to)
-{
-    static const uint8_t endbr[4] = { 0xf3, 0x0f, 0x1e, 0xfa };
-    if (memcmp(at, endbr, sizeof endbr) == 0) at += sizeof endbr;
-    int32_t distance = to - (uint64_t)(at + 5);
-    at[0] = 0xe9;
-    memcpy(at + 1, &distance, sizeof distance);
 }
 
 /* Loads and applies; `prefix` begins the names of the payload's own sections. */
 static void apply_payload(const struct file *image, const struct file *payload, uint64_t free, const char *prefix)
 {
     static uint64_t placed[4096];
+    uint64_t start = free;
     int count = payload->header->e_shnum;
     if (count > 4096) die("too many sections", "payload");
     for (int i = 0; i < count; i++) {
         const Elf64_Shdr *section = &payload->sections[i];
         if (!(section->sh_flags & SHF_ALLOC) || section->sh_size == 0) continue;
+        if (!takes_section(name_of(payload, section))) die("is not taken", name_of(payload, section));
         uint64_t alignment = section->sh_addralign > 1 ? section->sh_addralign : 1;
         free = (free + alignment - 1) & -alignment;
         placed[i] = free;
@@ -167,23 +164,10 @@ static void apply_payload(const struct file *image, const struct file *payload, 
             }
             uint8_t *place = (uint8_t *)placed[section->sh_info] + entries[n].r_offset;
             uint64_t sum = value + entries[n].r_addend;
-            int64_t distance = sum - (uint64_t)place;
-            switch (ELF64_R_TYPE(entries[n].r_info)) {
-            case R_X86_64_NONE: break;
-            case R_X86_64_64: memcpy(place, &sum, 8); break;
-            case R_X86_64_PC64: memcpy(place, &distance, 8); break;
-            case R_X86_64_32S:
-                if ((int64_t)sum != (int32_t)sum) die("does not fit", "an address");
-                memcpy(place, &sum, 4);
-                break;
-            case R_X86_64_PC32: case R_X86_64_PLT32:
-                if (distance != (int32_t)distance) die("does not fit", "a distance");
-                memcpy(place, &distance, 4);
-                break;
-            default: die("an unknown relocation", strings + symbol->st_name);
-            }
+            relocate(ELF64_R_TYPE(entries[n].r_info), place, sum);
         }
     }
+    __builtin___clear_cache((char *)start, (char *)free);
     char funcs[64];
     snprintf(funcs, sizeof funcs, "%sfuncs", prefix);
     size_t record_bytes = strcmp(prefix, ".livepatch.") == 0 ? 104 : 64;
@@ -195,7 +179,7 @@ static void apply_payload(const struct file *image, const struct file *payload, 
             uint64_t old = record[2] ? record[2] : lookup(image, (const char *)record[0]);
             if (old == 0) die("a record without a function", (const char *)record[0]);
             if (record[1]) write_jump((uint8_t *)old, record[1]);
-            else memset((void *)old, 0x90, record[3] & 0xffffffff);
+            else write_nops((uint8_t *)old, record[3] & 0xffffffff);
         }
     }
 }
@@ -205,25 +189,9 @@ static void apply_alternatives(int first)
 {
     for (int i = first; i < table_count; i++) {
         if (strcmp(tables[i].name, ".altinstructions") != 0) continue;
-        for (uint8_t *entry = tables[i].start; entry + 14 <= tables[i].start + tables[i].bytes; entry += 14) {
-            int32_t original, replacement;
-            uint16_t feature;
-            memcpy(&original, entry, 4);
-            memcpy(&replacement, entry + 4, 4);
-            memcpy(&feature, entry + 8, 2);
-            if (feature != FEATURE_PRESENT) continue;
-            uint8_t *to = entry + original, *from = entry + 4 + replacement;
-            uint8_t code[256];
-            memset(code, 0x90, sizeof code);
-            memcpy(code, from, entry[11]);
-            if (entry[11] == 5 && (code[0] == 0xe8 || code[0] == 0xe9)) {
-                int32_t distance;
-                memcpy(&distance, code + 1, 4);
-                distance += from - to;
-                memcpy(code + 1, &distance, 4);
-            }
-            memcpy(to, code, entry[10]);
-        }
+        uint8_t *end = tables[i].start + tables[i].bytes;
+        for (uint8_t *entry = tables[i].start; entry + ALTERNATIVE_BYTES <= end; entry += ALTERNATIVE_BYTES)
+            apply_alternative(&memory, entry);
     }
 }
 
@@ -236,7 +204,7 @@ static int fix_by_exception(ucontext_t *context, uint8_t *at)
             memcpy(&fault, entry, 4);
             memcpy(&fixup, entry + 4, 4);
             if (entry + fault == at) {
-                context->uc_mcontext.gregs[REG_RIP] = (greg_t)(entry + 4 + fixup);
+                go_on_at(context, entry + 4 + fixup);
                 return 1;
             }
         }
@@ -244,22 +212,13 @@ static int fix_by_exception(ucontext_t *context, uint8_t *at)
     return 0;
 }
 
-/* A warning: the code goes on behind the trap with the first letters of the frame's text. */
-static int fix_by_bug_frame(ucontext_t *context, uint8_t *at)
+static int fix_by_warning(ucontext_t *context, uint8_t *at)
 {
     for (int i = 0; i < table_count; i++) {
         if (strcmp(tables[i].name, ".bug_frames.1") != 0) continue;
-        for (uint8_t *entry = tables[i].start; entry + 8 <= tables[i].start + tables[i].bytes; entry += 8) {
-            int32_t words[2];
-            memcpy(words, entry, 8);
-            int32_t where = (int32_t)((uint32_t)words[0] << 8) >> 8, text = (int32_t)((uint32_t)words[1] << 8) >> 8;
-            if (entry + where != at) continue;
-            int32_t letters;
-            memcpy(&letters, entry + text, 4);
-            context->uc_mcontext.gregs[REG_RAX] = letters;
-            context->uc_mcontext.gregs[REG_RIP] = (greg_t)(at + 2);
-            return 1;
-        }
+        uint8_t *end = tables[i].start + tables[i].bytes;
+        for (uint8_t *entry = tables[i].start; entry + BUG_FRAME_BYTES <= end; entry += BUG_FRAME_BYTES)
+            if (fix_by_bug_frame(&memory, context, at, entry)) return 1;
     }
     return 0;
 }
@@ -267,9 +226,9 @@ static int fix_by_bug_frame(ucontext_t *context, uint8_t *at)
 static void on_fault(int number, siginfo_t *info, void *raw)
 {
     ucontext_t *context = raw;
-    uint8_t *at = (uint8_t *)context->uc_mcontext.gregs[REG_RIP];
+    uint8_t *at = place_of(context);
     (void)info;
-    if (number == SIGSEGV ? fix_by_exception(context, at) : fix_by_bug_frame(context, at)) return;
+    if (number == SIGSEGV ? fix_by_exception(context, at) : fix_by_warning(context, at)) return;
     printf("signal %d at %p\n", number, (void *)at);
     fflush(stdout);
     _exit(4);
@@ -300,8 +259,8 @@ int main(int count, char **words)
         call_count++;
     }
     struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER };
-    for (int number = 0; number < 3; number++)
-        sigaction((int[]){ SIGSEGV, SIGILL, SIGBUS }[number], &action, 0);
+    for (int number = 0; number < 4; number++)
+        sigaction((int[]){ SIGSEGV, SIGILL, SIGBUS, SIGTRAP }[number], &action, 0);
     struct file image = open_file(words[1]);
     uint64_t free = map_image(&image);
     apply_alternatives(0);
