@@ -80,18 +80,35 @@ impl Change {
     ///   there; and where the entry of the old code leads, the loader writes its jump.
     /// * `unknown-relocation`, of code that is not position-independent: its addresses have 32
     ///   bits, and a loader promises a place near the base, not one below 2 GiB.
+    /// * `foreign-section`, of fix-ups of faults on AArch64: Xen's loader refuses them there.
+    /// * `proof-failed` and `unknown-relocation` on AArch64, of code that goes through a GOT: loaders
+    ///   there take none of its relocations, and what linkers make of them is not followed.
+    /// * `ambiguous-target` on AArch64, of code that counts from one variable to another by numbers that no
+    ///   loader changes; where a table of labels is among them, also what is said of it.
     /// * `function-too-small`: a jump would overwrite what stands behind the function.
     #[must_use]
     pub fn nothing_can_carry(&self, refusals: &[Refusal]) -> bool {
+        let is_arm64 = self.original.machine() == Machine::Arm64;
+        let has_anchors = self.line.has_anchors();
+        let is_ambiguous = refusals.iter().any(|one| one.code == "ambiguous-target");
         let is_such = |refusal: &Refusal| match refusal.code.as_str() {
+            "interior-reference" | "changed-rodata" | "changed-section"
+                if has_anchors && is_ambiguous =>
+            {
+                true
+            }
             "interior-reference" => self.original.has_writable_label_table(),
             "changed-data" => {
                 self.original.has_writable_label_table() && is_label_table(&refusal.symbol)
             }
             "foreign-section" => {
-                self.line.has_entries_for_tracers()
-                    && refusal.section == "__patchable_function_entries"
+                (self.line.has_entries_for_tracers()
+                    && refusal.section == "__patchable_function_entries")
+                    || (is_arm64 && refusal.section == ".ex_table")
             }
+            "ambiguous-target" => has_anchors,
+            "proof-failed" => is_arm64 && self.line.goes_through_got(),
+            "unknown-relocation" if is_arm64 => self.line.goes_through_got(),
             "unknown-relocation" => self.line.is_absolute(),
             "function-too-small" => true,
             _ => false,

@@ -38,6 +38,19 @@ impl Line {
         self.compile.contains("-fno-pic")
     }
 
+    /// Whether one address stands for several variables of a section.
+    pub(crate) fn has_anchors(self) -> bool {
+        self.compile.starts_with("aarch64-linux-gnu-gcc")
+            && !["-O0", "-fdata-sections", "-fno-section-anchors"]
+                .into_iter()
+                .any(|without| self.compile.contains(without))
+    }
+
+    /// Whether addresses of what other files may define come from a GOT.
+    pub(crate) fn goes_through_got(self) -> bool {
+        !self.is_absolute() && !self.compile.contains("-DHIDDEN")
+    }
+
     /// Whether code may use no registers for floating-point numbers and vectors.
     pub(crate) fn has_general_registers_alone(self) -> bool {
         self.compile.contains("-mgeneral-regs-only")
@@ -98,7 +111,7 @@ const ARM64: [&str; 26] = [
      -mno-outline-atomics",
     // Places of literals behind the code.
     "aarch64-linux-gnu-gcc -O2 -fno-pic -fno-pie -mcmodel=large -ffunction-sections -fdata-sections",
-    "aarch64-linux-gnu-gcc -O1 -fno-pic -fno-pie -mcmodel=tiny -ffunction-sections -fdata-sections",
+    "aarch64-linux-gnu-gcc -O1 -fno-pic -fno-pie -ffunction-sections -fdata-sections",
     // Through a GOT.
     "aarch64-linux-gnu-gcc -O2 -fpie -ffunction-sections -fdata-sections",
     // Variables that share a section, in the order of the text.

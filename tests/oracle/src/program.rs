@@ -128,6 +128,11 @@ impl Program {
         program
     }
 
+    /// What it is for.
+    pub(crate) fn machine(&self) -> Machine {
+        self.machine
+    }
+
     /// One edit.
     pub fn edit(&mut self, choices: &mut Choices) -> Edit {
         let at = choices.below(self.functions.len());

@@ -10,6 +10,7 @@
 mod aarch64;
 pub(crate) mod addresses;
 pub(crate) mod arguments;
+pub(crate) mod counted;
 pub mod cursor;
 pub(crate) mod ending;
 pub mod got;

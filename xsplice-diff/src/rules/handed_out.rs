@@ -209,7 +209,11 @@ fn hands_out(build: &Build<'_>, labels: &Labels, source: ItemId, index: usize) -
 
 /// Whether a branch leads to another part of its own function, which goes on with what is in any
 /// register: a cold part, or from there back.
-fn goes_on_elsewhere(build: &Build<'_>, source: ItemId, instruction: &Instruction<'_>) -> bool {
+pub(super) fn goes_on_elsewhere(
+    build: &Build<'_>,
+    source: ItemId,
+    instruction: &Instruction<'_>,
+) -> bool {
     let range = instruction.start..instruction.end;
     let mut all = build.relocations(source);
     all.any(|(relocation, target)| {
@@ -220,7 +224,11 @@ fn goes_on_elsewhere(build: &Build<'_>, source: ItemId, instruction: &Instructio
 }
 
 /// Whether a relocation fills a field of an instruction: then it leads out of the function.
-fn is_relocated(build: &Build<'_>, source: ItemId, instruction: &Instruction<'_>) -> bool {
+pub(super) fn is_relocated(
+    build: &Build<'_>,
+    source: ItemId,
+    instruction: &Instruction<'_>,
+) -> bool {
     build
         .relocations(source)
         .any(|(relocation, _)| (instruction.start..instruction.end).contains(&relocation.offset))

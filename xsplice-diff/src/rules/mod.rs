@@ -4,6 +4,7 @@
 pub(crate) mod begun_references;
 pub(crate) mod boundary;
 pub(crate) mod common_symbols;
+pub(crate) mod counted_from;
 pub(crate) mod definitions;
 pub(crate) mod fall_through;
 pub(crate) mod handed_out;
@@ -41,6 +42,7 @@ pub(crate) fn check_contents(
     unreached_code::check(comparer, before, after, verdicts);
     kind_changes::check(comparer, verdicts);
     handed_out::check(comparer, changes, verdicts);
+    counted_from::check(comparer, verdicts);
     if !changes.functions.is_empty() {
         protection::check(comparer.original, comparer.patched, verdicts);
     }

@@ -128,13 +128,17 @@ impl<'a, 'data> Partners<'a, 'data> {
     pub(super) fn sums(&self, index: usize) -> Vec<u64> {
         let (own, field) = self.fields[index];
         let group = self.by_sum.get(&key(own));
-        let mut sums: Vec<u64> = group
-            .into_iter()
-            .flatten()
-            .map(|other| &self.fields[*other])
-            .filter(|(other, _)| other.addend == own.addend && other.target == own.target)
-            .filter_map(|(_, other)| field.told.and(other.told)?.address())
-            .collect();
+        let of_same = || {
+            let all = group.into_iter().flatten();
+            let all = all.map(|other| &self.fields[*other]);
+            all.filter(|(other, _)| other.addend == own.addend && other.target == own.target)
+                .map(|(_, other)| other.told)
+        };
+        let pairs = of_same().filter_map(|other| field.told.and(other)?.address());
+        let mut sums: Vec<u64> = pairs.collect();
+        // An address in four numbers (MOVZ and MOVK): what does not contradict the rest belongs to it.
+        let together = of_same().fold(field.told, |sum, other| sum.and(other).unwrap_or(sum));
+        sums.extend(together.address());
         sums.sort_unstable();
         sums.dedup();
         sums

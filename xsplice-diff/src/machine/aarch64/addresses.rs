@@ -14,7 +14,7 @@ use super::word::{Class, Word};
 const LOST_BELOW: usize = 19;
 const LINK: usize = 30;
 /// The number that stands for the stack pointer or for zero.
-const SPECIAL: u32 = 31;
+pub(super) const SPECIAL: u32 = 31;
 
 /// The register that a result is given back in.
 pub(in super::super) fn result() -> Register {
@@ -165,16 +165,22 @@ fn clear(held: &mut Held, number: u32) {
     }
 }
 
-fn register(number: u32) -> Option<Register> {
+/// The register of a number, unless that stands for something else.
+pub(super) fn register(number: u32) -> Option<Register> {
     let known = (number != SPECIAL).then_some(number)?;
     Some(Register(usize::try_from(known).ok()?))
 }
 
 /// Forgets what a call does not keep.
 pub(in super::super) fn forget_lost(held: &mut Held) {
-    for register in (0..LOST_BELOW).chain([LINK]) {
-        held.clear(Register(register));
+    for register in (0..=LINK).map(Register).filter(|one| is_lost(*one)) {
+        held.clear(register);
     }
+}
+
+/// Whether a call does not keep a register.
+pub(super) fn is_lost(register: Register) -> bool {
+    register.0 < LOST_BELOW || register.0 == LINK
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub(super) mod addresses;
 pub(super) mod alike;
 pub(super) mod arguments;
+pub(super) mod counted;
 pub(super) mod linked;
 #[cfg(test)]
 mod tests;

@@ -80,6 +80,17 @@ pub(super) enum Number {
     Operand,
 }
 
+/// When a load or store adds its number to its register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Indexing {
+    /// For the access alone.
+    Offset,
+    /// Before it, and the register keeps the sum.
+    Before,
+    /// Behind it, and the register keeps the sum.
+    Behind,
+}
+
 impl Word {
     /// The word that `code` begins with.
     pub(super) fn read(code: &[u8]) -> Option<Word> {
@@ -284,6 +295,88 @@ impl Word {
     /// The register in bits 10 to 14.
     pub(super) const fn fourth(self) -> u32 {
         (self.0 >> 10) & 0x1f
+    }
+
+    /// What ADD and SUB with a number add.
+    pub(super) fn added_number(self) -> i64 {
+        let counts_in_pages = self.is(0x0040_0000, 0x0040_0000);
+        let number = i64::from((self.0 >> 10) & 0xfff) << if counts_in_pages { 12 } else { 0 };
+        if self.is(0x4000_0000, 0) {
+            number
+        } else {
+            -number
+        }
+    }
+
+    /// Of [`Class::Access`]: the number that is added, in bytes.
+    pub(super) fn unsigned_displacement(self) -> i64 {
+        const OF_16_BYTES: u32 = 4;
+        let is_of_16_bytes = self.is_of_vectors() && self.is(0x0080_0000, 0x0080_0000);
+        let scale = if is_of_16_bytes {
+            OF_16_BYTES
+        } else {
+            self.0 >> 30
+        };
+        i64::from((self.0 >> 10) & 0xfff) << scale
+    }
+
+    /// Of [`Class::NearAccess`]: the number that is added, in bytes.
+    pub(super) fn near_displacement(self) -> i64 {
+        // The number at the top, so that its sign spreads.
+        let signed = |low: u32, width: u32| {
+            let top = self.0 << (u32::BITS - low - width);
+            i64::from(top.cast_signed() >> (u32::BITS - width))
+        };
+        if !self.is_pair() {
+            return signed(12, 9);
+        }
+        let scale = match self.is_of_vectors() {
+            true => 2 + (self.0 >> 30),
+            false => 2 + (self.0 >> 31),
+        };
+        signed(15, 7) << scale
+    }
+
+    /// Of loads and stores with a number.
+    pub(super) const fn indexing(self) -> Indexing {
+        let way = match self.class() {
+            Class::NearAccess if self.is_pair() => (self.0 >> 23) & 3,
+            Class::NearAccess => (self.0 >> 10) & 3,
+            _ => 0,
+        };
+        match way {
+            1 => Indexing::Behind,
+            3 => Indexing::Before,
+            _ => Indexing::Offset,
+        }
+    }
+
+    /// SUB and SUBS of two registers.
+    pub(super) const fn is_difference(self) -> bool {
+        self.is(0x5f00_0000, 0x4b00_0000)
+    }
+
+    /// Data processing of two registers, or of one: divisions, shifts, and their kin.
+    pub(super) const fn is_of_two_registers(self) -> bool {
+        self.is(0x1fe0_0000, 0x1ac0_0000)
+    }
+
+    /// Data processing of floating-point numbers and vectors.
+    pub(super) const fn is_of_vector_registers(self) -> bool {
+        self.is(0x0e00_0000, 0x0e00_0000)
+    }
+
+    /// Of these: what may read a register that is none of vectors.
+    pub(super) const fn is_read_into_vectors(self) -> bool {
+        let converts = self.is(0x5f20_fc00, 0x1e20_0000);
+        let converts_fixed = self.is(0x5f20_0000, 0x1e00_0000);
+        let copies = self.is(0x9fe0_8400, 0x0e00_0400);
+        converts || converts_fixed || copies
+    }
+
+    /// LD1 to LD4, ST1 to ST4.
+    pub(super) const fn is_of_vector_structures(self) -> bool {
+        self.is(0xbe00_0000, 0x0c00_0000)
     }
 
     /// Whether it works on registers of 64 bits, of those that say so in the highest bit.

@@ -1,0 +1,230 @@
+//! Refuses code that counts from one variable to another that is elsewhere in the base.
+//!
+//! Where variables share a section, GCC on AArch64 takes the address of one of them and counts from
+//! it to the others (`-fsection-anchors`). The relocation names the first alone; the others are told by
+//! numbers in the code, which no loader changes. Such code is right as long as all that it reaches
+//! stands in the base where it stands in the patched object, counted from the first. Code that is
+//! equal in both builds is looked at too: another variable may stand where the same number leads.
+
+use std::collections::BTreeMap;
+
+use crate::compare::comparer::Comparer;
+use crate::machine::addresses::Taken;
+use crate::machine::counted::{Counted, Reached, has_anchors};
+use crate::machine::{Flow, Instruction, walk};
+use crate::read::items::{ItemId, ItemKind};
+use crate::read::object::SectionId;
+use crate::read::side::Build;
+use crate::rules::handed_out::{goes_on_elsewhere, is_relocated};
+use crate::verdict::kinds::RefusalCode;
+use crate::verdict::place::Place;
+use crate::verdict::refusals::Verdicts;
+
+/// More steps than this are not followed from one address.
+const STEPS_MAX: usize = 1 << 14;
+/// Largest variable, in bytes, that is taken for a scalar, which nobody indexes.
+const SCALAR_BYTES: u64 = 8;
+
+/// Looks at every address of a variable that code takes.
+pub(crate) fn check(comparer: &mut Comparer<'_, '_>, verdicts: &mut Verdicts) {
+    let patched = comparer.patched;
+    if !has_anchors(patched.object.machine) {
+        return;
+    }
+    let mut moved = Moved::default();
+    let mut found = Vec::new();
+    patched.each_reference(|source, index, target| {
+        let is_code = patched.items.item(source).kind == ItemKind::Function;
+        let Some(anchor) = target.item().filter(|_| is_code) else {
+            return;
+        };
+        let section = patched.items.item(anchor).section;
+        if !moved.is_moved(comparer, section) {
+            return;
+        }
+        let Ok(meant) = u64::try_from(target.meant()) else {
+            return;
+        };
+        let start = patched.items.item(anchor).offset.saturating_add(meant);
+        for reached in reached(patched, source, index) {
+            if let Some(other) = apart(comparer, (anchor, start), reached) {
+                found.push((source, index, anchor, other));
+                return;
+            }
+        }
+    });
+    for (source, index, anchor, other) in found {
+        let offset = patched.object.relocations[index].offset;
+        let other = match other {
+            Some(other) => patched.shown(other),
+            None => "something behind it".to_owned(),
+        };
+        verdicts.refuse(
+            RefusalCode::AmbiguousTarget,
+            Place::of(patched, source).at(offset),
+            &format!(
+                "takes the address of {} and counts from there to {other}, which in the base is not \
+                 as far from it; build both trees with -fno-section-anchors or -fdata-sections",
+                patched.shown(anchor),
+            ),
+        );
+    }
+}
+
+/// Sections in which something is at another place than its counterpart.
+#[derive(Default)]
+struct Moved(BTreeMap<SectionId, bool>);
+
+impl Moved {
+    fn is_moved(&mut self, comparer: &mut Comparer<'_, '_>, section: SectionId) -> bool {
+        if let Some(known) = self.0.get(&section) {
+            return *known;
+        }
+        let patched = comparer.patched;
+        let held = patched.object.section(section);
+        let items: Vec<ItemId> = patched.items.of_section(section).collect();
+        // What the linker merges is taken one by one, and copied so.
+        let counts = items.len() > 1 && !held.is_executable() && !held.is_mergeable();
+        let is_moved = counts && items.iter().any(|item| !stays(comparer, *item));
+        self.0.insert(section, is_moved);
+        is_moved
+    }
+}
+
+/// Whether the base has an item where the patched object has it, counted from the section's start,
+/// and the payload refers to that.
+fn stays(comparer: &mut Comparer<'_, '_>, item: ItemId) -> bool {
+    let patched = comparer.patched;
+    let (place, original) = (patched.items.item(item), comparer.original);
+    if place.kind == ItemKind::Gap && patched.bytes(item).iter().all(|byte| *byte == 0) {
+        return true;
+    }
+    let Some(counterpart) = comparer.correlation.original(item) else {
+        return false;
+    };
+    let before = original.items.item(counterpart);
+    let is_there = before.offset == place.offset
+        && original.section_name(counterpart) == patched.section_name(item);
+    is_there
+        && (patched.object.section(place.section).is_writable()
+            || comparer.content_difference(counterpart, item).is_none())
+}
+
+/// What an address leads to that is not as far from the anchor in the base; `None` inside: cannot
+/// be told. `start` is the place in the section that the address means.
+fn apart(
+    comparer: &mut Comparer<'_, '_>,
+    (anchor, start): (ItemId, u64),
+    reached: Reached,
+) -> Option<Option<ItemId>> {
+    let patched = comparer.patched;
+    let own = *patched.items.item(anchor);
+    let Reached::Place(distance) = reached else {
+        return Some(None);
+    };
+    let place = start.checked_add_signed(distance.bytes);
+    let is_within = place.is_some_and(|place| (own.offset..own.end()).contains(&place));
+    if is_within {
+        // An index may count from one before the start, or belong to what is behind.
+        let is_plain =
+            !distance.is_indexed || (place == Some(own.offset) && own.size > SCALAR_BYTES);
+        return match is_plain {
+            true => None,
+            false => Some(None),
+        };
+    }
+    if distance.is_indexed {
+        return Some(None);
+    }
+    let other = place.and_then(|place| patched.items.at(own.section, place));
+    let Some(other) = other else {
+        // The end of the section: of the last variable.
+        let is_end = place == Some(own.end());
+        return (!is_end).then_some(None);
+    };
+    let keeps = stays_by(comparer, anchor, other);
+    (!keeps).then_some(Some(other))
+}
+
+/// Whether two items are as far apart as their counterparts, and both are what the base has.
+fn stays_by(comparer: &mut Comparer<'_, '_>, one: ItemId, other: ItemId) -> bool {
+    let (original, patched) = (comparer.original, comparer.patched);
+    let mut places = Vec::new();
+    for item in [one, other] {
+        let Some(counterpart) = comparer.correlation.original(item) else {
+            return false;
+        };
+        let (old, new) = (original.items.item(counterpart), patched.items.item(item));
+        let is_writable = patched.object.section(new.section).is_writable();
+        if !is_writable && comparer.content_difference(counterpart, item).is_some() {
+            return false;
+        }
+        places.push((old.section, i128::from(new.offset) - i128::from(old.offset)));
+    }
+    places[0] == places[1]
+}
+
+/// What code reaches by the address that the relocation `index` of a function puts into a register.
+fn reached(build: &Build<'_>, source: ItemId, index: usize) -> Vec<Reached> {
+    let machine = build.object.machine;
+    let place = build.items.item(source);
+    let field = build.object.relocations[index].offset;
+    let code: Vec<Instruction<'_>> = walk(machine, build.bytes(source), place.offset).collect();
+    let at = |offset: u64| code.binary_search_by_key(&offset, |one| one.start).ok();
+    let behind = code.partition_point(|one| one.end <= field);
+    let Some(first) = code.get(behind) else {
+        return vec![Reached::Anywhere];
+    };
+    let register = match first.begins_address(field) {
+        Taken::Nowhere => return Vec::new(),
+        Taken::Out => return vec![Reached::Anywhere],
+        Taken::Into(register) => register,
+    };
+    let mut known: Vec<Counted> = vec![Counted::default(); code.len()];
+    let mut open = vec![(behind + 1, Counted::new(register))];
+    let mut all = Vec::new();
+    for _ in 0..STEPS_MAX {
+        let Some((next, counted)) = open.pop() else {
+            return all;
+        };
+        let Some(instruction) = code.get(next) else {
+            continue;
+        };
+        if counted.is_empty() || !known[next].join(&counted) {
+            continue;
+        }
+        let mut counted = known[next].clone();
+        all.extend(instruction.counts(&mut counted));
+        let target = instruction
+            .lead
+            .filter(|lead| lead.is_branch)
+            .and_then(|lead| at(lead.to))
+            .filter(|_| !is_relocated(build, source, instruction));
+        match instruction.flow {
+            Flow::Return => {}
+            // Behind the trap of a warning the code goes on.
+            Flow::Next | Flow::Elsewhere | Flow::Stop => open.push((next + 1, counted)),
+            Flow::Call | Flow::IndirectCall => {
+                counted.after_call(machine);
+                open.push((next + 1, counted));
+            }
+            Flow::Jump | Flow::ConditionalJump => {
+                match target {
+                    Some(target) => open.push((target, counted.clone())),
+                    None if goes_on_elsewhere(build, source, instruction) => {
+                        all.push(Reached::Anywhere);
+                    }
+                    // A call that does not come back here.
+                    None => {}
+                }
+                if instruction.flow == Flow::ConditionalJump {
+                    open.push((next + 1, counted));
+                }
+            }
+            // To a label of the function, which nothing names.
+            Flow::IndirectJump => all.push(Reached::Anywhere),
+        }
+    }
+    all.push(Reached::Anywhere);
+    all
+}
