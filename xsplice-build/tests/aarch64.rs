@@ -98,13 +98,20 @@ __attribute__((noinline)) int warns(int x)
 "#;
 
 fn compile(trees: &Trees, tree: &str, sources: &[(&str, &str)], define: &str) {
+    let line = format!("aarch64-linux-gnu-gcc {FLAGS} {define}");
+    compile_by(trees, tree, sources, &line);
+}
+
+/// Compiles by a line of a compiler and its flags.
+fn compile_by(trees: &Trees, tree: &str, sources: &[(&str, &str)], line: &str) {
     fs::create_dir_all(trees.path(tree)).expect("a folder");
     for (name, source) in sources {
         let folder = trees.path(tree);
         fs::write(folder.join(name), source).expect("a source");
-        let arguments = format!("{FLAGS} {define} -c {name}");
-        let arguments: Vec<&str> = arguments.split_whitespace().collect();
-        run("aarch64-linux-gnu-gcc", &arguments, &folder);
+        let arguments = format!("{line} -c {name}");
+        let mut arguments: Vec<&str> = arguments.split_whitespace().collect();
+        let compiler = arguments.remove(0);
+        run(compiler, &arguments, &folder);
         fs::remove_file(folder.join(name)).expect("it was there");
     }
 }
@@ -205,4 +212,73 @@ fn a_warning_names_its_file_as_the_image_does() {
         // The account finds every byte of the new function and its frame.
         assert!(report["account"].is_object(), "{report:#}");
     }
+}
+
+/// Addresses in four numbers of 16 bits each.
+const LARGE: &str = "clang --target=aarch64-linux-gnu -O2 -mcmodel=large -fno-pic \
+                     -ffunction-sections -fdata-sections -mno-outline-atomics \
+                     -fno-asynchronous-unwind-tables";
+
+#[test]
+fn addresses_in_four_numbers_are_proven() {
+    let trees = Trees::new();
+    let sources = [("f.c", SOURCE), ("note.c", NOTE)];
+    compile_by(&trees, "orig", &sources, &format!("{LARGE} -DORIGINAL"));
+    compile_by(&trees, "patched", &sources, &format!("{LARGE} -DPATCHED"));
+    let (status, report) = build(&trees, "orig", "changes", &["f.o", "note.o"]);
+    assert_eq!(status, 0, "{report:#}");
+}
+
+#[test]
+fn another_address_in_four_numbers_is_not_proven() {
+    let trees = Trees::new();
+    let sources = [("f.c", SOURCE), ("note.c", NOTE)];
+    compile_by(&trees, "orig", &sources, &format!("{LARGE} -DORIGINAL"));
+    compile_by(&trees, "patched", &sources, &format!("{LARGE} -DPATCHED"));
+    compile_by(&trees, "stale", &sources, &format!("{LARGE} -DOTHER"));
+    let (status, report) = build(&trees, "stale", "changes", &["f.o", "note.o"]);
+    fs::remove_dir_all(trees.path("stale")).expect("a folder");
+    assert_eq!(status, 2, "{report:#}");
+    assert!(report["proof"].to_string().contains("look"), "{report:#}");
+}
+
+/// A fix-up of a fault, of which Xen on Arm knows nothing.
+const FIXED_UP: &str = r#"
+#define LOAD(p, v) \
+        asm volatile("1: ldr %w0, [%1]\n2:\n" \
+                     ".pushsection .fixup, \"ax\", %%progbits\n3: mov %w0, #1\nb 2b\n.popsection\n" \
+                     ".pushsection .ex_table, \"a\", %%progbits\n.p2align 2\n.long 1b - ., 3b - .\n.popsection" \
+                     : "=r"(v) : "r"(p))
+__attribute__((noinline)) int loads(int *p) { int v; LOAD(p, v); return v; }
+__attribute__((noinline)) int other(int x)
+{
+#ifdef PATCHED_OTHER
+    return x * 5;
+#endif
+#ifdef PATCHED
+    int v;
+    LOAD((int *)8L, v);
+    return x * 3 + v;
+#endif
+    return x * 3;
+}
+"#;
+
+#[test]
+fn a_table_that_the_machines_loader_refuses_is_refused_by_name() {
+    let trees = Trees::new();
+    compile(&trees, "orig", &[("f.c", FIXED_UP)], "-DORIGINAL");
+    compile(&trees, "patched", &[("f.c", FIXED_UP)], "-DPATCHED");
+    let (status, report) = build(&trees, "orig", "other", &["f.o"]);
+    assert_eq!(status, 2, "{report:#}");
+    assert_eq!(codes(&report), ["foreign-section"], "{report:#}");
+}
+
+#[test]
+fn such_a_table_beside_a_change_is_no_matter() {
+    let trees = Trees::new();
+    compile(&trees, "orig", &[("f.c", FIXED_UP)], "-DORIGINAL");
+    compile(&trees, "patched", &[("f.c", FIXED_UP)], "-DPATCHED_OTHER");
+    let (status, report) = build(&trees, "orig", "other", &["f.o"]);
+    assert_eq!(status, 0, "{report:#}");
 }

@@ -40,10 +40,16 @@ impl Line {
 
     /// Whether one address stands for several variables of a section.
     pub(crate) fn has_anchors(self) -> bool {
-        self.compile.starts_with("aarch64-linux-gnu-gcc")
-            && !["-O0", "-fdata-sections", "-fno-section-anchors"]
-                .into_iter()
-                .any(|without| self.compile.contains(without))
+        let has = |flag: &str| self.compile.split(' ').any(|word| word == flag);
+        let is_gcc = self.compile.starts_with("aarch64-linux-gnu-gcc");
+        let is_clang = has("--target=aarch64-linux-gnu");
+        let is_merged = is_gcc && !has("-O0") || is_clang && (has("-O3") || has("-Os"));
+        let without = [
+            "-fdata-sections",
+            "-fno-section-anchors",
+            "-fno-toplevel-reorder",
+        ];
+        is_merged && !without.into_iter().any(has)
     }
 
     /// Whether addresses of what other files may define come from a GOT.

@@ -177,6 +177,16 @@ impl<'code> Iterator for Walk<'code> {
     }
 }
 
+/// Whether code for a machine adds what a table says to the address of a label in it, so that it jumps
+/// to places that no relocation names. On AArch64 such tables have no relocations either.
+#[must_use]
+pub(crate) fn counts_from_labels(machine: &Machine) -> bool {
+    match machine.architecture {
+        Architecture::X86_64 => false,
+        Architecture::AArch64 => true,
+    }
+}
+
 /// Whether code does nothing but fill a gap. Assemblers fill a long one with a jump to its end.
 #[must_use]
 pub fn is_padding(machine: &Machine, code: &[u8]) -> bool {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::machine::Instruction;
+use crate::machine::{self, Instruction};
 use crate::read::items::ItemId;
 use crate::read::names;
 use crate::read::section_class::SectionClass;
@@ -85,7 +85,11 @@ impl Labels {
             let range = code.first().zip(code.last());
             range.is_some_and(|(first, last)| first.start < *place && *place < last.end)
         };
-        let places: BTreeSet<u64> = named.copied().chain(taken).filter(is_inside).collect();
+        let taken: Vec<u64> = taken.filter(is_inside).collect();
+        if !taken.is_empty() && machine::counts_from_labels(build.object.machine) {
+            return None;
+        }
+        let places: BTreeSet<u64> = named.copied().filter(is_inside).chain(taken).collect();
         let at = |place: u64| code.binary_search_by_key(&place, |one| one.start).ok();
         places.into_iter().map(at).collect()
     }

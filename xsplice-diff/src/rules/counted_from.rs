@@ -1,11 +1,12 @@
 //! Refuses code that counts from one variable to another that is elsewhere in the base.
 //!
-//! Where variables share a section, GCC on AArch64 takes the address of one of them and counts from
-//! it to the others (`-fsection-anchors`). The relocation names the first alone; the others are told by
+//! Where variables share a section, compilers for AArch64 take the address of one of them and count from
+//! it to the others (GCC's `-fsection-anchors`, clang's `-mglobal-merge`). The relocation names the first alone; the others are told by
 //! numbers in the code, which no loader changes. Such code is right as long as all that it reaches
 //! stands in the base where it stands in the patched object, counted from the first. Code that is
 //! equal in both builds is looked at too: another variable may stand where the same number leads.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use crate::compare::comparer::Comparer;
@@ -13,6 +14,7 @@ use crate::machine::addresses::Taken;
 use crate::machine::counted::{Counted, Reached, has_anchors};
 use crate::machine::{Flow, Instruction, walk};
 use crate::read::items::{ItemId, ItemKind};
+use crate::read::labels::Labels;
 use crate::read::object::SectionId;
 use crate::read::side::Build;
 use crate::rules::handed_out::{goes_on_elsewhere, is_relocated};
@@ -32,6 +34,7 @@ pub(crate) fn check(comparer: &mut Comparer<'_, '_>, verdicts: &mut Verdicts) {
         return;
     }
     let mut moved = Moved::default();
+    let labels = OnceCell::new();
     let mut found = Vec::new();
     patched.each_reference(|source, index, target| {
         let is_code = patched.items.item(source).kind == ItemKind::Function;
@@ -46,7 +49,8 @@ pub(crate) fn check(comparer: &mut Comparer<'_, '_>, verdicts: &mut Verdicts) {
             return;
         };
         let start = patched.items.item(anchor).offset.saturating_add(meant);
-        for reached in reached(patched, source, index) {
+        let labels = labels.get_or_init(|| Labels::new(patched));
+        for reached in reached(patched, labels, source, index) {
             if let Some(other) = apart(comparer, (anchor, start), reached) {
                 found.push((source, index, anchor, other));
                 return;
@@ -64,7 +68,8 @@ pub(crate) fn check(comparer: &mut Comparer<'_, '_>, verdicts: &mut Verdicts) {
             Place::of(patched, source).at(offset),
             &format!(
                 "takes the address of {} and counts from there to {other}, which in the base is not \
-                 as far from it; build both trees with -fno-section-anchors or -fdata-sections",
+                 as far from it; build both trees with -fdata-sections, or with \
+                 -fno-section-anchors (clang: -mno-global-merge)",
                 patched.shown(anchor),
             ),
         );
@@ -165,7 +170,7 @@ fn stays_by(comparer: &mut Comparer<'_, '_>, one: ItemId, other: ItemId) -> bool
 }
 
 /// What code reaches by the address that the relocation `index` of a function puts into a register.
-fn reached(build: &Build<'_>, source: ItemId, index: usize) -> Vec<Reached> {
+fn reached(build: &Build<'_>, labels: &Labels, source: ItemId, index: usize) -> Vec<Reached> {
     let machine = build.object.machine;
     let place = build.items.item(source);
     let field = build.object.relocations[index].offset;
@@ -221,8 +226,13 @@ fn reached(build: &Build<'_>, source: ItemId, index: usize) -> Vec<Reached> {
                     open.push((next + 1, counted));
                 }
             }
-            // To a label of the function, which nothing names.
-            Flow::IndirectJump => all.push(Reached::Anywhere),
+            Flow::IndirectJump => match labels.of(build, source, &code) {
+                Some(targets) => {
+                    open.extend(targets.into_iter().map(|target| (target, counted.clone())));
+                }
+                None if counted.is_empty() => {}
+                None => all.push(Reached::Anywhere),
+            },
         }
     }
     all.push(Reached::Anywhere);

@@ -181,3 +181,98 @@ pub(in super::super) fn forget_lost(counted: &mut Counted) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use xsplice_abi::machine::aarch64::MACHINE;
+
+    use super::super::super::arguments::Register;
+    use super::super::super::counted::{Counted, Distance, Reached};
+    use super::super::super::walk;
+
+    const fn place(bytes: i64, is_indexed: bool) -> Reached {
+        Reached::Place(Distance { bytes, is_indexed })
+    }
+
+    /// The anchor is in x0 before `word`.
+    fn reached(word: u32) -> (Vec<Reached>, Counted) {
+        let code = word.to_le_bytes();
+        let mut counted = Counted::new(Register(0));
+        let first = walk(&MACHINE, &code, 0).next().expect("an instruction");
+        (first.counts(&mut counted), counted)
+    }
+
+    #[test]
+    fn numbers_in_the_code_are_added() {
+        let cases = [
+            // ldr w1, [x0, #4]; str w1, [x0, #8]; ldrb w1, [x0, #4]; ldr q1, [x0, #16]
+            (0xb940_0401, place(4, false)),
+            (0xb900_0801, place(8, false)),
+            (0x3940_1001, place(4, false)),
+            (0x3dc0_0401, place(16, false)),
+            // ldur w1, [x0, #-4]; ldp x1, x2, [x0, #16]; ldp w1, w2, [x0, #-8]; ldp q1, q2, [x0, #32]
+            (0xb85f_c001, place(-4, false)),
+            (0xa941_0801, place(16, false)),
+            (0x297f_0801, place(-8, false)),
+            (0xad41_0801, place(32, false)),
+            // ldr w1, [x0], #4; ldr w1, [x0, #4]!; add x1, x0, #24; sub x1, x0, #8; add x1, x0, #1, lsl #12
+            (0xb840_4401, place(0, false)),
+            (0xb840_4c01, place(4, false)),
+            (0x9100_6001, place(24, false)),
+            (0xd100_2001, place(-8, false)),
+            (0x9140_0401, place(4096, false)),
+            // ldr w1, [x0, x2, lsl #2]; ldaxr w1, [x0]; ld1 {v1.4s}, [x0]
+            (0xb862_7801, place(0, true)),
+            (0x885f_fc01, place(0, false)),
+            (0x4c40_7801, place(0, true)),
+        ];
+        for (word, wanted) in cases {
+            assert_eq!(reached(word).0, [wanted], "{word:08x}");
+        }
+    }
+
+    #[test]
+    fn sums_are_followed_and_what_is_lost_is_not() {
+        let at = |word: u32, register| {
+            let found = reached(word).1.at(Register(register));
+            found.map(|one| (one.bytes, one.is_indexed))
+        };
+        // add x1, x0, #24; mov x1, x0; add x1, x0, w2, sxtw #2; ldr w1, [x0], #4; ldr x0, [x0]
+        assert_eq!(at(0x9100_6001, 1), Some((24, false)));
+        assert_eq!(at(0xaa00_03e1, 1), Some((0, false)));
+        assert_eq!(at(0x8b22_c801, 1), Some((0, true)));
+        assert_eq!(at(0xb840_4401, 0), Some((4, false)));
+        assert_eq!(at(0xf940_0000, 0), None);
+        // movk x0, #1, lsl #16, which goes on making the address; movz x0, #1; adrp x0, .
+        assert_eq!(at(0xf2a0_0020, 0), Some((0, false)));
+        assert_eq!(at(0xd280_0020, 0), None);
+        assert_eq!(at(0x9000_0000, 0), None);
+    }
+
+    #[test]
+    fn what_is_not_followed_may_reach_anything() {
+        // str x0, [sp, #8]; csel x1, x0, x2, eq; sub x1, x0, x2; and x1, x0, #7; fmov d1, x0; dup v1.2d, x0
+        for word in [
+            0xf900_07e0,
+            0x9a82_0001,
+            0xcb02_0001,
+            0x9240_0801,
+            0x9e67_0001,
+            0x4e08_0c01,
+        ] {
+            assert_eq!(reached(word).0, [Reached::Anywhere], "{word:08x}");
+        }
+        // str x0, [x1]; cmp x0, x2; cmp x0, #4; cbz x0; add w1, w2, #1; lsr x1, x2, x3; fadd d1, d0, d2
+        for word in [
+            0xf900_0020,
+            0xeb02_001f,
+            0xf100_101f,
+            0xb400_0040,
+            0x1100_0441,
+            0x9ac3_2441,
+            0x1e62_2801,
+        ] {
+            assert_eq!(reached(word).0, [], "{word:08x}");
+        }
+    }
+}
