@@ -1,5 +1,6 @@
-//! A minute of the oracle, and 20 seconds of it for AArch64: for programs and edits made from seeds, the base with the payload
-//! applied answers every call as an image linked from the patched tree does.
+//! A minute of the oracle, and 20 seconds of it for AArch64: for programs and edits made from
+//! seeds, the base with the payload applied answers every call as an image linked from the patched
+//! tree does.
 //!
 //! `XSPLICE_ORACLE_SECONDS` and `XSPLICE_ORACLE_SEED` say how long to go on and where to begin; a
 //! failure prints its seed, and `make oracle SEED=...` makes it small.

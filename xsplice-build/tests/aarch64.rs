@@ -246,8 +246,10 @@ fn another_address_in_four_numbers_is_not_proven() {
 const FIXED_UP: &str = r#"
 #define LOAD(p, v) \
         asm volatile("1: ldr %w0, [%1]\n2:\n" \
-                     ".pushsection .fixup, \"ax\", %%progbits\n3: mov %w0, #1\nb 2b\n.popsection\n" \
-                     ".pushsection .ex_table, \"a\", %%progbits\n.p2align 2\n.long 1b - ., 3b - .\n.popsection" \
+                     ".pushsection .fixup, \"ax\", %%progbits\n" \
+                     "3: mov %w0, #1\nb 2b\n.popsection\n" \
+                     ".pushsection .ex_table, \"a\", %%progbits\n" \
+                     ".p2align 2\n.long 1b - ., 3b - .\n.popsection" \
                      : "=r"(v) : "r"(p))
 __attribute__((noinline)) int loads(int *p) { int v; LOAD(p, v); return v; }
 __attribute__((noinline)) int other(int x)

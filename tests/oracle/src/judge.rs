@@ -81,10 +81,10 @@ impl Change {
     /// * `unknown-relocation`, of code that is not position-independent: its addresses have 32
     ///   bits, and a loader promises a place near the base, not one below 2 GiB.
     /// * `foreign-section`, of fix-ups of faults on AArch64: Xen's loader refuses them there.
-    /// * `proof-failed` and `unknown-relocation` on AArch64, of code that goes through a GOT: loaders
-    ///   there take none of its relocations, and what linkers make of them is not followed.
-    /// * `ambiguous-target` on AArch64, of code that counts from one variable to another by numbers that no
-    ///   loader changes; where a table of labels is among them, also what is said of it.
+    /// * `proof-failed` and `unknown-relocation` on AArch64, of code that goes through a GOT:
+    ///   loaders there take none of its relocations, and what linkers make of them is not followed.
+    /// * `ambiguous-target` on AArch64, of code that counts from one variable to another by numbers
+    ///   that no loader changes; where a table of labels is among them, also what is said of it.
     /// * `function-too-small`: a jump would overwrite what stands behind the function.
     #[must_use]
     pub fn nothing_can_carry(&self, refusals: &[Refusal]) -> bool {

@@ -94,13 +94,14 @@ const X86_64: [&str; 22] = [
     "clang-19 -O2 -fno-pic -fno-pie -ffunction-sections -fdata-sections",
 ];
 
-/// `HIDDEN` makes everything hidden, declarations too, as Xen does: then nothing goes through a GOT.
+/// `HIDDEN` makes everything hidden, declarations too, as Xen does: then nothing goes through a
+/// GOT.
 const ARM64: [&str; 26] = [
     // As Xen is compiled.
-    "aarch64-linux-gnu-gcc -O2 -fno-pic -fno-pie -mgeneral-regs-only -mno-outline-atomics -fno-common \
-     -ffunction-sections -fdata-sections -DHIDDEN",
-    "aarch64-linux-gnu-gcc -O1 -g -fno-pic -fno-pie -mgeneral-regs-only -mno-outline-atomics -fno-common \
-     -ffunction-sections -fdata-sections -DHIDDEN",
+    "aarch64-linux-gnu-gcc -O2 -fno-pic -fno-pie -mgeneral-regs-only -mno-outline-atomics \
+     -fno-common -ffunction-sections -fdata-sections -DHIDDEN",
+    "aarch64-linux-gnu-gcc -O1 -g -fno-pic -fno-pie -mgeneral-regs-only -mno-outline-atomics \
+     -fno-common -ffunction-sections -fdata-sections -DHIDDEN",
     "aarch64-linux-gnu-gcc -O2 -fno-pic -fno-pie -ffunction-sections -fdata-sections",
     "aarch64-linux-gnu-gcc -O2 -g -fno-pic -fno-pie -ffunction-sections -fdata-sections \
      -mbranch-protection=standard",
@@ -113,10 +114,11 @@ const ARM64: [&str; 26] = [
     "aarch64-linux-gnu-gcc -O0 -fno-pic -fno-pie",
     "aarch64-linux-gnu-gcc -O0 -g -fpie -DHIDDEN -ffunction-sections -fdata-sections",
     "aarch64-linux-gnu-gcc -O1 -fno-pic -fno-pie -g -ffunction-sections",
-    "aarch64-linux-gnu-gcc -O2 -fno-pic -fno-pie -freorder-blocks-and-partition -ffunction-sections \
-     -mno-outline-atomics",
+    "aarch64-linux-gnu-gcc -O2 -fno-pic -fno-pie -freorder-blocks-and-partition \
+     -ffunction-sections -mno-outline-atomics",
     // Places of literals behind the code.
-    "aarch64-linux-gnu-gcc -O2 -fno-pic -fno-pie -mcmodel=large -ffunction-sections -fdata-sections",
+    "aarch64-linux-gnu-gcc -O2 -fno-pic -fno-pie -mcmodel=large -ffunction-sections \
+     -fdata-sections",
     "aarch64-linux-gnu-gcc -O1 -fno-pic -fno-pie -ffunction-sections -fdata-sections",
     // Through a GOT.
     "aarch64-linux-gnu-gcc -O2 -fpie -ffunction-sections -fdata-sections",

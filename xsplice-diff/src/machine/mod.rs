@@ -177,8 +177,8 @@ impl<'code> Iterator for Walk<'code> {
     }
 }
 
-/// Whether code for a machine adds what a table says to the address of a label in it, so that it jumps
-/// to places that no relocation names. On AArch64 such tables have no relocations either.
+/// Whether code for a machine adds what a table says to the address of a label in it, so that it
+/// jumps to places that no relocation names. On AArch64 such tables have no relocations either.
 #[must_use]
 pub(crate) fn counts_from_labels(machine: &Machine) -> bool {
     match machine.architecture {

@@ -60,9 +60,24 @@ impl Labels {
         }
     }
 
+    /// The instructions of a function that an indirect jump in it may lead to; all of them where it
+    /// counts from a label by a table of distances. `None`: it may lead to another part of it.
+    pub(crate) fn of_all(
+        &self,
+        build: &Build<'_>,
+        function: ItemId,
+        code: &[Instruction<'_>],
+    ) -> Option<Vec<usize>> {
+        let known = self.of(build, function, code);
+        // Nothing but places of the function itself is told by distances.
+        let is_whole = !self.with_cold.contains(build.name(function))
+            && machine::counts_from_labels(build.object.machine);
+        known.or_else(|| is_whole.then(|| (0..code.len()).collect()))
+    }
+
     /// The instructions of a function at which an indirect jump of it may go on; `None` when they
     /// are not known: one of the places that seem to be meant is no instruction, or in other code.
-    pub(crate) fn of(
+    fn of(
         &self,
         build: &Build<'_>,
         function: ItemId,

@@ -1,10 +1,11 @@
 //! Refuses code that counts from one variable to another that is elsewhere in the base.
 //!
-//! Where variables share a section, compilers for AArch64 take the address of one of them and count from
-//! it to the others (GCC's `-fsection-anchors`, clang's `-mglobal-merge`). The relocation names the first alone; the others are told by
-//! numbers in the code, which no loader changes. Such code is right as long as all that it reaches
-//! stands in the base where it stands in the patched object, counted from the first. Code that is
-//! equal in both builds is looked at too: another variable may stand where the same number leads.
+//! Where variables share a section, compilers for AArch64 take the address of one of them and count
+//! from it to the others (GCC's `-fsection-anchors`, clang's `-mglobal-merge`). The relocation
+//! names the first alone; the others are told by numbers in the code, which no loader changes. Such
+//! code is right as long as all that it reaches stands in the base where it stands in the patched
+//! object, counted from the first. Code that is equal in both builds is looked at too: another
+//! variable may stand where the same number leads.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -67,8 +68,8 @@ pub(crate) fn check(comparer: &mut Comparer<'_, '_>, verdicts: &mut Verdicts) {
             RefusalCode::AmbiguousTarget,
             Place::of(patched, source).at(offset),
             &format!(
-                "takes the address of {} and counts from there to {other}, which in the base is not \
-                 as far from it; build both trees with -fdata-sections, or with \
+                "takes the address of {} and counts from there to {other}, which in the base is \
+                 not as far from it; build both trees with -fdata-sections, or with \
                  -fno-section-anchors (clang: -mno-global-merge)",
                 patched.shown(anchor),
             ),
@@ -226,7 +227,7 @@ fn reached(build: &Build<'_>, labels: &Labels, source: ItemId, index: usize) -> 
                     open.push((next + 1, counted));
                 }
             }
-            Flow::IndirectJump => match labels.of(build, source, &code) {
+            Flow::IndirectJump => match labels.of_all(build, source, &code) {
                 Some(targets) => {
                     open.extend(targets.into_iter().map(|target| (target, counted.clone())));
                 }

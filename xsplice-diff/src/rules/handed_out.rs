@@ -196,7 +196,7 @@ fn hands_out(build: &Build<'_>, labels: &Labels, source: ItemId, index: usize) -
                 }
             }
             // To a function, which gets what stands where arguments do, or to a label here.
-            Flow::IndirectJump => match labels.of(build, source, &code) {
+            Flow::IndirectJump => match labels.of_all(build, source, &code) {
                 Some(targets) if !held.is_argument(machine) => {
                     open.extend(targets.into_iter().map(|target| (target, held.clone())));
                 }

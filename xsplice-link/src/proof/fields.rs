@@ -136,7 +136,8 @@ impl<'a, 'data> Partners<'a, 'data> {
         };
         let pairs = of_same().filter_map(|other| field.told.and(other)?.address());
         let mut sums: Vec<u64> = pairs.collect();
-        // An address in four numbers (MOVZ and MOVK): what does not contradict the rest belongs to it.
+        // An address in four numbers (MOVZ and MOVK): what does not contradict the rest belongs to
+        // it.
         let together = of_same().fold(field.told, |sum, other| sum.and(other).unwrap_or(sum));
         sums.extend(together.address());
         sums.sort_unstable();

@@ -6,8 +6,8 @@ use super::Decoded;
 use super::addresses::{self, SPECIAL, is_lost, register};
 use super::word::{Class, Indexing, Word};
 
-/// Where the instruction puts an address whose field a relocation fills. Of one that is made in parts,
-/// the first part stands for all.
+/// Where the instruction puts an address whose field a relocation fills. Of one that is made in
+/// parts, the first part stands for all.
 pub(in super::super) fn takes(decoded: &Decoded) -> Taken {
     let class = decoded.word.map(Word::class);
     match (class, decoded.word) {
@@ -90,7 +90,8 @@ pub(in super::super) fn step(decoded: &Decoded, counted: &mut Counted) -> Vec<Re
             if word.is_read_into_vectors() && at(counted, second).is_some() {
                 return vec![Reached::Anywhere];
             }
-            // What it writes to a register that others know is followed on: that finds more, not less.
+            // What it writes to a register that others know is followed on: that finds more, not
+            // less.
             Vec::new()
         }
         Class::AddNumber | Class::LogicalNumber => computes(counted, first, &[second]),
@@ -210,12 +211,14 @@ mod tests {
             (0xb900_0801, place(8, false)),
             (0x3940_1001, place(4, false)),
             (0x3dc0_0401, place(16, false)),
-            // ldur w1, [x0, #-4]; ldp x1, x2, [x0, #16]; ldp w1, w2, [x0, #-8]; ldp q1, q2, [x0, #32]
+            // ldur w1, [x0, #-4]; ldp x1, x2, [x0, #16]; ldp w1, w2, [x0, #-8]; ldp q1, q2, [x0,
+            // #32]
             (0xb85f_c001, place(-4, false)),
             (0xa941_0801, place(16, false)),
             (0x297f_0801, place(-8, false)),
             (0xad41_0801, place(32, false)),
-            // ldr w1, [x0], #4; ldr w1, [x0, #4]!; add x1, x0, #24; sub x1, x0, #8; add x1, x0, #1, lsl #12
+            // ldr w1, [x0], #4; ldr w1, [x0, #4]!; add x1, x0, #24; sub x1, x0, #8; add x1, x0, #1,
+            // lsl #12
             (0xb840_4401, place(0, false)),
             (0xb840_4c01, place(4, false)),
             (0x9100_6001, place(24, false)),
@@ -251,7 +254,8 @@ mod tests {
 
     #[test]
     fn what_is_not_followed_may_reach_anything() {
-        // str x0, [sp, #8]; csel x1, x0, x2, eq; sub x1, x0, x2; and x1, x0, #7; fmov d1, x0; dup v1.2d, x0
+        // str x0, [sp, #8]; csel x1, x0, x2, eq; sub x1, x0, x2; and x1, x0, #7; fmov d1, x0; dup
+        // v1.2d, x0
         for word in [
             0xf900_07e0,
             0x9a82_0001,
@@ -262,7 +266,8 @@ mod tests {
         ] {
             assert_eq!(reached(word).0, [Reached::Anywhere], "{word:08x}");
         }
-        // str x0, [x1]; cmp x0, x2; cmp x0, #4; cbz x0; add w1, w2, #1; lsr x1, x2, x3; fadd d1, d0, d2
+        // str x0, [x1]; cmp x0, x2; cmp x0, #4; cbz x0; add w1, w2, #1; lsr x1, x2, x3; fadd d1,
+        // d0, d2
         for word in [
             0xf900_0020,
             0xeb02_001f,
