@@ -280,7 +280,7 @@ pub fn crash(tools: &Tools, original: &Tree) -> Scenario {
         &[CRASHING],
         vec![
             upload(CRASHING),
-            // A busy host lets Xen give up; it is asked again in the guest, where the step ends.
+            // A busy host lets Xen give up, and the step never ends: the guest itself asks again.
             Step::new(
                 "apply, then call what was overwritten",
                 format!(
