@@ -7,7 +7,7 @@ use xsplice_abi::Errno;
 use xsplice_abi::action::{ACTION_APPLY, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD};
 use xsplice_abi::hook::HookKind;
 use xsplice_abi::hypercall::{STATE_APPLIED, STATE_CHECKED};
-use xsplice_abi::profile::{LIVEPATCH, XSPLICE, XSPLICE_V1};
+use xsplice_abi::profile::{LIVEPATCH, Profile, XSPLICE, XSPLICE_V1};
 use xsplice_runtime::Runtime;
 use xsplice_runtime::patch::memory::{Event, MemoryPlatform};
 use xsplice_runtime::rendezvous::cpu::{CpuId, CpuSet};
@@ -16,11 +16,24 @@ type System = Runtime<'static, MemoryPlatform>;
 
 /// A payload whose hooks are functions of their own, 16 bytes each.
 fn hooked(number: u8, hooks: &[&'static str]) -> Maker {
-    let mut maker = Maker::new(number);
+    hooked_of(&XSPLICE, number, hooks)
+}
+
+/// The same of another profile.
+fn hooked_of(profile: &'static Profile, number: u8, hooks: &[&'static str]) -> Maker {
+    let mut maker = Maker::of(profile, number);
     for hook in hooks {
         maker.functions.insert(hook, vec![0xc3; 16]);
         maker.hooks.push((hook, vec![hook]));
     }
+    maker
+}
+
+/// A payload with an apply hook, the function `refuse`.
+fn refusing(profile: &'static Profile, number: u8) -> Maker {
+    let mut maker = Maker::of(profile, number);
+    maker.functions.insert("refuse", vec![0xc3; 16]);
+    maker.hooks.push(("apply", vec!["refuse"]));
     maker
 }
 
@@ -380,22 +393,36 @@ fn a_hook_that_fails_changes_no_byte_whatever_its_kind() {
 
 #[test]
 fn text_is_open_while_it_is_written_and_never_while_a_hook_runs() {
-    let system = runtime();
-    let maker = hooked(1, &["load", "unload", "postapply"]);
-    assert_eq!(system.upload("one", &maker.write()), 0);
-    assert_eq!(
-        system.upload("two", &Maker::new(2).stacked_on(1).write()),
-        0
-    );
-    let _ = system.platform().take_events();
-    for (name, action) in [
-        ("one", ACTION_APPLY),
-        ("two", ACTION_APPLY),
-        ("two", ACTION_REVERT),
-        ("one", ACTION_REVERT),
+    // No payload with a post-hook takes part in a replace.
+    for (hooks, result, writes) in [
+        (&["load", "unload", "postapply"][..], -95, 4),
+        (&["load", "unload"], -22, 8),
     ] {
-        assert_eq!(system.act(name, action), 0);
+        for profile in [&LIVEPATCH, &XSPLICE] {
+            let system = runtime();
+            let maker = hooked_of(profile, 1, hooks);
+            assert_eq!(system.upload("one", &maker.write()), 0);
+            let two = Maker::of(profile, 2).stacked_on(1);
+            assert_eq!(system.upload("two", &two.write()), 0);
+            assert_eq!(system.upload("three", &refusing(profile, 3).write()), 0);
+            let _calls = answering(&system, &[("refuse", -22)]);
+            let _ = system.platform().take_events();
+            for (name, action, result) in [
+                ("one", ACTION_APPLY, 0),
+                ("two", ACTION_APPLY, 0),
+                ("three", ACTION_REPLACE, result),
+                ("two", ACTION_REVERT, 0),
+                ("one", ACTION_REVERT, 0),
+            ] {
+                assert_eq!(system.act(name, action), result, "{name} {action}");
+            }
+            assert_eq!(writes_while_open(&system), writes, "{}", profile.name);
+        }
     }
+}
+
+/// How often text was written; it was open then, and closed whenever a hook ran.
+fn writes_while_open(system: &System) -> usize {
     let mut open = false;
     let mut writes = 0;
     for event in system.platform().take_events() {
@@ -410,7 +437,47 @@ fn text_is_open_while_it_is_written_and_never_while_a_hook_runs() {
             _ => {}
         }
     }
-    assert!(!open && writes == 4, "{writes} writes");
+    assert!(!open, "left open");
+    writes
+}
+
+#[test]
+fn a_hook_that_stands_in_leaves_load_and_unload_hooks_out() {
+    for profile in [&LIVEPATCH, &XSPLICE] {
+        let system = runtime();
+        let all = hooked_of(profile, 1, &["apply", "revert", "load", "unload"]);
+        assert_eq!(system.upload("one", &all.write()), 0);
+        assert_eq!(system.upload("two", &refusing(profile, 2).write()), 0);
+        let calls = answering(&system, &[]);
+        assert_eq!(system.act("one", ACTION_APPLY), 0);
+        assert_eq!(names(&calls), ["apply"], "{}", profile.name);
+        assert_eq!(
+            system.schedule("one", ACTION_UNLOAD, 0),
+            Errno::EINVAL.negated(),
+            "a payload that a hook applied is applied"
+        );
+        let calls = answering(&system, &[("refuse", -22)]);
+        assert_eq!(system.act("two", ACTION_REPLACE), -22);
+        assert_eq!(names(&calls), ["revert", "refuse", "apply"]);
+        assert_eq!(system.act("one", ACTION_REVERT), 0);
+        assert_eq!(names(&calls), ["revert"], "{}", profile.name);
+    }
+}
+
+#[test]
+fn a_failed_replace_puts_back_what_it_took_off_and_nothing_else() {
+    let system = runtime();
+    for (name, number) in [("one", 1), ("two", 2)] {
+        assert_eq!(system.upload(name, &Maker::new(number).write()), 0);
+    }
+    assert_eq!(system.upload("three", &hooked(3, &["apply"]).write()), 0);
+    let _calls = answering(&system, &[("apply", -22)]);
+    assert_eq!(system.act("one", ACTION_APPLY), 0);
+    assert_eq!(system.act("one", ACTION_REVERT), 0);
+    assert_eq!(system.act("two", ACTION_APPLY), 0);
+    assert_eq!(system.act("three", ACTION_REPLACE), -22);
+    assert_eq!(system.get("one"), Ok((STATE_CHECKED, 0)));
+    assert_eq!(system.get("two").map(|(state, _)| state), Ok(STATE_APPLIED));
 }
 
 #[test]
@@ -514,6 +581,7 @@ fn pages_are_released_after_every_cpu_has_flushed_its_tlb() {
     assert!(flush < release);
     assert_eq!(system.schedule("two", ACTION_UNLOAD, 0), 0);
     assert_eq!(system.platform().snapshot(), free);
+    assert!(system.platform().take_events().iter().any(is_release));
 }
 
 /// What happens to text and hooks, in order.

@@ -135,9 +135,7 @@ fn is_alone(build: &Build<'_>, item: ItemId) -> bool {
         .of_section(build.items.item(item).section)
         .filter(|other| *other != item);
     others.all(|other| {
-        let name = build.name(other);
-        names::is_padding_name(name)
-            || names::is_type_hash(name)
+        build.is_lead(other)
             || (build.items.item(other).kind == ItemKind::Gap && is_padding(build, other))
     })
 }

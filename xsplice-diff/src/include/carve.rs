@@ -507,10 +507,7 @@ fn lead(build: &Build<'_>, item: ItemId) -> u64 {
     }
     for before in (0..item.0).rev().map(ItemId) {
         let other = build.items.item(before);
-        let name = build.name(before);
-        let leads = other.section == place.section
-            && other.end() == start
-            && (names::is_padding_name(name) || names::is_type_hash(name));
+        let leads = other.section == place.section && other.end() == start && build.is_lead(before);
         if !leads {
             break;
         }

@@ -10,6 +10,7 @@ use crate::machine::Machine;
 use crate::read::empty_replacements;
 use crate::read::error::DiffError;
 use crate::read::items::{ItemId, ItemKind, Items};
+use crate::read::names;
 use crate::read::object::{ElfObject, Relocation, SectionId, Symbol, SymbolPlace};
 use crate::read::relocation::{Target, resolve};
 use crate::read::resolved_fields::{self, ResolvedField};
@@ -249,8 +250,30 @@ impl<'data> Build<'data> {
         !fits(self.name(item)) && !self.symbols_of(item).any(|symbol| fits(symbol.name))
     }
 
+    /// Whether an item is the hash of a function's type, which stands in front of the function.
+    #[must_use]
+    pub(crate) fn is_type_hash(&self, item: ItemId) -> bool {
+        let place = self.items.item(item);
+        names::hashed_function(self.name(item)).is_some_and(|function| {
+            let mut behind = self.symbols_at(place.section, place.end());
+            behind.any(|symbol| symbol.name == function && symbol.is_function())
+        })
+    }
+
+    /// Whether an item is padding or a type hash, which belong to the function behind them.
+    #[must_use]
+    pub(crate) fn is_lead(&self, item: ItemId) -> bool {
+        names::is_padding_name(self.name(item)) || self.is_type_hash(item)
+    }
+
     /// The symbols at an item's start.
     pub(crate) fn symbols_of(&self, item: ItemId) -> impl Iterator<Item = &Symbol<'data>> {
+        let place = self.items.item(item);
+        self.symbols_at(place.section, place.offset)
+    }
+
+    /// The symbols at a place.
+    fn symbols_at(&self, section: SectionId, offset: u64) -> impl Iterator<Item = &Symbol<'data>> {
         let symbols = &self.object.symbols;
         let place = |index: u32| {
             let symbol = &symbols[index as usize];
@@ -265,8 +288,7 @@ impl<'data> Build<'data> {
             all.sort_by_key(|&index| place(index));
             all
         });
-        let item = self.items.item(item);
-        let wanted = Some((item.section, item.offset));
+        let wanted = Some((section, offset));
         let from = by_place.partition_point(|&index| place(index) < wanted);
         let to = from + by_place[from..].partition_point(|&index| place(index) == wanted);
         by_place[from..to]
