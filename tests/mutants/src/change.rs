@@ -1,7 +1,7 @@
 //! Makes every change of a file at once, each behind a switch.
 //!
-//! Only what decides is changed: a condition is turned round or left out, a bound is moved by one, a
-//! statement is left out, an arm of a `match` is never taken, a function answers nothing.
+//! Only what decides is changed: a condition is turned round or left out, a bound is moved by one,
+//! a statement is left out, an arm of a `match` is never taken, a function answers nothing.
 
 use std::collections::HashSet;
 
@@ -165,7 +165,11 @@ impl<'a> Changer<'a> {
                 let to = moved.to_token_stream().to_string();
                 let inner: Expr = match self.switch(span, told(&to)) {
                     Some(on) => parse_quote!(match (&(#left), &(#right)) {
-                        (left__, right__) => if #on { *left__ #moved *right__ } else { *left__ #op *right__ },
+                        (left__, right__) => if #on {
+                            *left__ #moved *right__
+                        } else {
+                            *left__ #op *right__
+                        },
                     }),
                     None => expr.clone(),
                 };
@@ -191,7 +195,11 @@ impl<'a> Changer<'a> {
                 let to = other.to_token_stream().to_string();
                 if let Some(on) = self.switch(span, told(&to)) {
                     *expr = parse_quote!(match (#left, #right) {
-                        (left__, right__) => if #on { left__ #other right__ } else { left__ #op right__ },
+                        (left__, right__) => if #on {
+                            left__ #other right__
+                        } else {
+                            left__ #op right__
+                        },
                     });
                 }
             }
@@ -286,10 +294,8 @@ impl VisitMut for Changer<'_> {
             Stmt::Macro(checked) => checked.mac.path.is_ident("ensure"),
             _ => false,
         };
-        if left_out {
-            if let Some(on) = self.switch(statement.span(), "left out") {
-                *statement = parse_quote!(if !#on { #statement });
-            }
+        if left_out && let Some(on) = self.switch(statement.span(), "left out") {
+            *statement = parse_quote!(if !#on { #statement });
         }
     }
 
@@ -315,7 +321,9 @@ impl VisitMut for Changer<'_> {
             Expr::Unary(unary) if matches!(unary.op, UnOp::Not(_)) && !is_switched(&unary.expr) => {
                 let inner = &unary.expr;
                 if let Some(on) = self.switch(unary.span(), "`!` deleted") {
-                    *expr = parse_quote!(match #inner { inner__ => if #on { inner__ } else { !inner__ } });
+                    *expr = parse_quote!(match #inner {
+                        inner__ => if #on { inner__ } else { !inner__ }
+                    });
                 }
             }
             Expr::MethodCall(call) if is_name_of_truth(&call.method.to_string()) => self.turn(expr),

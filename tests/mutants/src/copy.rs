@@ -87,7 +87,8 @@ impl Copy {
     }
 
     /// Builds tests with every switch that compiles, and says which switches and programs those
-    /// are; `tests` is what `cargo test` is told, `commands` whether the tests call the workspace's.
+    /// are; `tests` is what `cargo test` is told, `commands` whether the tests call the commands of
+    /// the workspace.
     ///
     /// # Errors
     /// When the copy does not build for another reason than a change.

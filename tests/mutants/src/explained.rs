@@ -35,7 +35,7 @@ pub fn line(key: &Key) -> String {
     format!("{}\t{}\t{}\t{}\t{}\t", key.0, key.1, key.2, key.3, key.4)
 }
 
-/// Reads the list: each key with its reason. Empty lines and those that begin with `#` are left out.
+/// Reads the list: each key with its reason. Empty lines and those that begin with `#` are none.
 #[must_use]
 pub fn read(text: &str) -> HashMap<Key, String> {
     let mut found = HashMap::new();

@@ -26,7 +26,8 @@ pub mod mutant_switch {
     fn asked(number: u32) -> bool {
         if CHOSEN.load(Ordering::Relaxed) == UNASKED {
             let chosen = std::env::var("XSPLICE_MUTANT").ok().and_then(|text| text.parse().ok());
-            let otherwise = if std::env::var_os("XSPLICE_REACHED").is_some() { RECORDS } else { NONE };
+            let records = std::env::var_os("XSPLICE_REACHED").is_some();
+            let otherwise = if records { RECORDS } else { NONE };
             CHOSEN.store(chosen.unwrap_or(otherwise), Ordering::Relaxed);
         }
         let chosen = CHOSEN.load(Ordering::Relaxed);

@@ -18,8 +18,8 @@ use super::table::{Row, Table};
 use crate::loader::Machine;
 use crate::operator::{Act, act, upload};
 
-/// Why the two may differ in a step, by a part of the scenario's name and by a word of the step: what
-/// is done, or the end of the payload's name.
+/// Why the two may differ in a step, by a part of the scenario's name and by a word of the step:
+/// what is done, or the end of the payload's name.
 const EXPLAINED: [(&str, &str, &str); 7] = [
     (
         "prepost hooks fail",

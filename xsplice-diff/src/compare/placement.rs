@@ -8,7 +8,6 @@
 
 use crate::compare::comparer::Comparer;
 use crate::read::items::{ItemId, ItemKind};
-use crate::read::names;
 use crate::read::padding::is_padding;
 use crate::read::section_class::SectionClass;
 use crate::read::side::Build;

@@ -21,7 +21,6 @@ use crate::include::reach::{Destination, destination};
 use crate::options::Options;
 use crate::read::indices::{bytes_at, indices};
 use crate::read::items::{ItemId, ItemKind};
-use crate::read::names;
 use crate::read::object::{self as model, SectionId, SymbolId, SymbolPlace};
 use crate::read::side::Build;
 use crate::verdict::refusals::Verdicts;

@@ -8,7 +8,6 @@ use crate::debug_info::types::read::TypeSections;
 use crate::machine::ending::{Ending, ending_of};
 use crate::machine::walk;
 use crate::read::items::{ItemId, ItemKind};
-use crate::read::names;
 use crate::read::object::SectionId;
 use crate::read::side::Build;
 use crate::read::special_sections::runs_in_place;
