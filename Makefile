@@ -9,8 +9,8 @@
 #   SEED      where they and `make oracle` begin
 #   COUNT     how many programs `make oracle` judges
 #   MACHINE   what they are made for: x86-64 or arm64
-#   MUTATED   folders of runtime/src that `make mutants-runtime` changes
-#   SHARD     which part of these changes it makes: 0/4 is every fourth
+#   SHARD     which part of the changes `make mutants` and `make mutants-runtime` make: 0/4 is every
+#             fourth
 CPUS    ?= 4
 PREFIX  ?= /usr/local
 FACTOR  ?= 1
@@ -134,24 +134,28 @@ operators: packages ## an hour (MINUTES) of operators at random against a booted
 loom: ## search the memory orders of a rendezvous of three CPUs to the end (takes minutes)
 	$(CARGO) test -p xsplice-runtime --test rendezvous_loom -- --ignored --nocapture --test-threads 1
 
-# One tool of its own below target: who does not want it need not have it. Each mutant builds the
-# runtime and its quick tests anew. Words of messages, and the platform that only tests have, are
-# left as they are.
-MUTANTS      := target/tools/bin/cargo-mutants
-MUTATED      ?= act patch check payload load read channel
-# Told to cargo itself, so that no other test is built for each mutant.
-MUTANT_TESTS := --lib --test=runtime --test=fault_handlers --test=no_memory
-
-$(MUTANTS):
-	$(CARGO) install cargo-mutants --locked --debug --root target/tools --target-dir target/tools/build
+# All changes are compiled at once, in a copy below target. What no test can catch is in
+# tests/mutants/explained.tsv; anything else that is left over is printed, and the target fails.
+MUTANTS := $(CARGO) run --release --quiet --bin xsplice-mutants -- --shard $(SHARD) \
+	--explained tests/mutants/explained.tsv
 
 .PHONY: mutants-runtime
-mutants-runtime: $(MUTANTS) ## change the runtime line by line and see tests fail (takes hours)
-	PATH="$(CURDIR)/target/tools/bin:$$PATH" nice -n 19 $(CARGO) mutants --package xsplice-runtime --features rsa \
-		$(foreach part,$(MUTATED),--file 'runtime/src/$(part)/**') --exclude '**/patch/memory.rs' \
-		--exclude-re 'fmt::Result' --jobs 1 --timeout 90 --baseline skip --shard $(SHARD) \
-		--cargo-arg=--config=profile.dev.package.xsplice-runtime.opt-level=1 \
-		$(MUTANT_TESTS:%=--cargo-arg=%) --output out
+mutants-runtime: packages ## change the runtime in one place after the other, and see tests fail
+	$(MUTANTS) --copy target/mutants-runtime --out out/mutants-runtime.tsv \
+		$(foreach part,act patch check payload load read channel,--change runtime/src/$(part)/) \
+		-- --package xsplice-runtime --all-features --lib --test runtime --test fault_handlers --test no_memory \
+		--test rendezvous_order
+
+# What decides in differ, linker and account; the tests are theirs and the cases.
+DECIDES := $(foreach part,compare correlate include rules merged read,xsplice-diff/src/$(part)/) \
+	$(foreach part,base merge proof resolve,xsplice-link/src/$(part)/) \
+	$(foreach part,after base follow link read,xsplice-account/src/$(part)/)
+
+.PHONY: mutants
+mutants: test-packages ## the same for what decides in differ, linker and account (takes hours)
+	$(MUTANTS) --copy target/mutants --out out/mutants.tsv $(DECIDES:%=--change %) \
+		--commands --skip ' [' -- --workspace --exclude xsplice-testkernel --lib \
+		--test cases --test objects --test build --test link --test faults
 
 .PHONY: xen
 xen: packages ## build the real Xen twice, boot it, and load payloads with its stock tool

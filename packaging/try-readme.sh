@@ -52,9 +52,9 @@ cat > fix.patch <<'PATCH'
 -int f(int x) { return g(x) + 1; }
 +int f(int x) { return g(x) + 2; }
 PATCH
-# The block of shell that keeps what is shipped, as it stands there.
+# The first block of shell that keeps what is shipped, as it stands there; the next is for Xen.
 awk '/^```sh$/ { block = ""; is_code = 1; next }
-     /^```$/ { if (is_code && block ~ /cp -a build shipped/) printf "%s", block; is_code = 0 }
+     /^```$/ { if (is_code && block ~ /cp -a build shipped/) { printf "%s", block; exit } is_code = 0 }
      is_code { block = block $0 "\n" }' "$readme" > own.sh
 test -s own.sh
 sh -ex own.sh

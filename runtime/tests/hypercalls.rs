@@ -191,6 +191,7 @@ fn list_probes_sizes_and_fills_batches() {
     assert_eq!(first.version, sizes.version);
     assert_eq!(memory[..8], [1, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(memory[16..20], 9_u32.to_le_bytes());
+    assert_eq!(memory[24..28], 22_u32.to_le_bytes());
     assert_eq!(memory[32..50], *b"payload1\0payload2\0");
     assert_eq!(memory[132..154], *b"abi=xsplice\0name=test\0");
     let (result, rest, memory) = list(&runtime, 2, 2, 100);
@@ -205,6 +206,15 @@ fn list_refuses_what_is_out_of_range() {
     let runtime = runtime();
     assert_eq!(list(&runtime, 7, 1, 64).0, 0, "an empty list has no end");
     runtime.upload("payload1", &Maker::new(1).write());
+    let asks_for_none = List {
+        status_handle: U64::new(1 << 40),
+        ..List::default()
+    };
+    assert_eq!(
+        runtime.call(&mut Operation::with(OP_LIST, &asks_for_none), &mut []),
+        0,
+        "who wants no entry needs no room"
+    );
     assert_eq!(list(&runtime, 0, 1025, 0).0, Errno::E2BIG.negated());
     assert_eq!(list(&runtime, 0, 1024, 64).0, 1);
     assert_eq!(list(&runtime, 1, 1, 64).0, EINVAL);
@@ -308,6 +318,10 @@ fn the_dump_shows_every_payload_with_regions_and_records() {
         "  RO 0x",
         "  f0 patch 0xffffffff80200000(0x20) with 0x",
         "(applied)",
+        "payloads: 1, applied: 1",
+        "last action: all stopped after ",
+        "\n  depends:  baba",
+        "\n  metadata: abi=xsplice\n  metadata: name=test\n",
     ] {
         assert!(text.contains(part), "{part} in:\n{text}");
     }

@@ -13,6 +13,7 @@ mod support;
 mod actions;
 mod base_symbols;
 mod encodings;
+mod failed_replaces;
 mod hooks;
 mod hypercalls;
 mod inside_the_zone;

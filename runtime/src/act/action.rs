@@ -13,7 +13,7 @@ use crate::check::Fault;
 use crate::names::OutOfMemory;
 use crate::patch::open_text::OpenText;
 use crate::patch::overlay::Overlay;
-use crate::patch::{Applied, ChangedWord, Patch, WordPatch};
+use crate::patch::{ChangedWord, Patch, WordPatch};
 use crate::payload::stack::{Stack, Work};
 use crate::payload::{Freshness, Payload, PayloadId, PayloadState};
 use crate::platform::Platform;
@@ -340,8 +340,6 @@ fn replace(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, id:
     if result != 0 {
         // A hook refused: the old state is put back.
         restore(platform, quiesced, stack);
-    } else {
-        stack.reverted.clear();
     }
     result
 }
@@ -447,20 +445,8 @@ fn revert(platform: &impl Platform, quiesced: &Quiesced, stack: &mut Stack, id: 
         }
         payload.state = PayloadState::Checked;
         stack.applied.pop();
-        if stack.reverted.len() < stack.reverted.capacity() {
-            stack.reverted.push(id);
-        }
+        // Memory was reserved when the action was prepared.
+        stack.reverted.push(id);
     }
     result
-}
-
-/// How many of a payload's functions and words are in the running image.
-#[must_use]
-pub(crate) fn applied_items(payload: &Payload) -> usize {
-    let patches = payload.patches.iter().map(|patch| patch.applied);
-    let words = payload.words.iter().map(|word| word.applied);
-    patches
-        .chain(words)
-        .filter(|applied| *applied == Applied::Yes)
-        .count()
 }

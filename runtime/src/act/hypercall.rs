@@ -306,7 +306,7 @@ impl<P: Platform> Runtime<'_, P> {
         }
         let payload = stack.named(name)?;
         let id = payload.id;
-        if payload.state != PayloadState::Checked || action::applied_items(payload) > 0 {
+        if payload.state != PayloadState::Checked {
             return Err(Errno::EINVAL);
         }
         let is_used = |other: &Payload| other.uses.contains(&id);

@@ -18,7 +18,8 @@ use super::table::{Row, Table};
 use crate::loader::Machine;
 use crate::operator::{Act, act, upload};
 
-/// Why the two may differ in a step, by words of the scenario's name and of the step.
+/// Why the two may differ in a step, by a part of the scenario's name and by a word of the step:
+/// what is done, or the end of the payload's name.
 const EXPLAINED: [(&str, &str, &str); 7] = [
     (
         "prepost hooks fail",
@@ -191,7 +192,9 @@ fn shown(answer: Answer) -> String {
 
 fn explanation(scenario: &Scenario, step: &Step) -> Option<&'static str> {
     let holds = |(name, what, _): &&(&str, &str, &str)| {
-        scenario.name.contains(name) && step.what.contains(what)
+        let is_it = |word: &str| word == *what || word.ends_with(&format!("-{what}"));
+        let is_of_step = what.is_empty() || step.what.split(' ').any(is_it);
+        scenario.name.contains(name) && is_of_step
     };
     EXPLAINED.iter().find(holds).map(|(_, _, why)| *why)
 }

@@ -280,12 +280,13 @@ pub fn crash(tools: &Tools, original: &Tree) -> Scenario {
         &[CRASHING],
         vec![
             upload(CRASHING),
-            // A busy host lets Xen give up; it is asked again in the guest, for the step never ends.
+            // A busy host lets Xen give up, and the step never ends: the guest itself asks again.
             Step::new(
                 "apply, then call what was overwritten",
                 format!(
-                    "tries=0; until xen-livepatch apply {CRASHING} || [ $tries = {TRIES} ]; do \
-                     tries=$((tries + 1)); done; cat /sys/hypervisor/version/minor"
+                    "tries=0; \
+                     until xen-livepatch apply {CRASHING} || [ $tries = {TRIES} ]; \
+                     do tries=$((tries + 1)); done; cat /sys/hypervisor/version/minor"
                 ),
             ),
         ],

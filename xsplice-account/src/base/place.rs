@@ -129,13 +129,8 @@ fn ask_rest_of_sections(follower: &mut Follower<'_, '_>) {
 pub(crate) fn addresses(follower: &Follower<'_, '_>, item: ItemId) -> Vec<u64> {
     let mut found = Vec::new();
     for symbol in follower.tree.names(item) {
-        for other in follower
-            .image
-            .named(symbol.name)
-            .filter(|other| other.is_placed)
-        {
-            let is_new = !found.contains(&other.address);
-            if is_new && follower.is_named_at(symbol, other.address) {
+        for other in follower.image.named_as(symbol) {
+            if other.is_placed && !found.contains(&other.address) {
                 found.push(other.address);
             }
         }

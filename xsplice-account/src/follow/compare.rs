@@ -472,7 +472,7 @@ impl<'data> Follower<'_, 'data> {
         let is_it = self
             .tree
             .names(item)
-            .any(|symbol| self.is_named_at(symbol, address));
+            .any(|symbol| self.image.is_named_at(symbol, address));
         if is_it {
             if is_entry && self.tree.is_code(item) {
                 outcome.called.push(item);
@@ -505,21 +505,6 @@ impl<'data> Follower<'_, 'data> {
             || is_made_up_anew()
     }
 
-    /// Whether the image has this symbol at `address`.
-    pub(crate) fn is_named_at(
-        &self,
-        symbol: &xsplice_diff::read::object::Symbol<'_>,
-        address: u64,
-    ) -> bool {
-        self.image.named(symbol.name).any(|other| {
-            let is_same_file = match (symbol.is_local(), symbol.file, other.file) {
-                (true, Some(ours), Some(theirs)) => ours == theirs,
-                _ => true,
-            };
-            other.address == address && is_same_file
-        })
-    }
-
     /// Whether a section of no size stands at `start`: a name that it has does, and nothing but
     /// names tells.
     fn is_empty_at(&self, object: usize, section: SectionId, start: Place) -> bool {
@@ -531,7 +516,10 @@ impl<'data> Follower<'_, 'data> {
             let is_there = symbol.place == SymbolPlace::Section(section);
             is_there && !symbol.is_section() && !symbol.name.is_empty()
         });
-        names.any(|symbol| self.is_named_at(symbol, start.wrapping_add(symbol.value)))
+        names.any(|symbol| {
+            self.image
+                .is_named_at(symbol, start.wrapping_add(symbol.value))
+        })
     }
 
     /// The place that a field leads to; a name stands for its address in the base.

@@ -24,10 +24,9 @@ impl Follower<'_, '_> {
     fn counterparts_in_base(&self, item: ItemId) -> Vec<u64> {
         let mut found = Vec::new();
         for symbol in self.tree.names(item) {
-            let all = self.image.named(symbol.name);
+            let all = self.image.named_as(symbol);
             let equal = all.filter(|other| other.size == symbol.size);
-            let placed = equal.filter(|other| self.is_named_at(symbol, other.address));
-            found.extend(placed.map(|other| other.address));
+            found.extend(equal.map(|other| other.address));
         }
         found
     }

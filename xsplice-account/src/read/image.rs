@@ -11,6 +11,7 @@ use object::elf;
 use object::read::elf::{FileHeader as _, SectionHeader as _, Sym as _};
 
 use xsplice_diff::machine::{Machine, MachineName};
+use xsplice_diff::read::object::Symbol;
 
 use crate::error::AccountError;
 
@@ -56,6 +57,8 @@ pub(crate) struct Image<'data> {
     /// Symbols in table order.
     pub symbols: Vec<ImageSymbol<'data>>,
     by_name: HashMap<&'data str, Vec<usize>>,
+    /// The same by the file too: hundreds of files may have a local of one name.
+    by_file: HashMap<(&'data str, Option<&'data str>), Vec<usize>>,
     by_address: Vec<usize>,
     relocated: HashMap<u64, u64>,
 }
@@ -112,8 +115,11 @@ impl<'data> Image<'data> {
         sections.sort_by_key(|section| section.range.start);
         let symbols = read_symbols(&table, bytes)?;
         let mut by_name: HashMap<&str, Vec<usize>> = HashMap::default();
+        let mut by_file: HashMap<_, Vec<usize>> = HashMap::default();
         for (index, symbol) in symbols.iter().enumerate() {
             by_name.entry(symbol.name).or_default().push(index);
+            let key = (symbol.name, symbol.file);
+            by_file.entry(key).or_default().push(index);
         }
         let mut by_address: Vec<usize> = (0..symbols.len()).collect();
         by_address.sort_by_key(|&index| symbols[index].address);
@@ -122,6 +128,7 @@ impl<'data> Image<'data> {
             sections,
             symbols,
             by_name,
+            by_file,
             by_address,
             relocated,
         })
@@ -226,6 +233,32 @@ impl<'data> Image<'data> {
     pub(crate) fn named(&self, name: &str) -> impl Iterator<Item = &ImageSymbol<'data>> {
         let found = self.by_name.get(name).map_or(&[][..], Vec::as_slice);
         found.iter().map(|&index| &self.symbols[index])
+    }
+
+    /// Symbols that a symbol of an object may have become: those of its name, and of a local one
+    /// those of its file or of none, as far as files are known.
+    pub(crate) fn named_as<'run>(
+        &'run self,
+        symbol: &Symbol<'run>,
+    ) -> impl Iterator<Item = &'run ImageSymbol<'run>> {
+        let list = |file| self.by_file.get(&(symbol.name, file)).map(Vec::as_slice);
+        let (first, second) = match symbol.file.filter(|_| symbol.is_local()) {
+            Some(file) => (list(Some(file)), list(None)),
+            None => (self.by_name.get(symbol.name).map(Vec::as_slice), None),
+        };
+        let all = first.into_iter().chain(second).flatten();
+        all.map(|&index| &self.symbols[index])
+    }
+
+    /// Whether a symbol of an object may have become one at `address`.
+    pub(crate) fn is_named_at(&self, symbol: &Symbol<'_>, address: u64) -> bool {
+        self.symbols_at(address).any(|other| {
+            let is_same_file = match (symbol.is_local(), symbol.file, other.file) {
+                (true, Some(ours), Some(theirs)) => ours == theirs,
+                _ => true,
+            };
+            other.name == symbol.name && is_same_file
+        })
     }
 }
 

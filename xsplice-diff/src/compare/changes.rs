@@ -109,7 +109,7 @@ impl Search<'_> {
                 if names::is_padding_name(patched.name(item))
                     && is_padding(patched, item)
                     && is_padding(comparer.original, counterpart) => {}
-            ItemKind::Function if names::is_type_hash(patched.name(item)) => {
+            ItemKind::Function if patched.is_type_hash(item) => {
                 type_hash::check(comparer, counterpart, item, verdicts);
             }
             ItemKind::Function => self.function(comparer, counterpart, item, verdicts),

@@ -8,7 +8,6 @@
 
 use crate::compare::comparer::Comparer;
 use crate::read::items::{ItemId, ItemKind};
-use crate::read::names;
 use crate::read::padding::is_padding;
 use crate::read::section_class::SectionClass;
 use crate::read::side::Build;
@@ -135,9 +134,7 @@ fn is_alone(build: &Build<'_>, item: ItemId) -> bool {
         .of_section(build.items.item(item).section)
         .filter(|other| *other != item);
     others.all(|other| {
-        let name = build.name(other);
-        names::is_padding_name(name)
-            || names::is_type_hash(name)
+        build.is_lead(other)
             || (build.items.item(other).kind == ItemKind::Gap && is_padding(build, other))
     })
 }

@@ -72,6 +72,8 @@ pub struct Correlation {
     pub original_parent: Vec<Option<ItemId>>,
     /// The same for the patched object.
     pub patched_parent: Vec<Option<ItemId>>,
+    original_parts: BTreeMap<ItemId, Vec<ItemId>>,
+    patched_parts: BTreeMap<ItemId, Vec<ItemId>>,
 }
 
 impl Correlation {
@@ -125,6 +127,29 @@ impl Correlation {
     pub(crate) fn original_root(&self, item: ItemId) -> ItemId {
         root(&self.original_parent, item)
     }
+
+    /// The out-of-line parts of a function of the original.
+    pub(crate) fn original_parts(&self, function: ItemId) -> &[ItemId] {
+        self.original_parts
+            .get(&function)
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// The out-of-line parts of a function of the patched object.
+    pub(crate) fn patched_parts(&self, function: ItemId) -> &[ItemId] {
+        self.patched_parts.get(&function).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The out-of-line parts of each function.
+fn parts(parents: &[Option<ItemId>]) -> BTreeMap<ItemId, Vec<ItemId>> {
+    let mut parts: BTreeMap<ItemId, Vec<ItemId>> = BTreeMap::new();
+    for (part, parent) in (0..).map(ItemId).zip(parents) {
+        if let Some(parent) = parent {
+            parts.entry(*parent).or_default().push(part);
+        }
+    }
+    parts
 }
 
 /// Out-of-line parts of out-of-line parts exist; a chain is at most this long.
@@ -262,6 +287,8 @@ pub fn correlate(original: &Build<'_>, patched: &Build<'_>) -> Correlation {
         because: BTreeMap::new(),
         same_constant: BTreeMap::new(),
         lost_state: Vec::new(),
+        original_parts: parts(&original_parent),
+        patched_parts: parts(&patched_parent),
         original_parent,
         patched_parent,
     };

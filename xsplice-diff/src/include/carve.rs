@@ -21,7 +21,6 @@ use crate::include::reach::{Destination, destination};
 use crate::options::Options;
 use crate::read::indices::{bytes_at, indices};
 use crate::read::items::{ItemId, ItemKind};
-use crate::read::names;
 use crate::read::object::{self as model, SectionId, SymbolId, SymbolPlace};
 use crate::read::side::Build;
 use crate::verdict::refusals::Verdicts;
@@ -507,10 +506,7 @@ fn lead(build: &Build<'_>, item: ItemId) -> u64 {
     }
     for before in (0..item.0).rev().map(ItemId) {
         let other = build.items.item(before);
-        let name = build.name(before);
-        let leads = other.section == place.section
-            && other.end() == start
-            && (names::is_padding_name(name) || names::is_type_hash(name));
+        let leads = other.section == place.section && other.end() == start && build.is_lead(before);
         if !leads {
             break;
         }

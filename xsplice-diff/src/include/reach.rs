@@ -99,7 +99,6 @@ pub(crate) fn include(
         verdicts,
         inclusion: Inclusion::default(),
         queue: VecDeque::new(),
-        parts: parts(&comparer.correlation.patched_parent),
         ambiguous: comparer
             .correlation
             .ambiguous
@@ -120,17 +119,6 @@ pub(crate) fn include(
     inclusion
 }
 
-/// The out-of-line parts of each function.
-fn parts(parents: &[Option<ItemId>]) -> BTreeMap<ItemId, Vec<ItemId>> {
-    let mut parts: BTreeMap<ItemId, Vec<ItemId>> = BTreeMap::new();
-    for (part, parent) in (0..).map(ItemId).zip(parents) {
-        if let Some(parent) = parent {
-            parts.entry(*parent).or_default().push(part);
-        }
-    }
-    parts
-}
-
 pub(super) struct Includer<'c, 'a, 'data> {
     pub(super) comparer: &'c Comparer<'a, 'data>,
     pub(super) changes: &'c Changes,
@@ -138,8 +126,6 @@ pub(super) struct Includer<'c, 'a, 'data> {
     pub(super) verdicts: &'c mut Verdicts,
     pub(super) inclusion: Inclusion,
     queue: VecDeque<ItemId>,
-    /// The out-of-line parts of each function.
-    parts: BTreeMap<ItemId, Vec<ItemId>>,
     /// Variables that may or may not be new, with their candidates.
     pub(super) ambiguous: BTreeMap<ItemId, &'c [ItemId]>,
     pub(super) seen_refusals: BTreeSet<(RefusalCode, ItemId)>,
@@ -269,7 +255,7 @@ impl Includer<'_, '_, '_> {
             }
         }
         // The out-of-line parts of a new function are included with it.
-        for part in self.parts.get(&item).cloned().unwrap_or_default() {
+        for &part in self.comparer.correlation.patched_parts(item) {
             self.add(part, None);
         }
     }

@@ -118,6 +118,11 @@ pub(super) struct Pins {
 }
 
 impl Pins {
+    /// The tile that is known to begin there.
+    pub(super) fn at(&self, section: SectionId, start: u64) -> Option<Tile> {
+        self.at.get(&(section, start)).copied()
+    }
+
     /// Whether a tile may stand there.
     pub(super) fn allow(&self, tile: Tile, section: SectionId, start: u64) -> bool {
         let place = (section, start);

@@ -200,6 +200,14 @@ impl<'data> Cover<'_, '_, 'data> {
             if rest.is_empty() || !self.is_gap(id, end, start) {
                 continue;
             }
+            // Where it is known what stands there, nothing else need be tried.
+            if let Some(tile) = self.pins.at(id, start) {
+                let known = self.parts.section(tile);
+                if known.name == section.name && known.alignment == alignment {
+                    found.extend(self.fits(id, start, rest, tile));
+                }
+                continue;
+            }
             for &length in lengths.range(..=rest.len()) {
                 let key = (section.name, alignment, &rest[..length]);
                 let tiles = self.parts.tiles.get(&key).into_iter().flatten();

@@ -488,7 +488,13 @@ impl Extents {
             |extent: &Extent| extent.sized && object.symbol(extent.symbol).is_function();
         let is_lead = |extent: &Extent| {
             let name = object.symbol(extent.symbol).name;
-            names::is_padding_name(name) || names::is_type_hash(name)
+            names::is_padding_name(name)
+                || names::hashed_function(name).is_some_and(|function| {
+                    let is_it = |other: &Extent| {
+                        other.offset == extent.end && object.symbol(other.symbol).name == function
+                    };
+                    own.iter().any(is_it)
+                })
         };
         let Some(at) = own.iter().position(|extent| !is_lead(extent)) else {
             return;

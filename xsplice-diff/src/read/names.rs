@@ -95,10 +95,11 @@ pub(crate) fn is_padding_name(name: &str) -> bool {
     name.starts_with("__pfx_")
 }
 
-/// Symbols of the type hash that precedes a function where indirect calls are checked (CFI).
+/// The function whose type hash has this name, where indirect calls are checked (CFI). A function
+/// may be called so too; the hash is one if that function begins at its end.
 #[must_use]
-pub(crate) fn is_type_hash(name: &str) -> bool {
-    name.starts_with("__cfi_")
+pub(crate) fn hashed_function(name: &str) -> Option<&str> {
+    name.strip_prefix("__cfi_")
 }
 
 #[cfg(test)]

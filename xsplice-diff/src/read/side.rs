@@ -1,6 +1,7 @@
 //! One build of an object: what was read, cut into items, with every relocation resolved.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use crate::read::indices::bytes_at;
 use xsplice_abi::Profile;
@@ -9,6 +10,7 @@ use crate::machine::Machine;
 use crate::read::empty_replacements;
 use crate::read::error::DiffError;
 use crate::read::items::{ItemId, ItemKind, Items};
+use crate::read::names;
 use crate::read::object::{ElfObject, Relocation, SectionId, Symbol, SymbolPlace};
 use crate::read::relocation::{Target, resolve};
 use crate::read::resolved_fields::{self, ResolvedField};
@@ -27,6 +29,8 @@ pub struct Build<'data> {
     pub targets: Vec<Target>,
     /// Fields that the assembler filled itself, in order; each has a relocation as if it had not.
     filled: Vec<Filled>,
+    /// Symbols in sections by place; found when somebody asks.
+    symbols_by_place: OnceLock<Vec<u32>>,
     /// How code uses the addresses in its fields, as far as somebody asked.
     pub(super) uses: Uses,
 }
@@ -63,6 +67,7 @@ impl<'data> Build<'data> {
             items,
             targets,
             filled: Vec::new(),
+            symbols_by_place: OnceLock::new(),
             uses: Uses::default(),
         };
         let fields = resolved_fields::find(&build.object, &build.items);
@@ -154,6 +159,7 @@ impl<'data> Build<'data> {
             object,
             targets: Vec::new(),
             filled: Vec::new(),
+            symbols_by_place: OnceLock::new(),
             uses: Uses::default(),
         }
     }
@@ -244,12 +250,50 @@ impl<'data> Build<'data> {
         !fits(self.name(item)) && !self.symbols_of(item).any(|symbol| fits(symbol.name))
     }
 
+    /// Whether an item is the hash of a function's type, which stands in front of the function.
+    #[must_use]
+    pub(crate) fn is_type_hash(&self, item: ItemId) -> bool {
+        let place = self.items.item(item);
+        names::hashed_function(self.name(item)).is_some_and(|function| {
+            let mut behind = self.symbols_at(place.section, place.end());
+            behind.any(|symbol| symbol.name == function && symbol.is_function())
+        })
+    }
+
+    /// Whether an item is padding or a type hash, which belong to the function behind them.
+    #[must_use]
+    pub(crate) fn is_lead(&self, item: ItemId) -> bool {
+        names::is_padding_name(self.name(item)) || self.is_type_hash(item)
+    }
+
     /// The symbols at an item's start.
     pub(crate) fn symbols_of(&self, item: ItemId) -> impl Iterator<Item = &Symbol<'data>> {
-        let place = *self.items.item(item);
-        self.object.symbols.iter().filter(move |symbol| {
-            symbol.place == SymbolPlace::Section(place.section) && symbol.value == place.offset
-        })
+        let place = self.items.item(item);
+        self.symbols_at(place.section, place.offset)
+    }
+
+    /// The symbols at a place.
+    fn symbols_at(&self, section: SectionId, offset: u64) -> impl Iterator<Item = &Symbol<'data>> {
+        let symbols = &self.object.symbols;
+        let place = |index: u32| {
+            let symbol = &symbols[index as usize];
+            match symbol.place {
+                SymbolPlace::Section(section) => Some((section, symbol.value)),
+                _ => None,
+            }
+        };
+        let by_place = self.symbols_by_place.get_or_init(|| {
+            let count = u32::try_from(symbols.len()).unwrap_or(u32::MAX);
+            let mut all: Vec<u32> = (0..count).filter(|&index| place(index).is_some()).collect();
+            all.sort_by_key(|&index| place(index));
+            all
+        });
+        let wanted = Some((section, offset));
+        let from = by_place.partition_point(|&index| place(index) < wanted);
+        let to = from + by_place[from..].partition_point(|&index| place(index) == wanted);
+        by_place[from..to]
+            .iter()
+            .map(|&index| &symbols[index as usize])
     }
 
     /// What a person calls the item.

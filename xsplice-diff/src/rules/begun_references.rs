@@ -32,10 +32,9 @@ pub(crate) fn is_begun(comparer: &Comparer<'_, '_>, source: ItemId, counterpart:
 
 /// A function of the original, with its out-of-line parts.
 fn family(comparer: &Comparer<'_, '_>, function: ItemId) -> Vec<ItemId> {
-    let parents = (0..).map(ItemId).zip(&comparer.correlation.original_parent);
-    let parts = parents.filter(|(_, parent)| **parent == Some(function));
+    let parts = comparer.correlation.original_parts(function);
     std::iter::once(function)
-        .chain(parts.map(|(part, _)| part))
+        .chain(parts.iter().copied())
         .collect()
 }
 

@@ -8,7 +8,6 @@ use crate::debug_info::types::read::TypeSections;
 use crate::machine::ending::{Ending, ending_of};
 use crate::machine::walk;
 use crate::read::items::{ItemId, ItemKind};
-use crate::read::names;
 use crate::read::object::SectionId;
 use crate::read::side::Build;
 use crate::read::special_sections::runs_in_place;
@@ -30,7 +29,7 @@ pub(crate) fn check_functions(patched: &Build<'_>, inclusion: &Inclusion, verdic
         let is_data = patched
             .symbol(*item)
             .is_some_and(|symbol| symbol.kind == elf::STT_OBJECT.0);
-        if !is_function || is_data || is_beside_a_function(patched, *item) {
+        if !is_function || is_data || patched.is_lead(*item) {
             continue;
         }
         let Some(last) = running_on(patched, *item) else {
@@ -48,12 +47,6 @@ pub(crate) fn check_functions(patched: &Build<'_>, inclusion: &Inclusion, verdic
              trees with -g",
         );
     }
-}
-
-/// Whether a function is padding or a type hash, which belong to the function behind them.
-fn is_beside_a_function(build: &Build<'_>, item: ItemId) -> bool {
-    let name = build.name(item);
-    names::is_padding_name(name) || names::is_type_hash(name)
 }
 
 /// Whether debug information has a function that begins where the item does.
