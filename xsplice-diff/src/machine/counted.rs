@@ -45,6 +45,14 @@ pub(crate) enum Reached {
     Anywhere,
 }
 
+impl Reached {
+    /// A place that an index tells, counted from the anchor itself.
+    pub(crate) const SOMEWHERE_BEHIND: Reached = Reached::Place(Distance {
+        bytes: 0,
+        is_indexed: true,
+    });
+}
+
 /// Registers that point somewhere counted from one anchor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counted(Vec<(Register, Distance)>);

@@ -69,15 +69,20 @@ impl Labels {
         code: &[Instruction<'_>],
     ) -> Option<Vec<usize>> {
         let known = self.of(build, function, code);
-        // Nothing but places of the function itself is told by distances.
-        let is_whole = !self.with_cold.contains(build.name(function))
-            && machine::counts_from_labels(build.object.machine);
-        known.or_else(|| is_whole.then(|| (0..code.len()).collect()))
+        let is_within = self.is_within(build, function);
+        known.or_else(|| is_within.then(|| (0..code.len()).collect()))
+    }
+
+    /// Whether an indirect jump of a function stays in it, wherever that leads: nothing but places of
+    /// the function itself is told by distances.
+    pub(crate) fn is_within(&self, build: &Build<'_>, function: ItemId) -> bool {
+        !self.with_cold.contains(build.name(function))
+            && machine::counts_from_labels(build.object.machine)
     }
 
     /// The instructions of a function at which an indirect jump of it may go on; `None` when they
     /// are not known: one of the places that seem to be meant is no instruction, or in other code.
-    fn of(
+    pub(crate) fn of(
         &self,
         build: &Build<'_>,
         function: ItemId,

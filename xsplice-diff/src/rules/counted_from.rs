@@ -51,6 +51,10 @@ pub(crate) fn check(comparer: &mut Comparer<'_, '_>, verdicts: &mut Verdicts) {
         };
         let start = patched.items.item(anchor).offset.saturating_add(meant);
         let labels = labels.get_or_init(|| Labels::new(patched));
+        // Such code runs on in the base, and what it counts to is there.
+        if moved.is_identical(comparer, section) && is_equal(comparer, source) {
+            return;
+        }
         for reached in reached(patched, labels, source, index) {
             if let Some(other) = apart(comparer, (anchor, start), reached) {
                 found.push((source, index, anchor, other));
@@ -77,13 +81,23 @@ pub(crate) fn check(comparer: &mut Comparer<'_, '_>, verdicts: &mut Verdicts) {
     }
 }
 
-/// Sections in which something is at another place than its counterpart.
+/// What is known of sections.
 #[derive(Default)]
-struct Moved(BTreeMap<SectionId, bool>);
+struct Moved {
+    /// Whether something is at another place than its counterpart.
+    moved: BTreeMap<SectionId, bool>,
+    /// Whether the original has the section too, as it is.
+    identical: BTreeMap<SectionId, bool>,
+}
 
 impl Moved {
+    fn is_identical(&mut self, comparer: &Comparer<'_, '_>, section: SectionId) -> bool {
+        let known = self.identical.entry(section);
+        *known.or_insert_with(|| is_identical(comparer, section))
+    }
+
     fn is_moved(&mut self, comparer: &mut Comparer<'_, '_>, section: SectionId) -> bool {
-        if let Some(known) = self.0.get(&section) {
+        if let Some(known) = self.moved.get(&section) {
             return *known;
         }
         let patched = comparer.patched;
@@ -92,9 +106,52 @@ impl Moved {
         // What the linker merges is taken one by one, and copied so.
         let counts = items.len() > 1 && !held.is_executable() && !held.is_mergeable();
         let is_moved = counts && items.iter().any(|item| !stays(comparer, *item));
-        self.0.insert(section, is_moved);
+        self.moved.insert(section, is_moved);
         is_moved
     }
+}
+
+/// Whether the original has the only section of this name with the same bytes, references and
+/// items.
+fn is_identical(comparer: &Comparer<'_, '_>, section: SectionId) -> bool {
+    let (original, patched) = (comparer.original, comparer.patched);
+    let held = patched.object.section(section);
+    let only = |build: &Build<'_>| {
+        let mut all = build.object.sections();
+        let named = all.by_ref().find(|(_, one)| one.name == held.name)?.0;
+        all.all(|(_, one)| one.name != held.name).then_some(named)
+    };
+    let (Some(before), Some(_)) = (only(original), only(patched)) else {
+        return false;
+    };
+    let old = original.object.section(before);
+    let relocations = |build: &Build<'_>, id| {
+        let all = build.object.relocations_of(id).to_vec();
+        let object = &build.object;
+        let named = all.into_iter().map(|one| {
+            let symbol = object.symbol(one.symbol);
+            let name = (symbol.name.to_owned(), symbol.value, symbol.is_section());
+            (one.offset, one.kind, one.addend, name)
+        });
+        named.collect::<Vec<_>>()
+    };
+    let items = |build: &Build<'_>, id| {
+        let all = build.items.of_section(id);
+        let described = all.map(|item| {
+            let place = build.items.item(item);
+            (place.offset, place.size, build.name(item).to_owned())
+        });
+        described.collect::<Vec<_>>()
+    };
+    (old.size, old.data, old.is_nobits()) == (held.size, held.data, held.is_nobits())
+        && relocations(original, before) == relocations(patched, section)
+        && items(original, before) == items(patched, section)
+}
+
+/// Whether a function is as in the original.
+fn is_equal(comparer: &mut Comparer<'_, '_>, function: ItemId) -> bool {
+    let before = comparer.correlation.original(function);
+    before.is_some_and(|before| comparer.differences(before, function).is_empty())
 }
 
 /// Whether the base has an item where the patched object has it, counted from the section's start,
@@ -176,7 +233,6 @@ fn reached(build: &Build<'_>, labels: &Labels, source: ItemId, index: usize) -> 
     let place = build.items.item(source);
     let field = build.object.relocations[index].offset;
     let code: Vec<Instruction<'_>> = walk(machine, build.bytes(source), place.offset).collect();
-    let at = |offset: u64| code.binary_search_by_key(&offset, |one| one.start).ok();
     let behind = code.partition_point(|one| one.end <= field);
     let Some(first) = code.get(behind) else {
         return vec![Reached::Anywhere];
@@ -186,56 +242,139 @@ fn reached(build: &Build<'_>, labels: &Labels, source: ItemId, index: usize) -> 
         Taken::Out => return vec![Reached::Anywhere],
         Taken::Into(register) => register,
     };
-    let mut known: Vec<Counted> = vec![Counted::default(); code.len()];
-    let mut open = vec![(behind + 1, Counted::new(register))];
-    let mut all = Vec::new();
-    for _ in 0..STEPS_MAX {
-        let Some((next, counted)) = open.pop() else {
-            return all;
-        };
-        let Some(instruction) = code.get(next) else {
-            continue;
-        };
-        if counted.is_empty() || !known[next].join(&counted) {
-            continue;
-        }
-        let mut counted = known[next].clone();
-        all.extend(instruction.counts(&mut counted));
-        let target = instruction
-            .lead
-            .filter(|lead| lead.is_branch)
-            .and_then(|lead| at(lead.to))
-            .filter(|_| !is_relocated(build, source, instruction));
-        match instruction.flow {
-            Flow::Return => {}
-            // Behind the trap of a warning the code goes on.
-            Flow::Next | Flow::Elsewhere | Flow::Stop => open.push((next + 1, counted)),
-            Flow::Call | Flow::IndirectCall => {
-                counted.after_call(machine);
-                open.push((next + 1, counted));
+    let walker = Walker {
+        build,
+        labels,
+        source,
+        code: &code,
+    };
+    let mut guesses = Vec::new();
+    let begun = vec![(behind + 1, Counted::new(register))];
+    let mut all = walker.follow(begun, Certainty::Known, &mut guesses);
+    // Where a jump by a table of distances leads is not known, so all of the function is a guess: an
+    // address that is still in a register may be used there.
+    for counted in std::mem::take(&mut guesses) {
+        let begun = (0..code.len()).map(|at| (at, counted.clone())).collect();
+        all.extend(walker.follow(begun, Certainty::Guessed, &mut guesses));
+    }
+    all
+}
+
+/// Whether the code comes to an instruction with these registers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Certainty {
+    Known,
+    /// It may or may not. Most instructions do not see these registers, so that those that are no
+    /// use of an address tell nothing.
+    Guessed,
+}
+
+/// Follows counted registers through one function.
+struct Walker<'w, 'data> {
+    build: &'w Build<'data>,
+    labels: &'w Labels,
+    source: ItemId,
+    code: &'w [Instruction<'w>],
+}
+
+impl Walker<'_, '_> {
+    /// What is reached from these instructions on, with these registers; and with what registers
+    /// the code jumps to where nobody knows.
+    fn follow(
+        &self,
+        mut open: Vec<(usize, Counted)>,
+        certainty: Certainty,
+        guesses: &mut Vec<Counted>,
+    ) -> Vec<Reached> {
+        let Walker {
+            build,
+            labels,
+            source,
+            code,
+        } = *self;
+        let machine = build.object.machine;
+        let at = |offset: u64| code.binary_search_by_key(&offset, |one| one.start).ok();
+        let mut known: Vec<Counted> = vec![Counted::default(); code.len()];
+        let mut all = Vec::new();
+        let mut is_table = false;
+        let is_told = |one: &Reached| certainty == Certainty::Known || *one != Reached::Anywhere;
+        for _ in 0..STEPS_MAX {
+            let Some((next, counted)) = open.pop() else {
+                return all;
+            };
+            let Some(instruction) = code.get(next) else {
+                continue;
+            };
+            if counted.is_empty() || !known[next].join(&counted) {
+                continue;
             }
-            Flow::Jump | Flow::ConditionalJump => {
-                match target {
-                    Some(target) => open.push((target, counted.clone())),
-                    None if goes_on_elsewhere(build, source, instruction) => {
-                        all.push(Reached::Anywhere);
-                    }
-                    // A call that does not come back here.
-                    None => {}
-                }
-                if instruction.flow == Flow::ConditionalJump {
+            let mut counted = known[next].clone();
+            let mut reached = instruction.counts(&mut counted);
+            if reached.contains(&Reached::SOMEWHERE_BEHIND) && self.is_switch(next) {
+                is_table = true;
+                reached.retain(|one| *one != Reached::SOMEWHERE_BEHIND);
+            }
+            all.extend(reached.into_iter().filter(is_told));
+            let target = instruction
+                .lead
+                .filter(|lead| lead.is_branch)
+                .and_then(|lead| at(lead.to))
+                .filter(|_| !is_relocated(build, source, instruction));
+            match instruction.flow {
+                Flow::Return => {}
+                // Behind the trap of a warning the code goes on.
+                Flow::Next | Flow::Elsewhere | Flow::Stop => open.push((next + 1, counted)),
+                Flow::Call | Flow::IndirectCall => {
+                    counted.after_call(machine);
                     open.push((next + 1, counted));
                 }
-            }
-            Flow::IndirectJump => match labels.of_all(build, source, &code) {
-                Some(targets) => {
-                    open.extend(targets.into_iter().map(|target| (target, counted.clone())));
+                Flow::Jump | Flow::ConditionalJump => {
+                    match target {
+                        Some(target) => open.push((target, counted.clone())),
+                        None if goes_on_elsewhere(build, source, instruction) => {
+                            all.push(Reached::Anywhere);
+                        }
+                        // A call that does not come back here.
+                        None => {}
+                    }
+                    if instruction.flow == Flow::ConditionalJump {
+                        open.push((next + 1, counted));
+                    }
                 }
-                None if counted.is_empty() => {}
-                None => all.push(Reached::Anywhere),
-            },
+                Flow::IndirectJump if counted.is_empty() => {}
+                Flow::IndirectJump => match labels.of(build, source, code) {
+                    Some(targets) => {
+                        open.extend(targets.into_iter().map(|target| (target, counted.clone())));
+                    }
+                    // Nothing but the jump has a use for the table.
+                    None if is_table => {}
+                    None if labels.is_within(build, source) => guesses.push(counted),
+                    None => all.push(Reached::Anywhere),
+                },
+            }
         }
+        all.push(Reached::Anywhere);
+        all
     }
-    all.push(Reached::Anywhere);
-    all
+
+    /// Whether the instruction `at` reads a distance of a `switch` from its table: behind it comes
+    /// the jump, and around it a label of the function is taken. Such a table begins where its
+    /// address says, and a bound was checked before.
+    fn is_switch(&self, at: usize) -> bool {
+        const BEFORE: usize = 4;
+        const BEHIND: usize = 3;
+        let behind = self.code.get(at + 1..).unwrap_or_default();
+        let jump = behind
+            .iter()
+            .take(BEHIND)
+            .position(|one| one.flow != Flow::Next);
+        let Some(jump) = jump.filter(|&jump| behind[jump].flow == Flow::IndirectJump) else {
+            return false;
+        };
+        let around = &self.code[at.saturating_sub(BEFORE)..at + 1 + jump];
+        around.iter().any(|one| {
+            one.lead.is_some_and(|lead| !lead.is_branch)
+                && !is_relocated(self.build, self.source, one)
+        })
+    }
 }

@@ -90,7 +90,12 @@ fn one_changed_function_is_the_only_one_on_aarch64_too() {
         let patched = compile(compiler, &flags, &body("if (x == 70) return ext(5);"));
         let difference = diff(&original, &patched);
         let machine = difference.extract.as_ref().map(|extract| extract.machine);
-        assert_eq!(machine.map(|one| one.name), Some("AArch64"));
+        let told = refused(&difference);
+        assert_eq!(
+            machine.map(|one| one.name),
+            Some("AArch64"),
+            "{compiler} {flags:?} {told:?}"
+        );
         let found = (refused(&difference), changed(&difference), new(&difference));
         if found != (vec![], vec!["f"], vec![]) {
             wrong.push(format!("{compiler} {flags:?}: {found:?}"));
@@ -106,6 +111,11 @@ fn equal_sources_differ_in_nothing_on_aarch64_too() {
         let moved = compile(compiler, &flags, &format!("/* a comment */{}", body("")));
         let difference = diff(&object, &moved);
         let verdict = difference.verdict();
-        assert_eq!(verdict, Verdict::Unchanged, "{compiler} {flags:?}");
+        assert_eq!(
+            verdict,
+            Verdict::Unchanged,
+            "{compiler} {flags:?} {:?}",
+            refused(&difference)
+        );
     }
 }
