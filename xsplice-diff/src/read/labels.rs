@@ -73,8 +73,8 @@ impl Labels {
         known.or_else(|| is_within.then(|| (0..code.len()).collect()))
     }
 
-    /// Whether an indirect jump of a function stays in it, wherever that leads: nothing but places of
-    /// the function itself is told by distances.
+    /// Whether an indirect jump of a function stays in it, wherever that leads: nothing but places
+    /// of the function itself is told by distances.
     pub(crate) fn is_within(&self, build: &Build<'_>, function: ItemId) -> bool {
         !self.with_cold.contains(build.name(function))
             && machine::counts_from_labels(build.object.machine)

@@ -251,8 +251,8 @@ fn reached(build: &Build<'_>, labels: &Labels, source: ItemId, index: usize) -> 
     let mut guesses = Vec::new();
     let begun = vec![(behind + 1, Counted::new(register))];
     let mut all = walker.follow(begun, Certainty::Known, &mut guesses);
-    // Where a jump by a table of distances leads is not known, so all of the function is a guess: an
-    // address that is still in a register may be used there.
+    // Where a jump by a table of distances leads is not known, so all of the function is a guess:
+    // an address that is still in a register may be used there.
     for counted in std::mem::take(&mut guesses) {
         let begun = (0..code.len()).map(|at| (at, counted.clone())).collect();
         all.extend(walker.follow(begun, Certainty::Guessed, &mut guesses));
