@@ -1,7 +1,7 @@
 //! A second look at each payload: the account agrees with the comparison, and the payload brings no
 //! constant that the base has. A constant's address may be its identity, so code of a payload
-//! refers to the base's wherever nothing changed. Texts are counted alone: a literal has no name that
-//! a loader knows, and C does not say whether two equal ones are one.
+//! refers to the base's wherever nothing changed. Texts are counted alone: a literal has no name
+//! that a loader knows, and C does not say whether two equal ones are one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
