@@ -44,7 +44,7 @@ impl Books<'_> {
     ) -> Result<()> {
         // The patched image holds what was left out as the patched build has it, and that is not
         // looked at.
-        let is_unchanged = |input: &Input| input.original() == input.patched();
+        let is_unchanged = |input: &Input| input.is_equal();
         let patched_image = self
             .patched_image
             .filter(|_| self.left_out.iter().all(is_unchanged));

@@ -71,13 +71,11 @@ pub fn prove(base: &Base<'_>, inputs: &[Input], merged: &Merged, progress: &Prog
         }
     }
     // What is the same in both trees has not changed: included code may bring it along.
-    let changed = inputs
-        .iter()
-        .filter(|input| input.original() != input.patched());
-    let changed: HashSet<&str> = changed.map(|input| input.name.as_str()).collect();
-    let unlinked = result.tree.unlinked.iter();
-    let unlinked = unlinked.filter(|name| changed.contains(name.as_str()));
-    result.unlinked = unlinked.cloned().collect();
+    let unlinked = inputs.iter().filter(|input| {
+        let is_unlinked = result.tree.unlinked.contains(&input.name);
+        is_unlinked && !input.is_equal()
+    });
+    result.unlinked = unlinked.map(|input| input.name.clone()).collect();
     result
 }
 
