@@ -15,7 +15,7 @@ use xsplice_abi::action::{
 use xsplice_abi::hook::HookArgument;
 use xsplice_abi::limits::{PAYLOAD_BYTES_MAX, SYMBOL_NAME_BYTES_MAX};
 use xsplice_runtime::Policy;
-use xsplice_runtime::patch::memory::MemoryPlatform;
+use xsplice_runtime::patch::memory::{Event, MemoryPlatform};
 use xsplice_runtime::platform::{
     Access, Interrupts, Level, MemoryFault, Platform, Region, RegionsExhausted,
 };
@@ -159,6 +159,33 @@ fn a_name_or_a_build_id_taken_meanwhile_is_seen() {
         assert_eq!(kernel.schedule(name, ACTION_UNLOAD, 0), 0);
         assert!(one > 0 && regions(kernel) == 0, "regions are left behind");
     }
+}
+
+/// Its pages wait as those of a payload that is unloaded.
+#[test]
+fn pages_of_an_upload_that_came_too_late_are_not_lost_without_a_flush() {
+    let kernel = kernel();
+    let memory = &kernel.platform().memory;
+    let result = upload_while(kernel, "mine", &Maker::new(2).write(), move || {
+        assert_eq!(kernel.upload("mine", &Maker::new(3).write()), 0);
+        kernel.platform().memory.set_deaf(CpuSet::first(1));
+        let _ = kernel.platform().memory.take_events();
+    });
+    assert_eq!(result, Errno::EEXIST.negated());
+    let count = |is_wanted: fn(&Event) -> bool| {
+        let events = memory.take_events();
+        (
+            events.iter().filter(|event| is_wanted(event)).count(),
+            events,
+        )
+    };
+    let (unmapped, events) = count(|event| matches!(event, Event::Unmap(_)));
+    let is_release = |event: &Event| matches!(event, Event::Release(_));
+    assert!(unmapped > 0 && !events.iter().any(is_release), "{events:?}");
+    memory.set_deaf(CpuSet::EMPTY);
+    assert_eq!(kernel.upload("next", &Maker::new(4).write()), 0);
+    let (released, _) = count(|event| matches!(event, Event::Release(_)));
+    assert_eq!(released, unmapped);
 }
 
 #[test]
