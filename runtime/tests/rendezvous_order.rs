@@ -49,6 +49,8 @@ struct Recorder {
     slow: AtomicU16,
     /// This one before it serialises, as a follower.
     slow_to_leave: AtomicU16,
+    /// Who woke whom.
+    kicks: Mutex<Vec<(CpuId, CpuSet)>>,
 }
 
 impl Recorder {
@@ -95,7 +97,9 @@ impl Platform for Recorder {
         self.note(Event::Thaw);
     }
 
-    fn kick(&self, _: &CpuSet) {}
+    fn kick(&self, cpus: &CpuSet) {
+        self.kicks.lock().unwrap().push((self.current_cpu(), *cpus));
+    }
 
     fn now_ns(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_nanos()).unwrap()
@@ -177,6 +181,7 @@ fn system(cpus: u16) -> System {
         notes: Mutex::default(),
         slow: AtomicU16::new(NOBODY),
         slow_to_leave: AtomicU16::new(NOBODY),
+        kicks: Mutex::default(),
     };
     support::runtime_on(recorder, Policy::default())
 }
@@ -297,6 +302,27 @@ fn every_cpu_stops_before_text_is_written_and_serialises_before_it_goes_on() {
                 assert!(cpu == master || on < unmask, "CPU{cpu}: {notes:#?}");
             }
             assert!(unmask < once(&notes, &Event::Thaw, None), "{notes:#?}");
+        }
+    });
+}
+
+/// CPUs may halt until somebody wakes them, and whoever waits for them is awake.
+#[test]
+fn whoever_leads_an_action_wakes_all_others_and_not_itself() {
+    let system = system(3);
+    assert_eq!(system.upload("one", &Maker::new(1).write()), 0);
+    with_cpus(&system, &[1, 2], || {
+        for cmd in [ACTION_APPLY, ACTION_REVERT] {
+            let _ = system.platform().take();
+            system.platform().kicks.lock().unwrap().clear();
+            assert_eq!(act(&system, cmd, PATIENT_NS), 0);
+            let notes = whole_action(&system);
+            let (master, _) = notes[once(&notes, &Event::MaskNmis, None)];
+            let mut others = CpuSet::first(3);
+            others.remove(CpuId(master));
+            // To come, and to stop.
+            let kicks = system.platform().kicks.lock().unwrap().clone();
+            assert_eq!(kicks, [(CpuId(master), others); 2]);
         }
     });
 }

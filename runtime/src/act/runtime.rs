@@ -82,7 +82,7 @@ pub struct Runtime<'base, P> {
     pub(crate) directory: Directory,
     shadows: Shadows,
     /// Frozen CPUs of the action under way.
-    online: Lock<CpuSet>,
+    pub(crate) online: Lock<CpuSet>,
     timeout_ns: AtomicU64,
     epoch: AtomicU64,
     milestones: Recorder,

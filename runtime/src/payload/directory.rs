@@ -151,12 +151,11 @@ impl Directory {
 
     /// Takes out the listing of a payload.
     pub fn remove(&self, platform: &impl Platform, id: PayloadId) {
-        // Freed only after the lock: freeing takes the allocator's lock.
-        let removed = self.write(platform, |listings| {
+        // Freed at the end, after the lock: freeing takes the allocator's lock.
+        let _removed = self.write(platform, |listings| {
             let index = listings.iter().position(|listing| listing.id == id)?;
             Some(listings.remove(index))
         });
-        drop(removed);
     }
 
     fn write<T>(&self, platform: &impl Platform, change: impl FnOnce(&mut Vec<Listing>) -> T) -> T {
