@@ -165,13 +165,11 @@ impl<T> Drop for Guard<'_, T> {
 #[cfg(all(test, debug_assertions))]
 mod tests {
     use super::{Holder, Lock};
-    use crate::act::runtime::{Policy, Runtime};
-    use crate::base::Base;
+    use crate::act::runtime::Runtime;
+    use crate::act::runtime::tests::runtime;
     use crate::patch::memory::MemoryPlatform;
     use crate::payload::directory::Directory;
     use crate::platform::{Interrupts, Platform};
-    use crate::read::symbols::{BaseSymbol, SymbolKind, Symbols};
-    use alloc::vec;
 
     fn platform() -> MemoryPlatform {
         MemoryPlatform::new(0..0x1000)
@@ -236,22 +234,6 @@ mod tests {
     }
 
     type System = Runtime<'static, MemoryPlatform>;
-
-    fn runtime() -> System {
-        let symbol = BaseSymbol {
-            file: "",
-            name: "f",
-            address: 0x10,
-            size: 8,
-            kind: SymbolKind::Function,
-        };
-        let base = Base {
-            symbols: Symbols::new(vec![symbol]).unwrap(),
-            build_id: b"base",
-            text: 0x10..0x18,
-        };
-        Runtime::new(platform(), base, Policy::default()).unwrap()
-    }
 
     /// Takes the lock of the stack where this CPU has another one.
     fn stack_within(held: fn(&System) -> &Holder) {

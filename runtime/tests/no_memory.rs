@@ -138,35 +138,62 @@ fn rich() -> Maker {
     maker.with_word(DATA, TEXT, 1)
 }
 
+/// Uploads with so many allocations left.
+fn upload_with(count: usize, runtime: &Runtime<'_, Unlimited>, name: &str, file: &[u8]) -> i32 {
+    let (argument, mut area) = support::area(name, file);
+    let upload = Upload {
+        name: argument,
+        size: (file.len() as u64).into(),
+        payload_handle: u64::from(argument.size.get()).into(),
+    };
+    let mut operation = Operation::with(OP_UPLOAD, &upload);
+    with_allocations(count, || runtime.call(&mut operation, &mut area))
+}
+
+/// How many regions were given and how many were released since it was asked last.
+fn given_and_released(runtime: &Runtime<'_, Unlimited>) -> (usize, usize) {
+    let events = runtime.platform().0.take_events();
+    let count = |is_it: fn(&Event) -> bool| events.iter().filter(|event| is_it(event)).count();
+    let given = count(|event| matches!(event, Event::Allocate(_)));
+    (given, count(|event| matches!(event, Event::Release(_))))
+}
+
 #[test]
 fn an_upload_that_runs_out_of_memory_changes_nothing() {
     let file = rich().write();
-    let (name, area) = support::area("one", &file);
-    let mut failures = 0;
-    for count in 0.. {
-        let runtime = kernel();
-        let before = runtime.platform().0.snapshot();
-        let upload = Upload {
-            name,
-            size: (file.len() as u64).into(),
-            payload_handle: u64::from(name.size.get()).into(),
-        };
-        let mut operation = Operation::with(OP_UPLOAD, &upload);
-        let mut area = area.clone();
-        let result = with_allocations(count, || runtime.call(&mut operation, &mut area));
-        if result == 0 {
-            break;
+    // The lists of payloads have space for a few; then they are full.
+    for others in [&[][..], &["two", "three", "four"]] {
+        let mut failures = 0;
+        for count in 0.. {
+            let runtime = kernel();
+            for (number, name) in (2..).zip(others) {
+                assert_eq!(runtime.upload(name, &Maker::new(number).write()), 0);
+            }
+            let (before_given, _) = given_and_released(&runtime);
+            let before = runtime.platform().0.snapshot();
+            let result = upload_with(count, &runtime, "one", &file);
+            if result == 0 {
+                // Then no unload needs memory, nor loses a page, when a CPU does not flush.
+                let (given, _) = given_and_released(&runtime);
+                runtime.platform().0.set_deaf(CpuSet::first(1));
+                for name in ["one", "below"].iter().chain(others) {
+                    let unload = || runtime.schedule(name, ACTION_UNLOAD, 0);
+                    assert_eq!(unload(), 0, "{name}");
+                }
+                runtime.platform().0.set_deaf(CpuSet::EMPTY);
+                assert_eq!(runtime.upload("last", &Maker::new(8).write()), 0);
+                let (_, released) = given_and_released(&runtime);
+                assert_eq!(released, before_given + given, "after {count} allocations");
+                break;
+            }
+            assert_eq!(result, Errno::ENOMEM.negated(), "after {count} allocations");
+            let after = runtime.platform().0.snapshot();
+            assert_eq!(after, before, "after {count} allocations");
+            assert_eq!(runtime.upload("one", &file), 0, "with memory it works");
+            failures += 1;
         }
-        assert_eq!(result, Errno::ENOMEM.negated(), "after {count} allocations");
-        assert_eq!(
-            runtime.platform().0.snapshot(),
-            before,
-            "after {count} allocations"
-        );
-        assert_eq!(runtime.upload("one", &file), 0, "with memory it works");
-        failures += 1;
+        assert!(failures > 10, "only {failures} allocations were seen");
     }
-    assert!(failures > 10, "only {failures} allocations were seen");
 }
 
 #[test]
@@ -261,6 +288,7 @@ fn failures<T, E: PartialEq + fmt::Debug>(
 #[test]
 fn what_a_kernel_makes_of_its_base_finds_no_memory_and_says_so() {
     let file = rich().write();
+    assert!(Symbols::from_elf(&file).is_ok());
     let from_elf = |count| with_allocations(count, || Symbols::from_elf(&file));
     let none = [
         SymbolsError::OutOfMemory,
@@ -298,20 +326,19 @@ fn what_a_kernel_makes_of_its_base_finds_no_memory_and_says_so() {
 #[test]
 fn without_memory_no_page_is_released_too_early() {
     let file = rich().write();
-    let mut refused = 0;
+    let mut failures = 0;
     for count in 0.. {
         let runtime = kernel();
         assert_eq!(runtime.upload("first", &file), 0);
+        let mut second = Maker::new(2);
+        second.sections.push(Extra::new(".data.x", AW, &[0; 8]));
+        assert_eq!(runtime.upload("second", &second.write()), 0);
         runtime.platform().0.set_deaf(CpuSet::first(1));
-        assert_eq!(runtime.schedule("first", ACTION_UNLOAD, 0), 0);
-        let (name, mut area) = support::area("one", &file);
-        let upload = Upload {
-            name,
-            size: (file.len() as u64).into(),
-            payload_handle: u64::from(name.size.get()).into(),
-        };
-        let mut operation = Operation::with(OP_UPLOAD, &upload);
-        let result = with_allocations(count, || runtime.call(&mut operation, &mut area));
+        for name in ["first", "second"] {
+            assert_eq!(runtime.schedule(name, ACTION_UNLOAD, 0), 0);
+        }
+        let _ = runtime.platform().0.take_events();
+        let result = upload_with(count, &runtime, "one", &file);
         let events = runtime.platform().0.take_events();
         // What was never protected is in no TLB.
         let given = |event: &Event| match event {
@@ -328,9 +355,9 @@ fn without_memory_no_page_is_released_too_early() {
             break;
         }
         assert_eq!(result, Errno::ENOMEM.negated());
-        refused += 1;
+        failures += 1;
     }
-    assert!(refused > 10);
+    assert!(failures > 10, "only {failures} allocations were seen");
 }
 
 #[test]
@@ -386,6 +413,8 @@ fn a_request_that_finds_no_memory_is_told_by_its_start_once() {
 fn room_that_is_kept_needs_no_memory_and_is_all_that_is_kept() {
     const KEPT: usize = 1000;
     let mut intake = Intake::new(10 * KEPT);
+    assert_eq!(intake.take_in(&[1]), Ok(()));
+    assert_eq!(intake.next_frame(), None);
     let take_in = |intake: &mut Intake, bytes: usize| {
         let piece = vec![1; bytes];
         with_allocations(0, || intake.take_in(&piece))

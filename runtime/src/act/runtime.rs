@@ -417,3 +417,49 @@ impl<P: Platform> Effects for Visitor<'_, '_, P> {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::{Policy, Runtime};
+    use crate::base::Base;
+    use crate::patch::memory::{Event, MemoryPlatform};
+    use crate::platform::{Level, Platform as _};
+    use crate::read::symbols::{BaseSymbol, SymbolKind, Symbols};
+    use crate::rendezvous::cpu::CpuId;
+    use crate::rendezvous::steps::Outcome;
+    use alloc::borrow::ToOwned as _;
+    use alloc::vec;
+    use xsplice_abi::limits::TIMEOUT_DEFAULT_NS;
+
+    /// A runtime for a base of one function.
+    pub(crate) fn runtime() -> Runtime<'static, MemoryPlatform> {
+        let symbol = BaseSymbol {
+            file: "",
+            name: "f",
+            address: 0x10,
+            size: 8,
+            kind: SymbolKind::Function,
+        };
+        let base = Base {
+            symbols: Symbols::new(vec![symbol]).unwrap(),
+            build_id: b"base",
+            text: 0x10..0x18,
+        };
+        let platform = MemoryPlatform::new(0..0x1000);
+        Runtime::new(platform, base, Policy::default()).unwrap()
+    }
+
+    /// A CPU that was late and has left meanwhile keeps nobody waiting.
+    #[test]
+    fn who_was_late_is_waited_for_only_while_it_is_inside() {
+        let runtime = runtime();
+        let before = runtime.platform().now_ns();
+        let outcome = Outcome::LateToAcknowledge(1);
+        runtime.visitor(CpuId(0)).name_the_late(outcome);
+        let took = runtime.platform().now_ns() - before;
+        assert!(took < u64::from(TIMEOUT_DEFAULT_NS) / 2, "{took}");
+        let line = "did not disable interrupts in time; still inside: none".to_owned();
+        let told = runtime.platform().take_events();
+        assert_eq!(told, [Event::Log(Level::Error, line)]);
+    }
+}
