@@ -165,10 +165,7 @@ impl<T> Drop for Guard<'_, T> {
 #[cfg(all(test, debug_assertions))]
 mod tests {
     use super::{Holder, Lock};
-    use crate::act::runtime::Runtime;
-    use crate::act::runtime::tests::runtime;
     use crate::patch::memory::MemoryPlatform;
-    use crate::payload::directory::Directory;
     use crate::platform::{Interrupts, Platform};
 
     fn platform() -> MemoryPlatform {
@@ -214,50 +211,5 @@ mod tests {
     fn a_table_is_not_changed_within_a_change() {
         let (platform, holder) = (platform(), Holder::default());
         holder.during(&platform, || holder.during(&platform, || ()));
-    }
-
-    #[test]
-    #[should_panic(expected = "waits for a lock that it has")]
-    fn the_directory_is_not_read_within_a_change() {
-        let (platform, directory) = (platform(), Directory::default());
-        let read = || directory.read(&platform, <[_]>::len);
-        directory.writer().during(&platform, read);
-    }
-
-    #[test]
-    #[should_panic(expected = "interrupts where a lock is taken")]
-    fn the_directory_is_not_waited_for_with_interrupts_off() {
-        let (platform, directory) = (platform(), Directory::default());
-        assert_eq!(directory.read(&platform, <[_]>::len), 0);
-        platform.interrupts_off();
-        directory.read(&platform, <[_]>::len);
-    }
-
-    type System = Runtime<'static, MemoryPlatform>;
-
-    /// Takes the lock of the stack where this CPU has another one.
-    fn stack_within(held: fn(&System) -> &Holder) {
-        let runtime = runtime();
-        drop(runtime.lock_stack());
-        let lock = || drop(runtime.lock_stack());
-        held(&runtime).during(runtime.platform(), lock);
-    }
-
-    #[test]
-    #[should_panic(expected = "waits for a lock that it has")]
-    fn the_stack_is_not_taken_within_a_change_of_the_directory() {
-        stack_within(|runtime| runtime.directory.writer());
-    }
-
-    #[test]
-    #[should_panic(expected = "waits for a lock that it has")]
-    fn the_stack_is_not_taken_within_a_change_of_shadow_variables() {
-        stack_within(|runtime| runtime.shadows().holder());
-    }
-
-    #[test]
-    #[should_panic(expected = "waits for a lock that it has")]
-    fn the_stack_is_not_taken_by_who_has_the_frozen_cpus() {
-        stack_within(|runtime| runtime.online.holder());
     }
 }

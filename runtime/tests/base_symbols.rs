@@ -10,9 +10,9 @@ use object::{Object as _, ObjectSection as _};
 use xsplice_runtime::read::symbols::{Lookup, SymbolKind, Symbols, SymbolsError};
 
 /// Places of symbols: an address, COMMON, and a reserved number.
-const ABSOLUTE: u64 = 0xfff1;
-const COMMON: u64 = 0xfff2;
-const RESERVED: u64 = 0xff05;
+const SHN_ABS: u64 = 0xfff1;
+const SHN_COMMON: u64 = 0xfff2;
+const SHN_RESERVED: u64 = 0xff05;
 /// The kind of a symbol that stands for its section.
 const OF_SECTION: u64 = 3;
 
@@ -114,11 +114,11 @@ fn only_symbols_with_a_name_and_an_address_are_names() {
     };
     let global = 0x10;
     let text = edited().index(".text.new") as u64;
-    for place in [text, ABSOLUTE] {
+    for place in [text, SHN_ABS] {
         assert!(is_found(place, global), "{place:#x}");
         assert!(!is_found(place, global | OF_SECTION), "{place:#x}");
     }
-    for place in [0, RESERVED, COMMON] {
+    for place in [0, SHN_RESERVED, SHN_COMMON] {
         assert!(!is_found(place, global), "{place:#x}");
     }
     let file = edited();

@@ -14,9 +14,9 @@ const REL: u64 = 9;
 /// A section's flags for data that is written and code, without being loaded.
 const WX: u64 = 5;
 /// Places of symbols: an address, COMMON, and a reserved number.
-const ABSOLUTE: u64 = 0xfff1;
-const COMMON: u64 = 0xfff2;
-const RESERVED: u64 = 0xff05;
+const SHN_ABS: u64 = 0xfff1;
+const SHN_COMMON: u64 = 0xfff2;
+const SHN_RESERVED: u64 = 0xff05;
 /// Number of a section that no file here has.
 const NO_SECTION: u64 = 500;
 /// In place of the number of the section with names: it stands in the first section header.
@@ -193,9 +193,9 @@ fn a_symbol_is_in_a_section_or_an_address() {
             file.in_symbol("label", &symbol::SECTION, place);
         })
     };
-    file_taken(&at(ABSOLUTE));
-    refused_before_memory(&at(COMMON), Errno::EINVAL, "a COMMON symbol");
-    for place in [RESERVED, NO_SECTION] {
+    file_taken(&at(SHN_ABS));
+    refused_before_memory(&at(SHN_COMMON), Errno::EINVAL, "a COMMON symbol");
+    for place in [SHN_RESERVED, NO_SECTION] {
         refused_before_memory(&at(place), Errno::EINVAL, "no section of the payload");
     }
     // The value is what others are relocated to.
@@ -204,7 +204,7 @@ fn a_symbol_is_in_a_section_or_an_address() {
     maker.sections.push(extra);
     let value = 0x1234_5678_9abc_u64;
     let file = edited_from(&maker, |file| {
-        file.in_symbol("label", &symbol::SECTION, ABSOLUTE);
+        file.in_symbol("label", &symbol::SECTION, SHN_ABS);
         file.in_symbol("label", &symbol::VALUE, value);
     });
     let runtime = runtime();

@@ -12,6 +12,7 @@ mod support;
 
 mod actions;
 mod base_symbols;
+mod connections;
 mod elf_rules;
 mod encodings;
 mod failed_replaces;

@@ -82,7 +82,7 @@ pub struct Runtime<'base, P> {
     pub(crate) directory: Directory,
     shadows: Shadows,
     /// Frozen CPUs of the action under way.
-    pub(crate) online: Lock<CpuSet>,
+    online: Lock<CpuSet>,
     timeout_ns: AtomicU64,
     epoch: AtomicU64,
     milestones: Recorder,
@@ -419,9 +419,11 @@ impl<P: Platform> Effects for Visitor<'_, '_, P> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::{Policy, Runtime};
     use crate::base::Base;
+    #[cfg(debug_assertions)]
+    use crate::locks::Holder;
     use crate::patch::memory::{Event, MemoryPlatform};
     use crate::platform::{Level, Platform as _};
     use crate::read::symbols::{BaseSymbol, SymbolKind, Symbols};
@@ -431,8 +433,10 @@ pub(crate) mod tests {
     use alloc::vec;
     use xsplice_abi::limits::TIMEOUT_DEFAULT_NS;
 
+    type System = Runtime<'static, MemoryPlatform>;
+
     /// A runtime for a base of one function.
-    pub(crate) fn runtime() -> Runtime<'static, MemoryPlatform> {
+    fn runtime() -> System {
         let symbol = BaseSymbol {
             file: "",
             name: "f",
@@ -461,5 +465,35 @@ pub(crate) mod tests {
         let line = "did not disable interrupts in time; still inside: none".to_owned();
         let told = runtime.platform().take_events();
         assert_eq!(told, [Event::Log(Level::Error, line)]);
+    }
+
+    /// Takes the lock of the stack where this CPU has another one.
+    #[cfg(debug_assertions)]
+    fn stack_within(held: fn(&System) -> &Holder) {
+        let runtime = runtime();
+        drop(runtime.lock_stack());
+        let lock = || drop(runtime.lock_stack());
+        held(&runtime).during(runtime.platform(), lock);
+    }
+
+    #[cfg(debug_assertions)]
+    #[test]
+    #[should_panic(expected = "waits for a lock that it has")]
+    fn the_stack_is_not_taken_within_a_change_of_the_directory() {
+        stack_within(|runtime| runtime.directory.writer());
+    }
+
+    #[cfg(debug_assertions)]
+    #[test]
+    #[should_panic(expected = "waits for a lock that it has")]
+    fn the_stack_is_not_taken_within_a_change_of_shadow_variables() {
+        stack_within(|runtime| runtime.shadows().holder());
+    }
+
+    #[cfg(debug_assertions)]
+    #[test]
+    #[should_panic(expected = "waits for a lock that it has")]
+    fn the_stack_is_not_taken_by_who_has_the_frozen_cpus() {
+        stack_within(|runtime| runtime.online.holder());
     }
 }

@@ -179,6 +179,3 @@ impl Intake {
         self.decoder.take_unheld()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -4,7 +4,9 @@ use super::{
 };
 use alloc::vec;
 use alloc::vec::Vec;
-use xsplice_abi::channel::{AREA_BYTES_MAX, CALL_DUMP, CALL_INFO, CALL_SYSCTL, CALL_TEST};
+use xsplice_abi::channel::{
+    AREA_BYTES_MAX, CALL_DUMP, CALL_INFO, CALL_SYSCTL, CALL_TEST, FrameHeader,
+};
 use xsplice_abi::hypercall::{Get, List, Name, OP_GET, OP_LIST, Operation, Status};
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 
@@ -318,7 +320,7 @@ fn a_header_that_lies_is_refused_though_its_checksum_is_right() {
     answer.pop();
     let length = cobs::decode_in_place(&mut answer).unwrap();
     answer.truncate(length - 4);
-    answer[24] = 3;
+    answer[core::mem::offset_of!(FrameHeader, area_bytes)] = 3;
     assert_eq!(
         all(&sealed(answer)),
         [Err(FrameError::NotZero {

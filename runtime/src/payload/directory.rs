@@ -242,3 +242,31 @@ impl Directory {
         .unwrap_or(Ok(()))
     }
 }
+
+#[cfg(all(test, debug_assertions))]
+mod tests {
+    use super::Directory;
+    use crate::patch::memory::MemoryPlatform;
+    use crate::platform::Platform as _;
+
+    fn platform() -> MemoryPlatform {
+        MemoryPlatform::new(0..0x1000)
+    }
+
+    #[test]
+    #[should_panic(expected = "waits for a lock that it has")]
+    fn the_directory_is_not_read_within_a_change() {
+        let (platform, directory) = (platform(), Directory::default());
+        let read = || directory.read(&platform, <[_]>::len);
+        directory.writer().during(&platform, read);
+    }
+
+    #[test]
+    #[should_panic(expected = "interrupts where a lock is taken")]
+    fn the_directory_is_not_waited_for_with_interrupts_off() {
+        let (platform, directory) = (platform(), Directory::default());
+        assert_eq!(directory.read(&platform, <[_]>::len), 0);
+        platform.interrupts_off();
+        directory.read(&platform, <[_]>::len);
+    }
+}

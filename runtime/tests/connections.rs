@@ -1,7 +1,11 @@
-use super::{Intake, Overrun, RECENT_MAX};
-use crate::channel::{ENCODED_BYTES_MAX, Frame, FrameError, PREAMBLE};
-use alloc::vec::Vec;
+//! What a port has received and not decoded: connections that come and go within a frame, and more
+//! than is taken in.
+
 use xsplice_abi::channel::{CALL_INFO, CALL_TEST};
+use xsplice_runtime::channel::{ENCODED_BYTES_MAX, Frame, FrameError, Intake, Overrun, PREAMBLE};
+
+/// As many pieces are told apart.
+const RECENT_MAX: usize = 128;
 
 /// A request of some size.
 fn sample() -> Frame {
