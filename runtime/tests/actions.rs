@@ -2,14 +2,20 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::support::{Caller, FUNCTIONS, Maker, Record, TEXT, base_text, jump_at, peek, runtime};
+use crate::support::{
+    A, Caller, Extra, FUNCTIONS, Maker, Record, TEXT, area, base_text, jump_at, peek, runtime,
+};
 use xsplice_abi::Errno;
 use xsplice_abi::action::{
     ACTION_APPLY, ACTION_CHECK, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD,
 };
 use xsplice_abi::hook::HookArgument;
-use xsplice_abi::hypercall::{ACTION_FLAG_NODEPS, STATE_APPLIED, STATE_CHECKED};
+use xsplice_abi::hypercall::{
+    ACTION_FLAG_NODEPS, Action, OP_ACTION, Operation, STATE_APPLIED, STATE_CHECKED,
+};
+use xsplice_abi::limits::TIMEOUT_DEFAULT_NS;
 use xsplice_abi::profile::{LIVEPATCH, XSPLICE_V1};
+use xsplice_runtime::platform::Platform as _;
 
 const EINVAL: i32 = Errno::EINVAL.negated();
 const EBUSY: i32 = Errno::EBUSY.negated();
@@ -165,6 +171,36 @@ fn replace_leaves_the_new_payload_alone_on_the_base() {
     assert_eq!(peek(&runtime, TEXT, 64), base_text()[..64]);
 }
 
+/// Records are in any order, and each function is known by its own address.
+#[test]
+fn replace_compares_with_the_bytes_of_the_base_below_each_function() {
+    let functions = [3, 0, 1].map(|number| FUNCTIONS[number]);
+    let text = base_text();
+    let mut expectations = Vec::new();
+    for (_, _, address) in functions {
+        let at = usize::try_from(address - TEXT).unwrap();
+        expectations.push(31);
+        expectations.extend(&text[at..at + 31]);
+    }
+    let replacing = |number| {
+        let mut maker = Maker::new(number);
+        maker.records = functions
+            .map(|(_, name, _)| Record::replacing(name))
+            .to_vec();
+        maker
+    };
+    let runtime = runtime();
+    assert_eq!(runtime.upload("one", &replacing(1).write()), 0);
+    let mut two = replacing(2);
+    two.sections
+        .push(Extra::new(".xsplice.expect", A, &expectations));
+    assert_eq!(runtime.upload("two", &two.write()), 0);
+    assert_eq!(runtime.act("one", ACTION_APPLY), 0);
+    assert_eq!(runtime.act("two", ACTION_REPLACE), 0);
+    assert_eq!(runtime.act("two", ACTION_REVERT), 0);
+    assert_eq!(peek(&runtime, TEXT, text.len()), text);
+}
+
 #[test]
 fn replace_with_a_payload_for_another_one_is_refused() {
     let runtime = runtime();
@@ -210,6 +246,48 @@ fn cpus_that_do_not_come_are_named_and_nothing_changes() {
     );
     runtime.platform().set_online(1);
     assert_eq!(runtime.act("one", ACTION_APPLY), 0, "the next try works");
+}
+
+#[test]
+fn the_others_are_waited_for_as_long_as_the_caller_says_or_the_default() {
+    for (told_ns, waited_ns) in [
+        (0, TIMEOUT_DEFAULT_NS),
+        (5_000_000, 5_000_000),
+        (2_000_000_000, 2_000_000_000),
+    ] {
+        let runtime = runtime();
+        runtime.upload("one", &Maker::new(1).write());
+        runtime.platform().set_online(2);
+        let (name, mut area) = area("one", &[]);
+        let action = Action {
+            name,
+            cmd: ACTION_APPLY.into(),
+            timeout_ns: told_ns.into(),
+            ..Action::default()
+        };
+        let mut operation = Operation::with(OP_ACTION, &action);
+        assert_eq!(runtime.call(&mut operation, &mut area), 0);
+        let before = runtime.platform().now_ns();
+        runtime.stop();
+        let took = runtime.platform().now_ns() - before;
+        assert_eq!(runtime.get("one"), Ok((STATE_CHECKED, EBUSY)));
+        // The clock goes on by a millisecond each time that somebody looks at it.
+        let waited_ns = u64::from(waited_ns);
+        let expected = waited_ns..waited_ns + 5_000_000;
+        assert!(expected.contains(&took), "{told_ns}: {took}");
+    }
+}
+
+#[test]
+fn what_is_reverted_is_not_told_of_as_applied() {
+    let runtime = runtime();
+    runtime.upload("one", &Maker::new(1).write());
+    for (action, applied) in [(ACTION_APPLY, 1), (ACTION_REVERT, 0), (ACTION_APPLY, 1)] {
+        assert_eq!(runtime.act("one", action), 0);
+        let mut text = String::new();
+        runtime.dump(&mut text).unwrap();
+        assert_eq!(text.matches("(applied)").count(), applied, "{text}");
+    }
 }
 
 #[test]

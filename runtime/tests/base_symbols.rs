@@ -4,8 +4,25 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::edit::{Edited, symbol};
+use crate::support::{A, Extra, Maker};
 use object::{Object as _, ObjectSection as _};
 use xsplice_runtime::read::symbols::{Lookup, SymbolKind, Symbols, SymbolsError};
+
+/// Places of symbols: an address, COMMON, and a reserved number.
+const SHN_ABS: u64 = 0xfff1;
+const SHN_COMMON: u64 = 0xfff2;
+const SHN_RESERVED: u64 = 0xff05;
+/// The kind of a symbol that stands for its section.
+const OF_SECTION: u64 = 3;
+
+/// A file with a symbol `label` and one without a name.
+fn edited() -> Edited {
+    let mut maker = Maker::new(1);
+    maker.labels.push(("label", "new", 4));
+    maker.sections.push(Extra::new(".rodata.x", A, &[1]));
+    Edited::of(&maker)
+}
 
 fn run(program: &str, arguments: &[&str], directory: &Path) {
     let status = Command::new(program)
@@ -83,4 +100,51 @@ fn a_name_that_does_not_end_is_refused() {
         Symbols::from_elf(&file),
         Err(SymbolsError::Elf(_))
     ));
+}
+
+/// Neither what the base does not define nor what stands for a section is a name of its.
+#[test]
+fn only_symbols_with_a_name_and_an_address_are_names() {
+    let is_found = |place: u64, info: u64| {
+        let mut file = edited();
+        file.in_symbol("label", &symbol::SECTION, place);
+        file.in_symbol("label", &symbol::INFO, info);
+        let symbols = Symbols::from_elf(&file.0).expect("the base has symbols");
+        symbols.lookup("label") != Lookup::Missing
+    };
+    let global = 0x10;
+    let text = edited().index(".text.new") as u64;
+    for place in [text, SHN_ABS] {
+        assert!(is_found(place, global), "{place:#x}");
+        assert!(!is_found(place, global | OF_SECTION), "{place:#x}");
+    }
+    for place in [0, SHN_RESERVED, SHN_COMMON] {
+        assert!(!is_found(place, global), "{place:#x}");
+    }
+    let file = edited();
+    let symbols = Symbols::from_elf(&file.0).expect("the base has symbols");
+    assert_eq!(symbols.lookup("f0"), Lookup::Missing, "it is undefined");
+    assert_eq!(symbols.lookup(""), Lookup::Missing);
+}
+
+/// A base is believed: its names go into no log that somebody else reads.
+#[test]
+fn names_of_a_base_may_be_odd_and_lie_in_their_table() {
+    let mut file = edited();
+    let names = file.contents(".strtab");
+    let at = file.0[names.clone()]
+        .windows(6)
+        .position(|text| text == b"label\0");
+    let at = names.start + at.unwrap();
+    file.0[at + 1] = 1;
+    let symbols = Symbols::from_elf(&file.0).expect("the base has symbols");
+    assert!(matches!(symbols.lookup("a.c#l\u{1}bel"), Lookup::Missing));
+    assert!(matches!(symbols.lookup("l\u{1}bel"), Lookup::Found(_)));
+
+    for beyond in [0, 1] {
+        let mut file = edited();
+        file.in_symbol("label", &symbol::NAME, (names.len() + beyond) as u64);
+        let found = Symbols::from_elf(&file.0).map(drop);
+        assert!(matches!(found, Err(SymbolsError::Elf(_))), "{beyond}");
+    }
 }

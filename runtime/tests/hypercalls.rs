@@ -82,6 +82,8 @@ fn names_end_with_their_only_nul_and_have_at_most_128_bytes() {
     long.push(0);
     assert_eq!(upload(&long, 129, 0), EINVAL);
     assert_eq!(upload(&long[1..], 128, 0), 0);
+    assert_eq!(runtime.schedule(&"n".repeat(127), ACTION_UNLOAD, 0), 0);
+    assert_eq!(upload(b"n\0", 2, 0), 0, "the shortest");
 }
 
 #[test]
@@ -104,6 +106,11 @@ fn sizes_and_handles_are_judged_before_the_payload() {
         upload(2 * 1024 * 1024, 4, 2 * 1024 * 1024),
         Errno::ENOEXEC.negated()
     );
+    // Also before the name.
+    assert_eq!(runtime.upload("one", &Maker::new(1).write()), 0);
+    assert_eq!(upload(0, 4, 10), EINVAL);
+    assert_eq!(upload(10, 4, 10), Errno::EEXIST.negated());
+    assert_eq!(runtime.schedule("one", ACTION_UNLOAD, 0), 0);
     let name = Name {
         name_handle: U64::new(5),
         size: U16::new(4),
@@ -321,6 +328,7 @@ fn the_dump_shows_every_payload_with_regions_and_records() {
         "payloads: 1, applied: 1",
         "last action: all stopped after ",
         "\n  depends:  baba",
+        "\n  base:     baba",
         "\n  metadata: abi=xsplice\n  metadata: name=test\n",
     ] {
         assert!(text.contains(part), "{part} in:\n{text}");

@@ -7,11 +7,12 @@ use crate::support::uploads::{changed, refused, taken};
 use crate::support::{A, AW, AX, Caller, Extra, Maker, TEXT, Target, jump_at, peek, runtime};
 use xsplice_abi::Errno;
 use xsplice_abi::action::{ACTION_APPLY, ACTION_REVERT, ACTION_UNLOAD};
+use xsplice_abi::profile::{LIVEPATCH, XSPLICE, XSPLICE_V1};
 use xsplice_runtime::Runtime;
 use xsplice_runtime::load::records;
 use xsplice_runtime::patch::memory::{Event, MemoryPlatform};
 use xsplice_runtime::patch::record::{Expectation, Record, Replacement};
-use xsplice_runtime::platform::Access;
+use xsplice_runtime::platform::{Access, Level};
 
 const PC32: u32 = 2;
 
@@ -98,12 +99,114 @@ fn alternatives_take_effect_where_the_feature_is() {
     assert_eq!(code(&maker(5), &[6]), [1, 1, 1, 1, 1]);
     assert_eq!(code(&maker(5 | 1 << 15), &[5]), [1, 1, 1, 1, 1]);
     assert_eq!(code(&maker(5 | 1 << 15), &[]), [1, 0xaa, 0xbb, 0x90, 1]);
+    for (features, told) in [(vec![5], Some("1 alternatives in place")), (vec![], None)] {
+        let runtime = runtime();
+        runtime.platform().set_features(&features);
+        assert_eq!(runtime.upload("one", &maker(5).write()), 0);
+        let events = runtime.platform().take_events();
+        let lines = events.iter().filter_map(|event| match event {
+            Event::Log(Level::Info, line) => Some(line.as_str()),
+            _ => None,
+        });
+        let lines: Vec<&str> = lines.collect();
+        assert_eq!(lines, told.map(|told| format!("one: {told}")).as_slice());
+    }
     let mut long = maker(5);
     long.sections[1].data[10] = 1;
     refused(&long.write(), Errno::EINVAL, "longer than its place");
     let mut foreign = maker(5);
     foreign.sections[1].relocations[0].2 = "f0";
     refused(&foreign.write(), Errno::EINVAL, "no code of the payload");
+}
+
+/// A call that is moved to its place still reaches what it reached, in the base or not.
+#[test]
+fn a_call_of_an_alternative_reaches_the_same_function_from_its_place() {
+    for callee in ["f1", "other"] {
+        let mut maker = Maker::new(1);
+        maker.functions.insert("other", vec![0xc3; 16]);
+        let mut entry = vec![0; 14];
+        entry[8..10].copy_from_slice(&5_u16.to_le_bytes());
+        entry[10..14].copy_from_slice(&[5, 5, 0, 0]);
+        maker.sections.push(
+            Extra::new(".altinstr_replacement", AX, &[0xe8, 0, 0, 0, 0])
+                .relocated(1, PC32, callee, -4),
+        );
+        maker.sections.push(
+            Extra::new(".altinstructions", A, &entry)
+                .relocated(0, PC32, "new", 1)
+                .relocated(4, PC32, "start of .altinstr_replacement", 0),
+        );
+        let runtime = runtime();
+        runtime.platform().set_features(&[5]);
+        assert_eq!(runtime.upload("one", &maker.write()), 0, "{callee}");
+        assert_eq!(runtime.act("one", ACTION_APPLY), 0);
+        let new = jump_at(&runtime, TEXT).unwrap();
+        let code = peek(&runtime, new + 1, 5);
+        assert_eq!(code[0], 0xe8);
+        let distance = i32::from_le_bytes(code[1..].try_into().unwrap());
+        let called = (new + 6).wrapping_add_signed(distance.into());
+        // `other` stands behind `new`.
+        let expected = if callee == "f1" {
+            TEXT + 0x20
+        } else {
+            new + 16
+        };
+        assert_eq!(called, expected, "{callee}");
+    }
+}
+
+#[test]
+fn entries_of_tables_are_found_in_whatever_order_they_come() {
+    let runtime = runtime();
+    let offsets = [9, 3, 6, 1];
+    let mut maker = Maker::new(1);
+    let mut faults = Extra::new(".ex_table", A, &[0; 32]);
+    let mut frames = Extra::new(".bug_frames.0", A, &[0; 32]);
+    for (at, offset) in (0..).step_by(8).zip(offsets) {
+        faults = faults.relocated(at, PC32, "new", offset);
+        faults = faults.relocated(at + 4, PC32, "new", offset + 1);
+        frames = frames.relocated(at, PC32, "new", offset);
+        frames = frames.relocated(at + 4, PC32, "new", 0);
+    }
+    maker.sections.extend([faults, frames]);
+    assert_eq!(runtime.upload("one", &maker.write()), 0);
+    assert_eq!(runtime.act("one", ACTION_APPLY), 0);
+    let new = jump_at(&runtime, TEXT).unwrap();
+    for offset in offsets {
+        let address = new.wrapping_add_signed(offset);
+        assert_eq!(runtime.exception(address), Some(address + 1));
+        assert!(runtime.bug(address).is_some(), "{offset}");
+    }
+}
+
+#[test]
+fn a_table_of_a_kind_that_is_not_known_is_refused() {
+    for name in [".bug_frames.4", ".bug_frames.x"] {
+        let file = changed(|maker| maker.sections.push(Extra::new(name, A, &[0; 8])));
+        refused(&file.write(), Errno::EOPNOTSUPP, "does not know");
+    }
+}
+
+/// Older payloads do not say it; those without records are told by the note of their base.
+#[test]
+fn the_abi_of_a_payload_that_does_not_name_it_is_told_by_its_sections() {
+    for profile in [&XSPLICE, &XSPLICE_V1, &LIVEPATCH] {
+        for with_records in [true, false] {
+            let mut maker = Maker::of(profile, 1);
+            maker.metadata = None;
+            if !with_records {
+                maker.records.clear();
+                maker.hooks.push(("load", vec!["new"]));
+            }
+            let runtime = runtime();
+            assert_eq!(runtime.upload("one", &maker.write()), 0);
+            let mut text = String::new();
+            runtime.dump(&mut text).unwrap();
+            let told = format!(" abi={}\n", profile.name);
+            assert!(text.contains(&told), "{told} in\n{text}");
+        }
+    }
 }
 
 #[test]
@@ -329,15 +432,22 @@ fn code_of(runtime: &Runtime<'_, MemoryPlatform>) -> u64 {
 #[test]
 fn a_payload_whose_code_another_one_replaces_stays_loaded() {
     let runtime = runtime();
-    assert_eq!(runtime.upload("one", &Maker::new(1).write()), 0);
+    let mut one = Maker::new(1);
+    one.sections.push(Extra::new(".data.x", AW, &[0; 64]));
+    assert_eq!(runtime.upload("one", &one.write()), 0);
     let code = code_of(&runtime);
+    let memory = runtime.platform().snapshot();
+    let data = memory
+        .iter()
+        .find(|(.., access)| *access == Some(Access::ReadWrite));
+    let (data, ..) = *data.expect("it has data");
     let replacing = |address: u64, bytes: u32| {
         let mut maker = Maker::new(2);
         maker.records[0].old = Target::Number(address);
         maker.records[0].old_size = bytes;
         maker
     };
-    for (address, bytes) in [(code, 17), (code - 1, 16), (code + 12, 5)] {
+    for (address, bytes) in [(code, 17), (code - 1, 16), (code + 12, 5), (data, 16)] {
         let result = runtime.upload("two", &replacing(address, bytes).write());
         assert_eq!(result, Errno::EINVAL.negated(), "{address:#x}");
     }

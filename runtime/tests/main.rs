@@ -12,6 +12,8 @@ mod support;
 
 mod actions;
 mod base_symbols;
+mod connections;
+mod elf_rules;
 mod encodings;
 mod failed_replaces;
 mod hooks;
@@ -19,6 +21,9 @@ mod hypercalls;
 mod inside_the_zone;
 mod loader;
 mod loader_tables;
+mod record_rules;
+mod regions;
+mod registered_names;
 mod second_machine;
 mod signatures;
 #[cfg(feature = "rsa")]

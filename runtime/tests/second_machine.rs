@@ -208,3 +208,18 @@ fn the_jump_reaches_128_mebibytes_and_stands_at_the_first_byte() {
         );
     }
 }
+
+/// The assembler makes them in each file, so that they would clash.
+#[test]
+fn marks_of_where_code_begins_are_no_names() {
+    let runtime = runtime();
+    let before = runtime.payload_symbols();
+    for (number, name) in [(1, "one"), (2, "two")] {
+        let mut maker = maker(&[NOP, RET]);
+        maker.build_id = vec![number; 20];
+        maker.labels = vec![("$x", "new", 0), ("$d.1", "new", 4)];
+        assert_eq!(runtime.upload(name, &maker.write()), 0);
+    }
+    // The new function of each.
+    assert_eq!(runtime.payload_symbols(), before + 2);
+}

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::{Caller, Maker, Record, Target};
+use crate::support::{AW, Caller, Extra, Maker, Record, Target};
 use xsplice_abi::Errno;
 use xsplice_abi::action::{
     ACTION_APPLY, ACTION_CHECK, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD,
@@ -15,7 +15,7 @@ use xsplice_abi::action::{
 use xsplice_abi::hook::HookArgument;
 use xsplice_abi::limits::{PAYLOAD_BYTES_MAX, SYMBOL_NAME_BYTES_MAX};
 use xsplice_runtime::Policy;
-use xsplice_runtime::patch::memory::MemoryPlatform;
+use xsplice_runtime::patch::memory::{Event, MemoryPlatform};
 use xsplice_runtime::platform::{
     Access, Interrupts, Level, MemoryFault, Platform, Region, RegionsExhausted,
 };
@@ -159,6 +159,32 @@ fn a_name_or_a_build_id_taken_meanwhile_is_seen() {
         assert_eq!(kernel.schedule(name, ACTION_UNLOAD, 0), 0);
         assert!(one > 0 && regions(kernel) == 0, "regions are left behind");
     }
+}
+
+/// They wait as those of a payload that is unloaded, behind these.
+#[test]
+fn pages_of_an_upload_that_came_too_late_are_not_lost_without_a_flush() {
+    let kernel = kernel();
+    let memory = &kernel.platform().memory;
+    let count = |is_wanted: fn(&Event) -> bool| {
+        let events = memory.take_events();
+        events.iter().filter(|event| is_wanted(event)).count()
+    };
+    let below = with_symbol(1, "brand_new").write();
+    assert_eq!(kernel.upload("below", &below), 0);
+    let mut mine = referring_to(2, "brand_new");
+    mine.sections.push(Extra::new(".data.x", AW, &[0; 8]));
+    let result = upload_while(kernel, "mine", &mine.write(), move || {
+        kernel.platform().memory.set_deaf(CpuSet::first(1));
+        assert_eq!(kernel.schedule("below", ACTION_UNLOAD, 0), 0);
+    });
+    assert_eq!(result, Errno::EBUSY.negated());
+    let given = count(|event| matches!(event, Event::Allocate(_)));
+    assert_eq!((given, regions(kernel)), (5, 0), "all are unmapped");
+    memory.set_deaf(CpuSet::EMPTY);
+    assert_eq!(kernel.upload("next", &Maker::new(4).write()), 0);
+    let released = count(|event| matches!(event, Event::Release(_)));
+    assert_eq!(released, given);
 }
 
 #[test]

@@ -2,11 +2,16 @@
 //! every way out leaves behind.
 
 use crate::support::uploads::{refused, taken};
-use crate::support::{A, AW, Caller, DATA, Extra, Maker, TEXT, peek, runtime};
+use crate::support::{
+    A, AW, Caller, DATA, Extra, Maker, TEXT, peek, platform, runtime, runtime_on,
+};
 use xsplice_abi::Errno;
 use xsplice_abi::action::{ACTION_APPLY, ACTION_REPLACE, ACTION_REVERT, ACTION_UNLOAD};
 use xsplice_abi::hypercall::{ACTION_FLAG_LEAVE_WORDS, STATE_APPLIED, STATE_CHECKED};
 use xsplice_abi::profile::XSPLICE_V1;
+use xsplice_runtime::Policy;
+use xsplice_runtime::patch::memory::Event;
+use xsplice_runtime::platform::Access;
 
 const EINVAL: i32 = Errno::EINVAL.negated();
 const EBUSY: i32 = Errno::EBUSY.negated();
@@ -150,7 +155,7 @@ fn a_payload_whose_word_another_one_changes_stays_loaded() {
     let regions = runtime.platform().snapshot();
     let (address, ..) = *regions
         .iter()
-        .find(|(_, _, access)| *access == Some(xsplice_runtime::platform::Access::ReadWrite))
+        .find(|(_, _, access)| *access == Some(Access::ReadWrite))
         .expect("a region of written data");
     let two = Maker::new(2).with_word(address, 0, 1);
     assert_eq!(runtime.upload("two", &two.write()), 0);
@@ -207,4 +212,96 @@ fn a_word_that_is_as_it_was_written_is_put_back_whatever_the_operator_says() {
     );
     runtime.stop();
     assert_eq!(peek(&runtime, DATA, 8), TEXT.to_le_bytes());
+}
+
+/// Until it is loaded nothing says whether the pointer was filled in; page 0 may be mapped.
+#[test]
+fn there_is_no_word_at_address_zero() {
+    let memory = platform();
+    memory.map(0, &[0; 16]);
+    let runtime = runtime_on(memory, Policy::default());
+    let upload = |address| runtime.upload("one", &Maker::new(1).with_word(address, 0, 1).write());
+    assert_eq!(upload(0), EINVAL);
+    assert_eq!(upload(8), 0);
+}
+
+#[test]
+fn code_of_another_payload_is_no_word() {
+    let runtime = runtime();
+    assert_eq!(runtime.upload("one", &Maker::new(1).write()), 0);
+    let regions = runtime.platform().snapshot();
+    let of = |access| {
+        let mut found = regions
+            .iter()
+            .filter(|(_, _, found)| *found == Some(access));
+        found.next().expect("a region of this kind").0
+    };
+    let with = |address| Maker::new(2).with_word(address, 0, 1).write();
+    let code = of(Access::ReadExecute);
+    assert_eq!(runtime.upload("two", &with(code)), EINVAL);
+    assert_eq!(runtime.upload("two", &with(of(Access::ReadOnly))), 0);
+}
+
+#[test]
+fn words_are_applied_and_reverted_as_often_as_one_likes() {
+    let runtime = runtime();
+    let maker = Maker::new(1).with_word(SPARE, 0, 5);
+    assert_eq!(runtime.upload("one", &maker.write()), 0);
+    for _ in 0..2 {
+        for (action, value) in [(ACTION_APPLY, 5), (ACTION_REVERT, 0)] {
+            let _ = runtime.platform().take_events();
+            assert_eq!(runtime.act("one", action), 0);
+            let written = Event::WriteWord(SPARE, value);
+            assert!(runtime.platform().take_events().contains(&written));
+            assert_eq!(peek(&runtime, SPARE, 8), value.to_le_bytes());
+        }
+    }
+}
+
+/// Words of a payload are in any order, and each is known by its own address.
+#[test]
+fn a_replace_finds_what_each_of_many_words_will_hold() {
+    let runtime = runtime();
+    let words = [3, 0, 2, 1].map(|number| (SPARE + 8 * number, 10 + number));
+    let one = Maker::new(1);
+    let one = words
+        .iter()
+        .fold(one, |maker, (at, value)| maker.with_word(*at, 0, *value));
+    assert_eq!(runtime.upload("one", &one.write()), 0);
+    let two = Maker::new(2).stacked_on(1);
+    let two = words
+        .iter()
+        .fold(two, |maker, (at, value)| maker.with_word(*at, *value, 30));
+    assert_eq!(runtime.upload("two", &two.write()), 0);
+    let three = Maker::new(3);
+    let three = words
+        .iter()
+        .fold(three, |maker, (at, _)| maker.with_word(*at, 0, 40));
+    assert_eq!(runtime.upload("three", &three.write()), 0);
+    assert_eq!(runtime.act("one", ACTION_APPLY), 0);
+    assert_eq!(runtime.act("two", ACTION_APPLY), 0);
+    assert_eq!(runtime.act("three", ACTION_REPLACE), 0);
+    for (at, _) in words {
+        assert_eq!(peek(&runtime, at, 8), 40_u64.to_le_bytes());
+    }
+}
+
+#[test]
+fn leave_to_keep_a_word_ends_with_the_action_it_was_given_for() {
+    let runtime = runtime();
+    let payload = Maker::new(1).with_word(SPARE, 0, 5);
+    assert_eq!(runtime.upload("one", &payload.write()), 0);
+    assert_eq!(runtime.act("one", ACTION_APPLY), 0);
+    runtime.platform().overwrite(SPARE, &[7]).unwrap();
+    // A CPU does not come, and the action is given up.
+    runtime.platform().set_online(2);
+    let scheduled = runtime.schedule("one", ACTION_REVERT, ACTION_FLAG_LEAVE_WORDS);
+    assert_eq!(scheduled, 0);
+    runtime.stop();
+    assert_eq!(runtime.get("one"), Ok((STATE_APPLIED, EBUSY)));
+    runtime.platform().set_online(1);
+    // The word holds what was written again, so that a revert puts it back.
+    runtime.platform().overwrite(SPARE, &[5]).unwrap();
+    assert_eq!(runtime.act("one", ACTION_REVERT), 0);
+    assert_eq!(peek(&runtime, SPARE, 8), [0; 8]);
 }

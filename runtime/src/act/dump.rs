@@ -142,10 +142,10 @@ enum PartState {
 }
 
 impl Part {
+    /// Goes on with the text of one payload, after all so far has fitted.
     fn begin(&mut self, skipped: usize, room: usize) {
         self.skipped = skipped;
         self.room = room;
-        self.state = PartState::Fits;
     }
 
     fn end(self, next: Option<DumpCursor>) -> DumpPart {

@@ -129,6 +129,10 @@ impl<P: Platform> Runtime<'_, P> {
     /// when it was begun to be loaded.
     fn put_in(&self, version: u32, payload: Payload, listing: Listing) -> Result<(), Errno> {
         let mut stack = self.lock_stack();
+        // Space for all regions in the list of unmapped ones, so that whatever takes them out of
+        // the page tables needs no memory.
+        let regions = stack.mapped_regions() + payload.regions.len();
+        let has_room = stack.unmapped.try_reserve(regions).is_ok();
         if stack.version != version
             && let Err(errno) = load::still_fits(&self.surroundings(), &stack, &payload, &listing)
         {
@@ -139,13 +143,10 @@ impl<P: Platform> Runtime<'_, P> {
             );
             return Err(errno);
         }
-        // Reserve space for all regions in the list of unmapped ones, so that an unload needs no
-        // memory.
-        let regions = stack.mapped_regions() + payload.regions.len();
-        let room = stack.payloads.try_reserve(1).is_ok()
-            && stack.unmapped.try_reserve(regions).is_ok()
+        let has_room = has_room
+            && stack.payloads.try_reserve(1).is_ok()
             && self.directory.add(&self.platform, listing).is_ok();
-        if !room {
+        if !has_room {
             self.give_back(&mut stack, &payload.regions);
             return Err(Errno::ENOMEM);
         }
@@ -341,8 +342,8 @@ impl<P: Platform> Runtime<'_, P> {
             }
         } else {
             let room = stack.unmapped.capacity() - stack.unmapped.len();
-            // The list has space since the payload was loaded. If it had not, pages would be
-            // leaked, but never reused too early.
+            // The list has space, unless there was no memory for it when the payload was loaded.
+            // Pages are leaked then, but never reused too early.
             let kept = regions.iter().take(room).map(|placed| placed.region);
             stack.unmapped.extend(kept);
         }

@@ -417,3 +417,83 @@ impl<P: Platform> Effects for Visitor<'_, '_, P> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Policy, Runtime};
+    use crate::base::Base;
+    #[cfg(debug_assertions)]
+    use crate::locks::Holder;
+    use crate::patch::memory::{Event, MemoryPlatform};
+    use crate::platform::{Level, Platform as _};
+    use crate::read::symbols::{BaseSymbol, SymbolKind, Symbols};
+    use crate::rendezvous::cpu::CpuId;
+    use crate::rendezvous::steps::Outcome;
+    use alloc::borrow::ToOwned as _;
+    use alloc::vec;
+    use xsplice_abi::limits::TIMEOUT_DEFAULT_NS;
+
+    type System = Runtime<'static, MemoryPlatform>;
+
+    /// A runtime for a base of one function.
+    fn runtime() -> System {
+        let symbol = BaseSymbol {
+            file: "",
+            name: "f",
+            address: 0x10,
+            size: 8,
+            kind: SymbolKind::Function,
+        };
+        let base = Base {
+            symbols: Symbols::new(vec![symbol]).unwrap(),
+            build_id: b"base",
+            text: 0x10..0x18,
+        };
+        let platform = MemoryPlatform::new(0..0x1000);
+        Runtime::new(platform, base, Policy::default()).unwrap()
+    }
+
+    /// A CPU that was late and has left meanwhile keeps nobody waiting.
+    #[test]
+    fn who_was_late_is_waited_for_only_while_it_is_inside() {
+        let runtime = runtime();
+        let before = runtime.platform().now_ns();
+        let outcome = Outcome::LateToAcknowledge(1);
+        runtime.visitor(CpuId(0)).name_the_late(outcome);
+        let took = runtime.platform().now_ns() - before;
+        assert!(took < u64::from(TIMEOUT_DEFAULT_NS) / 2, "{took}");
+        let line = "did not disable interrupts in time; still inside: none".to_owned();
+        let told = runtime.platform().take_events();
+        assert_eq!(told, [Event::Log(Level::Error, line)]);
+    }
+
+    /// Takes the lock of the stack where this CPU has another one.
+    #[cfg(debug_assertions)]
+    fn stack_within(held: fn(&System) -> &Holder) {
+        let runtime = runtime();
+        drop(runtime.lock_stack());
+        let lock = || drop(runtime.lock_stack());
+        held(&runtime).during(runtime.platform(), lock);
+    }
+
+    #[cfg(debug_assertions)]
+    #[test]
+    #[should_panic(expected = "waits for a lock that it has")]
+    fn the_stack_is_not_taken_within_a_change_of_the_directory() {
+        stack_within(|runtime| runtime.directory.writer());
+    }
+
+    #[cfg(debug_assertions)]
+    #[test]
+    #[should_panic(expected = "waits for a lock that it has")]
+    fn the_stack_is_not_taken_within_a_change_of_shadow_variables() {
+        stack_within(|runtime| runtime.shadows().holder());
+    }
+
+    #[cfg(debug_assertions)]
+    #[test]
+    #[should_panic(expected = "waits for a lock that it has")]
+    fn the_stack_is_not_taken_by_who_has_the_frozen_cpus() {
+        stack_within(|runtime| runtime.online.holder());
+    }
+}

@@ -142,3 +142,22 @@ impl Shadows {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Shadows;
+    use crate::patch::memory::MemoryPlatform;
+
+    #[test]
+    fn a_variable_is_zeroes_of_at_least_the_size_asked_for() {
+        let (shadows, platform) = (Shadows::default(), MemoryPlatform::new(0..0x1000));
+        for (number, bytes, units) in [(1, 1, 1), (2, 16, 1), (3, 17, 2), (4, 100, 7)] {
+            let address = shadows.attach(&platform, 0x10, number, bytes).unwrap();
+            shadows.with(&platform, |variables| {
+                let variable = variables.last().unwrap();
+                assert_eq!(variable.address(), address);
+                assert_eq!(variable.memory, [0].repeat(units));
+            });
+        }
+    }
+}

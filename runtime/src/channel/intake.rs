@@ -106,13 +106,11 @@ impl Intake {
             // A connection begins that nobody told of.
             self.forget();
         }
-        if self.taken > 0 {
-            self.input.drain(..self.taken);
-            for start in &mut self.recent[..self.recent_count] {
-                *start = start.saturating_sub(self.taken);
-            }
-            self.taken = 0;
+        self.input.drain(..self.taken);
+        for start in &mut self.recent[..self.recent_count] {
+            *start = start.saturating_sub(self.taken);
         }
+        self.taken = 0;
         let bytes = self.input.len() + piece.len();
         if bytes > self.bytes_max || !self.grow(bytes) {
             let held = self.input.len();

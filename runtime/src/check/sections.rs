@@ -23,7 +23,7 @@ pub fn sections<'data>(view: &View<'data>) -> Result<(), CheckError<'data>> {
         if !alignment.is_power_of_two() && (alignment != 0 || section.is_allocated()) {
             return Err(fault(Fault::Alignment { alignment }));
         }
-        if alignment > 1 && !section.address.is_multiple_of(alignment) {
+        if !section.address.is_multiple_of(alignment.max(1)) {
             let address = section.address;
             return Err(fault(Fault::AddressUnaligned { address }));
         }

@@ -80,7 +80,6 @@ pub(crate) fn apply<'data>(
             let value = kind.field.value(sum, position);
             let value = value.ok_or(fault(Fault::RelocationType { kind: entry.kind }))?;
             let overflow = fault(Fault::RelocationOverflow { value });
-            kind.field.fitting(value).ok_or(overflow)?;
             let field = usize::try_from(entry.offset)
                 .ok()
                 .and_then(|offset| bytes.get_mut(offset..)?.get_mut(..kind.field.bytes()))

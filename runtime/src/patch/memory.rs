@@ -444,3 +444,101 @@ impl Platform for MemoryPlatform {
         self.note(Event::Log(level, line.to_string()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::MemoryPlatform;
+    use crate::platform::{Access, Platform, Region};
+    use alloc::vec;
+    use alloc::vec::Vec;
+    use xsplice_abi::limits::PAGE_BYTES;
+
+    const WINDOW: u64 = 0x10_0000;
+
+    fn pieces(platform: &MemoryPlatform) -> Vec<(u64, usize)> {
+        let pieces = platform.snapshot();
+        pieces
+            .iter()
+            .map(|(address, bytes, _)| (*address, bytes.len()))
+            .collect()
+    }
+
+    #[test]
+    fn zeros_take_memory_by_the_page_where_they_are_accessed() {
+        let platform = MemoryPlatform::new(WINDOW..WINDOW);
+        let zeros = 0x1010..0x4020;
+        platform.map_zeros(0x9000..0x9010);
+        platform.map_zeros(zeros.clone());
+        assert_eq!(pieces(&platform), []);
+        let read = |address: u64, count: usize| {
+            let mut bytes = vec![0xee; count];
+            platform.read(address, &mut bytes).map(|()| bytes)
+        };
+        assert_eq!(read(0x2345, 4), Ok(vec![0; 4]));
+        assert_eq!(pieces(&platform), [(0x2000, 0x1000)]);
+        platform.overwrite(0x2345, &[7]).unwrap();
+        assert_eq!(read(0x2344, 3), Ok(vec![0, 7, 0]));
+        assert_eq!(pieces(&platform), [(0x2000, 0x1000)]);
+        // From the first byte to the last.
+        assert_eq!(read(zeros.start, 1), Ok(vec![0]));
+        assert_eq!(read(zeros.end - 8, 8), Ok(vec![0; 8]));
+        let ends = [(0x2000, 0x1000), (0x1010, 0xff0), (0x4000, 0x20)];
+        assert_eq!(pieces(&platform), ends);
+        for (address, count) in [(0x100f, 1), (0x401f, 2), (0x4020, 1), (u64::MAX, 2)] {
+            assert!(read(address, count).is_err(), "{address:#x}");
+        }
+        assert_eq!(pieces(&platform), ends);
+    }
+
+    #[test]
+    fn zeros_may_be_accessed_whole() {
+        let platform = MemoryPlatform::new(WINDOW..WINDOW);
+        platform.map_zeros(0x1010..0x1018);
+        platform.overwrite(0x1010, &[1; 8]).unwrap();
+        assert_eq!(pieces(&platform), [(0x1010, 8)]);
+    }
+
+    #[test]
+    fn the_first_gap_that_is_large_enough_is_given_up_to_the_windows_end() {
+        let platform = MemoryPlatform::new(WINDOW..WINDOW + 4 * PAGE_BYTES);
+        let given = |pages: u64| {
+            let region = platform.allocate(pages * PAGE_BYTES).ok()?;
+            assert_eq!(region.bytes, pages * PAGE_BYTES);
+            Some((region.address - WINDOW) / PAGE_BYTES)
+        };
+        let release = |page: u64, pages: u64| {
+            let region = Region {
+                address: WINDOW + page * PAGE_BYTES,
+                bytes: pages * PAGE_BYTES,
+            };
+            platform.unmap(region);
+            platform.release(region);
+        };
+        assert_eq!([given(1), given(2), given(1)], [Some(0), Some(1), Some(3)]);
+        assert_eq!(given(1), None);
+        release(1, 2);
+        assert_eq!(given(3), None);
+        assert_eq!(given(2), Some(1), "it fits exactly");
+        release(0, 1);
+        assert_eq!(given(1), Some(0));
+    }
+
+    /// `verify` tries places that are the image's.
+    #[test]
+    fn a_region_at_the_address_of_a_piece_of_the_image_leaves_that_alone() {
+        let platform = MemoryPlatform::new(WINDOW..WINDOW + PAGE_BYTES);
+        platform.map(WINDOW, &[1; 16]);
+        let image = platform.snapshot();
+        let region = platform.allocate(PAGE_BYTES).unwrap();
+        platform.fill(region, &[2; 16]);
+        platform.protect(region, Access::ReadOnly);
+        let of_region = &platform.snapshot()[1];
+        assert_eq!(&of_region.1[..16], [2; 16]);
+        assert_eq!(of_region.2, Some(Access::ReadOnly));
+        assert_eq!(platform.snapshot()[..1], image);
+        platform.unmap(region);
+        assert_eq!(platform.snapshot(), image);
+        platform.release(region);
+        assert_eq!(platform.snapshot(), image);
+    }
+}

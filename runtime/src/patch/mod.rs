@@ -146,7 +146,6 @@ impl Patch {
         };
         // The overwritten bytes are saved now, so that they need not be read in the zone.
         let covered = code.get(offset..).unwrap_or_default();
-        (self.new, self.undo) = ([0; WINDOW_BYTES], [0; WINDOW_BYTES]);
         for (to, from) in self.new.iter_mut().zip(trampoline.bytes()) {
             *to = *from;
         }

@@ -151,12 +151,11 @@ impl Directory {
 
     /// Takes out the listing of a payload.
     pub fn remove(&self, platform: &impl Platform, id: PayloadId) {
-        // Freed only after the lock: freeing takes the allocator's lock.
-        let removed = self.write(platform, |listings| {
+        // Freed at the end, after the lock: freeing takes the allocator's lock.
+        let _removed = self.write(platform, |listings| {
             let index = listings.iter().position(|listing| listing.id == id)?;
             Some(listings.remove(index))
         });
-        drop(removed);
     }
 
     fn write<T>(&self, platform: &impl Platform, change: impl FnOnce(&mut Vec<Listing>) -> T) -> T {
@@ -241,5 +240,33 @@ impl Directory {
             })
         })
         .unwrap_or(Ok(()))
+    }
+}
+
+#[cfg(all(test, debug_assertions))]
+mod tests {
+    use super::Directory;
+    use crate::patch::memory::MemoryPlatform;
+    use crate::platform::Platform as _;
+
+    fn platform() -> MemoryPlatform {
+        MemoryPlatform::new(0..0x1000)
+    }
+
+    #[test]
+    #[should_panic(expected = "waits for a lock that it has")]
+    fn the_directory_is_not_read_within_a_change() {
+        let (platform, directory) = (platform(), Directory::default());
+        let read = || directory.read(&platform, <[_]>::len);
+        directory.writer().during(&platform, read);
+    }
+
+    #[test]
+    #[should_panic(expected = "interrupts where a lock is taken")]
+    fn the_directory_is_not_waited_for_with_interrupts_off() {
+        let (platform, directory) = (platform(), Directory::default());
+        assert_eq!(directory.read(&platform, <[_]>::len), 0);
+        platform.interrupts_off();
+        directory.read(&platform, <[_]>::len);
     }
 }

@@ -116,11 +116,11 @@ impl Stack {
             .ok_or(Errno::ENOENT)
     }
 
-    /// How many regions payloads have, and wait to be released.
+    /// How many regions the payloads have.
     #[must_use]
     pub(crate) fn mapped_regions(&self) -> usize {
-        let mapped = self.payloads.iter().map(|payload| payload.regions.len());
-        mapped.sum::<usize>() + self.unmapped.len()
+        let regions = self.payloads.iter().map(|payload| payload.regions.len());
+        regions.sum()
     }
 
     /// The payload applied last.

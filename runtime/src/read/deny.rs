@@ -199,7 +199,15 @@ mod tests {
 
     #[test]
     fn half_a_range_is_refused_with_its_line() {
-        for half in ["a ..", ".. b", "..", "a .. b c", "a .. b .. c", "a .. .."] {
+        for half in [
+            "a ..",
+            ".. b",
+            "..",
+            "a .. b c",
+            "a .. b .. c",
+            "a .. ..",
+            ".. .. b",
+        ] {
             let list = [b"# first\n", half.as_bytes()].concat();
             assert_eq!(parse(&list), Err(ListError::Range { line: 2 }), "{half}");
         }

@@ -333,8 +333,11 @@ enum Names {
     Start(usize),
 }
 
-/// Longer than any name that [`crate::check::sections`] takes, which is what it has to see.
-const SYMBOL_NAMES: Names = Names::Start(SYMBOL_NAME_BYTES_MAX + 1);
+/// Most bytes of a character that are lost where a bound lies inside it.
+const CUT_BYTES_MAX: usize = 3;
+/// Longer than any name that [`crate::check::sections`] takes, which is what it has to see, also
+/// when the bound lies inside a character.
+const SYMBOL_NAMES: Names = Names::Start(SYMBOL_NAME_BYTES_MAX + 1 + CUT_BYTES_MAX);
 /// Sections have no rule for their names' length; what is known by name is shorter.
 const SECTION_NAMES: Names = Names::Start(1024);
 

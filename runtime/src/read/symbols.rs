@@ -194,18 +194,6 @@ impl<'base> Symbols<'base> {
             .find(|symbol| symbol.kind == SymbolKind::Function)
             .copied()
     }
-
-    /// How many symbols there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.by_name.len()
-    }
-
-    /// Never true: an empty table is refused.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.by_name.is_empty()
-    }
 }
 
 fn key<'base>(symbol: &BaseSymbol<'base>) -> (&'base str, &'base str) {
@@ -274,5 +262,35 @@ mod tests {
         assert_eq!(symbols.function_at(0x14), None);
         assert_eq!(symbols.function_at(0x20).map(|s| s.name), Some("g"));
         assert_eq!(symbols.function_at(0xf), None);
+    }
+
+    #[test]
+    fn of_aliases_the_one_with_a_size_is_found_wherever_it_stands() {
+        for sizes in [[0, 8], [8, 0]] {
+            let list = sizes.map(|size| symbol("", "g", 0x30, size)).to_vec();
+            let symbols = Symbols::new(list).unwrap();
+            assert_eq!(symbols.lookup("g"), Lookup::Found(symbol("", "g", 0x30, 8)));
+        }
+    }
+
+    #[test]
+    fn labels_inside_a_function_do_not_hide_it_and_the_order_does_not_matter() {
+        let label = |address| BaseSymbol {
+            kind: SymbolKind::Other,
+            ..symbol("", "label", address, 0)
+        };
+        let symbols = Symbols::new(vec![
+            symbol("", "h", 0x30, 0x10),
+            label(0x18),
+            symbol("", "f", 0x10, 0x10),
+            label(0x14),
+            symbol("", "g", 0x20, 0x10),
+        ])
+        .unwrap();
+        for (address, name) in [(0x1c, "f"), (0x14, "f"), (0x20, "g"), (0x3f, "h")] {
+            let found = symbols.function_at(address).map(|symbol| symbol.name);
+            assert_eq!(found, Some(name), "{address:#x}");
+        }
+        assert_eq!(symbols.function_at(0x40), None);
     }
 }

@@ -1,6 +1,7 @@
 //! A small base in memory and payloads for it, written by the `object` crate.
 #![allow(dead_code, clippy::allow_attributes, reason = "each test uses a part")]
 
+pub(crate) mod edit;
 pub(crate) mod uploads;
 mod writer;
 

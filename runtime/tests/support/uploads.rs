@@ -24,10 +24,26 @@ pub(crate) fn refused(file: &[u8], errno: Errno, says: &str) {
     );
 }
 
+/// The same, and that the platform is not asked for memory: the file alone shows it.
+#[track_caller]
+pub(crate) fn refused_before_memory(file: &[u8], errno: Errno, says: &str) {
+    refused(file, errno, says);
+    let runtime = runtime();
+    runtime.upload("bad", file);
+    let events = runtime.platform().take_events();
+    let is_asked = |event: &Event| matches!(event, Event::Allocate(_));
+    assert!(!events.iter().any(is_asked), "{says}: {events:?}");
+}
+
 #[track_caller]
 pub(crate) fn taken(maker: &Maker) {
+    file_taken(&maker.write());
+}
+
+#[track_caller]
+pub(crate) fn file_taken(file: &[u8]) {
     let runtime = runtime();
-    let result = runtime.upload("good", &maker.write());
+    let result = runtime.upload("good", file);
     let log = log_of(&runtime.platform().take_events());
     assert_eq!(result, 0, "{log}");
 }
