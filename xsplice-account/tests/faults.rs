@@ -206,6 +206,39 @@ fn the_members_of_a_walked_table_matter() {
     assert!(of(&[("t.c", &old)], &[("t.c", &apart)]).is_complete());
 }
 
+/// A function, and a sanitizer's descriptor of a check in it: file, line, and a type. `lead` is the
+/// instruction by which the function has it, if any is left.
+fn with_descriptor(function: &str, kind: &str, lead: &str) -> String {
+    format!(
+        r#"__asm__(
+            ".section .data..Ltype1, \"aw\"\n.Ltype1: .asciz \"{kind}\"\n"
+            ".section .rodata.str1.1, \"aMS\", @progbits, 1\n.Lfile: .asciz \"shared.h\"\n"
+            ".section .data.rel.local..Ldata1, \"aw\"\n.balign 8\n"
+            ".Ldata1: .quad .Lfile, 17, .Ltype1\n"
+            ".section .text.{function}, \"ax\"\n.globl {function}\n.type {function}, @function\n"
+            "{function}: {lead}\nret\n.size {function}, . - {function}\n");"#
+    )
+}
+
+#[test]
+fn equal_descriptors_that_nothing_uses_are_no_table() {
+    let (one, other) = (
+        with_descriptor("one", "int", ""),
+        with_descriptor("other", "int", ""),
+    );
+    // The linker takes the objects in another order than the tree has them.
+    let linked: Sources<'_> = &[("b.c", &other), ("a.c", &one)];
+    let build: Sources<'_> = &[("a.c", &one), ("b.c", &other)];
+    assert!(without_payload(linked, build, build).is_complete());
+}
+
+#[test]
+fn a_descriptor_that_code_has_is_as_it_was() {
+    let used = |kind| with_descriptor("f", kind, "leaq .Ldata1(%rip), %rax");
+    assert!(of(&[("f.c", &used("int"))], &[("f.c", &used("int"))]).is_complete());
+    assert!(!of(&[("f.c", &used("int"))], &[("f.c", &used("u32"))]).is_complete());
+}
+
 #[test]
 fn a_function_that_moves_into_another_section_has_moved() {
     let place = |section: &str| {

@@ -60,21 +60,6 @@ struct Node {
     fails_with: Option<usize>,
 }
 
-/// Claims that others rest on.
-#[derive(Debug)]
-pub(crate) struct RestedOn<'run> {
-    index: &'run HashMap<Pair, usize>,
-    nodes: Vec<bool>,
-}
-
-impl RestedOn<'_> {
-    /// Whether another claim rests on this one.
-    #[must_use]
-    pub(crate) fn has(&self, pair: Pair) -> bool {
-        self.index.get(&pair).is_some_and(|&node| self.nodes[node])
-    }
-}
-
 /// What is followed, and against what.
 #[derive(Debug)]
 pub(crate) struct Follower<'run, 'data> {
@@ -224,20 +209,6 @@ impl<'run, 'data> Follower<'run, 'data> {
             }
         }
         found
-    }
-
-    /// What the claims that hold rest on.
-    #[must_use]
-    pub(crate) fn rested_on(&self) -> RestedOn<'_> {
-        let mut nodes = vec![false; self.nodes.len()];
-        let holding = self.nodes.iter().filter(|node| node.fails_with.is_none());
-        for &below in holding.flat_map(|node| &node.rests_on) {
-            nodes[below] = true;
-        }
-        RestedOn {
-            index: &self.index,
-            nodes,
-        }
     }
 
     /// Whether an item was asked for and has a place.

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use xsplice_diff::read::object::SectionId;
 
-use crate::follow::{Follower, Pair, Place};
-use crate::read::tree::{ItemId, Tree};
+use crate::follow::{Follower, Place};
+use crate::read::tree::Tree;
 
 /// Where sections begin: the address of the first byte of each.
 #[derive(Debug)]
@@ -96,9 +96,8 @@ pub(crate) fn candidates(follower: &Follower<'_, '_>) -> Candidates {
     Candidates(all)
 }
 
-/// Of each section the start at which most of it holds. Of several that are equal, one that
-/// something leads to, and of those the first at which no other section stands for sure: equal
-/// sections of other objects are there too, but what uses this one says which it is.
+/// Of each section the start at which most of it holds. Of several that are equal, the first at
+/// which no other section stands for sure.
 pub(crate) fn starts(follower: &Follower<'_, '_>) -> Starts {
     let tree = follower.tree;
     let candidates = candidates(follower);
@@ -124,27 +123,10 @@ pub(crate) fn starts(follower: &Follower<'_, '_>) -> Starts {
     for (start, size) in sure {
         taken.take(start, size);
     }
-    let rested_on = follower.rested_on();
-    let is_led_to = |one: &Candidate| {
-        let object = &tree.objects[one.object];
-        object.items_of(one.section).any(|item| {
-            let start = object.items[item].range.start;
-            rested_on.has(Pair {
-                item: ItemId {
-                    object: one.object,
-                    item,
-                },
-                place: Place::Base(one.start.wrapping_add(start)),
-            })
-        })
-    };
     for (found, most) in open {
         let mut best = found.iter().filter(|one| one.bytes == most);
-        let is_free = |one: &&Candidate| !taken.has(one.start, size(one));
-        let mut led_to = best.clone().filter(|one| is_led_to(one));
-        let chosen = led_to.clone().find(is_free).or_else(|| led_to.next());
-        let chosen = chosen.or_else(|| best.clone().find(is_free));
-        if let Some(chosen) = chosen.or_else(|| best.next()) {
+        let free = best.clone().find(|one| !taken.has(one.start, size(one)));
+        if let Some(chosen) = free.or_else(|| best.next()) {
             starts.set(chosen.place(), chosen.start);
             taken.take(chosen.start, size(chosen));
         }

@@ -22,8 +22,9 @@ const NOT_WALKED: [&str; 7] = [
 
 /// Whether code may walk a section from its start to its end, so that order and membership count.
 ///
-/// Shortcut S23: tools alone read these sections, or the linker writes them as a whole; any other
-/// section of data with an unusual name counts as walked.
+/// Shortcut S23: tools alone read these sections, or the linker writes them as a whole, or a
+/// compiler made the section for one variable without a name; any other section of data with an
+/// unusual name counts as walked.
 #[must_use]
 pub(crate) fn is_walked(tree: &Tree<'_>, object: usize, section: SectionId) -> bool {
     let cut = &tree.objects[object];
@@ -42,8 +43,21 @@ pub(crate) fn is_walked(tree: &Tree<'_>, object: usize, section: SectionId) -> b
         && !header.is_mergeable()
         && !items.is_empty()
         && !is_ours
+        && !is_of_dropped_label(tree, first)
         && !NOT_WALKED.iter().any(|family| is_of(family, own))
         && !PLAIN.contains(&class(tree, first))
+}
+
+/// Whether a compiler with a section for each variable named this one for a label that begins with
+/// `.L`, which an assembler leaves out of the symbol table: a sanitizer's descriptor of one check,
+/// as in `.data..Lubsan_type10`. Only code and other descriptors lead to it.
+fn is_of_dropped_label(tree: &Tree<'_>, item: ItemId) -> bool {
+    let name = tree.section(item).name;
+    let families = [".data.rel.local", ".data.rel", ".data"];
+    let mut labels = families
+        .iter()
+        .filter_map(|family| name.strip_prefix(family));
+    labels.any(|label| label.starts_with("..L")) && tree.names_of_section(item).next().is_none()
 }
 
 /// The kind of an item's section: its name, less what compilers append to keep items apart.
