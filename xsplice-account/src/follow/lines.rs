@@ -13,6 +13,7 @@ use xsplice_diff::machine::{Alike, Machine, walk};
 use xsplice_diff::read::object::{ElfObject, SectionId, SymbolPlace};
 
 use crate::follow::Follower;
+use crate::read::classes::{Descriptor, descriptor};
 use crate::read::fields::{Form, form};
 use crate::read::tree::{ItemId, Tree};
 
@@ -53,13 +54,10 @@ impl Follower<'_, '_> {
     /// The line and column in what a sanitizer tells of a place of the source: compilers put it
     /// into a section of its own, behind a pointer to the name of the file.
     pub(crate) fn described_line(&self, item: ItemId, at: usize) -> Option<(usize, usize)> {
-        const NAMES: [&str; 2] = ["ubsan_data", "__unnamed_"];
         const PLACE: (usize, usize) = (8, 16);
         self.claims?;
-        let (_, name) = self.tree.section(item).name.rsplit_once("..L")?;
-        let is_known = NAMES.iter().any(|known| name.starts_with(known));
-        let is_nameless = self.tree.item(item).names.is_empty();
-        (is_known && is_nameless && (PLACE.0..PLACE.1).contains(&at)).then_some(PLACE)
+        let is_place = descriptor(self.tree, item) == Some(Descriptor::Place);
+        (is_place && (PLACE.0..PLACE.1).contains(&at)).then_some(PLACE)
     }
 
     /// The bytes of an immediate that differ at `at` because a line does.

@@ -22,9 +22,9 @@ const NOT_WALKED: [&str; 7] = [
 
 /// Whether code may walk a section from its start to its end, so that order and membership count.
 ///
-/// Shortcut S23: tools alone read these sections, or the linker writes them as a whole, or a
-/// compiler made the section for one variable without a name; any other section of data with an
-/// unusual name counts as walked.
+/// Shortcut S23: tools alone read these sections, or the linker writes them as a whole, or code
+/// leads to each, as to a sanitizer's descriptor; any other section of data with an unusual name
+/// counts as walked.
 #[must_use]
 pub(crate) fn is_walked(tree: &Tree<'_>, object: usize, section: SectionId) -> bool {
     let cut = &tree.objects[object];
@@ -43,21 +43,33 @@ pub(crate) fn is_walked(tree: &Tree<'_>, object: usize, section: SectionId) -> b
         && !header.is_mergeable()
         && !items.is_empty()
         && !is_ours
-        && !is_of_dropped_label(tree, first)
+        && descriptor(tree, first).is_none()
         && !NOT_WALKED.iter().any(|family| is_of(family, own))
         && !PLAIN.contains(&class(tree, first))
 }
 
-/// Whether a compiler with a section for each variable named this one for a label that begins with
-/// `.L`, which an assembler leaves out of the symbol table: a sanitizer's descriptor of one check,
-/// as in `.data..Lubsan_type10`. Only code and other descriptors lead to it.
-fn is_of_dropped_label(tree: &Tree<'_>, item: ItemId) -> bool {
-    let name = tree.section(item).name;
-    let families = [".data.rel.local", ".data.rel", ".data"];
-    let mut labels = families
-        .iter()
-        .filter_map(|family| name.strip_prefix(family));
-    labels.any(|label| label.starts_with("..L")) && tree.names_of_section(item).next().is_none()
+/// What a sanitizer tells its run-time library: code at one place of the source leads to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Descriptor {
+    /// A place of the source, with what is checked there.
+    Place,
+    /// A type.
+    Type,
+}
+
+/// What kind of descriptor an item is. The compiler gives each a section of its own, and a name
+/// that no symbol has.
+#[must_use]
+pub(crate) fn descriptor(tree: &Tree<'_>, item: ItemId) -> Option<Descriptor> {
+    const NAMES: [(&str, Descriptor); 3] = [
+        ("ubsan_data", Descriptor::Place),
+        ("__unnamed_", Descriptor::Place),
+        ("ubsan_type", Descriptor::Type),
+    ];
+    let (_, name) = tree.section(item).name.rsplit_once("..L")?;
+    let known = NAMES.iter().find(|(known, _)| name.starts_with(known));
+    let is_nameless = tree.item(item).names.is_empty();
+    known.filter(|_| is_nameless).map(|&(_, kind)| kind)
 }
 
 /// The kind of an item's section: its name, less what compilers append to keep items apart.

@@ -71,11 +71,11 @@ pub fn prove(base: &Base<'_>, inputs: &[Input], merged: &Merged, progress: &Prog
         }
     }
     // What is the same in both trees has not changed: included code may bring it along.
-    let unlinked = inputs.iter().filter(|input| {
-        let is_unlinked = result.tree.unlinked.contains(&input.name);
-        is_unlinked && !input.is_equal()
-    });
-    result.unlinked = unlinked.map(|input| input.name.clone()).collect();
+    let unlinked: HashSet<&str> = result.tree.unlinked.iter().map(String::as_str).collect();
+    let changed = inputs
+        .iter()
+        .filter(|input| unlinked.contains(input.name.as_str()) && !input.is_equal());
+    result.unlinked = changed.map(|input| input.name.clone()).collect();
     result
 }
 
