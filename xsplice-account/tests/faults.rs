@@ -555,3 +555,19 @@ fn what_fills_up_behind_a_table_of_places_in_code_is_none_of_it() {
     let account = of(&[("t.s", &fewer)], &[("t.s", &old)]);
     assert_eq!(names(&account), ["f"], "{account:?}");
 }
+
+#[test]
+fn what_seems_to_branch_into_a_field_cuts_no_instruction() {
+    // As code of 32 bits looks that is read as one of 64.
+    let code = |skipped: &str| {
+        format!(
+            ".globl start\n.type start, @function\nstart: call 2f\nret\n.size start, . - start\n\
+             2: .byte 0xe9\n.long 3f - 1f\n1: {skipped}\n3: jmp 1b - 2\n"
+        )
+    };
+    let original = code("pushq %rbx");
+    let account = of(&[("a.s", &original)], &[("a.s", &original)]);
+    assert_eq!(names(&account), [""; 0], "{:?}", account.after.missing);
+    let account = of(&[("a.s", &original)], &[("a.s", &code("pushq %rsi"))]);
+    assert_eq!(names(&account), ["start"]);
+}

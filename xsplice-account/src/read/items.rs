@@ -209,7 +209,9 @@ impl<'data> Object<'data> {
 }
 
 /// Begins an item wherever fields of the sections `from` lead, but not inside what has a size:
-/// `covered`, by section.
+/// `covered`, by section. Nor inside a field: bytes that are read for another machine's, such as
+/// code that runs before the switch to 64 bits, seem to branch anywhere. Without that cut the item
+/// is a longer one, which has to be there as a whole.
 fn cut_where_led(
     elf: &ElfObject<'_>,
     fields: &[Vec<Field>],
@@ -221,13 +223,19 @@ fn cut_where_led(
     let all = all.flat_map(|(index, fields)| fields.iter().map(move |field| (index, field)));
     for (index, offset) in all.filter_map(|(index, field)| target_offset(elf, index, field)) {
         let at = covered[index].partition_point(|range| range.end <= offset);
-        if covered[index]
+        let is_covered = covered[index]
             .get(at)
-            .is_none_or(|range| offset < range.start)
-        {
+            .is_some_and(|range| range.start <= offset);
+        if !is_covered && !is_inside_field(&fields[index], offset) {
             cuts[index].push(offset);
         }
     }
+}
+
+fn is_inside_field(fields: &[Field], offset: u64) -> bool {
+    let behind = fields.partition_point(|field| field.offset < offset);
+    let last = behind.checked_sub(1).map(|last| &fields[last]);
+    last.is_some_and(|field| offset < field.end())
 }
 
 /// Tables of other systems whose entries belong to code, each by itself; their order means nothing.
