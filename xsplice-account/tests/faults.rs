@@ -571,3 +571,31 @@ fn what_seems_to_branch_into_a_field_cuts_no_instruction() {
     let account = of(&[("a.s", &original)], &[("a.s", &code("pushq %rsi"))]);
     assert_eq!(names(&account), ["start"]);
 }
+
+#[test]
+fn of_a_section_that_was_not_linked_nothing_is_in_the_base() {
+    let table = |index: &str, names: &str| {
+        format!(
+            ".section .rodata\n.globl index, names, first\n\
+             .type index, @object\nindex: .short {index}\n.size index, . - index\n\
+             .type names, @object\nnames: .byte {names}\n.size names, . - names\n\
+             .type first, @object\nfirst: .byte 1\n.size first, . - first\n"
+        )
+    };
+    // What stands in for the table until the names are known has two names that look like it.
+    let (stand_in, linked) = (table("0", "1"), table("0, 3, 5", "2, 7, 9"));
+    let code = |bias: &str| {
+        format!(
+            "extern const unsigned short index[]; extern const unsigned char names[], first;\n\
+             int start(int i) {{ return names[index[i] + first] + {bias}; }}"
+        )
+    };
+    let (old, new) = (code("3"), code("4"));
+    let original: Sources<'_> = &[("f.c", &old), ("t.s", &stand_in)];
+    let linked: Sources<'_> = &[("f.c", &old), ("t.s", &linked)];
+    let account = without_payload(linked, original, original);
+    assert_eq!(names(&account), [""; 0], "{:?}", account.after.missing);
+    let patched: Sources<'_> = &[("f.c", &new), ("t.s", &stand_in)];
+    let account = without_payload(linked, original, patched);
+    assert_eq!(names(&account), ["start"]);
+}

@@ -1,6 +1,8 @@
 //! Finds the place of everything of a build in the image that was linked from it: first by name,
 //! then what stands in one section with that, then what leads to what was found.
 
+use foldhash::HashSet;
+
 use crate::base::search;
 use crate::follow::{Follower, Pair, Place, sections};
 use crate::read::image::Image;
@@ -22,19 +24,26 @@ pub(crate) fn winners<'data>(follower: &Follower<'_, 'data>) -> Vec<(&'data str,
 }
 
 /// Names of data that are in the image, but not as the objects have them: something else was
-/// linked.
+/// linked, and of a section in which one name is of that kind, all: a linker takes it as a whole,
+/// so that what looks like the rest of it is so by chance.
 pub(crate) fn foreign<'data>(follower: &Follower<'_, 'data>) -> Vec<&'data str> {
-    let is_foreign = |items: &[ItemId]| {
+    let tree = follower.tree;
+    let section = |item: &ItemId| (item.object, tree.item(*item).section);
+    let is_elsewhere = |items: &[ItemId]| {
         let mut places = items.iter().flat_map(|&item| {
             let places = addresses(follower, item).into_iter().map(Place::Base);
             places.map(move |place| Pair { item, place })
         });
         let mut all = places.by_ref().peekable();
-        !items.is_empty() && all.peek().is_some() && !all.any(|pair| follower.is_plausible(pair))
+        all.peek().is_some() && !all.any(|pair| follower.is_plausible(pair))
     };
-    let names = follower.tree.data_names();
-    names
-        .filter(|(_, items)| is_foreign(items))
+    let names = || tree.data_names().filter(|(_, items)| !items.is_empty());
+    let elsewhere = names().filter(|(_, items)| is_elsewhere(items));
+    let not_linked: HashSet<_> = elsewhere
+        .flat_map(|(_, items)| items.iter().map(section).collect::<Vec<_>>())
+        .collect();
+    names()
+        .filter(|(_, items)| items.iter().all(|item| not_linked.contains(&section(item))))
         .map(|(name, _)| name)
         .collect()
 }
