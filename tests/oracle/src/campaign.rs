@@ -53,8 +53,8 @@ pub struct Counts {
     pub needless: BTreeMap<String, Vec<u64>>,
     /// Refused seeds by code; of several codes of one change each.
     pub codes: BTreeMap<String, Vec<u64>>,
-    /// Seeds that the account alone refused, without need.
-    pub disagree: Vec<u64>,
+    /// Seeds that the account alone refused, without need, and what it said first.
+    pub disagree: Vec<(u64, String)>,
     /// Seeds that came out wrong, and how.
     pub wrong: Vec<(u64, String)>,
     /// Seeds that could not be judged, and why.
@@ -90,10 +90,12 @@ impl Counts {
         list(&mut text, &self.codes);
         let _ = writeln!(
             text,
-            "refused by the account alone, without need: {} {:?}",
-            self.disagree.len(),
-            &self.disagree[..self.disagree.len().min(SEEDS_SHOWN)]
+            "refused by the account alone, without need: {}",
+            self.disagree.len()
         );
+        for (seed, what) in self.disagree.iter().take(SEEDS_SHOWN) {
+            let _ = writeln!(text, "  seed {seed}: {what}");
+        }
         for (seed, what) in self.wrong.iter().chain(&self.broken) {
             let _ = writeln!(text, "seed {seed}: {what}");
         }
@@ -127,8 +129,8 @@ impl Counts {
                 for code in codes {
                     self.codes.entry(code.clone()).or_default().push(seed);
                 }
-                if matches!(outcome, Outcome::Disagree(_)) {
-                    self.disagree.push(seed);
+                if let (Outcome::Disagree(_), Some(first)) = (outcome, refusals.first()) {
+                    self.disagree.push((seed, first.message.clone()));
                 }
             }
             Outcome::WrongPayload(what) => {

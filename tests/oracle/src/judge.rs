@@ -157,6 +157,8 @@ pub struct Refusal {
     pub section: String,
     /// The symbol that it is about, or nothing.
     pub symbol: String,
+    /// What the report says.
+    pub message: String,
 }
 
 /// Whether a symbol is one of the tables of labels of the programs, as compilers call them.
@@ -326,6 +328,7 @@ fn refusals(report: &Value) -> Result<Vec<Refusal>> {
             code: text(&refusal["code"]),
             section: text(&refusal["section"]),
             symbol: text(&refusal["symbol"]),
+            message: text(&refusal["message"]),
         })
         .collect();
     refusals.sort();

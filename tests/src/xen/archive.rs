@@ -60,12 +60,17 @@ pub struct Archive {
     pub modules: Vec<PathBuf>,
 }
 
+/// What a root folder for builds of Xen holds beside Debian's smallest system.
+const IN_ROOT: &str = "gcc,libc6-dev,make,flex,bison,python3-minimal,perl-base";
+
 /// Makes sure the programs are there, as the other tests do it.
 pub fn ensure_programs(platform: &Platform) -> Result<()> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("ensure-packages.sh");
+    let of_configurations = platform.configurations.iter().flat_map(|one| one.programs);
     let status = Command::new(&script)
         .args(PROGRAMS)
         .args(platform.programs)
+        .args(of_configurations)
         .status()
         .with_context(|| format!("cannot run {}", script.display()))?;
     ensure!(
@@ -293,6 +298,39 @@ fn unpack_kernel(package: &Path, root: &Path, platform: &Platform) -> Result<()>
         String::from_utf8_lossy(&output.stderr)
     );
     Ok(())
+}
+
+/// A root folder with the compiler of the Debian release `suite`, made from the archive or found in
+/// the cache. Only root may make one, and build in it.
+pub fn build_root(cache: &Path, mirror: Option<&str>, suite: &str) -> Result<PathBuf> {
+    let root = cache.join(format!("root-{suite}"));
+    let stamp = root.join(".complete");
+    if stamp.is_file() {
+        return Ok(root);
+    }
+    println!("== the compiler of {suite}: fetching through debootstrap");
+    remove(&root)?;
+    let mirror = match mirror {
+        Some(mirror) => mirror.to_owned(),
+        None => system_mirror()?,
+    };
+    run_logged(
+        &format!("debootstrap {suite}"),
+        Command::new("debootstrap")
+            .args([
+                "--variant=minbase",
+                "--include",
+                IN_ROOT,
+                "--keyring",
+                KEYRING,
+            ])
+            .arg(suite)
+            .arg(&root)
+            .arg(mirror),
+        &cache.join("log").join(format!("debootstrap-{suite}.log")),
+    )?;
+    fs::write(&stamp, suite).context("cannot stamp the root")?;
+    Ok(root)
 }
 
 /// Removes a folder if it is there.

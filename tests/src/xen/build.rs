@@ -13,6 +13,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 
 use super::archive::{XEN_VERSION, remove};
+use super::configuration::Configuration;
 use super::platform::Platform;
 use super::process::{run_logged, run_quiet};
 
@@ -22,6 +23,9 @@ const PLACE: [(&str, &str); 3] = [
     ("XEN_WHOAMI", "user"),
     ("XEN_DOMAIN", "localdomain"),
 ];
+
+/// The folder in which everything is built.
+const WORK: &str = "work";
 
 /// What Xen would otherwise take from the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +62,13 @@ pub struct Builder {
     source: PathBuf,
     /// `xsplice.h`, which changes may include as `xen/xsplice.h`.
     header: PathBuf,
-    platform: &'static Platform,
+    options: &'static [&'static str],
+    make: Vec<(&'static str, &'static str)>,
+    /// The folder that is the root of everything that a build calls, where that is not the
+    /// system's own.
+    root: Option<PathBuf>,
+    /// What a finished build was made from.
+    stamp: String,
     jobs: usize,
 }
 
@@ -91,7 +101,10 @@ impl Builder {
         jobs: usize,
     ) -> Self {
         Self {
-            platform,
+            options: platform.options,
+            make: platform.make.to_vec(),
+            root: None,
+            stamp: XEN_VERSION.to_owned(),
             cache: cache.to_owned(),
             source: source.to_owned(),
             header: header.to_owned(),
@@ -99,8 +112,37 @@ impl Builder {
         }
     }
 
+    /// A builder of the same source otherwise configured, with its results below `cache`. What it
+    /// calls is in the system, or in the folder `root`.
+    pub fn configured(
+        &self,
+        cache: &Path,
+        configuration: &Configuration,
+        root: Option<PathBuf>,
+    ) -> Self {
+        let make: Vec<_> = self
+            .make
+            .iter()
+            .chain(configuration.make)
+            .copied()
+            .collect();
+        Self {
+            options: configuration.options,
+            stamp: format!("{XEN_VERSION} {:?} {make:?}", configuration.options),
+            make,
+            root,
+            cache: cache.to_owned(),
+            source: self.source.clone(),
+            header: self.header.clone(),
+            jobs: self.jobs,
+        }
+    }
+
     fn work(&self) -> PathBuf {
-        self.cache.join("work")
+        match &self.root {
+            Some(root) => root.join(WORK),
+            None => self.cache.join(WORK),
+        }
     }
 
     fn tree(&self, name: &str) -> Tree {
@@ -116,15 +158,15 @@ impl Builder {
             DebugInfo::Present => "original-g",
         };
         let tree = self.tree(name);
-        if self.is_done(&tree, XEN_VERSION) {
+        if self.is_done(&tree, &self.stamp) {
             println!("== {name}: in the cache");
             return Ok(tree);
         }
         println!("== {name}: building");
         let started = Instant::now();
         self.start_over(None)?;
-        if !self.platform.options.is_empty() {
-            let mut options = self.platform.options.join("\n");
+        if !self.options.is_empty() {
+            let mut options = self.options.join("\n");
             options.push('\n');
             fs::write(self.work().join("build/.config"), options)
                 .context("cannot write .config")?;
@@ -135,7 +177,7 @@ impl Builder {
         if debug_info == DebugInfo::Absent {
             self.make("tests", &["tests"], debug_info, Time::Original)?;
         }
-        self.keep(&tree, XEN_VERSION)?;
+        self.keep(&tree, &self.stamp)?;
         println!("   {name}: {} s", started.elapsed().as_secs());
         Ok(tree)
     }
@@ -216,17 +258,27 @@ impl Builder {
 
     fn make(&self, log: &str, targets: &[&str], debug_info: DebugInfo, time: Time) -> Result<()> {
         let work = self.work();
-        let build = fs::canonicalize(work.join("build")).context("cannot find the build folder")?;
-        let mut command = Command::new("make");
+        // What is built is inside the root, and named as it is there.
+        let (mut command, work) = match &self.root {
+            Some(root) => {
+                let mut command = Command::new("chroot");
+                command.arg(root).arg("make");
+                (command, Path::new("/").join(WORK))
+            }
+            None => {
+                let work = fs::canonicalize(&work).context("cannot find the work folder")?;
+                (Command::new("make"), work)
+            }
+        };
         command
             .arg("-C")
             .arg(work.join("source/xen"))
-            .arg(format!("O={}", build.display()))
+            .arg(format!("O={}", work.join("build").display()))
             .arg(format!("-j{}", self.jobs))
             .args(targets)
             .envs(PLACE)
             .envs(time.stamps())
-            .envs(self.platform.make.iter().copied())
+            .envs(self.make.iter().copied())
             // Whoever runs this under `make` must not have its flags seen by Xen's makefiles.
             .env_remove("MAKEFLAGS")
             .env_remove("MFLAGS")

@@ -19,6 +19,7 @@ pub mod build;
 pub mod change;
 pub mod changes_arm64;
 mod changes_common;
+pub mod configuration;
 pub mod each;
 pub mod faults;
 pub mod guest;

@@ -3,6 +3,7 @@
 
 use super::change::{CHANGES, Change};
 use super::changes_arm64;
+use super::configuration::{self, Configuration};
 use super::one_line::{self, Edits};
 
 /// A machine of Xen, as data.
@@ -35,6 +36,8 @@ pub struct Platform {
     pub cpu: &'static str,
     /// What is changed.
     pub changes: &'static [Change],
+    /// Other ways to build it.
+    pub configurations: &'static [Configuration],
     /// One-line edits, for the tools alone.
     pub edits: &'static Edits,
     /// The three changes that the scenarios with several payloads are made of.
@@ -91,6 +94,7 @@ static X86_64: Platform = Platform {
     programs: &["gcc=gcc", "qemu-system-x86_64=qemu-system-x86"],
     cpu: "max,-smap",
     changes: CHANGES,
+    configurations: configuration::X86_64,
     edits: &one_line::X86_64,
     stacked: ["minor-version", "string-only", "alternatives"],
     dies_of_nop: true,
@@ -120,6 +124,7 @@ static ARM64: Platform = Platform {
     ],
     cpu: "cortex-a57",
     changes: changes_arm64::CHANGES,
+    configurations: &[],
     edits: &one_line::ARM64,
     stacked: ["minor-version", "string-only", "alternatives"],
     dies_of_nop: false,

@@ -14,6 +14,7 @@ use super::beside::Beside;
 use super::boots::Boots;
 use super::build::{Builder, DebugInfo, Tree};
 use super::change::{Change, Verdict};
+use super::configuration::{self, Configuration};
 use super::guest::Machine;
 use super::life::{Made, life};
 use super::payload::{self, Said, Stacking, Tools};
@@ -122,6 +123,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         ),
         archive,
         cache,
+        mirror: arguments.mirror.clone(),
         platform,
         machine: Machine {
             accelerator: arguments.accelerator.clone(),
@@ -161,6 +163,7 @@ struct Proof {
     tools: Tools,
     builder: Builder,
     archive: Archive,
+    mirror: Option<String>,
     platform: &'static Platform,
     machine: Machine,
     factor: u32,
@@ -258,6 +261,9 @@ impl Proof {
         for crash in self.crashes(&original)? {
             boots.crash(crash, table)?;
         }
+        for configuration in self.platform.configurations {
+            self.configured(configuration, table)?;
+        }
         if self.only.is_none() {
             println!("== the tools on the whole tree");
             let later = self.builder.later(&original)?;
@@ -271,6 +277,51 @@ impl Proof {
             one_line::check(&self.tools, edits, trees, &self.payloads, table)?;
         }
         Ok(())
+    }
+
+    /// The changes of a configuration, on a Xen that is built so.
+    fn configured(&self, configuration: &Configuration, table: &mut Table) -> Result<()> {
+        let named = |name: &str| self.platform.changes.iter().find(|one| one.name == name);
+        let wanted: Vec<_> = configuration
+            .changes
+            .iter()
+            .filter(|(name, _)| self.wanted(&format!("{} {name}", configuration.name)))
+            .filter_map(|(name, functions)| Some((named(name)?, *functions)))
+            .collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        println!("== {}", configuration.about);
+        let cache = self.cache.join("configurations").join(configuration.name);
+        let payloads = cache.join("payloads");
+        for folder in [&cache.join("log"), &payloads] {
+            fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        }
+        let root = configuration
+            .suite
+            .map(|suite| archive::build_root(&self.cache, self.mirror.as_deref(), suite))
+            .transpose()?;
+        let builder = self.builder.configured(&cache, configuration, root);
+        let original = builder.original(DebugInfo::Absent)?;
+        let mut scenarios = Vec::new();
+        for (change, functions) in wanted {
+            let (name, patch) = (change.name, self.patch(change.name));
+            let tree = builder.changed(name, &patch, &original, DebugInfo::Absent)?;
+            let path = payloads.join(format!("{name}.livepatch"));
+            let stacking = Stacking::default();
+            let said = self.tools.build(name, &original, &tree, &path, &stacking)?;
+            table.add(configuration::row(configuration, change, functions, &said));
+            if matches!(said, Said::Payload(_)) {
+                let prophecy = foretell(&self.tools, &original.symbols(), &[], &path)?;
+                let mut scenario = life(&Made { change, path }, &prophecy);
+                scenario.name = format!("{} with {}", scenario.name, configuration.about);
+                scenarios.push(scenario);
+            }
+        }
+        let mut boots = self.boots(&original);
+        boots.cache = &cache;
+        let mut beside = Beside::run(&original.symbols(), &scenarios)?;
+        boots.all(scenarios, &mut beside, table)
     }
 
     /// Xen's own test payloads alone.
