@@ -595,7 +595,6 @@ fn of_a_section_that_was_not_linked_nothing_is_in_the_base() {
     let linked: Sources<'_> = &[("f.c", &old), ("t.s", &linked)];
     let account = without_payload(linked, original, original);
     assert_eq!(names(&account), [""; 0], "{:?}", account.after.missing);
-    let patched: Sources<'_> = &[("f.c", &new), ("t.s", &stand_in)];
-    let account = without_payload(linked, original, patched);
+    let account = without_payload(linked, original, &[("f.c", &new), ("t.s", &stand_in)]);
     assert_eq!(names(&account), ["start"]);
 }
