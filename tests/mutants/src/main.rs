@@ -18,7 +18,8 @@ use xsplice_mutants::trials::{Fate, Trials};
 /// Exit status 1 when a change is left over that the list does not explain.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Paths of what is changed, from the workspace's folder on; files that begin with one.
+    /// Paths of what is changed, from the workspace's folder on, in this order; files that begin
+    /// with one.
     #[arg(long = "change", required = true)]
     changed: Vec<String>,
     /// Whether the tests call the commands of the workspace.
@@ -36,7 +37,11 @@ struct Arguments {
     /// File with what became of each change.
     #[arg(long, default_value = "out/mutants.tsv")]
     out: PathBuf,
-    /// Only the changes that were left over or not reached in such a file of an earlier run.
+    /// After how many tests that pass a change is put off, for a run with --again.
+    #[arg(long, default_value_t = usize::MAX, hide_default_value = true)]
+    most: usize,
+    /// Only the changes that were left over, put off or not reached in such a file of an earlier
+    /// run.
     #[arg(long)]
     again: Option<PathBuf>,
     /// Which part of the changes is made: 0/4 is every fourth.
@@ -52,7 +57,8 @@ struct Arguments {
 
 /// What is written of changes that no test catches.
 const LEFT_OVER: &str = "left over";
-const UNREACHED: &str = "no test comes by";
+const PUT_OFF: &str = "put off";
+const UNREACHED: &str = "makes no difference in any test";
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
@@ -96,11 +102,13 @@ fn main() -> Result<ExitCode> {
         .zip(&keys)
         .map(|(change, key)| (change.number, explained::line(key)))
         .collect();
-    let fates = trials.fates(&changes, arguments.jobs, |change, fate| {
+    let (jobs, most) = (arguments.jobs, arguments.most);
+    let fates = trials.fates(&changes, jobs, most, |change, fate| {
         let told = match fate {
             Fate::Caught(by) => format!("caught by {by}"),
             Fate::NeverEnds(by) => format!("never ends: {by}"),
             Fate::LeftOver => LEFT_OVER.to_owned(),
+            Fate::PutOff(after) => format!("{PUT_OFF} after {after} tests"),
             Fate::Unreached => UNREACHED.to_owned(),
         };
         let mut out = out.lock().expect("no thread panics with it");
@@ -120,12 +128,13 @@ fn main() -> Result<ExitCode> {
         let word = match fate {
             Fate::Caught(_) => "caught",
             Fate::NeverEnds(_) => "never end",
-            Fate::LeftOver | Fate::Unreached if known.contains_key(key) => "explained",
+            _ if known.contains_key(key) => "explained",
             Fate::LeftOver => LEFT_OVER,
+            Fate::PutOff(_) => PUT_OFF,
             Fate::Unreached => UNREACHED,
         };
         *counts.entry(word).or_default() += 1;
-        if matches!(word, LEFT_OVER | UNREACHED) {
+        if matches!(word, LEFT_OVER | PUT_OFF | UNREACHED) {
             open += 1;
             println!("{word}: {}:{}:{}", change.file, change.line, change.column);
             println!("{}", explained::line(key));
@@ -140,7 +149,9 @@ fn open_ones(path: &Path) -> Result<HashSet<String>> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let open = text.lines().filter_map(|line| {
         let told = line.rsplit('\t').next()?;
-        let is_open = told == LEFT_OVER || told == UNREACHED;
+        let is_open = [LEFT_OVER, PUT_OFF, UNREACHED]
+            .iter()
+            .any(|word| told.starts_with(word));
         is_open.then(|| line[..line.len() - told.len()].to_owned())
     });
     Ok(open.collect())

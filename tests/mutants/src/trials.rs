@@ -2,13 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::process::{Command, Stdio};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process_group};
 use wait_timeout::ChildExt as _;
 
 use crate::change::Change;
@@ -39,6 +41,8 @@ pub enum Fate {
     NeverEnds(String),
     /// Every test that comes by passes.
     LeftOver,
+    /// So many pass, and more were not wanted.
+    PutOff(usize),
     /// No test comes by.
     Unreached,
 }
@@ -135,11 +139,13 @@ impl Trials {
         self.trials.len()
     }
 
-    /// What becomes of each change, in their order; `told` hears of each.
+    /// What becomes of each change, in their order; `told` hears of each. A change is put off
+    /// after `most` tests that pass.
     pub fn fates(
         &self,
         changes: &[Change],
         jobs: usize,
+        most: usize,
         told: impl Fn(&Change, &Fate) + Sync,
     ) -> Vec<Fate> {
         // What caught the last changes of a file is likely to catch the next.
@@ -150,7 +156,7 @@ impl Trials {
                 let lately = lately.lock().expect("no thread panics with it");
                 lately.get(&change.file).cloned().unwrap_or_default()
             };
-            let (fate, by) = self.fate(change.number, &recent);
+            let (fate, by) = self.fate(change.number, &recent, most);
             if let Some(by) = by {
                 let mut lately = lately.lock().expect("no thread panics with it");
                 let list = lately.entry(change.file.clone()).or_default();
@@ -163,7 +169,7 @@ impl Trials {
         })
     }
 
-    fn fate(&self, number: u32, recent: &[usize]) -> (Fate, Option<usize>) {
+    fn fate(&self, number: u32, recent: &[usize], most: usize) -> (Fate, Option<usize>) {
         let reached_by = self.by_change.get(&number).map_or(&[][..], Vec::as_slice);
         let is_by: HashSet<usize> = reached_by.iter().copied().collect();
         let first = recent.iter().copied().filter(|index| is_by.contains(index));
@@ -172,7 +178,11 @@ impl Trials {
             .copied()
             .filter(|index| !recent.contains(index));
         let setting = ("XSPLICE_MUTANT", number.to_string());
-        for index in first.chain(rest).chain(self.unasked.iter().copied()) {
+        let all = first.chain(rest).chain(self.unasked.iter().copied());
+        for (passed, index) in all.enumerate() {
+            if passed == most {
+                return (Fate::PutOff(most), None);
+            }
             let trial = &self.trials[index];
             match passes(trial, &setting, TIME_MIN.max(trial.time * PATIENCE)) {
                 Some(true) => {}
@@ -192,7 +202,10 @@ fn passes(trial: &Trial, setting: &(&str, String), time: Duration) -> Option<boo
     let child = Command::new(&trial.program.path)
         .args(["--exact", &trial.name, "--test-threads", "1"])
         .env(setting.0, &setting.1)
+        // Else each test of the commands would ask cargo whether they are built.
+        .env("XSPLICE_BIN_DIR", &trial.program.commands)
         .current_dir(&trial.program.folder)
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -203,11 +216,18 @@ fn passes(trial: &Trial, setting: &(&str, String), time: Duration) -> Option<boo
     match child.wait_timeout(time) {
         Ok(Some(status)) => Some(status.success()),
         _ => {
-            let _ = child.kill();
-            let _ = child.wait();
+            end(&mut child);
             None
         }
     }
+}
+
+/// Ends a test and the commands that it called, which would go on without it.
+fn end(child: &mut Child) {
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    let _ = child.wait();
 }
 
 /// The answers for 0 to `count`, computed by several threads.
