@@ -40,8 +40,7 @@ struct Arguments {
     /// After how many tests that pass a change is put off, for a run with --again.
     #[arg(long, default_value_t = usize::MAX, hide_default_value = true)]
     most: usize,
-    /// Only the changes that were left over, put off or not reached in such a file of an earlier
-    /// run.
+    /// Leaves out the changes that were caught, or did not end, in such a file of an earlier run.
     #[arg(long)]
     again: Option<PathBuf>,
     /// Which part of the changes is made: 0/4 is every fourth.
@@ -55,7 +54,9 @@ struct Arguments {
     tests: Vec<String>,
 }
 
-/// What is written of changes that no test catches.
+/// What is written of changes.
+const CAUGHT: &str = "caught by";
+const NEVER_ENDS: &str = "never ends:";
 const LEFT_OVER: &str = "left over";
 const PUT_OFF: &str = "put off";
 const UNREACHED: &str = "makes no difference in any test";
@@ -80,15 +81,14 @@ fn main() -> Result<ExitCode> {
     eprintln!("{} tests", trials.count());
 
     let keys = explained::keys(&changes);
-    let again = arguments.again.as_deref().map(open_ones).transpose()?;
+    let done = match &arguments.again {
+        Some(path) => done_in(path)?,
+        None => HashSet::new(),
+    };
     let (changes, keys): (Vec<_>, Vec<_>) = changes
         .into_iter()
         .zip(keys)
-        .filter(|(_, key)| {
-            again
-                .as_ref()
-                .is_none_or(|again| again.contains(&explained::line(key)))
-        })
+        .filter(|(_, key)| !done.contains(&explained::line(key)))
         .enumerate()
         .filter(|(index, _)| index % parts == part)
         .map(|(_, both)| both)
@@ -105,8 +105,8 @@ fn main() -> Result<ExitCode> {
     let (jobs, most) = (arguments.jobs, arguments.most);
     let fates = trials.fates(&changes, jobs, most, |change, fate| {
         let told = match fate {
-            Fate::Caught(by) => format!("caught by {by}"),
-            Fate::NeverEnds(by) => format!("never ends: {by}"),
+            Fate::Caught(by) => format!("{CAUGHT} {by}"),
+            Fate::NeverEnds(by) => format!("{NEVER_ENDS} {by}"),
             Fate::LeftOver => LEFT_OVER.to_owned(),
             Fate::PutOff(after) => format!("{PUT_OFF} after {after} tests"),
             Fate::Unreached => UNREACHED.to_owned(),
@@ -144,17 +144,15 @@ fn main() -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(open > 0)))
 }
 
-/// The lines of an earlier run for what was open in the end, without what became of them.
-fn open_ones(path: &Path) -> Result<HashSet<String>> {
+/// The lines of an earlier run for what a test failed with, without what became of them.
+fn done_in(path: &Path) -> Result<HashSet<String>> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let open = text.lines().filter_map(|line| {
+    let done = text.lines().filter_map(|line| {
         let told = line.rsplit('\t').next()?;
-        let is_open = [LEFT_OVER, PUT_OFF, UNREACHED]
-            .iter()
-            .any(|word| told.starts_with(word));
-        is_open.then(|| line[..line.len() - told.len()].to_owned())
+        let is_done = told.starts_with(CAUGHT) || told.starts_with(NEVER_ENDS);
+        is_done.then(|| line[..line.len() - told.len()].to_owned())
     });
-    Ok(open.collect())
+    Ok(done.collect())
 }
 
 fn shard(text: &str) -> Result<(usize, usize)> {

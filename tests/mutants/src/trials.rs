@@ -51,7 +51,10 @@ pub enum Fate {
 #[derive(Debug)]
 pub struct Trials {
     trials: Vec<Trial>,
+    /// By the number of a change, the fastest first.
     by_change: HashMap<u32, Vec<usize>>,
+    /// For each of the trials.
+    reaches: Vec<HashSet<u32>>,
     /// Those that cannot be asked what they come by: a test of allocations fails when it is noted.
     unasked: Vec<usize>,
 }
@@ -83,6 +86,14 @@ impl Trials {
                 let Some(name) = line.strip_suffix(": test") else {
                     continue;
                 };
+                // A kind of tests in front is no part of the name.
+                let name = match name
+                    .strip_prefix('[')
+                    .and_then(|kind| kind.split_once("] "))
+                {
+                    Some((_, name)) => name,
+                    None => name,
+                };
                 if is_wanted(name) {
                     trials.push(Trial {
                         program: program.clone(),
@@ -108,14 +119,17 @@ impl Trials {
         });
         let mut by_change: HashMap<u32, Vec<usize>> = HashMap::new();
         let mut unasked = Vec::new();
+        let mut reaches = Vec::new();
         for (index, (passed, time, numbers)) in runs.into_iter().enumerate() {
             trials[index].time = time;
             if passed {
-                for number in numbers {
-                    by_change.entry(number).or_default().push(index);
+                for number in &numbers {
+                    by_change.entry(*number).or_default().push(index);
                 }
+                reaches.push(numbers);
                 continue;
             }
+            reaches.push(HashSet::new());
             let unchanged = ("XSPLICE_MUTANT", "0".to_owned());
             if passes(&trials[index], &unchanged, BASELINE_TIME) == Some(true) {
                 unasked.push(index);
@@ -129,6 +143,7 @@ impl Trials {
         Ok(Trials {
             trials,
             by_change,
+            reaches,
             unasked,
         })
     }
@@ -150,13 +165,19 @@ impl Trials {
     ) -> Vec<Fate> {
         // What caught the last changes of a file is likely to catch the next.
         let lately: Mutex<HashMap<String, Vec<usize>>> = Mutex::default();
+        let mut of_file: HashMap<&str, Vec<u32>> = HashMap::new();
+        for change in changes {
+            let numbers = of_file.entry(&change.file).or_default();
+            numbers.push(change.number);
+        }
         in_parallel(changes.len(), jobs, |index| {
             let change = &changes[index];
             let recent = {
                 let lately = lately.lock().expect("no thread panics with it");
                 lately.get(&change.file).cloned().unwrap_or_default()
             };
-            let (fate, by) = self.fate(change.number, &recent, most);
+            let near = &of_file[change.file.as_str()];
+            let (fate, by) = self.fate(change.number, near, &recent, most);
             if let Some(by) = by {
                 let mut lately = lately.lock().expect("no thread panics with it");
                 let list = lately.entry(change.file.clone()).or_default();
@@ -169,16 +190,51 @@ impl Trials {
         })
     }
 
-    fn fate(&self, number: u32, recent: &[usize], most: usize) -> (Fate, Option<usize>) {
-        let reached_by = self.by_change.get(&number).map_or(&[][..], Vec::as_slice);
-        let is_by: HashSet<usize> = reached_by.iter().copied().collect();
-        let first = recent.iter().copied().filter(|index| is_by.contains(index));
-        let rest = reached_by
-            .iter()
-            .copied()
-            .filter(|index| !recent.contains(index));
+    /// The tests that come by a change, those first that together come by all changes of `near`.
+    fn ordered(&self, number: u32, near: &[u32], recent: &[usize]) -> Vec<usize> {
+        let mut rest = self.by_change.get(&number).cloned().unwrap_or_default();
+        let mut order = Vec::new();
+        let mut open: HashSet<u32> = near.iter().copied().collect();
+        let mut take = |at: usize, rest: &mut Vec<usize>, open: &mut HashSet<u32>| {
+            let index = rest.remove(at);
+            open.retain(|one| !self.reaches[index].contains(one));
+            order.push(index);
+        };
+        for index in recent {
+            if let Some(at) = rest.iter().position(|one| one == index) {
+                take(at, &mut rest, &mut open);
+            }
+        }
+        loop {
+            let gain = |index: usize| {
+                let reached = &self.reaches[index];
+                open.iter().filter(|one| reached.contains(one)).count()
+            };
+            let gains = rest
+                .iter()
+                .enumerate()
+                .map(|(at, index)| (gain(*index), at));
+            // Of equals the fastest.
+            let best = gains.max_by_key(|(gain, at)| (*gain, std::cmp::Reverse(*at)));
+            match best {
+                Some((1.., at)) => take(at, &mut rest, &mut open),
+                _ => break,
+            }
+        }
+        order.extend(rest);
+        order
+    }
+
+    fn fate(
+        &self,
+        number: u32,
+        near: &[u32],
+        recent: &[usize],
+        most: usize,
+    ) -> (Fate, Option<usize>) {
+        let ordered = self.ordered(number, near, recent);
         let setting = ("XSPLICE_MUTANT", number.to_string());
-        let all = first.chain(rest).chain(self.unasked.iter().copied());
+        let all = ordered.iter().chain(&self.unasked).copied();
         for (passed, index) in all.enumerate() {
             if passed == most {
                 return (Fate::PutOff(most), None);
@@ -190,10 +246,12 @@ impl Trials {
                 None => return (Fate::NeverEnds(trial.shown()), Some(index)),
             }
         }
-        match reached_by {
-            [] => (Fate::Unreached, None),
-            _ => (Fate::LeftOver, None),
-        }
+        let fate = if ordered.is_empty() {
+            Fate::Unreached
+        } else {
+            Fate::LeftOver
+        };
+        (fate, None)
     }
 }
 
