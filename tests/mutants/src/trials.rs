@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::ops::RangeInclusive;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -62,6 +63,8 @@ pub struct Trials {
 /// A change may make a test slow; what takes this much longer never ends.
 const PATIENCE: u32 = 10;
 const TIME_MIN: Duration = Duration::from_secs(10);
+/// What a change counts that one test alone comes by.
+const RARITY: usize = 1 << 20;
 const BASELINE_TIME: Duration = Duration::from_secs(60);
 
 impl Trials {
@@ -165,10 +168,12 @@ impl Trials {
     ) -> Vec<Fate> {
         // What caught the last changes of a file is likely to catch the next.
         let lately: Mutex<HashMap<String, Vec<usize>>> = Mutex::default();
-        let mut of_file: HashMap<&str, Vec<u32>> = HashMap::new();
+        // The numbers of a file's changes follow each other.
+        let mut of_file: HashMap<&str, RangeInclusive<u32>> = HashMap::new();
         for change in changes {
-            let numbers = of_file.entry(&change.file).or_default();
-            numbers.push(change.number);
+            let number = change.number;
+            let range = of_file.entry(&change.file).or_insert(number..=number);
+            *range = *range.start().min(&number)..=*range.end().max(&number);
         }
         in_parallel(changes.len(), jobs, |index| {
             let change = &changes[index];
@@ -176,7 +181,7 @@ impl Trials {
                 let lately = lately.lock().expect("no thread panics with it");
                 lately.get(&change.file).cloned().unwrap_or_default()
             };
-            let near = &of_file[change.file.as_str()];
+            let near = of_file[change.file.as_str()].clone();
             let (fate, by) = self.fate(change.number, near, &recent, most);
             if let Some(by) = by {
                 let mut lately = lately.lock().expect("no thread panics with it");
@@ -190,11 +195,12 @@ impl Trials {
         })
     }
 
-    /// The tests that come by a change, those first that together come by all changes of `near`.
-    fn ordered(&self, number: u32, near: &[u32], recent: &[usize]) -> Vec<usize> {
+    /// The tests that come by a change, those first that together come by all changes of `near`,
+    /// and by what few come by before what all do.
+    fn ordered(&self, number: u32, near: RangeInclusive<u32>, recent: &[usize]) -> Vec<usize> {
         let mut rest = self.by_change.get(&number).cloned().unwrap_or_default();
         let mut order = Vec::new();
-        let mut open: HashSet<u32> = near.iter().copied().collect();
+        let mut open: HashSet<u32> = near.collect();
         let mut take = |at: usize, rest: &mut Vec<usize>, open: &mut HashSet<u32>| {
             let index = rest.remove(at);
             open.retain(|one| !self.reaches[index].contains(one));
@@ -208,7 +214,9 @@ impl Trials {
         loop {
             let gain = |index: usize| {
                 let reached = &self.reaches[index];
-                open.iter().filter(|one| reached.contains(one)).count()
+                let new = open.iter().filter(|one| reached.contains(one));
+                new.map(|one| RARITY / self.by_change.get(one).map_or(1, Vec::len))
+                    .sum::<usize>()
             };
             let gains = rest
                 .iter()
@@ -228,7 +236,7 @@ impl Trials {
     fn fate(
         &self,
         number: u32,
-        near: &[u32],
+        near: RangeInclusive<u32>,
         recent: &[usize],
         most: usize,
     ) -> (Fate, Option<usize>) {

@@ -15,4 +15,5 @@ mod reading;
 mod sections;
 mod special;
 mod static_locals;
+mod targets;
 mod traps;
