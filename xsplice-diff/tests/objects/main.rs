@@ -11,6 +11,7 @@ mod machine;
 mod merged;
 mod mutation;
 mod own_section;
+mod places;
 mod reading;
 mod sections;
 mod special;
