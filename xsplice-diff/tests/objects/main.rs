@@ -13,6 +13,7 @@ mod mutation;
 mod own_section;
 mod places;
 mod reading;
+mod references;
 mod sections;
 mod special;
 mod static_locals;
