@@ -3,6 +3,7 @@
 
 mod aarch64;
 mod compiler;
+mod counted_from;
 mod descriptors;
 mod empty_replacements;
 mod layouts;
