@@ -89,7 +89,12 @@ fn code_counts_as_far_as_nothing_moved_and_no_farther() {
         // A jump by a register leads to labels whose addresses were taken, or out.
         ("first", 8, "adr x3, 1f; br x3; 1: ldr w1, [x0, #8]", true),
         ("first", 8, "adr x3, 1f; br x3; 1: ldr w1, [x0]", false),
-        ("first", 8, "mov x0, #0; adr x3, 1f; br x3; 1: ldr w1, [x0, #8]", false),
+        (
+            "first",
+            8,
+            "mov x0, #0; adr x3, 1f; br x3; 1: ldr w1, [x0, #8]",
+            false,
+        ),
         ("first", 8, "br x3; ldr w1, [x0, #8]", false),
         ("first", 8, "cbz w2, 1f; b f.cold; 1: nop", true),
         (

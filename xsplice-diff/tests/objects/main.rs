@@ -13,6 +13,7 @@ mod merged;
 mod mutation;
 mod own_section;
 mod places;
+mod proven_lines;
 mod reading;
 mod references;
 mod sections;
