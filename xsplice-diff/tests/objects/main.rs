@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod aarch64;
+mod belongings;
 mod compiler;
 mod counted_from;
 mod descriptors;
