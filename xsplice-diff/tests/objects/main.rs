@@ -7,6 +7,7 @@ mod compiler;
 mod counted_from;
 mod descriptors;
 mod empty_replacements;
+mod handed_out;
 mod layouts;
 mod lines;
 mod machine;
