@@ -19,6 +19,7 @@ mod proven_lines;
 mod reading;
 mod references;
 mod sections;
+mod shared_names;
 mod special;
 mod static_locals;
 mod targets;
