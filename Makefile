@@ -146,10 +146,13 @@ mutants-runtime: packages ## change the runtime in one place after the other, an
 		-- --package xsplice-runtime --all-features --lib --test runtime --test fault_handlers --test no_memory \
 		--test rendezvous_order
 
-# What decides in differ, linker and account; the tests are theirs and the cases.
-DECIDES := $(foreach part,compare correlate include rules merged read,xsplice-diff/src/$(part)/) \
-	$(foreach part,base merge proof resolve,xsplice-link/src/$(part)/) \
-	$(foreach part,after base follow link read,xsplice-account/src/$(part)/)
+# What decides in differ, linker and account, where a silent miss would be made first; the tests are
+# theirs and the cases.
+DECIDES := $(foreach part,compare rules include,xsplice-diff/src/$(part)/) \
+	$(foreach part,proof resolve base,xsplice-link/src/$(part)/) \
+	$(foreach part,follow link after,xsplice-account/src/$(part)/) \
+	$(foreach part,correlate merged read,xsplice-diff/src/$(part)/) \
+	xsplice-link/src/merge/ $(foreach part,base read,xsplice-account/src/$(part)/)
 
 .PHONY: mutants
 mutants: test-packages ## the same for what decides in differ, linker and account (takes hours)

@@ -7,6 +7,7 @@ mod linkers;
 mod mutation;
 mod outlook;
 mod payload;
+mod proof;
 mod refusals;
 mod relaxed;
 mod sign;

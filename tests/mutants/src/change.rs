@@ -76,7 +76,15 @@ impl<'a> Changer<'a> {
     }
 
     /// Notes a change; nothing if it does not compile. Numbers do not depend on what is left out.
+    ///
+    /// What is answered asks the switch, and notes that the change makes a difference here.
     fn switch(&mut self, span: Span, what: impl Into<String>) -> Option<TokenStream> {
+        let number = self.number(span, what)?;
+        Some(quote!(crate::mutant_switch::on(#number)))
+    }
+
+    /// The same for a change that makes a difference for some values alone.
+    fn number(&mut self, span: Span, what: impl Into<String>) -> Option<u32> {
         let number = u32::try_from(self.changes.len()).expect("few changes") + 1;
         let start = span.start();
         let text = self.lines.get(start.line.wrapping_sub(1));
@@ -90,7 +98,7 @@ impl<'a> Changer<'a> {
             column: start.column + 1,
         });
         let is_there = !self.excluded.contains(&number);
-        is_there.then(|| quote!(crate::mutant_switch::on(#number)))
+        is_there.then_some(number)
     }
 
     /// A truth, turned round.
@@ -105,8 +113,10 @@ impl<'a> Changer<'a> {
         match expr {
             Expr::Let(binding) => {
                 self.visit_expr_mut(&mut binding.expr);
-                if let Some(on) = self.switch(expr.span(), "never") {
-                    *expr = parse_quote!(!#on && #expr);
+                if let Some(number) = self.number(expr.span(), "never") {
+                    *expr = parse_quote!(!crate::mutant_switch::made(#number)
+                        && #expr
+                        && crate::mutant_switch::reached(#number));
                 }
             }
             Expr::Binary(binary)
@@ -146,9 +156,15 @@ impl<'a> Changer<'a> {
                 let mut made = Vec::new();
                 for (operand, place) in operands.into_iter().zip(["in front of", "behind"]) {
                     let what = format!("left out {place} `{}`", op.to_token_stream());
-                    made.push(match self.switch(span, what) {
-                        Some(on) if is_and => quote!((#on || (#operand))),
-                        Some(on) => quote!((!#on && (#operand))),
+                    made.push(match self.number(span, what) {
+                        Some(number) => {
+                            let value =
+                                quote!(crate::mutant_switch::seen(#number, #operand, #is_and));
+                            match is_and {
+                                true => quote!((crate::mutant_switch::made(#number) || #value)),
+                                false => quote!((!crate::mutant_switch::made(#number) && #value)),
+                            }
+                        }
                         None => quote!((#operand)),
                     });
                 }
@@ -163,13 +179,20 @@ impl<'a> Changer<'a> {
                     _ => parse_quote!(>),
                 };
                 let to = moved.to_token_stream().to_string();
-                let inner: Expr = match self.switch(span, told(&to)) {
-                    Some(on) => parse_quote!(match (&(#left), &(#right)) {
-                        (left__, right__) => if #on {
-                            *left__ #moved *right__
-                        } else {
-                            *left__ #op *right__
-                        },
+                let inner: Expr = match self.number(span, told(&to)) {
+                    Some(number) => parse_quote!(match (&(#left), &(#right)) {
+                        (left__, right__) => {
+                            let moved__ = *left__ #moved *right__;
+                            if crate::mutant_switch::made(#number) {
+                                moved__
+                            } else {
+                                crate::mutant_switch::seen(
+                                    #number,
+                                    *left__ #op *right__,
+                                    moved__,
+                                )
+                            }
+                        }
                     }),
                     None => expr.clone(),
                 };
@@ -347,12 +370,14 @@ impl VisitMut for Changer<'_> {
                     .iter_mut()
                     .take(if has_rest { count - 1 } else { 0 })
                 {
-                    let Some(on) = self.switch(arm.pat.span(), "never") else {
+                    let Some(number) = self.number(arm.pat.span(), "never") else {
                         continue;
                     };
+                    let made = quote!(crate::mutant_switch::made(#number));
+                    let reached = quote!(crate::mutant_switch::reached(#number));
                     let guard: Expr = match &arm.guard {
-                        Some((_, guard)) => parse_quote!(!#on && #guard),
-                        None => parse_quote!(!#on),
+                        Some((_, guard)) => parse_quote!(!#made && (#guard) && #reached),
+                        None => parse_quote!(!#made && #reached),
                     };
                     arm.guard = Some((Default::default(), Box::new(guard)));
                 }

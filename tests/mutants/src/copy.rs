@@ -10,9 +10,12 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::change::{Change, Changer};
+use crate::explained;
 
 const SWITCH: &str = include_str!("switch.rs");
-const CALL: &str = "mutant_switch::on(";
+const CALL: &str = "mutant_switch::";
+/// Changes that do not compile, as lines of the list of those that are explained.
+const EXCLUDED: &str = "excluded.tsv";
 /// Each build finds what the one before could not come to; there are never more than a few.
 const BUILDS_MAX: usize = 40;
 
@@ -33,11 +36,13 @@ pub struct Program {
     pub folder: PathBuf,
     /// Package and target, for a person.
     pub name: String,
+    /// Where the commands are.
+    pub commands: PathBuf,
 }
 
 impl Copy {
     /// Copies all files that the version control knows, or would take, into `folder`; those below
-    /// the paths of `changed` will have switches.
+    /// the paths of `changed` will have switches, in the order of those paths.
     ///
     /// # Errors
     /// When something cannot be read or written.
@@ -70,19 +75,20 @@ impl Copy {
             } else {
                 fs::copy(&from, &to).with_context(|| name.to_owned())?;
             }
-            let is_changed = changed
-                .iter()
-                .any(|prefix| name.starts_with(prefix.as_str()));
             let is_test = name.ends_with("/tests.rs");
-            if is_changed && !is_test && Path::new(name).extension() == Some(OsStr::new("rs")) {
-                files.push(name.to_owned());
+            if !is_test && Path::new(name).extension() == Some(OsStr::new("rs")) {
+                let place = changed
+                    .iter()
+                    .position(|prefix| name.starts_with(prefix.as_str()));
+                files.extend(place.map(|place| (place, name.to_owned())));
             }
         }
         ensure!(!files.is_empty(), "nothing begins with {changed:?}");
+        files.sort();
         Ok(Copy {
             workspace: workspace.to_owned(),
             folder: folder.to_owned(),
-            files,
+            files: files.into_iter().map(|(_, name)| name).collect(),
         })
     }
 
@@ -93,7 +99,7 @@ impl Copy {
     /// # Errors
     /// When the copy does not build for another reason than a change.
     pub fn build(&self, commands: bool, tests: &[String]) -> Result<(Vec<Change>, Vec<Program>)> {
-        let mut excluded = HashSet::new();
+        let mut excluded = self.excluded_before()?;
         for _ in 0..BUILDS_MAX {
             let changes = self.write(&excluded)?;
             let mut found = Vec::new();
@@ -109,6 +115,7 @@ impl Copy {
                 programs = programs_of(&told)?;
             }
             if found.is_empty() {
+                self.note_excluded(&changes, &excluded)?;
                 let kept = changes
                     .into_iter()
                     .filter(|change| !excluded.contains(&change.number));
@@ -124,6 +131,38 @@ impl Copy {
             }
         }
         bail!("after {BUILDS_MAX} builds there are still changes that do not compile")
+    }
+
+    /// The changes that did not compile in the last run on this copy: each costs a build to find.
+    fn excluded_before(&self) -> Result<HashSet<u32>> {
+        let path = self.folder.join(EXCLUDED);
+        let Ok(text) = fs::read_to_string(&path) else {
+            return Ok(HashSet::new());
+        };
+        let known: HashSet<&str> = text.lines().collect();
+        let none = HashSet::new();
+        let mut changer = Changer::new(&none);
+        for name in &self.files {
+            let text = fs::read_to_string(self.workspace.join(name))?;
+            changer.change(name, &text).with_context(|| name.clone())?;
+        }
+        let changes = changer.into_changes();
+        let keys = explained::keys(&changes);
+        let is_known = |key| known.contains(explained::line(key).as_str());
+        let excluded = changes.iter().zip(&keys).filter(|(_, key)| is_known(key));
+        Ok(excluded.map(|(change, _)| change.number).collect())
+    }
+
+    fn note_excluded(&self, changes: &[Change], excluded: &HashSet<u32>) -> Result<()> {
+        let keys = explained::keys(changes);
+        let all = changes.iter().zip(&keys);
+        let lines = all
+            .filter(|(change, _)| excluded.contains(&change.number))
+            .map(|(_, key)| explained::line(key) + "\n");
+        Ok(fs::write(
+            self.folder.join(EXCLUDED),
+            lines.collect::<String>(),
+        )?)
     }
 
     /// Writes the files with switches.
@@ -164,6 +203,8 @@ impl Copy {
             .args(words)
             .args(["--message-format", "json"])
             .env("RUSTFLAGS", "--cap-lints allow")
+            // Every test runs often, and calls the commands.
+            .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
             .current_dir(&self.folder)
             .stderr(Stdio::null())
             .output()
@@ -202,14 +243,14 @@ impl Copy {
     }
 }
 
-/// The numbers of the switches on a line.
+/// The numbers of the switches on a line, or the number that is a line of its own in a call.
 fn numbers(line: &str) -> Vec<u32> {
-    let behind = line.split(CALL).skip(1);
-    let digits = behind.map(|rest| {
-        rest.chars()
-            .take_while(char::is_ascii_digit)
-            .collect::<String>()
+    let in_calls = line.split(CALL).skip(1).filter_map(|rest| {
+        let (_, behind) = rest.split_once('(')?;
+        behind.split("u32").next()
     });
+    let alone = line.trim().strip_suffix("u32,");
+    let digits = in_calls.chain(alone);
     digits.filter_map(|digits| digits.parse().ok()).collect()
 }
 
@@ -247,6 +288,14 @@ fn errors(told: &[Value]) -> Vec<Trouble> {
     found
 }
 
+/// The folder above the one that a program of tests is in.
+fn folder_of_commands(program: &str) -> Result<PathBuf> {
+    let folder = Path::new(program).ancestors().nth(2);
+    Ok(folder
+        .context("a program of tests is below a folder")?
+        .to_owned())
+}
+
 fn programs_of(told: &[Value]) -> Result<Vec<Program>> {
     let mut programs = Vec::new();
     for line in told {
@@ -266,6 +315,7 @@ fn programs_of(told: &[Value]) -> Result<Vec<Program>> {
             path: PathBuf::from(path),
             folder: folder.to_owned(),
             name: format!("{of}/{target}"),
+            commands: folder_of_commands(path)?,
         });
     }
     programs.sort();

@@ -18,7 +18,8 @@ use xsplice_mutants::trials::{Fate, Trials};
 /// Exit status 1 when a change is left over that the list does not explain.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Paths of what is changed, from the workspace's folder on; files that begin with one.
+    /// Paths of what is changed, from the workspace's folder on, in this order; files that begin
+    /// with one.
     #[arg(long = "change", required = true)]
     changed: Vec<String>,
     /// Whether the tests call the commands of the workspace.
@@ -36,7 +37,10 @@ struct Arguments {
     /// File with what became of each change.
     #[arg(long, default_value = "out/mutants.tsv")]
     out: PathBuf,
-    /// Only the changes that were left over or not reached in such a file of an earlier run.
+    /// After how many tests that pass a change is put off, for a run with --again.
+    #[arg(long, default_value_t = usize::MAX, hide_default_value = true)]
+    most: usize,
+    /// Leaves out the changes that were caught, or did not end, in such a file of an earlier run.
     #[arg(long)]
     again: Option<PathBuf>,
     /// Which part of the changes is made: 0/4 is every fourth.
@@ -50,9 +54,12 @@ struct Arguments {
     tests: Vec<String>,
 }
 
-/// What is written of changes that no test catches.
+/// What is written of changes.
+const CAUGHT: &str = "caught by";
+const NEVER_ENDS: &str = "never ends:";
 const LEFT_OVER: &str = "left over";
-const UNREACHED: &str = "no test comes by";
+const PUT_OFF: &str = "put off";
+const UNREACHED: &str = "makes no difference in any test";
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
@@ -74,15 +81,14 @@ fn main() -> Result<ExitCode> {
     eprintln!("{} tests", trials.count());
 
     let keys = explained::keys(&changes);
-    let again = arguments.again.as_deref().map(open_ones).transpose()?;
+    let done = match &arguments.again {
+        Some(path) => done_in(path)?,
+        None => HashSet::new(),
+    };
     let (changes, keys): (Vec<_>, Vec<_>) = changes
         .into_iter()
         .zip(keys)
-        .filter(|(_, key)| {
-            again
-                .as_ref()
-                .is_none_or(|again| again.contains(&explained::line(key)))
-        })
+        .filter(|(_, key)| !done.contains(&explained::line(key)))
         .enumerate()
         .filter(|(index, _)| index % parts == part)
         .map(|(_, both)| both)
@@ -96,11 +102,13 @@ fn main() -> Result<ExitCode> {
         .zip(&keys)
         .map(|(change, key)| (change.number, explained::line(key)))
         .collect();
-    let fates = trials.fates(&changes, arguments.jobs, |change, fate| {
+    let (jobs, most) = (arguments.jobs, arguments.most);
+    let fates = trials.fates(&changes, jobs, most, |change, fate| {
         let told = match fate {
-            Fate::Caught(by) => format!("caught by {by}"),
-            Fate::NeverEnds(by) => format!("never ends: {by}"),
+            Fate::Caught(by) => format!("{CAUGHT} {by}"),
+            Fate::NeverEnds(by) => format!("{NEVER_ENDS} {by}"),
             Fate::LeftOver => LEFT_OVER.to_owned(),
+            Fate::PutOff(after) => format!("{PUT_OFF} after {after} tests"),
             Fate::Unreached => UNREACHED.to_owned(),
         };
         let mut out = out.lock().expect("no thread panics with it");
@@ -120,12 +128,13 @@ fn main() -> Result<ExitCode> {
         let word = match fate {
             Fate::Caught(_) => "caught",
             Fate::NeverEnds(_) => "never end",
-            Fate::LeftOver | Fate::Unreached if known.contains_key(key) => "explained",
+            _ if known.contains_key(key) => "explained",
             Fate::LeftOver => LEFT_OVER,
+            Fate::PutOff(_) => PUT_OFF,
             Fate::Unreached => UNREACHED,
         };
         *counts.entry(word).or_default() += 1;
-        if matches!(word, LEFT_OVER | UNREACHED) {
+        if matches!(word, LEFT_OVER | PUT_OFF | UNREACHED) {
             open += 1;
             println!("{word}: {}:{}:{}", change.file, change.line, change.column);
             println!("{}", explained::line(key));
@@ -135,15 +144,15 @@ fn main() -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(open > 0)))
 }
 
-/// The lines of an earlier run for what was open in the end, without what became of them.
-fn open_ones(path: &Path) -> Result<HashSet<String>> {
+/// The lines of an earlier run for what a test failed with, without what became of them.
+fn done_in(path: &Path) -> Result<HashSet<String>> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let open = text.lines().filter_map(|line| {
+    let done = text.lines().filter_map(|line| {
         let told = line.rsplit('\t').next()?;
-        let is_open = told == LEFT_OVER || told == UNREACHED;
-        is_open.then(|| line[..line.len() - told.len()].to_owned())
+        let is_done = told.starts_with(CAUGHT) || told.starts_with(NEVER_ENDS);
+        is_done.then(|| line[..line.len() - told.len()].to_owned())
     });
-    Ok(open.collect())
+    Ok(done.collect())
 }
 
 fn shard(text: &str) -> Result<(usize, usize)> {

@@ -2,13 +2,16 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::process::{Command, Stdio};
+use std::ops::RangeInclusive;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process_group};
 use wait_timeout::ChildExt as _;
 
 use crate::change::Change;
@@ -39,6 +42,8 @@ pub enum Fate {
     NeverEnds(String),
     /// Every test that comes by passes.
     LeftOver,
+    /// So many pass, and more were not wanted.
+    PutOff(usize),
     /// No test comes by.
     Unreached,
 }
@@ -47,7 +52,10 @@ pub enum Fate {
 #[derive(Debug)]
 pub struct Trials {
     trials: Vec<Trial>,
+    /// By the number of a change, the fastest first.
     by_change: HashMap<u32, Vec<usize>>,
+    /// For each of the trials.
+    reaches: Vec<HashSet<u32>>,
     /// Those that cannot be asked what they come by: a test of allocations fails when it is noted.
     unasked: Vec<usize>,
 }
@@ -55,6 +63,8 @@ pub struct Trials {
 /// A change may make a test slow; what takes this much longer never ends.
 const PATIENCE: u32 = 10;
 const TIME_MIN: Duration = Duration::from_secs(10);
+/// What a change counts that one test alone comes by.
+const RARITY: usize = 1 << 20;
 const BASELINE_TIME: Duration = Duration::from_secs(60);
 
 impl Trials {
@@ -78,6 +88,14 @@ impl Trials {
             for line in String::from_utf8(listed.stdout)?.lines() {
                 let Some(name) = line.strip_suffix(": test") else {
                     continue;
+                };
+                // A kind of tests in front is no part of the name.
+                let name = match name
+                    .strip_prefix('[')
+                    .and_then(|kind| kind.split_once("] "))
+                {
+                    Some((_, name)) => name,
+                    None => name,
                 };
                 if is_wanted(name) {
                     trials.push(Trial {
@@ -104,14 +122,17 @@ impl Trials {
         });
         let mut by_change: HashMap<u32, Vec<usize>> = HashMap::new();
         let mut unasked = Vec::new();
+        let mut reaches = Vec::new();
         for (index, (passed, time, numbers)) in runs.into_iter().enumerate() {
             trials[index].time = time;
             if passed {
-                for number in numbers {
-                    by_change.entry(number).or_default().push(index);
+                for number in &numbers {
+                    by_change.entry(*number).or_default().push(index);
                 }
+                reaches.push(numbers);
                 continue;
             }
+            reaches.push(HashSet::new());
             let unchanged = ("XSPLICE_MUTANT", "0".to_owned());
             if passes(&trials[index], &unchanged, BASELINE_TIME) == Some(true) {
                 unasked.push(index);
@@ -125,6 +146,7 @@ impl Trials {
         Ok(Trials {
             trials,
             by_change,
+            reaches,
             unasked,
         })
     }
@@ -135,22 +157,32 @@ impl Trials {
         self.trials.len()
     }
 
-    /// What becomes of each change, in their order; `told` hears of each.
+    /// What becomes of each change, in their order; `told` hears of each. A change is put off
+    /// after `most` tests that pass.
     pub fn fates(
         &self,
         changes: &[Change],
         jobs: usize,
+        most: usize,
         told: impl Fn(&Change, &Fate) + Sync,
     ) -> Vec<Fate> {
         // What caught the last changes of a file is likely to catch the next.
         let lately: Mutex<HashMap<String, Vec<usize>>> = Mutex::default();
+        // The numbers of a file's changes follow each other.
+        let mut of_file: HashMap<&str, RangeInclusive<u32>> = HashMap::new();
+        for change in changes {
+            let number = change.number;
+            let range = of_file.entry(&change.file).or_insert(number..=number);
+            *range = *range.start().min(&number)..=*range.end().max(&number);
+        }
         in_parallel(changes.len(), jobs, |index| {
             let change = &changes[index];
             let recent = {
                 let lately = lately.lock().expect("no thread panics with it");
                 lately.get(&change.file).cloned().unwrap_or_default()
             };
-            let (fate, by) = self.fate(change.number, &recent);
+            let near = of_file[change.file.as_str()].clone();
+            let (fate, by) = self.fate(change.number, near, &recent, most);
             if let Some(by) = by {
                 let mut lately = lately.lock().expect("no thread panics with it");
                 let list = lately.entry(change.file.clone()).or_default();
@@ -163,16 +195,58 @@ impl Trials {
         })
     }
 
-    fn fate(&self, number: u32, recent: &[usize]) -> (Fate, Option<usize>) {
-        let reached_by = self.by_change.get(&number).map_or(&[][..], Vec::as_slice);
-        let is_by: HashSet<usize> = reached_by.iter().copied().collect();
-        let first = recent.iter().copied().filter(|index| is_by.contains(index));
-        let rest = reached_by
-            .iter()
-            .copied()
-            .filter(|index| !recent.contains(index));
+    /// The tests that come by a change, those first that together come by all changes of `near`,
+    /// and by what few come by before what all do.
+    fn ordered(&self, number: u32, near: RangeInclusive<u32>, recent: &[usize]) -> Vec<usize> {
+        let mut rest = self.by_change.get(&number).cloned().unwrap_or_default();
+        let mut order = Vec::new();
+        let mut open: HashSet<u32> = near.collect();
+        let mut take = |at: usize, rest: &mut Vec<usize>, open: &mut HashSet<u32>| {
+            let index = rest.remove(at);
+            open.retain(|one| !self.reaches[index].contains(one));
+            order.push(index);
+        };
+        for index in recent {
+            if let Some(at) = rest.iter().position(|one| one == index) {
+                take(at, &mut rest, &mut open);
+            }
+        }
+        loop {
+            let gain = |index: usize| {
+                let reached = &self.reaches[index];
+                let new = open.iter().filter(|one| reached.contains(one));
+                new.map(|one| RARITY / self.by_change.get(one).map_or(1, Vec::len))
+                    .sum::<usize>()
+            };
+            let gains = rest
+                .iter()
+                .enumerate()
+                .map(|(at, index)| (gain(*index), at));
+            // Of equals the fastest.
+            let best = gains.max_by_key(|(gain, at)| (*gain, std::cmp::Reverse(*at)));
+            match best {
+                Some((1.., at)) => take(at, &mut rest, &mut open),
+                _ => break,
+            }
+        }
+        order.extend(rest);
+        order
+    }
+
+    fn fate(
+        &self,
+        number: u32,
+        near: RangeInclusive<u32>,
+        recent: &[usize],
+        most: usize,
+    ) -> (Fate, Option<usize>) {
+        let ordered = self.ordered(number, near, recent);
         let setting = ("XSPLICE_MUTANT", number.to_string());
-        for index in first.chain(rest).chain(self.unasked.iter().copied()) {
+        let all = ordered.iter().chain(&self.unasked).copied();
+        for (passed, index) in all.enumerate() {
+            if passed == most {
+                return (Fate::PutOff(most), None);
+            }
             let trial = &self.trials[index];
             match passes(trial, &setting, TIME_MIN.max(trial.time * PATIENCE)) {
                 Some(true) => {}
@@ -180,10 +254,12 @@ impl Trials {
                 None => return (Fate::NeverEnds(trial.shown()), Some(index)),
             }
         }
-        match reached_by {
-            [] => (Fate::Unreached, None),
-            _ => (Fate::LeftOver, None),
-        }
+        let fate = if ordered.is_empty() {
+            Fate::Unreached
+        } else {
+            Fate::LeftOver
+        };
+        (fate, None)
     }
 }
 
@@ -192,7 +268,10 @@ fn passes(trial: &Trial, setting: &(&str, String), time: Duration) -> Option<boo
     let child = Command::new(&trial.program.path)
         .args(["--exact", &trial.name, "--test-threads", "1"])
         .env(setting.0, &setting.1)
+        // Else each test of the commands would ask cargo whether they are built.
+        .env("XSPLICE_BIN_DIR", &trial.program.commands)
         .current_dir(&trial.program.folder)
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -203,11 +282,18 @@ fn passes(trial: &Trial, setting: &(&str, String), time: Duration) -> Option<boo
     match child.wait_timeout(time) {
         Ok(Some(status)) => Some(status.success()),
         _ => {
-            let _ = child.kill();
-            let _ = child.wait();
+            end(&mut child);
             None
         }
     }
+}
+
+/// Ends a test and the commands that it called, which would go on without it.
+fn end(child: &mut Child) {
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    let _ = child.wait();
 }
 
 /// The answers for 0 to `count`, computed by several threads.

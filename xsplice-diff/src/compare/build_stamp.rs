@@ -295,6 +295,10 @@ mod tests {
                 "Linux 6.1 #27 SMP Mon Feb 9 2026",
             ),
             ("2026-01-01T00:00:00Z", "2026-01-02T10:00:00+01:00"),
+            ("1 January 2026", "31 December 2026"),
+            ("Jan  1 1999", "Dec 31 2026"),
+            ("10:31:07 AM", "11:02:08 PM"),
+            ("10:31:07 +0200", "11:02:08 -0330"),
         ] {
             assert!(said_of(old, new).is_some(), "{old:?} {new:?}");
         }
@@ -305,6 +309,9 @@ mod tests {
             ("Jan 1", "Feb 2"),
             ("10:31:07", "10:31:07"),
             ("4.17 of Jan  1 2026", "4.18 of Feb  2 2026"),
+            ("Jan 2026", "Feb 2026"),
+            ("Jan  1 of 2026", "Feb of  2 2026"),
+            ("2026-01-01", "10:31:07"),
         ] {
             assert!(said_of(old, new).is_none(), "{old:?} {new:?}");
         }
@@ -337,6 +344,22 @@ mod tests {
             ("10:31", "later"),
             ("May fail", "May succeed"),
             ("port 1:00:00", "device 1:00:00"),
+            ("port 1", "port 1,"),
+            // What is a day, a year or a zone beside something else only.
+            ("10:31 of 1", "10:32 of 2"),
+            ("10:31 in 2025", "10:32 in 2026"),
+            ("2026-01-01 UTC", "2026-01-02 CEST"),
+            ("Jan 1 3026", "Jan 1 4026"),
+            ("Jan 1 20a", "Jan 1 20b"),
+            // What looks like one in part.
+            ("2026-01-01Tnone", "2026-01-02Tsome"),
+            ("AT10:31:07", "BT10:31:07"),
+            ("10:31 LONGEST", "10:32 SHORTEST"),
+            ("10:31 goT", "10:32 seT"),
+            ("10:31 ABC", "10:32 XYZ"),
+            ("10:31 T", "10:32 AT"),
+            ("Jan 1 #", "Jan 1 #2"),
+            ("Jan 1 #1a", "Jan 1 #2b"),
         ] {
             assert!(!is_build_stamp(old, new), "{old:?} {new:?}");
         }

@@ -199,11 +199,9 @@ fn apart(
     if distance.is_indexed {
         return Some(None);
     }
-    let other = place.and_then(|place| patched.items.at(own.section, place));
-    let Some(other) = other else {
-        // The end of the section: of the last variable.
-        let is_end = place == Some(own.end());
-        return (!is_end).then_some(None);
+    // Outside of the section that is the first or last of it.
+    let Some(other) = place.and_then(|place| patched.items.at(own.section, place)) else {
+        return Some(None);
     };
     let keeps = stays_by(comparer, anchor, other);
     (!keeps).then_some(Some(other))

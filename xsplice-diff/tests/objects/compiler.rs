@@ -54,6 +54,11 @@ pub(crate) fn assemble(source: &str) -> Vec<u8> {
     build("gcc", &[], source, "case.S")
 }
 
+/// Assembles for AArch64.
+pub(crate) fn assemble_arm64(source: &str) -> Vec<u8> {
+    build("aarch64-linux-gnu-gcc", &[], source, "case.S")
+}
+
 fn build(compiler: &str, flags: &[&str], source: &str, name: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     std::fs::write(folder.path().join(name), source).expect("the source can be written");

@@ -3,7 +3,7 @@
 
 use xsplice_diff::report::object_diff::Verdict;
 
-use crate::compiler::{KERNEL, changed, compile, compilers, diff, refused};
+use crate::compiler::{KERNEL, assemble, changed, compile, compilers, diff, refused};
 
 fn source(check: &str, kind: &str) -> String {
     format!(
@@ -46,4 +46,45 @@ fn another_type_in_a_descriptor_is_a_change() {
     let (original, patched) = (build("int"), build("unsigned int"));
     let diff = diff(&original, &patched);
     assert!(changed(&diff).contains(&"unchanged"), "{diff:#?}");
+}
+
+/// A function that has a descriptor of these bytes: what is behind the pointer to the file's name,
+/// and the name of its section.
+fn described(section: &str, bytes: &str) -> Vec<u8> {
+    assemble(&format!(
+        ".section .text.f, \"ax\", @progbits\n.globl f\n.type f, @function\n\
+         f: .byte 0x48, 0x8d, 0x05\n.reloc ., R_X86_64_PC32, .Lubsan_data1-4\n.long 0\n\
+         mov $12345, %ecx\nret\n.size f, .-f\n\
+         .section {section}, \"aw\"\n.balign 8\n.Lubsan_data1: .quad .Lfile\n{bytes}\n\
+         .section .rodata.str1.1, \"aMS\", @progbits, 1\n.Lfile: .asciz \"file.c\"\n"
+    ))
+}
+
+#[test]
+fn line_and_column_are_eight_bytes_of_a_descriptor_and_no_more() {
+    let own = ".data..Lubsan_data1";
+    let before = described(own, ".long 17, 4\n.long 1, 2");
+    for (section, bytes, wanted) in [
+        (own, ".long 18, 4\n.long 1, 2", &[][..]),
+        (own, ".long 17, 5\n.long 1, 2", &[]),
+        (own, ".long 17, 4\n.long 3, 2", &["f"]),
+        (own, ".long 17, 4\n.long 1, 3", &["f"]),
+        (own, ".long 18, 5\n.long 1, 3", &["f"]),
+    ] {
+        let after = described(section, bytes);
+        for (before, after) in [(&before, &after), (&after, &before)] {
+            let found = diff(before, after);
+            assert_eq!(
+                (changed(&found), refused(&found)),
+                (wanted.to_vec(), vec![]),
+                "{bytes}"
+            );
+        }
+    }
+    // The same bytes in a section of variables are a variable.
+    let (before, after) = (
+        described(".data.state", ".long 17, 4"),
+        described(".data.state", ".long 18, 4"),
+    );
+    assert!(!refused(&diff(&before, &after)).is_empty());
 }

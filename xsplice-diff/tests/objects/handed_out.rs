@@ -1,0 +1,124 @@
+//! Constants of one function that change: whether somebody may have got their address before.
+
+use xsplice_diff::report::object_diff::Verdict;
+use xsplice_diff::verdict::kinds::RefusalCode;
+
+use crate::compiler::{assemble, changed, diff, refused};
+
+/// A function, its out-of-line part, and a constant of theirs.
+fn object(name: &str, code: &str, value: u32) -> Vec<u8> {
+    let code = code.replace('@', name);
+    assemble(&format!(
+        ".section .text.f, \"ax\", @progbits\n.globl f\n.type f, @function\n\
+         f: {code}\nret\n.size f, .-f\n\
+         .section .text.unlikely.f, \"ax\", @progbits\n.type f.cold, @function\n\
+         f.cold: mov $3, %ecx\nud2\n.size f.cold, .-f.cold\n\
+         .section .text.g, \"ax\", @progbits\n.globl g\n.type g, @function\n\
+         g: mov $4, %eax\nret\n.size g, .-g\n\
+         .section .rodata.{name}, \"a\", @progbits\n.balign 8\n.type {name}, @object\n\
+         {name}: .quad {value}, 2\n.size {name}, 16\n"
+    ))
+}
+
+fn codes(name: &str, code: &str) -> Vec<RefusalCode> {
+    let (before, after) = (object(name, code, 1), object(name, code, 7));
+    let found = diff(&before, &after);
+    assert_eq!(changed(&found), ["f"], "{code}: {found:#?}");
+    assert_eq!(diff(&before, &before).verdict(), Verdict::Unchanged);
+    refused(&found)
+}
+
+#[test]
+fn what_is_only_read_goes_along_and_what_is_handed_out_is_refused() {
+    for (code, is_out) in [
+        // Read, at once and by a register.
+        ("mov @(%rip), %ecx", false),
+        ("lea @(%rip), %rdx; mov (%rdx), %ecx; mov $0, %edx", false),
+        ("lea @(%rip), %rdx; mov 8(%rdx), %rdx", false),
+        (
+            "lea @(%rip), %rdx; mov (%rdx,%rdi,8), %ecx; xor %edx, %edx",
+            false,
+        ),
+        // Stored, given back, passed, compared, pushed.
+        ("lea @(%rip), %rdx; mov %rdx, (%rdi)", true),
+        ("lea @(%rip), %rax", true),
+        ("lea @(%rip), %rdi; call g", true),
+        ("lea @(%rip), %rdx; cmp %rdx, %rsi", true),
+        ("lea @(%rip), %rdx; push %rdx; pop %rcx", true),
+        ("lea @(%rip), %rdi; jmp g", true),
+        ("lea @(%rip), %rdi; call *%rcx", true),
+        ("lea @(%rip), %rdi; jmp *%rcx", true),
+        // In another register, and no more in that one.
+        ("lea @(%rip), %rdx; mov %rdx, %r8; mov %r8, (%rdi)", true),
+        (
+            "lea @(%rip), %rdx; mov %rdx, %r8; mov (%r8), %r8; mov (%rdx), %rdx",
+            false,
+        ),
+        (
+            "lea @(%rip), %rdx; mov (%rdx), %ecx; mov %rsi, %rdx; mov %rdx, (%rdi)",
+            false,
+        ),
+        // What a call keeps, and what it does not.
+        ("lea @(%rip), %rbx; call g; mov %rbx, (%rdi)", true),
+        (
+            "lea @(%rip), %rbx; call g; mov (%rbx), %ecx; mov %rsi, %rbx",
+            false,
+        ),
+        ("lea @(%rip), %r10; call g; mov %r10, (%rdi)", false),
+        // On every way.
+        (
+            "lea @(%rip), %rdx; je 1f; mov (%rdx), %rdx; ret; 1: mov %rdx, (%rdi)",
+            true,
+        ),
+        (
+            "lea @(%rip), %rdx; je 1f; mov %rdx, (%rdi); 1: mov (%rdx), %rdx",
+            true,
+        ),
+        (
+            "lea @(%rip), %rdx; je 1f; mov (%rdx), %rdx; 1: mov (%rdx), %rdx",
+            false,
+        ),
+        (
+            "lea @(%rip), %rdx; jmp 1f; mov %rdx, (%rdi); 1: mov (%rdx), %rdx",
+            false,
+        ),
+        (
+            "lea @(%rip), %rdx; 1: mov (%rdx), %ecx; add $8, %rdx; jne 1b; xor %edx, %edx",
+            false,
+        ),
+        (
+            "lea @(%rip), %rdx; jmp 2f; 1: mov %rdx, (%rdi); ret; 2: je 1b; mov (%rdx), %rdx",
+            true,
+        ),
+        // In another part, which goes on with what is in any register.
+        ("lea @(%rip), %rdx; je f.cold; mov (%rdx), %rdx", true),
+        ("je f.cold; lea @(%rip), %rdx; mov (%rdx), %rdx", false),
+    ] {
+        let wanted: &[RefusalCode] = match is_out {
+            true => &[RefusalCode::ChangedRodata],
+            false => &[],
+        };
+        for name in ["table", "table.1"] {
+            assert_eq!(codes(name, code), wanted, "{name}: {code}");
+        }
+    }
+}
+
+#[test]
+fn what_compilers_name_is_handed_out_by_its_text() {
+    let code = "lea @(%rip), %rdi; call g";
+    for name in ["__func__.0", "CSWTCH.3"] {
+        assert_eq!(codes(name, code), [], "{name}");
+    }
+}
+
+#[test]
+fn a_constant_that_stays_is_nobodys_matter() {
+    let code = |number: u32| format!("lea @(%rip), %rdi; mov ${number}, %ecx; call g");
+    for name in ["table", "table.1"] {
+        let with = |number: u32| object(name, &code(number), 1);
+        let (before, after) = (with(5), with(6));
+        let found = diff(&before, &after);
+        assert_eq!((changed(&found), refused(&found)), (vec!["f"], vec![]));
+    }
+}
