@@ -112,6 +112,11 @@ impl Copy {
                 let words = tests.iter().map(String::as_str);
                 let told = self.cargo(["test", "--no-run"].into_iter().chain(words))?;
                 found = errors(&told);
+                // A compiler that was killed says nothing of it.
+                ensure!(
+                    !found.is_empty() || is_finished(&told),
+                    "cargo did not build all tests"
+                );
                 programs = programs_of(&told)?;
             }
             if found.is_empty() {
@@ -205,6 +210,8 @@ impl Copy {
             .env("RUSTFLAGS", "--cap-lints allow")
             // Every test runs often, and calls the commands.
             .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
+            // What a build that was stopped leaves behind would spoil the next.
+            .env("CARGO_INCREMENTAL", "0")
             .current_dir(&self.folder)
             .stderr(Stdio::null())
             .output()
@@ -260,6 +267,13 @@ struct Trouble {
     text: String,
     /// Files with first and last line, from 1 on.
     places: Vec<(String, usize, usize)>,
+}
+
+fn is_finished(told: &[Value]) -> bool {
+    let mut finished = told
+        .iter()
+        .filter(|line| line["reason"] == "build-finished");
+    finished.any(|line| line["success"] == true)
 }
 
 fn errors(told: &[Value]) -> Vec<Trouble> {

@@ -166,7 +166,8 @@ mod tests {
 
     #[test]
     fn weak_definitions_that_differ_in_anything_are_not_chosen_from() {
-        let changes: [(&str, fn(&mut Extract<'static>)); 10] = [
+        type Change = fn(&mut Extract<'static>);
+        let changes: [(&str, Change); 10] = [
             ("bytes", |one| one.sections[0].data.to_mut()[7] = 0xcc),
             ("size", |one| one.sections[0].size = 9),
             ("place", |one| {
