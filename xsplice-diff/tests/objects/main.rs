@@ -5,6 +5,7 @@ mod aarch64;
 mod compiler;
 mod descriptors;
 mod empty_replacements;
+mod handed_out;
 mod layouts;
 mod lines;
 mod machine;
