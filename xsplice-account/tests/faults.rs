@@ -42,30 +42,37 @@ fn compile(folder: &Path, sources: Sources<'_>) -> Vec<(String, Vec<u8>)> {
     objects
 }
 
+/// The image that is linked from sources in their order.
+fn link(folder: &Path, sources: Sources<'_>) -> Vec<u8> {
+    let objects = compile(folder, sources);
+    let mut ld = Command::new("ld");
+    ld.args(["-static", "-nostdlib", "--build-id=sha1", "-e", "0", "-o"]);
+    ld.arg("image").args(objects.iter().map(|(name, _)| name));
+    run(ld.current_dir(folder));
+    fs::read(folder.join("image")).expect("ld wrote it")
+}
+
 /// The account of two builds where no payload was made. The base is linked from `linked`.
 fn without_payload(linked: Sources<'_>, original: Sources<'_>, patched: Sources<'_>) -> Account {
+    without_payload_but_image(linked, original, patched, None)
+}
+
+/// The same, where the image of the patched build is linked from `image`.
+fn without_payload_but_image(
+    linked: Sources<'_>,
+    original: Sources<'_>,
+    patched: Sources<'_>,
+    image: Option<Sources<'_>>,
+) -> Account {
     let scratch = TempDir::new().expect("room for temporary files");
     let at = |name: &str| scratch.path().join(name);
-    let linked = compile(&at("linked"), linked);
-    let mut ld = Command::new("ld");
-    ld.args([
-        "-static",
-        "-nostdlib",
-        "--build-id=sha1",
-        "-e",
-        "0",
-        "-o",
-        "../base",
-    ]);
-    run(ld
-        .args(linked.iter().map(|(name, _)| name))
-        .current_dir(at("linked")));
-    let base = fs::read(at("base")).expect("ld wrote it");
+    let base = link(&at("linked"), linked);
     let original = compile(&at("original"), original);
     let patched = compile(&at("patched"), patched);
     let borrowed =
         |objects: &'_ [(String, Vec<u8>)]| -> Vec<(String, Vec<u8>)> { objects.to_vec() };
     let (original, patched) = (borrowed(&original), borrowed(&patched));
+    let image = image.map(|sources| link(&at("image"), sources));
     let inputs = Inputs {
         base: &base,
         original: original
@@ -76,7 +83,7 @@ fn without_payload(linked: Sources<'_>, original: Sources<'_>, patched: Sources<
             .iter()
             .map(|(name, bytes)| (name.as_str(), &bytes[..]))
             .collect(),
-        patched_image: None,
+        patched_image: image.as_deref(),
         given: Given::Tree,
         left_out: Vec::new(),
         payload: None,
@@ -265,6 +272,40 @@ fn a_descriptor_that_code_has_is_as_it_was() {
     let used = |kind| with_descriptor("f", 17, kind, "leaq .Lubsan_data_f(%rip), %rax");
     assert!(of(&[("f.c", &used("int"))], &[("f.c", &used("int"))]).is_complete());
     assert!(!of(&[("f.c", &used("int"))], &[("f.c", &used("u32"))]).is_complete());
+}
+
+/// Clang gives what describes a type the name that it gives what describes a place.
+#[test]
+fn a_type_that_is_named_like_a_place_has_no_line() {
+    let with = |kind: &str| {
+        let text = with_descriptor("f", 17, kind, "leaq .Lubsan_data_f(%rip), %rax");
+        text.replace("ubsan_type", "__unnamed_1")
+    };
+    let [one, other] = ["struct one1", "struct one2"].map(with);
+    assert!(of(&[("f.c", &one)], &[("f.c", &one)]).is_complete());
+    assert!(!of(&[("f.c", &one)], &[("f.c", &other)]).is_complete());
+}
+
+/// Two weak definitions of one name, and who calls it.
+#[test]
+fn another_order_of_the_link_chooses_another_definition() {
+    let with = |factor: u32| {
+        format!("__attribute__((weak, noinline)) long f(long a) {{ return a * {factor}; }}")
+    };
+    let user = ("u.c", "long f(long); long g(long a) { return f(a) + 1; }");
+    let built = |other: u32| {
+        let (one, other) = (with(3), with(other));
+        let there: Sources<'_> = &[("a.c", &one), ("b.c", &other), user];
+        let turned: Sources<'_> = &[("b.c", &other), ("a.c", &one), user];
+        let linked = |image| {
+            let all = without_payload_but_image(there, there, there, Some(image));
+            all.is_complete()
+        };
+        [linked(there), linked(turned)]
+    };
+    assert_eq!(built(5), [true, false]);
+    // Whichever of two equal ones is linked, the code is the same.
+    assert_eq!(built(3), [true, true]);
 }
 
 #[test]

@@ -47,3 +47,21 @@ fn another_type_in_a_descriptor_is_a_change() {
     let diff = diff(&original, &patched);
     assert!(changed(&diff).contains(&"unchanged"), "{diff:#?}");
 }
+
+/// The letters of a type's name stand where a place has its line. Clang names both kinds alike.
+#[test]
+fn another_name_of_a_type_in_a_descriptor_is_a_change() {
+    for compiler in compilers() {
+        let flags = [KERNEL, &["-g", "-fsanitize=alignment"]].concat();
+        let build = |name: &str| {
+            let source = format!(
+                "struct {name} {{ int a; long b; }};
+                 int f(struct {name} *p, int i) {{ return p[i].a; }}"
+            );
+            compile(compiler, &flags, &source)
+        };
+        let (original, patched) = (build("old1"), build("new1"));
+        let diff = diff(&original, &patched);
+        assert_eq!(changed(&diff), ["f"], "{compiler}: {diff:#?}");
+    }
+}
