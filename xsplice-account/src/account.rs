@@ -127,7 +127,7 @@ fn choose_linked<'data>(tree: &mut Tree<'data>, image: &Image<'data>) -> Vec<&'d
     let winners = base::winners(&follower);
     let foreign = base::foreign(&follower);
     for (name, object) in winners {
-        tree.choose(name, object);
+        tree.choose_linked(name, object);
     }
     for name in &foreign {
         tree.forget(name);

@@ -92,12 +92,22 @@ pub(crate) fn account(follower: &mut Follower<'_, '_>) -> AfterAccount {
     for root in &roots {
         let holding = root.claims.iter().find(|claim| follower.holds(**claim));
         kept.extend(holding);
-        if holding.is_some() || follower.is_accepted(root.item) || is_superseded(follower, root) {
+        if holding.is_some() || follower.is_accepted(root.item) {
             continue;
         }
-        account
-            .missing
-            .push(missing(follower, root.item, &root.claims));
+        let mut lost = missing(follower, root.item, &root.claims);
+        match chosen_instead(follower, root.item) {
+            Some(other) => {
+                lost.what = format!(
+                    "the patched image was linked with this definition, and the base with that of \
+                     {other}; {}",
+                    lost.what
+                );
+            }
+            None if is_superseded(follower, root) => continue,
+            None => {}
+        }
+        account.missing.push(lost);
     }
     tables::judge(follower, &tables, &entries, &mut account.missing);
     state::judge(follower, &kept, &mut account.missing);
@@ -139,6 +149,18 @@ fn add_root(
         claims,
         addresses,
     });
+}
+
+/// The object whose definition the base has where the patched build's own image has this one.
+fn chosen_instead<'run>(follower: &Follower<'run, '_>, item: ItemId) -> Option<&'run str> {
+    let (tree, claims) = (follower.tree, follower.claims?);
+    let own = &tree.objects[item.object].elf.name;
+    let mut names = tree.names(item);
+    names.find_map(|symbol| {
+        let is_own = tree.linked(symbol.name) == Some(own);
+        let before = claims.tree.linked(symbol.name);
+        before.filter(|before| is_own && before != own)
+    })
 }
 
 /// Whether another object's definition of the same name is the one that is linked.

@@ -52,12 +52,21 @@ impl LineTables {
 
 impl Follower<'_, '_> {
     /// The line and column in what a sanitizer tells of a place of the source: compilers put it
-    /// into a section of its own, behind a pointer to the name of the file.
+    /// into a section of its own, behind a pointer to the name of the file. What has no such
+    /// pointer has something else there, such as the letters of a type's name.
     pub(crate) fn described_line(&self, item: ItemId, at: usize) -> Option<(usize, usize)> {
         const PLACE: (usize, usize) = (8, 16);
         self.claims?;
-        let is_place = descriptor(self.tree, item) == Some(Descriptor::Place);
-        (is_place && (PLACE.0..PLACE.1).contains(&at)).then_some(PLACE)
+        if descriptor(self.tree, item) != Some(Descriptor::Place) {
+            return None;
+        }
+        let (object, content) = (&self.tree.objects[item.object], self.tree.item(item));
+        let mut fields = object.fields_of(content).iter();
+        let first = fields.next()?;
+        let is_behind_name = first.offset == content.range.start
+            && (first.form, usize::from(first.width)) == (Form::Absolute, PLACE.0)
+            && fields.all(|field| field.offset >= content.range.start + PLACE.1 as u64);
+        (is_behind_name && (PLACE.0..PLACE.1).contains(&at)).then_some(PLACE)
     }
 
     /// The bytes of an immediate that differ at `at` because a line does.

@@ -78,6 +78,8 @@ pub(crate) struct Tree<'data> {
     /// Index of the first that was left out.
     left_out_from: usize,
     definitions: HashMap<&'data str, Vec<Definition>>,
+    /// Of names that several objects define, the object whose definition the build's own image has.
+    linked: HashMap<&'data str, usize>,
 }
 
 impl<'data> Tree<'data> {
@@ -133,6 +135,7 @@ impl<'data> Tree<'data> {
             objects,
             left_out_from,
             definitions,
+            linked: HashMap::default(),
         }
     }
 
@@ -243,6 +246,20 @@ impl<'data> Tree<'data> {
         if let Some(found) = self.definitions.get_mut(name) {
             found.sort_by_key(|definition| definition.object != object);
         }
+    }
+
+    /// The same, as the build's own image shows it.
+    pub(crate) fn choose_linked(&mut self, name: &'data str, object: usize) {
+        self.choose(name, object);
+        self.linked.insert(name, object);
+    }
+
+    /// The name of the object whose definition of a global name the build's own image has, where
+    /// several objects define it.
+    #[must_use]
+    pub(crate) fn linked(&self, name: &str) -> Option<&str> {
+        let object = *self.linked.get(name)?;
+        Some(&self.objects[object].elf.name)
     }
 
     /// The object whose definition of a global name is linked.

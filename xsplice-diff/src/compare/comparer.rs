@@ -14,7 +14,7 @@ use crate::read::items::{ItemId, ItemKind};
 use crate::read::object::{Relocation, SymbolId, SymbolPlace};
 use crate::read::relocation::Target;
 use crate::read::side::Build;
-use crate::read::side::{LOCATION, is_content, is_descriptor};
+use crate::read::side::{LOCATION, is_content, tells_location};
 use crate::read::strings::shown;
 use crate::verdict::kinds::Reason;
 
@@ -411,7 +411,7 @@ impl<'a, 'data> Comparer<'a, 'data> {
                 return Some(first_difference(old, new).unwrap_or(shorter as u64));
             }
         }
-        let at = if is_descriptor(original, o) && is_descriptor(patched, p) {
+        let at = if tells_location(original, o) && tells_location(patched, p) {
             described_difference(old, new)
         } else {
             self.first_byte_difference(o, p)

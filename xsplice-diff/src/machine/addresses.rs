@@ -13,8 +13,7 @@ pub(crate) struct Held(pub(super) Vec<(Register, Since)>);
 /// What happened to an address in a register so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Since {
-    /// Something was read or written there: the register is what code read by, and what is left in
-    /// it is no argument.
+    /// Something was read or written there: the register is what code read by, and may be no more.
     Used,
     /// Nothing.
     Fresh,
@@ -44,6 +43,17 @@ impl Held {
     /// Whether a register holds an address by which nothing was read so far.
     pub(crate) fn is_fresh(&self) -> bool {
         self.0.iter().any(|(_, since)| *since == Since::Fresh)
+    }
+
+    /// The registers.
+    pub(crate) fn registers(&self) -> impl Iterator<Item = Register> {
+        self.0.iter().map(|(register, _)| *register)
+    }
+
+    /// Registers that pass arguments, of those by whose address something was read.
+    pub(crate) fn used_arguments(&self, machine: &Machine) -> impl Iterator<Item = Register> {
+        let arguments = super::arguments::registers(machine).iter().copied();
+        arguments.filter(|one| self.since(*one) == Some(Since::Used))
     }
 
     pub(super) fn since(&self, register: Register) -> Option<Since> {
@@ -113,13 +123,13 @@ impl Instruction<'_> {
         }
     }
 
-    /// Whether a return here hands out an address.
+    /// What happened to the address that a return here may hand out.
     #[must_use]
-    pub(crate) fn gives_back(&self, held: &Held) -> bool {
+    pub(crate) fn gives_back(&self, held: &Held) -> Option<Since> {
         let result = match &self.decoded {
             Decoded::X86_64(_) => x86_64::addresses::result(),
             Decoded::AArch64(_) => aarch64::addresses::result(),
         };
-        self.flow == Flow::Return && held.since(result) == Some(Since::Fresh)
+        held.since(result).filter(|_| self.flow == Flow::Return)
     }
 }

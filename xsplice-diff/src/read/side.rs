@@ -359,3 +359,13 @@ pub(crate) fn is_descriptor(build: &Build<'_>, item: ItemId) -> bool {
         && build.items.item(item).kind == ItemKind::Gap
         && local.is_some_and(|(_, name)| NAMES.iter().any(|known| name.starts_with(known)))
 }
+
+/// Whether a descriptor has line and column: it begins with the address of the file's name. What
+/// describes a type holds the letters of its name there, and clang names both kinds alike.
+#[must_use]
+pub(crate) fn tells_location(build: &Build<'_>, item: ItemId) -> bool {
+    let start = build.items.item(item).offset;
+    let end = start + LOCATION.end as u64;
+    let mut fields = build.relocations(item).map(|(field, _)| field.offset);
+    is_descriptor(build, item) && fields.next() == Some(start) && fields.all(|at| at >= end)
+}

@@ -10,12 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::compare::changes::Changes;
 use crate::compare::comparer::Comparer;
-use crate::machine::addresses::{Held, Taken};
+use crate::machine::addresses::{Held, Since, Taken};
 use crate::machine::{Flow, Instruction, walk};
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::labels::Labels;
 use crate::read::names;
 use crate::read::side::{Build, is_content};
+use crate::rules::left_in_register::LeftInRegister;
 use crate::verdict::kinds::RefusalCode;
 use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
@@ -63,6 +64,15 @@ pub(crate) fn check(comparer: &mut Comparer<'_, '_>, changes: &Changes, verdicts
     }
 }
 
+/// Whether a compiler gave a constant of its own this name. Clang's `reltable.FUNCTION` holds
+/// distances from its own start, of which code makes other addresses; a static local of that name
+/// ends in a number.
+fn is_of_compilers(name: &str) -> bool {
+    let function = name.strip_prefix("reltable.");
+    let is_relative = function.is_some_and(|rest| rest.bytes().any(|byte| !byte.is_ascii_digit()));
+    is_relative || OF_COMPILERS.iter().any(|own| name.contains(own))
+}
+
 /// Named constants without identity that are not the same in both builds, with one of their name.
 fn changed_contents(comparer: &mut Comparer<'_, '_>) -> Vec<(ItemId, ItemId)> {
     let (original, patched) = (comparer.original, comparer.patched);
@@ -70,9 +80,7 @@ fn changed_contents(comparer: &mut Comparer<'_, '_>) -> Vec<(ItemId, ItemId)> {
     let is_one = |build: &Build<'_>, item: ItemId| {
         build.items.item(item).kind == ItemKind::Datum
             && is_content(build, item)
-            && !OF_COMPILERS
-                .iter()
-                .any(|own| build.name(item).contains(own))
+            && !is_of_compilers(build.name(item))
     };
     let mut of_name: BTreeMap<&str, Vec<ItemId>> = BTreeMap::new();
     for item in patched.items.ids().filter(|item| is_one(patched, *item)) {
@@ -117,6 +125,7 @@ fn handed_out(build: &Build<'_>, items: impl Iterator<Item = ItemId>) -> BTreeMa
         return by;
     }
     let labels = Labels::new(build);
+    let left = LeftInRegister::new(build);
     build.each_reference(|source, index, target| {
         let is_code = build.items.item(source).kind == ItemKind::Function;
         let Some(item) = target
@@ -125,7 +134,7 @@ fn handed_out(build: &Build<'_>, items: impl Iterator<Item = ItemId>) -> BTreeMa
         else {
             return;
         };
-        if !by.contains_key(&item) && hands_out(build, &labels, source, index) {
+        if !by.contains_key(&item) && hands_out(build, (&labels, &left), source, index) {
             by.insert(item, source);
         }
     });
@@ -134,12 +143,23 @@ fn handed_out(build: &Build<'_>, items: impl Iterator<Item = ItemId>) -> BTreeMa
 
 /// Whether the address that the relocation `index` of a function puts into a register, or wherever
 /// else, leaves it.
-fn hands_out(build: &Build<'_>, labels: &Labels, source: ItemId, index: usize) -> bool {
+fn hands_out(
+    build: &Build<'_>,
+    (labels, left): (&Labels, &LeftInRegister<'_, '_>),
+    source: ItemId,
+    index: usize,
+) -> bool {
     let machine = build.object.machine;
     let place = build.items.item(source);
     let field = build.object.relocations[index].offset;
     let code: Vec<Instruction<'_>> = walk(machine, build.bytes(source), place.offset).collect();
     let at = |offset: u64| code.binary_search_by_key(&offset, |one| one.start).ok();
+    // An address by which something was read is left in its register, perhaps on purpose.
+    let is_passed = |held: &Held, at: usize| {
+        let mut used = held.used_arguments(machine);
+        held.is_argument(machine)
+            || used.any(|register| left.may_be_argument((source, &code, at), register))
+    };
     let behind = code.partition_point(|one| one.end <= field);
     let Some(first) = code.get(behind) else {
         return true;
@@ -163,8 +183,13 @@ fn hands_out(build: &Build<'_>, labels: &Labels, source: ItemId, index: usize) -
             continue;
         }
         let mut held = known[next].clone();
-        if instruction.carries(&mut held) || instruction.gives_back(&held) {
+        if instruction.carries(&mut held) {
             return true;
+        }
+        match instruction.gives_back(&held) {
+            Some(Since::Fresh) => return true,
+            Some(Since::Used) if left.may_be_result(source) => return true,
+            Some(Since::Used) | None => {}
         }
         let target = instruction
             .lead
@@ -175,7 +200,7 @@ fn hands_out(build: &Build<'_>, labels: &Labels, source: ItemId, index: usize) -
             Flow::Return | Flow::Stop => {}
             Flow::Next | Flow::Elsewhere => open.push((next + 1, held)),
             Flow::Call | Flow::IndirectCall => {
-                if held.is_argument(machine) {
+                if is_passed(&held, next) {
                     return true;
                 }
                 held.after_call(machine);
@@ -185,10 +210,13 @@ fn hands_out(build: &Build<'_>, labels: &Labels, source: ItemId, index: usize) -
                 match target {
                     Some(target) => open.push((target, held.clone())),
                     // A call that does not come back here.
-                    None if held.is_argument(machine) => return true,
-                    None if held.is_fresh() && goes_on_elsewhere(build, source, instruction) => {
-                        return true;
+                    None if goes_on_elsewhere(build, source, instruction) => {
+                        let goes_on = |one| left.may_go_on_with(source, instruction, one);
+                        if held.is_fresh() || held.registers().any(goes_on) {
+                            return true;
+                        }
                     }
+                    None if is_passed(&held, next) => return true,
                     None => {}
                 }
                 if instruction.flow == Flow::ConditionalJump {
@@ -197,7 +225,7 @@ fn hands_out(build: &Build<'_>, labels: &Labels, source: ItemId, index: usize) -
             }
             // To a function, which gets what stands where arguments do, or to a label here.
             Flow::IndirectJump => match labels.of_all(build, source, &code) {
-                Some(targets) if !held.is_argument(machine) => {
+                Some(targets) if !is_passed(&held, next) => {
                     open.extend(targets.into_iter().map(|target| (target, held.clone())));
                 }
                 _ => return true,

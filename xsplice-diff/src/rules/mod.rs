@@ -12,6 +12,7 @@ pub(crate) mod kept_alignment;
 pub(crate) mod kept_place;
 pub(crate) mod kind_changes;
 pub(crate) mod left_behind_entries;
+mod left_in_register;
 pub(crate) mod notes;
 pub(crate) mod protection;
 pub(crate) mod replaceable;

@@ -88,3 +88,21 @@ fn line_and_column_are_eight_bytes_of_a_descriptor_and_no_more() {
     );
     assert!(!refused(&diff(&before, &after)).is_empty());
 }
+
+/// The letters of a type's name stand where a place has its line. Clang names both kinds alike.
+#[test]
+fn another_name_of_a_type_in_a_descriptor_is_a_change() {
+    for compiler in compilers() {
+        let flags = [KERNEL, &["-g", "-fsanitize=alignment"]].concat();
+        let build = |name: &str| {
+            let source = format!(
+                "struct {name} {{ int a; long b; }};
+                 int f(struct {name} *p, int i) {{ return p[i].a; }}"
+            );
+            compile(compiler, &flags, &source)
+        };
+        let (original, patched) = (build("old1"), build("new1"));
+        let diff = diff(&original, &patched);
+        assert_eq!(changed(&diff), ["f"], "{compiler}: {diff:#?}");
+    }
+}

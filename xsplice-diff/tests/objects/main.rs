@@ -9,6 +9,7 @@ mod descriptors;
 mod empty_replacements;
 mod handed_out;
 mod layouts;
+mod left_in_register;
 mod lines;
 mod machine;
 mod merged;

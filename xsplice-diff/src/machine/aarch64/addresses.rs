@@ -80,7 +80,7 @@ pub(in super::super) fn carries(decoded: &Decoded, held: &mut Held) -> bool {
             copy(held, first, since(held, second));
             false
         }
-        Class::AddNumber | Class::LogicalNumber => computes(held, first, &[second]),
+        Class::AddNumber | Class::LogicalNumber => computes(held, first, &[second], Since::Used),
         Class::Access => accesses(held, word, &[second]),
         Class::NearAccess if word.is_pair() => {
             let (one, other) = (first, word.fourth());
@@ -105,10 +105,13 @@ pub(in super::super) fn carries(decoded: &Decoded, held: &mut Held) -> bool {
             false
         }
         Class::Other if word.is_of_three() => {
-            computes(held, first, &[second, third, word.fourth()])
+            computes(held, first, &[second, third, word.fourth()], Since::Used)
         }
-        Class::Other if word.is_of_registers() => computes(held, first, &[second, third]),
-        Class::Other if word.is_of_bits() => computes(held, first, &[second, third]),
+        Class::Other if word.is_of_registers() => {
+            computes(held, first, &[second, third], Since::Used)
+        }
+        // The third may be a number.
+        Class::Other if word.is_of_bits() => computes(held, first, &[second, third], Since::Fresh),
         Class::Other if word.is_nop() || word.is_hint() || word.is_barrier() => false,
         // Some of these read the register beside the one that they name.
         Class::Other if word.is_exclusive() => !held.is_empty(),
@@ -141,13 +144,13 @@ fn accesses(held: &mut Held, word: Word, by: &[u32]) -> bool {
     false
 }
 
-/// What makes a number out of registers: an address that was not used yet is compared by it, or
-/// kept in a form that is not followed.
-fn computes(held: &mut Held, into: u32, of: &[u32]) -> bool {
+/// What makes a number out of registers: an address of which at `least` this is known is compared
+/// by it, chosen, or kept in a form that is not followed.
+fn computes(held: &mut Held, into: u32, of: &[u32], least: Since) -> bool {
     let sources = of.iter().filter_map(|number| register(*number));
     let is_out = sources
         .into_iter()
-        .any(|one| held.since(one) == Some(Since::Fresh));
+        .any(|one| held.since(one) >= Some(least));
     clear(held, into);
     is_out
 }

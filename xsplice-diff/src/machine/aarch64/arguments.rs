@@ -52,6 +52,8 @@ fn of_word(word: Word) -> Effects {
         | Class::ConditionalJump
         | Class::TestBranch => (&own, &own),
         Class::AddNumber | Class::LogicalNumber => (&two, &own),
+        // The register that holds where they lead.
+        Class::IndirectCall | Class::IndirectJump => (&two[1..], &[]),
         Class::Access => (&two, &own),
         Class::Other if word.is_register_move() => (&all, &own),
         _ => (&all, &all),
@@ -73,6 +75,10 @@ fn load(word: Word, class: Class) -> Option<Load> {
         Class::AddNumber if word.is_add() => Source::Number,
         Class::Other if word.is_register_move() => Source::Register(register(word.third())?),
         Class::LoadLiteral => Source::Memory,
+        Class::Access if !word.is_of_vectors() && !word.is_store() => Source::Memory,
+        Class::Other if word.is_register_access() && !word.is_of_vectors() && !word.is_store() => {
+            Source::Memory
+        }
         _ => return None,
     };
     Some(Load {

@@ -76,9 +76,11 @@ pub(in super::super) fn carries(decoded: &Decoded, held: &mut Held) -> bool {
             // An address and a distance.
             (Mnemonic::Add | Mnemonic::Sub, 0) => {}
             (Mnemonic::Add, 1) if to_register => copied = Some(since),
-            // Kept, compared, or anything that nobody thought of.
-            _ if since == Since::Fresh || one.op0_kind() == OpKind::Memory => return true,
-            _ => {}
+            // Of one register with itself, the carry alone is left.
+            (Mnemonic::Sbb, _) if to_register && one.op0_register() == one.op1_register() => {}
+            // Kept, compared, chosen, or anything that nobody thought of, also where something was
+            // read by it before: what is only left in a register is named by no instruction.
+            _ => return true,
         }
     }
     for used in info.used_registers() {

@@ -1,102 +1,10 @@
 //! Changes that rules have missed: the account finds each, and passes the nearest that is none.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
+mod built;
+mod descriptors;
+mod linked;
 
-use tempfile::TempDir;
-use xsplice_account::{Account, Given, Inputs, account};
-
-type Sources<'source> = &'source [(&'source str, &'source str)];
-
-const FLAGS: [&str; 7] = [
-    "-O1",
-    "-g",
-    "-fpie",
-    "-ffunction-sections",
-    "-fdata-sections",
-    "-fcf-protection=none",
-    "-fno-asynchronous-unwind-tables",
-];
-
-fn run(command: &mut Command) {
-    let output = command.output().expect("gcc and ld are installed");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {told}");
-}
-
-fn compile(folder: &Path, sources: Sources<'_>) -> Vec<(String, Vec<u8>)> {
-    fs::create_dir_all(folder).expect("a folder of our own");
-    let mut objects = Vec::new();
-    for (name, source) in sources {
-        let path = folder.join(name);
-        fs::write(&path, source).expect("a folder of our own");
-        let mut gcc = Command::new("gcc");
-        gcc.args(FLAGS)
-            .args(["-fno-toplevel-reorder", "-c", name, "-o"]);
-        let object = format!("{name}.o");
-        run(gcc.arg(&object).current_dir(folder));
-        let bytes = fs::read(folder.join(&object)).expect("gcc wrote it");
-        objects.push((object, bytes));
-    }
-    objects
-}
-
-/// The account of two builds where no payload was made. The base is linked from `linked`.
-fn without_payload(linked: Sources<'_>, original: Sources<'_>, patched: Sources<'_>) -> Account {
-    let scratch = TempDir::new().expect("room for temporary files");
-    let at = |name: &str| scratch.path().join(name);
-    let linked = compile(&at("linked"), linked);
-    let mut ld = Command::new("ld");
-    ld.args([
-        "-static",
-        "-nostdlib",
-        "--build-id=sha1",
-        "-e",
-        "0",
-        "-o",
-        "../base",
-    ]);
-    run(ld
-        .args(linked.iter().map(|(name, _)| name))
-        .current_dir(at("linked")));
-    let base = fs::read(at("base")).expect("ld wrote it");
-    let original = compile(&at("original"), original);
-    let patched = compile(&at("patched"), patched);
-    let borrowed =
-        |objects: &'_ [(String, Vec<u8>)]| -> Vec<(String, Vec<u8>)> { objects.to_vec() };
-    let (original, patched) = (borrowed(&original), borrowed(&patched));
-    let inputs = Inputs {
-        base: &base,
-        original: original
-            .iter()
-            .map(|(name, bytes)| (name.as_str(), &bytes[..]))
-            .collect(),
-        patched: patched
-            .iter()
-            .map(|(name, bytes)| (name.as_str(), &bytes[..]))
-            .collect(),
-        patched_image: None,
-        given: Given::Tree,
-        left_out: Vec::new(),
-        payload: None,
-        accepted: Vec::new(),
-    };
-    account(&inputs).expect("well-formed inputs")
-}
-
-/// The account of two builds, the base linked from the original one.
-fn of(original: Sources<'_>, patched: Sources<'_>) -> Account {
-    without_payload(original, original, patched)
-}
-
-fn names(account: &Account) -> Vec<&str> {
-    let missing = &account.after.missing;
-    missing
-        .iter()
-        .map(|missing| missing.item.as_str())
-        .collect()
-}
+use crate::built::{Sources, names, of};
 
 const JUMPS: &str = r#"
 extern void note(int); extern long low, high;
@@ -206,67 +114,6 @@ fn the_members_of_a_walked_table_matter() {
     assert!(of(&[("t.c", &old)], &[("t.c", &apart)]).is_complete());
 }
 
-/// A function, and a sanitizer's descriptor of a check in it: file, line and type. Compilers
-/// number the labels of both anew in each object. `lead` is the instruction by which the function
-/// has the descriptor, if any is left. Variables with names stand between.
-fn with_descriptor(function: &str, line: u32, kind: &str, lead: &str) -> String {
-    format!(
-        r#"__asm__(
-            ".section .data..Lubsan_type_{function}, \"aw\"\n"
-            ".Lubsan_type_{function}: .asciz \"{kind}\"\n"
-            ".section .rodata.str1.1, \"aMS\", @progbits, 1\n.Lfile: .asciz \"shared.h\"\n");
-        long before_{function} = 1;
-        __asm__(
-            ".section .data.rel.local..Lubsan_data_{function}, \"aw\"\n.balign 8\n"
-            ".Lubsan_data_{function}: .quad .Lfile, {line}, .Lubsan_type_{function}\n");
-        long behind_{function} = 1;
-        __asm__(
-            ".section .text.{function}, \"ax\"\n.globl {function}\n.type {function}, @function\n"
-            "{function}: {lead}\nret\n.size {function}, . - {function}\n");"#
-    )
-}
-
-#[test]
-fn descriptors_that_nothing_uses_and_that_lead_to_equal_types_are_no_table() {
-    let (one, other) = (
-        with_descriptor("one", 17, "int", ""),
-        with_descriptor("other", 18, "int", ""),
-    );
-    // The linker takes the objects in another order than the tree has them.
-    let linked: Sources<'_> = &[("b.c", &other), ("a.c", &one)];
-    let build: Sources<'_> = &[("a.c", &one), ("b.c", &other)];
-    assert!(without_payload(linked, build, build).is_complete());
-}
-
-#[test]
-fn a_section_named_like_a_descriptors_is_a_table_where_authors_name_its_entries() {
-    let row = "__attribute__((used, section(\".data..Lubsan_data\")))";
-    let old = format!("{row} static long one = 1; {row} static long two = 2;");
-    let new = format!("{row} static long two = 2; {row} static long one = 1;");
-    assert!(of(&[("t.c", &old)], &[("t.c", &old)]).is_complete());
-    assert!(!of(&[("t.c", &old)], &[("t.c", &new)]).is_complete());
-}
-
-#[test]
-fn a_section_without_names_that_is_no_descriptors_is_as_it_was() {
-    let with = |value: u32| {
-        format!(
-            r#"long f(long a) {{ return a; }}
-               __asm__(".section .data..Lstate, \"aw\"\n.long {value}");"#
-        )
-    };
-    let (old, new) = (with(1), with(2));
-    assert!(of(&[("f.c", &old)], &[("f.c", &old)]).is_complete());
-    assert!(!of(&[("f.c", &old)], &[("f.c", &new)]).is_complete());
-}
-
-#[test]
-fn a_descriptor_that_code_has_is_as_it_was() {
-    let used = |kind| with_descriptor("f", 17, kind, "leaq .Lubsan_data_f(%rip), %rax");
-    assert!(of(&[("f.c", &used("int"))], &[("f.c", &used("int"))]).is_complete());
-    assert!(!of(&[("f.c", &used("int"))], &[("f.c", &used("u32"))]).is_complete());
-}
-
 #[test]
 fn a_function_that_moves_into_another_section_has_moved() {
     let place = |section: &str| {
@@ -292,65 +139,6 @@ fn a_constant_is_one_whatever_its_section_is_called() {
     let (old, new) = (with("mode=1"), with("mode=2"));
     assert!(of(&[("f.c", &old)], &[("f.c", &old)]).is_complete());
     assert!(!of(&[("f.c", &old)], &[("f.c", &new)]).is_complete());
-}
-
-const CALLER: &str = "int g(int); int f(int a) { return g(a) * 3 + 1; }";
-
-#[test]
-fn what_no_object_holds_is_listed() {
-    let all: Sources<'_> = &[("f.c", CALLER), ("g.c", "int g(int a) { return a * 2; }")];
-    let account = without_payload(all, &all[..1], &all[..1]);
-    let base = account.base.expect("a whole tree");
-    let unknown: Vec<_> = base.unknown.iter().map(|one| one.name.as_str()).collect();
-    assert_eq!(unknown, ["g"]);
-}
-
-#[test]
-fn a_base_of_another_build_is_noticed() {
-    let ours: Sources<'_> = &[("f.c", CALLER), ("g.c", "int g(int a) { return a * 2; }")];
-    let linked: Sources<'_> = &[
-        ("f.c", CALLER),
-        ("g.c", "int g(int a) { return a * 7 + a * a; }"),
-    ];
-    assert!(!without_payload(linked, ours, ours).is_complete());
-}
-
-#[test]
-fn a_definition_that_is_gone_may_not_be_referred_to() {
-    let old: Sources<'_> = &[("f.c", CALLER), ("g.c", "int g(int a) { return a * 2; }")];
-    let new: Sources<'_> = &[("f.c", CALLER), ("g.c", "int other;")];
-    let account = of(old, new);
-    assert_eq!(names(&account), ["f"], "{account:?}");
-}
-
-#[test]
-fn a_table_whose_name_begins_like_a_linkers_section_is_none_of_them() {
-    for section in [
-        "notebook",
-        ".notebook",
-        ".gotten",
-        ".commentary",
-        ".discarded",
-    ] {
-        let table = |first: &str, second: &str| {
-            format!(
-                "#define STEP __attribute__((used, section(\"{section}\")))
-                 static const long {first} STEP = {}; static const long {second} STEP = {};
-                 long f(long a) {{ return a + 1; }}",
-                first.len(),
-                second.len()
-            )
-        };
-        let (old, new) = (table("one", "three"), table("three", "one"));
-        assert!(
-            of(&[("t.c", &old)], &[("t.c", &old)]).is_complete(),
-            "{section}"
-        );
-        assert!(
-            !of(&[("t.c", &old)], &[("t.c", &new)]).is_complete(),
-            "{section}"
-        );
-    }
 }
 
 #[test]
@@ -397,27 +185,6 @@ fn a_text_among_constants_may_tell_another_time_and_nothing_else() {
     assert!(account.after.stamps > 0, "{account:?}");
     let changed = of(&[("s.c", &old)], &[("s.c", &other)]);
     assert_eq!(names(&changed), ["banner"], "{changed:?}");
-}
-
-#[test]
-fn what_leads_into_a_weak_definition_that_gave_way_leads_to_its_copy() {
-    // The longer part of the second object's section is a copy that has no name in the image.
-    let weak = |value: u32| {
-        format!(
-            "asm(\".text\\n.weak fill\\n.type fill, @function\\nfill:\\n.Lfill: \
-             movabsq ${value}, %rax\\nmovabsq $77, %rcx\\naddq %rcx, %rax\\nret\\n\
-             .size fill, . - fill\\n"
-        )
-    };
-    let first = |value| weak(value) + "\");";
-    let second = |value| {
-        weak(value) + ".globl f\\n.type f, @function\\nf: jmp .Lfill\\n.size f, . - f\\n\");"
-    };
-    let original: [(&str, &str); 2] = [("a.c", &first(3)), ("b.c", &second(3))];
-    let same = of(&original, &original);
-    assert!(same.is_complete(), "{same:?}");
-    let changed = of(&original, &[("a.c", &first(3)), ("b.c", &second(4))]);
-    assert!(names(&changed).contains(&"f"), "{changed:?}");
 }
 
 #[test]
@@ -512,24 +279,6 @@ fn an_entry_of_a_function_that_nothing_leads_to_is_not_missed() {
 }
 
 #[test]
-fn objects_that_hold_the_same_have_places_of_their_own() {
-    let source = |name: &str, more: &str| {
-        format!(
-            "#define CODE __attribute__((noinline, section(\".text.all\")))\n\
-             #define DATA __attribute__((section(\".data.all\")))\n{more}\n\
-             __attribute__((weak)) CODE int twice(int a) {{ return a * 2; }}\n\
-             static CODE int counted(int a) {{ static DATA int n = 1; n += a; return n; }}\n\
-             CODE int {name}(int a) {{ return counted(twice(a)); }}\n"
-        )
-    };
-    let first = source("f", "DATA int before = 5;");
-    let second = source("g", "");
-    let both: Sources<'_> = &[("a.c", &first), ("b.c", &second)];
-    let account = of(both, both);
-    assert!(account.is_complete(), "{account:?}");
-}
-
-#[test]
 fn what_fills_up_behind_a_table_of_places_in_code_is_none_of_it() {
     let source = |data: &str| {
         format!(
@@ -569,32 +318,5 @@ fn what_seems_to_branch_into_a_field_cuts_no_instruction() {
     let account = of(&[("a.s", &original)], &[("a.s", &original)]);
     assert_eq!(names(&account), [""; 0], "{:?}", account.after.missing);
     let account = of(&[("a.s", &original)], &[("a.s", &code("pushq %rsi"))]);
-    assert_eq!(names(&account), ["start"]);
-}
-
-#[test]
-fn of_a_section_that_was_not_linked_nothing_is_in_the_base() {
-    let table = |index: &str, names: &str| {
-        format!(
-            ".section .rodata\n.globl index, names, first\n\
-             .type index, @object\nindex: .short {index}\n.size index, . - index\n\
-             .type names, @object\nnames: .byte {names}\n.size names, . - names\n\
-             .type first, @object\nfirst: .byte 1\n.size first, . - first\n"
-        )
-    };
-    // What stands in for the table until the names are known has two names that look like it.
-    let (stand_in, linked) = (table("0", "1"), table("0, 3, 5", "2, 7, 9"));
-    let code = |bias: &str| {
-        format!(
-            "extern const unsigned short index[]; extern const unsigned char names[], first;\n\
-             int start(int i) {{ return names[index[i] + first] + {bias}; }}"
-        )
-    };
-    let (old, new) = (code("3"), code("4"));
-    let original: Sources<'_> = &[("f.c", &old), ("t.s", &stand_in)];
-    let linked: Sources<'_> = &[("f.c", &old), ("t.s", &linked)];
-    let account = without_payload(linked, original, original);
-    assert_eq!(names(&account), [""; 0], "{:?}", account.after.missing);
-    let account = without_payload(linked, original, &[("f.c", &new), ("t.s", &stand_in)]);
     assert_eq!(names(&account), ["start"]);
 }

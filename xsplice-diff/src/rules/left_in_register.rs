@@ -1,0 +1,265 @@
+//! Whether the address of a constant, left in a register by which code read, is handed out there.
+//!
+//! A register that code read by may be no more than that, or the argument of the call that follows,
+//! or the result. Neither shows in the code at hand. What is called tells it, where its code is in
+//! this object, or the debug information of either function; where nothing tells, it is handed out.
+
+use std::cell::OnceCell;
+
+use foldhash::HashMap;
+
+use crate::debug_info::types::read::TypeSections;
+use crate::debug_info::types::{Passing, Types};
+use crate::machine::arguments::{self, Register, Source};
+use crate::machine::{Flow, Instruction, walk};
+use crate::read::items::{ItemId, ItemKind};
+use crate::read::names;
+use crate::read::relocation::Target;
+use crate::read::side::Build;
+use crate::rules::handed_out::is_relocated;
+
+/// Calls that lead to calls are followed this deep.
+const DEPTH_MAX: usize = 4;
+
+/// More steps than this are not followed in one function.
+const STEPS_MAX: usize = 1 << 12;
+
+/// Bytes of an address.
+const ADDRESS_BYTES: u64 = 8;
+
+/// What debug information says of a function.
+#[derive(Clone, Copy, Debug, Default)]
+struct Prototype {
+    /// General registers that its arguments take at most.
+    registers: usize,
+    /// Whether an address fits into what it gives back.
+    gives_address: bool,
+}
+
+/// Answers for one build.
+pub(super) struct LeftInRegister<'a, 'data> {
+    build: &'a Build<'data>,
+    prototypes: OnceCell<HashMap<String, Prototype>>,
+}
+
+impl<'a, 'data> LeftInRegister<'a, 'data> {
+    pub(super) fn new(build: &'a Build<'data>) -> Self {
+        LeftInRegister {
+            build,
+            prototypes: OnceCell::new(),
+        }
+    }
+
+    /// Whether a function may give back what is in the register of its result.
+    pub(super) fn may_be_result(&self, function: ItemId) -> bool {
+        let known = self.prototype(names::root(self.build.name(function)));
+        known.is_none_or(|known| known.gives_address)
+    }
+
+    /// Whether the function that `code[at]` of `source` calls or jumps to may look at a register
+    /// that passes arguments.
+    pub(super) fn may_be_argument(
+        &self,
+        (source, code, at): (ItemId, &[Instruction<'_>], usize),
+        register: Register,
+    ) -> bool {
+        let call = &code[at];
+        let is_indirect = matches!(call.flow, Flow::IndirectCall | Flow::IndirectJump);
+        let callee = self.target(source, call);
+        let is_thunk = self.name_of(callee).starts_with("__x86_indirect_thunk_");
+        if is_indirect || is_thunk {
+            return !self.loads_callee((code, at), register, is_indirect);
+        }
+        self.may_look(callee, register, DEPTH_MAX)
+    }
+
+    /// Whether other code of the object, such as a cold part of the function, may look at a
+    /// register with which it begins.
+    pub(super) fn may_go_on_with(
+        &self,
+        source: ItemId,
+        branch: &Instruction<'_>,
+        register: Register,
+    ) -> bool {
+        match self.target(source, branch) {
+            Some(Target::Item { item, .. }) if self.is_code(item) => {
+                let target = self.target(source, branch);
+                let meant = target.map_or(0, Target::meant);
+                self.reads(item, meant, register, DEPTH_MAX)
+            }
+            _ => true,
+        }
+    }
+
+    /// Whether what is called may look at a register before it writes to it.
+    fn may_look(&self, callee: Option<Target>, register: Register, depth: usize) -> bool {
+        let registers = arguments::registers(self.build.object.machine);
+        let Some(number) = registers.iter().position(|one| *one == register) else {
+            return false;
+        };
+        let known = self.prototype(self.name_of(callee));
+        if known.is_some_and(|known| known.registers <= number) {
+            return false;
+        }
+        match callee {
+            Some(Target::Item { item, .. }) if depth != 0 && self.is_code(item) => {
+                let meant = callee.map_or(0, Target::meant);
+                self.reads(item, meant, register, depth - 1)
+            }
+            _ => true,
+        }
+    }
+
+    /// Whether a way through a function's code reads a register before it writes to it.
+    fn reads(&self, item: ItemId, from: i64, register: Register, depth: usize) -> bool {
+        let build = self.build;
+        let machine = build.object.machine;
+        let place = build.items.item(item);
+        let code: Vec<Instruction<'_>> = walk(machine, build.bytes(item), place.offset).collect();
+        let at = |offset: u64| code.binary_search_by_key(&offset, |one| one.start).ok();
+        let Some(first) = at(place.offset.wrapping_add_signed(from)) else {
+            return true;
+        };
+        let mut seen = vec![false; code.len()];
+        let mut open = vec![first];
+        for _ in 0..STEPS_MAX {
+            let Some(next) = open.pop() else {
+                return false;
+            };
+            let Some(one) = code.get(next).filter(|one| one.is_valid) else {
+                return true;
+            };
+            if std::mem::replace(&mut seen[next], true) {
+                continue;
+            }
+            let effects = one.effects();
+            let is_set = effects.load.is_some_and(|load| load.into == register)
+                && effects
+                    .used
+                    .iter()
+                    .filter(|used| **used == register)
+                    .count()
+                    == 1;
+            match one.flow {
+                Flow::Next | Flow::Elsewhere if is_set => continue,
+                Flow::Next | Flow::Elsewhere if effects.used.contains(&register) => return true,
+                Flow::Next | Flow::Elsewhere => open.push(next + 1),
+                Flow::Return | Flow::Stop => {}
+                Flow::Call => {
+                    let callee = self.target(item, one);
+                    if self.may_look(callee, register, depth) {
+                        return true;
+                    }
+                    // What a call does not keep is lost behind it.
+                }
+                Flow::Jump | Flow::ConditionalJump => {
+                    if effects.used.contains(&register) {
+                        return true;
+                    }
+                    let inside = one.lead.filter(|lead| lead.is_branch);
+                    let inside = inside.and_then(|lead| at(lead.to));
+                    match inside.filter(|_| !is_relocated(build, item, one)) {
+                        Some(target) => open.push(target),
+                        None if self.may_look(self.target(item, one), register, depth) => {
+                            return true;
+                        }
+                        None => {}
+                    }
+                    if one.flow == Flow::ConditionalJump {
+                        open.push(next + 1);
+                    }
+                }
+                Flow::IndirectCall | Flow::IndirectJump => return true,
+            }
+        }
+        true
+    }
+
+    /// Whether a register is what the address of the function that `code[at]` calls was read by, as
+    /// from a table of functions. That table is hardly ever passed to one of its own.
+    fn loads_callee(
+        &self,
+        (code, at): (&[Instruction<'_>], usize),
+        register: Register,
+        is_indirect: bool,
+    ) -> bool {
+        let call = code[at].effects();
+        if is_indirect && call.used.contains(&register) {
+            return true;
+        }
+        let registers = arguments::registers(self.build.object.machine);
+        let before = code[..at].iter().rev();
+        let mut before = before.take_while(|one| one.flow == Flow::Next);
+        before.any(|one| {
+            let effects = one.effects();
+            let load = effects.load.filter(|load| load.from == Source::Memory);
+            effects.used.contains(&register)
+                && load.is_some_and(|load| match is_indirect {
+                    true => call.used.contains(&load.into),
+                    false => !registers.contains(&load.into),
+                })
+        })
+    }
+
+    fn is_code(&self, item: ItemId) -> bool {
+        matches!(
+            self.build.items.item(item).kind,
+            ItemKind::Function | ItemKind::Label
+        )
+    }
+
+    /// What the field of a call or jump leads to.
+    fn target(&self, source: ItemId, one: &Instruction<'_>) -> Option<Target> {
+        let mut all = self.build.relocations(source);
+        let found = all.find(|(field, _)| (one.start..one.end).contains(&field.offset));
+        found.map(|(_, target)| target)
+    }
+
+    fn name_of(&self, target: Option<Target>) -> &'data str {
+        match target {
+            Some(Target::Item { item, .. }) => self.build.name(item),
+            Some(Target::Symbol { symbol, .. }) => self.build.object.symbol(symbol).name,
+            _ => "",
+        }
+    }
+
+    fn prototype(&self, name: &str) -> Option<Prototype> {
+        let all = self.prototypes.get_or_init(|| {
+            let sections = TypeSections::new(&self.build.object);
+            let types = sections.as_ref().and_then(TypeSections::read);
+            types.map_or_else(HashMap::default, |types| prototypes(&types))
+        });
+        all.get(name).copied().filter(|_| !name.is_empty())
+    }
+}
+
+/// Of each name the most that any declaration or definition of it says.
+fn prototypes(types: &Types<'_>) -> HashMap<String, Prototype> {
+    let mut found: HashMap<String, Prototype> = HashMap::default();
+    for id in types.ids() {
+        let name = types.name_of(id);
+        if types.entry(id).tag != gimli::DW_TAG_subprogram || name.is_empty() {
+            continue;
+        }
+        let all = types.passing(id);
+        let result = all.first();
+        let is_wide = |one: &Passing| match one {
+            Passing::Nothing | Passing::Float(_) => false,
+            Passing::Integer(bytes, _) => *bytes >= ADDRESS_BYTES,
+            _ => true,
+        };
+        let hidden = matches!(result, Some(Passing::Aggregate(..)));
+        let arguments = all.iter().skip(1).map(|one| match one {
+            Passing::Nothing | Passing::Float(_) => 0,
+            Passing::Pointer => 1,
+            Passing::Integer(bytes, _) => usize::from(*bytes > ADDRESS_BYTES) + 1,
+            Passing::Aggregate(..) => 2,
+            Passing::Variadic | Passing::Unknown => usize::MAX,
+        });
+        let registers = arguments.fold(usize::from(hidden), usize::saturating_add);
+        let known = found.entry(name.to_owned()).or_default();
+        known.registers = known.registers.max(registers);
+        known.gives_address |= result.is_some_and(is_wide);
+    }
+    found
+}
