@@ -22,6 +22,9 @@ pub struct Configuration {
     pub suite: Option<&'static str>,
     /// Changes of the platform by name.
     pub changes: &'static [Wanted],
+    /// Those whose payloads have data of their own because of it, so that the loader wants them
+    /// uploaded anew before they are applied again.
+    pub once_only: &'static [&'static str],
 }
 
 /// A change, and the functions that its payload replaces. Which others it brings, and for which
@@ -95,6 +98,7 @@ pub const X86_64: &[Configuration] = &[
         programs: &[],
         suite: None,
         changes: CHANGES,
+        once_only: &[],
     },
     Configuration {
         name: "ubsan",
@@ -104,6 +108,8 @@ pub const X86_64: &[Configuration] = &[
         programs: &[],
         suite: None,
         changes: CHANGES,
+        // Descriptors for the sanitizer.
+        once_only: &["bug-frame", "alternatives"],
     },
     Configuration {
         name: "clang",
@@ -113,6 +119,7 @@ pub const X86_64: &[Configuration] = &[
         programs: &["clang=clang"],
         suite: None,
         changes: CHANGES_WITH_CLANG,
+        once_only: &[],
     },
     Configuration {
         name: "gcc-14",
@@ -122,6 +129,7 @@ pub const X86_64: &[Configuration] = &[
         programs: &["debootstrap=debootstrap"],
         suite: Some("trixie"),
         changes: CHANGES,
+        once_only: &[],
     },
 ];
 

@@ -34,6 +34,8 @@ pub enum Code {
 pub struct Made {
     /// The change it was made from.
     pub change: &'static Change,
+    /// How it is taken through its life.
+    pub course: Course,
     /// The file.
     pub path: PathBuf,
 }
@@ -130,7 +132,7 @@ pub fn life(made: &Made, prophecy: &Prophecy) -> Scenario {
     let mut steps = looks(change, Code::Unpatched);
     steps.push(upload(name).foretold(&prophecy.upload()));
     steps.push(listed(name, "CHECKED"));
-    if change.course == Course::VetoedFirst {
+    if made.course == Course::VetoedFirst {
         steps.push(
             act("apply", name)
                 .exits(FAILED)
@@ -145,7 +147,7 @@ pub fn life(made: &Made, prophecy: &Prophecy) -> Scenario {
     ));
     steps.push(listed(name, "APPLIED"));
     steps.extend(looks(change, Code::Patched));
-    if change.course == Course::VetoedFirst {
+    if made.course == Course::VetoedFirst {
         steps.push(
             act("revert", name)
                 .exits(FAILED)
@@ -156,7 +158,7 @@ pub fn life(made: &Made, prophecy: &Prophecy) -> Scenario {
     }
     steps.push(with_console(act("revert", name), change.reverting));
     steps.extend(looks(change, Code::Unpatched));
-    match change.course {
+    match made.course {
         Course::Repeatable => {
             let again = act("apply", name).foretold(&prophecy.apply_again());
             steps.push(with_console(again, change.applying));

@@ -13,7 +13,7 @@ use super::archive::{self, Archive};
 use super::beside::Beside;
 use super::boots::Boots;
 use super::build::{Builder, DebugInfo, Tree};
-use super::change::{Change, Verdict};
+use super::change::{Change, Course, Verdict};
 use super::configuration::{self, Configuration};
 use super::guest::Machine;
 use super::life::{Made, life};
@@ -317,7 +317,17 @@ impl Proof {
             table.add(configuration::row(configuration, change, functions, &said));
             if matches!(said, Said::Payload(_)) {
                 let prophecy = foretell(&self.tools, &original.symbols(), &[], &path)?;
-                let mut scenario = life(&Made { change, path }, &prophecy);
+                let course = if configuration.once_only.contains(&name) {
+                    Course::OnceOnly
+                } else {
+                    change.course
+                };
+                let made = Made {
+                    change,
+                    course,
+                    path,
+                };
+                let mut scenario = life(&made, &prophecy);
                 scenario.name = format!("{} with {}", scenario.name, configuration.about);
                 scenarios.push(scenario);
             }
@@ -417,7 +427,14 @@ impl Proof {
             table.add(second_look::row(name, &path, &original.symbols())?);
         }
         let loadable = matches!(change.verdict, Verdict::Payload(_));
-        Ok((loadable && matches!(said, Said::Payload(_))).then_some(Made { change, path }))
+        let course = change.course;
+        Ok(
+            (loadable && matches!(said, Said::Payload(_))).then_some(Made {
+                change,
+                course,
+                path,
+            }),
+        )
     }
 }
 

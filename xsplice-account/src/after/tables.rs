@@ -13,7 +13,8 @@ use super::reach::Running;
 use crate::follow::{Follower, Pair, Place};
 use crate::read::classes::is_walked;
 use crate::read::items::is_entry_table;
-use crate::read::tree::{ItemId, Target};
+use crate::read::names::is_of;
+use crate::read::tree::{ItemId, Target, Tree};
 
 /// A section that may be walked.
 pub(super) struct Table {
@@ -238,7 +239,9 @@ pub(super) fn judge(
     let mut asked = None;
     for entry in entries {
         let holds = entry.claims.iter().any(|claim| follower.holds(*claim));
-        if holds || follower.is_accepted(entry.item) {
+        let owner = owner(follower.tree, entry.item);
+        let is_accepted = is_accepted_of_boot(follower, follower.tree, owner);
+        if holds || is_accepted || follower.is_accepted(entry.item) {
             continue;
         }
         let asked = asked.get_or_insert_with(|| follower.asked_items());
@@ -253,15 +256,33 @@ pub(super) fn judge(
 /// is new and that nothing leads to never runs, and is not in the payload either.
 fn has_owner(follower: &Follower<'_, '_>, entry: ItemId, asked: &HashSet<ItemId>) -> bool {
     let tree = follower.tree;
+    owner(tree, entry).is_none_or(|item| {
+        !tree.is_code(item) || tree.names(item).next().is_none() || asked.contains(&item)
+    })
+}
+
+/// The item that the first field of an entry leads to.
+fn owner(tree: &Tree<'_>, entry: ItemId) -> Option<ItemId> {
     let (cut, item) = (&tree.objects[entry.object], tree.item(entry));
-    let field = cut.fields_of(item).first();
-    let owner = field.map(|field| tree.target(entry.object, item.section, field));
-    match owner {
-        Some(Target::Item { item, .. }) => {
-            !tree.is_code(item) || tree.names(item).next().is_none() || asked.contains(&item)
-        }
-        _ => true,
+    let field = cut.fields_of(item).first()?;
+    match tree.target(entry.object, item.section, field) {
+        Target::Item { item, .. } => Some(item),
+        _ => None,
     }
+}
+
+/// Whether the owner is code of the boot that the author accepted: it has run, and so have its
+/// entries, those of either build. Entries of code that still runs are not accepted with it.
+fn is_accepted_of_boot(
+    follower: &Follower<'_, '_>,
+    tree: &Tree<'_>,
+    owner: Option<ItemId>,
+) -> bool {
+    owner.is_some_and(|owner| {
+        let mut names = tree.names(owner);
+        let is_accepted = names.any(|symbol| follower.accepts(symbol.name));
+        is_accepted && tree.is_code(owner) && is_of(".init", tree.section(owner).name)
+    })
 }
 
 /// Entries of the original build that the patched one does not have, though their code still runs.
@@ -292,19 +313,16 @@ fn gone(follower: &Follower<'_, '_>, missing: &mut Vec<Missing>) {
                     continue;
                 }
                 let running = running.get_or_insert_with(|| Running::new(claims, follower.payload));
-                // The entry's first field names its owner.
-                let field = cut.fields_of(content).first();
-                let owner = field.and_then(|field| match tree.target(object, id, field) {
-                    Target::Item { item, .. } => Some(item),
-                    _ => None,
-                });
+                let owner = owner(tree, ItemId { object, item });
                 let is_idle = owner.is_some_and(|owner| {
                     let address = claims.address(owner);
                     let is_kept = address.is_some_and(|address| kept.contains(&address));
                     !is_kept || !running.has(owner)
                 });
                 let mut names = tree.names(ItemId { object, item });
-                if names.any(|symbol| follower.accepts(symbol.name)) {
+                if names.any(|symbol| follower.accepts(symbol.name))
+                    || is_accepted_of_boot(follower, tree, owner)
+                {
                     continue;
                 }
                 if !is_entry_table(header.name) || !is_idle {

@@ -47,7 +47,8 @@ pub(crate) fn differences(
     found
 }
 
-/// Items that the base has as they should be, but in another output section.
+/// Items that the base has as they should be, but in another output section. Not those that the
+/// author accepted: the base keeps its own where it has them, and the others pass for them anywhere.
 fn moved(base: Linked<'_, '_>, patched: Linked<'_, '_>, after: &Follower<'_, '_>) -> Vec<Missing> {
     let mut seen = foldhash::HashSet::default();
     let mut found = Vec::new();
@@ -55,6 +56,9 @@ fn moved(base: Linked<'_, '_>, patched: Linked<'_, '_>, after: &Follower<'_, '_>
         let (item, Place::Base(address)) = (held.pair.item, held.pair.place) else {
             continue;
         };
+        if after.is_accepted(item) {
+            continue;
+        }
         let section = after.tree.item(item).section;
         let here = base.image.section_at(address).map(|section| section.name);
         let there = patched

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use xsplice_diff::debug_info::source_lines::{CompiledFile, LineInformation, source_lines};
 
 use super::Trees;
-use super::paths::{last_name, matching, matching_from};
+use super::paths::{is_compiled, last_name, matching, matching_from};
 use crate::inputs::Input;
 use crate::source::patch_file::{FileChange, PatchFile, Side};
 
@@ -218,7 +218,7 @@ impl Evidence {
         let name = file.rsplit('/').next().unwrap_or(file);
         // Compilers name the C file in a symbol; an assembler often does, and `#include` does not.
         let end = name.rsplit_once('.').map_or("", |(_, end)| end);
-        let is_main = matches!(end, "c" | "cc" | "cpp" | "cxx" | "S" | "s" | "asm");
+        let is_main = is_compiled(name);
         let is_assembler = matches!(end, "S" | "s" | "asm");
         let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
         // Without the symbol it was assembled, unless the symbol was stripped.

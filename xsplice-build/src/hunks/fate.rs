@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::evidence::{Sources, Tables};
 use super::line::{LineFate, line_fate};
 use super::outcome::Outcome;
-use super::paths::{is_documentation, is_header, matching};
-use super::wording::changes_comments_alone;
+use super::paths::{is_compiled, is_documentation, is_header, matching};
+use super::wording::{changes_comments_alone, is_statement};
 use super::{Fate, HunkItem, Outcomes, Trees};
 use crate::source::patch_file::{FileChange, Hunk, Side};
 use xsplice_diff::verdict::kinds::RefusalCode;
@@ -160,8 +160,8 @@ fn without_source(
             "documentation: nothing is compiled from it".to_owned(),
         );
     }
-    if let Some(why) = silent(name, sources, outcomes) {
-        return Verdict::plain(Fate::NotProvable, why);
+    if let Some(verdict) = silent(name, hunk, sources, outcomes) {
+        return verdict;
     }
     let is_included = trees
         .dependencies
@@ -208,29 +208,57 @@ fn without_source(
     )
 }
 
-/// Why objects without line tables leave it open what became of a file that no line table names;
-/// `None` where they do not matter. One that is equal in both trees has nothing of a header's
-/// change, unless no object tells anything.
-fn silent(name: &str, sources: &Sources<'_>, outcomes: &Outcomes<'_>) -> Option<String> {
+/// What objects without line tables leave open of a file that no line table names; `None` where
+/// they do not matter. One that is equal in both trees has nothing of a header's change, unless no
+/// object tells anything. A statement of a file is lost when everything that may have been compiled
+/// from it is equal.
+fn silent(
+    name: &str,
+    hunk: &Hunk,
+    sources: &Sources<'_>,
+    outcomes: &Outcomes<'_>,
+) -> Option<Verdict> {
     let (equal, changed): (Vec<&str>, Vec<&str>) = sources
         .silent
         .iter()
         .partition(|object| outcomes.is_equal(object));
+    if !changed.is_empty() && hunk.changes_member && !changes_comments_alone(hunk) {
+        let why = format!(
+            "it changes a member of a type, and without debug information of {} nothing tells \
+             what has the old layout and goes on; build both trees with -g (the base may stay the \
+             image without it), or keep the member beside the type",
+            list(&changed, ", ")
+        );
+        return Some(Verdict::refused(RefusalCode::ChangedLayout, why));
+    }
     if !changed.is_empty() {
-        return Some(format!(
+        let why = format!(
             "no line table of {} tells what it was compiled from; build both trees with -g",
             list(&changed, ", ")
-        ));
+        );
+        return Some(Verdict::plain(Fate::NotProvable, why));
     }
     if equal.is_empty() || (is_header(name) && sources.tables == Tables::Some) {
         return None;
     }
     let is = if equal.len() == 1 { "is" } else { "are" };
-    Some(format!(
+    let mut lines = hunk.changes.iter();
+    let has_statement = !changes_comments_alone(hunk) && lines.any(|line| is_statement(&line.text));
+    let is_left_out = equal.iter().any(|object| outcomes.is_left_out(object));
+    if has_statement && is_compiled(name) && !is_left_out {
+        let why = format!(
+            "{} {is} the same in both trees, and nothing else may come from {name}: PATCHED was \
+             not built with this patch, or the new lines become the same code or none",
+            list(&equal, ", ")
+        );
+        return Some(Verdict::refused(RefusalCode::HunkNotInPayload, why));
+    }
+    let why = format!(
         "{} {is} the same in both trees, without a line table that tells whether the new lines \
          became the same code or were not compiled; build both trees with -g",
         list(&equal, ", ")
-    ))
+    );
+    Some(Verdict::plain(Fate::NotProvable, why))
 }
 
 /// An object that cannot have been compiled from the changed file: it is the same as before,

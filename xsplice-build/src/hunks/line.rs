@@ -122,7 +122,8 @@ fn is_datum(declared: &Declaration) -> bool {
 }
 
 /// The functions with lines of code both before and after a line. What is declared between a
-/// function and the line ends the function's source: the line belongs to that.
+/// function and the line ends the function's source: the line belongs to that. So does what is
+/// declared behind the line: of a header, a function may hold pieces of several.
 fn within(source: &Source, line: u64) -> impl Iterator<Item = &str> {
     let is_of_file = |declared: &&Declaration| !is_local(declared);
     let start = source
@@ -133,13 +134,21 @@ fn within(source: &Source, line: u64) -> impl Iterator<Item = &str> {
         .rfind(|declared| declared.line <= line)
         .filter(|declared| declared.kind == DeclarationKind::Function)
         .map_or(u64::MAX, |declared| declared.line);
+    let end = source
+        .file
+        .declarations
+        .iter()
+        .filter(is_of_file)
+        .map(|declared| declared.line)
+        .find(|declared| *declared > line)
+        .unwrap_or(u64::MAX);
     let rows = || source.file.code.iter().filter(move |row| is_code(row));
     let above: HashSet<&str> = rows()
         .filter(|row| (start..=line).contains(&row.line))
         .map(|row| row.item.as_str())
         .collect();
     let mut names: Vec<&str> = rows()
-        .filter(|row| row.line >= line && above.contains(row.item.as_str()))
+        .filter(|row| (line..end).contains(&row.line) && above.contains(row.item.as_str()))
         .map(|row| row.item.as_str())
         .collect();
     names.sort_unstable();

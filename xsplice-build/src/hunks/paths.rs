@@ -67,6 +67,13 @@ pub(super) fn is_header(name: &str) -> bool {
     matches!(end, "h" | "hh" | "hpp" | "inc" | "def")
 }
 
+/// Whether it is compiled by itself.
+pub(super) fn is_compiled(name: &str) -> bool {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    let end = last.rsplit_once('.').map_or("", |(_, end)| end);
+    matches!(end, "c" | "cc" | "cpp" | "cxx" | "S" | "s" | "asm")
+}
+
 #[cfg(test)]
 mod tests {
     use super::{is_documentation, matching, matching_from};

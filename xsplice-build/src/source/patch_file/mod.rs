@@ -4,6 +4,8 @@
 //! silently lose a hunk. So this module checks every line of the file: lines outside of hunks must
 //! not look like a part of one.
 
+mod members;
+
 use std::path::Path;
 
 use diffy::patch_set::{FileOperation, ParseOptions, PatchSet};
@@ -46,6 +48,8 @@ pub struct Hunk {
     pub changes: Vec<ChangedLine>,
     /// Whether the lines behind it keep their numbers although it may add or take away some.
     pub keeps_lines: bool,
+    /// Whether it adds, takes away or changes what looks like a member of a structure or union.
+    pub changes_member: bool,
 }
 
 /// Which build a line is in.
@@ -254,6 +258,7 @@ fn read_hunk(hunk: &diffy::Hunk<'_, [u8]>, first_line: usize) -> Hunk {
         new_lines: number(new.len()),
         changes,
         keeps_lines: false,
+        changes_member: members::changes_member(hunk),
     }
 }
 

@@ -100,3 +100,64 @@ fn no_hunk_is_lost_without_a_word() {
     let binary = format!("{PLAIN}diff --git a/x b/x\nBinary files a/x and b/x differ\n");
     assert!(problem(&binary).starts_with("p:9: a binary change"));
 }
+
+/// Whether the only hunk of a patch, with this behind its `@@`, changes a member.
+fn changes_member(heading: &str, before: &str, added: &str, behind: &str) -> bool {
+    let text =
+        format!("--- a/x.h\n+++ b/x.h\n@@ -3,2 +3,3 @@{heading}\n {before}\n+{added}\n {behind}\n");
+    let patch = parse("p", text.as_bytes()).expect("a patch");
+    patch.files[0].hunks[0].changes_member
+}
+
+#[test]
+fn a_member_is_told_from_a_statement() {
+    let type_ends = |added: &str| changes_member("", "    int a;", added, "};");
+    assert!(type_ends("    spinlock_t lock;"));
+    assert!(type_ends("\tDECLARE_BITMAP(flags, 7); /* of each */"));
+    assert!(changes_member(
+        "",
+        "    int a;",
+        "    int b;",
+        "} __packed;"
+    ));
+    assert!(changes_member(
+        " struct domain",
+        "    int a;",
+        "    int b;",
+        "    int c;"
+    ));
+    assert!(changes_member(
+        "",
+        "typedef struct {",
+        "    int b;",
+        "    int c;"
+    ));
+    // The nearest that are none.
+    assert!(!type_ends("    7,"));
+    assert!(!type_ends("    /* int b; */"));
+    assert!(!changes_member("", "    a = 1;", "    b = 2;", "}"));
+    assert!(!changes_member(
+        " void f(struct s *s)",
+        "    a = 1;",
+        "    b = 2;",
+        "    c = 3;"
+    ));
+    assert!(!changes_member(
+        " struct s *f(void)",
+        "    a = 1;",
+        "    b = 2;",
+        "    c = 3;"
+    ));
+    assert!(!changes_member(
+        " struct domain",
+        "    int a;",
+        "extern int b;",
+        "    int c;"
+    ));
+    assert!(!changes_member(
+        "",
+        "    do {",
+        "    b = 2;",
+        "} while (a);"
+    ));
+}
