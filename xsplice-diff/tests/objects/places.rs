@@ -404,3 +404,25 @@ fn space_in_front_of_an_entry_is_no_code_and_code_there_is() {
         assert!(!found(pfx, before, after), "{before} {after}");
     }
 }
+
+#[test]
+fn a_function_that_compilers_moved_is_aligned_by_what_they_think_of_it() {
+    let placed = |section: &str, before: &str| {
+        assemble(&format!(
+            ".section {section}, \"ax\"\n{before}\n.globl f\n.type f, @function\n\
+             f: mov $12345, %eax\nret\n.size f, .-f\n"
+        ))
+    };
+    let cold = placed(".text.unlikely.f", "");
+    for (section, before, wanted) in [
+        (".text.f", ".balign 16", &[][..]),
+        (".text.f", ".balign 8", &[]),
+        (".text.f", ".balign 32", &["f"]),
+        (".text.f", ".balign 16; .nops 8, 8", &["f"]),
+        // It did not move: what it asks for, its author does.
+        (".text.unlikely.f", ".balign 16", &["f"]),
+    ] {
+        let after = placed(section, before);
+        assert_eq!(changed(&diff(&cold, &after)), wanted, "{section} {before}");
+    }
+}
