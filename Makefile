@@ -11,6 +11,7 @@
 #   MACHINE   what they are made for: x86-64 or arm64
 #   SHARD     which part of the changes `make mutants` and `make mutants-runtime` make: 0/4 is every
 #             fourth
+#   WORDS     what else they tell xsplice-mutants: --most 40 puts off what 40 tests did not catch
 CPUS    ?= 4
 PREFIX  ?= /usr/local
 FACTOR  ?= 1
@@ -21,6 +22,7 @@ SEED    ?= 1
 COUNT   ?= 20000
 MACHINE ?= x86-64
 SHARD   ?= 0/1
+WORDS   ?=
 
 CARGO ?= cargo
 export XSPLICE_TIME_FACTOR := $(FACTOR)
@@ -137,7 +139,7 @@ loom: ## search the memory orders of a rendezvous of three CPUs to the end (take
 # All changes are compiled at once, in a copy below target. What no test can catch is in
 # tests/mutants/explained.tsv; anything else that is left over is printed, and the target fails.
 MUTANTS := $(CARGO) run --release --quiet --bin xsplice-mutants -- --shard $(SHARD) \
-	--explained tests/mutants/explained.tsv
+	--explained tests/mutants/explained.tsv $(WORDS)
 
 .PHONY: mutants-runtime
 mutants-runtime: packages ## change the runtime in one place after the other, and see tests fail

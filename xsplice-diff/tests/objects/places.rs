@@ -324,3 +324,105 @@ fn where_a_compiler_says_that_nobody_comes_code_may_end() {
     let found = diff(&before, &after);
     assert_eq!(refused(&found), [RefusalCode::FallsThrough]);
 }
+
+#[test]
+fn a_value_that_changes_is_refused_by_what_its_section_is_for() {
+    for (section, code) in [
+        (".data", RefusalCode::ChangedData),
+        (".data.percpu", RefusalCode::ChangedPerCpu),
+        (".tdata", RefusalCode::ThreadLocal),
+        (".init.data", RefusalCode::ChangedInit),
+        ("walked_set", RefusalCode::ChangedLinkerSet),
+        (".initcall1.init", RefusalCode::ChangedLinkerSet),
+    ] {
+        let before = in_section(section, "it", "object");
+        let after = before.replace(".quad 5", ".quad 6");
+        assert_eq!(
+            both_ways(&before, &after),
+            [vec![code], vec![code]],
+            "{section}"
+        );
+    }
+}
+
+/// A constant that one function reads.
+fn constant(section: &str, symbol: &str, value: u32) -> Vec<u8> {
+    assemble(&format!(
+        ".section .text.f, \"ax\"\n.globl f\n.type f, @function\nf: mov table(%rip), %eax\n\
+         ret\n.size f, .-f\n.section {section}\n.balign 8\n{symbol}\ntable: .quad {value}, 2\n\
+         .size table, 16\n"
+    ))
+}
+
+#[test]
+fn only_a_constant_that_nobody_else_can_mean_or_find_is_a_functions_own() {
+    let own = ".type table, @object";
+    for (section, symbol, is_own) in [
+        (".rodata, \"a\"", own, true),
+        (".rodata.table, \"a\"", own, true),
+        // By its name, by a walk, or since it may be written.
+        (
+            ".rodata, \"a\"",
+            ".globl table\n.type table, @object",
+            false,
+        ),
+        (".rodata.walked, \"a\"", own, false),
+        (".table, \"a\"", own, false),
+        (".data, \"aw\"", own, false),
+    ] {
+        let (before, after) = (constant(section, symbol, 1), constant(section, symbol, 7));
+        let found = diff(&before, &after);
+        let wanted: &[&str] = if is_own { &["f"] } else { &[] };
+        assert_eq!(changed(&found), wanted, "{section} {symbol}: {found:#?}");
+        assert_eq!(refused(&found).is_empty(), is_own, "{section} {symbol}");
+    }
+}
+
+/// A function with what compilers put in front of it for those that patch entries.
+fn prefixed(name: &str, prefix: &str) -> Vec<u8> {
+    assemble(&format!(
+        ".section .text.f, \"ax\"\n.type {name}, @function\n{name}: {prefix}\n\
+         .size {name}, .-{name}\n.globl f\n.type f, @function\nf: mov $12345, %eax\nret\n\
+         .size f, .-f\n"
+    ))
+}
+
+#[test]
+fn space_in_front_of_an_entry_is_no_code_and_code_there_is() {
+    let (pfx, other) = ("__pfx_f", "entry_f");
+    let found = |name: &str, before: &str, after: &str| {
+        let (before, after) = (prefixed(name, before), prefixed(name, after));
+        diff(&before, &after).verdict() == Verdict::Unchanged
+    };
+    assert!(found(pfx, ".nops 16, 8", ".nops 16, 4"));
+    assert!(!found(other, ".nops 16, 8", "mov $1, %eax; .nops 11, 8"));
+    for (before, after) in [
+        (".nops 11, 8; mov $1, %eax", ".nops 11, 8; mov $2, %eax"),
+        (".nops 16, 8", ".nops 11, 8; mov $2, %eax"),
+        (".nops 11, 8; mov $1, %eax", ".nops 16, 8"),
+    ] {
+        assert!(!found(pfx, before, after), "{before} {after}");
+    }
+}
+
+#[test]
+fn a_function_that_compilers_moved_is_aligned_by_what_they_think_of_it() {
+    let placed = |section: &str, before: &str| {
+        assemble(&format!(
+            ".section {section}, \"ax\"\n{before}\n.globl f\n.type f, @function\n\
+             f: mov $12345, %eax\nret\n.size f, .-f\n"
+        ))
+    };
+    let cold = placed(".text.unlikely.f", "");
+    for (section, before, wanted) in [
+        (".text.f", ".balign 16", &[][..]),
+        (".text.f", ".balign 8", &[]),
+        (".text.f", ".balign 32", &["f"]),
+        (".text.f", ".balign 16; .nops 8, 8", &["f"]),
+        // It did not move: what it asks for, its author does.
+        (".text.unlikely.f", ".balign 16", &["f"]),
+    ] {
+        let after = placed(section, before);
+        assert_eq!(changed(&diff(&cold, &after)), wanted, "{section} {before}");
+    }
+}
