@@ -83,12 +83,12 @@ image: $(OBJS)
 
 /// What is done between the two builds besides editing.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Build {
+pub(crate) enum Build {
     Again,
     Forgotten,
 }
 
-struct Trees {
+pub(crate) struct Trees {
     folder: TempDir,
     flags: &'static str,
 }
@@ -104,7 +104,7 @@ fn run(command: &mut Command) -> Output {
 }
 
 impl Trees {
-    fn new(flags: &'static str) -> Trees {
+    pub(crate) fn new(flags: &'static str) -> Trees {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let trees = Trees { folder, flags };
         let source = trees.path("a");
@@ -124,11 +124,11 @@ impl Trees {
         trees
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn make(&self, tree: &str) {
+    pub(crate) fn make(&self, tree: &str) {
         run(Command::new("make")
             .arg("-s")
             .arg(format!("G={}", self.flags))
@@ -136,7 +136,12 @@ impl Trees {
     }
 
     /// Replaces text in copies of the files, makes the patch of it, builds, and runs the tool.
-    fn edit(&self, edits: &[(&str, &str, &str)], build: Build, further: &[&str]) -> (i32, Value) {
+    pub(crate) fn edit(
+        &self,
+        edits: &[(&str, &str, &str)],
+        build: Build,
+        further: &[&str],
+    ) -> (i32, Value) {
         let _ = fs::remove_dir_all(self.path("b"));
         run(Command::new("cp")
             .args(["-a", "a", "b"])
@@ -171,7 +176,7 @@ impl Trees {
         output.status.code()
     }
 
-    fn tool(&self, further: &[&str]) -> (i32, Value) {
+    pub(crate) fn tool(&self, further: &[&str]) -> (i32, Value) {
         let output = Command::new(env!("CARGO_BIN_EXE_xsplice-build"))
             .args(["--orig", "a", "--patched", "b", "--patch", "fix.patch"])
             .args(["-o", "out.xsplice", "--json", "-"])
@@ -187,7 +192,7 @@ impl Trees {
 }
 
 /// Fate of each hunk, with the functions that it leads to.
-fn fates(report: &Value) -> Vec<String> {
+pub(crate) fn fates(report: &Value) -> Vec<String> {
     let hunks = report["hunks"].as_array().expect("hunks are reported");
     let tell = |hunk: &Value| {
         let names: Vec<&str> = hunk["functions"]
@@ -207,7 +212,7 @@ fn fates(report: &Value) -> Vec<String> {
     hunks.iter().map(tell).collect()
 }
 
-fn codes(report: &Value) -> Vec<&str> {
+pub(crate) fn codes(report: &Value) -> Vec<&str> {
     let refusals = report["refusals"].as_array().expect("refusals");
     refusals
         .iter()
@@ -508,7 +513,7 @@ fn objects_without_line_tables_matter_only_where_they_differ() {
 }
 
 #[test]
-fn without_debug_information_nothing_is_proven_and_nothing_refused() {
+fn without_debug_information_a_hunk_of_a_changed_object_is_not_proven() {
     let trees = Trees::new("-g0");
     let edits = [("core/g.c", ": 5;", ": 6;")];
     let (status, report) = trees.edit(&edits, Build::Again, &[]);

@@ -7,6 +7,7 @@ mod archives;
 mod callers;
 mod code_pages;
 mod hunks;
+mod lost_hunks;
 mod many;
 mod merged;
 mod source;

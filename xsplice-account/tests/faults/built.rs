@@ -58,7 +58,7 @@ pub(crate) fn without_payload(
     original: Sources<'_>,
     patched: Sources<'_>,
 ) -> Account {
-    without_payload_but_image(linked, original, patched, None)
+    looked_at(linked, original, patched, None, &[])
 }
 
 /// The same, where the image of the patched build is linked from `image`.
@@ -66,7 +66,22 @@ pub(crate) fn without_payload_but_image(
     linked: Sources<'_>,
     original: Sources<'_>,
     patched: Sources<'_>,
+    image: Sources<'_>,
+) -> Account {
+    looked_at(linked, original, patched, Some(image), &[])
+}
+
+/// The account of two builds where the author accepted what has these names.
+pub(crate) fn accepting(original: Sources<'_>, patched: Sources<'_>, accepted: &[&str]) -> Account {
+    looked_at(original, original, patched, None, accepted)
+}
+
+fn looked_at(
+    linked: Sources<'_>,
+    original: Sources<'_>,
+    patched: Sources<'_>,
     image: Option<Sources<'_>>,
+    accepted: &[&str],
 ) -> Account {
     let scratch = TempDir::new().expect("room for temporary files");
     let at = |name: &str| scratch.path().join(name);
@@ -91,7 +106,7 @@ pub(crate) fn without_payload_but_image(
         given: Given::Tree,
         left_out: Vec::new(),
         payload: None,
-        accepted: Vec::new(),
+        accepted: accepted.iter().map(|name| (*name).to_owned()).collect(),
     };
     account(&inputs).expect("well-formed inputs")
 }

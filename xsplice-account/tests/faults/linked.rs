@@ -14,7 +14,7 @@ fn another_order_of_the_link_chooses_another_definition() {
         let there: Sources<'_> = &[("a.c", &one), ("b.c", &other), user];
         let turned: Sources<'_> = &[("b.c", &other), ("a.c", &one), user];
         let linked = |image| {
-            let all = without_payload_but_image(there, there, there, Some(image));
+            let all = without_payload_but_image(there, there, there, image);
             all.is_complete()
         };
         [linked(there), linked(turned)]

@@ -4,7 +4,7 @@ mod built;
 mod descriptors;
 mod linked;
 
-use crate::built::{Sources, names, of};
+use crate::built::{Sources, accepting, names, of};
 
 const JUMPS: &str = r#"
 extern void note(int); extern long low, high;
@@ -319,4 +319,29 @@ fn what_seems_to_branch_into_a_field_cuts_no_instruction() {
     assert_eq!(names(&account), [""; 0], "{:?}", account.after.missing);
     let account = of(&[("a.s", &original)], &[("a.s", &code("pushq %rsi"))]);
     assert_eq!(names(&account), ["start"]);
+}
+
+#[test]
+fn entries_of_code_that_has_run_are_accepted_with_it() {
+    let source = |section: &str, entries: usize| {
+        let entry = "asm volatile (\"1: nop; 2: .pushsection .ex_table, \\\"a\\\"; \\n\
+                     .long 1b - ., 2b - .; .popsection\");\n";
+        let section = format!("__attribute__((section(\"{section}\")))");
+        format!(
+            "{section} int changed(int x) {{\n{}return x + {entries}; }}\n\
+             int other(int x) {{ {entry} return x * 3; }}",
+            entry.repeat(entries)
+        )
+    };
+    for (fewer, more) in [(1, 2), (2, 1)] {
+        let of_boot = |entries| source(".init.text", entries);
+        let (old, new) = (of_boot(fewer), of_boot(more));
+        let account = accepting(&[("f.c", &old)], &[("f.c", &new)], &["changed"]);
+        assert_eq!(names(&account), [""; 0], "{:?}", account.after.missing);
+        // What still runs may need them.
+        let that_runs = |entries| source(".text.changed", entries);
+        let (old, new) = (that_runs(fewer), that_runs(more));
+        let account = accepting(&[("f.c", &old)], &[("f.c", &new)], &["changed"]);
+        assert_ne!(names(&account), [""; 0]);
+    }
 }
