@@ -513,17 +513,6 @@ fn objects_without_line_tables_matter_only_where_they_differ() {
 }
 
 #[test]
-fn without_debug_information_a_hunk_of_a_changed_object_is_not_proven() {
-    let trees = Trees::new("-g0");
-    let edits = [("core/g.c", ": 5;", ": 6;")];
-    let (status, report) = trees.edit(&edits, Build::Again, &[]);
-    assert_eq!(
-        (status, fates(&report)),
-        (0, vec!["not-provable".to_owned()])
-    );
-}
-
-#[test]
 fn what_is_left_out_by_name_proves_nothing() {
     let trees = Trees::new("-g");
     let edits = [

@@ -5,6 +5,17 @@ use std::fs;
 
 use crate::hunks::{Build, Trees, codes, fates};
 
+#[test]
+fn without_debug_information_a_hunk_of_a_changed_object_is_not_proven() {
+    let trees = Trees::new("-g0");
+    let edits = [("core/g.c", ": 5;", ": 6;")];
+    let (status, report) = trees.edit(&edits, Build::Again, &[]);
+    assert_eq!(
+        (status, fates(&report)),
+        (0, vec!["not-provable".to_owned()])
+    );
+}
+
 /// A half-built patch, or the patch of another fix: nothing of one hunk is in the patched tree.
 #[test]
 fn a_statement_whose_only_object_is_equal_is_lost() {

@@ -48,7 +48,7 @@ pub(crate) fn differences(
 }
 
 /// Items that the base has as they should be, but in another output section. Not those that the
-/// author accepted: the base keeps its own where it has them, and the others pass for them anywhere.
+/// author accepted: the base keeps its own, and the others pass for them anywhere.
 fn moved(base: Linked<'_, '_>, patched: Linked<'_, '_>, after: &Follower<'_, '_>) -> Vec<Missing> {
     let mut seen = foldhash::HashSet::default();
     let mut found = Vec::new();
