@@ -43,9 +43,8 @@ impl ObjectProof {
     /// any constant.
     #[must_use]
     pub(crate) fn is_named_in_base(&self) -> bool {
-        let has_functions = !self.failed.is_empty() || !self.absent.is_empty();
         let has_constants = self.proven_constants != 0 || !self.failed_constants.is_empty();
-        self.proven != 0 || !self.failed.is_empty() || (!has_functions && has_constants)
+        self.proven != 0 || !self.failed.is_empty() || (self.absent.is_empty() && has_constants)
     }
 
     /// Whether the base has definitions of another object instead, as for a member of a library
