@@ -82,12 +82,11 @@ impl Held {
         is_more
     }
 
-    /// Forgets what a call does not keep.
-    pub(crate) fn after_call(&mut self, machine: &Machine) {
-        match machine.architecture {
-            Architecture::X86_64 => x86_64::addresses::forget_lost(self),
-            Architecture::AArch64 => aarch64::addresses::forget_lost(self),
-        }
+    /// Forgets what a call does not keep: a callee may change some registers, and of those has
+    /// changed what `keeps` does not say otherwise of.
+    pub(crate) fn after_call(&mut self, machine: &Machine, keeps: impl Fn(Register) -> bool) {
+        self.0
+            .retain(|(register, _)| !is_lost(machine, *register) || keeps(*register));
     }
 
     /// Whether a call hands an address out: one stands where arguments do.
@@ -96,6 +95,14 @@ impl Held {
         arguments
             .copied()
             .any(|one| self.since(one) == Some(Since::Fresh))
+    }
+}
+
+/// Whether a callee need not keep a register.
+pub(super) fn is_lost(machine: &Machine, register: Register) -> bool {
+    match machine.architecture {
+        Architecture::X86_64 => x86_64::addresses::is_lost(register),
+        Architecture::AArch64 => aarch64::addresses::is_lost(register),
     }
 }
 
@@ -123,13 +130,21 @@ impl Instruction<'_> {
         }
     }
 
-    /// What happened to the address that a return here may hand out.
+    /// Whether it puts something else into a register, and does nothing else with that.
     #[must_use]
-    pub(crate) fn gives_back(&self, held: &Held) -> Option<Since> {
-        let result = match &self.decoded {
-            Decoded::X86_64(_) => x86_64::addresses::result(),
-            Decoded::AArch64(_) => aarch64::addresses::result(),
+    pub(crate) fn overwrites(&self, register: Register) -> bool {
+        let mut held = Held::new(register);
+        !self.carries(&mut held) && held.is_empty()
+    }
+
+    /// What happened to the addresses that a return here may hand out, by the register of the
+    /// result: a wide one has two.
+    #[must_use]
+    pub(crate) fn gives_back(&self, held: &Held) -> [Option<Since>; 2] {
+        let results = match &self.decoded {
+            Decoded::X86_64(_) => x86_64::addresses::results(),
+            Decoded::AArch64(_) => aarch64::addresses::results(),
         };
-        held.since(result).filter(|_| self.flow == Flow::Return)
+        results.map(|one| held.since(one).filter(|_| self.flow == Flow::Return))
     }
 }

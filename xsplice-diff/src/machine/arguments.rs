@@ -5,7 +5,7 @@ use xsplice_abi::machine::Architecture;
 use super::{Decoded, Instruction, Machine, aarch64, x86_64};
 
 /// A register as a whole, by a number of the machine's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Register(pub(super) usize);
 
 /// Where a number is put for a call.

@@ -7,7 +7,7 @@
 
 use xsplice_abi::machine::Architecture;
 
-use super::addresses::Taken;
+use super::addresses::{Taken, is_lost};
 use super::arguments::Register;
 use super::{Decoded, Instruction, Machine, aarch64};
 
@@ -101,12 +101,11 @@ impl Counted {
         is_more
     }
 
-    /// Forgets what a call does not keep.
-    pub(crate) fn after_call(&mut self, machine: &Machine) {
-        match machine.architecture {
-            Architecture::X86_64 => self.0.clear(),
-            Architecture::AArch64 => aarch64::counted::forget_lost(self),
-        }
+    /// Forgets what a call does not keep: a callee may change some registers, and of those has
+    /// changed what `keeps` does not say otherwise of.
+    pub(crate) fn after_call(&mut self, machine: &Machine, keeps: impl Fn(Register) -> bool) {
+        self.0
+            .retain(|(register, _)| !is_lost(machine, *register) || keeps(*register));
     }
 }
 

@@ -18,6 +18,7 @@ use crate::read::items::{ItemId, ItemKind};
 use crate::read::labels::Labels;
 use crate::read::object::SectionId;
 use crate::read::side::Build;
+use crate::rules::calls::Calls;
 use crate::rules::handed_out::{goes_on_elsewhere, is_relocated};
 use crate::verdict::kinds::RefusalCode;
 use crate::verdict::place::Place;
@@ -36,6 +37,7 @@ pub(crate) fn check(comparer: &mut Comparer<'_, '_>, verdicts: &mut Verdicts) {
     }
     let mut moved = Moved::default();
     let labels = OnceCell::new();
+    let calls = Calls::new(patched);
     let mut found = Vec::new();
     patched.each_reference(|source, index, target| {
         let is_code = patched.items.item(source).kind == ItemKind::Function;
@@ -55,7 +57,7 @@ pub(crate) fn check(comparer: &mut Comparer<'_, '_>, verdicts: &mut Verdicts) {
         if moved.is_identical(comparer, section) && is_equal(comparer, source) {
             return;
         }
-        for reached in reached(patched, labels, source, index) {
+        for reached in reached(patched, (labels, &calls), source, index) {
             if let Some(other) = apart(comparer, (anchor, start), reached) {
                 found.push((source, index, anchor, other));
                 return;
@@ -226,7 +228,12 @@ fn stays_by(comparer: &mut Comparer<'_, '_>, one: ItemId, other: ItemId) -> bool
 }
 
 /// What code reaches by the address that the relocation `index` of a function puts into a register.
-fn reached(build: &Build<'_>, labels: &Labels, source: ItemId, index: usize) -> Vec<Reached> {
+fn reached(
+    build: &Build<'_>,
+    (labels, calls): (&Labels, &Calls<'_, '_>),
+    source: ItemId,
+    index: usize,
+) -> Vec<Reached> {
     let machine = build.object.machine;
     let place = build.items.item(source);
     let field = build.object.relocations[index].offset;
@@ -243,6 +250,7 @@ fn reached(build: &Build<'_>, labels: &Labels, source: ItemId, index: usize) -> 
     let walker = Walker {
         build,
         labels,
+        calls,
         source,
         code: &code,
     };
@@ -271,6 +279,7 @@ enum Certainty {
 struct Walker<'w, 'data> {
     build: &'w Build<'data>,
     labels: &'w Labels,
+    calls: &'w Calls<'w, 'data>,
     source: ItemId,
     code: &'w [Instruction<'w>],
 }
@@ -287,6 +296,7 @@ impl Walker<'_, '_> {
         let Walker {
             build,
             labels,
+            calls,
             source,
             code,
         } = *self;
@@ -323,7 +333,7 @@ impl Walker<'_, '_> {
                 // Behind the trap of a warning the code goes on.
                 Flow::Next | Flow::Elsewhere | Flow::Stop => open.push((next + 1, counted)),
                 Flow::Call | Flow::IndirectCall => {
-                    counted.after_call(machine);
+                    counted.after_call(machine, |one| calls.may_keep(source, instruction, one));
                     open.push((next + 1, counted));
                 }
                 Flow::Jump | Flow::ConditionalJump => {

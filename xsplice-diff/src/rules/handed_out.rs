@@ -16,6 +16,7 @@ use crate::read::items::{ItemId, ItemKind};
 use crate::read::labels::Labels;
 use crate::read::names;
 use crate::read::side::{Build, is_content};
+use crate::rules::calls::Calls;
 use crate::rules::left_in_register::LeftInRegister;
 use crate::verdict::kinds::RefusalCode;
 use crate::verdict::place::Place;
@@ -126,6 +127,12 @@ fn handed_out(build: &Build<'_>, items: impl Iterator<Item = ItemId>) -> BTreeMa
     }
     let labels = Labels::new(build);
     let left = LeftInRegister::new(build);
+    let calls = Calls::new(build);
+    let callees = Callees {
+        labels: &labels,
+        left: &left,
+        calls: &calls,
+    };
     build.each_reference(|source, index, target| {
         let is_code = build.items.item(source).kind == ItemKind::Function;
         let Some(item) = target
@@ -134,21 +141,28 @@ fn handed_out(build: &Build<'_>, items: impl Iterator<Item = ItemId>) -> BTreeMa
         else {
             return;
         };
-        if !by.contains_key(&item) && hands_out(build, (&labels, &left), source, index) {
+        if !by.contains_key(&item) && hands_out(build, &callees, source, index) {
             by.insert(item, source);
         }
     });
     by
 }
 
+/// What is asked about the code that a function calls or jumps to.
+struct Callees<'run, 'data> {
+    labels: &'run Labels,
+    left: &'run LeftInRegister<'run, 'data>,
+    calls: &'run Calls<'run, 'data>,
+}
+
 /// Whether the address that the relocation `index` of a function puts into a register, or wherever
 /// else, leaves it.
-fn hands_out(
-    build: &Build<'_>,
-    (labels, left): (&Labels, &LeftInRegister<'_, '_>),
-    source: ItemId,
-    index: usize,
-) -> bool {
+fn hands_out(build: &Build<'_>, callees: &Callees<'_, '_>, source: ItemId, index: usize) -> bool {
+    let Callees {
+        labels,
+        left,
+        calls,
+    } = *callees;
     let machine = build.object.machine;
     let place = build.items.item(source);
     let field = build.object.relocations[index].offset;
@@ -186,10 +200,14 @@ fn hands_out(
         if instruction.carries(&mut held) {
             return true;
         }
-        match instruction.gives_back(&held) {
-            Some(Since::Fresh) => return true,
-            Some(Since::Used) if left.may_be_result(source) => return true,
-            Some(Since::Used) | None => {}
+        let [first, second] = instruction.gives_back(&held);
+        let is_given_back = match first {
+            Some(Since::Fresh) => true,
+            Some(Since::Used) => left.may_be_result(source),
+            None => false,
+        };
+        if is_given_back || second.is_some_and(|since| left.may_be_second(source, since)) {
+            return true;
         }
         let target = instruction
             .lead
@@ -203,7 +221,7 @@ fn hands_out(
                 if is_passed(&held, next) {
                     return true;
                 }
-                held.after_call(machine);
+                held.after_call(machine, |one| calls.may_keep(source, instruction, one));
                 open.push((next + 1, held));
             }
             Flow::Jump | Flow::ConditionalJump => {

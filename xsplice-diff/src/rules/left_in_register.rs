@@ -10,12 +10,14 @@ use foldhash::HashMap;
 
 use crate::debug_info::types::read::TypeSections;
 use crate::debug_info::types::{Passing, Types};
+use crate::machine::addresses::Since;
 use crate::machine::arguments::{self, Register, Source};
 use crate::machine::{Flow, Instruction, walk};
-use crate::read::items::{ItemId, ItemKind};
+use crate::read::items::ItemId;
 use crate::read::names;
 use crate::read::relocation::Target;
 use crate::read::side::Build;
+use crate::rules::calls::{self, is_final_code};
 use crate::rules::handed_out::is_relocated;
 
 /// Calls that lead to calls are followed this deep.
@@ -32,8 +34,8 @@ const ADDRESS_BYTES: u64 = 8;
 struct Prototype {
     /// General registers that its arguments take at most.
     registers: usize,
-    /// Whether an address fits into what it gives back.
-    gives_address: bool,
+    /// How many registers that an address fits into it gives back at most.
+    gives: usize,
 }
 
 /// Answers for one build.
@@ -52,8 +54,24 @@ impl<'a, 'data> LeftInRegister<'a, 'data> {
 
     /// Whether a function may give back what is in the register of its result.
     pub(super) fn may_be_result(&self, function: ItemId) -> bool {
+        self.gives(function).is_none_or(|gives| gives > 0)
+    }
+
+    /// Whether a function may give back what is in the second register of a wide result.
+    ///
+    /// Shortcut S36: without debug information, a register by which code read is no more than
+    /// that. Code reads tables by this one all the time, and hardly any result is so wide.
+    pub(super) fn may_be_second(&self, function: ItemId, since: Since) -> bool {
+        match self.gives(function) {
+            Some(gives) => gives > 1,
+            None => since == Since::Fresh,
+        }
+    }
+
+    /// How many registers a function gives back at most, where debug information tells.
+    fn gives(&self, function: ItemId) -> Option<usize> {
         let known = self.prototype(names::root(self.build.name(function)));
-        known.is_none_or(|known| known.gives_address)
+        known.map(|known| known.gives)
     }
 
     /// Whether the function that `code[at]` of `source` calls or jumps to may look at a register
@@ -65,7 +83,7 @@ impl<'a, 'data> LeftInRegister<'a, 'data> {
     ) -> bool {
         let call = &code[at];
         let is_indirect = matches!(call.flow, Flow::IndirectCall | Flow::IndirectJump);
-        let callee = self.target(source, call);
+        let callee = calls::target(self.build, source, call);
         let is_thunk = self.name_of(callee).starts_with("__x86_indirect_thunk_");
         if is_indirect || is_thunk {
             return !self.loads_callee((code, at), register, is_indirect);
@@ -81,11 +99,9 @@ impl<'a, 'data> LeftInRegister<'a, 'data> {
         branch: &Instruction<'_>,
         register: Register,
     ) -> bool {
-        match self.target(source, branch) {
-            Some(Target::Item { item, .. }) if self.is_code(item) => {
-                let target = self.target(source, branch);
-                let meant = target.map_or(0, Target::meant);
-                self.reads(item, meant, register, DEPTH_MAX)
+        match calls::target(self.build, source, branch) {
+            Some(target @ Target::Item { item, .. }) if is_final_code(self.build, item) => {
+                self.reads(item, target.meant(), register, DEPTH_MAX)
             }
             _ => true,
         }
@@ -97,17 +113,17 @@ impl<'a, 'data> LeftInRegister<'a, 'data> {
         let Some(number) = registers.iter().position(|one| *one == register) else {
             return false;
         };
-        let known = self.prototype(self.name_of(callee));
-        if known.is_some_and(|known| known.registers <= number) {
-            return false;
-        }
         match callee {
-            Some(Target::Item { item, .. }) if depth != 0 && self.is_code(item) => {
-                let meant = callee.map_or(0, Target::meant);
-                self.reads(item, meant, register, depth - 1)
+            Some(target @ Target::Item { item, .. })
+                if depth != 0 && is_final_code(self.build, item) =>
+            {
+                // A compiler may pass other arguments to it than the source says.
+                return self.reads(item, target.meant(), register, depth - 1);
             }
-            _ => true,
+            _ => {}
         }
+        let known = self.prototype(self.name_of(callee));
+        known.is_none_or(|known| number < known.registers)
     }
 
     /// Whether a way through a function's code reads a register before it writes to it.
@@ -146,7 +162,7 @@ impl<'a, 'data> LeftInRegister<'a, 'data> {
                 Flow::Next | Flow::Elsewhere => open.push(next + 1),
                 Flow::Return | Flow::Stop => {}
                 Flow::Call => {
-                    let callee = self.target(item, one);
+                    let callee = calls::target(build, item, one);
                     if self.may_look(callee, register, depth) {
                         return true;
                     }
@@ -160,10 +176,12 @@ impl<'a, 'data> LeftInRegister<'a, 'data> {
                     let inside = inside.and_then(|lead| at(lead.to));
                     match inside.filter(|_| !is_relocated(build, item, one)) {
                         Some(target) => open.push(target),
-                        None if self.may_look(self.target(item, one), register, depth) => {
-                            return true;
+                        None => {
+                            let callee = calls::target(build, item, one);
+                            if self.may_look(callee, register, depth) {
+                                return true;
+                            }
                         }
-                        None => {}
                     }
                     if one.flow == Flow::ConditionalJump {
                         open.push(next + 1);
@@ -201,20 +219,6 @@ impl<'a, 'data> LeftInRegister<'a, 'data> {
         })
     }
 
-    fn is_code(&self, item: ItemId) -> bool {
-        matches!(
-            self.build.items.item(item).kind,
-            ItemKind::Function | ItemKind::Label
-        )
-    }
-
-    /// What the field of a call or jump leads to.
-    fn target(&self, source: ItemId, one: &Instruction<'_>) -> Option<Target> {
-        let mut all = self.build.relocations(source);
-        let found = all.find(|(field, _)| (one.start..one.end).contains(&field.offset));
-        found.map(|(_, target)| target)
-    }
-
     fn name_of(&self, target: Option<Target>) -> &'data str {
         match target {
             Some(Target::Item { item, .. }) => self.build.name(item),
@@ -243,10 +247,13 @@ fn prototypes(types: &Types<'_>) -> HashMap<String, Prototype> {
         }
         let all = types.passing(id);
         let result = all.first();
-        let is_wide = |one: &Passing| match one {
-            Passing::Nothing | Passing::Float(_) => false,
-            Passing::Integer(bytes, _) => *bytes >= ADDRESS_BYTES,
-            _ => true,
+        let gives = |one: &Passing| match one {
+            Passing::Nothing | Passing::Float(_) => 0,
+            Passing::Pointer => 1,
+            Passing::Integer(bytes, _) => {
+                usize::from(*bytes >= ADDRESS_BYTES) + usize::from(*bytes > ADDRESS_BYTES)
+            }
+            Passing::Aggregate(..) | Passing::Variadic | Passing::Unknown => 2,
         };
         let hidden = matches!(result, Some(Passing::Aggregate(..)));
         let arguments = all.iter().skip(1).map(|one| match one {
@@ -259,7 +266,7 @@ fn prototypes(types: &Types<'_>) -> HashMap<String, Prototype> {
         let registers = arguments.fold(usize::from(hidden), usize::saturating_add);
         let known = found.entry(name.to_owned()).or_default();
         known.registers = known.registers.max(registers);
-        known.gives_address |= result.is_some_and(is_wide);
+        known.gives = known.gives.max(result.map_or(2, gives));
     }
     found
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod begun_references;
 pub(crate) mod boundary;
+mod calls;
 pub(crate) mod common_symbols;
 pub(crate) mod counted_from;
 pub(crate) mod definitions;

@@ -74,6 +74,14 @@ fn code_counts_as_far_as_nothing_moved_and_no_farther() {
         ("first", 8, "mov x0, #0; ldr w1, [x0, #8]", false),
         // Behind a call only what a call keeps.
         ("first", 8, "bl g; ldr w1, [x0, #8]", false),
+        // A register that a callee need not keep, and this one does.
+        ("first", 8, "mov x10, x0; bl g; ldr w1, [x10, #8]", true),
+        (
+            "first",
+            8,
+            "mov x10, x0; bl elsewhere; ldr w1, [x10, #8]",
+            false,
+        ),
         ("first", 8, "mov x19, x0; bl g; ldr w1, [x19, #8]", true),
         ("first", 8, "mov x19, x0; blr x8; ldr w1, [x19, #8]", true),
         ("first", 8, "mov x19, x0; bl g; ldr w1, [x19]", false),

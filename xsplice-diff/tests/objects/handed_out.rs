@@ -64,7 +64,10 @@ fn what_is_only_read_goes_along_and_what_is_handed_out_is_refused() {
             "lea @(%rip), %rbx; call g; mov (%rbx), %ecx; mov %rsi, %rbx",
             false,
         ),
-        ("lea @(%rip), %r10; call g; mov %r10, (%rdi)", false),
+        ("lea @(%rip), %r10; call elsewhere; mov %r10, (%rdi)", false),
+        ("lea @(%rip), %r10; call *%rcx; mov %r10, (%rdi)", false),
+        // The code of this one is here, and it keeps the register.
+        ("lea @(%rip), %r10; call g; mov %r10, (%rdi)", true),
         // On every way.
         (
             "lea @(%rip), %rdx; je 1f; mov (%rdx), %rdx; ret; 1: mov %rdx, (%rdi)",

@@ -53,6 +53,15 @@ fn an_address_by_which_code_read_may_still_be_given_back_passed_chosen_or_compar
          void f(int i) { calls += tab[i & 3]; own(i, tab); }",
         "const int *f(int i, int k) { calls += tab[k & 3]; return i ? tab : other; }",
         "int f(int i, const int *p) { calls += tab[i & 3]; return p == tab; }",
+        // What runs instead of a weak function is for the link to say.
+        "__attribute__((weak)) void seen(const int *p) { }
+         void f(int i) { calls += tab[i & 3]; seen(tab); }",
+        // In a register that the compiler knows the callee to keep.
+        "__attribute__((noinline)) static int leaf(int x) { return x * x + 7; }
+         const int *f(int i, int *o) { const int *p = &tab[i & 3]; *o = leaf(*p); return p; }",
+        "__attribute__((noinline)) static int leaf(int x) { return x * x + 7; }
+         __attribute__((noinline)) static int two(int x) { return leaf(x + 1) * 3; }
+         const int *f(int i, int *o) { const int *p = &tab[i & 3]; *o = two(*p); return p; }",
     ] {
         for debug in ["-g0", "-g"] {
             let found = refusals(debug, code);
@@ -70,9 +79,37 @@ fn what_code_only_read_by_stays_in_its_register_and_is_no_argument() {
         "int f(int i) { return sink(tab[i & 3]); }",
         "__attribute__((noinline)) static int own(int a) { calls += a; return a * 3; }
          int f(int i) { return own(tab[i & 3]) + 1; }",
+        "__attribute__((noinline)) static int leaf(int x) { return x * x + 7; }
+         long f(int i, int *o) { *o = leaf(tab[i & 3]); return *o + i; }",
+        "__attribute__((weak)) int seen(int a) { return a; }
+         int f(int i) { return seen(tab[i & 3]) + 1; }",
+        "struct pair { long a; double b; };
+         struct pair f(int i) { return (struct pair){ tab[i & 3], 2.5 }; }",
         "int f(int i) { int all = 0; while (i--) all += tab[i & 3] * sink(i); return all; }",
     ] {
         assert_eq!(refusals("-g", code), [], "{code}");
+    }
+}
+
+#[test]
+fn the_second_register_of_a_result_is_known_by_debug_information() {
+    let pair = |first: &str, second: &str| {
+        format!(
+            "struct pair {{ long a; const int *p; }};
+             struct pair f(int i) {{ return (struct pair){{ {first}, {second} }}; }}"
+        )
+    };
+    let (read, named) = (pair("tab[i & 3]", "tab"), pair("i", "tab + 1"));
+    let single = "int f(int i) { return tab[i & 3]; }";
+    for (code, debug, is_out) in [
+        (&*read, "-g", true),
+        (&named, "-g", true),
+        (&named, "-g0", true),
+        (single, "-g", false),
+        (single, "-g0", false),
+    ] {
+        let found = refusals(debug, code);
+        assert_eq!(!found.is_empty(), is_out, "{debug} {code}: {found:?}");
     }
 }
 

@@ -16,9 +16,9 @@ const LINK: usize = 30;
 /// The number that stands for the stack pointer or for zero.
 pub(super) const SPECIAL: u32 = 31;
 
-/// The register that a result is given back in.
-pub(in super::super) fn result() -> Register {
-    Register(0)
+/// The registers that a result is given back in: a small one in the first.
+pub(in super::super) fn results() -> [Register; 2] {
+    [Register(0), Register(1)]
 }
 
 /// Where the instruction puts the address whose rest a relocation fills in.
@@ -174,15 +174,8 @@ pub(super) fn register(number: u32) -> Option<Register> {
     Some(Register(usize::try_from(known).ok()?))
 }
 
-/// Forgets what a call does not keep.
-pub(in super::super) fn forget_lost(held: &mut Held) {
-    for register in (0..=LINK).map(Register).filter(|one| is_lost(*one)) {
-        held.clear(register);
-    }
-}
-
-/// Whether a call does not keep a register.
-pub(super) fn is_lost(register: Register) -> bool {
+/// Whether a callee need not keep a register.
+pub(in super::super) fn is_lost(register: Register) -> bool {
     register.0 < LOST_BELOW || register.0 == LINK
 }
 
@@ -193,7 +186,7 @@ mod tests {
     use super::super::super::addresses::{Held, Taken};
     use super::super::super::arguments::Register;
     use super::super::super::walk;
-    use super::result;
+    use super::results;
 
     #[test]
     fn the_rest_of_an_address_puts_it_into_a_register() {
@@ -256,7 +249,7 @@ mod tests {
             (0xd280_0020, false, &[]),
         ];
         for (word, is_out, holds) in cases {
-            let mut held = Held::new(result());
+            let mut held = Held::new(results()[0]);
             let code = u32::to_le_bytes(word);
             let first = walk(&MACHINE, &code, 0).next().expect("an instruction");
             assert_eq!(first.carries(&mut held), is_out, "{word:08x}");
@@ -289,7 +282,7 @@ mod tests {
             0x9100_2041,
             0x3dc0_0041,
         ] {
-            let mut held = Held::new(result());
+            let mut held = Held::new(results()[0]);
             let code = u32::to_le_bytes(word);
             let first = walk(&MACHINE, &code, 0).next().expect("an instruction");
             assert!(!first.carries(&mut held), "{word:08x}");

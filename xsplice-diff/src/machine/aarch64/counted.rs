@@ -3,7 +3,7 @@
 use super::super::addresses::Taken;
 use super::super::counted::{Counted, Distance, Reached};
 use super::Decoded;
-use super::addresses::{self, SPECIAL, is_lost, register};
+use super::addresses::{self, SPECIAL, register};
 use super::word::{Class, Indexing, Word};
 
 /// Where the instruction puts an address whose field a relocation fills. Of one that is made in
@@ -172,15 +172,6 @@ fn put(counted: &mut Counted, number: u32, distance: Option<Distance>) -> Vec<Re
         (None, None) => {}
     }
     Vec::new()
-}
-
-/// Forgets what a call does not keep.
-pub(in super::super) fn forget_lost(counted: &mut Counted) {
-    for number in 0..SPECIAL {
-        if let Some(register) = register(number).filter(|one| is_lost(*one)) {
-            counted.clear(register);
-        }
-    }
 }
 
 #[cfg(test)]

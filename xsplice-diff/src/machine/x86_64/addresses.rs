@@ -23,9 +23,9 @@ fn whole(register: Register) -> arguments::Register {
     arguments::Register(register.full_register() as usize)
 }
 
-/// The register that a result is given back in.
-pub(in super::super) fn result() -> arguments::Register {
-    whole(Register::RAX)
+/// The registers that a result is given back in: a small one in the first.
+pub(in super::super) fn results() -> [arguments::Register; 2] {
+    [whole(Register::RAX), whole(Register::RDX)]
 }
 
 pub(in super::super) fn takes(decoded: &Decoded, is_displacement: bool) -> Taken {
@@ -96,11 +96,9 @@ pub(in super::super) fn carries(decoded: &Decoded, held: &mut Held) -> bool {
     false
 }
 
-/// Forgets what a call does not keep.
-pub(in super::super) fn forget_lost(held: &mut Held) {
-    for register in LOST_BY_CALLS {
-        held.clear(whole(register));
-    }
+/// Whether a callee need not keep a register.
+pub(in super::super) fn is_lost(register: arguments::Register) -> bool {
+    LOST_BY_CALLS.iter().any(|lost| whole(*lost) == register)
 }
 
 #[cfg(test)]
@@ -109,14 +107,18 @@ mod tests {
 
     use super::super::super::addresses::{Held, Taken};
     use super::super::super::walk;
-    use super::{Register, result, whole};
+    use super::{Register, results, whole};
 
     #[test]
     fn an_address_is_taken_by_what_keeps_it() {
         let cases: [(&[u8], u64, Taken); 6] = [
             // lea x(%rip), %rax; mov $x, %eax; movq $x, 8(%rbx)
-            (&[0x48, 0x8d, 0x05, 0, 0, 0, 0], 3, Taken::Into(result())),
-            (&[0xb8, 0, 0, 0, 0], 1, Taken::Into(result())),
+            (
+                &[0x48, 0x8d, 0x05, 0, 0, 0, 0],
+                3,
+                Taken::Into(results()[0]),
+            ),
+            (&[0xb8, 0, 0, 0, 0], 1, Taken::Into(results()[0])),
             (&[0x48, 0xc7, 0x43, 8, 0, 0, 0, 0], 4, Taken::Out),
             // cmpq $x, 8(%rbx); mov x(%rip), %eax; push $x
             (&[0x48, 0x81, 0x7b, 8, 0, 0, 0, 0], 4, Taken::Out),
@@ -143,7 +145,7 @@ mod tests {
             (&[0x48, 0x01, 0xc1], false, Register::RCX),
         ];
         for (code, is_out, holds) in cases {
-            let mut held = Held::new(result());
+            let mut held = Held::new(results()[0]);
             let first = walk(&MACHINE, code, 0).next().expect("an instruction");
             assert_eq!(first.carries(&mut held), is_out, "{code:x?}");
             assert!(is_out || held.since(whole(holds)).is_some(), "{code:x?}");
