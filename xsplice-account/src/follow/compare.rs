@@ -48,7 +48,7 @@ impl<'data> Follower<'_, 'data> {
             .check_placement(pair)
             .and_then(|()| self.check(pair, &mut outcome));
         if let Err(failure) = failure {
-            let is_accepted = self.is_accepted(pair.item);
+            let is_accepted = self.is_accepted(pair.item) && self.is_where_kept(pair);
             outcome.failure = (!is_accepted).then_some(failure);
         }
         outcome

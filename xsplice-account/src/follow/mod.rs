@@ -263,6 +263,21 @@ impl<'run, 'data> Follower<'run, 'data> {
         names.into_iter().any(|symbol| self.accepts(symbol.name))
     }
 
+    /// Whether an accepted item may stand there in the place of the one that the base keeps: where
+    /// that is, and not wherever something else leads. One that is new stands nowhere else.
+    fn is_where_kept(&self, pair: Pair) -> bool {
+        let (Some(claims), Place::Base(address)) = (self.claims, pair.place) else {
+            return true;
+        };
+        let names = || self.tree.names(pair.item).map(|symbol| symbol.name);
+        let has_name = |item: ItemId| {
+            let mut theirs = claims.tree.names(item);
+            theirs.any(|symbol| names().any(|name| name == symbol.name))
+        };
+        let mut there = claims.at(address).filter(|(start, _)| *start == address);
+        there.any(|(_, item)| has_name(item)) || !claims.tree.items().any(has_name)
+    }
+
     /// Whether the author accepted that something of this name differs.
     #[must_use]
     pub(crate) fn accepts(&self, name: &str) -> bool {

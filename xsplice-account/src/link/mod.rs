@@ -47,8 +47,7 @@ pub(crate) fn differences(
     found
 }
 
-/// Items that the base has as they should be, but in another output section. Not those that the
-/// author accepted: the base keeps its own, and the others pass for them anywhere.
+/// Items that the base has as they should be, but in another output section.
 fn moved(base: Linked<'_, '_>, patched: Linked<'_, '_>, after: &Follower<'_, '_>) -> Vec<Missing> {
     let mut seen = foldhash::HashSet::default();
     let mut found = Vec::new();
@@ -56,9 +55,6 @@ fn moved(base: Linked<'_, '_>, patched: Linked<'_, '_>, after: &Follower<'_, '_>
         let (item, Place::Base(address)) = (held.pair.item, held.pair.place) else {
             continue;
         };
-        if after.is_accepted(item) {
-            continue;
-        }
         let section = after.tree.item(item).section;
         let here = base.image.section_at(address).map(|section| section.name);
         let there = patched

@@ -71,9 +71,9 @@ pub(crate) fn without_payload_but_image(
     looked_at(linked, original, patched, Some(image), &[])
 }
 
-/// The account of two builds where the author accepted what has these names.
+/// The account of two builds with their images, where the author accepted what has these names.
 pub(crate) fn accepting(original: Sources<'_>, patched: Sources<'_>, accepted: &[&str]) -> Account {
-    looked_at(original, original, patched, None, accepted)
+    looked_at(original, original, patched, Some(patched), accepted)
 }
 
 fn looked_at(

@@ -345,3 +345,26 @@ fn entries_of_code_that_has_run_are_accepted_with_it() {
         assert_ne!(names(&account), [""; 0]);
     }
 }
+
+#[test]
+fn what_is_accepted_stands_where_the_base_keeps_it_and_not_where_an_entry_may() {
+    // A table that has more entries is looked through for each of them.
+    let source = |entries: usize, number: u32, factor: u32| {
+        let entry = "asm volatile (\"1: nop; 2: .pushsection .ex_table, \\\"a\\\"; \\n\
+                     .long 1b - ., 2b - .; .popsection\");\n";
+        let boot = entry.repeat(entries);
+        format!(
+            "__attribute__((section(\".init.text\"))) int boot(int x) {{\n{boot}return x; }}\n\
+             __attribute__((noinline)) static int kept(int x) {{\n{entry}return x + {number}; }}\n\
+             int other(int x) {{ return kept(x) * {factor}; }}"
+        )
+    };
+    let (old, new) = (source(1, 1, 3), source(2, 2, 3));
+    let accepted = ["kept", "boot"];
+    let account = accepting(&[("f.c", &old)], &[("f.c", &new)], &accepted);
+    assert!(account.is_complete(), "{account:?}");
+    // What was not accepted is missed.
+    let new = source(2, 2, 5);
+    let account = accepting(&[("f.c", &old)], &[("f.c", &new)], &accepted);
+    assert_eq!(names(&account), ["other"]);
+}
