@@ -118,3 +118,24 @@ fn a_line_between_two_inline_functions_is_in_none_of_their_users() {
         "{report:#}"
     );
 }
+
+/// What a function declares for itself does not end it.
+#[test]
+fn a_statement_above_a_declaration_in_its_function_is_in_that() {
+    let trees = Trees::new("-g");
+    let f = fs::read_to_string(trees.path("a/core/f.c")).expect("a file");
+    let f = f.replace(
+        "    sum += climb(x);\n",
+        "    sum += climb(x);\n#ifdef DEBUG\n    sum += 2;\n#endif\n    extern int declared(int);\n    \
+         sum += (int)sizeof(declared(1));\n    extern int far;\n    sum += (int)sizeof(far);\n",
+    );
+    fs::write(trees.path("a/core/f.c"), f).expect("a file");
+    trees.make("a");
+    let edits = [
+        ("core/f.c", "sum += 2;", "sum += 3;"),
+        ("core/g.c", ": 5;", ": 6;"),
+    ];
+    let (status, report) = trees.edit(&edits, Build::Again, &[]);
+    let wanted = (2, vec!["hunk-not-in-payload"]);
+    assert_eq!((status, codes(&report)), wanted, "{report:#}");
+}

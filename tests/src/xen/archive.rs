@@ -47,6 +47,9 @@ const PROGRAMS: [&str; 12] = [
     "apt-get=apt",
 ];
 
+/// What a root folder for builds of Xen holds beside Debian's smallest system.
+const IN_ROOT: &str = "gcc,libc6-dev,make,flex,bison,python3-minimal,perl-base";
+
 /// What has been fetched and unpacked.
 #[derive(Debug)]
 pub struct Archive {
@@ -59,9 +62,6 @@ pub struct Archive {
     /// The kernel modules dom0 loads.
     pub modules: Vec<PathBuf>,
 }
-
-/// What a root folder for builds of Xen holds beside Debian's smallest system.
-const IN_ROOT: &str = "gcc,libc6-dev,make,flex,bison,python3-minimal,perl-base";
 
 /// Makes sure the programs are there, as the other tests do it.
 pub fn ensure_programs(platform: &Platform) -> Result<()> {

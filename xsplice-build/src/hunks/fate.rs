@@ -247,8 +247,8 @@ fn silent(
     let is_left_out = equal.iter().any(|object| outcomes.is_left_out(object));
     if has_statement && is_compiled(name) && !is_left_out {
         let why = format!(
-            "{} {is} the same in both trees, and nothing else may come from {name}: PATCHED was \
-             not built with this patch, or the new lines become the same code or none",
+            "{} {is} the same in both trees, and no other object names {name}: PATCHED was not \
+             built with this patch, or the new lines become the same code or none",
             list(&equal, ", ")
         );
         return Some(Verdict::refused(RefusalCode::HunkNotInPayload, why));

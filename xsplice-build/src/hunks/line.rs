@@ -1,6 +1,7 @@
 //! Which functions and data one changed line leads to, and what became of these.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use xsplice_diff::debug_info::source_lines::{Declaration, DeclarationKind};
 
@@ -121,34 +122,55 @@ fn is_datum(declared: &Declaration) -> bool {
     )
 }
 
-/// The functions with lines of code both before and after a line. What is declared between a
-/// function and the line ends the function's source: the line belongs to that. So does what is
-/// declared behind the line: of a header, a function may hold pieces of several.
+/// Where a line stands among what is declared at file scope.
+struct Standing<'s> {
+    /// The last declaration at the line or above it.
+    above: Option<&'s Declaration>,
+    /// The line of the first one below it.
+    below: u64,
+}
+
+impl Standing<'_> {
+    fn of(source: &Source, line: u64) -> Standing<'_> {
+        let of_file = || {
+            let all = source.file.declarations.iter();
+            all.filter(|declared| !is_local(declared))
+        };
+        Standing {
+            above: of_file().rfind(|declared| declared.line <= line),
+            below: of_file()
+                .map(|declared| declared.line)
+                .find(|declared| *declared > line)
+                .unwrap_or(u64::MAX),
+        }
+    }
+
+    /// The lines of the function that the line may be in. In a header that function may not be the
+    /// line's own, and what it was inlined into may have code of others below.
+    fn function(&self) -> Range<u64> {
+        match self.above {
+            Some(declared) if declared.kind == DeclarationKind::Function => {
+                declared.line..self.below
+            }
+            _ => 0..0,
+        }
+    }
+}
+
+/// The functions with lines of code both before and after a line, in what may be one function of
+/// the source.
 fn within(source: &Source, line: u64) -> impl Iterator<Item = &str> {
-    let is_of_file = |declared: &&Declaration| !is_local(declared);
-    let start = source
-        .file
-        .declarations
-        .iter()
-        .filter(is_of_file)
-        .rfind(|declared| declared.line <= line)
-        .filter(|declared| declared.kind == DeclarationKind::Function)
-        .map_or(u64::MAX, |declared| declared.line);
-    let end = source
-        .file
-        .declarations
-        .iter()
-        .filter(is_of_file)
-        .map(|declared| declared.line)
-        .find(|declared| *declared > line)
-        .unwrap_or(u64::MAX);
-    let rows = || source.file.code.iter().filter(move |row| is_code(row));
+    let extent = Standing::of(source, line).function();
+    let rows = || {
+        let all = source.file.code.iter();
+        all.filter(|row| extent.contains(&row.line) && is_code(row))
+    };
     let above: HashSet<&str> = rows()
-        .filter(|row| (start..=line).contains(&row.line))
+        .filter(|row| row.line <= line)
         .map(|row| row.item.as_str())
         .collect();
     let mut names: Vec<&str> = rows()
-        .filter(|row| (line..end).contains(&row.line) && above.contains(row.item.as_str()))
+        .filter(|row| row.line >= line && above.contains(row.item.as_str()))
         .map(|row| row.item.as_str())
         .collect();
     names.sort_unstable();
@@ -159,23 +181,15 @@ fn within(source: &Source, line: u64) -> impl Iterator<Item = &str> {
 /// The function or datum whose source contains a line: the last that is declared above it. A
 /// function may have been inlined into others.
 fn enclosing(source: &Source, line: u64) -> impl Iterator<Item = &str> {
-    let file_scope = |declared: &&Declaration| !is_local(declared);
-    let declarations = source.file.declarations.iter().filter(file_scope);
-    let above = declarations.clone().rfind(|declared| declared.line <= line);
-    let below = declarations
-        .map(|declared| declared.line)
-        .find(|declared| *declared > line)
-        .unwrap_or(u64::MAX);
-    let extent = match above {
-        Some(declared) if declared.kind == DeclarationKind::Function => declared.line..below,
-        _ => 0..0,
-    };
+    let standing = Standing::of(source, line);
+    let extent = standing.function();
     let inside = source
         .file
         .code
         .iter()
         .filter(move |row| extent.contains(&row.line))
         .map(|row| row.item.as_str());
-    let held = above.into_iter().flat_map(|declared| &declared.items);
+    let held = standing.above.into_iter();
+    let held = held.flat_map(|declared| &declared.items);
     inside.chain(held.map(String::as_str))
 }
