@@ -126,8 +126,10 @@ fn a_statement_above_a_declaration_in_its_function_is_in_that() {
     let f = fs::read_to_string(trees.path("a/core/f.c")).expect("a file");
     let f = f.replace(
         "    sum += climb(x);\n",
-        "    sum += climb(x);\n#ifdef DEBUG\n    sum += 2;\n#endif\n    extern int declared(int);\n    \
-         sum += (int)sizeof(declared(1));\n    extern int far;\n    sum += (int)sizeof(far);\n",
+        "    sum += climb(x);\n#ifdef DEBUG\n    sum += 2;\n#endif\n    \
+         extern int declared(int);\n    \
+         sum += (int)sizeof(declared(1));\n    extern int far;\n    \
+         sum += (int)sizeof(far);\n",
     );
     fs::write(trees.path("a/core/f.c"), f).expect("a file");
     trees.make("a");

@@ -211,7 +211,7 @@ fn the_pages_can_be_read_without_eyes_and_used_without_a_mouse() {
         .evaluate("document.querySelector('#functions > table a[href=\"#function-20\"]').focus()")
         .unwrap();
     browser.press("Enter").unwrap();
-    // It scrolls there smoothly, which begins and ends when the browser finds the time.
+    // It scrolls there when the browser finds the time.
     let opened = "new Promise(done => { \
                   const body = document.getElementById('function-20'); \
                   const title = body.closest('article').querySelector('h3'); \
