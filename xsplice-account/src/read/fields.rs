@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use xsplice_abi::machine::{self, EntryForm, Kind, RelocationType};
 use xsplice_abi::tables::{Alternative, BugFrame, EntrySizes, SpecialTable};
-use xsplice_diff::machine::{Machine, walk};
+use xsplice_diff::machine::{Machine, steps};
 use xsplice_diff::read::object::{ElfObject, SectionId, SymbolId};
 
 /// How a field says where it leads.
@@ -181,7 +181,7 @@ fn decode(
         return;
     };
     let mut next = fields.partition_point(|field| field.offset < range.start);
-    for instruction in walk(machine, code_range, range.start) {
+    for instruction in steps(machine, code_range, range.start) {
         if !instruction.is_valid {
             continue;
         }

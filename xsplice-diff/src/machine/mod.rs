@@ -166,6 +166,31 @@ pub fn walk<'code>(machine: &Machine, code: &'code [u8], start: u64) -> Walk<'co
     })
 }
 
+/// What a walk meets that only asks where instructions end and where their fields lead.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// As [`Instruction::end`].
+    pub end: u64,
+    /// As [`Instruction::is_valid`].
+    pub is_valid: bool,
+    /// As [`Instruction::lead`].
+    pub lead: Option<Lead>,
+}
+
+/// Walks over code as [`walk`] does. Who reads whole builds asks for no more than this, and it is
+/// found in half the time.
+pub fn steps(machine: &Machine, code: &[u8], start: u64) -> impl Iterator<Item = Step> {
+    let Walk(mut decoder) = walk(machine, code, start);
+    std::iter::from_fn(move || match &mut decoder {
+        Decoder::X86_64(decoder) => decoder.next_step(),
+        Decoder::AArch64(decoder) => decoder.next().map(|instruction| Step {
+            end: instruction.end,
+            is_valid: instruction.is_valid,
+            lead: instruction.lead,
+        }),
+    })
+}
+
 impl<'code> Iterator for Walk<'code> {
     type Item = Instruction<'code>;
 
@@ -309,7 +334,7 @@ impl Instruction<'_> {
 mod tests {
     use xsplice_abi::machine::ALL;
 
-    use super::{Filler, Flow, is_padding, walk};
+    use super::{Filler, Flow, Lead, is_padding, steps, walk};
 
     #[test]
     fn any_bytes_are_walked_to_their_end_on_every_machine() {
@@ -323,6 +348,14 @@ mod tests {
                 at = instruction.end;
             }
             assert_eq!(at, 7 + bytes.len() as u64);
+            let said = |end, is_valid, lead: Option<Lead>| {
+                let lead = lead.map(|lead| (lead.field, lead.to, lead.is_branch));
+                (end, is_valid, lead)
+            };
+            let whole = walk(machine, &bytes, 7);
+            let whole = whole.map(|one| said(one.end, one.is_valid, one.lead));
+            let short = steps(machine, &bytes, 7);
+            assert!(whole.eq(short.map(|one| said(one.end, one.is_valid, one.lead))));
         }
     }
 

@@ -11,7 +11,7 @@ use iced_x86::{DecoderOptions, FlowControl, Mnemonic, OpKind, Register};
 use xsplice_abi::machine::RelocationType;
 use xsplice_abi::machine::x86_64::{PC8, PC16, PC32, PLT32};
 
-use super::{FieldPlace, Filler, Flow, Instruction, Lead, Use};
+use super::{FieldPlace, Filler, Flow, Instruction, Lead, Step, Use};
 
 /// What the decoder says of an instruction.
 #[derive(Clone, Copy, Debug)]
@@ -45,20 +45,7 @@ impl<'code> Decoder<'code> {
         let from = self.inner.position();
         let decoded = self.inner.decode();
         let bytes = self.code.get(from..self.inner.position())?;
-        let constants = self.inner.get_constant_offsets(&decoded);
-        let place = |offset: usize, bytes: usize| FieldPlace {
-            offset: decoded.ip().wrapping_add(offset as u64),
-            bytes: bytes as u64,
-        };
-        let displacement = constants.has_displacement().then(|| {
-            place(
-                constants.displacement_offset(),
-                constants.displacement_size(),
-            )
-        });
-        let immediate = constants
-            .has_immediate()
-            .then(|| place(constants.immediate_offset(), constants.immediate_size()));
+        let (displacement, immediate) = self.numbers(&decoded);
         Some(Instruction {
             start: decoded.ip(),
             end: decoded.next_ip(),
@@ -72,6 +59,45 @@ impl<'code> Decoder<'code> {
             lead: lead(&decoded, displacement, immediate),
             decoded: super::Decoded::X86_64(Decoded(decoded)),
         })
+    }
+}
+
+impl Decoder<'_> {
+    /// As [`Decoder::next`], but only what most who walk over all code ask for.
+    pub(super) fn next_step(&mut self) -> Option<Step> {
+        if !self.inner.can_decode() {
+            return None;
+        }
+        let decoded = self.inner.decode();
+        let leads = is_near_branch(&decoded) || decoded.is_ip_rel_memory_operand();
+        let lead = || {
+            let (displacement, immediate) = self.numbers(&decoded);
+            lead(&decoded, displacement, immediate)
+        };
+        Some(Step {
+            end: decoded.next_ip(),
+            is_valid: !decoded.is_invalid(),
+            lead: leads.then(lead).flatten(),
+        })
+    }
+
+    /// Where the displacement and the immediate stand in an instruction.
+    fn numbers(&self, decoded: &iced_x86::Instruction) -> (Option<FieldPlace>, Option<FieldPlace>) {
+        let constants = self.inner.get_constant_offsets(decoded);
+        let place = |offset: usize, bytes: usize| FieldPlace {
+            offset: decoded.ip().wrapping_add(offset as u64),
+            bytes: bytes as u64,
+        };
+        let displacement = constants.has_displacement().then(|| {
+            place(
+                constants.displacement_offset(),
+                constants.displacement_size(),
+            )
+        });
+        let immediate = constants
+            .has_immediate()
+            .then(|| place(constants.immediate_offset(), constants.immediate_size()));
+        (displacement, immediate)
     }
 }
 
