@@ -7,7 +7,6 @@ use crate::base::{self, ImageAccount};
 use crate::error::AccountError;
 use crate::follow::Follower;
 use crate::follow::claims::Claims;
-use crate::follow::sections::starts;
 use crate::link::{self, LinkAccount, Linked};
 use crate::read::image::Image;
 use crate::read::payload::Payload;
@@ -97,13 +96,13 @@ pub fn account(inputs: &Inputs<'_>) -> Result<Account, AccountError> {
         None => choose_as_before(&mut patched, &original, &foreign),
     }
     let placed = base::placed(&original, &image);
-    let claims = Claims::new(&original, &placed, starts(&placed));
+    let claims = Claims::new(&original, &placed.follower, placed.starts());
     let accepted = &inputs.accepted;
     let mut after = Follower::new(&patched, &image, payload.as_ref(), Some(&claims), accepted);
     let after_account = after::account(&mut after);
     let link = patched_image.as_ref().map(|patched_image| {
         let placed = base::placed(&patched, patched_image);
-        let own = Claims::new(&patched, &placed, starts(&placed));
+        let own = Claims::new(&patched, &placed.follower, placed.starts());
         let linked = |claims, image| Linked { claims, image };
         let differences =
             link::differences(linked(&claims, &image), linked(&own, patched_image), &after);

@@ -2,9 +2,12 @@
 //! unknown origin.
 
 mod place;
+mod rooms;
 mod search;
+mod standing;
 
 pub(crate) use place::{addresses, foreign, placed, winners};
+pub(crate) use standing::Standing;
 
 use std::ops::Range;
 
@@ -13,7 +16,6 @@ use xsplice_diff::machine;
 use xsplice_diff::read::object::SymbolPlace;
 
 use crate::follow::{Follower, Pair, Place};
-use crate::ranges::join;
 use crate::read::image::{Image, ImageSection, ImageSymbol};
 use crate::read::names::is_of;
 use crate::read::tree::Tree;
@@ -48,23 +50,6 @@ pub struct UnknownSymbol {
     pub why: String,
 }
 
-/// What was found in the base, by address, without overlaps.
-fn covered(follower: &Follower<'_, '_>) -> Vec<Range<u64>> {
-    let mut ranges: Vec<Range<u64>> = Vec::new();
-    for found in follower.holding() {
-        let size = follower.tree.item(found.pair.item).size();
-        if let Place::Base(address) = found.pair.place {
-            ranges.push(address..address.saturating_add(size));
-        }
-        for &(place, size) in found.contents {
-            if let Place::Base(address) = place {
-                ranges.push(address..address.saturating_add(size));
-            }
-        }
-    }
-    join(ranges)
-}
-
 /// What is between the found.
 fn gaps(image: &Image<'_>, covered: &[Range<u64>]) -> Vec<Range<u64>> {
     let mut gaps = Vec::new();
@@ -89,15 +74,16 @@ fn gaps(image: &Image<'_>, covered: &[Range<u64>]) -> Vec<Range<u64>> {
 
 /// Tells what of the base has a place, after [`place`].
 #[must_use]
-pub(crate) fn account(follower: &Follower<'_, '_>) -> ImageAccount {
+pub(crate) fn account(standing: &Standing<'_, '_>) -> ImageAccount {
+    let follower = &standing.follower;
     let image = follower.image;
-    let covered = covered(follower);
+    let covered = standing.covered();
     let mut account = ImageAccount::default();
     for section in &image.sections {
         account.bytes += section.range.end - section.range.start;
     }
     let mut open = Vec::new();
-    for gap in gaps(image, &covered) {
+    for gap in gaps(image, covered) {
         let Some(section) = image.section_at(gap.start) else {
             continue;
         };

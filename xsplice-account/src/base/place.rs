@@ -4,7 +4,8 @@
 use foldhash::HashSet;
 
 use crate::base::search;
-use crate::follow::{Follower, Pair, Place, sections};
+use crate::base::standing::Standing;
+use crate::follow::{Follower, Pair, Place};
 use crate::read::image::Image;
 use crate::read::tree::{ItemId, Tree};
 
@@ -52,46 +53,48 @@ pub(crate) fn foreign<'data>(follower: &Follower<'_, 'data>) -> Vec<&'data str> 
 pub(crate) fn placed<'run, 'data>(
     tree: &'run Tree<'data>,
     image: &'run Image<'data>,
-) -> Follower<'run, 'data> {
-    let mut follower = Follower::new(tree, image, None, None, &[]);
-    place(&mut follower);
-    follower
+) -> Standing<'run, 'data> {
+    let mut standing = Standing::new(Follower::new(tree, image, None, None, &[]));
+    place(&mut standing);
+    standing
 }
 
 /// Each round finds what the round before refers to: entries, then the code that they lead to.
 const ROUNDS_MAX: usize = 8;
 
 /// Looks for the place of everything of the build.
-fn place(follower: &mut Follower<'_, '_>) {
-    let tree = follower.tree;
+fn place(standing: &mut Standing<'_, '_>) {
+    let tree = standing.follower.tree;
     for item in tree.items() {
-        for address in addresses(follower, item) {
-            follower.ask(Pair {
+        for address in addresses(&standing.follower, item) {
+            standing.follower.ask(Pair {
                 item,
                 place: Place::Base(address),
             });
         }
     }
-    follower.run();
-    ask_where_undecided(follower);
+    standing.run();
+    ask_where_undecided(standing);
+    let mut searched = search::Searched::default();
     for _ in 0..ROUNDS_MAX {
-        let before = follower.holding().count();
-        ask_rest_of_sections(follower);
-        search::by_references(follower);
-        if follower.holding().count() == before {
+        let before = standing.follower.held();
+        ask_rest_of_sections(standing);
+        search::by_references(standing, &mut searched);
+        if standing.follower.held() == before {
             break;
         }
     }
-    search::in_order(follower);
-    ask_rest_of_sections(follower);
+    search::in_order(standing);
+    ask_rest_of_sections(standing);
 }
 
 /// Asks for the whole of a section wherever something of it was found, when that is at several
 /// starts: another object's definition of a name may stand at the one that is wrong, and where the
 /// section is, nothing may have that name.
-fn ask_where_undecided(follower: &mut Follower<'_, '_>) {
-    let tree = follower.tree;
-    for starts in sections::candidates(follower).by_section() {
+fn ask_where_undecided(standing: &mut Standing<'_, '_>) {
+    let tree = standing.follower.tree;
+    let mut asked = Vec::new();
+    for starts in standing.candidates().by_section() {
         let [first, _, ..] = starts else {
             continue;
         };
@@ -104,19 +107,22 @@ fn ask_where_undecided(follower: &mut Follower<'_, '_>) {
             .iter()
             .flat_map(|one| cut.items_of(section).map(move |item| (one.start, item)))
         {
-            follower.ask(Pair {
+            asked.push(Pair {
                 item: ItemId { object, item },
                 place: Place::Base(start.wrapping_add(cut.items[item].range.start)),
             });
         }
     }
-    follower.run();
+    for pair in asked {
+        standing.follower.ask(pair);
+    }
+    standing.run();
 }
 
 /// A linker moves a section as a whole: where one item of it is, there are those without a name.
-fn ask_rest_of_sections(follower: &mut Follower<'_, '_>) {
-    let tree = follower.tree;
-    for (object, section, start) in sections::starts(follower).iter() {
+fn ask_rest_of_sections(standing: &mut Standing<'_, '_>) {
+    let tree = standing.follower.tree;
+    for (object, section, start) in standing.starts().iter() {
         let cut = &tree.objects[object];
         if cut.elf.section(section).is_mergeable() {
             continue;
@@ -124,14 +130,14 @@ fn ask_rest_of_sections(follower: &mut Follower<'_, '_>) {
         for item in cut.items_of(section) {
             let content = &cut.items[item];
             if content.names.is_empty() {
-                follower.ask(Pair {
+                standing.follower.ask(Pair {
                     item: ItemId { object, item },
                     place: Place::Base(start.wrapping_add(content.range.start)),
                 });
             }
         }
     }
-    follower.run();
+    standing.run();
 }
 
 /// Addresses at which the image has one of the item's names.

@@ -20,6 +20,8 @@ mod stamps;
 mod texts;
 mod wording;
 
+use std::ops::Range;
+
 use foldhash::HashMap;
 use rayon::prelude::*;
 use xsplice_diff::read::object::SectionId;
@@ -55,9 +57,54 @@ pub(crate) struct Pair {
 struct Node {
     pair: Pair,
     outcome: Outcome,
-    rests_on: Vec<usize>,
+    /// Where in [`Follower::rests_on`] the claims are that must hold too.
+    rests_on: Range<usize>,
     /// The claim that it fails with; itself where its own bytes or fields fail.
     fails_with: Option<usize>,
+}
+
+/// Which of the nodes from one on rest on each of them.
+struct Above {
+    first: usize,
+    /// Where the users of each begin; one more than there are nodes.
+    starts: Vec<usize>,
+    users: Vec<usize>,
+}
+
+impl Above {
+    fn of(nodes: &[Node], rests_on: &[usize], first: usize) -> Above {
+        let mut starts = vec![0; nodes.len() + 1];
+        let edges = || {
+            let numbered = (first..).zip(nodes);
+            numbered.flat_map(|(user, node)| {
+                let below = rests_on[node.rests_on.clone()].iter();
+                let below = below.filter_map(|below| below.checked_sub(first));
+                below.map(move |below| (below, user))
+            })
+        };
+        for (below, _) in edges() {
+            starts[below + 1] += 1;
+        }
+        for below in 0..nodes.len() {
+            starts[below + 1] += starts[below];
+        }
+        let mut ends = starts.clone();
+        let mut users = vec![0; starts[nodes.len()]];
+        for (below, user) in edges() {
+            users[ends[below]] = user;
+            ends[below] += 1;
+        }
+        Above {
+            first,
+            starts,
+            users,
+        }
+    }
+
+    fn of_node(&self, number: usize) -> &[usize] {
+        let below = number - self.first;
+        &self.users[self.starts[below]..self.starts[below + 1]]
+    }
 }
 
 /// What is followed, and against what.
@@ -78,6 +125,10 @@ pub(crate) struct Follower<'run, 'data> {
     /// Names of variables that may be in the payload although the base has them.
     pub copied: Vec<String>,
     nodes: Vec<Node>,
+    /// Nodes that others rest on, by these.
+    rests_on: Vec<usize>,
+    /// How many nodes hold.
+    held: usize,
     index: HashMap<Pair, usize>,
     asked: Vec<Pair>,
     accepted: Vec<String>,
@@ -102,6 +153,8 @@ impl<'run, 'data> Follower<'run, 'data> {
             original_lines: LineTables::new(claims.map_or(0, |claims| claims.tree.objects.len())),
             copied: Vec::new(),
             nodes: Vec::new(),
+            rests_on: Vec::new(),
+            held: 0,
             index: HashMap::default(),
             asked: Vec::new(),
             accepted: accepted.to_vec(),
@@ -116,9 +169,13 @@ impl<'run, 'data> Follower<'run, 'data> {
     }
 
     /// Compares everything that was asked, and what that rests on; returns the functions that what
-    /// holds leads to by their names, whose own places must then be asked for.
+    /// holds of it leads to by their names, whose own places must then be asked for.
+    ///
+    /// What a claim rests on is asked with it, so that a claim of an earlier run rests on none of
+    /// this one, and what became of it stays.
     pub(crate) fn run(&mut self) -> Vec<ItemId> {
-        let mut open: Vec<(usize, Vec<Pair>)> = Vec::new();
+        let first = self.nodes.len();
+        let mut open: Vec<Vec<Pair>> = Vec::new();
         while !self.asked.is_empty() {
             let mut round = std::mem::take(&mut self.asked);
             round.retain(|pair| !self.index.contains_key(pair));
@@ -132,48 +189,62 @@ impl<'run, 'data> Follower<'run, 'data> {
                 let node = self.nodes.len();
                 self.index.insert(pair, node);
                 self.asked.extend(outcome.rests_on.iter().copied());
-                open.push((node, std::mem::take(&mut outcome.rests_on)));
+                open.push(std::mem::take(&mut outcome.rests_on));
                 self.nodes.push(Node {
                     pair,
                     outcome,
-                    rests_on: Vec::new(),
+                    rests_on: 0..0,
                     fails_with: None,
                 });
             }
         }
-        for (node, pairs) in open {
+        for (node, pairs) in self.nodes[first..].iter_mut().zip(open) {
+            let start = self.rests_on.len();
             let found = pairs
                 .iter()
                 .filter_map(|pair| self.index.get(pair).copied());
-            self.nodes[node].rests_on = found.collect();
+            self.rests_on.extend(found);
+            node.rests_on = start..self.rests_on.len();
         }
-        self.settle();
-        let holding = self.nodes.iter().filter(|node| node.fails_with.is_none());
-        let mut called: Vec<ItemId> = holding
-            .flat_map(|node| node.outcome.called.iter().copied())
-            .collect();
+        self.settle(first);
+        let mut called = Vec::new();
+        for node in &self.nodes[first..] {
+            if node.fails_with.is_none() {
+                self.held += 1;
+                called.extend(&node.outcome.called);
+            }
+        }
         called.sort_unstable();
         called.dedup();
         called
     }
 
-    /// Lets every failure take along what rests on it.
-    fn settle(&mut self) {
-        let mut above: Vec<Vec<usize>> = vec![Vec::new(); self.nodes.len()];
+    /// Lets every failure of the nodes from `first` on, and of what they rest on, take along what
+    /// rests on it.
+    fn settle(&mut self, first: usize) {
+        let above = Above::of(&self.nodes[first..], &self.rests_on, first);
         let mut failed = Vec::new();
-        for (node, content) in self.nodes.iter_mut().enumerate() {
-            for &below in &content.rests_on {
-                above[below].push(node);
-            }
-            content.fails_with = content.outcome.failure.as_ref().map(|_| node);
-            if content.fails_with.is_some() {
-                failed.push(node);
+        for (number, node) in (first..).zip(&mut self.nodes[first..]) {
+            node.fails_with = node.outcome.failure.as_ref().map(|_| number);
+            failed.extend(node.fails_with);
+        }
+        self.take_along(&above, failed);
+        for number in first..self.nodes.len() {
+            let node = &self.nodes[number];
+            let mut earlier = self.rests_on[node.rests_on.clone()].iter();
+            let with = earlier.find_map(|&below| self.nodes[below].fails_with);
+            if node.fails_with.is_none() && with.is_some() {
+                self.nodes[number].fails_with = with;
+                self.take_along(&above, vec![number]);
             }
         }
-        while let Some(node) = failed.pop() {
-            for &user in &above[node] {
+    }
+
+    fn take_along(&mut self, above: &Above, mut failed: Vec<usize>) {
+        while let Some(number) = failed.pop() {
+            for &user in above.of_node(number) {
                 if self.nodes[user].fails_with.is_none() {
-                    self.nodes[user].fails_with = self.nodes[node].fails_with;
+                    self.nodes[user].fails_with = self.nodes[number].fails_with;
                     failed.push(user);
                 }
             }
@@ -205,7 +276,8 @@ impl<'run, 'data> Follower<'run, 'data> {
         while let Some(node) = open.pop() {
             if !std::mem::replace(&mut seen[node], true) {
                 found.push(self.nodes[node].pair);
-                open.extend(self.nodes[node].rests_on.iter().copied().filter(held));
+                let below = &self.rests_on[self.nodes[node].rests_on.clone()];
+                open.extend(below.iter().copied().filter(held));
             }
         }
         found
@@ -232,9 +304,27 @@ impl<'run, 'data> Follower<'run, 'data> {
         Some((node.pair, node.outcome.failure.as_ref()?))
     }
 
+    /// How many claims were looked at.
+    #[must_use]
+    pub(crate) fn looked_at(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// How many of them hold.
+    #[must_use]
+    pub(crate) fn held(&self) -> usize {
+        self.held
+    }
+
     /// All claims that hold, in the order in which they were asked.
     pub(crate) fn holding(&self) -> impl Iterator<Item = Holding<'_>> {
-        let nodes = self.nodes.iter().filter(|node| node.fails_with.is_none());
+        self.holding_from(0)
+    }
+
+    /// Those of them that were not among the first `from` that were looked at.
+    pub(crate) fn holding_from(&self, from: usize) -> impl Iterator<Item = Holding<'_>> {
+        let nodes = self.nodes[from..].iter();
+        let nodes = nodes.filter(|node| node.fails_with.is_none());
         nodes.map(|node| Holding {
             pair: node.pair,
             explained: node.outcome.explained,

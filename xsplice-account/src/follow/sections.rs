@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use xsplice_diff::read::object::SectionId;
 
-use crate::follow::{Follower, Place};
+use crate::follow::{Holding, Place};
 use crate::read::tree::Tree;
 
 /// Where sections begin: the address of the first byte of each.
@@ -59,48 +59,48 @@ impl Candidate {
 }
 
 /// All starts at which something of a section holds, by object, section and start.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Candidates(Vec<Candidate>);
 
 impl Candidates {
+    /// Adds what holds.
+    pub(crate) fn add<'held>(
+        &mut self,
+        tree: &Tree<'_>,
+        holding: impl Iterator<Item = Holding<'held>>,
+    ) {
+        self.0.extend(holding.filter_map(|found| {
+            let (item, object) = (tree.item(found.pair.item), found.pair.item.object);
+            let Place::Base(address) = found.pair.place else {
+                return None;
+            };
+            Some(Candidate {
+                object,
+                section: item.section,
+                start: address.wrapping_sub(item.range.start),
+                bytes: item.size(),
+            })
+        }));
+        // The first of them are in order: this sort takes such rows as they are.
+        self.0.sort();
+        self.0.dedup_by(|next, sum| {
+            let is_same = next.place() == sum.place() && next.start == sum.start;
+            if is_same {
+                sum.bytes += next.bytes;
+            }
+            is_same
+        });
+    }
+
     /// Those of one section after those of the other.
     pub(crate) fn by_section(&self) -> impl Iterator<Item = &[Candidate]> {
         self.0.chunk_by(|one, next| one.place() == next.place())
     }
 }
 
-/// All starts at which something of a section holds.
-pub(crate) fn candidates(follower: &Follower<'_, '_>) -> Candidates {
-    let tree = follower.tree;
-    let holding = follower.holding().filter_map(|found| {
-        let (item, object) = (tree.item(found.pair.item), found.pair.item.object);
-        let Place::Base(address) = found.pair.place else {
-            return None;
-        };
-        Some(Candidate {
-            object,
-            section: item.section,
-            start: address.wrapping_sub(item.range.start),
-            bytes: item.size(),
-        })
-    });
-    let mut all: Vec<Candidate> = holding.collect();
-    all.sort_unstable();
-    all.dedup_by(|next, sum| {
-        let is_same = next.place() == sum.place() && next.start == sum.start;
-        if is_same {
-            sum.bytes += next.bytes;
-        }
-        is_same
-    });
-    Candidates(all)
-}
-
 /// Of each section the start at which most of it holds. Of several that are equal, the first at
 /// which no other section stands for sure.
-pub(crate) fn starts(follower: &Follower<'_, '_>) -> Starts {
-    let tree = follower.tree;
-    let candidates = candidates(follower);
+pub(crate) fn starts(tree: &Tree<'_>, candidates: &Candidates) -> Starts {
     let mut starts = Starts::none(tree);
     let size = |one: &Candidate| tree.objects[one.object].elf.section(one.section).size;
     let mut sure = Vec::new();

@@ -59,7 +59,8 @@ pub(crate) struct Image<'data> {
     by_name: HashMap<&'data str, Vec<usize>>,
     /// The same by the file too: hundreds of files may have a local of one name.
     by_file: HashMap<(&'data str, Option<&'data str>), Vec<usize>>,
-    by_address: Vec<usize>,
+    /// Addresses of symbols with their indices, in order.
+    by_address: Vec<(u64, usize)>,
     relocated: HashMap<u64, u64>,
 }
 
@@ -121,8 +122,9 @@ impl<'data> Image<'data> {
             let key = (symbol.name, symbol.file);
             by_file.entry(key).or_default().push(index);
         }
-        let mut by_address: Vec<usize> = (0..symbols.len()).collect();
-        by_address.sort_by_key(|&index| symbols[index].address);
+        let addresses = symbols.iter().map(|symbol| symbol.address);
+        let mut by_address: Vec<(u64, usize)> = addresses.zip(0..).collect();
+        by_address.sort_unstable();
         Ok(Image {
             machine,
             sections,
@@ -188,24 +190,19 @@ impl<'data> Image<'data> {
 
     /// Symbols that stand at `address`.
     pub(crate) fn symbols_at(&self, address: u64) -> impl Iterator<Item = &ImageSymbol<'data>> {
-        let start = self
-            .by_address
-            .partition_point(|&index| self.symbols[index].address < address);
-        let rest = self.by_address[start..]
-            .iter()
-            .map(|&index| &self.symbols[index]);
-        rest.take_while(move |symbol| symbol.address == address)
+        let start = self.by_address.partition_point(|&(at, _)| at < address);
+        let rest = self.by_address[start..].iter();
+        let here = rest.take_while(move |&&(at, _)| at == address);
+        here.map(|&(_, index)| &self.symbols[index])
     }
 
     /// An address as people read it.
     #[must_use]
     pub(crate) fn describe(&self, address: u64) -> String {
-        let end = self
-            .by_address
-            .partition_point(|&index| self.symbols[index].address <= address);
+        let end = self.by_address.partition_point(|&(at, _)| at <= address);
         let before = end
             .checked_sub(1)
-            .map(|last| &self.symbols[self.by_address[last]]);
+            .map(|last| &self.symbols[self.by_address[last].1]);
         match before {
             Some(symbol) => {
                 let distance = address - symbol.address;

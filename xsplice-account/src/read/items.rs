@@ -23,6 +23,8 @@ pub(crate) struct Item {
     pub range: Range<u64>,
     /// Symbols that begin it, but not those of the assembler's own.
     pub names: Vec<SymbolId>,
+    /// Which of the section's fields it has.
+    fields: Range<usize>,
 }
 
 impl Item {
@@ -116,13 +118,18 @@ impl<'data> Object<'data> {
             cuts.sort_unstable();
             cuts.dedup();
             cuts.retain(|&cut| cut < section.size);
+            let fields = &self.fields[index];
+            let mut first = 0;
             for (position, &cut) in cuts.iter().enumerate() {
                 let end = cuts.get(position + 1).copied().unwrap_or(section.size);
+                let own = fields[first..].partition_point(|field| field.offset < end);
                 self.items.push(Item {
                     section: SectionId(id),
                     range: cut..end,
                     names: Vec::new(),
+                    fields: first..first + own,
                 });
+                first += own;
             }
         }
         self.of_section[index] = start..self.items.len();
@@ -201,10 +208,7 @@ impl<'data> Object<'data> {
     /// Fields of an item, by offset.
     #[must_use]
     pub(crate) fn fields_of(&self, item: &Item) -> &[Field] {
-        let fields = &self.fields[item.section.0 as usize];
-        let from = fields.partition_point(|field| field.offset < item.range.start);
-        let to = fields.partition_point(|field| field.offset < item.range.end);
-        &fields[from..to]
+        &self.fields[item.section.0 as usize][item.fields.clone()]
     }
 }
 

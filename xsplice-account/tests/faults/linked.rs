@@ -36,6 +36,24 @@ fn what_no_object_holds_is_listed() {
 }
 
 #[test]
+fn of_sections_that_nothing_leads_to_all_bytes_are_looked_for_not_the_first() {
+    let constant = |number: u32| {
+        format!(
+            "asm(\".section .rodata.x,\\\"a\\\",@progbits\\n\\
+             .ascii \\\"what all of them begin with\\\"\\n.long {number}\\n.previous\");\n\
+             int f{number}(void) {{ return {number}; }}\n"
+        )
+    };
+    let texts = [1, 2, 3, 4].map(constant);
+    let linked: Sources<'_> = &[("a.c", &texts[0]), ("b.c", &texts[1]), ("c.c", &texts[2])];
+    let found = without_payload(linked, linked, linked).base;
+    assert_eq!(found.expect("a whole tree").unnamed, 0);
+    let other: Sources<'_> = &[linked[0], linked[1], ("c.c", &texts[3])];
+    let found = without_payload(linked, other, other).base;
+    assert!(found.expect("a whole tree").unnamed > 0);
+}
+
+#[test]
 fn a_base_of_another_build_is_noticed() {
     let ours: Sources<'_> = &[("f.c", CALLER), ("g.c", "int g(int a) { return a * 2; }")];
     let linked: Sources<'_> = &[
