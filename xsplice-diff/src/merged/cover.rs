@@ -216,10 +216,8 @@ impl<'data> Cover<'_, '_, 'data> {
         if section.is_nobits() || section.is_mergeable() {
             return true;
         }
-        let rest = usize::try_from(start)
-            .ok()
-            .and_then(|start| section.data.get(start..));
-        rest.is_some_and(|rest| self.fits(id, start, rest, tile).is_some())
+        let placement = self.placement(start, tile);
+        placement.is_some_and(|placement| self.fits(id, placement))
     }
 
     /// Pins what global symbols tell, and what references of that tell. `None` where they tell two

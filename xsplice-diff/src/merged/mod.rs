@@ -17,6 +17,7 @@ mod tiles;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use foldhash::{HashMap, HashSet};
 use rayon::prelude::*;
@@ -68,14 +69,15 @@ pub type Found = BTreeMap<ObjectIndex, BTreeSet<ObjectIndex>>;
 /// no names.
 #[must_use]
 pub fn find(objects: &[Candidate<'_>]) -> Found {
-    Tree::read(objects).judge(&BTreeMap::new())
+    Tree::read(objects, None).judge(&BTreeMap::new())
 }
 
 /// The merged objects of each of two trees that have most objects in common. What is loaded alike
 /// in both, with all its parts, is looked at once.
 #[must_use]
 pub fn find_in_both(one: &[Candidate<'_>], other: &[Candidate<'_>]) -> [Found; 2] {
-    let (one, other) = rayon::join(|| Tree::read(one), || Tree::read(other));
+    let one = Tree::read(one, None);
+    let other = Tree::read(other, Some(&one));
     let found = one.judge(&BTreeMap::new());
     let known = other.known_from(&one, &found);
     let found_again = other.judge(&known);
@@ -96,17 +98,27 @@ struct Tree<'a, 'data> {
     /// Those that may be merged, the smallest first.
     suspects: Vec<ObjectIndex>,
     /// Empty when nothing is suspected.
-    parsed: Vec<Option<ElfObject<'data>>>,
+    parsed: Vec<Option<Arc<ElfObject<'data>>>>,
 }
 
 impl<'a, 'data> Tree<'a, 'data> {
-    fn read(objects: &'a [Candidate<'data>]) -> Tree<'a, 'data> {
+    /// Reads the objects. What stands at one place in memory with one of another tree is that, and
+    /// is not read again.
+    fn read(objects: &'a [Candidate<'data>], other: Option<&Tree<'_, 'data>>) -> Tree<'a, 'data> {
         let read: Vec<Definitions<'_>> = objects
             .par_iter()
             .map(|object| definitions(object.bytes).unwrap_or_default())
             .collect();
         let suspects = suspects(objects, &read);
-        let parse = |object: &Candidate<'data>| ElfObject::parse(object.name, object.bytes).ok();
+        let others = other.map_or(&[][..], |other| other.objects).iter();
+        let known = other.map_or(&[][..], |other| &other.parsed);
+        let known: HashMap<_, _> = others.map(place_of).zip(known).collect();
+        let parse = |object: &Candidate<'data>| match known.get(&place_of(object)) {
+            Some(&known) => known.clone(),
+            None => ElfObject::parse(object.name, object.bytes)
+                .ok()
+                .map(Arc::new),
+        };
         let parsed = match suspects.is_empty() {
             true => Vec::new(),
             false => objects.par_iter().map(parse).collect(),
@@ -141,7 +153,8 @@ impl<'a, 'data> Tree<'a, 'data> {
                 let here = *by_name.get(other.objects[index].name)?;
                 let theirs = other.parsed[index].as_ref()?;
                 let ours = self.parsed.get(here)?.as_ref()?;
-                is_loaded_alike(ours, theirs).then_some(here)
+                let is_alike = Arc::ptr_eq(ours, theirs) || is_loaded_alike(ours, theirs);
+                is_alike.then_some(here)
             })
             .collect();
         let part = |theirs: &ObjectIndex| same[*theirs].filter(|&ours| !is_suspect[ours]);
@@ -202,6 +215,15 @@ impl<'a, 'data> Tree<'a, 'data> {
         let found = cover(object, parts, is_eligible)?;
         has_files_of(&self.read[index], &found, &self.read).then_some(found)
     }
+}
+
+/// Where an object's bytes are, and what it is called.
+fn place_of<'data>(object: &Candidate<'data>) -> (usize, usize, &'data str) {
+    (
+        object.bytes.as_ptr().addr(),
+        object.bytes.len(),
+        object.name,
+    )
 }
 
 /// The objects that define nothing that smaller ones do not define, the smallest first.

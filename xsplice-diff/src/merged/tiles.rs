@@ -6,7 +6,7 @@
 //! between them.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::iter;
 
 use foldhash::{HashMap, HashSet};
@@ -82,6 +82,14 @@ pub(super) struct Placement {
     pub(super) start: u64,
 }
 
+/// A tile that may stand somewhere; the best is the greatest.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Choice {
+    fit: Fit,
+    rank: Reverse<Option<Rank>>,
+    placement: Placement,
+}
+
 impl<'p, 'data> Parts<'p, 'data> {
     /// Adds all sections of `object`.
     pub(super) fn add(&mut self, index: ObjectIndex, object: &'p ElfObject<'data>) {
@@ -137,7 +145,7 @@ impl<'data> Cover<'_, '_, 'data> {
     /// which they are added.
     pub(super) fn row(&self, id: SectionId, used: &mut HashSet<Tile>) -> Option<Vec<Placement>> {
         let size = self.merged.section(id).size;
-        // What may stand behind each of the chosen, the best one last.
+        // What may stand behind each of the chosen.
         let mut steps = vec![self.choices(id, 0, None)];
         let mut chosen: Vec<Placement> = Vec::new();
         let mut dead_ends = 0;
@@ -145,7 +153,10 @@ impl<'data> Cover<'_, '_, 'data> {
             let Some(step) = steps.last_mut() else {
                 break;
             };
-            let Some(choice) = step.pop() else {
+            let Some(Choice {
+                placement: choice, ..
+            }) = step.pop()
+            else {
                 dead_ends += 1;
                 steps.pop();
                 if let Some(last) = chosen.pop() {
@@ -153,9 +164,12 @@ impl<'data> Cover<'_, '_, 'data> {
                 }
                 continue;
             };
-            if !used.insert(choice.tile) {
+            // Hundreds may begin alike, and the best is nearly always the one: only what is tried
+            // is looked at closely.
+            if used.contains(&choice.tile) || !self.fits(id, choice) {
                 continue;
             }
+            used.insert(choice.tile);
             chosen.push(choice);
             let mut ends = self.behind_aligned(id, choice.end);
             if ends.any(|end| end == size && self.is_gap(id, choice.end, end)) {
@@ -172,14 +186,13 @@ impl<'data> Cover<'_, '_, 'data> {
         None
     }
 
-    /// Tiles that may follow what ends at `end` and is a section of the part with the rank `after`.
-    /// Parts stand in one order in all sections, so that the next in rank is the best; the best is
-    /// the last.
-    fn choices(&self, id: SectionId, end: u64, after: Option<Rank>) -> Vec<Placement> {
+    /// Tiles that may follow what ends at `end` and is a section of the part with the rank `after`,
+    /// if they fit. Parts stand in one order in all sections, so that the next in rank is the best.
+    fn choices(&self, id: SectionId, end: u64, after: Option<Rank>) -> BinaryHeap<Choice> {
         let section = self.merged.section(id);
         let mut found = Vec::new();
         let alignments = self.parts.alignments.get(section.name);
-        let mut starts = BTreeSet::new();
+        let mut starts: Vec<(u64, u64, &KeyLengths)> = Vec::new();
         for from in self.behind_aligned(id, end) {
             let aligned = alignments
                 .into_iter()
@@ -190,6 +203,8 @@ impl<'data> Cover<'_, '_, 'data> {
                 });
             starts.extend(aligned);
         }
+        starts.sort_unstable_by_key(|&(alignment, start, _)| (alignment, start));
+        starts.dedup_by_key(|&mut (alignment, start, _)| (alignment, start));
         for (alignment, start, lengths) in starts {
             let Some(rest) = usize::try_from(start)
                 .ok()
@@ -204,26 +219,31 @@ impl<'data> Cover<'_, '_, 'data> {
             if let Some(tile) = self.pins.at(id, start) {
                 let known = self.parts.section(tile);
                 if known.name == section.name && known.alignment == alignment {
-                    found.extend(self.fits(id, start, rest, tile));
+                    found.extend(self.placement(start, tile));
                 }
                 continue;
             }
             for &length in lengths.range(..=rest.len()) {
                 let key = (section.name, alignment, &rest[..length]);
                 let tiles = self.parts.tiles.get(&key).into_iter().flatten();
-                found.extend(tiles.filter_map(|tile| self.fits(id, start, rest, *tile)));
+                let eligible = tiles.filter(|tile| self.is_eligible[tile.part]);
+                found.extend(eligible.filter_map(|tile| self.placement(start, *tile)));
             }
         }
-        found.sort_by_key(|choice| {
-            let rank = self.ranks[choice.tile.part];
+        let choices = found.into_iter().map(|placement: Placement| {
+            let rank = self.ranks[placement.tile.part];
             let fit = match rank {
                 Some(_) if rank >= after => Fit::Behind,
                 Some(_) => Fit::Before,
                 None => Fit::Unknown,
             };
-            (fit, Reverse(rank), *choice)
+            Choice {
+                fit,
+                rank: Reverse(rank),
+                placement,
+            }
         });
-        found
+        choices.collect::<Vec<_>>().into()
     }
 
     /// Where what stands behind `end` may begin: there, or on a multiple of any alignment of that
@@ -258,30 +278,29 @@ impl<'data> Cover<'_, '_, 'data> {
                 .all(|symbol| symbol.value == to || (symbol.value == from && symbol.size == 0))
     }
 
-    /// Where the tile stands when it begins at `start`, of which `rest` is what follows.
-    pub(super) fn fits(
-        &self,
-        id: SectionId,
-        start: u64,
-        rest: &[u8],
-        tile: Tile,
-    ) -> Option<Placement> {
+    /// Where the tile stands when it begins at `start`.
+    pub(super) fn placement(&self, start: u64, tile: Tile) -> Option<Placement> {
+        let end = start.checked_add(self.parts.section(tile).size)?;
+        Some(Placement { end, tile, start })
+    }
+
+    /// Whether a tile may stand there: all that it holds is there.
+    pub(super) fn fits(&self, id: SectionId, placement: Placement) -> bool {
+        let Placement { tile, start, .. } = placement;
         let section = self.parts.section(tile);
-        let flags = self.merged.section(id).flags;
+        let merged = self.merged.section(id);
+        let rest = usize::try_from(start)
+            .ok()
+            .and_then(|start| merged.data.get(start..));
         let is_alike = self.is_eligible[tile.part]
             && self.pins.allow(tile, id, start)
-            && rest.starts_with(section.data)
-            && section.flags & !MAY_GO & !flags == 0;
-        if !is_alike {
-            return None;
-        }
-        let end = start.checked_add(section.size)?;
-        let placement = Placement { end, tile, start };
-        let is_equal = self.has_symbols_of(id, placement)
-            && self
-                .pairs(id, start, tile)?
-                .all(|(ours, theirs)| self.may_be_same(tile.part, ours, theirs));
-        is_equal.then_some(placement)
+            && rest.is_some_and(|rest| rest.starts_with(section.data))
+            && section.flags & !MAY_GO & !merged.flags == 0;
+        let are_same = || {
+            let mut pairs = self.pairs(id, start, tile)?;
+            Some(pairs.all(|(ours, theirs)| self.may_be_same(tile.part, ours, theirs)))
+        };
+        is_alike && self.has_symbols_of(id, placement) && are_same() == Some(true)
     }
 
     /// Whether the symbols in a part of a merged section are those of the tile. Symbols without a
