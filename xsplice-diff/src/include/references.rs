@@ -144,7 +144,7 @@ impl Includer<'_, '_, '_> {
             return;
         };
         let name = self.comparer.patched.object.symbol(symbol).name;
-        if !begun_references::names_before(self.comparer, source).contains(name) {
+        if !begun_references::named_before(self.comparer, source, name) {
             let by = self.comparer.patched.shown(source);
             let begun = &mut self.inclusion.begun;
             begun.entry(name.to_owned()).or_insert(by);

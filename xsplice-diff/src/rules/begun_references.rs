@@ -6,8 +6,6 @@
 //! checked, a pointer must lead to an entry that is marked for them: one that the boot takes the
 //! mark from is none.
 
-use std::collections::BTreeSet;
-
 use crate::compare::comparer::Comparer;
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::relocation::Target;
@@ -69,21 +67,17 @@ pub(crate) fn is_newly_marked(comparer: &Comparer<'_, '_>, o: ItemId, p: ItemId)
         && machine.is_marked(patched.bytes(p))
 }
 
-/// Names of other objects' symbols that a function of the original and its parts refer to.
+/// Whether a function of the original or a part of it refers to another object's symbol of a name.
 #[must_use]
-pub(crate) fn names_before<'data>(
-    comparer: &Comparer<'_, 'data>,
-    source: ItemId,
-) -> BTreeSet<&'data str> {
+pub(crate) fn named_before(comparer: &Comparer<'_, '_>, source: ItemId, name: &str) -> bool {
     let original = comparer.original;
     let before = comparer.correlation.original(source);
     let parts = before.map_or_else(Vec::new, |before| family(comparer, before));
-    parts
+    let mut all = parts
         .into_iter()
-        .flat_map(|part| original.relocations(part))
-        .filter_map(|(_, target)| match target {
-            Target::Symbol { symbol, .. } => Some(original.object.symbol(symbol).name),
-            Target::Item { .. } | Target::Section { .. } => None,
-        })
-        .collect()
+        .flat_map(|part| original.relocations(part));
+    all.any(|(_, target)| match target {
+        Target::Symbol { symbol, .. } => original.object.symbol(symbol).name == name,
+        Target::Item { .. } | Target::Section { .. } => false,
+    })
 }
