@@ -52,7 +52,7 @@ pub(crate) fn find_changes(
         at_boot: BTreeMap::new(),
         labels: BTreeMap::new(),
         noise: Vec::new(),
-        lines: Lines { tables: None },
+        lines: Lines::default(),
     };
     for item in comparer.patched.items.ids() {
         search.item(comparer, item, verdicts);
@@ -262,24 +262,22 @@ enum Judgement {
     Nothing,
 }
 
-/// Line tables, read when a function first needs them.
+/// Line tables of both builds.
+#[derive(Default)]
 struct Lines {
-    tables: Option<LineTables>,
+    tables: LineTables,
 }
 
 impl Lines {
     fn judge(
-        &mut self,
+        &self,
         comparer: &mut Comparer<'_, '_>,
         o: ItemId,
         p: ItemId,
         verdicts: &Verdicts,
     ) -> Judgement {
         let (original, patched) = (comparer.original, comparer.patched);
-        let tables = self
-            .tables
-            .get_or_insert_with(|| LineTables::new(original, patched));
-        let kind = line_numbers::classify(original, o, patched, p, tables);
+        let kind = line_numbers::classify(original, o, patched, p, &self.tables);
         let mut relocations_agree = || !comparer.relocations_differ(o, p);
         match kind {
             Difference::ProvenLineNumbers(shifts) if relocations_agree() => {

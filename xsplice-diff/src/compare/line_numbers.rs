@@ -7,10 +7,13 @@
 //! is only a guess. A constant that is used in any other way is never taken for a line number,
 //! whatever its value.
 
+use std::cell::OnceCell;
+
 use crate::compare::log_call::{Follower, Likeness};
 use crate::debug_info::line_table::LineTable;
 use crate::machine::{Alike, Instruction, walk};
 use crate::read::items::ItemId;
+use crate::read::object::SectionId;
 use crate::read::side::Build;
 
 /// Kinds of differences between two functions.
@@ -62,24 +65,26 @@ pub(crate) fn said(shifts: &[Shift]) -> String {
     format!("{}{rest}", first.join(", "))
 }
 
-/// Line tables of both builds, where they have any.
-#[derive(Debug)]
+/// Line tables of both builds, where they have any; each is read when a number is first looked up
+/// in it. Most changes are in no number, or in one that is no line of the original.
+#[derive(Debug, Default)]
 pub(crate) struct LineTables {
-    /// Of the original.
-    pub original: Option<LineTable>,
-    /// Of the patched object.
-    pub patched: Option<LineTable>,
+    original: OnceCell<Option<LineTable>>,
+    patched: OnceCell<Option<LineTable>>,
 }
 
-impl LineTables {
-    /// Reads both.
-    #[must_use]
-    pub(crate) fn new(original: &Build<'_>, patched: &Build<'_>) -> LineTables {
-        LineTables {
-            original: LineTable::new(&original.object),
-            patched: LineTable::new(&patched.object),
-        }
-    }
+/// Whether the line table of a build gives a line for the instruction at an offset.
+fn is_line(
+    table: &OnceCell<Option<LineTable>>,
+    build: &Build<'_>,
+    (section, offset): (SectionId, u64),
+    number: u64,
+) -> bool {
+    let table = table.get_or_init(|| LineTable::new(&build.object)).as_ref();
+    table.is_some_and(|table| {
+        let mut lines = table.lines_at(section, offset);
+        lines.any(|line| line == number)
+    })
 }
 
 /// Largest number that is taken for a line number without proof.
@@ -134,13 +139,10 @@ pub(crate) fn classify(
                 shift_is_one &= *shift.get_or_insert(delta) == delta
                     && (1..LINE_MAX).contains(&old_value)
                     && (1..LINE_MAX).contains(&new_value);
-                let is_line = |table: &Option<LineTable>, section, ip, value| {
-                    table
-                        .as_ref()
-                        .is_some_and(|table| table.lines_at(section, ip).any(|line| line == value))
-                };
-                let both = is_line(&tables.original, old_item.section, a.start, old_value)
-                    && is_line(&tables.patched, new_item.section, b.start, new_value);
+                let old_place = (old_item.section, a.start);
+                let new_place = (new_item.section, b.start);
+                let both = is_line(&tables.original, original, old_place, old_value)
+                    && is_line(&tables.patched, patched, new_place, new_value);
                 proven += usize::from(both);
             }
             Alike::Other => return Difference::Other,

@@ -43,8 +43,9 @@ pub(crate) struct DebugSections<'o, 'data> {
     object: &'o ElfObject<'data>,
     /// Sections of a name, in file order.
     by_name: BTreeMap<&'data str, Vec<SectionId>>,
-    /// Where each begins among those of its name, in bytes.
-    starts: HashMap<SectionId, u64>,
+    /// Where each section begins among those of its name, in bytes; of an allocated one its
+    /// address.
+    starts: Vec<u64>,
 }
 
 impl<'o, 'data> DebugSections<'o, 'data> {
@@ -52,14 +53,18 @@ impl<'o, 'data> DebugSections<'o, 'data> {
     #[must_use]
     pub(crate) fn new(object: &'o ElfObject<'data>) -> DebugSections<'o, 'data> {
         let mut by_name: BTreeMap<&'data str, Vec<SectionId>> = BTreeMap::new();
-        let mut starts = HashMap::new();
+        let mut starts = vec![0; object.sections.len()];
         let mut ends: HashMap<&'data str, u64> = HashMap::new();
         for (id, section) in object.sections() {
+            let start = &mut starts[id.0 as usize];
+            if section.is_allocated() {
+                *start = address(id, 0).unwrap_or_default();
+            }
             if section.is_allocated() || !section.name.starts_with(".debug_") {
                 continue;
             }
             let end = ends.entry(section.name).or_default();
-            starts.insert(id, *end);
+            *start = *end;
             *end = end.saturating_add(unpacked_bytes(section));
             by_name.entry(section.name).or_default().push(id);
         }
@@ -90,8 +95,13 @@ impl<'o, 'data> DebugSections<'o, 'data> {
     }
 
     fn relocate(&self, id: SectionId, bytes: &mut [u8]) {
-        /// Narrower fields hold neither addresses nor offsets.
-        const FIELD_BYTES_MIN: usize = 4;
+        // Narrower fields hold neither addresses nor offsets.
+        fn fill<const BYTES: usize>(bytes: &mut [u8], at: u64, value: u64) -> Option<()> {
+            let rest = bytes.get_mut(usize::try_from(at).ok()?..)?;
+            let field = rest.first_chunk_mut::<BYTES>()?;
+            field.copy_from_slice(&value.to_le_bytes()[..BYTES]);
+            Some(())
+        }
         for relocation in self.object.debug_relocations(id) {
             let Some(symbol) = usize::try_from(relocation.symbol.0)
                 .ok()
@@ -100,28 +110,17 @@ impl<'o, 'data> DebugSections<'o, 'data> {
                 continue;
             };
             let start = match symbol.place {
-                SymbolPlace::Section(section) if self.object.section(section).is_allocated() => {
-                    address(section, 0).unwrap_or_default()
-                }
-                SymbolPlace::Section(section) => {
-                    self.starts.get(&section).copied().unwrap_or_default()
-                }
+                SymbolPlace::Section(section) => self.starts[section.0 as usize],
                 _ => 0,
             };
             let value = start
                 .wrapping_add(symbol.value)
-                .wrapping_add_signed(relocation.addend)
-                .to_le_bytes();
-            let size =
-                usize::try_from(self.object.machine.field_bytes(relocation.kind)).unwrap_or(0);
-            let field = usize::try_from(relocation.offset)
-                .ok()
-                .and_then(|at| bytes.get_mut(at..at.checked_add(size)?));
-            if let Some(field) = field
-                && size >= FIELD_BYTES_MIN
-            {
-                field.copy_from_slice(&value[..size]);
-            }
+                .wrapping_add_signed(relocation.addend);
+            let _ = match self.object.machine.field_bytes(relocation.kind) {
+                4 => fill::<4>(bytes, relocation.offset, value),
+                8 => fill::<8>(bytes, relocation.offset, value),
+                _ => None,
+            };
         }
     }
 }

@@ -7,7 +7,7 @@ use std::cell::LazyCell;
 use gimli::{DebugLineOffset, EndianSlice, LittleEndian};
 
 use crate::debug_info::debug_sections::{DebugSections, address, is_compressed};
-use crate::debug_info::source_lines::{join, normalised};
+use crate::debug_info::source_lines::{is_last, join, normalised};
 use crate::read::object::{ElfObject, SectionId};
 use serde::{Deserialize, Serialize};
 
@@ -212,9 +212,10 @@ pub(crate) fn may_name(object: &ElfObject<'_>, names: &[&str]) -> bool {
     })
 }
 
-/// Paths of the files that the headers of an object's line table name. Up to DWARF 4 they leave out
-/// the folder of the compilation, so leading folders may be missing.
-pub(crate) fn file_paths(object: &ElfObject<'_>) -> Vec<String> {
+/// Paths of the files that the headers of an object's line table name and whose last name is among
+/// `names`. Up to DWARF 4 they leave out the folder of the compilation, so leading folders may be
+/// missing.
+pub(crate) fn file_paths(object: &ElfObject<'_>, names: &[&str]) -> Vec<String> {
     let sections = DebugSections::new(object);
     let Some(lines) = sections.contents(".debug_line") else {
         return Vec::new();
@@ -233,8 +234,11 @@ pub(crate) fn file_paths(object: &ElfObject<'_>) -> Vec<String> {
             .flatten()
             .unwrap_or_default();
         for file in header.file_names() {
-            let folder = file.directory(header).and_then(text).unwrap_or_default();
             let name = text(file.path_name()).unwrap_or_default();
+            if !is_last(names, &name) {
+                continue;
+            }
+            let folder = file.directory(header).and_then(text).unwrap_or_default();
             paths.push(normalised(&join(&home, &join(&folder, &name))));
         }
         let Some(next) = header

@@ -8,7 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gimli::{
-    AttributeValue, DwTag, Dwarf, DwarfSections, EndianSlice, LittleEndian, Operation, UnitRef,
+    Attribute, AttributeValue, DwTag, Dwarf, DwarfSections, EndianSlice, LittleEndian, Operation,
+    UnitRef,
 };
 use object::elf;
 use xsplice_abi::profile;
@@ -129,11 +130,11 @@ pub fn source_lines(
     // table show that cheaply.
     if information != LineInformation::Present
         || !may_name(&object, names)
-        || !file_paths(&object).iter().any(|p| wanted(p))
+        || !file_paths(&object, names).iter().any(|p| wanted(p))
     {
         return Ok(lines);
     }
-    let build = Build::of(object, &profile::XSPLICE);
+    let build = Build::cut(object, &profile::XSPLICE);
     let debug = DebugSections::new(&build.object);
     let sections = DwarfSections::load(|id| {
         let contents = is_read(id).then(|| debug.contents(id.name())).flatten();
@@ -143,6 +144,7 @@ pub fn source_lines(
     let dwarf = sections.borrow(|section| EndianSlice::new(section, LittleEndian));
     let mut reader = Reader {
         build: &build,
+        names,
         wanted: &wanted,
         files: Vec::new(),
     };
@@ -250,6 +252,7 @@ fn information(object: &ElfObject<'_>) -> LineInformation {
 
 struct Reader<'a, 'data> {
     build: &'a Build<'data>,
+    names: &'a [&'a str],
     wanted: &'a dyn Fn(&str) -> bool,
     files: Vec<CompiledFile>,
 }
@@ -293,8 +296,8 @@ impl Reader<'_, '_> {
         (0..=count)
             .map(|number| {
                 let file = header.file(number)?;
+                let name = text(file.path_name()).filter(|name| is_last(self.names, name))?;
                 let folder = file.directory(header).and_then(text).unwrap_or_default();
-                let name = text(file.path_name())?;
                 let path = normalised(&join(&home, &join(&folder, &name)));
                 (self.wanted)(&path).then(|| self.file(path))
             })
@@ -373,29 +376,47 @@ impl Reader<'_, '_> {
         let mut declared: Vec<(usize, usize, usize)> = Vec::new();
         let mut copies: Vec<(usize, String)> = Vec::new();
         let mut around: Option<String> = None;
-        let mut entries = unit.entries();
-        while let Some(entry) = entries.next_dfs()? {
-            if entry.tag() == gimli::DW_TAG_subprogram {
-                let start = entry.attr_value(gimli::DW_AT_low_pc);
+        let mut entries = unit.entries_raw(None)?;
+        let mut attributes = Vec::new();
+        while !entries.is_empty() {
+            let (offset, depth) = (entries.next_offset(), entries.next_depth());
+            let Some(form) = entries.read_abbreviation()? else {
+                continue;
+            };
+            let tag = form.tag();
+            let kind = kind_of(tag, depth == FILE_SCOPE);
+            let is_copy = matches!(
+                tag,
+                gimli::DW_TAG_subprogram | gimli::DW_TAG_inlined_subroutine
+            );
+            // Most entries are members, parameters and pointers.
+            if kind.is_none() && !is_copy {
+                entries.skip_attributes(form.attributes())?;
+                continue;
+            }
+            entries.read_attributes(form.attributes(), &mut attributes)?;
+            let value_of = |name| {
+                let mut all = attributes.iter();
+                let found = all.find(|attribute: &&Attribute<_>| attribute.name() == name);
+                found.map(Attribute::value)
+            };
+            if tag == gimli::DW_TAG_subprogram {
+                let start = value_of(gimli::DW_AT_low_pc);
                 let start = start.and_then(|value| unit.attr_address(value).ok()?);
                 around = start.and_then(|address| self.item_at(address));
             }
-            let is_copy = matches!(
-                entry.tag(),
-                gimli::DW_TAG_subprogram | gimli::DW_TAG_inlined_subroutine
-            );
             if is_copy
                 && let Some(AttributeValue::UnitRef(origin)) =
-                    entry.attr_value(gimli::DW_AT_abstract_origin)
+                    value_of(gimli::DW_AT_abstract_origin)
                 && let Some(item) = &around
             {
                 copies.push((origin.0, item.clone()));
             }
-            let Some(kind) = kind_of(entry.tag(), entry.depth() == FILE_SCOPE) else {
+            let Some(kind) = kind else {
                 continue;
             };
             let number = |name| {
-                let value = entry.attr_value(name)?;
+                let value = value_of(name)?;
                 value.udata_value().or(match value {
                     AttributeValue::FileIndex(index) => Some(index),
                     _ => None,
@@ -407,18 +428,17 @@ impl Reader<'_, '_> {
             let (Some(file), Some(line)) = (file, number(gimli::DW_AT_decl_line)) else {
                 continue;
             };
-            let name = entry
-                .attr_value(gimli::DW_AT_name)
+            let name = value_of(gimli::DW_AT_name)
                 .and_then(|value| unit.attr_string(value).ok())
                 .map(|name| name.to_string_lossy().into_owned())
                 .unwrap_or_default();
             let item = match kind {
-                DeclarationKind::Function => entry
-                    .attr_value(gimli::DW_AT_low_pc)
-                    .and_then(|value| unit.attr_address(value).ok()?),
-                DeclarationKind::Datum | DeclarationKind::LocalDatum => entry
-                    .attr_value(gimli::DW_AT_location)
-                    .and_then(|value| address_of(unit, value)),
+                DeclarationKind::Function => {
+                    value_of(gimli::DW_AT_low_pc).and_then(|value| unit.attr_address(value).ok()?)
+                }
+                DeclarationKind::Datum | DeclarationKind::LocalDatum => {
+                    value_of(gimli::DW_AT_location).and_then(|value| address_of(unit, value))
+                }
                 DeclarationKind::Type | DeclarationKind::Automatic => None,
             }
             .and_then(|address| self.item_at(address));
@@ -428,7 +448,7 @@ impl Reader<'_, '_> {
                 kind => kind,
             };
             let declarations = &mut self.files[file].declarations;
-            declared.push((entry.offset().0, file, declarations.len()));
+            declared.push((offset.0, file, declarations.len()));
             declarations.push(Declaration {
                 line,
                 kind,
@@ -436,6 +456,13 @@ impl Reader<'_, '_> {
                 items: item.into_iter().collect(),
             });
         }
+        self.add_copies(&declared, copies);
+        Ok(())
+    }
+
+    /// Adds the functions that hold copies of inlined ones to the declarations of these. `declared`
+    /// are the offset of each declaration, its file, and which of that file's it is.
+    fn add_copies(&mut self, declared: &[(usize, usize, usize)], copies: Vec<(usize, String)>) {
         for (origin, item) in copies {
             // Entries are read in the order of their offsets.
             let Ok(at) = declared.binary_search_by_key(&origin, |(offset, _, _)| *offset) else {
@@ -447,7 +474,6 @@ impl Reader<'_, '_> {
                 items.push(item);
             }
         }
-        Ok(())
     }
 }
 
@@ -478,6 +504,15 @@ fn address_of(unit: &UnitRef<'_, Slice<'_>>, location: AttributeValue<Slice<'_>>
         Operation::AddressIndex { index } => unit.address(index).ok(),
         _ => None,
     }
+}
+
+/// Whether the last name of a path is among `names`.
+pub(crate) fn is_last(names: &[&str], path: &str) -> bool {
+    let last = path
+        .rsplit('/')
+        .find(|part| !part.is_empty() && *part != ".");
+    // `..` takes the name in front of it along: what is left is for the whole path to tell.
+    last.is_none_or(|last| last == ".." || names.contains(&last))
 }
 
 /// A path that is relative to a folder.

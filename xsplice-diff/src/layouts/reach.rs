@@ -71,7 +71,7 @@ struct Step {
 pub(super) fn reach(types: &Types<'_>, roots: &[Root]) -> Vec<Reached> {
     let mut queue = VecDeque::new();
     // A type of a type unit can be reached from several units; all others belong to one.
-    let mut seen: HashSet<EntryId> = HashSet::new();
+    let mut seen = vec![false; types.ids().len()];
     for held in [Held::ByValue, Held::ByPointer] {
         for (root, from) in roots.iter().enumerate() {
             for entry in &from.entries {
@@ -94,7 +94,7 @@ pub(super) fn reach(types: &Types<'_>, roots: &[Root]) -> Vec<Reached> {
     }
     let mut all = Vec::new();
     while let Some(step) = queue.pop_front() {
-        if !seen.insert(step.id) {
+        if std::mem::replace(&mut seen[step.id.0 as usize], true) {
             continue;
         }
         let entry = types.entry(step.id);

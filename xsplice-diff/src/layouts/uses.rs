@@ -25,7 +25,8 @@ enum Edge {
 
 /// For every entry of a type: the entries that lead to it.
 pub(super) struct Edges {
-    starts: Vec<u32>,
+    /// One more than there are entries.
+    starts: Vec<usize>,
     from: Vec<(EntryId, Edge)>,
 }
 
@@ -55,26 +56,27 @@ impl Edges {
             };
             all.extend(types.type_of(id).map(|to| (to, id, own)));
         }
-        all.sort_by_key(|(to, from, _)| (*to, *from));
-        let mut starts = Vec::new();
-        let mut from = Vec::with_capacity(all.len());
+        // Those from one entry come one behind the other, and entries in their order.
+        let mut starts = vec![0_usize; types.ids().len() + 1];
+        for (to, ..) in &all {
+            starts[to.0 as usize + 1] += 1;
+        }
+        for index in 1..starts.len() {
+            starts[index] += starts[index - 1];
+        }
+        let mut ends = starts.clone();
+        let mut from = vec![(EntryId(0), Edge::Same); all.len()];
         for (to, id, edge) in all {
-            while starts.len() <= to.0 as usize {
-                starts.push(u32::try_from(from.len()).unwrap_or(u32::MAX));
-            }
-            from.push((id, edge));
+            let end = &mut ends[to.0 as usize];
+            from[*end] = (id, edge);
+            *end += 1;
         }
         Edges { starts, from }
     }
 
     fn to(&self, id: EntryId) -> &[(EntryId, Edge)] {
-        let at = |index: usize| {
-            self.starts
-                .get(index)
-                .map_or(self.from.len(), |start| *start as usize)
-        };
         let index = id.0 as usize;
-        self.from.get(at(index)..at(index + 1)).unwrap_or(&[])
+        &self.from[self.starts[index]..self.starts[index + 1]]
     }
 }
 

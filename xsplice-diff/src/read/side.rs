@@ -55,21 +55,25 @@ impl<'data> Build<'data> {
         Ok(Build::of(ElfObject::parse(name, bytes)?, abi))
     }
 
-    /// Cuts an object that was read into items.
-    pub(crate) fn of(mut object: ElfObject<'data>, abi: &Profile) -> Build<'data> {
+    /// Cuts an object that was read into items, without asking where its relocations lead.
+    pub(crate) fn cut(mut object: ElfObject<'data>, abi: &Profile) -> Build<'data> {
         let entry_sizes = abi.entries(object.machine);
         empty_replacements::forget(&mut object, &entry_sizes);
         unused_messages::forget(&mut object, &entry_sizes);
-        let items = Items::new(&object, abi);
-        let targets = resolve(&object, &items);
-        let mut build = Build {
+        Build {
+            items: Items::new(&object, abi),
             object,
-            items,
-            targets,
+            targets: Vec::new(),
             filled: Vec::new(),
             symbols_by_place: OnceLock::new(),
             uses: Uses::default(),
-        };
+        }
+    }
+
+    /// Cuts an object that was read into items.
+    pub(crate) fn of(object: ElfObject<'data>, abi: &Profile) -> Build<'data> {
+        let mut build = Build::cut(object, abi);
+        build.targets = resolve(&build.object, &build.items);
         let fields = resolved_fields::find(&build.object, &build.items);
         if !fields.is_empty() {
             build.add_relocations(&fields);
@@ -154,14 +158,7 @@ impl<'data> Build<'data> {
     #[must_use]
     pub fn empty(name: &str, machine: &'static Machine) -> Build<'data> {
         let object = ElfObject::empty(name, machine);
-        Build {
-            items: Items::new(&object, &xsplice_abi::profile::XSPLICE),
-            object,
-            targets: Vec::new(),
-            filled: Vec::new(),
-            symbols_by_place: OnceLock::new(),
-            uses: Uses::default(),
-        }
+        Build::cut(object, &xsplice_abi::profile::XSPLICE)
     }
 
     /// The symbol that names an item.

@@ -178,6 +178,13 @@ impl Machine {
     /// The relocation type with this number.
     #[must_use]
     pub fn relocation(&self, number: u32) -> Option<&'static RelocationType> {
+        // Some machines number them from 0 on, nearly without gaps.
+        let direct = usize::try_from(number)
+            .ok()
+            .and_then(|at| self.relocations.get(at));
+        if let Some(found) = direct.filter(|one| one.number == number) {
+            return Some(found);
+        }
         let at = self
             .relocations
             .binary_search_by_key(&number, |one| one.number);

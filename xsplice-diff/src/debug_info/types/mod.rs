@@ -4,13 +4,15 @@
 //! Each entry is read once, in file order; references between entries stay offsets and are
 //! followed by search. Nothing here compares: [`crate::layouts`] does.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 mod alike;
 mod describe;
+mod places;
 pub(crate) mod read;
 
 pub(crate) use describe::Passing;
+use places::Places;
 
 /// Index of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,6 +73,29 @@ pub struct Entry<'d> {
     is_declaration: bool,
 }
 
+impl<'d> Entry<'d> {
+    /// One that says nothing yet.
+    fn new(place: u64, tag: gimli::DwTag) -> Entry<'d> {
+        Entry {
+            place,
+            tag,
+            name: "",
+            parent: None,
+            end: EntryId(0),
+            unit: 0,
+            reference: Reference::None,
+            origin: Reference::None,
+            size_bytes: None,
+            size_bits: None,
+            offset_bits: 0,
+            value: None,
+            count: None,
+            encoding: None,
+            is_declaration: false,
+        }
+    }
+}
+
 /// A function with code.
 #[derive(Clone, Copy, Debug)]
 struct Function {
@@ -83,7 +108,7 @@ struct Function {
 pub struct Types<'d> {
     entries: Vec<Entry<'d>>,
     /// The place of each entry, in order; apart from them, because nothing is looked up more often.
-    places: Vec<u64>,
+    places: Places,
     signatures: HashMap<u64, u64>,
     /// By address.
     functions: Vec<Function>,
@@ -171,7 +196,7 @@ impl<'d> Types<'d> {
     }
 
     /// Every entry.
-    pub fn ids(&self) -> impl Iterator<Item = EntryId> + use<'d> {
+    pub fn ids(&self) -> impl ExactSizeIterator<Item = EntryId> + use<'d> {
         let count = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
         (0..count).map(EntryId)
     }
@@ -200,8 +225,7 @@ impl<'d> Types<'d> {
             Reference::Place(place) => place,
             Reference::Signature(signature) => *self.signatures.get(&signature)?,
         };
-        let index = self.places.binary_search(&place).ok()?;
-        u32::try_from(index).ok().map(EntryId)
+        self.places.find(place).map(EntryId)
     }
 
     /// The entry that this one completes or is an instance of.
@@ -352,8 +376,8 @@ impl<'d> Types<'d> {
 
     /// Enters every complete type under its name; once, after all entries are read.
     fn name_types(&mut self) {
-        let mut named: HashMap<(u32, TypeName), Vec<EntryId>> = HashMap::new();
-        let mut anonymous = HashMap::new();
+        let mut named: HashMap<(u32, TypeName), Vec<EntryId>> = HashMap::default();
+        let mut anonymous = HashMap::default();
         for id in self.ids() {
             let entry = self.entry(id);
             let (name, target) = if kind(entry.tag).is_some() {

@@ -5,9 +5,11 @@
 //! types are never compared; other units are kept.
 
 use gimli::{
-    Dwarf, DwarfSections, EndianSlice, LittleEndian, UnitRef, UnitSectionOffset, UnitType,
+    Dwarf, DwarfSections, EndianSlice, EntriesRaw, LittleEndian, UnitRef, UnitSectionOffset,
+    UnitType,
 };
 
+use super::places::Places;
 use super::{Entry, EntryId, Function, Reference, SHARED_UNIT, Types};
 use crate::debug_info::debug_sections::DebugSections;
 use crate::read::object::ElfObject;
@@ -16,6 +18,9 @@ type Slice<'d> = EndianSlice<'d, LittleEndian>;
 
 /// Where places in `.debug_types` begin.
 const TYPES_START: u64 = 1 << 62;
+
+/// What an entry takes at least, in all but the smallest units.
+const ENTRY_BYTES: usize = 10;
 
 /// The debug sections that types are read from, unpacked and relocated.
 #[derive(Debug)]
@@ -72,7 +77,7 @@ impl TypeSections {
         if types.is_empty() {
             return None;
         }
-        types.places = types.entries.iter().map(|entry| entry.place).collect();
+        types.places = Places::new(types.entries.iter().map(|entry| entry.place).collect());
         types.functions.sort_by_key(|function| function.address);
         types.name_types();
         Some(types)
@@ -124,30 +129,37 @@ fn read_entries<'d>(
         let at = place(type_offset.to_unit_section_offset(&unit.header), section);
         types.signatures.insert(type_signature.0, at);
     }
-    let mut cursor = unit.entries();
+    // Growing by doubling would copy most entries once more.
+    types
+        .entries
+        .reserve(unit.header.unit_length() / ENTRY_BYTES);
+    let mut cursor = unit.entries_raw(None)?;
     let mut open: Vec<(isize, EntryId)> = Vec::new();
     let mut producer = "";
-    while let Some(read) = cursor.next_dfs()? {
-        let depth = read.depth();
+    while !cursor.is_empty() {
+        let (offset, depth) = (cursor.next_offset(), cursor.next_depth());
+        let Some(form) = cursor.read_abbreviation()? else {
+            continue;
+        };
         let id = EntryId(
             u32::try_from(types.entries.len()).map_err(|_| gimli::Error::TooManyIterations)?,
         );
         while open.last().is_some_and(|(above, _)| *above >= depth) {
             close(types, open.pop(), id);
         }
-        let (mut entry, addresses) = attributes(&unit, read, section)?;
+        let offset = place(offset.to_unit_section_offset(&unit.header), section);
+        let mut read = Entry::new(offset, form.tag());
+        let said = attributes(&unit, (&mut cursor, form), section, &mut read)?;
+        let mut entry = read;
         entry.parent = open.last().map(|(_, parent)| *parent);
         entry.end = EntryId(id.0 + 1);
         entry.unit = number;
         if entry.parent.is_none() {
-            producer = read
-                .attr_value(gimli::DW_AT_producer)
-                .and_then(|value| unit.attr_string(value).ok())
-                .map_or("", |name| str::from_utf8(name.slice()).unwrap_or(""));
+            producer = said.producer;
         }
         match entry.tag {
             gimli::DW_TAG_subprogram => types.functions.extend(
-                addresses
+                said.addresses
                     .into_iter()
                     .map(|address| Function { address, entry: id }),
             ),
@@ -179,33 +191,59 @@ fn close(types: &mut Types<'_>, entry: Option<(isize, EntryId)>, end: EntryId) {
     }
 }
 
-/// Reads what matters of an entry, and the addresses where it has code.
+/// What an entry says of the code, and of what compiled it.
+struct Said<'d> {
+    addresses: Vec<u64>,
+    producer: &'d str,
+}
+
+/// Whether an attribute is read: most others say where in the source something is.
+fn matters(name: gimli::DwAt) -> bool {
+    matches!(
+        name,
+        gimli::DW_AT_name
+            | gimli::DW_AT_type
+            | gimli::DW_AT_abstract_origin
+            | gimli::DW_AT_specification
+            | gimli::DW_AT_signature
+            | gimli::DW_AT_byte_size
+            | gimli::DW_AT_bit_size
+            | gimli::DW_AT_data_member_location
+            | gimli::DW_AT_data_bit_offset
+            | gimli::DW_AT_bit_offset
+            | gimli::DW_AT_const_value
+            | gimli::DW_AT_count
+            | gimli::DW_AT_upper_bound
+            | gimli::DW_AT_encoding
+            | gimli::DW_AT_declaration
+            | gimli::DW_AT_low_pc
+            | gimli::DW_AT_ranges
+            | gimli::DW_AT_producer
+    )
+}
+
+/// Reads what matters of the entry that `cursor` has come to, whose form is known.
 fn attributes<'d>(
     unit: &UnitRef<'_, Slice<'d>>,
-    read: &gimli::DebuggingInformationEntry<Slice<'d>>,
+    (cursor, form): (&mut EntriesRaw<'_, Slice<'d>>, &gimli::Abbreviation),
     section: gimli::SectionId,
-) -> gimli::Result<(Entry<'d>, Vec<u64>)> {
-    let mut entry = Entry {
-        place: place(read.offset().to_unit_section_offset(&unit.header), section),
-        tag: read.tag(),
-        name: "",
-        parent: None,
-        end: EntryId(0),
-        unit: 0,
-        reference: Reference::None,
-        origin: Reference::None,
-        size_bytes: None,
-        size_bits: None,
-        offset_bits: 0,
-        value: None,
-        count: None,
-        encoding: None,
-        is_declaration: false,
-    };
+    entry: &mut Entry<'d>,
+) -> gimli::Result<Said<'d>> {
+    let mut producer = "";
     let mut addresses = Vec::new();
     // Bits from the top of a storage unit, as DWARF before version 4 counts bit-fields.
     let mut from_the_top = None;
-    for attribute in read.attrs() {
+    let mut forms = form.attributes();
+    while let Some((next, rest)) = forms.split_first() {
+        if !matters(next.name()) {
+            let end = rest.iter().position(|form| matters(form.name()));
+            let (skipped, rest) = forms.split_at(1 + end.unwrap_or(rest.len()));
+            cursor.skip_attributes(skipped)?;
+            forms = rest;
+            continue;
+        }
+        forms = rest;
+        let attribute = cursor.read_attribute_inline(*next)?;
         let value = attribute.value();
         match attribute.name() {
             gimli::DW_AT_name => {
@@ -256,6 +294,10 @@ fn attributes<'d>(
             gimli::DW_AT_declaration => {
                 entry.is_declaration |= value == gimli::AttributeValue::Flag(true);
             }
+            gimli::DW_AT_producer => {
+                let name = unit.attr_string(value).ok();
+                producer = name.map_or("", |name| str::from_utf8(name.slice()).unwrap_or(""));
+            }
             gimli::DW_AT_low_pc => addresses.extend(unit.attr_address(value)?),
             gimli::DW_AT_ranges if entry.tag == gimli::DW_TAG_subprogram => {
                 if let Some(mut ranges) = unit.attr_ranges(value)? {
@@ -276,7 +318,10 @@ fn attributes<'d>(
             .saturating_sub(bits);
         entry.offset_bits = entry.offset_bits.saturating_add(from_the_bottom);
     }
-    Ok((entry, addresses))
+    Ok(Said {
+        addresses,
+        producer,
+    })
 }
 
 fn reference(
