@@ -69,6 +69,16 @@ impl MappedFile {
         })
     }
 
+    /// Gives back the memory of what was read so far. What is read again comes from the file again.
+    pub fn release(&self) {
+        if let Bytes::Mapped(map) = &self.bytes {
+            // SAFETY: the map is private and nobody writes to it, so that its pages hold nothing
+            // but what the file holds, and come back with that. Its addresses stay its own. Where
+            // this fails, the pages stay.
+            let _ = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+        }
+    }
+
     /// Where the bytes came from, for messages.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -84,5 +94,24 @@ impl Deref for MappedFile {
             Bytes::Mapped(map) => map,
             Bytes::Read(bytes) => bytes,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MappedFile;
+
+    #[test]
+    fn what_was_given_back_reads_as_before() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("file");
+        let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+        std::fs::write(&path, &bytes).expect("a folder of our own");
+        let file = MappedFile::open(&path).expect("it is there");
+        let held = &file[90_000..];
+        assert_eq!(file[..], bytes[..]);
+        file.release();
+        assert_eq!(held, &bytes[90_000..]);
+        assert_eq!(file[..], bytes[..]);
     }
 }

@@ -165,6 +165,7 @@ fn without_source(
     }
     let is_included = trees
         .dependencies
+        .files_read()
         .iter()
         .any(|path| matching(name, path).is_some());
     if is_included && changes_comments_alone(hunk) {

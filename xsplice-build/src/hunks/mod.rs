@@ -22,6 +22,7 @@ use xsplice_diff::verdict::refusal::Refusal;
 
 use crate::compare::merged::Merged;
 use crate::inputs::Input;
+use crate::inputs::dependencies::Dependencies;
 use crate::source::patch_file::PatchFile;
 
 pub use outcome::Outcomes;
@@ -125,7 +126,7 @@ pub struct Trees<'a> {
     /// What differs.
     pub diffs: &'a [ObjectDiff<'a>],
     /// Files that the build's own dependency lists name, where it left any.
-    pub dependencies: &'a [String],
+    pub dependencies: &'a Dependencies<'a>,
 }
 
 /// Follows every hunk of `patch`. `accept` holds what the author accepts.

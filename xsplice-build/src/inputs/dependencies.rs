@@ -3,16 +3,41 @@
 //! A header with only macros leaves no trace in an object, but the lists that compilers write for
 //! `make` name it (`-MD`: `*.d`, and Kbuild's `*.cmd`).
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use walkdir::WalkDir;
 
-/// Paths that the lists below `tree` name, in order and each once. Unreadable lists are ignored: no
-/// decision depends on them alone.
-#[must_use]
-pub(crate) fn files_read(tree: &Path) -> Vec<String> {
-    let mut files = BTreeSet::new();
+/// The lists of a build. There are hundreds, and most patches never need them, so they are read
+/// when they are asked.
+#[derive(Debug)]
+pub struct Dependencies<'tree> {
+    tree: &'tree Path,
+    files: OnceLock<Vec<String>>,
+}
+
+impl<'tree> Dependencies<'tree> {
+    /// Those below `tree`.
+    #[must_use]
+    pub fn of(tree: &'tree Path) -> Dependencies<'tree> {
+        Dependencies {
+            tree,
+            files: OnceLock::new(),
+        }
+    }
+
+    /// Paths that the lists name, in order and each once. Unreadable lists are ignored: no decision
+    /// depends on them alone.
+    #[must_use]
+    pub fn files_read(&self) -> &[String] {
+        self.files.get_or_init(|| read(self.tree))
+    }
+}
+
+fn read(tree: &Path) -> Vec<String> {
+    // Nearly every list names the same headers.
+    let mut files: HashSet<String> = HashSet::new();
     for entry in WalkDir::new(tree).into_iter().flatten() {
         let is_list = entry
             .path()
@@ -20,19 +45,23 @@ pub(crate) fn files_read(tree: &Path) -> Vec<String> {
             .is_some_and(|extension| extension == "d" || extension == "cmd");
         if is_list && entry.file_type().is_file() {
             let bytes = std::fs::read(entry.path()).unwrap_or_default();
-            files.extend(named(&String::from_utf8_lossy(&bytes)));
+            for file in named(&String::from_utf8_lossy(&bytes)) {
+                if !files.contains(file) {
+                    files.insert(file.to_owned());
+                }
+            }
         }
     }
-    files.into_iter().collect()
+    let mut files: Vec<String> = files.into_iter().collect();
+    files.sort_unstable();
+    files
 }
 
 /// What a list names that may be a source file.
-fn named(list: &str) -> Vec<String> {
+fn named(list: &str) -> impl Iterator<Item = &str> {
     const ENDINGS: [&str; 6] = [".h", ".c", ".S", ".s", ".inc", ".def"];
     list.split_whitespace()
         .filter(|word| ENDINGS.iter().any(|ending| word.ends_with(ending)))
-        .map(str::to_owned)
-        .collect()
 }
 
 #[cfg(test)]
@@ -42,8 +71,8 @@ mod tests {
     #[test]
     fn a_list_names_its_sources_and_no_targets() {
         let list = "core/x.o: core/x.c \\\n include/limits.h\n\ninclude/limits.h:\n";
-        assert_eq!(named(list), ["core/x.c", "include/limits.h"]);
+        assert!(named(list).eq(["core/x.c", "include/limits.h"]));
         let kbuild = "deps_x.o := \\\n    $(wildcard include/config/a.h) \\\n  include/y.h \\\n";
-        assert_eq!(named(kbuild), ["include/y.h"]);
+        assert!(named(kbuild).eq(["include/y.h"]));
     }
 }

@@ -3,7 +3,7 @@
 pub(crate) mod archives;
 pub(crate) mod base;
 pub(crate) mod content;
-pub(crate) mod dependencies;
+pub mod dependencies;
 pub(crate) mod name;
 pub mod pair;
 
@@ -80,6 +80,13 @@ impl ObjectBytes {
         compare_files(self, other).unwrap_or_else(|_| self[..] == other[..])
     }
 
+    /// Gives back the memory of a large file.
+    fn release(&self) {
+        if self.file.len() > MAPPED_BYTES_MAX {
+            self.file.release();
+        }
+    }
+
     /// Where the bytes at `at` stand in the file.
     fn file_offset(&self, at: usize) -> io::Result<u64> {
         u64::try_from(self.range.start + at).map_err(io::Error::other)
@@ -134,6 +141,21 @@ pub struct Input {
 /// The first file that cannot be opened or mapped.
 pub fn open_all(pairs: Vec<Pair>) -> Result<Vec<Input>> {
     pairs.into_par_iter().map(Input::open).collect()
+}
+
+/// Gives back the memory of what was read of the files so far. A page that is touched brings those
+/// around it along, so that after a step which looks at debug information or at merged objects,
+/// nearly all of both trees is in memory, and the next step needs little of it.
+pub(crate) fn release<'i>(inputs: impl IntoIterator<Item = &'i Input>) {
+    for input in inputs {
+        match &input.bytes {
+            Bytes::Both { original, patched } => {
+                original.release();
+                patched.release();
+            }
+            Bytes::Added { patched: one } | Bytes::Removed { original: one } => one.release(),
+        }
+    }
 }
 
 impl Input {

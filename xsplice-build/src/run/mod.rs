@@ -25,7 +25,8 @@ use crate::compare::layouts;
 use crate::compare::merged::{self, Merged};
 use crate::compare::{Comparison, absent};
 use crate::hunks::{self, Trees};
-use crate::inputs::{Input, dependencies, name};
+use crate::inputs::dependencies::Dependencies;
+use crate::inputs::{self, Input, name};
 use crate::many::result::AcceptedLine;
 use crate::many::{self, Ran};
 use crate::source::patch_file::PatchFile;
@@ -80,6 +81,7 @@ fn run_one(arguments: &Arguments) -> Result<Ran> {
     let trees = read::trees(arguments)?;
 
     let merged = merged::find(&trees.inputs, &trees.left_out);
+    inputs::release(trees.inputs.iter().chain(&trees.left_out));
     let mut comparison = read::compared(arguments, &trees.inputs, &merged)?;
     // What stands in the way of reading the base is told when it is needed.
     let early_file = prove::find_base(arguments, &trees.images, &comparison.diffs);
@@ -114,6 +116,11 @@ fn run_one(arguments: &Arguments) -> Result<Ran> {
     let over = budget::exceeded(arguments, &report);
     report.refusals.extend(over);
     let image = run.find_patched_image(base.as_ref(), &trees.images_of_patched)?;
+    inputs::release(trees.inputs.iter().chain(&trees.left_out));
+    [&early_file, &file]
+        .into_iter()
+        .flatten()
+        .for_each(MappedFile::release);
     let books = run.books(image.as_ref());
     let made = run.link(base.as_ref(), books.as_ref(), &mut report)?;
     run.account_for_nothing(base.as_ref(), books.as_ref(), made.as_ref(), &mut report)?;
@@ -159,7 +166,7 @@ impl Run<'_> {
                 left_out: self.left_out,
                 merged: self.merged,
                 diffs: self.diffs,
-                dependencies: &dependencies::files_read(&self.arguments.patched),
+                dependencies: &Dependencies::of(&self.arguments.patched),
             };
             self.follow_hunks(patch, &trees, report, &mut found);
         }
