@@ -8,8 +8,8 @@ use xsplice_diff::read::object::Section;
 
 use crate::read::image::{Bytes, Image, ImageSection};
 
-/// How many of a section's first bytes are looked for, if it has as many. Notes begin with some that
-/// all have; the smallest sections are single letters and numbers, and fit into every gap.
+/// How many of a section's first bytes are looked for, if it has as many. Notes begin with some
+/// that all have; the smallest sections are single letters and numbers, and fit into every gap.
 pub(super) const HEAD_BYTES: [u64; 4] = [16, 4, 2, 1];
 
 /// Gaps by the first bytes that stand in them.
