@@ -114,12 +114,17 @@ fn test_body(name: &str) -> String {
 #[test]
 fn every_name_in_the_list_is_a_case_or_a_test() {
     let cases = cases();
+    let behaviours = workspace().join("fixtures/behaviour");
     for (row, cell) in rows() {
         for word in quoted(&cell) {
             if word.contains("::") {
                 test_body(word);
             } else if is_name(word) {
-                assert!(cases.contains_key(word), "{row}: {word}: no such case");
+                let is_program = behaviours.join(word).join("behaviour.json").exists();
+                assert!(
+                    is_program || cases.contains_key(word),
+                    "{row}: {word}: no such case or program"
+                );
             }
         }
     }

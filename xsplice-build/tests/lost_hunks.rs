@@ -141,3 +141,35 @@ fn a_statement_above_a_declaration_in_its_function_is_in_that() {
     let wanted = (2, vec!["hunk-not-in-payload"]);
     assert_eq!((status, codes(&report)), wanted, "{report:#}");
 }
+
+/// A name for a type between a function and what is inlined into it stands in none of them.
+#[test]
+fn a_name_for_a_type_leads_to_nothing_and_the_statement_beside_it_is_carried() {
+    let trees = Trees::new("-g");
+    let f = fs::read_to_string(trees.path("a/core/f.c")).expect("a file");
+    let f = f.replace(
+        "int other(int x);\n",
+        "int other(int x);\nstatic inline int helper(int x)\n{\n    return other(x) * 3;\n}\n\n\n\n\
+         typedef unsigned int word;\n\n\n\nstatic word state;\nint user(int x);\nint user(int x)\n\
+         {\n    state = x;\n    return helper(x) + 1;\n}\n",
+    );
+    fs::write(trees.path("a/core/f.c"), f).expect("a file");
+    trees.make("a");
+    let typedef = ("core/f.c", "typedef unsigned int", "typedef signed int");
+    let edits = [typedef, ("core/f.c", " 1);", " 2);")];
+    let (status, report) = trees.edit(&edits, Build::Again, &[]);
+    assert_eq!((status, codes(&report)), (0, vec![]), "{report:#}");
+    let wanted = ["no-code", "payload f"].map(str::to_owned);
+    assert_eq!(fates(&report), wanted, "{report:#}");
+    // Beside a statement of the inline function, whose user changes by that.
+    let edits = [
+        typedef,
+        ("core/f.c", "return other(x) * 3", "return other(x) * 5"),
+    ];
+    let (status, report) = trees.edit(&edits, Build::Again, &[]);
+    assert_eq!((status, codes(&report)), (0, vec![]), "{report:#}");
+    assert!(
+        fates(&report).contains(&"payload user".to_owned()),
+        "{report:#}"
+    );
+}

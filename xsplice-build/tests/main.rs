@@ -13,3 +13,4 @@ mod merged;
 mod source;
 mod store;
 mod support;
+mod tables;

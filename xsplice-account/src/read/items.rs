@@ -8,7 +8,7 @@ use std::ops::Range;
 use object::elf;
 use xsplice_abi::tables::{EntrySizes, SpecialTable};
 use xsplice_diff::machine::Machine;
-use xsplice_diff::read::object::{ElfObject, SectionId, SymbolId, SymbolPlace};
+use xsplice_diff::read::object::{ElfObject, Section, SectionId, SymbolId, SymbolPlace};
 
 use crate::ranges::join;
 use crate::read::fields::{Field, Leads, fields};
@@ -107,12 +107,7 @@ impl<'data> Object<'data> {
         let start = self.items.len();
         let section = &self.elf.sections[index];
         if let (true, Ok(id)) = (index != 0 && section.is_allocated(), u32::try_from(index)) {
-            if let Some(period) = period(
-                self.elf.machine,
-                section.name,
-                section.size,
-                &self.fields[index],
-            ) {
+            if let Some(period) = period(self.elf.machine, section, &self.fields[index]) {
                 cuts.extend((0..section.size).step_by(period));
             }
             cuts.sort_unstable();
@@ -273,29 +268,50 @@ fn least_fields(name: &str) -> Option<u64> {
 }
 
 /// Bytes of an entry: of a table that our loaders walk what they read, of another one the least
-/// distance at which its fields repeat.
-fn period(machine: &Machine, name: &str, size: u64, fields: &[Field]) -> Option<usize> {
-    if let Some(table) = SpecialTable::of(name) {
+/// distance at which its fields repeat. Zeros behind the last entry fill the section up.
+fn period(machine: &Machine, section: &Section<'_>, fields: &[Field]) -> Option<usize> {
+    if let Some(table) = SpecialTable::of(section.name) {
         let bytes = table.entry_bytes(&EntrySizes::of(machine));
-        let is_whole = size.is_multiple_of(bytes);
+        let entries = section.size.checked_div(bytes)?;
+        let is_whole = is_padding(section, entries.checked_mul(bytes)?, bytes, fields);
         return is_whole.then(|| usize::try_from(bytes).ok()).flatten();
     }
-    let least = least_fields(name)?;
+    let least = least_fields(section.name)?;
     let all = fields.len() as u64;
     (1..=all / least)
         .rev()
-        .filter(|count| all.is_multiple_of(*count) && size.is_multiple_of(*count))
+        .filter(|count| all.is_multiple_of(*count))
         .find_map(|count| {
-            let (length, each) = (size / count, usize::try_from(all / count).ok()?);
+            let each = usize::try_from(all / count).ok()?;
+            let length = match fields.get(each) {
+                Some(next) => next.offset.checked_sub(fields[0].offset)?,
+                None => section.size,
+            };
+            let used = length.checked_mul(count)?;
             let repeats = fields
                 .iter()
                 .zip(fields.iter().skip(each))
                 .all(|(one, next)| next.offset == one.offset + length && next.form == one.form);
             let fits = fields[..each].iter().all(|field| field.end() <= length);
-            (repeats && fits)
+            (repeats && fits && is_padding(section, used, length, fields))
                 .then(|| usize::try_from(length).ok())
                 .flatten()
         })
+}
+
+/// Whether nothing is behind `used` bytes of a table but zeros, fewer than an entry of `length`
+/// bytes has or than align the section.
+fn is_padding(section: &Section<'_>, used: u64, length: u64, fields: &[Field]) -> bool {
+    let Some(rest) = section.size.checked_sub(used) else {
+        return false;
+    };
+    let behind = usize::try_from(used)
+        .ok()
+        .and_then(|used| section.data.get(used..));
+    rest == 0
+        || (rest < length || rest < section.alignment)
+            && fields.last().is_none_or(|field| field.end() <= used)
+            && behind.is_some_and(|behind| behind.iter().all(|byte| *byte == 0))
 }
 
 fn is_name(symbol: &xsplice_diff::read::object::Symbol<'_>) -> bool {
