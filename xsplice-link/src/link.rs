@@ -319,7 +319,7 @@ fn folded<'base, 'data>(
         })
     };
     base.symbols_at(old.address).find(|other| {
-        other.kind == SymbolKind::Function
+        matches!(other.kind, SymbolKind::Function | SymbolKind::Chooser)
             && (other.name, other.file) != (old.name, old.file)
             && !is_alias(other)
     })
@@ -475,6 +475,7 @@ fn plan_record(
             kind: elf::STT_FUNC.0,
             size: record.old_size,
             place: extract::Place::Base,
+            otherwise: None,
         };
         Some(resolver.in_base(extract, &symbol, layout)?.symbol)
     } else {

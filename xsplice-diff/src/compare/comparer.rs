@@ -11,7 +11,7 @@ use crate::compare::special_entries::SpecialEntries;
 use crate::compare::users::Users;
 use crate::correlate::Correlation;
 use crate::read::items::{ItemId, ItemKind};
-use crate::read::object::{Relocation, SymbolId, SymbolPlace};
+use crate::read::object::{ElfObject, Relocation, SymbolId, SymbolPlace};
 use crate::read::relocation::Target;
 use crate::read::side::Build;
 use crate::read::side::{LOCATION, is_content, tells_location};
@@ -224,6 +224,9 @@ impl<'a, 'data> Comparer<'a, 'data> {
             old: shown_target(original, original.targets[before]),
             new: shown_target(patched, patched.targets[after]),
         };
+        if let Some(reason) = self.name_difference(before, after, offset) {
+            return Some(reason);
+        }
         match (original.targets[before], patched.targets[after]) {
             (
                 Target::Item {
@@ -301,6 +304,25 @@ impl<'a, 'data> Comparer<'a, 'data> {
             }
             _ => Some(differs(old)),
         }
+    }
+
+    /// What differs between two relocations of which one goes by a weak name that its object
+    /// defines. Another object may define it too, so it stands for no place of this object.
+    fn name_difference(&self, before: usize, after: usize, offset: u64) -> Option<Reason> {
+        let (original, patched) = (self.original, self.patched);
+        original.weak_name(before).or(patched.weak_name(after))?;
+        let named = |object: &ElfObject<'data>, index: usize| {
+            object.symbol(object.relocations[index].symbol).name
+        };
+        let (old, new) = (
+            named(&original.object, before),
+            named(&patched.object, after),
+        );
+        (old != new).then(|| Reason::TargetDiffers {
+            offset,
+            old: old.to_owned(),
+            new: new.to_owned(),
+        })
     }
 
     /// A named constant that one function alone uses is part of it.

@@ -127,6 +127,19 @@ pub struct Symbol {
     pub size: u64,
     /// Where it lives.
     pub place: Place,
+    /// Of a name that may mean something else than what this object has under it, weak or chosen
+    /// at boot: what is meant where neither the base nor another object has the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub otherwise: Option<Otherwise>,
+}
+
+/// What a name means that nobody else has: a place counted from another symbol of the extract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Otherwise {
+    /// That symbol; it has no other meaning itself.
+    pub symbol: SymbolIndex,
+    /// From there, in bytes.
+    pub offset: i64,
 }
 
 /// Where a symbol lives.

@@ -61,6 +61,14 @@ pub fn read(bytes: &[u8]) -> Result<Extract<'_>, ExtractError> {
         }
     }
     let symbols = description.symbols;
+    let is_sound = |symbol: SymbolIndex| {
+        let meant = symbols.get(symbol.0);
+        meant.is_some_and(|meant| meant.otherwise.is_none())
+    };
+    let mut otherwise = symbols.iter().filter_map(|symbol| symbol.otherwise);
+    if !otherwise.all(|one| is_sound(one.symbol)) {
+        return Err(dangling(DESCRIPTION, 0));
+    }
     let records = description
         .records
         .into_iter()

@@ -14,9 +14,10 @@ use crate::compare::special_entries::SpecialEntries;
 use crate::debug_info::toolchain::Toolchain;
 use crate::extract::Part;
 use crate::extract::{
-    Constant, Extract, Place, Record, Relocation, Section, SectionIndex, Symbol, SymbolIndex,
+    Constant, Extract, Otherwise, Place, Record, Relocation, Section, SectionIndex, Symbol,
+    SymbolIndex,
 };
-use crate::include::originals::{Describer, file_of};
+use crate::include::originals::{Describer, file_of, is_by_name};
 use crate::include::reach::{Destination, destination};
 use crate::options::Options;
 use crate::read::indices::{bytes_at, indices};
@@ -184,6 +185,7 @@ impl<'data> Carver<'_, '_, 'data> {
                 kind: symbol.kind,
                 size: place.named_size(),
                 place: at,
+                otherwise: None,
             },
             None => section_symbol(at),
         };
@@ -273,12 +275,14 @@ impl<'data> Carver<'_, '_, 'data> {
         let (symbol, addend) =
             match destination(self.comparer, self.changes, source, is_call, target) {
                 Destination::Included(item) => {
-                    let piece = self.included.get(&item)?;
-                    (piece.symbol, counted_from(piece.origin))
+                    let piece = *self.included.get(&item)?;
+                    let own = (piece.symbol, counted_from(piece.origin));
+                    self.by_name(relocation, own).unwrap_or(own)
                 }
                 Destination::Base(counterpart) => {
                     let start = patched.items.item(target.item()?).offset;
-                    (self.base(counterpart), counted_from(start))
+                    let own = (self.base(counterpart), counted_from(start));
+                    self.by_name(relocation, own).unwrap_or(own)
                 }
                 Destination::Symbol => (self.outside(relocation.symbol), relocation.addend),
                 Destination::Unnamed => return None,
@@ -297,17 +301,50 @@ impl<'data> Carver<'_, '_, 'data> {
             return *known;
         }
         let original = self.comparer.original;
-        let symbol = original.symbol(counterpart);
+        let symbol = original.place_symbol(counterpart);
         let index = self.symbol(Symbol {
-            name: original.name(counterpart).to_owned(),
+            name: symbol.map_or("", |symbol| symbol.name).to_owned(),
             file: symbol.and_then(|symbol| file_of(original, symbol)),
             binding: symbol.map_or(elf::STB_LOCAL.0, |symbol| symbol.binding),
             kind: symbol.map_or(elf::STT_NOTYPE.0, |symbol| symbol.kind),
             size: original.items.item(counterpart).named_size(),
             place: Place::Base,
+            otherwise: None,
         });
         self.base.insert(counterpart, index);
         index
+    }
+
+    /// The symbol and the addend of a relocation whose symbol may mean something else than `own`,
+    /// the place in this object; `None` where `own` has that name.
+    fn by_name(
+        &mut self,
+        relocation: &model::Relocation,
+        own: (SymbolIndex, i64),
+    ) -> Option<(SymbolIndex, i64)> {
+        let symbol = self.comparer.patched.object.symbol(relocation.symbol);
+        let known = &self.extract.symbols[own.0.0];
+        if !is_by_name(symbol) || (known.name == symbol.name && known.kind == symbol.kind) {
+            return None;
+        }
+        let addend = relocation.addend;
+        if let Some(known) = self.outside.get(&relocation.symbol) {
+            return Some((*known, addend));
+        }
+        let index = self.symbol(Symbol {
+            name: symbol.name.to_owned(),
+            file: file_of(self.comparer.patched, symbol),
+            binding: symbol.binding,
+            kind: symbol.kind,
+            size: symbol.size,
+            place: Place::Undefined,
+            otherwise: Some(Otherwise {
+                symbol: own.0,
+                offset: own.1.wrapping_sub(addend),
+            }),
+        });
+        self.outside.insert(relocation.symbol, index);
+        Some((index, addend))
     }
 
     /// A symbol that this object does not define.
@@ -328,6 +365,7 @@ impl<'data> Carver<'_, '_, 'data> {
             kind: symbol.kind,
             size: symbol.size,
             place,
+            otherwise: None,
         });
         self.outside.insert(id, index);
         index
@@ -412,9 +450,9 @@ impl<'data> Carver<'_, '_, 'data> {
             else {
                 continue;
             };
-            let old = original.symbol(counterpart);
+            let old = original.place_symbol(counterpart);
             self.extract.records.push(Record {
-                name: original.name(counterpart).to_owned(),
+                name: old.map_or("", |symbol| symbol.name).to_owned(),
                 file: old.and_then(|old| file_of(original, old)),
                 binding: old.map_or(elf::STB_LOCAL.0, |symbol| symbol.binding),
                 symbol: piece.symbol,
@@ -493,6 +531,7 @@ fn section_symbol(place: Place) -> Symbol {
         kind: elf::STT_SECTION.0,
         size: 0,
         place,
+        otherwise: None,
     }
 }
 

@@ -33,6 +33,14 @@ pub(crate) fn file_of(build: &Build<'_>, symbol: &Symbol<'_>) -> Option<String> 
     file.map(str::to_owned)
 }
 
+/// Whether a name that the object defines may mean something else in the base: a weak one, which
+/// another object may define too, or one of a function that is chosen at boot.
+#[must_use]
+pub(crate) fn is_by_name(symbol: &Symbol<'_>) -> bool {
+    let is_defined = matches!(symbol.place, SymbolPlace::Section(_));
+    is_defined && (symbol.is_weak() || symbol.is_chosen_at_boot())
+}
+
 /// What the base must contain of one original object.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Originals<'data> {
@@ -138,7 +146,7 @@ impl<'b, 'data> Describer<'b, 'data> {
     pub(crate) fn describe(&mut self, item: ItemId, root: ItemId) -> OriginalItem<'data> {
         let build = self.build;
         let place = build.items.item(item);
-        let symbol = build.symbol(item);
+        let symbol = build.place_symbol(item);
         let mut patched_at_boot: Vec<(u64, u64)> = self
             .entries
             .of(root)
@@ -148,7 +156,7 @@ impl<'b, 'data> Describer<'b, 'data> {
         patched_at_boot.sort_unstable();
         patched_at_boot.dedup();
         OriginalItem {
-            name: build.name(item).to_owned(),
+            name: symbol.map_or("", |symbol| symbol.name).to_owned(),
             file: symbol.and_then(|symbol| file_of(build, symbol)),
             binding: symbol.map_or(0, |symbol| symbol.binding),
             section_name: build.section_name(item).to_owned(),
@@ -198,6 +206,14 @@ impl<'b, 'data> Describer<'b, 'data> {
         depth: usize,
     ) -> (OriginalTarget<'data>, i64) {
         let build = self.build;
+        let named = build.object.symbol(relocation.symbol);
+        if is_by_name(named) {
+            let target = OriginalTarget::Symbol {
+                name: named.name.to_owned(),
+                file: file_of(build, named),
+            };
+            return (target, relocation.addend);
+        }
         match target {
             Target::Item { item, offset, .. } => {
                 if is_content(build, item) && depth < CONTENT_DEPTH_MAX {
@@ -207,7 +223,7 @@ impl<'b, 'data> Describer<'b, 'data> {
                     };
                     return (content, offset);
                 }
-                let target = match build.symbol(item) {
+                let target = match build.place_symbol(item) {
                     Some(symbol) => OriginalTarget::Symbol {
                         name: symbol.name.to_owned(),
                         file: file_of(build, symbol),

@@ -30,6 +30,17 @@ pub(crate) enum Taken {
     Nowhere,
 }
 
+/// What an instruction makes of the pointers that lie in the memory which it reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Loaded {
+    /// It puts them into these registers.
+    Into(Vec<Register>),
+    /// Something else than a register gets them, or is compared with them.
+    Out,
+    /// What it reads is too small to be a pointer, or it goes there.
+    Nothing,
+}
+
 impl Held {
     /// A register that something was just put into.
     pub(crate) fn new(register: Register) -> Held {
@@ -117,6 +128,34 @@ impl Instruction<'_> {
                 x86_64::addresses::takes(decoded, is_displacement)
             }
             Decoded::AArch64(decoded) => aarch64::addresses::takes(decoded),
+        }
+    }
+
+    /// What becomes of the pointers that it reads by the address in the field at an offset.
+    #[must_use]
+    pub(crate) fn loads_at(&self, field: u64) -> Loaded {
+        match &self.decoded {
+            _ if !self.is_valid => Loaded::Out,
+            Decoded::X86_64(_) if self.displacement.is_none_or(|one| one.offset != field) => {
+                Loaded::Nothing
+            }
+            Decoded::X86_64(decoded) => x86_64::addresses::loads(decoded),
+            Decoded::AArch64(decoded) => aarch64::addresses::loads(decoded),
+        }
+    }
+
+    /// What becomes of the pointers that it reads by held addresses.
+    #[must_use]
+    pub(crate) fn loads_by(&self, held: &Held) -> Loaded {
+        match &self.decoded {
+            _ if !self.is_valid => Loaded::Out,
+            Decoded::X86_64(decoded) if x86_64::addresses::goes_by(decoded, held) => {
+                x86_64::addresses::loads(decoded)
+            }
+            Decoded::AArch64(decoded) if aarch64::addresses::goes_by(decoded, held) => {
+                aarch64::addresses::loads(decoded)
+            }
+            Decoded::X86_64(_) | Decoded::AArch64(_) => Loaded::Nothing,
         }
     }
 

@@ -114,6 +114,18 @@ impl Symbol<'_> {
         self.kind == elf::STT_SECTION.0
     }
 
+    /// Whether another object may define the name too.
+    #[must_use]
+    pub fn is_weak(&self) -> bool {
+        self.binding == elf::STB_WEAK.0
+    }
+
+    /// Whether it names code that chooses at boot which function has the name.
+    #[must_use]
+    pub fn is_chosen_at_boot(&self) -> bool {
+        self.kind == elf::STT_GNU_IFUNC.0
+    }
+
     /// Whether it names a function.
     #[must_use]
     pub fn is_function(&self) -> bool {

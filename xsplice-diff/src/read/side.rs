@@ -174,6 +174,31 @@ impl<'data> Build<'data> {
         self.symbol(item).map_or("", |symbol| symbol.name)
     }
 
+    /// The symbol by which the item is found in a linked image. A weak name may be another
+    /// object's there, so it is asked for only where the place has no other.
+    #[must_use]
+    pub(crate) fn place_symbol(&self, item: ItemId) -> Option<&Symbol<'data>> {
+        let named = self.symbol(item)?;
+        if !named.is_weak() {
+            return Some(named);
+        }
+        let is_sure = |symbol: &&Symbol<'data>| {
+            let is_named = !symbol.name.is_empty() && !symbol.name.starts_with(".L");
+            is_named && !symbol.is_weak() && !symbol.is_section() && symbol.size == named.size
+        };
+        self.symbols_of(item).find(is_sure).or(Some(named))
+    }
+
+    /// The name by which the relocation of an index refers to something that its own object
+    /// defines, where another object may define it too: a weak one. The linker decides which of
+    /// them is meant.
+    #[must_use]
+    pub(crate) fn weak_name(&self, index: usize) -> Option<&'data str> {
+        let symbol = self.object.symbol(self.object.relocations[index].symbol);
+        let is_defined = matches!(symbol.place, SymbolPlace::Section(_));
+        (is_defined && symbol.is_weak()).then_some(symbol.name)
+    }
+
     /// Name of the item's section.
     #[must_use]
     pub fn section_name(&self, item: ItemId) -> &'data str {

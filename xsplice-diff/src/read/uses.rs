@@ -43,11 +43,14 @@ impl Build<'_> {
         let field = self.object.relocations[index].offset;
         let start = self.items.item(source).offset;
         let code = || walk(self.object.machine, self.bytes(source), start);
+        let kind = self.object.relocations[index].kind;
+        let is_slot = self.object.machine.goes_through_slot(kind);
         match self.use_of(source, index) {
-            Some(Use::Access) => code()
+            // What is read there is the address, which is kept.
+            Some(Use::Access) if !is_slot => code()
                 .find(|one| field < one.end)
                 .map_or(1, |one| one.alignment_needed()),
-            Some(Use::Address | Use::Indexed) => code()
+            Some(Use::Access | Use::Address | Use::Indexed) => code()
                 .filter(|one| one.goes_by_register())
                 .map(|one| one.alignment_needed())
                 .max()

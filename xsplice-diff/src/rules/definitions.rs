@@ -7,8 +7,6 @@
 
 use std::collections::BTreeMap;
 
-use object::elf;
-
 use crate::compare::changes::Changes;
 use crate::compare::comparer::Comparer;
 use crate::read::items::{ItemId, ItemKind};
@@ -55,7 +53,7 @@ pub(crate) fn compare(
             continue;
         };
         let (was, is) = (original.object.symbol(*old), patched.object.symbol(*new));
-        if is_indirect(was) != is_indirect(is) {
+        if was.is_chosen_at_boot() != is.is_chosen_at_boot() {
             verdicts.refuse(
                 RefusalCode::SymbolKindChanged,
                 place(patched, *new),
@@ -63,8 +61,8 @@ pub(crate) fn compare(
                  one in the other; give the new one another name",
             );
         }
-        if is_weak(was) != is_weak(is) {
-            let what = if is_weak(is) {
+        if was.is_weak() != is.is_weak() {
+            let what = if is.is_weak() {
                 "is weak now"
             } else {
                 "is no longer weak"
@@ -107,7 +105,7 @@ pub(crate) fn shared_names<'data>(
     let named = |symbol: &&Symbol<'data>| !symbol.is_local() && !symbol.name.is_empty();
     for symbol in object.symbols.iter().filter(named) {
         let is_undefined = symbol.place == SymbolPlace::Undefined;
-        if is_weak(symbol) {
+        if symbol.is_weak() {
             names.weak.push(symbol.name);
         } else if is_undefined {
             names.needed.push(symbol.name);
@@ -122,14 +120,6 @@ pub(crate) fn shared_names<'data>(
         }
     }
     names
-}
-
-fn is_weak(symbol: &Symbol<'_>) -> bool {
-    symbol.binding == elf::STB_WEAK.0
-}
-
-fn is_indirect(symbol: &Symbol<'_>) -> bool {
-    symbol.kind == elf::STT_GNU_IFUNC.0
 }
 
 /// What the build defines for other objects, by name.

@@ -3,18 +3,22 @@
 //! A constant that one function alone uses is part of it, and goes into the payload with it. But
 //! where that function stores the address, passes it or gives it back, as with operations that are
 //! registered once, the base still reads the old contents by it. Only reading from there is
-//! harmless. Strings and what the compiler makes of a function's own name or of a `switch` have no
+//! harmless. A pointer to it that lies in a table of constants, or in a slot of the GOT, is followed
+//! through what code reads from there. Strings and what the compiler makes of a function's own name or of a `switch` have no
 //! identity: whoever got one of those got its text.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use xsplice_abi::machine::Kind;
+
 use crate::compare::changes::Changes;
 use crate::compare::comparer::Comparer;
-use crate::machine::addresses::{Held, Since, Taken};
+use crate::machine::addresses::{Held, Loaded, Since, Taken};
 use crate::machine::{Flow, Instruction, walk};
 use crate::read::items::{ItemId, ItemKind};
 use crate::read::labels::Labels;
 use crate::read::names;
+use crate::read::object::Relocation;
 use crate::read::side::{Build, is_content};
 use crate::rules::calls::Calls;
 use crate::rules::left_in_register::LeftInRegister;
@@ -31,6 +35,8 @@ const OF_COMPILERS: [&str; 5] = [
     "switch.table",
 ];
 
+/// Pointers that lead to pointers are followed this far.
+const HOPS_MAX: usize = 4;
 /// More steps than this are not followed in one function.
 const STEPS_MAX: usize = 1 << 16;
 
@@ -118,7 +124,7 @@ fn changed_contents(comparer: &mut Comparer<'_, '_>) -> Vec<(ItemId, ItemId)> {
     changed
 }
 
-/// Of some items those whose address a function hands out, each with the first that does.
+/// Of some items those whose address somebody hands out, each with the first that does.
 fn handed_out(build: &Build<'_>, items: impl Iterator<Item = ItemId>) -> BTreeMap<ItemId, ItemId> {
     let wanted: BTreeSet<ItemId> = items.collect();
     let mut by = BTreeMap::new();
@@ -133,19 +139,60 @@ fn handed_out(build: &Build<'_>, items: impl Iterator<Item = ItemId>) -> BTreeMa
         left: &left,
         calls: &calls,
     };
+    let leading = leading_to(build, &wanted, &mut by);
     build.each_reference(|source, index, target| {
         let is_code = build.items.item(source).kind == ItemKind::Function;
-        let Some(item) = target
+        let Some(leads) = target
             .item()
-            .filter(|item| is_code && wanted.contains(item))
+            .filter(|_| is_code)
+            .and_then(|item| leading.get(&item))
         else {
             return;
         };
-        if !by.contains_key(&item) && hands_out(build, &callees, source, index) {
-            by.insert(item, source);
+        for (item, hops) in leads {
+            if !by.contains_key(item) && hands_out(build, &callees, (source, index), *hops) {
+                by.insert(*item, source);
+            }
         }
     });
     by
+}
+
+/// The constants by which one comes to the `wanted` items, with the item and how many pointers are
+/// to be read on the way: none for the item itself. What leads there in a form that no code is
+/// followed through is said to hand it out.
+fn leading_to(
+    build: &Build<'_>,
+    wanted: &BTreeSet<ItemId>,
+    by: &mut BTreeMap<ItemId, ItemId>,
+) -> BTreeMap<ItemId, BTreeSet<(ItemId, usize)>> {
+    let machine = build.object.machine;
+    let mut pointers: BTreeMap<ItemId, Vec<(ItemId, u32)>> = BTreeMap::new();
+    build.each_reference(|source, index, target| {
+        let is_code = build.items.item(source).kind == ItemKind::Function;
+        if let Some(item) = target.item().filter(|_| !is_code)
+            && build.items.class(source).is_constant()
+        {
+            let kind = build.object.relocations[index].kind;
+            pointers.entry(item).or_default().push((source, kind));
+        }
+    });
+    let mut leading: BTreeMap<ItemId, BTreeSet<(ItemId, usize)>> = BTreeMap::new();
+    let mut open: Vec<(ItemId, ItemId, usize)> = Vec::new();
+    open.extend(wanted.iter().map(|item| (*item, *item, 0)));
+    while let Some((place, item, hops)) = open.pop() {
+        if !leading.entry(place).or_default().insert((item, hops)) {
+            continue;
+        }
+        for (source, kind) in pointers.get(&place).into_iter().flatten() {
+            if *kind == machine.word.number && hops < HOPS_MAX {
+                open.push((*source, item, hops + 1));
+            } else {
+                by.entry(item).or_insert(*source);
+            }
+        }
+    }
+    leading
 }
 
 /// What is asked about the code that a function calls or jumps to.
@@ -156,8 +203,13 @@ struct Callees<'run, 'data> {
 }
 
 /// Whether the address that the relocation `index` of a function puts into a register, or wherever
-/// else, leaves it.
-fn hands_out(build: &Build<'_>, callees: &Callees<'_, '_>, source: ItemId, index: usize) -> bool {
+/// else, leaves it, or a pointer that is read from there by way of so many others.
+fn hands_out(
+    build: &Build<'_>,
+    callees: &Callees<'_, '_>,
+    (source, index): (ItemId, usize),
+    hops: usize,
+) -> bool {
     let Callees {
         labels,
         left,
@@ -165,7 +217,13 @@ fn hands_out(build: &Build<'_>, callees: &Callees<'_, '_>, source: ItemId, index
     } = *callees;
     let machine = build.object.machine;
     let place = build.items.item(source);
-    let field = build.object.relocations[index].offset;
+    let Relocation {
+        offset: field,
+        kind,
+        ..
+    } = build.object.relocations[index];
+    // The slot holds the address, so that one pointer more is read.
+    let hops = hops + usize::from(machine.goes_through_slot(kind));
     let code: Vec<Instruction<'_>> = walk(machine, build.bytes(source), place.offset).collect();
     let at = |offset: u64| code.binary_search_by_key(&offset, |one| one.start).ok();
     // An address by which something was read is left in its register, perhaps on purpose.
@@ -178,25 +236,44 @@ fn hands_out(build: &Build<'_>, callees: &Callees<'_, '_>, source: ItemId, index
     let Some(first) = code.get(behind) else {
         return true;
     };
-    let register = match first.takes(field) {
-        Taken::Nowhere => return false,
+    let mut open: Vec<(usize, Held, usize)> = Vec::new();
+    match first.takes(field) {
+        Taken::Nowhere if is_of_slot_in_parts(build, kind) => return true,
+        Taken::Nowhere if hops == 0 => return false,
+        Taken::Nowhere => match first.loads_at(field) {
+            Loaded::Nothing => return false,
+            Loaded::Out => return true,
+            Loaded::Into(registers) => {
+                let all = registers.into_iter().map(Held::new);
+                open.extend(all.map(|held| (behind + 1, held, hops - 1)));
+            }
+        },
         Taken::Out => return true,
-        Taken::Into(register) => register,
-    };
-    let mut known: Vec<Held> = vec![Held::default(); code.len()];
-    let mut open = vec![(behind + 1, Held::new(register))];
+        Taken::Into(register) => open.push((behind + 1, Held::new(register), hops)),
+    }
+    let mut known: Vec<Vec<Held>> = vec![vec![Held::default(); code.len()]; hops + 1];
     for _ in 0..STEPS_MAX {
-        let Some((next, held)) = open.pop() else {
+        let Some((next, held, hops)) = open.pop() else {
             return false;
         };
         let Some(instruction) = code.get(next) else {
             // It runs on into other code.
             return true;
         };
-        if held.is_empty() || !known[next].join(&held) {
+        if held.is_empty() || !known[hops][next].join(&held) {
             continue;
         }
-        let mut held = known[next].clone();
+        let mut held = known[hops][next].clone();
+        if let Some(fewer) = hops.checked_sub(1) {
+            match instruction.loads_by(&held) {
+                Loaded::Nothing => {}
+                Loaded::Out => return true,
+                Loaded::Into(registers) => {
+                    let all = registers.into_iter().map(Held::new);
+                    open.extend(all.map(|held| (next + 1, held, fewer)));
+                }
+            }
+        }
         if instruction.carries(&mut held) {
             return true;
         }
@@ -216,17 +293,17 @@ fn hands_out(build: &Build<'_>, callees: &Callees<'_, '_>, source: ItemId, index
             .filter(|_| !is_relocated(build, source, instruction));
         match instruction.flow {
             Flow::Return | Flow::Stop => {}
-            Flow::Next | Flow::Elsewhere => open.push((next + 1, held)),
+            Flow::Next | Flow::Elsewhere => open.push((next + 1, held, hops)),
             Flow::Call | Flow::IndirectCall => {
                 if is_passed(&held, next) {
                     return true;
                 }
                 held.after_call(machine, |one| calls.may_keep(source, instruction, one));
-                open.push((next + 1, held));
+                open.push((next + 1, held, hops));
             }
             Flow::Jump | Flow::ConditionalJump => {
                 match target {
-                    Some(target) => open.push((target, held.clone())),
+                    Some(target) => open.push((target, held.clone(), hops)),
                     // A call that does not come back here.
                     None if goes_on_elsewhere(build, source, instruction) => {
                         let goes_on = |one| left.may_go_on_with(source, instruction, one);
@@ -238,19 +315,27 @@ fn hands_out(build: &Build<'_>, callees: &Callees<'_, '_>, source: ItemId, index
                     None => {}
                 }
                 if instruction.flow == Flow::ConditionalJump {
-                    open.push((next + 1, held));
+                    open.push((next + 1, held, hops));
                 }
             }
             // To a function, which gets what stands where arguments do, or to a label here.
             Flow::IndirectJump => match labels.of_all(build, source, &code) {
                 Some(targets) if !is_passed(&held, next) => {
-                    open.extend(targets.into_iter().map(|target| (target, held.clone())));
+                    let all = targets.into_iter();
+                    open.extend(all.map(|target| (target, held.clone(), hops)));
                 }
                 _ => return true,
             },
         }
     }
     true
+}
+
+/// Whether a field is one of those that tell together where a slot of the GOT is, which is not
+/// followed, or something else that payloads do not have.
+fn is_of_slot_in_parts(build: &Build<'_>, kind: u32) -> bool {
+    let known = build.object.machine.relocation(kind);
+    known.is_none_or(|known| known.field.kind == Kind::Other)
 }
 
 /// Whether a branch leads to another part of its own function, which goes on with what is in any

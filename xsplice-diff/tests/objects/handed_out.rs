@@ -7,7 +7,9 @@ use crate::compiler::{assemble, changed, diff, refused};
 
 /// A function, its out-of-line part, and a constant of theirs.
 fn object(name: &str, code: &str, value: u32) -> Vec<u8> {
-    let code = code.replace('@', name);
+    // The third sign is the assembler's own.
+    let code = code.replace("SLOT", "@~GOTPCREL(%rip)");
+    let code = code.replace('@', name).replace('~', "@");
     assemble(&format!(
         ".section .text.f, \"ax\", @progbits\n.globl f\n.type f, @function\n\
          f: {code}\nret\n.size f, .-f\n\
@@ -93,6 +95,14 @@ fn what_is_only_read_goes_along_and_what_is_handed_out_is_refused() {
             "lea @(%rip), %rdx; jmp 2f; 1: mov %rdx, (%rdi); ret; 2: je 1b; mov (%rdx), %rdx",
             true,
         ),
+        // By a slot of the GOT: what is read there is the address.
+        ("mov SLOT, %rdx; mov (%rdx), %ecx; mov $0, %edx", false),
+        ("mov SLOT, %rdx; mov %rdx, (%rdi)", true),
+        ("mov SLOT, %rdi; call g", true),
+        ("mov SLOT, %rax", true),
+        ("push SLOT; pop %rcx", true),
+        ("cmp SLOT, %rsi; sete %cl", true),
+        ("cmpq $0, SLOT; sete %cl", false),
         // In another part, which goes on with what is in any register.
         ("lea @(%rip), %rdx; je f.cold; mov (%rdx), %rdx", true),
         ("je f.cold; lea @(%rip), %rdx; mov (%rdx), %rdx", false),
@@ -104,6 +114,71 @@ fn what_is_only_read_goes_along_and_what_is_handed_out_is_refused() {
         for name in ["table", "table.1"] {
             assert_eq!(codes(name, code), wanted, "{name}: {code}");
         }
+    }
+}
+
+/// A function that reads from a table, whose only entries lead to a constant and to nothing.
+fn table(code: &str, value: u32) -> Vec<u8> {
+    assemble(&format!(
+        ".section .text.f, \"ax\", @progbits\n.globl f\n.type f, @function\n\
+         f: {code}\nret\n.size f, .-f\n\
+         .section .data.rel.ro.local.table.2, \"aw\", @progbits\n.balign 8\n\
+         .type table.2, @object\ntable.2: .quad k.1, 5\n.size table.2, 16\n\
+         .section .rodata.k.1, \"a\", @progbits\n.balign 8\n.type k.1, @object\n\
+         k.1: .quad {value}, 2\n.size k.1, 16\n"
+    ))
+}
+
+#[test]
+fn a_pointer_that_is_read_from_a_table_is_followed() {
+    for (code, is_out) in [
+        // Only read from, by way of one register or two, and a number beside it.
+        (
+            "mov table.2(%rip), %rdx; mov (%rdx), %ecx; xor %edx, %edx",
+            false,
+        ),
+        (
+            "lea table.2(%rip), %rdx; mov (%rdx,%rdi,8), %rdx; mov 8(%rdx), %rdx",
+            false,
+        ),
+        ("mov table.2+8(%rip), %eax", false),
+        (
+            "lea table.2(%rip), %rdx; mov 8(%rdx), %eax; xor %edx, %edx",
+            false,
+        ),
+        ("cmpq $0, table.2(%rip); sete %cl", false),
+        // Stored, given back, compared, pushed, copied by a wide register.
+        ("mov table.2(%rip), %rdx; mov %rdx, (%rdi)", true),
+        (
+            "lea table.2(%rip), %rdx; mov (%rdx,%rdi,8), %rdx; mov %rdx, (%rsi)",
+            true,
+        ),
+        ("mov table.2(%rip), %rax", true),
+        ("cmp table.2(%rip), %rdi; sete %cl", true),
+        ("push table.2(%rip); pop %rcx", true),
+        ("lea table.2(%rip), %rdx; push (%rdx); pop %rcx", true),
+        ("movups table.2(%rip), %xmm0; movups %xmm0, (%rdi)", true),
+        // The table itself, and by a slot of the GOT.
+        ("lea table.2(%rip), %rdx; mov %rdx, (%rdi)", true),
+        (
+            "mov table.2@GOTPCREL(%rip), %rdx; mov (%rdx), %rdx; mov %rdx, (%rdi)",
+            true,
+        ),
+        (
+            "mov table.2@GOTPCREL(%rip), %rdx; mov (%rdx), %rdx; mov (%rdx), %rdx",
+            false,
+        ),
+    ] {
+        let (before, after) = (table(code, 1), table(code, 7));
+        let found = diff(&before, &after);
+        assert_eq!(changed(&found), ["f"], "{code}: {found:#?}");
+        let wanted: &[RefusalCode] = match is_out {
+            true => &[RefusalCode::ChangedRodata],
+            false => &[],
+        };
+        let mut codes = refused(&found);
+        codes.dedup();
+        assert_eq!(codes, wanted, "{code}");
     }
 }
 

@@ -35,6 +35,8 @@ const LE: LittleEndian = LittleEndian;
 pub enum SymbolKind {
     /// `STT_FUNC`.
     Function,
+    /// `STT_GNU_IFUNC`: what has the name is chosen at boot, by the code that stands here.
+    Chooser,
     /// `STT_OBJECT`.
     Data,
     /// `STT_NOTYPE`: a label of assembler or of the linker script.
@@ -66,7 +68,7 @@ pub struct BaseSymbol<'data> {
     pub address: u64,
     /// Size in bytes; 0 where the symbol has none.
     pub size_bytes: u64,
-    /// Function, data or label.
+    /// What it names.
     pub kind: SymbolKind,
     /// Global, weak or local.
     pub scope: Scope,
@@ -484,7 +486,8 @@ fn defined_symbols<'data>(
                 file = Some(name).filter(|name| !name.is_empty());
                 continue;
             }
-            elf::STT_FUNC | elf::STT_GNU_IFUNC => SymbolKind::Function,
+            elf::STT_FUNC => SymbolKind::Function,
+            elf::STT_GNU_IFUNC => SymbolKind::Chooser,
             elf::STT_OBJECT => SymbolKind::Data,
             elf::STT_NOTYPE => SymbolKind::Label,
             _ => continue,

@@ -70,6 +70,7 @@ pub(crate) fn refer_to_base<'e, 'data>(
             kind: elf::STT_NOTYPE.0,
             size: 0,
             place: Place::Base,
+            otherwise: None,
         });
         let symbol = SymbolIndex(extract.symbols.len() - 1);
         let relocation = &mut extract.sections[one.section].relocations[one.relocation];

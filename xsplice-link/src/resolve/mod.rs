@@ -15,9 +15,9 @@ use object::elf;
 use sha1::{Digest as _, Sha1};
 use xsplice_abi::hex::Hex;
 use xsplice_abi::limits::SYMBOL_NAME_BYTES_MAX;
-use xsplice_diff::extract::{self, Extract, SymbolIndex};
+use xsplice_diff::extract::{self, Extract, Otherwise, SymbolIndex};
 
-use crate::base::{Base, BaseSymbol, Lookup, QualifiedName, Scope};
+use crate::base::{Base, BaseSymbol, Lookup, QualifiedName, Scope, SymbolKind};
 use crate::error::{Refusal, RefusalCode};
 use crate::layout::{Kind, Layout, OutSection, OutSymbol, Place, Symbol, Visibility};
 use crate::merge::{Placement, Spot};
@@ -233,6 +233,14 @@ impl<'link, 'data> Resolver<'link, 'data> {
         if let Some(known) = self.known[extract_index][index.0] {
             return Ok(known);
         }
+        if let Some(otherwise) = symbol.otherwise {
+            let target = self.by_name(extract_index, symbol, otherwise, layout)?;
+            self.known[extract_index][index.0] = Some(target);
+            return Ok(target);
+        }
+        if matches!(symbol.place, extract::Place::Section { .. }) && is_chosen(symbol) {
+            return Err(chosen_at_boot(&extract.object, &symbol.name));
+        }
         // Of several weak definitions a linker keeps one, for those who have another one too.
         let is_defined = matches!(symbol.place, extract::Place::Section { .. });
         if is_defined
@@ -294,6 +302,37 @@ impl<'link, 'data> Resolver<'link, 'data> {
         Ok(target)
     }
 
+    /// What a name means that others may define too: the base's, then that of another object, then
+    /// what its own object has under it.
+    fn by_name(
+        &mut self,
+        extract_index: usize,
+        symbol: &extract::Symbol,
+        otherwise: Otherwise,
+        layout: &mut Layout,
+    ) -> Result<Target, Refusal> {
+        let extract = self.extracts[extract_index];
+        let name = QualifiedName {
+            file: symbol.file.as_deref().filter(|_| !is_global(symbol)),
+            name: &symbol.name,
+        };
+        let is_known = !matches!(self.base.lookup(name), Lookup::Absent);
+        if is_known || self.is_exported_below(name) {
+            return self.in_base(extract, symbol, layout);
+        }
+        if is_chosen(symbol) {
+            return Err(chosen_at_boot(&extract.object, &symbol.name));
+        }
+        if let Some(&(other, index)) = self.new_globals.get(symbol.name.as_str()) {
+            return self.target(other, index, layout);
+        }
+        let own = self.target(extract_index, otherwise.symbol, layout)?;
+        Ok(Target {
+            bias: own.bias.wrapping_add(otherwise.offset),
+            ..own
+        })
+    }
+
     /// The unnamed symbol of a section of the payload.
     pub(crate) fn section_symbol(&mut self, section: OutSection, layout: &mut Layout) -> OutSymbol {
         *self.sections.entry(section).or_insert_with(|| {
@@ -342,6 +381,9 @@ impl<'link, 'data> Resolver<'link, 'data> {
                          object carry a FILE symbol?"
                             .to_owned(),
                     ));
+                }
+                if found.kind == SymbolKind::Chooser {
+                    return Err(chosen_at_boot(&extract.object, &text));
                 }
                 let reach = if self.base.is_near_code(found.address) {
                     Reach::Near
@@ -429,6 +471,23 @@ fn several(base: &str, candidates: &[&BaseSymbol<'_>]) -> String {
          the objects distinct FILE symbols",
         list.join(", ")
     )
+}
+
+/// Whether a function has its name only once the boot has chosen it.
+fn is_chosen(symbol: &extract::Symbol) -> bool {
+    symbol.kind == elf::STT_GNU_IFUNC.0
+}
+
+/// What a linker would lead to the function that was chosen, by an entry of its own; a payload's
+/// reference would lead to the code that chooses.
+fn chosen_at_boot(object: &str, name: &str) -> Refusal {
+    Refusal::new(
+        RefusalCode::UnresolvedSymbol,
+        object,
+        "is a function that is chosen at boot (IFUNC), and the name stands for the code that \
+         chooses; call the one that was meant by its own name",
+    )
+    .of(name)
 }
 
 /// Whether other objects see the symbol.

@@ -94,6 +94,7 @@ mod tests {
             kind: elf::STT_FUNC.0,
             size: 8,
             place,
+            otherwise: None,
         }
     }
 

@@ -5,7 +5,7 @@
 //! puts the whole address into a register. From there it is followed through what this file
 //! knows; an instruction that it does not know, and that may name the register, hands it out.
 
-use super::super::addresses::{Held, Since, Taken};
+use super::super::addresses::{Held, Loaded, Since, Taken};
 use super::super::arguments::Register;
 use super::Decoded;
 use super::word::{Class, Word};
@@ -122,6 +122,69 @@ pub(in super::super) fn carries(decoded: &Decoded, held: &mut Held) -> bool {
     }
 }
 
+/// Whether it reads or writes by a held address.
+pub(in super::super) fn goes_by(decoded: &Decoded, held: &Held) -> bool {
+    let Some(word) = decoded.word else {
+        return true;
+    };
+    let is_held = |number| register(number).is_some_and(|one| held.since(one).is_some());
+    match word.class() {
+        Class::Access | Class::NearAccess => is_held(word.second()),
+        Class::Other if word.is_register_access() => {
+            is_held(word.second()) || is_held(word.third())
+        }
+        Class::Other => word.is_exclusive() && is_held(word.second()),
+        _ => false,
+    }
+}
+
+/// What becomes of the pointers that it reads.
+pub(in super::super) fn loads(decoded: &Decoded) -> Loaded {
+    let Some(word) = decoded.word else {
+        return Loaded::Out;
+    };
+    let into = |numbers: &[u32]| {
+        Loaded::Into(
+            numbers
+                .iter()
+                .filter_map(|number| register(*number))
+                .collect(),
+        )
+    };
+    match word.class() {
+        Class::Access | Class::NearAccess if word.is_of_vectors() => Loaded::Out,
+        Class::NearAccess if word.is_pair() => match word.is_pair_store() || !word.is_wide() {
+            true => Loaded::Nothing,
+            false => into(&[word.first(), word.fourth()]),
+        },
+        Class::Access | Class::NearAccess => one_loaded(word),
+        Class::Other if word.is_register_access() => one_loaded(word),
+        Class::LoadLiteral if word.is_of_vectors() => Loaded::Out,
+        Class::LoadLiteral if !word.is_wide_literal() => Loaded::Nothing,
+        Class::LoadLiteral => into(&[word.first()]),
+        // The page alone.
+        Class::Adrp
+        | Class::Adr
+        | Class::AddNumber
+        | Class::Jump
+        | Class::Call
+        | Class::ConditionalJump
+        | Class::TestBranch => Loaded::Nothing,
+        _ => Loaded::Out,
+    }
+}
+
+/// What a load or store of one register does with a pointer.
+fn one_loaded(word: Word) -> Loaded {
+    if word.is_of_vectors() {
+        return Loaded::Out;
+    }
+    if word.is_store() || word.is_prefetch() || !word.is_of_eight_bytes() {
+        return Loaded::Nothing;
+    }
+    Loaded::Into(register(word.first()).into_iter().collect())
+}
+
 /// What reads or writes memory: by held addresses, or a held one itself.
 fn accesses(held: &mut Held, word: Word, by: &[u32]) -> bool {
     for register in by.iter().filter_map(|number| register(*number)) {
@@ -183,7 +246,7 @@ pub(in super::super) fn is_lost(register: Register) -> bool {
 mod tests {
     use xsplice_abi::machine::aarch64::MACHINE;
 
-    use super::super::super::addresses::{Held, Taken};
+    use super::super::super::addresses::{Held, Loaded, Taken};
     use super::super::super::arguments::Register;
     use super::super::super::walk;
     use super::results;
@@ -259,6 +322,42 @@ mod tests {
                     .collect();
                 assert_eq!(known, holds, "{word:08x}");
             }
+        }
+    }
+
+    #[test]
+    fn pointers_that_are_read_go_into_registers_or_elsewhere() {
+        let into = |numbers: &[usize]| {
+            Loaded::Into(numbers.iter().map(|number| Register(*number)).collect())
+        };
+        let cases: [(u32, Loaded); 12] = [
+            // ldr x3, [x0]; ldr x3, [x0, x1, lsl #3]; ldp x1, x2, [x0]; ldr x0, 0
+            (0xf940_0003, into(&[3])),
+            (0xf861_7803, into(&[3])),
+            (0xa940_0801, into(&[1, 2])),
+            (0x5800_0000, into(&[0])),
+            // ldr w3, [x0]; ldrsw x3, [x0, #4]; ldp w1, w2, [x0]; str x1, [x0]; adrp x1, 0
+            (0xb940_0003, Loaded::Nothing),
+            (0xb980_0403, Loaded::Nothing),
+            (0x2940_0801, Loaded::Nothing),
+            (0xf900_0001, Loaded::Nothing),
+            (0x9000_0001, Loaded::Nothing),
+            // ldr q1, [x0]; ldr q0, 0; casp x0, x1, x2, x3, [x0]
+            (0x3dc0_0001, Loaded::Out),
+            (0x9c00_0000, Loaded::Out),
+            (0x4820_7c02, Loaded::Out),
+        ];
+        for (word, wanted) in cases {
+            let code = u32::to_le_bytes(word);
+            let first = walk(&MACHINE, &code, 0).next().expect("an instruction");
+            assert_eq!(first.loads_at(0), wanted, "{word:08x}");
+            // The literals and the page are no matter of a register.
+            let by = first.loads_by(&Held::new(results()[0]));
+            let is_by = !matches!(word, 0x5800_0000 | 0x9000_0001 | 0x9c00_0000);
+            let wanted = if is_by { wanted } else { Loaded::Nothing };
+            assert_eq!(by, wanted, "{word:08x}");
+            let other = first.loads_by(&Held::new(Register(9)));
+            assert_eq!(other, Loaded::Nothing, "{word:08x}");
         }
     }
 

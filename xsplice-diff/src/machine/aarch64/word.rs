@@ -399,6 +399,16 @@ impl Word {
         self.is(0x00c0_0000, 0)
     }
 
+    /// A load or store of one register: whether of eight bytes.
+    pub(super) const fn is_of_eight_bytes(self) -> bool {
+        self.is(0xc000_0000, 0xc000_0000)
+    }
+
+    /// A load of a literal: whether of eight bytes.
+    pub(super) const fn is_wide_literal(self) -> bool {
+        self.is(0xc000_0000, 0x4000_0000)
+    }
+
     /// LDP, STP and their kin.
     pub(super) const fn is_pair(self) -> bool {
         self.is(0x3a00_0000, 0x2800_0000)

@@ -2,7 +2,7 @@
 
 use iced_x86::{InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register};
 
-use super::super::addresses::{Held, Since, Taken};
+use super::super::addresses::{Held, Loaded, Since, Taken};
 use super::super::arguments;
 use super::Decoded;
 
@@ -94,6 +94,37 @@ pub(in super::super) fn carries(decoded: &Decoded, held: &mut Held) -> bool {
         held.set(whole(one.op0_register()), since);
     }
     false
+}
+
+/// Whether it reads or writes by a held address.
+pub(in super::super) fn goes_by(decoded: &Decoded, held: &Held) -> bool {
+    let one = &decoded.0;
+    let by = [one.memory_base(), one.memory_index()].into_iter();
+    let mut by = by.filter(|register| *register != Register::None);
+    one.mnemonic() != Mnemonic::Lea && by.any(|register| held.since(whole(register)).is_some())
+}
+
+/// What becomes of the pointers that its memory operand holds.
+pub(in super::super) fn loads(decoded: &Decoded) -> Loaded {
+    const POINTER_BYTES: usize = 8;
+    let one = &decoded.0;
+    let is_register =
+        |operand| one.op_count() > operand && one.op_kind(operand) == OpKind::Register;
+    let is_number = |operand| {
+        let is_memory = one.op_kind(operand) == OpKind::Memory;
+        one.op_count() > operand && !is_register(operand) && !is_memory
+    };
+    match one.mnemonic() {
+        Mnemonic::Lea => Loaded::Nothing,
+        _ if one.memory_size().size() < POINTER_BYTES || super::is_near_branch(one) => {
+            Loaded::Nothing
+        }
+        Mnemonic::Mov if one.op0_kind() == OpKind::Memory => Loaded::Nothing,
+        Mnemonic::Mov if is_register(0) => Loaded::Into(vec![whole(one.op0_register())]),
+        // Only a number of the code is compared with it.
+        Mnemonic::Cmp | Mnemonic::Test if is_number(1) => Loaded::Nothing,
+        _ => Loaded::Out,
+    }
 }
 
 /// Whether a callee need not keep a register.
