@@ -18,9 +18,10 @@ use serde_json::Value;
 use xsplice_test_objects::shop::{self, FIX, THREE, adding};
 
 use crate::shell::{Echo, Line, Shell};
-use crate::xen::archive::{self, PrivateApt, XEN_VERSION, remove};
+use crate::xen::archive::{self, PrivateApt, remove};
 use crate::xen::platform::MachineKind;
 use crate::xen::process::{run_logged, run_quiet};
+use crate::xen::release::XEN_4_17;
 
 /// What of Xen's source the hypervisor is built from.
 const PARTS: [&str; 4] = ["xen", "Config.mk", "config", "version.sh"];
@@ -186,7 +187,7 @@ impl Shop {
             archive::ensure_programs(platform)?;
             let apt = PrivateApt::set_up(&self.folder, arguments.mirror.as_deref(), platform)?;
             apt.update(&self.path("log"))?;
-            archive::fetch_source(&apt, &self.folder, "xen", Some(XEN_VERSION), &source)?;
+            archive::fetch_source(&apt, &self.folder, "xen", Some(XEN_4_17.version), &source)?;
         }
         Ok(source)
     }

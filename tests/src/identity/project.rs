@@ -4,7 +4,7 @@
 //! They were chosen to be of different character; a project is data, so that one more is one
 //! more entry.
 
-use crate::xen::archive::XEN_VERSION;
+use crate::xen::release::XEN_4_17;
 
 /// One source package.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +56,7 @@ pub const PROJECTS: [Project; 5] = [XEN, BUSYBOX, MUSL, RE2, LZ4];
 
 const XEN: Project = Project {
     package: "xen",
-    version: Some(XEN_VERSION),
+    version: Some(XEN_4_17.version),
     character: "hypervisor: gcc -O2 -fpic, thunks, special sections, assembler, merged objects",
     recipe: Recipe::Lines(&[
         "mkdir build",

@@ -12,25 +12,9 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::platform::Platform;
 use super::process::{output_of, run_logged, run_quiet};
+use super::release::{Release, Source, XEN_4_17};
 
-/// The source package and version everything here was written against.
-pub const XEN_VERSION: &str = "4.17.5+72-g01140da4e8-1";
-/// The release whose main archive carries it.
-const RELEASE: &str = "bookworm";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// The packages that make up dom0's user space; the kernel is found through its metapackage.
-const PACKAGES: [&str; 10] = [
-    "xen-utils-4.17",
-    "libxenmisc4.17",
-    "libxencall1",
-    "libxentoollog1",
-    "libxenevtchn1",
-    "libxengnttab1",
-    "libxenforeignmemory1",
-    "libxendevicemodel1",
-    "libxentoolcore1",
-    "busybox-static",
-];
 /// The programs that builds and boots call on every machine, each with its Debian package.
 const PROGRAMS: [&str; 12] = [
     "ld=binutils",
@@ -99,12 +83,15 @@ impl PrivateApt {
             Some(mirror) => mirror.to_owned(),
             None => system_mirror()?,
         };
-        let line = |kind: &str| format!("{kind} [signed-by={KEYRING}] {mirror} {RELEASE} main\n");
+        let suite = platform.release.suite;
+        let line = |kind: &str| format!("{kind} [signed-by={KEYRING}] {mirror} {suite} main\n");
         fs::write(
             directory.join("sources.list"),
             line("deb") + &line("deb-src"),
         )
         .context("cannot write apt's sources")?;
+        // What the system has installed is no reason to take another version of a package.
+        fs::write(directory.join("status"), "").context("cannot write apt's status")?;
         Ok(Self {
             directory,
             architecture: platform.debian,
@@ -128,6 +115,7 @@ impl PrivateApt {
             ("Dir::Etc::sourceparts", "-".to_owned()),
             ("Dir::State", place("state")),
             ("Dir::State::lists", place("state/lists")),
+            ("Dir::State::status", place("status")),
             ("Dir::Cache", place("cache")),
             ("APT::Architecture", self.architecture.to_owned()),
             ("APT::Architectures", self.architecture.to_owned()),
@@ -141,7 +129,8 @@ impl PrivateApt {
     }
 }
 
-/// Where this system gets its own Debian packages: the mirror its administrator chose.
+/// Where this system gets its own Debian packages: the mirror its administrator chose, which has
+/// other releases too.
 fn system_mirror() -> Result<String> {
     let listed = run_quiet(Command::new("apt-get").args([
         "indextargets",
@@ -152,12 +141,15 @@ fn system_mirror() -> Result<String> {
         let mut words = line.split_whitespace();
         if let (Some(mirror), Some(release), Some("main")) =
             (words.next(), words.next(), words.next())
-            && release == RELEASE
+            && release == XEN_4_17.suite
         {
             return Ok(mirror.to_owned());
         }
     }
-    bail!("this system's apt knows no archive of {RELEASE}; name one with --mirror URI")
+    bail!(
+        "this system's apt knows no archive of {}; name one with --mirror URI",
+        XEN_4_17.suite
+    )
 }
 
 /// Fetches and unpacks everything, or finds it in the cache.
@@ -165,7 +157,8 @@ pub fn fetch(cache: &Path, mirror: Option<&str>, platform: &Platform) -> Result<
     let stamp = cache.join("archive.complete");
     let root = cache.join("root");
     let source = cache.join("source");
-    if fs::read_to_string(&stamp).is_ok_and(|version| version == XEN_VERSION) {
+    let release = platform.release;
+    if fs::read_to_string(&stamp).is_ok_and(|version| version == release.version) {
         println!("== packages and source: in the cache");
     } else {
         println!("== packages and source: fetching through apt");
@@ -174,9 +167,14 @@ pub fn fetch(cache: &Path, mirror: Option<&str>, platform: &Platform) -> Result<
         }
         let apt = PrivateApt::set_up(cache, mirror, platform)?;
         apt.update(&cache.join("log"))?;
-        fetch_source(&apt, cache, "xen", Some(XEN_VERSION), &source)?;
+        match release.source {
+            Source::Package => {
+                fetch_source(&apt, cache, "xen", Some(release.version), &source)?;
+            }
+            Source::Original => fetch_original(&apt, cache, release, &source)?,
+        }
         fetch_packages(&apt, cache, &root, platform)?;
-        fs::write(&stamp, XEN_VERSION).context("cannot stamp the archive")?;
+        fs::write(&stamp, release.version).context("cannot stamp the archive")?;
     }
     let kernel = only_entry(&root.join("boot"), "vmlinuz-")?;
     let modules = platform
@@ -241,6 +239,32 @@ pub fn fetch_source(
     Ok(version.to_owned())
 }
 
+/// Fetches the archive of a release's own source and unpacks it to `source`.
+fn fetch_original(apt: &PrivateApt, cache: &Path, release: &Release, source: &Path) -> Result<()> {
+    let folder = cache.join("debs/source/original");
+    remove(&folder)?;
+    for needed in [&folder, source] {
+        fs::create_dir_all(needed).context("cannot make the source's folder")?;
+    }
+    run_logged(
+        "apt-get source xen",
+        apt.command("apt-get")
+            .args(["source", "--download-only", "--only-source", "--tar-only"])
+            .arg(format!("xen={}", release.version))
+            .current_dir(&folder),
+        &cache.join("log/apt-source-xen.log"),
+    )?;
+    let archive = only_entry(&folder, "xen_")?;
+    run_quiet(
+        Command::new("tar")
+            .args(["--strip-components=1", "-xf"])
+            .arg(&archive)
+            .arg("-C")
+            .arg(source),
+    )?;
+    Ok(())
+}
+
 fn fetch_packages(apt: &PrivateApt, cache: &Path, root: &Path, platform: &Platform) -> Result<()> {
     let folder = cache.join("debs/binary");
     remove(&folder)?;
@@ -257,7 +281,7 @@ fn fetch_packages(apt: &PrivateApt, cache: &Path, root: &Path, platform: &Platfo
         "apt-get download",
         apt.command("apt-get")
             .arg("download")
-            .args(PACKAGES)
+            .args(platform.release.packages)
             .args(platform.has_own_libc.then_some("libc6"))
             .arg(&kernel)
             .current_dir(&folder),

@@ -171,7 +171,9 @@ impl Boots<'_> {
             archive.link(&format!("bin/{applet}"), "busybox")?;
         }
         for program in STOCK_PROGRAMS {
-            let stock = packages.join("usr/lib/xen-4.17/bin").join(program);
+            let stock = packages
+                .join(self.platform.release.stock_tools)
+                .join(program);
             archive.file_from(&format!("bin/{program}"), &stock)?;
         }
         self.libraries(&mut archive)?;
@@ -231,11 +233,23 @@ impl Boots<'_> {
         }
         let loader = self.platform.loader;
         if self.platform.has_own_libc {
-            return archive.file_from(loader, &self.archive.root.join(loader));
+            return archive.file_from(loader, &in_root(&self.archive.root, loader)?);
         }
         let libc = format!("lib/{machine}/libc.so.6");
         archive.file_from(&libc, &Path::new("/").join(&libc))?;
         archive.file_from(loader, &Path::new("/").join(loader))
+    }
+}
+
+/// A file of a root folder. It may be a link that counts from the root.
+fn in_root(root: &Path, name: &str) -> Result<PathBuf> {
+    let path = root.join(name);
+    match fs::read_link(&path) {
+        Ok(target) if target.is_absolute() => {
+            let target = target.strip_prefix("/").context("an absolute path")?;
+            Ok(root.join(target))
+        }
+        _ => Ok(path),
     }
 }
 

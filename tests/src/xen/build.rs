@@ -12,10 +12,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use super::archive::{XEN_VERSION, remove};
+use super::archive::remove;
 use super::configuration::Configuration;
 use super::platform::Platform;
 use super::process::{run_logged, run_quiet};
+use super::release::{Objects, Release};
 
 /// What Xen would otherwise take from the machine.
 const PLACE: [(&str, &str); 3] = [
@@ -67,6 +68,7 @@ pub struct Builder {
     /// The folder that is the root of everything that a build calls, where that is not the
     /// system's own.
     root: Option<PathBuf>,
+    release: &'static Release,
     /// What a finished build was made from.
     stamp: String,
     jobs: usize,
@@ -93,18 +95,21 @@ impl Tree {
 
 impl Builder {
     /// A builder of `source`, with `header` among its include files and its results below `cache`.
+    /// What it calls is in the system, or in the folder `root`.
     pub fn new(
         cache: &Path,
         source: &Path,
         header: &Path,
         platform: &'static Platform,
+        root: Option<PathBuf>,
         jobs: usize,
     ) -> Self {
         Self {
             options: platform.options,
             make: platform.make.to_vec(),
-            root: None,
-            stamp: XEN_VERSION.to_owned(),
+            root,
+            release: platform.release,
+            stamp: platform.release.version.to_owned(),
             cache: cache.to_owned(),
             source: source.to_owned(),
             header: header.to_owned(),
@@ -128,7 +133,11 @@ impl Builder {
             .collect();
         Self {
             options: configuration.options,
-            stamp: format!("{XEN_VERSION} {:?} {make:?}", configuration.options),
+            release: self.release,
+            stamp: format!(
+                "{} {:?} {make:?}",
+                self.release.version, configuration.options
+            ),
             make,
             root,
             cache: cache.to_owned(),
@@ -142,6 +151,15 @@ impl Builder {
         match &self.root {
             Some(root) => root.join(WORK),
             None => self.cache.join(WORK),
+        }
+    }
+
+    /// The folder that the objects are built in.
+    fn objects(&self) -> PathBuf {
+        let work = self.work();
+        match self.release.objects {
+            Objects::Beside => work.join("build"),
+            Objects::Among => work.join("source/xen"),
         }
     }
 
@@ -168,8 +186,7 @@ impl Builder {
         if !self.options.is_empty() {
             let mut options = self.options.join("\n");
             options.push('\n');
-            fs::write(self.work().join("build/.config"), options)
-                .context("cannot write .config")?;
+            fs::write(self.objects().join(".config"), options).context("cannot write .config")?;
         }
         let config = format!("{name}-config");
         self.make(&config, &["olddefconfig"], debug_info, Time::Original)?;
@@ -214,13 +231,13 @@ impl Builder {
     pub fn later(&self, original: &Tree) -> Result<Tree> {
         let name = "later";
         let tree = self.tree(name);
-        if self.is_done(&tree, XEN_VERSION) {
+        if self.is_done(&tree, self.release.version) {
             return Ok(tree);
         }
         let started = Instant::now();
         self.start_over(Some(original))?;
         self.make(name, &[], DebugInfo::Absent, Time::Later)?;
-        self.keep(&tree, XEN_VERSION)?;
+        self.keep(&tree, self.release.version)?;
         println!("   {name}: built in {} s", started.elapsed().as_secs());
         Ok(tree)
     }
@@ -235,12 +252,21 @@ impl Builder {
         remove(&work)?;
         fs::create_dir_all(&work).context("cannot make the work folder")?;
         copy(&self.source, &work.join("source"))?;
+        let objects = self.objects();
+        match (original, self.release.objects) {
+            (Some(tree), Objects::Beside) => copy(&tree.directory, &objects)?,
+            // Such a tree holds the sources too.
+            (Some(tree), Objects::Among) => {
+                remove(&objects)?;
+                copy(&tree.directory, &objects)?;
+            }
+            (None, _) => {
+                fs::create_dir_all(&objects).context("cannot make the build folder")?;
+            }
+        }
         let header = work.join("source/xen/include/xen/xsplice.h");
         fs::copy(&self.header, &header).with_context(|| self.header.display().to_string())?;
-        match original {
-            Some(tree) => copy(&tree.directory, &work.join("build")),
-            None => fs::create_dir_all(work.join("build")).context("cannot make the build folder"),
-        }
+        Ok(())
     }
 
     fn apply(&self, patch: &Path) -> Result<()> {
@@ -273,7 +299,6 @@ impl Builder {
         command
             .arg("-C")
             .arg(work.join("source/xen"))
-            .arg(format!("O={}", work.join("build").display()))
             .arg(format!("-j{}", self.jobs))
             .args(targets)
             .envs(PLACE)
@@ -285,6 +310,9 @@ impl Builder {
             .env_remove("MAKELEVEL")
             .env_remove("CFLAGS")
             .env("LC_ALL", "C");
+        if self.release.objects == Objects::Beside {
+            command.arg(format!("O={}", work.join("build").display()));
+        }
         if debug_info == DebugInfo::Present {
             command.env("EXTRA_CFLAGS_XEN_CORE", "-g");
         }
@@ -297,7 +325,7 @@ impl Builder {
 
     /// Moves the finished build away from the place where it was made.
     fn keep(&self, tree: &Tree, stamp: &str) -> Result<()> {
-        let build = self.work().join("build");
+        let build = self.objects();
         ensure!(
             build.join("xen-syms").is_file(),
             "{}: make left no xen-syms",

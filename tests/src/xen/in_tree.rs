@@ -11,6 +11,7 @@ use super::life::{FAILED, INVALID, act, act_again, gone, listed, upload};
 use super::payload::Tools;
 use super::platform::Platform;
 use super::prophecy::{Prophecy, foretell};
+use super::release::Release;
 use super::scenario::{Placed, Scenario, Step, Text};
 
 const EXTRA: &str = "cat /sys/hypervisor/version/extra";
@@ -28,13 +29,14 @@ fn refused(step: Step) -> Step {
     step.exits(FAILED).says(Text::Output(INVALID.to_owned()))
 }
 
-/// The payloads that apply, change the extra version to the words given, and revert.
-const PLAIN: [(&str, &str); 4] = [
+/// Payloads that apply, change the extra version to the words given, and revert.
+const PLAIN: [(&str, &str); 2] = [
     ("xen_expectations", "Hello World"),
     ("xen_action_hooks_marker", "Hello World"),
-    ("xen_action_hooks", ".5"),
-    ("xen_action_hooks_nofunc", ".5"),
 ];
+
+/// Those that replace no function.
+const UNSEEN: [&str; 2] = ["xen_action_hooks", "xen_action_hooks_nofunc"];
 
 /// The payload that overwrites all but the last byte of a function which, in a build with return
 /// thunks, ends in a jump of five bytes: what is left of the jump crashes this Xen.
@@ -47,6 +49,7 @@ const TRIES: u32 = 20;
 struct InTree<'a> {
     tools: &'a Tools,
     original: &'a Tree,
+    release: &'static Release,
 }
 
 impl InTree<'_> {
@@ -92,14 +95,20 @@ impl InTree<'_> {
 ///
 /// `xen_nop` is not among them where it kills: see [`crash`].
 pub fn scenarios(tools: &Tools, original: &Tree, platform: &Platform) -> Result<Vec<Scenario>> {
-    let suite = InTree { tools, original };
+    let release = platform.release;
+    let suite = InTree {
+        tools,
+        original,
+        release,
+    };
     let mut scenarios = vec![hello(&suite)?];
     scenarios.extend(refusals(&suite)?);
     scenarios.extend(hooks(&suite)?);
     if !platform.dies_of_nop {
         scenarios.push(no_operations(&suite)?);
     }
-    for (name, words) in PLAIN {
+    let unseen = UNSEEN.map(|name| (name, release.extra));
+    for (name, words) in PLAIN.into_iter().chain(unseen) {
         let prophecy = suite.foretell(&[], name)?;
         scenarios.push(suite.scenario(
             name.trim_start_matches("xen_"),
@@ -110,7 +119,7 @@ pub fn scenarios(tools: &Tools, original: &Tree, platform: &Platform) -> Result<
                 act("apply", name).foretold(&prophecy.apply()),
                 extra(words),
                 act("revert", name),
-                extra(".5"),
+                extra(release.extra),
                 act_again(name, &prophecy),
             ],
         ));
@@ -145,7 +154,7 @@ fn hello(suite: &InTree<'_>) -> Result<Scenario> {
             extra("Hello Again"),
             listed(HELLO, "CHECKED"),
             act("revert", REPLACE),
-            extra(".5"),
+            extra(suite.release.extra),
             act_again(HELLO, &takes),
         ],
     ))
@@ -163,7 +172,7 @@ fn refusals(suite: &InTree<'_>) -> Result<Vec<Scenario>> {
             vec![
                 upload(BYE).foretold(&early.upload()),
                 refused(act("apply", BYE)).foretold(&early.apply()),
-                extra(".5"),
+                extra(suite.release.extra),
             ],
         ),
         suite.scenario(
@@ -183,7 +192,7 @@ fn refusals(suite: &InTree<'_>) -> Result<Vec<Scenario>> {
                 upload(UNEXPECTED).foretold(&unexpected.upload()),
                 refused(act("apply", UNEXPECTED)).foretold(&unexpected.apply()),
                 listed(UNEXPECTED, "CHECKED"),
-                extra(".5"),
+                extra(suite.release.extra),
             ],
         ),
     ])
@@ -194,7 +203,7 @@ fn no_operations(suite: &InTree<'_>) -> Result<Scenario> {
     const MINOR: &str = "cat /sys/hypervisor/version/minor";
     let prophecy = suite.foretell(&[], CRASHING)?;
     let sees = |what: &str, text| Step::new(what, MINOR).says(text);
-    let number = || "17".to_owned();
+    let number = || suite.release.minor.to_owned();
     Ok(suite.scenario(
         "nop",
         "the instruction that gives the number is gone, and comes back",
@@ -232,7 +241,7 @@ fn hooks(suite: &InTree<'_>) -> Result<Vec<Scenario>> {
                 act("revert", "xen_prepost_hooks").exits(FAILED),
                 extra("Hello World"),
                 act("revert", "xen_prepost_hooks"),
-                extra(".5"),
+                extra(suite.release.extra),
             ],
         ),
         suite.scenario(
@@ -242,7 +251,7 @@ fn hooks(suite: &InTree<'_>) -> Result<Vec<Scenario>> {
             vec![
                 fails,
                 refused(act("apply", "xen_prepost_hooks_fail")),
-                extra(".5"),
+                extra(suite.release.extra),
             ],
         ),
         suite.scenario(
@@ -252,7 +261,7 @@ fn hooks(suite: &InTree<'_>) -> Result<Vec<Scenario>> {
             vec![
                 no_apply,
                 refused(act("apply", "xen_action_hooks_noapply")),
-                extra(".5"),
+                extra(suite.release.extra),
             ],
         ),
         suite.scenario(
@@ -264,7 +273,7 @@ fn hooks(suite: &InTree<'_>) -> Result<Vec<Scenario>> {
                 act("apply", "xen_action_hooks_norevert").foretold(&no_revert_taken.apply()),
                 extra("Hello World"),
                 act("revert", "xen_action_hooks_norevert").exits(FAILED),
-                extra(".5"),
+                extra(suite.release.extra),
             ],
         ),
     ])
@@ -272,8 +281,12 @@ fn hooks(suite: &InTree<'_>) -> Result<Vec<Scenario>> {
 
 /// The scenario that ends with the hypervisor's death. Its last step is
 /// the one that kills.
-pub fn crash(tools: &Tools, original: &Tree) -> Scenario {
-    let suite = InTree { tools, original };
+pub fn crash(tools: &Tools, original: &Tree, platform: &Platform) -> Scenario {
+    let suite = InTree {
+        tools,
+        original,
+        release: platform.release,
+    };
     suite.scenario(
         CRASHING,
         "crashes this Xen; the guest is killed at once",

@@ -1,16 +1,24 @@
 //! The machines on which the proof runs: what is built for each, with what, and how dom0 is put
 //! together. How each boots is in [`super::guest`].
 
+use std::sync::LazyLock;
+
 use super::change::{CHANGES, Change};
+use super::changes_4_14;
 use super::changes_arm64;
 use super::configuration::{self, Configuration};
 use super::one_line::{self, Edits};
+use super::release::{Release, ReleaseKind, XEN_4_14, XEN_4_17};
 
-/// A machine of Xen, as data.
-#[derive(Debug)]
+/// A machine of Xen and a release, as data.
+#[derive(Clone, Copy, Debug)]
 pub struct Platform {
-    /// Which it is.
+    /// Which machine it is.
     pub machine: MachineKind,
+    /// Which release.
+    pub release: &'static Release,
+    /// Where everything that is fetched and built for it is kept.
+    pub cache: &'static str,
     /// The architecture of its Debian packages.
     pub debian: &'static str,
     /// The folder of its shared libraries below `lib` and `usr/lib`.
@@ -36,10 +44,14 @@ pub struct Platform {
     pub cpu: &'static str,
     /// What is changed.
     pub changes: &'static [Change],
+    /// The folder of the patches that are made for this release, beside those for all.
+    pub own_patches: Option<&'static str>,
+    /// Changes of other releases that this one cannot have, each with the reason.
+    pub left_out: &'static [(&'static str, &'static str)],
     /// Other ways to build it.
     pub configurations: &'static [Configuration],
     /// One-line edits, for the tools alone.
-    pub edits: &'static Edits,
+    pub edits: Option<&'static Edits>,
     /// The three changes that the scenarios with several payloads are made of.
     pub stacked: [&'static str; 3],
     /// Whether its Xen dies of the payload of its tree that leaves a part of a function: what is
@@ -61,7 +73,7 @@ pub enum MachineKind {
 }
 
 impl MachineKind {
-    /// What is known of it.
+    /// What is known of it with the release that runs on every machine.
     #[must_use]
     pub fn platform(self) -> &'static Platform {
         match self {
@@ -70,18 +82,21 @@ impl MachineKind {
         }
     }
 
-    /// Where everything that is fetched and built for it is kept.
+    /// What is known of it with a release; `None` where that is not run.
     #[must_use]
-    pub fn cache(self) -> &'static str {
-        match self {
-            MachineKind::X86_64 => "out/xen",
-            MachineKind::Arm64 => "out/xen-arm64",
+    pub fn with(self, release: ReleaseKind) -> Option<&'static Platform> {
+        match (self, release) {
+            (_, ReleaseKind::Xen417) => Some(self.platform()),
+            (MachineKind::X86_64, ReleaseKind::Xen414) => Some(&X86_64_WITH_4_14),
+            (MachineKind::Arm64, ReleaseKind::Xen414) => None,
         }
     }
 }
 
 static X86_64: Platform = Platform {
     machine: MachineKind::X86_64,
+    release: &XEN_4_17,
+    cache: "out/xen",
     debian: "amd64",
     libraries: "x86_64-linux-gnu",
     loader: "lib64/ld-linux-x86-64.so.2",
@@ -94,15 +109,38 @@ static X86_64: Platform = Platform {
     programs: &["gcc=gcc", "qemu-system-x86_64=qemu-system-x86"],
     cpu: "max,-smap",
     changes: CHANGES,
+    own_patches: None,
+    left_out: &[],
     configurations: configuration::X86_64,
-    edits: &one_line::X86_64,
+    edits: Some(&one_line::X86_64),
     stacked: ["minor-version", "string-only", "alternatives"],
     dies_of_nop: true,
     has_traps: false,
 };
 
+static X86_64_WITH_4_14: LazyLock<Platform> = LazyLock::new(|| Platform {
+    release: &XEN_4_14,
+    cache: "out/xen-4.14",
+    has_own_libc: true,
+    programs: X86_64_WITH_4_14_PROGRAMS,
+    changes: changes_4_14::changes(),
+    own_patches: Some("4.14"),
+    left_out: changes_4_14::LEFT_OUT,
+    configurations: &[],
+    edits: None,
+    ..X86_64
+});
+
+const X86_64_WITH_4_14_PROGRAMS: &[&str] = &[
+    "gcc=gcc",
+    "qemu-system-x86_64=qemu-system-x86",
+    "debootstrap=debootstrap",
+];
+
 static ARM64: Platform = Platform {
     machine: MachineKind::Arm64,
+    release: &XEN_4_17,
+    cache: "out/xen-arm64",
     debian: "arm64",
     libraries: "aarch64-linux-gnu",
     loader: "lib/ld-linux-aarch64.so.1",
@@ -124,8 +162,10 @@ static ARM64: Platform = Platform {
     ],
     cpu: "cortex-a57",
     changes: changes_arm64::CHANGES,
+    own_patches: None,
+    left_out: &[],
     configurations: &[],
-    edits: &one_line::ARM64,
+    edits: Some(&one_line::ARM64),
     stacked: ["minor-version", "string-only", "alternatives"],
     dies_of_nop: false,
     has_traps: true,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 
 use super::archive::{self, Archive};
@@ -21,6 +21,7 @@ use super::payload::{self, Said, Stacking, Tools};
 use super::platform::{MachineKind, Platform};
 use super::process::run_quiet;
 use super::prophecy::foretell;
+use super::release::ReleaseKind;
 use super::scenario::Scenario;
 use super::stacks::Stacks;
 use super::table::{Row, Table};
@@ -39,7 +40,12 @@ pub struct Arguments {
     #[arg(long, default_value = "x86-64")]
     pub machine: MachineKind,
 
-    /// Where everything that is fetched and built is kept [default: out/xen, out/xen-arm64]
+    /// Which Xen: Debian 12's on both machines, or on x86-64 that of Debian 11
+    #[arg(long, default_value = "4.17")]
+    pub release: ReleaseKind,
+
+    /// Where everything that is fetched and built is kept [default: out/xen, out/xen-4.14,
+    /// out/xen-arm64]
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
 
@@ -86,10 +92,11 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .context("the package is inside the workspace")?;
-    let platform = arguments.machine.platform();
+    let platform = arguments.machine.with(arguments.release);
+    let platform = platform.context("that release is run on x86-64 alone")?;
     let cache = match &arguments.cache {
         Some(cache) => cache.clone(),
-        None => PathBuf::from(arguments.machine.cache()),
+        None => PathBuf::from(platform.cache),
     };
     fs::create_dir_all(cache.join("log"))
         .with_context(|| format!("cannot make {}", cache.display()))?;
@@ -108,7 +115,13 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     };
     let tools = Tools::new(&tools_folder, jobs)?;
     archive::ensure_programs(platform)?;
-    let archive = archive::fetch(&cache, arguments.mirror.as_deref(), platform)?;
+    let mirror = arguments.mirror.as_deref();
+    let archive = archive::fetch(&cache, mirror, platform)?;
+    if platform.release.compiler.is_some() && !is_root()? {
+        bail!("only root may build this release, for its compiler is in another system's folder");
+    }
+    let compiler = platform.release.compiler;
+    let compiler = compiler.map(|suite| archive::build_root(&cache, mirror, suite));
 
     let proof = Proof {
         fixtures: root.join("fixtures/xen"),
@@ -119,6 +132,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
             &archive.source,
             &root.join("runtime/include/xsplice.h"),
             platform,
+            compiler.transpose()?,
             jobs,
         ),
         archive,
@@ -186,7 +200,12 @@ impl Proof {
     }
 
     fn patch(&self, name: &str) -> PathBuf {
-        self.fixtures.join("changes").join(format!("{name}.patch"))
+        let changes = self.fixtures.join("changes");
+        let file = format!("{name}.patch");
+        let own = self.platform.own_patches;
+        let own = own.map(|folder| changes.join(folder).join(&file));
+        own.filter(|own| own.is_file())
+            .unwrap_or_else(|| changes.join(&file))
     }
 
     fn run(&self, table: &mut Table) -> Result<()> {
@@ -198,6 +217,9 @@ impl Proof {
         let original_g = self.builder.original(DebugInfo::Present)?;
         let changes = self.platform.changes;
         println!("== {} changes", changes.len());
+        for (name, reason) in self.platform.left_out {
+            println!("   left out: {name}: {reason}");
+        }
         let mut trees: HashMap<&'static str, Tree> = HashMap::new();
         let mut made = Vec::new();
         for change in changes {
@@ -268,7 +290,9 @@ impl Proof {
             println!("== the tools on the whole tree");
             let later = self.builder.later(&original)?;
             faults::check(&self.tools, [&original, &later], &self.payloads, table)?;
-            let edits = self.platform.edits;
+            let Some(edits) = self.platform.edits else {
+                return Ok(());
+            };
             let patch = self.patch(edits.patch);
             let patched =
                 self.builder
@@ -366,7 +390,7 @@ impl Proof {
     fn crashes(&self, original: &Tree) -> Result<Vec<Scenario>> {
         let mut crashes = Vec::new();
         if self.platform.dies_of_nop {
-            crashes.push(in_tree::crash(&self.tools, original));
+            crashes.push(in_tree::crash(&self.tools, original, self.platform));
         }
         if self.platform.has_traps {
             crashes.extend(self.traps(original).stopping()?);

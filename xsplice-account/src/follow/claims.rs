@@ -35,6 +35,10 @@ impl<'run, 'data> Claims<'run, 'data> {
             let Place::Base(address) = found.pair.place else {
                 continue;
             };
+            // What looks like something that was not linked does so by chance.
+            if tree.is_replaced_by_link(found.pair.item) {
+                continue;
+            }
             let item = tree.item(found.pair.item);
             let start = starts.get(found.pair.item.object, item.section);
             if start.is_some_and(|start| start.wrapping_add(item.range.start) == address) {

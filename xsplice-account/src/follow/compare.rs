@@ -410,9 +410,12 @@ impl<'data> Follower<'_, 'data> {
                     outcome.stamps += length;
                     return Ok(());
                 }
-                let is_entry = match field.form {
-                    Form::Slot => delta == 0,
-                    _ => delta + trailing == 0,
+                let is_entry = match (field.form, delta + trailing) {
+                    (Form::Slot, _) => delta == 0,
+                    (_, 0) => true,
+                    // Counted from somewhere in front of it, as what writes calls itself does:
+                    // nothing of it is read.
+                    (_, meant) => meant < 0 && self.takes_address(pair.item, field),
                 };
                 if !self.lead_to_item(*item, start, is_entry && !is_table, outcome) {
                     return Err(differs());

@@ -133,9 +133,18 @@ impl<'data> Follower<'_, 'data> {
 
     /// Whether a field belongs to an instruction that reads or writes where it leads.
     fn reads_there(&self, source: ItemId, field: &Field) -> bool {
+        self.use_of(source, field) == Some(Use::Access)
+    }
+
+    /// Whether a field belongs to an instruction that takes the address for a number.
+    pub(super) fn takes_address(&self, source: ItemId, field: &Field) -> bool {
+        self.use_of(source, field) == Some(Use::Address)
+    }
+
+    fn use_of(&self, source: ItemId, field: &Field) -> Option<Use> {
         let mut all = self.instructions(source);
-        let around = all.find(|one| field.offset < one.end);
-        around.is_some_and(|one| one.use_of(field.offset) == Some(Use::Access))
+        let around = all.find(|one| field.offset < one.end)?;
+        around.use_of(field.offset)
     }
 
     /// The instructions of an item; none of data.

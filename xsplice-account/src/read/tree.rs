@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 use object::elf;
 use rayon::prelude::*;
 use xsplice_diff::read::object::{ElfObject, SectionId, SymbolId, SymbolPlace};
@@ -80,6 +80,8 @@ pub(crate) struct Tree<'data> {
     definitions: HashMap<&'data str, Vec<Definition>>,
     /// Of names that several objects define, the object whose definition the build's own image has.
     linked: HashMap<&'data str, usize>,
+    /// Sections, by object, in whose place something else was linked.
+    not_linked: HashSet<(usize, SectionId)>,
 }
 
 impl<'data> Tree<'data> {
@@ -138,6 +140,7 @@ impl<'data> Tree<'data> {
             left_out_from,
             definitions,
             linked: HashMap::default(),
+            not_linked: HashSet::default(),
         }
     }
 
@@ -240,7 +243,19 @@ impl<'data> Tree<'data> {
     /// Lets a name stand for something that no object defines: what the objects have of that name
     /// was not linked.
     pub(crate) fn forget(&mut self, name: &str) {
-        self.definitions.remove(name);
+        let found = self.definitions.remove(name).unwrap_or_default();
+        let items = self.defining(&found).into_iter();
+        let sections: Vec<_> = items
+            .map(|item| (item.object, self.item(item).section))
+            .collect();
+        self.not_linked.extend(sections);
+    }
+
+    /// Whether something else was linked in the place of the item's section.
+    #[must_use]
+    pub(crate) fn is_replaced_by_link(&self, id: ItemId) -> bool {
+        self.not_linked
+            .contains(&(id.object, self.item(id).section))
     }
 
     /// Lets a name stand for the definition of one object, which the link chose.

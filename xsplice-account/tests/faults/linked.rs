@@ -166,3 +166,38 @@ fn of_a_section_that_was_not_linked_nothing_is_in_the_base() {
     let account = without_payload(linked, original, &[("f.c", &new), ("t.s", &stand_in)]);
     assert_eq!(names(&account), ["start"]);
 }
+
+#[test]
+fn a_table_that_the_link_makes_anew_may_grow_where_it_stands() {
+    let table = |offsets: &str, names: &str, markers: &str| {
+        format!(
+            ".section .rodata\n.globl offsets, names, markers\n\
+             offsets: .long {offsets}\nnames: .long {names}\nmarkers: .long {markers}\n"
+        )
+    };
+    // Of each table something looks like what stands in for it: what does is not what did before.
+    let stand_in = table("0", "0", "0");
+    let (base, grown) = (table("0, 3", "5", "7"), table("4, 8", "5, 6", "0, 9"));
+    let user = "extern const int offsets[], names[], markers[];\n\
+                int start(int i) { return names[offsets[i]] + markers[i]; }";
+    let [before, behind] = ["before", "behind"]
+        .map(|name| format!("extern const int {name}[2]; const int {name}[2] = {{ 11, 12 }};"));
+    let (before, behind) = (("a.c", &before[..]), ("b.c", &behind[..]));
+    let (user, new) = (("u.c", user), ("n.c", "int used_by_nothing = 3;"));
+    let objects: Sources<'_> = &[user, before, ("t.s", &stand_in), behind];
+    let more: Sources<'_> = &[user, before, ("t.s", &stand_in), behind, new];
+    let linked: Sources<'_> = &[user, before, ("t.s", &base), behind];
+    let differences = |image| {
+        let account = without_payload_but_image(linked, objects, more, image);
+        account.link.expect("an image is given").differences
+    };
+    let image: Sources<'_> = &[user, before, ("t.s", &grown), behind, new];
+    assert_eq!(differences(image), []);
+    // Between others, it is not where the base has it.
+    let elsewhere: Sources<'_> = &[user, ("t.s", &grown), new, before, behind];
+    let found = differences(elsewhere);
+    assert!(!found.is_empty());
+    let names_it = |what: &str| ["offsets", "names", "markers"].map(|name| what.contains(name));
+    let all = found.iter().map(|one| names_it(&one.what));
+    assert!(all.clone().all(|one| one.contains(&true)), "{found:?}");
+}

@@ -368,3 +368,32 @@ fn what_is_accepted_stands_where_the_base_keeps_it_and_not_where_an_entry_may() 
     let account = accepting(&[("f.c", &old)], &[("f.c", &new)], &accepted);
     assert_eq!(names(&account), ["other"]);
 }
+
+/// Code that writes calls counts from the end of the call, which is in front of what it calls.
+#[test]
+fn a_distance_to_a_changed_function_is_no_read_of_it() {
+    let source = |user: &str, factor: u32| {
+        format!(
+            "__attribute__((noinline)) long g(long a) {{ return a * {factor}; }}\n\
+             long f(char *place) {{ return {user}; }}"
+        )
+    };
+    let found = |user: &str| {
+        let (old, new) = (source(user, 3), source(user, 5));
+        assert!(
+            of(&[("f.c", &old)], &[("f.c", &old)]).is_complete(),
+            "{user}"
+        );
+        let account = of(&[("f.c", &old)], &[("f.c", &new)]);
+        let mut found: Vec<String> = names(&account).into_iter().map(str::to_owned).collect();
+        found.sort();
+        found
+    };
+    for user in ["(long)g - (long)place", "(long)g - 5 - (long)place"] {
+        assert_eq!(found(user), ["g"], "{user}");
+    }
+    // Into the function, behind it, or what stands in front of it, read by its name.
+    for user in ["(long)g + 1 - (long)place", "*(int *)((char *)g - 4)"] {
+        assert_eq!(found(user), ["f", "g"], "{user}");
+    }
+}
