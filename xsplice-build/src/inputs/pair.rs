@@ -126,11 +126,24 @@ fn pair_trees(original: &Path, patched: &Path, ignore: &GlobSet) -> Result<Pairs
         }
     }
 
-    let (ignored, pairs): (Vec<_>, Vec<_>) = by_name(originals.objects, patcheds.objects)
+    let all = by_name(originals.objects, patcheds.objects);
+    let mut archives = by_name(originals.archives, patcheds.archives);
+    let in_both = |pair: &Pair| matches!(pair, Pair::Both { .. });
+    if !all.iter().chain(&archives).any(in_both) {
+        bail!(
+            "{} and {} have no object of one name; give the folders that two builds of one source \
+             put their objects into",
+            original.display(),
+            patched.display()
+        );
+    }
+    let (ignored, pairs): (Vec<_>, Vec<_>) = all
         .into_iter()
         .partition(|pair| ignore.is_match(pair.name()));
-    let mut archives = by_name(originals.archives, patcheds.archives);
     archives.retain(|pair| !ignore.is_match(pair.name()));
+    if pairs.is_empty() && archives.is_empty() {
+        bail!("--ignore-object leaves out every object; name those alone that are not in the base");
+    }
     Ok(Pairs {
         pairs,
         ignored,

@@ -3,17 +3,21 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use xsplice_console::output::Given;
 use xsplice_diff::options::Stamps;
 use xsplice_diff::read::error::Side;
 use xsplice_diff::{DiffError, Options};
-use xsplice_link::command::output::check_writable;
+use xsplice_link::command::input;
+use xsplice_link::command::output::{check_apart, check_writable};
+use xsplice_link::inspect;
 
 use crate::command::arguments::Arguments;
 use crate::command::progress::Progress;
 use crate::command::voice::visibility;
 use crate::compare::merged::Merged;
 use crate::compare::{Comparison, compare};
+use crate::inputs::content::{Kind, kind_of};
 use crate::inputs::pair::{Pairs, pair};
 use crate::inputs::{self, Input, archives};
 use crate::payload;
@@ -34,19 +38,56 @@ pub(super) struct Trees {
     pub(super) images_of_patched: Vec<PathBuf>,
 }
 
-/// Checks early that all outputs can be written.
+/// Checks early that all outputs can be written, and that none would replace an input.
 pub(super) fn check_outputs(arguments: &Arguments, name: &str) -> Result<()> {
     let payload = payload::output_path(arguments, name);
     let outputs = [
-        (!arguments.dry_run).then_some(&payload),
-        arguments.json.as_ref(),
-        arguments.html.as_ref(),
-        arguments.provenance.as_ref(),
-        arguments.sbom.as_ref(),
+        Given::by("--output", (!arguments.dry_run).then_some(&payload)),
+        Given::by("--json", arguments.json.as_ref()),
+        Given::by("--html", arguments.html.as_ref()),
+        Given::by("--provenance", arguments.provenance.as_ref()),
+        Given::by("--sbom", arguments.sbom.as_ref()),
     ];
-    Ok(check_writable(
-        outputs.into_iter().flatten().map(PathBuf::as_path),
-    )?)
+    let outputs: Vec<_> = outputs.into_iter().flatten().collect();
+    check_writable(outputs.iter().map(|output| output.path))?;
+    let named = [&arguments.depends, &arguments.xen_depends].map(|text| text.as_ref());
+    let [depends, xen_depends] = named.map(|text| text.map(PathBuf::from));
+    let inputs = [
+        Given::by("--base", arguments.base.as_ref()),
+        Given::by("--patched-base", arguments.patched_base.as_ref()),
+        Given::by("--orig", Some(&arguments.orig)),
+        Given::by("--patched", Some(&arguments.patched)),
+        Given::by("--patch", arguments.patch.as_ref()),
+        Given::by("--deny", arguments.deny.as_ref()),
+        Given::by("--depends", depends.as_ref()),
+        Given::by("--xen-depends", xen_depends.as_ref()),
+    ];
+    let inputs: Vec<_> = inputs.into_iter().flatten().collect();
+    check_apart(&outputs, &inputs)?;
+    for output in outputs {
+        for (option, tree) in [("--orig", &arguments.orig), ("--patched", &arguments.patched)] {
+            if is_object_of(tree, output.path) {
+                bail!(
+                    "{}: cannot be written: it is a file of {option}; name another file",
+                    output.path.display()
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file is an object, archive or image of a tree. A payload that an earlier run left there
+/// is none.
+fn is_object_of(tree: &Path, file: &Path) -> bool {
+    let (Ok(tree), Ok(file)) = (tree.canonicalize(), file.canonicalize()) else {
+        return false;
+    };
+    if !file.starts_with(&tree) || kind_of(&file) == Kind::Other {
+        return false;
+    }
+    let path = file.display().to_string();
+    input::open(&file).is_ok_and(|bytes| inspect::inspect(&path, &bytes).is_err())
 }
 
 /// The source patch, where one is given.

@@ -5,13 +5,13 @@ mod report;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{CommandFactory, Parser};
 use xsplice_abi::Profile;
 use xsplice_abi::profile::{self, Abi};
 use xsplice_console::json;
-use xsplice_console::output::{check_writable, is_standard_output, write_file};
+use xsplice_console::output::{self, Given, check_writable, is_standard_output, write_file};
 use xsplice_console::process::{answer_failure, answer_usage};
 use xsplice_console::terminal::complain;
 use xsplice_console::{ExitStatus, MappedFile};
@@ -156,6 +156,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     {
         check_writable(path).with_context(|| format!("{}: cannot be written", path.display()))?;
     }
+    check_apart(arguments)?;
     let original = read(&arguments.original)?;
     let patched = read(&arguments.patched)?;
     let name = arguments
@@ -208,6 +209,23 @@ fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
         complain(&refusals).context(NO_OUTPUT)?;
     }
     Ok(diff.verdict())
+}
+
+/// No output may be an input.
+fn check_apart(arguments: &Arguments) -> anyhow::Result<()> {
+    let outputs = [
+        Given::by("--output", arguments.output.as_ref()),
+        Given::by("--json", arguments.json.as_ref()),
+        Given::by("--html", arguments.html.as_ref()),
+    ];
+    let inputs = [
+        Given::by("ORIGINAL", Some(&arguments.original)),
+        Given::by("PATCHED", Some(&arguments.patched)),
+    ];
+    let outputs: Vec<_> = outputs.into_iter().flatten().collect();
+    let inputs: Vec<_> = inputs.into_iter().flatten().collect();
+    output::check_apart(&outputs, &inputs)
+        .map_err(|(path, why)| anyhow!("{}: cannot be written: {why}", path.display()))
 }
 
 fn read(path: &Path) -> anyhow::Result<MappedFile> {

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use xsplice_console::output::Given;
+
 use super::{ExitStatus, LinkArguments};
 use crate::base::Base;
 use crate::build_id::BuildId;
@@ -14,6 +16,7 @@ use crate::options::{BaseProof, LinkOptions, References, StacksOn};
 pub(super) fn run(arguments: &LinkArguments) -> Result<ExitStatus, LinkError> {
     let outputs = [Some(&arguments.output), arguments.json.as_ref()];
     output::check_writable(outputs.into_iter().flatten().map(PathBuf::as_path))?;
+    check_apart(arguments)?;
     let base_file = input::open(&arguments.base)?;
     let base = Base::parse(&arguments.base.display().to_string(), &base_file)?;
     let files = arguments
@@ -61,6 +64,24 @@ pub(super) fn run(arguments: &LinkArguments) -> Result<ExitStatus, LinkError> {
         output::write_json(target, LINK, &report)?;
     }
     Ok(status)
+}
+
+/// No output may be an input.
+fn check_apart(arguments: &LinkArguments) -> Result<(), LinkError> {
+    let outputs = [
+        Given::by("--output", Some(&arguments.output)),
+        Given::by("--json", arguments.json.as_ref()),
+    ];
+    let named = [&arguments.depends, &arguments.xen_depends].map(|text| text.as_ref());
+    let named = named.map(|text| text.map(PathBuf::from));
+    let mut inputs = vec![Given::by("--base", Some(&arguments.base))];
+    inputs.push(Given::by("--depends", named[0].as_ref()));
+    inputs.push(Given::by("--xen-depends", named[1].as_ref()));
+    let extracts = arguments.extracts.iter();
+    inputs.extend(extracts.map(|path| Given::by("EXTRACT", Some(path))));
+    let inputs: Vec<_> = inputs.into_iter().flatten().collect();
+    let outputs: Vec<_> = outputs.into_iter().flatten().collect();
+    output::check_apart(&outputs, &inputs)
 }
 
 fn report(

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use xsplice_console::json::Tool;
+use xsplice_console::output::Given;
 
 use crate::error::LinkError;
 
@@ -26,6 +27,15 @@ pub fn check_writable<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<(
     files.try_for_each(|path| {
         xsplice_console::output::check_writable(path).map_err(|source| failed(path, source))
     })
+}
+
+/// Makes sure that no output would replace an input or another output.
+///
+/// # Errors
+/// [`LinkError::Write`] of the first that would.
+pub fn check_apart(outputs: &[Given<'_>], inputs: &[Given<'_>]) -> Result<(), LinkError> {
+    xsplice_console::output::check_apart(outputs, inputs)
+        .map_err(|(path, source)| failed(&path, source))
 }
 
 /// Writes the document of `value` by `tool` to `target`, where `-` is standard output.

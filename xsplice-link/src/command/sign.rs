@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 use xsplice_abi::hex::Hex;
+use xsplice_console::output::Given;
 
 use super::{ExitStatus, SignArguments};
 use crate::command::report::{SIGN, SignInputs, SignReport, SignedFile, shown};
@@ -21,6 +22,7 @@ pub(super) fn run(arguments: &SignArguments) -> Result<ExitStatus, LinkError> {
         arguments.json.as_ref(),
     ];
     output::check_writable(outputs.into_iter().flatten().map(PathBuf::as_path))?;
+    check_apart(arguments)?;
     let payload = input::open(&arguments.payload)?;
     let path = arguments.payload.display().to_string();
     // A signature says "this is a payload"; nothing else is signed.
@@ -69,6 +71,23 @@ pub(super) fn run(arguments: &SignArguments) -> Result<ExitStatus, LinkError> {
         output::write_json(target, SIGN, &report)?;
     }
     Ok(ExitStatus::Done)
+}
+
+/// No output may be the key or the certificate, or another output. The payload may be signed in
+/// place, and its provenance is.
+fn check_apart(arguments: &SignArguments) -> Result<(), LinkError> {
+    let outputs = [
+        Given::by("--output", Some(&arguments.output)),
+        Given::by("--provenance", arguments.provenance.as_ref()),
+        Given::by("--json", arguments.json.as_ref()),
+    ];
+    let inputs = [
+        Given::by("--key", Some(&arguments.key)),
+        Given::by("--cert", Some(&arguments.cert)),
+    ];
+    let outputs: Vec<_> = outputs.into_iter().flatten().collect();
+    let inputs: Vec<_> = inputs.into_iter().flatten().collect();
+    output::check_apart(&outputs, &inputs)
 }
 
 /// The provenance at `file`, which names the signed payload too.
