@@ -19,8 +19,7 @@ use xsplice_diff::report::json::PayloadSummary;
 use xsplice_diff::report::object_diff::{
     DataChange, Evidence, FunctionChange, ObjectDiff, SpecialSection,
 };
-use xsplice_diff::verdict::kinds::Ignored;
-use xsplice_diff::verdict::kinds::{Accepted, Reason, RefusalCode, Status};
+use xsplice_diff::verdict::kinds::{Accepted, Ignored, Reason, RefusalCode, Status};
 use xsplice_diff::verdict::refusal::Refusal;
 
 use xsplice_diff::debug_info::toolchain::{Toolchain, Toolchains};
@@ -64,6 +63,7 @@ fn extract(text: &str) -> Extract<'static> {
         kind,
         size: 6,
         place,
+        otherwise: None,
     };
     Extract {
         object: text.to_owned(),

@@ -9,6 +9,7 @@ mod code_pages;
 mod hunks;
 mod lost_hunks;
 mod many;
+mod member_order;
 mod merged;
 mod source;
 mod store;

@@ -1,5 +1,6 @@
 //! Options of a link.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use xsplice_abi::Profile;
@@ -65,6 +66,8 @@ pub struct LinkOptions {
     pub base_id: Option<BuildId>,
     /// New global symbols that later payloads may refer to.
     pub exports: Vec<String>,
+    /// Names that are known to mean what has them in the base, where that may be in doubt.
+    pub plain_names: BTreeSet<String>,
     /// Further `key=value` lines of `.modinfo`.
     pub metadata: Vec<(String, String)>,
     /// The version that `tool=` of `.modinfo` names.
@@ -83,6 +86,7 @@ impl LinkOptions {
             stacks_on: StacksOn::Base,
             base_id: None,
             exports: Vec::new(),
+            plain_names: BTreeSet::new(),
             metadata: Vec::new(),
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         }

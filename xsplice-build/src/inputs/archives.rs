@@ -13,9 +13,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use object::read::archive::ArchiveFile;
 
+use xsplice_link::Refusal;
 use xsplice_link::command::input;
 
 use crate::inputs::content::{Kind, kind_of_bytes};
+use crate::inputs::order;
 use crate::inputs::pair::Pair;
 use crate::inputs::{Bytes, Input, ObjectBytes};
 
@@ -24,7 +26,7 @@ const DEPTH_MAX: usize = 8;
 
 /// Adds the members of `archives` that are neither among the inputs nor among what was left out by
 /// name, in order of name. Those that are the same in both trees are in the base too, and a fix may
-/// be the first to call them.
+/// be the first to call them. Returns what is wrong with the order of members.
 ///
 /// # Errors
 /// An archive that cannot be read.
@@ -32,14 +34,17 @@ pub(crate) fn add_members(
     inputs: &mut Vec<Input>,
     archives: Vec<Pair>,
     left_out: &[Input],
-) -> Result<()> {
+) -> Result<Vec<Refusal>> {
     let mut members = Vec::new();
+    let mut refusals = Vec::new();
     for pair in archives {
         let folders = Folders::of(&pair);
-        members.extend(members_of(&Input::open(pair)?, &folders)?);
+        let (found, refusal) = members_of(&Input::open(pair)?, &folders)?;
+        members.extend(found);
+        refusals.extend(refusal);
     }
     if members.is_empty() {
-        return Ok(());
+        return Ok(refusals);
     }
     let mut known: HashMap<(Option<usize>, Option<usize>), Vec<&Input>> = HashMap::new();
     for input in inputs.iter().chain(left_out) {
@@ -52,7 +57,7 @@ pub(crate) fn add_members(
     });
     inputs.extend(members);
     inputs.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(())
+    Ok(refusals)
 }
 
 fn lengths(input: &Input) -> (Option<usize>, Option<usize>) {
@@ -83,39 +88,67 @@ impl Folders {
     }
 }
 
-/// The members of both trees, in pairs.
-fn members_of(archive: &Input, folders: &Folders) -> Result<Vec<Input>> {
+/// The members of both trees, in pairs; and what is wrong with their order.
+fn members_of(archive: &Input, folders: &Folders) -> Result<(Vec<Input>, Option<Refusal>)> {
     let (original, patched) = match &archive.bytes {
         Bytes::Both { original, patched } => (Some(original), Some(patched)),
         Bytes::Added { patched } => (None, Some(patched)),
         Bytes::Removed { original } => (Some(original), None),
     };
     let members = |file: Option<&ObjectBytes>, folder: &Path| {
-        let mut found = BTreeMap::new();
+        let mut found = Members::default();
         let added = file.map_or(Ok(()), |file| add(&mut found, "", file, folder, DEPTH_MAX));
         added.with_context(|| format!("{}: not a sound archive", archive.name))?;
         Ok::<_, anyhow::Error>(found)
     };
     let originals = members(original, &folders.original)?;
     let mut patcheds = members(patched, &folders.patched)?;
+    let refusal = order::compare(&archive.name, &originals.in_order(), &patcheds.in_order());
     let mut found = Vec::new();
-    for (member, original) in originals {
-        let bytes = match patcheds.remove(&member) {
+    for (member, original) in originals.bytes {
+        let bytes = match patcheds.bytes.remove(&member) {
             Some(patched) => Bytes::Both { original, patched },
             None => Bytes::Removed { original },
         };
         found.push((member, bytes));
     }
-    let added = patcheds.into_iter();
+    let added = patcheds.bytes.into_iter();
     found.extend(added.map(|(member, patched)| (member, Bytes::Added { patched })));
-    let inputs = found.into_iter().map(|((member, count), bytes)| {
-        let name = match count {
-            0 => format!("{}({member})", archive.name),
-            _ => format!("{}({member}:{})", archive.name, count + 1),
-        };
+    let inputs = found.into_iter().map(|(member, bytes)| {
+        let name = format!("{}({})", archive.name, shown(&member));
         Input::new(name, bytes)
     });
-    Ok(inputs.collect())
+    Ok((inputs.collect(), refusal))
+}
+
+/// A member as reports call it.
+fn shown((member, count): &MemberName) -> String {
+    match count {
+        0 => member.clone(),
+        _ => format!("{member}:{}", count + 1),
+    }
+}
+
+/// The objects of an archive.
+#[derive(Default)]
+struct Members {
+    bytes: BTreeMap<MemberName, ObjectBytes>,
+    /// Their names, in the order of the archive.
+    order: Vec<(MemberName, String)>,
+}
+
+impl Members {
+    fn insert(&mut self, name: MemberName, bytes: ObjectBytes) {
+        let shown = shown(&name);
+        self.order.push((name.clone(), shown));
+        self.bytes.insert(name, bytes);
+    }
+
+    fn in_order(&self) -> Vec<order::Member<'_>> {
+        let all = self.order.iter();
+        all.filter_map(|(name, shown)| Some((shown.as_str(), &self.bytes.get(name)?[..])))
+            .collect()
+    }
 }
 
 /// A member's name, and how many members of that name precede it.
@@ -124,7 +157,7 @@ type MemberName = (String, usize);
 /// Adds the objects of an archive, and of the archives in it, whose names then stand `before`
 /// theirs. The members of a thin archive are files, named from its `folder`.
 fn add(
-    found: &mut BTreeMap<MemberName, ObjectBytes>,
+    found: &mut Members,
     before: &str,
     file: &ObjectBytes,
     folder: &Path,
@@ -161,7 +194,7 @@ fn add(
             }
             Kind::Object => {
                 let mut count = 0;
-                while found.contains_key(&(name.clone(), count)) {
+                while found.bytes.contains_key(&(name.clone(), count)) {
                     count += 1;
                 }
                 found.insert((name, count), bytes);

@@ -5,6 +5,7 @@ pub(crate) mod base;
 pub(crate) mod content;
 pub mod dependencies;
 pub(crate) mod name;
+pub(crate) mod order;
 pub mod pair;
 
 use std::fs::File;

@@ -1,5 +1,6 @@
 //! Links the extracts, runs `verify` on the result, and writes the payload if nothing is refused.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -32,6 +33,7 @@ impl Run<'_> {
     pub(super) fn link(
         &self,
         base: Option<&Base<'_>>,
+        plain_names: BTreeSet<String>,
         books: Option<&Books<'_>>,
         report: &mut Report<'_>,
     ) -> Result<Option<Made>> {
@@ -41,6 +43,7 @@ impl Run<'_> {
             return Ok(None);
         };
         let mut options = payload::options(self.arguments, self.name, self.abi, base)?;
+        options.plain_names = plain_names;
         let hunks = report.hunks.iter().flatten();
         let accepted = hunks.filter_map(|hunk| hunk.accepted.clone());
         options

@@ -81,6 +81,7 @@ fn run_one(arguments: &Arguments) -> Result<Ran> {
     let trees = read::trees(arguments)?;
 
     let merged = merged::find(&trees.inputs, &trees.left_out);
+    let out_of_order = merged::out_of_order(&trees.inputs, &trees.left_out, &merged);
     inputs::release(trees.inputs.iter().chain(&trees.left_out));
     let mut comparison = read::compared(arguments, &trees.inputs, &merged)?;
     // What stands in the way of reading the base is told when it is needed.
@@ -112,7 +113,9 @@ fn run_one(arguments: &Arguments) -> Result<Ran> {
     };
     let late = prove::parse_base(file.as_ref())?;
     let base = early.or(late);
-    run.prove(base.as_ref(), &mut report);
+    let plain_names = run.prove(base.as_ref(), &mut report);
+    report.refusals.extend(trees.out_of_order.iter().cloned());
+    report.refusals.extend(out_of_order);
     let over = budget::exceeded(arguments, &report);
     report.refusals.extend(over);
     let image = run.find_patched_image(base.as_ref(), &trees.images_of_patched)?;
@@ -122,7 +125,7 @@ fn run_one(arguments: &Arguments) -> Result<Ran> {
         .flatten()
         .for_each(MappedFile::release);
     let books = run.books(image.as_ref());
-    let made = run.link(base.as_ref(), books.as_ref(), &mut report)?;
+    let made = run.link(base.as_ref(), plain_names, books.as_ref(), &mut report)?;
     run.account_for_nothing(base.as_ref(), books.as_ref(), made.as_ref(), &mut report)?;
 
     let status = run.tell_result(&report, made.as_ref());

@@ -1,7 +1,7 @@
 //! Finds the base, compares the original tree with it, and decides which refusals of the differ
 //! remain.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -65,8 +65,12 @@ impl Run<'_> {
     }
 
     /// Reports which base is used, compares the original tree with it, and adds the differ's
-    /// refusals to the report.
-    pub(super) fn prove(&self, base: Option<&Base<'_>>, report: &mut Report<'_>) {
+    /// refusals to the report. Returns the names that the proof shows to mean what has them.
+    pub(super) fn prove(
+        &self,
+        base: Option<&Base<'_>>,
+        report: &mut Report<'_>,
+    ) -> BTreeSet<String> {
         if let Some(base) = base {
             report.inputs.base = Some(BaseInput {
                 path: base.path().to_owned(),
@@ -75,22 +79,27 @@ impl Run<'_> {
             report.toolchain.add_base(base);
             tell(self.arguments, &report.toolchain.warning());
         }
-        let unlinked = match base {
+        let (unlinked, plain_names) = match base {
             Some(base) if !self.arguments.no_base_proof => self.prove_tree(base, report),
-            _ => HashSet::new(),
+            _ => Default::default(),
         };
         report
             .refusals
             .extend(differ_refusals(self.diffs, &unlinked, base));
+        plain_names
     }
 
     /// Compares the original tree with the base and reports the result; returns the objects that
-    /// are not linked into it.
-    fn prove_tree(&self, base: &Base<'_>, report: &mut Report<'_>) -> HashSet<String> {
+    /// are not linked into it, and the names that mean what has them.
+    fn prove_tree(
+        &self,
+        base: &Base<'_>,
+        report: &mut Report<'_>,
+    ) -> (HashSet<String>, BTreeSet<String>) {
         let count = self.inputs.len();
         let progress = Progress::start("proving", count, visibility(self.arguments));
         let Proof {
-            tree,
+            mut tree,
             unlinked,
             foreign,
         } = prove(base, self.inputs, self.merged, &progress);
@@ -102,13 +111,14 @@ impl Run<'_> {
                 .refusals
                 .push(Refusal::new(RefusalCode::ProofFailed, &original, message));
         }
+        let plain_names = std::mem::take(&mut tree.plain_names);
         let summary = summary(tree, foreign);
         tell(
             self.arguments,
             &story::proof(&summary, base.path(), detail(self.arguments)),
         );
         report.proof = Some(summary);
-        unlinked
+        (unlinked, plain_names)
     }
 }
 

@@ -8,6 +8,7 @@ use xsplice_console::output::Given;
 use xsplice_diff::options::Stamps;
 use xsplice_diff::read::error::Side;
 use xsplice_diff::{DiffError, Options};
+use xsplice_link::Refusal;
 use xsplice_link::command::input;
 use xsplice_link::command::output::{check_apart, check_writable};
 use xsplice_link::inspect;
@@ -32,6 +33,8 @@ pub(super) struct Trees {
     /// Objects that were left out by name. They are read all the same: others may have been merged
     /// from them, and lines of a patch may be in them.
     pub(super) left_out: Vec<Input>,
+    /// Archives whose members are in another order, where that may count.
+    pub(super) out_of_order: Vec<Refusal>,
     /// Linked images of the original tree: the base may be among them.
     pub(super) images: Vec<PathBuf>,
     /// The same of the patched tree.
@@ -125,8 +128,9 @@ pub(super) fn trees(arguments: &Arguments) -> Result<Trees> {
     )?;
     let mut inputs = inputs::open_all(pairs)?;
     let left_out = inputs::open_all(ignored)?;
-    archives::add_members(&mut inputs, archives, &left_out)?;
+    let out_of_order = archives::add_members(&mut inputs, archives, &left_out)?;
     Ok(Trees {
+        out_of_order,
         inputs,
         left_out,
         images,

@@ -11,6 +11,7 @@ use crate::compare::special_entries::SpecialEntries;
 use crate::compare::users::Users;
 use crate::correlate::Correlation;
 use crate::read::items::{ItemId, ItemKind};
+use crate::read::names;
 use crate::read::object::{ElfObject, Relocation, SymbolId, SymbolPlace};
 use crate::read::relocation::Target;
 use crate::read::side::Build;
@@ -39,6 +40,8 @@ pub struct Comparer<'a, 'data> {
     pub patched_users: &'a Users,
     /// Special-section entries of the original and of the patched object.
     pub(crate) entries: (&'a SpecialEntries, &'a SpecialEntries),
+    /// Constants of the original that one of the patched object is.
+    taken: HashSet<ItemId>,
     contents: HashMap<(ItemId, ItemId), Option<u64>>,
     open: Vec<(ItemId, ItemId)>,
     /// Pairs found equal while enclosing pairs were still being compared, and which may depend on
@@ -64,6 +67,7 @@ impl<'a, 'data> Comparer<'a, 'data> {
             original_users,
             patched_users,
             entries,
+            taken: correlation.same_constant.values().copied().collect(),
             contents: HashMap::new(),
             open: Vec::new(),
             provisional: HashSet::new(),
@@ -240,20 +244,8 @@ impl<'a, 'data> Comparer<'a, 'data> {
                     ..
                 },
             ) => {
-                if self.correlation.original(p) == Some(o) && !is_content(patched, p) {
-                    if old_offset != new_offset {
-                        return Some(differs(old));
-                    }
-                    return self.private_constant_difference(o, p, offset);
-                }
-                if !is_content(original, o) || !is_content(patched, p) {
-                    return Some(differs(old));
-                }
-                let at = self.content_difference(o, p);
-                if at.is_none() && old_offset == new_offset {
-                    return None;
-                }
-                Some(self.content_reason(o, p, offset, at.unwrap_or(0)))
+                let pair = ((o, old_offset), (p, new_offset));
+                self.item_difference(pair, || differs(old), offset)
             }
             (
                 Target::Symbol {
@@ -306,6 +298,29 @@ impl<'a, 'data> Comparer<'a, 'data> {
         }
     }
 
+    /// What differs between two places in items that relocations of fields at `offset` lead to.
+    fn item_difference(
+        &mut self,
+        ((o, old_offset), (p, new_offset)): ((ItemId, i64), (ItemId, i64)),
+        differs: impl FnOnce() -> Reason,
+        offset: u64,
+    ) -> Option<Reason> {
+        if self.correlation.original(p) == Some(o) && !is_content(self.patched, p) {
+            if old_offset != new_offset {
+                return Some(differs());
+            }
+            return self.private_constant_difference(o, p, offset);
+        }
+        if !is_content(self.original, o) || !is_content(self.patched, p) {
+            return Some(differs());
+        }
+        let at = self.content_difference(o, p);
+        if at.is_none() && old_offset == new_offset {
+            return self.is_another_constant(o, p).then(differs);
+        }
+        Some(self.content_reason(o, p, offset, at.unwrap_or(0)))
+    }
+
     /// What differs between two relocations of which one goes by a weak name that its object
     /// defines. Another object may define it too, so it stands for no place of this object.
     fn name_difference(&self, before: usize, after: usize, offset: u64) -> Option<Reason> {
@@ -323,6 +338,23 @@ impl<'a, 'data> Comparer<'a, 'data> {
             old: old.to_owned(),
             new: new.to_owned(),
         })
+    }
+
+    /// Whether a named constant is not the one that it was, although both hold the same: code that
+    /// stores or compares its address tells them apart. What compilers made of their own has no
+    /// address that anybody knows.
+    fn is_another_constant(&self, o: ItemId, p: ItemId) -> bool {
+        let is_one = |build: &Build<'_>, item: ItemId| {
+            let is_datum = build.items.item(item).kind == ItemKind::Datum;
+            is_datum && !names::is_of_compilers(build.name(item))
+        };
+        let known = self.correlation.same_constant.get(&p);
+        is_one(self.original, o)
+            && is_one(self.patched, p)
+            && match known {
+                Some(known) => *known != o,
+                None => self.correlation.crossed.contains(&p) || self.taken.contains(&o),
+            }
     }
 
     /// A named constant that one function alone uses is part of it.

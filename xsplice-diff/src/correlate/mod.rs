@@ -5,7 +5,7 @@
 //! another counterpart differs too. A wrong pair of variables would give the patched code the state
 //! of another variable, so a doubtful pair is left open and reported.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use foldhash::{HashMap, HashMapExt as _};
 
@@ -66,6 +66,9 @@ pub struct Correlation {
     /// Constants of the patched object without identity, with those of the original that may be the
     /// same: their contents are not compared yet.
     pub(crate) same_constant: BTreeMap<ItemId, ItemId>,
+    /// Constants of the patched object without identity that code which is the same otherwise takes
+    /// for several of the original, or several for one.
+    pub(crate) crossed: BTreeSet<ItemId>,
     /// Variables of the original without a counterpart.
     pub(crate) lost_state: Vec<ItemId>,
     /// For every item of the original: the function whose out-of-line part it is.
@@ -286,6 +289,7 @@ pub fn correlate(original: &Build<'_>, patched: &Build<'_>) -> Correlation {
         ambiguous: Vec::new(),
         because: BTreeMap::new(),
         same_constant: BTreeMap::new(),
+        crossed: BTreeSet::new(),
         lost_state: Vec::new(),
         original_parts: parts(&original_parent),
         patched_parts: parts(&patched_parent),

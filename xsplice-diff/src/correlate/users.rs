@@ -20,9 +20,10 @@ const ROUNDS_MAX: usize = 4;
 /// Pairs items by fields of users that are the same otherwise.
 pub(super) fn pair(original: &Build<'_>, patched: &Build<'_>, correlation: &mut Correlation) {
     for _ in 0..ROUNDS_MAX {
-        let votes = votes(original, patched, correlation);
+        let Votes { agreed, crossed } = votes(original, patched, correlation);
+        correlation.crossed.extend(crossed);
         let mut found = false;
-        for (o, p) in votes {
+        for (o, p) in agreed {
             if is_content(patched, p) {
                 correlation.same_constant.entry(p).or_insert(o);
             } else {
@@ -35,12 +36,17 @@ pub(super) fn pair(original: &Build<'_>, patched: &Build<'_>, correlation: &mut 
     }
 }
 
-/// The pairs that nothing contradicts, in order.
-fn votes(
-    original: &Build<'_>,
-    patched: &Build<'_>,
-    correlation: &Correlation,
-) -> Vec<(ItemId, ItemId)> {
+/// What users of items tell.
+#[derive(Default)]
+struct Votes {
+    /// The pairs that nothing contradicts, in order.
+    agreed: Vec<(ItemId, ItemId)>,
+    /// Constants of the patched object of whose pairs one contradicts another.
+    crossed: Vec<ItemId>,
+}
+
+/// Asks the users of all items that have no counterpart.
+fn votes(original: &Build<'_>, patched: &Build<'_>, correlation: &Correlation) -> Votes {
     let mut of_patched: HashMap<ItemId, Option<ItemId>> = HashMap::new();
     let mut of_original: HashMap<ItemId, Option<ItemId>> = HashMap::new();
     let mut vote = |o: ItemId, p: ItemId| {
@@ -61,7 +67,7 @@ fn votes(
         .map(|p| is_open(p) && is_candidate(patched, p))
         .collect();
     if !candidates.contains(&true) {
-        return Vec::new();
+        return Votes::default();
     }
     for user in patched.items.ids() {
         let Some(counterpart) = correlation.original(user) else {
@@ -98,14 +104,18 @@ fn votes(
             }
         }
     }
-    let mut found: Vec<(ItemId, ItemId)> = of_patched
-        .into_iter()
-        .filter_map(|(p, o)| Some((o?, p)))
-        .filter(|(o, p)| of_original.get(o) == Some(&Some(*p)))
-        .filter(|(o, p)| is_content(patched, *p) || correlation.patched(*o).is_none())
-        .collect();
-    found.sort_unstable();
-    found
+    let mut votes = Votes::default();
+    for (p, o) in of_patched {
+        match o.filter(|o| of_original.get(o) == Some(&Some(p))) {
+            None if is_content(patched, p) => votes.crossed.push(p),
+            Some(o) if is_content(patched, p) || correlation.patched(o).is_none() => {
+                votes.agreed.push((o, p));
+            }
+            None | Some(_) => {}
+        }
+    }
+    votes.agreed.sort_unstable();
+    votes
 }
 
 /// Whether the name of an item is no evidence: the compiler numbered it, or it is a variable that

@@ -102,6 +102,25 @@ pub(crate) fn hashed_function(name: &str) -> Option<&str> {
     name.strip_prefix("__cfi_")
 }
 
+/// Names that compilers give to constants of their own.
+const OF_COMPILERS: [&str; 5] = [
+    "__func__",
+    "__FUNCTION__",
+    "__PRETTY_FUNCTION__",
+    "CSWTCH",
+    "switch.table",
+];
+
+/// Whether a compiler gave a constant of its own this name. Clang's `reltable.FUNCTION` holds
+/// distances from its own start, of which code makes other addresses; a static local of that name
+/// ends in a number.
+#[must_use]
+pub(crate) fn is_of_compilers(name: &str) -> bool {
+    let function = name.strip_prefix("reltable.");
+    let is_relative = function.is_some_and(|rest| rest.bytes().any(|byte| !byte.is_ascii_digit()));
+    is_relative || OF_COMPILERS.iter().any(|own| name.contains(own))
+}
+
 #[cfg(test)]
 mod tests {
     use super::{clone_family, cold_parent, given, is_clone, is_numbered, root, without_number};

@@ -384,7 +384,7 @@ pub(crate) fn holds_constants(section: &str) -> bool {
 ///
 /// Shortcut S1: tools alone read these, and a linker that keeps one keeps it for tools; what is
 /// referred to, written or run is classed anew.
-fn noise(section: &Section<'_>) -> Option<&'static str> {
+pub(crate) fn noise(section: &Section<'_>) -> Option<&'static str> {
     /// Tables of Linux's unwinder.
     const ORC: [&str; 4] = [
         ".orc_unwind",

@@ -3,9 +3,9 @@
 //! A constant that one function alone uses is part of it, and goes into the payload with it. But
 //! where that function stores the address, passes it or gives it back, as with operations that are
 //! registered once, the base still reads the old contents by it. Only reading from there is
-//! harmless. A pointer to it that lies in a table of constants, or in a slot of the GOT, is followed
-//! through what code reads from there. Strings and what the compiler makes of a function's own name or of a `switch` have no
-//! identity: whoever got one of those got its text.
+//! harmless. A pointer to it that lies in a table of constants, or in a slot of the GOT, is
+//! followed through what code reads from there. Strings and what the compiler makes of a function's
+//! own name or of a `switch` have no identity: whoever got one of those got its text.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,15 +25,6 @@ use crate::rules::left_in_register::LeftInRegister;
 use crate::verdict::kinds::RefusalCode;
 use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
-
-/// Names that compilers give to constants of their own.
-const OF_COMPILERS: [&str; 5] = [
-    "__func__",
-    "__FUNCTION__",
-    "__PRETTY_FUNCTION__",
-    "CSWTCH",
-    "switch.table",
-];
 
 /// Pointers that lead to pointers are followed this far.
 const HOPS_MAX: usize = 4;
@@ -71,15 +62,6 @@ pub(crate) fn check(comparer: &mut Comparer<'_, '_>, changes: &Changes, verdicts
     }
 }
 
-/// Whether a compiler gave a constant of its own this name. Clang's `reltable.FUNCTION` holds
-/// distances from its own start, of which code makes other addresses; a static local of that name
-/// ends in a number.
-fn is_of_compilers(name: &str) -> bool {
-    let function = name.strip_prefix("reltable.");
-    let is_relative = function.is_some_and(|rest| rest.bytes().any(|byte| !byte.is_ascii_digit()));
-    is_relative || OF_COMPILERS.iter().any(|own| name.contains(own))
-}
-
 /// Named constants without identity that are not the same in both builds, with one of their name.
 fn changed_contents(comparer: &mut Comparer<'_, '_>) -> Vec<(ItemId, ItemId)> {
     let (original, patched) = (comparer.original, comparer.patched);
@@ -87,7 +69,7 @@ fn changed_contents(comparer: &mut Comparer<'_, '_>) -> Vec<(ItemId, ItemId)> {
     let is_one = |build: &Build<'_>, item: ItemId| {
         build.items.item(item).kind == ItemKind::Datum
             && is_content(build, item)
-            && !is_of_compilers(build.name(item))
+            && !names::is_of_compilers(build.name(item))
     };
     let mut of_name: BTreeMap<&str, Vec<ItemId>> = BTreeMap::new();
     for item in patched.items.ids().filter(|item| is_one(patched, *item)) {
@@ -236,21 +218,10 @@ fn hands_out(
     let Some(first) = code.get(behind) else {
         return true;
     };
-    let mut open: Vec<(usize, Held, usize)> = Vec::new();
-    match first.takes(field) {
-        Taken::Nowhere if is_of_slot_in_parts(build, kind) => return true,
-        Taken::Nowhere if hops == 0 => return false,
-        Taken::Nowhere => match first.loads_at(field) {
-            Loaded::Nothing => return false,
-            Loaded::Out => return true,
-            Loaded::Into(registers) => {
-                let all = registers.into_iter().map(Held::new);
-                open.extend(all.map(|held| (behind + 1, held, hops - 1)));
-            }
-        },
-        Taken::Out => return true,
-        Taken::Into(register) => open.push((behind + 1, Held::new(register), hops)),
-    }
+    let is_unknown = is_of_slot_in_parts(build, kind);
+    let Some(mut open) = begin(first, field, (behind + 1, hops)).filter(|_| !is_unknown) else {
+        return true;
+    };
     let mut known: Vec<Vec<Held>> = vec![vec![Held::default(); code.len()]; hops + 1];
     for _ in 0..STEPS_MAX {
         let Some((next, held, hops)) = open.pop() else {
@@ -264,16 +235,10 @@ fn hands_out(
             continue;
         }
         let mut held = known[hops][next].clone();
-        if let Some(fewer) = hops.checked_sub(1) {
-            match instruction.loads_by(&held) {
-                Loaded::Nothing => {}
-                Loaded::Out => return true,
-                Loaded::Into(registers) => {
-                    let all = registers.into_iter().map(Held::new);
-                    open.extend(all.map(|held| (next + 1, held, fewer)));
-                }
-            }
-        }
+        let Some(read) = read_on(instruction.loads_by(&held), (next + 1, hops)) else {
+            return true;
+        };
+        open.extend(read);
         if instruction.carries(&mut held) {
             return true;
         }
@@ -329,6 +294,36 @@ fn hands_out(
         }
     }
     true
+}
+
+/// Where code is followed from: its next instruction, what is held there, and how many pointers
+/// are still to be read by that.
+type Open = (usize, Held, usize);
+
+/// What is to be followed behind the instruction that has an address in its field; `None` where
+/// that hands it out.
+fn begin(first: &Instruction<'_>, field: u64, (next, hops): (usize, usize)) -> Option<Vec<Open>> {
+    match first.takes(field) {
+        Taken::Nowhere => read_on(first.loads_at(field), (next, hops)),
+        Taken::Out => None,
+        Taken::Into(register) => Some(vec![(next, Held::new(register), hops)]),
+    }
+}
+
+/// What is to be followed behind an instruction that reads where pointers are; `None` where they
+/// are handed out. Where nothing is left to be read but contents, nothing is.
+fn read_on(loaded: Loaded, (next, hops): (usize, usize)) -> Option<Vec<Open>> {
+    let Some(fewer) = hops.checked_sub(1) else {
+        return Some(Vec::new());
+    };
+    match loaded {
+        Loaded::Nothing => Some(Vec::new()),
+        Loaded::Out => None,
+        Loaded::Into(registers) => {
+            let all = registers.into_iter().map(Held::new);
+            Some(all.map(|held| (next, held, fewer)).collect())
+        }
+    }
 }
 
 /// Whether a field is one of those that tell together where a slot of the GOT is, which is not

@@ -262,6 +262,8 @@ pub enum RefusalCode {
     Nothing,
     /// An object that changed and is not linked into the base.
     NotLinked,
+    /// Objects of an archive are in another order, and the order may count.
+    OrderDiffers,
     /// What was written does not pass `verify`.
     VerifyFailed,
     /// The account found no place for a byte of the base or of the patched build.

@@ -25,3 +25,4 @@ mod special;
 mod static_locals;
 mod targets;
 mod traps;
+mod weak_names;

@@ -6,7 +6,7 @@
 
 mod dwarf;
 mod identity;
-mod names;
+pub(crate) mod names;
 mod sites;
 mod toolchain;
 
@@ -290,6 +290,12 @@ impl<'data> Base<'data> {
     #[must_use]
     pub fn lookup(&self, name: QualifiedName<'_>) -> Lookup<'_, 'data> {
         self.names.lookup(&self.symbols, name)
+    }
+
+    /// Whether the linker may have led references to `name` to a wrapper, since the image has one.
+    #[must_use]
+    pub(crate) fn may_be_wrapped(&self, name: &str) -> bool {
+        self.names.may_be_wrapped(name)
     }
 
     /// What `name`, or `file#name` for a local, means in a deny list.

@@ -6,9 +6,17 @@
 
 use std::fmt;
 
-use foldhash::{HashMap, HashMapExt as _};
+use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 
 use super::{BaseSymbol, Scope};
+
+/// What stands before the name that a linker leads to a wrapper (`--wrap`).
+pub(crate) const WRAPPER: &str = "__wrap_";
+
+/// The name that another one is led to: `__real_NAME` is what NAME was.
+pub(crate) fn without_real(name: &str) -> &str {
+    name.strip_prefix("__real_").unwrap_or(name)
+}
 
 /// Index into [`super::Base::symbols`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,6 +85,8 @@ pub(super) struct NameIndex<'data> {
     first: HashMap<QualifiedName<'data>, SymbolId>,
     /// Only names with several symbols; all of their symbols, including the first.
     several: HashMap<QualifiedName<'data>, Vec<SymbolId>>,
+    /// What stands behind [`WRAPPER`] in a name.
+    wrapped: HashSet<&'data str>,
 }
 
 impl<'data> NameIndex<'data> {
@@ -84,10 +94,12 @@ impl<'data> NameIndex<'data> {
         let mut index = NameIndex {
             first: HashMap::with_capacity(symbols.len()),
             several: HashMap::new(),
+            wrapped: HashSet::new(),
         };
         for (position, symbol) in symbols.iter().enumerate() {
             let name = symbol.qualified();
             index.add(name, SymbolId(position));
+            index.wrapped.extend(symbol.name.strip_prefix(WRAPPER));
             // Objects know it as the global that it was.
             if symbol.scope == Scope::Hidden && name.file.is_some() {
                 let global = QualifiedName { file: None, ..name };
@@ -103,6 +115,10 @@ impl<'data> NameIndex<'data> {
             let several = self.several.entry(name);
             several.or_insert_with(|| vec![first]).push(id);
         }
+    }
+
+    pub(super) fn may_be_wrapped(&self, name: &str) -> bool {
+        !self.wrapped.is_empty() && self.wrapped.contains(without_real(name))
     }
 
     pub(super) fn lookup<'base>(

@@ -10,6 +10,8 @@ mod failure;
 mod fields;
 mod tree;
 
+use std::collections::BTreeSet;
+
 use foldhash::{HashMap, HashMapExt as _};
 use xsplice_abi::machine::Told;
 use xsplice_diff::extract::{OriginalItem, OriginalRelocation, OriginalTarget};
@@ -52,6 +54,11 @@ pub(crate) struct Prover<'base, 'data> {
     contents: HashMap<Content, Deviations>,
     /// The linker's changes so far.
     pub deviations: Deviations,
+    /// Names that references of proven items lead to the place of, where a linker may have led
+    /// them elsewhere.
+    pub plain_names: BTreeSet<String>,
+    /// The same of the current item.
+    plain: Vec<String>,
 }
 
 /// The key of proven content: its bytes and relocations, compared by their addresses in memory, and
@@ -89,6 +96,8 @@ impl<'base, 'data> Prover<'base, 'data> {
             learned: Vec::new(),
             contents: HashMap::new(),
             deviations: Deviations::default(),
+            plain_names: BTreeSet::new(),
+            plain: Vec::new(),
         }
     }
 
@@ -111,6 +120,8 @@ impl<'base, 'data> Prover<'base, 'data> {
             }
         }
         self.learned.clear();
+        let plain = self.plain.drain(..);
+        self.plain_names.extend(plain.filter(|_| result.is_ok()));
         result
     }
 
@@ -326,7 +337,12 @@ impl<'base, 'data> Prover<'base, 'data> {
                     name,
                 };
                 let expected = match self.base.lookup(name) {
-                    Lookup::Found(symbol) if symbol.address == found => return Ok(()),
+                    Lookup::Found(symbol) if symbol.address == found => {
+                        if file.is_none() && self.base.may_be_wrapped(name.name) {
+                            self.plain.push(name.name.to_owned());
+                        }
+                        return Ok(());
+                    }
                     Lookup::Found(symbol) => format!("{name} at {:#x}", symbol.address),
                     // Only the base's field tells which of them the object means.
                     Lookup::Ambiguous(all) if all.iter().any(|one| one.address == found) => {

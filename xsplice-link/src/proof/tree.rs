@@ -1,12 +1,14 @@
 //! The proof of the whole tree: a single function may match by chance, a whole tree does not. In a
 //! stale or foreign tree, functions differ or are missing.
 
+use std::collections::BTreeSet;
+
 use object::elf;
 use xsplice_diff::OriginalItem;
 use xsplice_diff::Originals;
 
 use super::{Deviations, FailureKind, ProofFailure, Prover};
-use crate::base::{Base, BaseSymbol, Lookup, QualifiedName, Scope};
+use crate::base::{Base, BaseSymbol, Lookup, QualifiedName, Scope, SymbolKind};
 
 /// The proof of one object.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +27,8 @@ pub struct ObjectProof {
     pub failed_constants: Vec<ItemFailure>,
     /// How often the linker changed something that was proven all the same.
     pub deviations: Deviations,
+    /// Names of other objects that a linker may lead elsewhere, and that references lead to.
+    pub plain_names: BTreeSet<String>,
 }
 
 /// One item that differs.
@@ -83,6 +87,18 @@ pub fn prove_object(base: &Base<'_>, object: &str, originals: &Originals<'_>) ->
         }
     }
     proof.deviations = prover.deviations;
+    proof.plain_names = prover.plain_names;
+    // What the object defines itself, a linker leads nowhere else; of its variables nothing is
+    // known here.
+    let own = originals.functions.iter().chain(&originals.constants);
+    for item in own.filter(|item| item.file.is_none()) {
+        proof.plain_names.remove(&item.name);
+    }
+    proof.plain_names.retain(|name| {
+        let name = QualifiedName { file: None, name };
+        let found = base.lookup(name).found();
+        found.is_some_and(|symbol| symbol.kind != SymbolKind::Data)
+    });
     proof
 }
 
@@ -173,6 +189,9 @@ pub struct TreeProof {
     pub superseded: Vec<String>,
     /// How often the linker changed something that was proven all the same.
     pub deviations: Deviations,
+    /// Names that a linker may lead elsewhere, and that references of one object to another lead
+    /// to.
+    pub plain_names: BTreeSet<String>,
 }
 
 impl TreeProof {
@@ -190,6 +209,7 @@ impl TreeProof {
             return;
         }
         self.objects += 1;
+        self.plain_names.extend(object.plain_names);
         self.proven += object.proven;
         self.proven_constants += object.proven_constants;
         let name = object.object;

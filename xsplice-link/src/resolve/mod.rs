@@ -8,6 +8,7 @@
 pub(crate) mod empty_replacements;
 pub(crate) mod relocate;
 mod weak;
+mod wrap;
 
 use std::collections::{HashMap, HashSet};
 
@@ -274,6 +275,7 @@ impl<'link, 'data> Resolver<'link, 'data> {
             }
             extract::Place::Base => self.in_base(extract, symbol, layout)?,
             extract::Place::Undefined => {
+                self.check_wrapped(extract, &symbol.name)?;
                 let name = QualifiedName {
                     file: None,
                     name: &symbol.name,

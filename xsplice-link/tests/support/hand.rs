@@ -73,6 +73,7 @@ pub(crate) fn replace<'data>(
             kind: STT_FUNC,
             size: code.len() as u64,
             place: Place::Section { section, value: 0 },
+            otherwise: None,
         },
     );
     let bytes = base.bytes_at(old.address, old.size_bytes).unwrap();
@@ -136,6 +137,7 @@ pub(crate) fn undefined(extract: &mut Extract<'_>, name: &str) -> SymbolIndex {
             kind: STT_NOTYPE,
             size: 0,
             place: Place::Undefined,
+            otherwise: None,
         },
     )
 }
@@ -155,6 +157,7 @@ pub(crate) fn in_base(extract: &mut Extract<'_>, file: Option<&str>, name: &str)
             kind: STT_FUNC,
             size: 0,
             place: Place::Base,
+            otherwise: None,
         },
     )
 }
@@ -177,6 +180,7 @@ pub(crate) fn defined(
             kind,
             size,
             place: Place::Section { section, value: 0 },
+            otherwise: None,
         },
     )
 }
