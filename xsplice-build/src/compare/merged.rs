@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 use xsplice_diff::merged;
-use xsplice_diff::merged::{Candidate, Standing};
+use xsplice_diff::merged::{Candidate, Members, Order, Standing};
 use xsplice_diff::source_files;
 use xsplice_link::Refusal;
 
@@ -29,6 +29,9 @@ pub struct Merged {
 /// went with the change, or were in no merged object before and define no name that a part defined:
 /// then what differs is in themselves alone. A member of a library that something refers to for the
 /// first time joins like that.
+///
+/// One that has its parts in another order than before, where that counts, counts as compiled too:
+/// no part shows in which order the base meets what is in them.
 #[must_use]
 pub fn find(inputs: &[Input], left_out: &[Input]) -> Merged {
     let compared = inputs.iter().map(|input| (input, Standing::Compared));
@@ -52,7 +55,8 @@ pub fn find(inputs: &[Input], left_out: &[Input]) -> Merged {
                     && after
                         .difference(before)
                         .all(|part| !original.has(part) || original.joins(part, before));
-                is_whole.then(|| before.union(after).copied().collect())?
+                let is_as_before = is_whole && keeps_order((&original, &patched), name);
+                is_as_before.then(|| before.union(after).copied().collect())?
             }
             (before, after) => before.or(after)??.clone(),
         };
@@ -103,22 +107,34 @@ struct Tree<'i> {
     objects: BTreeMap<&'i str, &'i [u8]>,
     /// The merged ones, and what they were merged from.
     parts: BTreeMap<&'i str, BTreeSet<&'i str>>,
+    /// Of these, the order of their parts.
+    orders: BTreeMap<&'i str, Order>,
+    /// The name of each object, by its index.
+    names: Vec<&'i str>,
 }
 
 impl<'i> Tree<'i> {
     fn new(objects: &[Candidate<'i>], found: merged::Found) -> Tree<'i> {
         let name = |index: usize| objects[index].name;
-        let named = |parts: BTreeSet<usize>| parts.into_iter().map(name).collect();
+        let named = |members: &Members| members.parts.iter().map(|part| name(*part)).collect();
+        let parts = found.iter();
+        let parts = parts.map(|(object, members)| (name(*object), named(members)));
         Tree {
             objects: objects
                 .iter()
                 .map(|object| (object.name, object.bytes))
                 .collect(),
-            parts: found
+            parts: parts.collect(),
+            orders: found
                 .into_iter()
-                .map(|(object, parts)| (name(object), named(parts)))
+                .map(|(object, members)| (name(object), members.order))
                 .collect(),
+            names: objects.iter().map(|object| object.name).collect(),
         }
+    }
+
+    fn named(&self, row: &[usize]) -> Vec<&'i str> {
+        row.iter().map(|part| self.names[*part]).collect()
     }
 
     fn has(&self, object: &str) -> bool {
@@ -135,6 +151,27 @@ impl<'i> Tree<'i> {
             .iter()
             .all(|part| names(part).is_some_and(|names| names.is_disjoint(&own)))
     }
+}
+
+/// Whether an object that is merged in both trees has the parts that are in both in the same order
+/// where that counts, and the weak definitions of the same parts.
+fn keeps_order((original, patched): (&Tree<'_>, &Tree<'_>), object: &str) -> bool {
+    let (Some(before), Some(after)) = (original.orders.get(object), patched.orders.get(object))
+    else {
+        return false;
+    };
+    let rows_agree = before.walked.iter().all(|(section, ours)| {
+        let ours: Vec<&str> = original.named(ours);
+        let theirs = after.walked.get(section).map(|row| patched.named(row));
+        let theirs = theirs.unwrap_or_default();
+        let kept = ours.iter().filter(|part| theirs.contains(part));
+        kept.eq(theirs.iter().filter(|part| ours.contains(part)))
+    });
+    let is_of_same = |(name, part): (&String, &usize)| {
+        let other = after.weak.get(name);
+        other.is_none_or(|other| original.names[*part] == patched.names[*other])
+    };
+    rows_agree && before.weak.iter().all(is_of_same)
 }
 
 /// The objects of one tree.

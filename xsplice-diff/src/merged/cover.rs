@@ -14,10 +14,11 @@ use object::elf;
 
 use crate::merged::definitions::is_label;
 use crate::merged::elements::{Elements, element_at};
+use crate::merged::order::Order;
 use crate::merged::places::{Places, is_alike};
 use crate::merged::ranks::ranks;
 use crate::merged::tiles::{Parts, Placement, Rank, Tile, is_tiled};
-use crate::merged::{ObjectIndex, made_anew};
+use crate::merged::{Members, ObjectIndex, made_anew};
 use crate::read::object::{ElfObject, Relocation, SectionId, Symbol, SymbolPlace};
 
 /// The objects that `merged` was merged from, of those of `parts` that `is_eligible`; `None` when
@@ -29,7 +30,7 @@ pub(super) fn cover<'p, 'data>(
     merged: &ElfObject<'data>,
     parts: &Parts<'p, 'data>,
     is_eligible: impl Fn(ObjectIndex) -> bool,
-) -> Option<BTreeSet<ObjectIndex>> {
+) -> Option<Members> {
     let places = Places::of(merged);
     let strong: HashSet<(&str, &str)> = names(merged, &places).collect();
     let eligible: Vec<bool> = parts
@@ -76,13 +77,12 @@ pub(super) fn cover<'p, 'data>(
             .symbols
             .iter()
             .all(|symbol| cover.explains(symbol, &rows));
-    let found: BTreeSet<ObjectIndex> = cover
-        .pins
-        .of
-        .keys()
-        .map(|tile| parts.objects[tile.part].index)
-        .collect();
-    (is_merged && !found.is_empty()).then_some(found)
+    let index = |tile: &Tile| parts.objects[tile.part].index;
+    let found: BTreeSet<ObjectIndex> = cover.pins.of.keys().map(index).collect();
+    (is_merged && !found.is_empty()).then(|| Members {
+        parts: found,
+        order: Order::of(merged, parts, &rows),
+    })
 }
 
 /// Each strong global symbol, with the name of the section that it stands in.

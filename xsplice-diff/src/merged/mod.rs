@@ -11,6 +11,7 @@
 mod cover;
 mod definitions;
 mod elements;
+mod order;
 mod places;
 mod ranks;
 mod tiles;
@@ -27,6 +28,7 @@ use crate::read::object::{ElfObject, Section};
 
 use cover::cover;
 use definitions::{Definitions, definitions};
+pub use order::Order;
 use tiles::Parts;
 
 /// Index of an object in the list that [`find`] was given.
@@ -60,8 +62,17 @@ fn made_anew(name: &[u8]) -> bool {
         .any(|made| made.as_bytes() == name)
 }
 
+/// What an object was merged from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Members {
+    /// The objects.
+    pub parts: BTreeSet<ObjectIndex>,
+    /// In which order it has them.
+    pub order: Order,
+}
+
 /// Merged objects, each with the objects that it was merged from.
-pub type Found = BTreeMap<ObjectIndex, BTreeSet<ObjectIndex>>;
+pub type Found = BTreeMap<ObjectIndex, Members>;
 
 /// The merged objects among `objects`. What cannot be read is no part of anything and not merged.
 ///
@@ -160,9 +171,13 @@ impl<'a, 'data> Tree<'a, 'data> {
         let part = |theirs: &ObjectIndex| same[*theirs].filter(|&ours| !is_suspect[ours]);
         found
             .iter()
-            .filter_map(|(&theirs, parts)| {
+            .filter_map(|(&theirs, members)| {
                 let ours = same[theirs].filter(|&ours| is_suspect[ours])?;
-                Some((ours, parts.iter().map(part).collect::<Option<_>>()?))
+                let members = Members {
+                    parts: members.parts.iter().map(part).collect::<Option<_>>()?,
+                    order: members.order.mapped(part),
+                };
+                Some((ours, members))
             })
             .collect()
     }
@@ -204,7 +219,7 @@ impl<'a, 'data> Tree<'a, 'data> {
     }
 
     /// What one suspect was merged from; `None` where it was not, or not from these.
-    fn parts_of(&self, index: ObjectIndex, parts: &Parts<'_, '_>) -> Option<BTreeSet<ObjectIndex>> {
+    fn parts_of(&self, index: ObjectIndex, parts: &Parts<'_, '_>) -> Option<Members> {
         let object = self.parsed[index].as_ref()?;
         let names: HashSet<&[u8]> = self.read[index].names.iter().copied().collect();
         // What defines a strong name that the merged object does not define was not merged into it.
@@ -213,7 +228,7 @@ impl<'a, 'data> Tree<'a, 'data> {
             strong.iter().all(|name| names.contains(name))
         };
         let found = cover(object, parts, is_eligible)?;
-        has_files_of(&self.read[index], &found, &self.read).then_some(found)
+        has_files_of(&self.read[index], &found.parts, &self.read).then_some(found)
     }
 }
 

@@ -132,7 +132,10 @@ fn merged(objects: &BTreeMap<String, Vec<u8>>, left_out: &[&str]) -> BTreeMap<St
     assert_eq!(find_in_both(&candidates, &candidates), twice);
     found
         .into_iter()
-        .map(|(object, parts)| (name(object), parts.into_iter().map(name).collect()))
+        .map(|(object, members)| {
+            let parts = members.parts.into_iter();
+            (name(object), parts.map(name).collect())
+        })
         .collect()
 }
 
