@@ -422,7 +422,7 @@ impl<'data> Follower<'_, 'data> {
                 }
                 let meant = delta.wrapping_add(field.counts_from());
                 let is_fit = match pair.place {
-                    Place::Base(_) => self.may_keep_using(pair.item, field, (*item, start)),
+                    Place::Base(_) => self.may_keep_using(pair.item, field, (*item, start, meant)),
                     Place::Payload(..) => self.may_use(pair.item, field, (*item, start, meant)),
                 };
                 is_fit.then_some(()).ok_or_else(|| Mismatch::Placement {

@@ -5,13 +5,15 @@
 //! has as it is reads what it read before. For code of the payload, what its instructions need
 //! counts.
 
+use std::cmp::Ordering;
+
 use xsplice_diff::machine::{self, Use};
 
 use super::alignment::promised;
 use super::{Follower, Place};
 use crate::read::fields::Field;
 use crate::read::items::{Item, Object};
-use crate::read::tree::ItemId;
+use crate::read::tree::{ItemId, Tree};
 
 /// Whether an item is a table of places in code that counts from its own start.
 pub(super) fn is_label_table(object: &Object<'_>, item: &Item) -> bool {
@@ -23,6 +25,25 @@ pub(super) fn is_label_table(object: &Object<'_>, item: &Item) -> bool {
 fn end_of_fields(object: &Object<'_>, item: &Item) -> Option<u64> {
     let last = object.fields_of(item).last()?;
     last.end().checked_sub(item.range.start)
+}
+
+/// Whether a constant is nothing but text, its end, and what fills up behind it.
+fn is_text(bytes: &[u8]) -> bool {
+    let end = bytes.iter().position(|byte| *byte == 0);
+    let (text, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
+    let is_plain = |character: char| !character.is_control() || character.is_ascii_whitespace();
+    !text.is_empty()
+        && !rest.is_empty()
+        && rest.iter().all(|byte| *byte == 0)
+        && str::from_utf8(text).is_ok_and(|text| text.chars().all(is_plain))
+}
+
+/// Whether another item without a name follows one right behind it.
+fn is_in_front(tree: &Tree<'_>, id: ItemId) -> bool {
+    let object = &tree.objects[id.object];
+    let item = tree.item(id);
+    let mut others = object.items_of(item.section).map(|one| &object.items[one]);
+    others.any(|other| other.range.start == item.range.end && other.names.is_empty())
 }
 
 impl<'data> Follower<'_, 'data> {
@@ -44,8 +65,8 @@ impl<'data> Follower<'_, 'data> {
     ///
     /// Shortcut S35: what the alignment of the next explains is none of a constant without a name.
     /// A table of places in code ends with its last place. Of another one no more is compared than
-    /// the base's original one has there: code that the base has as it is reads no further, and
-    /// [`Follower::may_use`] sees to code of the payload.
+    /// the base's original one has there: [`Follower::may_keep_using`] sees to code that the base has
+    /// as it is, [`Follower::may_use`] to code of the payload.
     pub(super) fn compared(&self, id: ItemId, place: Place) -> u64 {
         let item = self.tree.item(id);
         let object = &self.tree.objects[id.object];
@@ -71,6 +92,12 @@ impl<'data> Follower<'_, 'data> {
     /// The size of the original build's constant without a name at an address, for one of the same
     /// object.
     fn original_size(&self, id: ItemId, address: u64) -> Option<u64> {
+        let original = self.original(id, address)?;
+        Some(self.claims?.tree.item(original).size())
+    }
+
+    /// That constant.
+    fn original(&self, id: ItemId, address: u64) -> Option<ItemId> {
         let (_, claims) = self.nameless(id).zip(self.claims)?;
         let object = &self.tree.objects[id.object].elf.name;
         let mut there = claims.at(address).filter(|&(start, other)| {
@@ -81,8 +108,7 @@ impl<'data> Follower<'_, 'data> {
                 && content.names.is_empty()
                 && cut.fields_of(content).is_empty()
         });
-        let (_, original) = there.next()?;
-        Some(claims.tree.item(original).size())
+        there.next().map(|(_, original)| original)
     }
 
     /// Whether a field of the payload may lead to an item at `place`, `meant` bytes from its
@@ -113,38 +139,74 @@ impl<'data> Follower<'_, 'data> {
         }
     }
 
-    /// Whether a field that the base has may go on leading to a constant without a name at `place`:
-    /// either all of its bytes are there, or nothing but code of the base reads it. That is certain
-    /// where nothing is replaced, and of what the instruction around the field reads.
+    /// Whether a field that the base has may go on leading to a constant without a name at `place`,
+    /// `meant` bytes from its start: what is read there is in the base. The instruction around the
+    /// field tells how much that is. Where the address is kept it may be more, where another constant without
+    /// a name follows; but text ends where it says.
     pub(super) fn may_keep_using(
         &self,
         source: ItemId,
         field: &Field,
-        (item, place): (ItemId, Place),
+        (item, place, meant): (ItemId, Place, i64),
     ) -> bool {
         let (Some(ours), Place::Base(address)) = (self.nameless(item), place) else {
             return true;
         };
-        self.payload.is_none()
-            || self.compared(item, place) == ours.len() as u64
-            || self.has_bytes(address, ours)
-            || self.reads_there(source, field)
+        let mut all = self.instructions(source);
+        let around = all.find(|one| field.offset < one.end);
+        match around.and_then(|one| one.extent(field.offset)) {
+            Some(bytes) => {
+                let end = u64::try_from(meant)
+                    .ok()
+                    .and_then(|at| at.checked_add(bytes));
+                end.is_some_and(|end| end <= self.compared(item, place))
+                    || self.reads_alike(item, (address, meant), bytes)
+            }
+            None => {
+                let length = ours.len() as u64;
+                let Some(original) = self.original(item, address) else {
+                    return true;
+                };
+                let claims = self.claims.map(|claims| claims.tree);
+                let before = claims.map_or(length, |tree| tree.item(original).size());
+                let reads_on = match before.cmp(&length) {
+                    Ordering::Equal => false,
+                    Ordering::Less => {
+                        let is_followed = claims.is_some_and(|tree| is_in_front(tree, original));
+                        is_followed && !self.has_bytes(address, ours)
+                    }
+                    Ordering::Greater => is_in_front(self.tree, item),
+                };
+                !reads_on || is_text(ours)
+            }
+        }
     }
 
-    /// Whether a field belongs to an instruction that reads or writes where it leads.
-    fn reads_there(&self, source: ItemId, field: &Field) -> bool {
-        self.use_of(source, field) == Some(Use::Access)
+    /// Whether so many bytes from `meant` behind the start of an item are in its section, with what
+    /// follows it, as they are in the base.
+    fn reads_alike(&self, id: ItemId, (address, meant): (u64, i64), bytes: u64) -> bool {
+        let section = self.tree.section(id);
+        let object = &self.tree.objects[id.object];
+        let item = self.tree.item(id);
+        let start = item.range.start.checked_add_signed(meant);
+        let Some((start, end)) = start.and_then(|start| Some((start, start.checked_add(bytes)?)))
+        else {
+            return false;
+        };
+        let mut fields = object
+            .items_of(item.section)
+            .flat_map(|other| object.fields_of(&object.items[other]));
+        let range = usize::try_from(start).ok().zip(usize::try_from(end).ok());
+        let there = range.and_then(|(start, end)| section.data.get(start..end));
+        there.is_some_and(|there| self.has_bytes(address.wrapping_add_signed(meant), there))
+            && fields.all(|field| field.end() <= start || field.offset >= end)
     }
 
     /// Whether a field belongs to an instruction that takes the address for a number.
     pub(super) fn takes_address(&self, source: ItemId, field: &Field) -> bool {
-        self.use_of(source, field) == Some(Use::Address)
-    }
-
-    fn use_of(&self, source: ItemId, field: &Field) -> Option<Use> {
         let mut all = self.instructions(source);
-        let around = all.find(|one| field.offset < one.end)?;
-        around.use_of(field.offset)
+        let around = all.find(|one| field.offset < one.end);
+        around.is_some_and(|one| one.use_of(field.offset) == Some(Use::Address))
     }
 
     /// The instructions of an item; none of data.

@@ -68,7 +68,10 @@ pub(super) fn check_outputs(arguments: &Arguments, name: &str) -> Result<()> {
     let inputs: Vec<_> = inputs.into_iter().flatten().collect();
     check_apart(&outputs, &inputs)?;
     for output in outputs {
-        for (option, tree) in [("--orig", &arguments.orig), ("--patched", &arguments.patched)] {
+        for (option, tree) in [
+            ("--orig", &arguments.orig),
+            ("--patched", &arguments.patched),
+        ] {
             if is_object_of(tree, output.path) {
                 bail!(
                     "{}: cannot be written: it is a file of {option}; name another file",

@@ -5,8 +5,11 @@
 //! counterpart does not count for those who refer to it, except for a constant that only one
 //! function uses: it is part of that function.
 
+use std::cell::OnceCell;
+
 use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 
+use crate::compare::gaps;
 use crate::compare::special_entries::SpecialEntries;
 use crate::compare::users::Users;
 use crate::correlate::Correlation;
@@ -47,6 +50,8 @@ pub struct Comparer<'a, 'data> {
     /// Pairs found equal while enclosing pairs were still being compared, and which may depend on
     /// those being equal.
     provisional: HashSet<(ItemId, ItemId)>,
+    /// Of each build the constants without a symbol that may be read further than is told.
+    read_on: OnceCell<[HashSet<ItemId>; 2]>,
 }
 
 impl<'a, 'data> Comparer<'a, 'data> {
@@ -71,6 +76,7 @@ impl<'a, 'data> Comparer<'a, 'data> {
             contents: HashMap::new(),
             open: Vec::new(),
             provisional: HashSet::new(),
+            read_on: OnceCell::new(),
         }
     }
 
@@ -457,11 +463,20 @@ impl<'a, 'data> Comparer<'a, 'data> {
         let (old, new) = (original.bytes(o), patched.bytes(p));
         let (old_item, new_item) = (original.items.item(o), patched.items.item(p));
         if old_item.size != new_item.size {
-            // What lies between two constants is padding.
+            // What lies between two constants is padding, unless something reads on there.
             let shorter = old.len().min(new.len());
             let longer = if old.len() > new.len() { old } else { new };
             let is_gap = old_item.kind == ItemKind::Gap && new_item.kind == ItemKind::Gap;
             if !is_gap || longer[shorter..].iter().any(|byte| *byte != 0) {
+                return Some(first_difference(old, new).unwrap_or(shorter as u64));
+            }
+            let read_on = || [original, patched].map(gaps::read_on);
+            let [before, after] = self.read_on.get_or_init(read_on);
+            let is_followed = match old.len() < new.len() {
+                true => gaps::is_followed(original, o),
+                false => gaps::is_followed(patched, p),
+            };
+            if is_followed && (before.contains(&o) || after.contains(&p)) {
                 return Some(first_difference(old, new).unwrap_or(shorter as u64));
             }
         }

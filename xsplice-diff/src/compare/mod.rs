@@ -6,6 +6,7 @@ pub(crate) mod comparer;
 pub(crate) mod constants;
 pub(crate) mod constructors;
 pub(crate) mod entry_differences;
+mod gaps;
 pub(crate) mod inclusion;
 pub(crate) mod line_numbers;
 pub(crate) mod log_call;

@@ -4,7 +4,7 @@
 use xsplice_abi::machine::Architecture;
 
 use super::arguments::Register;
-use super::{Decoded, Flow, Instruction, Machine, aarch64, x86_64};
+use super::{Decoded, Flow, Instruction, Machine, Use, aarch64, x86_64};
 
 /// Registers that hold an address, each with whether it was read from there since.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +13,9 @@ pub(crate) struct Held(pub(super) Vec<(Register, Since)>);
 /// What happened to an address in a register so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Since {
+    /// It was called, by what may change the register and need not: no code but assembler that
+    /// knows its callee has any use for it.
+    Call,
     /// Something was read or written there: the register is what code read by, and may be no more.
     Used,
     /// Nothing.
@@ -41,6 +44,16 @@ pub(crate) enum Loaded {
     Nothing,
 }
 
+impl Since {
+    /// What code knows that reads the register: only what its callee kept.
+    pub(super) fn read(self) -> Since {
+        match self {
+            Since::Call => Since::Fresh,
+            known => known,
+        }
+    }
+}
+
 impl Held {
     /// A register that something was just put into.
     pub(crate) fn new(register: Register) -> Held {
@@ -54,6 +67,18 @@ impl Held {
     /// Whether a register holds an address by which nothing was read so far.
     pub(crate) fn is_fresh(&self) -> bool {
         self.0.iter().any(|(_, since)| *since == Since::Fresh)
+    }
+
+    /// Whether a register holds an address, whatever was called since.
+    pub(super) fn is_known(&self) -> bool {
+        self.0.iter().any(|(_, since)| *since > Since::Call)
+    }
+
+    /// Registers that hold an address and pass no argument.
+    pub(crate) fn others(&self, machine: &Machine) -> impl Iterator<Item = (Register, Since)> {
+        let arguments = super::arguments::registers(machine);
+        let all = self.0.iter().copied();
+        all.filter(|(one, since)| *since > Since::Call && !arguments.contains(one))
     }
 
     /// The registers.
@@ -93,11 +118,17 @@ impl Held {
         is_more
     }
 
-    /// Forgets what a call does not keep: a callee may change some registers, and of those has
-    /// changed what `keeps` does not say otherwise of.
+    /// Behind a call, of the registers that the callee may change, those that `keeps` says so of
+    /// are as they were. What others hold is what a callee left there that is not bound to change
+    /// them, but for its results.
     pub(crate) fn after_call(&mut self, machine: &Machine, keeps: impl Fn(Register) -> bool) {
         self.0
-            .retain(|(register, _)| !is_lost(machine, *register) || keeps(*register));
+            .retain(|(register, _)| !is_set_by_call(machine, *register) || keeps(*register));
+        for (register, since) in &mut self.0 {
+            if is_lost(machine, *register) && !keeps(*register) {
+                *since = Since::Call;
+            }
+        }
     }
 
     /// Whether a call hands an address out: one stands where arguments do.
@@ -109,8 +140,16 @@ impl Held {
     }
 }
 
+/// Whether something else is in a register behind a call: a result, or where the call came from.
+pub(super) fn is_set_by_call(machine: &Machine, register: Register) -> bool {
+    match machine.architecture {
+        Architecture::X86_64 => x86_64::addresses::results().contains(&register),
+        Architecture::AArch64 => aarch64::addresses::is_set_by_call(register),
+    }
+}
+
 /// Whether a callee need not keep a register.
-pub(super) fn is_lost(machine: &Machine, register: Register) -> bool {
+pub(crate) fn is_lost(machine: &Machine, register: Register) -> bool {
     match machine.architecture {
         Architecture::X86_64 => x86_64::addresses::is_lost(register),
         Architecture::AArch64 => aarch64::addresses::is_lost(register),
@@ -128,6 +167,16 @@ impl Instruction<'_> {
                 x86_64::addresses::takes(decoded, is_displacement)
             }
             Decoded::AArch64(decoded) => aarch64::addresses::takes(decoded),
+        }
+    }
+
+    /// Where it puts the address that it finds in a slot, to which the field at an offset leads.
+    #[must_use]
+    pub(crate) fn takes_from_slot(&self, field: u64) -> Taken {
+        match &self.decoded {
+            _ if self.use_of(field) != Some(Use::Access) => Taken::Out,
+            Decoded::X86_64(decoded) => x86_64::addresses::takes_from_slot(decoded),
+            Decoded::AArch64(decoded) => aarch64::addresses::takes_from_slot(decoded),
         }
     }
 
@@ -166,6 +215,34 @@ impl Instruction<'_> {
             _ if !self.is_valid => true,
             Decoded::X86_64(decoded) => x86_64::addresses::carries(decoded, held),
             Decoded::AArch64(decoded) => aarch64::addresses::carries(decoded, held),
+        }
+    }
+
+    /// Whether it writes by an address in one of these registers.
+    #[must_use]
+    pub(crate) fn writes(&self, held: &Held) -> bool {
+        match &self.decoded {
+            Decoded::X86_64(decoded) => x86_64::accesses::writes(decoded, held),
+            Decoded::AArch64(decoded) => aarch64::addresses::writes(decoded, held),
+        }
+    }
+
+    /// Whether it writes where the address in the field at an offset leads.
+    #[must_use]
+    pub(crate) fn writes_there(&self, field: u64) -> bool {
+        self.use_of(field) == Some(Use::Access)
+            && match &self.decoded {
+                Decoded::X86_64(decoded) => x86_64::accesses::writes_there(decoded),
+                Decoded::AArch64(decoded) => aarch64::addresses::writes_there(decoded),
+            }
+    }
+
+    /// Whether all that it does with a register is to keep it on the stack.
+    #[must_use]
+    pub(crate) fn saves(&self, register: Register) -> bool {
+        match &self.decoded {
+            Decoded::X86_64(decoded) => x86_64::accesses::saves(decoded, register),
+            Decoded::AArch64(decoded) => aarch64::addresses::saves(decoded, register),
         }
     }
 

@@ -7,7 +7,7 @@
 
 use xsplice_abi::machine::Architecture;
 
-use super::addresses::{Taken, is_lost};
+use super::addresses::{Taken, is_lost, is_set_by_call};
 use super::arguments::Register;
 use super::{Decoded, Instruction, Machine, aarch64};
 
@@ -26,6 +26,13 @@ impl Distance {
             bytes: self.bytes.wrapping_add(bytes),
             ..self
         }
+    }
+
+    /// The first and the last byte of so many from there; the first alone where an index tells it.
+    pub(super) fn of_bytes(self, bytes: u64) -> [Distance; 2] {
+        let last = i64::try_from(bytes).unwrap_or(i64::MAX).saturating_sub(1);
+        let last = if self.is_indexed { 0 } else { last.max(0) };
+        [self, self.plus(last)]
     }
 
     pub(super) fn indexed(self) -> Distance {
@@ -55,7 +62,11 @@ impl Reached {
 
 /// Registers that point somewhere counted from one anchor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counted(Vec<(Register, Distance)>);
+pub(crate) struct Counted {
+    all: Vec<(Register, Distance)>,
+    /// Those of them that a callee need not have kept since.
+    behind_calls: Vec<Register>,
+}
 
 impl Counted {
     /// A register that the anchor was just put into.
@@ -64,48 +75,73 @@ impl Counted {
             bytes: 0,
             is_indexed: false,
         };
-        Counted(vec![(register, anchor)])
+        Counted {
+            all: vec![(register, anchor)],
+            behind_calls: Vec::new(),
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
+    }
+
+    /// Whether a register points there, whatever was called since.
+    pub(crate) fn is_known(&self) -> bool {
+        self.all.len() > self.behind_calls.len()
     }
 
     pub(super) fn at(&self, register: Register) -> Option<Distance> {
-        let found = self.0.iter().find(|(one, _)| *one == register);
+        let found = self.all.iter().find(|(one, _)| *one == register);
         found.map(|(_, distance)| *distance)
     }
 
     pub(super) fn set(&mut self, register: Register, distance: Distance) {
         self.clear(register);
-        self.0.push((register, distance));
+        self.all.push((register, distance));
     }
 
     pub(super) fn clear(&mut self, register: Register) {
-        self.0.retain(|(one, _)| *one != register);
+        self.all.retain(|(one, _)| *one != register);
+        self.behind_calls.retain(|one| *one != register);
     }
 
     /// Adds what another way to the same place brings; two distances of one register are an index.
     /// Returns whether there is more now.
     pub(crate) fn join(&mut self, other: &Counted) -> bool {
         let mut is_more = false;
-        for (register, distance) in &other.0 {
-            let joined = match self.at(*register) {
+        for (register, distance) in &other.all {
+            let is_behind = |one: &Counted| one.behind_calls.contains(register);
+            let known = self.at(*register);
+            let is_less_sure = is_behind(other) && (known.is_none() || is_behind(self));
+            let joined = match known {
                 None => *distance,
-                Some(known) if known == *distance || known.is_indexed => continue,
+                Some(known) if known == *distance || known.is_indexed => known,
                 Some(known) => known.indexed(),
             };
+            if known == Some(joined) && is_less_sure == is_behind(self) {
+                continue;
+            }
             self.set(*register, joined);
+            self.behind_calls.extend(is_less_sure.then_some(*register));
             is_more = true;
         }
         is_more
     }
 
-    /// Forgets what a call does not keep: a callee may change some registers, and of those has
-    /// changed what `keeps` does not say otherwise of.
+    /// Behind a call, of the registers that the callee may change, those that `keeps` says so of
+    /// are as they were. What others hold is what a callee left there that is not bound to change
+    /// them, but for its results.
     pub(crate) fn after_call(&mut self, machine: &Machine, keeps: impl Fn(Register) -> bool) {
-        self.0
-            .retain(|(register, _)| !is_lost(machine, *register) || keeps(*register));
+        self.all
+            .retain(|(register, _)| !is_set_by_call(machine, *register) || keeps(*register));
+        let all = self.all.iter().map(|(register, _)| *register);
+        let lost = all.filter(|one| is_lost(machine, *one) && !keeps(*one));
+        let mut lost: Vec<Register> = lost.collect();
+        lost.retain(|one| !self.behind_calls.contains(one));
+        self.behind_calls.extend(lost);
+        let all = &self.all;
+        self.behind_calls
+            .retain(|one| all.iter().any(|(register, _)| register == one));
     }
 }
 
@@ -131,7 +167,7 @@ impl Instruction<'_> {
     pub(crate) fn counts(&self, counted: &mut Counted) -> Vec<Reached> {
         match &self.decoded {
             Decoded::AArch64(decoded) if self.is_valid => aarch64::counted::step(decoded, counted),
-            _ if counted.is_empty() => Vec::new(),
+            _ if !counted.is_known() => Vec::new(),
             _ => vec![Reached::Anywhere],
         }
     }

@@ -264,6 +264,20 @@ impl Instruction<'_> {
         at(self.immediate).then_some(Use::Address)
     }
 
+    /// How many bytes it reads or writes from the place on where the address in the field at an
+    /// offset leads; none where it does neither. `None` where it does more with the address, and
+    /// where its operands do not tell how far it reaches.
+    #[must_use]
+    pub fn extent(&self, field: u64) -> Option<u64> {
+        if self.use_of(field) != Some(Use::Access) {
+            return None;
+        }
+        match &self.decoded {
+            Decoded::X86_64(decoded) => x86_64::accesses::extent(decoded),
+            Decoded::AArch64(decoded) => aarch64::addresses::extent(decoded),
+        }
+    }
+
     /// The multiple, in bytes, that the address which it reads or writes must be of for it not to
     /// fault.
     #[must_use]

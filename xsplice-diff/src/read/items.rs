@@ -119,6 +119,8 @@ pub(crate) struct GapReference {
     pub section: SectionId,
     /// Offset in the target section.
     pub offset: u64,
+    /// Offset behind what is read there at once; `offset` where the address alone is taken.
+    pub end: u64,
     /// A key that is equal for all references from one function.
     pub from: (SectionId, u64),
 }
@@ -214,7 +216,8 @@ impl Items {
         }
     }
 
-    /// Cuts a gap where the referring function changes from one reference to the next.
+    /// Cuts a gap where the referring function changes from one reference to the next, but not
+    /// within what one instruction reads.
     fn fill_gap<'cut>(
         &mut self,
         id: SectionId,
@@ -242,8 +245,15 @@ impl Items {
             }
         };
         let mut last: Option<(SectionId, u64)> = None;
+        let mut read_to = 0;
         for group in inside.chunk_by(|a, b| a.offset == b.offset) {
             let shared = group.iter().any(|cut| cut.from != group[0].from);
+            let is_inside = group[0].offset < read_to;
+            read_to = group.iter().map(|cut| cut.end).fold(read_to, u64::max);
+            if is_inside {
+                last = None;
+                continue;
+            }
             if shared || last != Some(group[0].from) {
                 push(start, group[0].offset);
                 start = group[0].offset;

@@ -9,6 +9,7 @@ use xsplice_abi::machine::EntryForm;
 use xsplice_abi::tables::{BugFrame, EntrySizes};
 
 use crate::machine::cursor::Cursor;
+use crate::machine::{Instruction, Use};
 use crate::read::items::{Extents, GapReference, ItemId, Items};
 use crate::read::object::{ElfObject, Relocation, SectionId, SymbolId, SymbolPlace};
 use crate::read::section_class::SectionClass;
@@ -232,16 +233,30 @@ pub(crate) fn gap_references(
                         Some(_) => (source, start),
                         None => referrer(classes, extents, source, relocation.offset),
                     });
+                // Of a slot the address is read.
+                let is_slot = object.machine.goes_through_slot(relocation.kind);
+                let bytes = match section.is_executable() && !is_slot {
+                    true => reader.read_at_once(source, start, relocation),
+                    false => 0,
+                };
                 references.push(GapReference {
                     section: target,
                     offset,
+                    end: offset.saturating_add(bytes),
                     from,
                 });
             }
         }
     }
     references.sort_unstable_by_key(|one| (one.section, one.offset, one.from));
-    references.dedup_by_key(|one| (one.section, one.offset, one.from));
+    // Of equal ones the one that reads furthest says so for all.
+    references.dedup_by(|one, kept| {
+        let is_same = (one.section, one.offset, one.from) == (kept.section, kept.offset, kept.from);
+        if is_same {
+            kept.end = kept.end.max(one.end);
+        }
+        is_same
+    });
     references
 }
 
@@ -351,16 +366,36 @@ impl<'o, 'data> BiasReader<'o, 'data> {
     /// to end one.
     fn bias(&mut self, section: SectionId, start: u64, relocation: &Relocation) -> i32 {
         let (machine, field) = (self.object.machine, relocation.offset);
+        let behind = self
+            .holding(section, start, field)
+            .and_then(|instruction| instruction.behind(field))
+            .unwrap_or_else(|| machine.distance_bias(machine.field_bytes(relocation.kind)));
+        i32::try_from(behind).unwrap_or(0)
+    }
+
+    /// How many bytes the instruction reads where the relocation's field leads: all that follow
+    /// where its operands do not tell, none where it takes the address.
+    fn read_at_once(&mut self, section: SectionId, start: u64, relocation: &Relocation) -> u64 {
+        let Some(instruction) = self.holding(section, start, relocation.offset) else {
+            return 0;
+        };
+        match instruction.use_of(relocation.offset) {
+            Some(Use::Access) => instruction.extent(relocation.offset).unwrap_or(u64::MAX),
+            _ => 0,
+        }
+    }
+
+    fn holding(
+        &mut self,
+        section: SectionId,
+        start: u64,
+        field: u64,
+    ) -> Option<Instruction<'data>> {
         let data = self.object.section(section).data;
         let code = usize::try_from(start)
             .ok()
             .and_then(|from| data.get(from..))
             .unwrap_or_default();
-        let behind = self
-            .cursor
-            .holding(machine, code, start, field)
-            .and_then(|instruction| instruction.behind(field))
-            .unwrap_or_else(|| machine.distance_bias(machine.field_bytes(relocation.kind)));
-        i32::try_from(behind).unwrap_or(0)
+        self.cursor.holding(self.object.machine, code, start, field)
     }
 }

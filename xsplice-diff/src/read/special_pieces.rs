@@ -112,6 +112,7 @@ fn cut_section(
         Some(GapReference {
             section: id,
             offset: block.start,
+            end: block.start,
             from,
         })
     }));

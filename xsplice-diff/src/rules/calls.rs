@@ -66,14 +66,18 @@ impl<'a, 'data> Calls<'a, 'data> {
         }
     }
 
-    /// Whether a register that the callee need not keep may be behind a call as it was.
+    /// Whether a register that the callee need not keep may be behind a call as it was. Assembler
+    /// knows what it calls.
     pub(super) fn may_keep(
         &self,
-        source: ItemId,
+        (source, is_of_assembler): (ItemId, bool),
         call: &Instruction<'_>,
         register: Register,
     ) -> bool {
-        !self.changes_by(source, call, register, DEPTH_MAX)
+        match self.callee(source, call) {
+            Callee::Foreign if is_of_assembler => true,
+            _ => !self.changes_by(source, call, register, DEPTH_MAX),
+        }
     }
 
     fn changes_by(

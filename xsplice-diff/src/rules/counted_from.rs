@@ -11,6 +11,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use crate::compare::comparer::Comparer;
+use crate::debug_info::call_sites::Maker;
 use crate::machine::addresses::Taken;
 use crate::machine::counted::{Counted, Reached, has_anchors};
 use crate::machine::{Flow, Instruction, walk};
@@ -20,6 +21,7 @@ use crate::read::object::SectionId;
 use crate::read::side::Build;
 use crate::rules::calls::Calls;
 use crate::rules::handed_out::{goes_on_elsewhere, is_relocated};
+use crate::rules::left_in_register::LeftInRegister;
 use crate::verdict::kinds::RefusalCode;
 use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
@@ -38,6 +40,7 @@ pub(crate) fn check(comparer: &mut Comparer<'_, '_>, verdicts: &mut Verdicts) {
     let mut moved = Moved::default();
     let labels = OnceCell::new();
     let calls = Calls::new(patched);
+    let left = LeftInRegister::new(patched);
     let mut found = Vec::new();
     patched.each_reference(|source, index, target| {
         let is_code = patched.items.item(source).kind == ItemKind::Function;
@@ -57,7 +60,7 @@ pub(crate) fn check(comparer: &mut Comparer<'_, '_>, verdicts: &mut Verdicts) {
         if moved.is_identical(comparer, section) && is_equal(comparer, source) {
             return;
         }
-        for reached in reached(patched, (labels, &calls), source, index) {
+        for reached in reached(patched, (labels, &calls, &left), source, index) {
             if let Some(other) = apart(comparer, (anchor, start), reached) {
                 found.push((source, index, anchor, other));
                 return;
@@ -230,7 +233,7 @@ fn stays_by(comparer: &mut Comparer<'_, '_>, one: ItemId, other: ItemId) -> bool
 /// What code reaches by the address that the relocation `index` of a function puts into a register.
 fn reached(
     build: &Build<'_>,
-    (labels, calls): (&Labels, &Calls<'_, '_>),
+    (labels, calls, left): (&Labels, &Calls<'_, '_>, &LeftInRegister<'_, '_>),
     source: ItemId,
     index: usize,
 ) -> Vec<Reached> {
@@ -242,7 +245,12 @@ fn reached(
     let Some(first) = code.get(behind) else {
         return vec![Reached::Anywhere];
     };
-    let register = match first.begins_address(field) {
+    let kind = build.object.relocations[index].kind;
+    let taken = match machine.goes_through_slot(kind) {
+        true => first.takes_from_slot(field),
+        false => first.begins_address(field),
+    };
+    let register = match taken {
         Taken::Nowhere => return Vec::new(),
         Taken::Out => return vec![Reached::Anywhere],
         Taken::Into(register) => register,
@@ -251,6 +259,7 @@ fn reached(
         build,
         labels,
         calls,
+        left,
         source,
         code: &code,
     };
@@ -280,6 +289,7 @@ struct Walker<'w, 'data> {
     build: &'w Build<'data>,
     labels: &'w Labels,
     calls: &'w Calls<'w, 'data>,
+    left: &'w LeftInRegister<'w, 'data>,
     source: ItemId,
     code: &'w [Instruction<'w>],
 }
@@ -297,6 +307,7 @@ impl Walker<'_, '_> {
             build,
             labels,
             calls,
+            left,
             source,
             code,
         } = *self;
@@ -333,13 +344,18 @@ impl Walker<'_, '_> {
                 // Behind the trap of a warning the code goes on.
                 Flow::Next | Flow::Elsewhere | Flow::Stop => open.push((next + 1, counted)),
                 Flow::Call | Flow::IndirectCall => {
-                    counted.after_call(machine, |one| calls.may_keep(source, instruction, one));
+                    let is_of_assembler = left.maker(source, instruction) == Maker::Assembler;
+                    counted.after_call(machine, |one| {
+                        calls.may_keep((source, is_of_assembler), instruction, one)
+                    });
                     open.push((next + 1, counted));
                 }
                 Flow::Jump | Flow::ConditionalJump => {
                     match target {
                         Some(target) => open.push((target, counted.clone())),
-                        None if goes_on_elsewhere(build, source, instruction) => {
+                        None if counted.is_known()
+                            && goes_on_elsewhere(build, source, instruction) =>
+                        {
                             all.push(Reached::Anywhere);
                         }
                         // A call that does not come back here.
@@ -349,7 +365,7 @@ impl Walker<'_, '_> {
                         open.push((next + 1, counted));
                     }
                 }
-                Flow::IndirectJump if counted.is_empty() => {}
+                Flow::IndirectJump if !counted.is_known() => {}
                 Flow::IndirectJump => match labels.of(build, source, code) {
                     Some(targets) => {
                         open.extend(targets.into_iter().map(|target| (target, counted.clone())));

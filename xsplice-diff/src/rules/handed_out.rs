@@ -2,10 +2,12 @@
 //!
 //! A constant that one function alone uses is part of it, and goes into the payload with it. But
 //! where that function stores the address, passes it or gives it back, as with operations that are
-//! registered once, the base still reads the old contents by it. Only reading from there is
-//! harmless. A pointer to it that lies in a table of constants, or in a slot of the GOT, is
-//! followed through what code reads from there. Strings and what the compiler makes of a function's
-//! own name or of a `switch` have no identity: whoever got one of those got its text.
+//! registered once, the base still reads the old contents by it. Where it writes there, it is no
+//! constant, whatever its section is called, and a copy does not hold what was written. Only
+//! reading from there is harmless. A pointer to it that lies in a table of constants, or in a slot
+//! of the GOT, is followed through what code reads from there. Strings and what the compiler makes
+//! of a function's own name or of a `switch` have no identity: whoever got one of those got its
+//! text.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +15,7 @@ use xsplice_abi::machine::Kind;
 
 use crate::compare::changes::Changes;
 use crate::compare::comparer::Comparer;
+use crate::debug_info::call_sites::Maker;
 use crate::machine::addresses::{Held, Loaded, Since, Taken};
 use crate::machine::{Flow, Instruction, walk};
 use crate::read::items::{ItemId, ItemKind};
@@ -21,6 +24,7 @@ use crate::read::names;
 use crate::read::object::Relocation;
 use crate::read::side::{Build, is_content};
 use crate::rules::calls::Calls;
+use crate::rules::kept_for_calls::KeptForCalls;
 use crate::rules::left_in_register::LeftInRegister;
 use crate::verdict::kinds::RefusalCode;
 use crate::verdict::place::Place;
@@ -52,9 +56,10 @@ pub(crate) fn check(comparer: &mut Comparer<'_, '_>, changes: &Changes, verdicts
                 RefusalCode::ChangedRodata,
                 Place::of(comparer.patched, new),
                 &format!(
-                    "a constant changed whose address {} stores, passes, compares or gives back; \
-                     what got it before reads the old contents: give the changed one another name \
-                     and hand that out, or change it from a hook",
+                    "a constant changed whose address {} stores, passes, compares, gives back or \
+                     writes by; what got it before reads the old contents, and what was written \
+                     there is in the old one: give the changed one another name and use that, or \
+                     change it from a hook",
                     comparer.original.shown(by)
                 ),
             );
@@ -208,11 +213,21 @@ fn hands_out(
     let hops = hops + usize::from(machine.goes_through_slot(kind));
     let code: Vec<Instruction<'_>> = walk(machine, build.bytes(source), place.offset).collect();
     let at = |offset: u64| code.binary_search_by_key(&offset, |one| one.start).ok();
+    let mut kept = KeptForCalls::new(build, labels, (source, &code));
     // An address by which something was read is left in its register, perhaps on purpose.
     let is_passed = |held: &Held, at: usize| {
         let mut used = held.used_arguments(machine);
         held.is_argument(machine)
             || used.any(|register| left.may_be_argument((source, &code, at), register))
+    };
+    // Only assembler passes it by another register.
+    let is_passed_aside = |held: &Held, at: usize, kept: &mut KeptForCalls<'_, '_>| {
+        let (call, maker) = (&code[at], left.maker(source, &code[at]));
+        let mut others = held.others(machine);
+        others.any(|(register, since)| {
+            let looks = left.looks_at_other(source, call, register);
+            kept.passes((at, maker), (register, since), looks)
+        })
     };
     let behind = code.partition_point(|one| one.end <= field);
     let Some(first) = code.get(behind) else {
@@ -222,10 +237,17 @@ fn hands_out(
     let Some(mut open) = begin(first, field, (behind + 1, hops)).filter(|_| !is_unknown) else {
         return true;
     };
+    if !machine.goes_through_slot(kind) && first.writes_there(field) {
+        return true;
+    }
+    // A jump to another function by which no compiler passes what is in other registers.
+    let is_left = |held: &Held, at: usize| {
+        held.is_fresh() && left.maker(source, &code[at]) != Maker::Compiler
+    };
     let mut known: Vec<Vec<Held>> = vec![vec![Held::default(); code.len()]; hops + 1];
     for _ in 0..STEPS_MAX {
         let Some((next, held, hops)) = open.pop() else {
-            return false;
+            return kept.is_for_calls();
         };
         let Some(instruction) = code.get(next) else {
             // It runs on into other code.
@@ -239,12 +261,12 @@ fn hands_out(
             return true;
         };
         open.extend(read);
-        if instruction.carries(&mut held) {
+        if instruction.writes(&held) || instruction.carries(&mut held) {
             return true;
         }
         let [first, second] = instruction.gives_back(&held);
         let is_given_back = match first {
-            Some(Since::Fresh) => true,
+            Some(Since::Fresh | Since::Call) => true,
             Some(Since::Used) => left.may_be_result(source),
             None => false,
         };
@@ -257,13 +279,18 @@ fn hands_out(
             .and_then(|lead| at(lead.to))
             .filter(|_| !is_relocated(build, source, instruction));
         match instruction.flow {
+            // No compiler leaves an address where nobody looks; assembler gives back by any register.
+            Flow::Return if held.is_fresh() || left.is_assembler(source) => return true,
             Flow::Return | Flow::Stop => {}
             Flow::Next | Flow::Elsewhere => open.push((next + 1, held, hops)),
             Flow::Call | Flow::IndirectCall => {
-                if is_passed(&held, next) {
+                if is_passed(&held, next) || is_passed_aside(&held, next, &mut kept) {
                     return true;
                 }
-                held.after_call(machine, |one| calls.may_keep(source, instruction, one));
+                let is_of_assembler = left.maker(source, instruction) == Maker::Assembler;
+                held.after_call(machine, |one| {
+                    calls.may_keep((source, is_of_assembler), instruction, one)
+                });
                 open.push((next + 1, held, hops));
             }
             Flow::Jump | Flow::ConditionalJump => {
@@ -276,7 +303,7 @@ fn hands_out(
                             return true;
                         }
                     }
-                    None if is_passed(&held, next) => return true,
+                    None if is_passed(&held, next) || is_left(&held, next) => return true,
                     None => {}
                 }
                 if instruction.flow == Flow::ConditionalJump {

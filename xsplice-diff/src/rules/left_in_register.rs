@@ -8,9 +8,10 @@ use std::cell::OnceCell;
 
 use foldhash::HashMap;
 
+use crate::debug_info::call_sites::{CallSites, Maker};
 use crate::debug_info::types::read::TypeSections;
 use crate::debug_info::types::{Passing, Types};
-use crate::machine::addresses::Since;
+use crate::machine::addresses::{Since, is_lost};
 use crate::machine::arguments::{self, Register, Source};
 use crate::machine::{Flow, Instruction, walk};
 use crate::read::items::ItemId;
@@ -41,14 +42,21 @@ struct Prototype {
 /// Answers for one build.
 pub(super) struct LeftInRegister<'a, 'data> {
     build: &'a Build<'data>,
-    prototypes: OnceCell<HashMap<String, Prototype>>,
+    told: OnceCell<Told>,
+}
+
+/// What debug information tells.
+#[derive(Debug, Default)]
+struct Told {
+    prototypes: HashMap<String, Prototype>,
+    sites: CallSites,
 }
 
 impl<'a, 'data> LeftInRegister<'a, 'data> {
     pub(super) fn new(build: &'a Build<'data>) -> Self {
         LeftInRegister {
             build,
-            prototypes: OnceCell::new(),
+            told: OnceCell::new(),
         }
     }
 
@@ -107,12 +115,30 @@ impl<'a, 'data> LeftInRegister<'a, 'data> {
         }
     }
 
+    fn is_lost(&self, register: Register) -> bool {
+        is_lost(self.build.object.machine, register)
+    }
+
+    /// Whether the code that the function `source` calls or jumps to looks at a register that
+    /// passes no argument; `None` where it is not at hand.
+    pub(super) fn looks_at_other(
+        &self,
+        source: ItemId,
+        call: &Instruction<'_>,
+        register: Register,
+    ) -> Option<bool> {
+        match calls::target(self.build, source, call) {
+            Some(target @ Target::Item { item, .. }) if is_final_code(self.build, item) => {
+                Some(self.reads(item, target.meant(), register, DEPTH_MAX))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether what is called may look at a register before it writes to it.
     fn may_look(&self, callee: Option<Target>, register: Register, depth: usize) -> bool {
         let registers = arguments::registers(self.build.object.machine);
-        let Some(number) = registers.iter().position(|one| *one == register) else {
-            return false;
-        };
+        let number = registers.iter().position(|one| *one == register);
         match callee {
             Some(target @ Target::Item { item, .. })
                 if depth != 0 && is_final_code(self.build, item) =>
@@ -123,7 +149,7 @@ impl<'a, 'data> LeftInRegister<'a, 'data> {
             _ => {}
         }
         let known = self.prototype(self.name_of(callee));
-        known.is_none_or(|known| number < known.registers)
+        number.is_some_and(|number| known.is_none_or(|known| number < known.registers))
     }
 
     /// Whether a way through a function's code reads a register before it writes to it.
@@ -149,15 +175,13 @@ impl<'a, 'data> LeftInRegister<'a, 'data> {
                 continue;
             }
             let effects = one.effects();
-            let is_set = effects.load.is_some_and(|load| load.into == register)
-                && effects
-                    .used
-                    .iter()
-                    .filter(|used| **used == register)
-                    .count()
-                    == 1;
+            let uses = effects.used.iter().filter(|used| **used == register);
+            let is_load = effects.load.is_some_and(|load| load.into == register);
+            let is_set = (is_load || one.overwrites(register)) && uses.count() == 1;
             match one.flow {
                 Flow::Next | Flow::Elsewhere if is_set => continue,
+                // A caller's register is saved and got back.
+                Flow::Next if one.saves(register) && !self.is_lost(register) => open.push(next + 1),
                 Flow::Next | Flow::Elsewhere if effects.used.contains(&register) => return true,
                 Flow::Next | Flow::Elsewhere => open.push(next + 1),
                 Flow::Return | Flow::Stop => {}
@@ -167,6 +191,9 @@ impl<'a, 'data> LeftInRegister<'a, 'data> {
                         return true;
                     }
                     // What a call does not keep is lost behind it.
+                    if !self.is_lost(register) {
+                        open.push(next + 1);
+                    }
                 }
                 Flow::Jump | Flow::ConditionalJump => {
                     if effects.used.contains(&register) {
@@ -227,13 +254,35 @@ impl<'a, 'data> LeftInRegister<'a, 'data> {
         }
     }
 
+    fn told(&self) -> &Told {
+        self.told.get_or_init(|| {
+            let Some(sections) = TypeSections::new(&self.build.object) else {
+                return Told::default();
+            };
+            let types = sections.read();
+            Told {
+                prototypes: types.map_or_else(HashMap::default, |types| prototypes(&types)),
+                sites: CallSites::read(&sections),
+            }
+        })
+    }
+
     fn prototype(&self, name: &str) -> Option<Prototype> {
-        let all = self.prototypes.get_or_init(|| {
-            let sections = TypeSections::new(&self.build.object);
-            let types = sections.as_ref().and_then(TypeSections::read);
-            types.map_or_else(HashMap::default, |types| prototypes(&types))
-        });
-        all.get(name).copied().filter(|_| !name.is_empty())
+        let known = self.told().prototypes.get(name);
+        known.copied().filter(|_| !name.is_empty())
+    }
+
+    /// Whether debug information shows that no compiler made a function.
+    pub(super) fn is_assembler(&self, function: ItemId) -> bool {
+        let place = self.build.items.item(function);
+        self.told().sites.is_assembler(place.section, place.offset)
+    }
+
+    /// Who made a call in a function.
+    pub(super) fn maker(&self, source: ItemId, call: &Instruction<'_>) -> Maker {
+        let place = self.build.items.item(source);
+        let range = (call.start, call.end);
+        self.told().sites.maker(place.section, place.offset, range)
     }
 }
 

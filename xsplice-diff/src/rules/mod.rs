@@ -10,6 +10,7 @@ pub(crate) mod definitions;
 pub(crate) mod fall_through;
 pub(crate) mod handed_out;
 pub(crate) mod kept_alignment;
+mod kept_for_calls;
 pub(crate) mod kept_place;
 pub(crate) mod kind_changes;
 pub(crate) mod left_behind_entries;

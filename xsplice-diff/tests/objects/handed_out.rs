@@ -17,6 +17,11 @@ fn object(name: &str, code: &str, value: u32) -> Vec<u8> {
          f.cold: mov $3, %ecx\nud2\n.size f.cold, .-f.cold\n\
          .section .text.g, \"ax\", @progbits\n.globl g\n.type g, @function\n\
          g: mov $4, %eax\nret\n.size g, .-g\n\
+         .section .text.rbx, \"ax\", @progbits\n.globl takes_rbx\n.type takes_rbx, @function\n\
+         takes_rbx: mov %rbx, (%rdi)\nret\n.size takes_rbx, .-takes_rbx\n\
+         .globl saves_rbx\n.type saves_rbx, @function\n\
+         saves_rbx: push %rbx\nmov %edi, %ebx\nmov %ebx, %eax\npop %rbx\nret\n\
+         .size saves_rbx, .-saves_rbx\n\
          .section .rodata.{name}, \"a\", @progbits\n.balign 8\n.type {name}, @object\n\
          {name}: .quad {value}, 2\n.size {name}, 16\n"
     ))
@@ -66,8 +71,54 @@ fn what_is_only_read_goes_along_and_what_is_handed_out_is_refused() {
             "lea @(%rip), %rbx; call g; mov (%rbx), %ecx; mov %rsi, %rbx",
             false,
         ),
-        ("lea @(%rip), %r10; call elsewhere; mov %r10, (%rdi)", false),
-        ("lea @(%rip), %r10; call *%rcx; mov %r10, (%rdi)", false),
+        ("lea @(%rip), %r10; call elsewhere; mov %r10, (%rdi)", true),
+        ("lea @(%rip), %r10; call *%rcx; mov %r10, (%rdi)", true),
+        (
+            "lea @(%rip), %r10; mov (%r10), %r10; call *%rcx; mov %r10, (%rdi)",
+            false,
+        ),
+        // Inline assembler may know that its callee keeps one that others do not keep.
+        (
+            "lea @(%rip), %rcx; mov (%rcx), %esi; call other; mov %rcx, %r8; mov %r8, (%rdi)",
+            true,
+        ),
+        (
+            "lea @(%rip), %r11; mov (%r11), %esi; call other; push %r11; pop %r11",
+            false,
+        ),
+        (
+            "lea @(%rip), %r11; mov (%r11), %esi; call other; or $-1, %r11; mov %r11, (%rdi)",
+            false,
+        ),
+        // It passes by any register: not where that is used again, or where a callee is seen to
+        // have no use for it.
+        ("lea @(%rip), %rbx; call elsewhere; mov %rsi, %rbx", true),
+        ("lea @(%rip), %r12; call *%rcx; mov %rsi, %r12", true),
+        (
+            "lea @(%rip), %rbx; mov (%rbx), %ecx; call elsewhere; mov %rsi, %rbx",
+            true,
+        ),
+        (
+            "lea @(%rip), %rbx; call elsewhere; mov (%rbx), %ecx; mov %rsi, %rbx",
+            false,
+        ),
+        ("lea @(%rip), %rbx; call g; mov %rsi, %rbx", false),
+        ("lea @(%rip), %rbx; call takes_rbx; mov %rsi, %rbx", true),
+        ("lea @(%rip), %rbx; call saves_rbx; mov %rsi, %rbx", false),
+        ("lea @(%rip), %r11; jmp elsewhere", true),
+        ("lea @(%rip), %rcx", true),
+        // By what no operand names.
+        (
+            "lea @(%rip), %rbx; lock cmpxchg16b (%rdi); mov $0, %ebx",
+            true,
+        ),
+        ("lea @(%rip), %rbx; xlat; mov $0, %ebx", false),
+        ("lea @(%rip), %rsi; rep movsb; mov $0, %esi", false),
+        // What is written to is no constant.
+        ("mov %ecx, @(%rip)", true),
+        ("lea @(%rip), %rdx; mov %ecx, 8(%rdx); mov $0, %edx", true),
+        ("lea @(%rip), %rdx; lock incl (%rdx); mov $0, %edx", true),
+        ("lea @(%rip), %rdi; rep movsb; mov $0, %edi", true),
         // The code of this one is here, and it keeps the register.
         ("lea @(%rip), %r10; call g; mov %r10, (%rdi)", true),
         // On every way.

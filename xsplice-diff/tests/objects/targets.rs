@@ -166,6 +166,37 @@ fn what_alignment_leaves_behind_a_constant_is_no_part_of_it() {
     }
 }
 
+/// Two constants without a symbol, which two functions read.
+fn neighbours(code: &str, data: &str) -> Vec<u8> {
+    let (f, g) = (function("f", code), function("g", "mov .Ltwo(%rip), %eax"));
+    let data = format!(".section .rodata, \"a\", @progbits\n.balign 16\n.Lone: .quad 65\n{data}");
+    assemble(&(f + &g + &data))
+}
+
+#[test]
+fn what_fills_up_in_front_of_a_neighbour_counts_where_it_may_be_read() {
+    for (code, wanted) in [
+        ("mov .Lone(%rip), %rax", &[][..]),
+        ("movups .Lone(%rip), %xmm0", &["f", "g"]),
+        ("fldt .Lone(%rip)", &["f", "g"]),
+        ("bt %ecx, .Lone(%rip)", &["f", "g"]),
+        ("bt $3, .Lone(%rip)", &[]),
+        ("mov 4+.Lone(%rip), %rax", &["f", "g"]),
+        ("mov 4+.Lone(%rip), %eax", &[]),
+        // Text ends where it ends.
+        ("lea .Lone(%rip), %rax", &[]),
+        ("lea 1+.Lone(%rip), %rax", &["f"]),
+    ] {
+        // What one reads at once is one constant, which both use.
+        let before = neighbours(code, ".Ltwo: .quad 5");
+        let after = neighbours(code, ".balign 16\n.Ltwo: .quad 5");
+        for (before, after) in [(&before, &after), (&after, &before)] {
+            let found = diff(before, after);
+            assert_eq!(changed(&found), wanted, "{code}: {found:#?}");
+        }
+    }
+}
+
 /// A table of labels of `f`, which `f` jumps by, and maybe somebody else.
 fn labels(number: u32, table: &str, other: &str) -> Vec<u8> {
     let f = function(

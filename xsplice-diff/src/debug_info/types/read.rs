@@ -59,12 +59,16 @@ impl TypeSections {
         DwarfSections::load(load).ok().map(TypeSections)
     }
 
+    /// The sections as a reader takes them.
+    pub(crate) fn dwarf(&self) -> Dwarf<Slice<'_>> {
+        self.0
+            .borrow(|section| EndianSlice::new(section, LittleEndian))
+    }
+
     /// Reads all entries; `None` when there are none.
     #[must_use]
     pub(crate) fn read(&self) -> Option<Types<'_>> {
-        let dwarf = self
-            .0
-            .borrow(|section| EndianSlice::new(section, LittleEndian));
+        let dwarf = self.dwarf();
         let mut types = Types::default();
         let mut units = dwarf.units();
         while let Ok(Some(header)) = units.next() {

@@ -44,6 +44,21 @@ pub(in super::super) fn takes(decoded: &Decoded) -> Taken {
     }
 }
 
+/// Where the instruction puts the address that it finds in a slot.
+pub(in super::super) fn takes_from_slot(decoded: &Decoded) -> Taken {
+    let Some(word) = decoded.word else {
+        return Taken::Out;
+    };
+    match word.class() {
+        // The page alone.
+        Class::Adrp => Taken::Nowhere,
+        Class::Access | Class::LoadLiteral if !word.is_of_vectors() && !word.is_any_store() => {
+            register(word.first()).map_or(Taken::Out, Taken::Into)
+        }
+        _ => Taken::Out,
+    }
+}
+
 /// Follows held addresses through an instruction. Returns whether it hands one out.
 pub(in super::super) fn carries(decoded: &Decoded, held: &mut Held) -> bool {
     let Some(word) = decoded.word else {
@@ -80,7 +95,7 @@ pub(in super::super) fn carries(decoded: &Decoded, held: &mut Held) -> bool {
             copy(held, first, since(held, second));
             false
         }
-        Class::AddNumber | Class::LogicalNumber => computes(held, first, &[second], Since::Used),
+        Class::AddNumber | Class::LogicalNumber => computes(held, first, &[second], Since::Call),
         Class::Access => accesses(held, word, &[second]),
         Class::NearAccess if word.is_pair() => {
             let (one, other) = (first, word.fourth());
@@ -105,19 +120,21 @@ pub(in super::super) fn carries(decoded: &Decoded, held: &mut Held) -> bool {
             false
         }
         Class::Other if word.is_of_three() => {
-            computes(held, first, &[second, third, word.fourth()], Since::Used)
+            computes(held, first, &[second, third, word.fourth()], Since::Call)
         }
         Class::Other if word.is_of_registers() => {
-            computes(held, first, &[second, third], Since::Used)
+            computes(held, first, &[second, third], Since::Call)
         }
         // The third may be a number.
         Class::Other if word.is_of_bits() => computes(held, first, &[second, third], Since::Fresh),
         Class::Other if word.is_nop() || word.is_hint() || word.is_barrier() => false,
         // Some of these read the register beside the one that they name.
-        Class::Other if word.is_exclusive() => !held.is_empty(),
+        Class::Other if word.is_exclusive() => held.is_known(),
+        // Some of these name no register there.
         Class::Other => {
             let all = [first, second, third, word.fourth()];
-            all.into_iter().any(|number| is_held(held, number))
+            all.into_iter()
+                .any(|number| since(held, number) > Some(Since::Call))
         }
     }
 }
@@ -221,7 +238,7 @@ fn computes(held: &mut Held, into: u32, of: &[u32], least: Since) -> bool {
 fn copy(held: &mut Held, into: u32, since: Option<Since>) {
     clear(held, into);
     if let (Some(register), Some(since)) = (register(into), since) {
-        held.set(register, since);
+        held.set(register, since.read());
     }
 }
 
@@ -235,6 +252,63 @@ fn clear(held: &mut Held, number: u32) {
 pub(super) fn register(number: u32) -> Option<Register> {
     let known = (number != SPECIAL).then_some(number)?;
     Some(Register(usize::try_from(known).ok()?))
+}
+
+/// Whether it writes by an address in one of these registers. What is not known better hands the
+/// address out.
+pub(in super::super) fn writes(decoded: &Decoded, held: &Held) -> bool {
+    let Some(word) = decoded.word else {
+        return false;
+    };
+    let by = match word.class() {
+        Class::Access | Class::NearAccess => [word.second(), word.second()],
+        Class::Other if word.is_register_access() => [word.second(), word.third()],
+        _ => return false,
+    };
+    let mut by = by.into_iter().filter_map(register);
+    stores(word) && by.any(|one| held.since(one).is_some())
+}
+
+/// Whether it writes where its number leads.
+pub(in super::super) fn writes_there(decoded: &Decoded) -> bool {
+    let access = decoded.word.filter(|word| word.class() == Class::Access);
+    access.is_some_and(stores)
+}
+
+fn stores(word: Word) -> bool {
+    match word.is_pair() {
+        true => word.is_pair_store(),
+        false => word.is_any_store(),
+    }
+}
+
+/// Whether all that it does with a register is to keep it on the stack.
+pub(in super::super) fn saves(decoded: &Decoded, saved: Register) -> bool {
+    let near = decoded.word.filter(|word| {
+        let is_access = matches!(word.class(), Class::Access | Class::NearAccess);
+        is_access && !word.is_of_vectors() && word.second() == SPECIAL && stores(*word)
+    });
+    near.is_some_and(|word| {
+        let other = word.is_pair().then(|| word.fourth());
+        let mut both = [Some(word.first()), other].into_iter().flatten();
+        both.any(|one| register(one) == Some(saved))
+    })
+}
+
+/// How many bytes it reads or writes where its number leads; `None` where that is not told.
+pub(in super::super) fn extent(decoded: &Decoded) -> Option<u64> {
+    let word = decoded.word?;
+    match word.class() {
+        // The page alone: what adds the rest tells.
+        Class::Adrp => Some(0),
+        Class::Access | Class::NearAccess | Class::LoadLiteral => Some(word.bytes_moved()),
+        _ => None,
+    }
+}
+
+/// Whether something else is in a register behind a call: a result, or where the call came from.
+pub(in super::super) fn is_set_by_call(register: Register) -> bool {
+    results().contains(&register) || register.0 == LINK
 }
 
 /// Whether a callee need not keep a register.

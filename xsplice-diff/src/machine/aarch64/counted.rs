@@ -59,7 +59,7 @@ pub(in super::super) fn step(decoded: &Decoded, counted: &mut Counted) -> Vec<Re
         Class::Other if word.is_register_access() => {
             let by = at(counted, second).or_else(|| at(counted, third));
             let reached = by.map(|by| Reached::Place(by.indexed()));
-            moved(counted, word, reached)
+            moved(counted, word, reached.into_iter().collect())
         }
         Class::Other if word.is_register_move() && word.is_wide() => {
             let from = at(counted, third);
@@ -73,18 +73,24 @@ pub(in super::super) fn step(decoded: &Decoded, counted: &mut Counted) -> Vec<Re
             put(counted, first, sum)
         }
         Class::Other if word.is_exclusive() => {
-            let reached = at(counted, second).map(Reached::Place);
+            let reached = at(counted, second).map(|by| by.of_bytes(word.exclusive_bytes()));
             put(counted, first, None);
             put(counted, third, None);
             put(counted, word.fourth(), None);
-            reached.into_iter().collect()
+            places(reached)
         }
         Class::Other if word.is_nop() || word.is_hint() || word.is_barrier() => Vec::new(),
         // Two addresses are compared.
         Class::Other if word.is_difference() && word.sets_flags() && first == SPECIAL => Vec::new(),
         Class::Other if word.is_of_vector_structures() => {
-            let by = at(counted, second).map(|by| Reached::Place(by.indexed()));
-            by.into_iter().collect()
+            let by = at(counted, second);
+            // By a register behind it, or by a number: the register moves on.
+            if word.is_behind_structures() {
+                let left = by.map(Distance::indexed);
+                put(counted, second, left);
+                return left.map(Reached::Place).into_iter().collect();
+            }
+            places(by.map(|by| by.of_bytes(word.structure_bytes())))
         }
         Class::Other if word.is_of_vector_registers() => {
             if word.is_read_into_vectors() && at(counted, second).is_some() {
@@ -126,7 +132,8 @@ fn accesses(counted: &mut Counted, word: Word, displacement: i64) -> Vec<Reached
         }
         Indexing::Behind => (by, by.map(|by| by.plus(displacement))),
     };
-    let reached = moved(counted, word, reached.map(Reached::Place));
+    let reached = reached.map(|from| from.of_bytes(word.bytes_moved()));
+    let reached = moved(counted, word, places(reached));
     // A load into the register that it reads by leaves nothing of it.
     let is_lost = by.is_some() && at(counted, word.second()).is_none();
     if let Some(left) = left.filter(|_| !is_lost) {
@@ -137,8 +144,8 @@ fn accesses(counted: &mut Counted, word: Word, displacement: i64) -> Vec<Reached
 
 /// What a load or store does with the registers that it moves. An address on the stack is not
 /// followed.
-fn moved(counted: &mut Counted, word: Word, reached: Option<Reached>) -> Vec<Reached> {
-    let mut all: Vec<Reached> = reached.into_iter().collect();
+fn moved(counted: &mut Counted, word: Word, reached: Vec<Reached>) -> Vec<Reached> {
+    let mut all = reached;
     if word.is_of_vectors() || (!word.is_pair() && word.is_prefetch()) {
         return all;
     }
@@ -156,6 +163,13 @@ fn moved(counted: &mut Counted, word: Word, reached: Option<Reached>) -> Vec<Rea
         }
     }
     all
+}
+
+/// The first and the last byte of what an instruction reaches; once where they are one.
+fn places(reached: Option<[Distance; 2]>) -> Vec<Reached> {
+    let mut all: Vec<Distance> = reached.into_iter().flatten().collect();
+    all.dedup();
+    all.into_iter().map(Reached::Place).collect()
 }
 
 fn at(counted: &Counted, number: u32) -> Option<Distance> {
@@ -218,11 +232,39 @@ mod tests {
             // ldr w1, [x0, x2, lsl #2]; ldaxr w1, [x0]; ld1 {v1.4s}, [x0]
             (0xb862_7801, place(0, true)),
             (0x885f_fc01, place(0, false)),
-            (0x4c40_7801, place(0, true)),
+            (0x4c40_7801, place(0, false)),
         ];
         for (word, wanted) in cases {
-            assert_eq!(reached(word).0, [wanted], "{word:08x}");
+            assert_eq!(reached(word).0.first(), Some(&wanted), "{word:08x}");
         }
+    }
+
+    #[test]
+    fn what_is_moved_at_once_is_reached_to_its_last_byte() {
+        let cases = [
+            // ldrb w1, [x0, #4]; ldr w1, [x0, #4]; ldr x1, [x0, #8]; ldr q1, [x0, #16]
+            (0x3940_1001, 4),
+            (0xb940_0401, 7),
+            (0xf940_0401, 15),
+            (0x3dc0_0401, 31),
+            // ldp x1, x2, [x0, #16]; ldp w1, w2, [x0, #-8]; ldp q1, q2, [x0, #32]; ldpsw x1, x2,
+            // [x0]
+            (0xa941_0801, 31),
+            (0x297f_0801, -1),
+            (0xad41_0801, 63),
+            (0x6940_0801, 7),
+            // ld1 {v1.4s}, [x0]; ldaxr w1, [x0]; ldxp x1, x2, [x0]; casp w2, w3, w4, w5, [x0]
+            (0x4c40_7801, 15),
+            (0x885f_fc01, 3),
+            (0xc87f_0801, 15),
+            (0x0822_7c04, 7),
+        ];
+        for (word, wanted) in cases {
+            let last = reached(word).0.last().copied();
+            assert_eq!(last, Some(place(wanted, false)), "{word:08x}");
+        }
+        // By an index as far as that says.
+        assert_eq!(reached(0xb862_7801).0, [place(0, true)]);
     }
 
     #[test]

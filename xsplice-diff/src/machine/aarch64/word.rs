@@ -379,6 +379,27 @@ impl Word {
         self.is(0xbe00_0000, 0x0c00_0000)
     }
 
+    /// Of these: whether the register that they go by moves on.
+    pub(super) const fn is_behind_structures(self) -> bool {
+        self.is(0x0080_0000, 0x0080_0000)
+    }
+
+    /// Of these: how many bytes they move at most.
+    pub(super) const fn structure_bytes(self) -> u64 {
+        const WIDEST: u64 = 8;
+        let bytes = if self.is(0x4000_0000, 0) { 8 } else { 16 };
+        // One element of each register.
+        if self.is(0x0100_0000, 0x0100_0000) {
+            return 4 * WIDEST;
+        }
+        match (self.0 >> 12) & 0xf {
+            0b0111 => bytes,
+            0b1000 | 0b1010 => 2 * bytes,
+            0b0100 | 0b0110 => 3 * bytes,
+            _ => 4 * bytes,
+        }
+    }
+
     /// Whether it works on registers of 64 bits, of those that say so in the highest bit.
     pub(super) const fn is_wide(self) -> bool {
         self.is(0x8000_0000, 0x8000_0000)
@@ -409,6 +430,34 @@ impl Word {
         self.is(0xc000_0000, 0x4000_0000)
     }
 
+    /// A load or store of one register, of vectors too: whether it stores.
+    pub(super) const fn is_any_store(self) -> bool {
+        self.is_store() || (self.is_of_vectors() && self.is(0x0040_0000, 0))
+    }
+
+    /// Of loads and stores with a number or with two registers, and of literals: how many bytes
+    /// they move.
+    pub(super) fn bytes_moved(self) -> u64 {
+        let size = self.0 >> 30;
+        if self.class() == Class::LoadLiteral {
+            return match (self.is_of_vectors(), size) {
+                (true, 2) => 16,
+                (true, 1) | (false, 1 | 3) => 8,
+                _ => 4,
+            };
+        }
+        if self.is_pair() {
+            let scale = match self.is_of_vectors() {
+                true => 2 + size,
+                // LDPSW has words too.
+                false => 2 + (size >> 1),
+            };
+            return 2 << scale;
+        }
+        let is_of_16_bytes = self.is_of_vectors() && self.is(0x0080_0000, 0x0080_0000);
+        if is_of_16_bytes { 16 } else { 1 << size }
+    }
+
     /// LDP, STP and their kin.
     pub(super) const fn is_pair(self) -> bool {
         self.is(0x3a00_0000, 0x2800_0000)
@@ -427,6 +476,18 @@ impl Word {
     /// Loads and stores that are exclusive, ordered, or compare and swap.
     pub(super) const fn is_exclusive(self) -> bool {
         self.is(0x3f00_0000, 0x0800_0000)
+    }
+
+    /// Of these: how many bytes they read or write.
+    pub(super) const fn exclusive_bytes(self) -> u64 {
+        // Two registers each; compare and swap has what others have for one width for them.
+        if self.is(0x0080_0000, 0) && self.is(0x0020_0000, 0x0020_0000) {
+            return match self.0 >> 30 {
+                0 | 2 => 8,
+                _ => 16,
+            };
+        }
+        1 << (self.0 >> 30)
     }
 
     /// ADD of two registers of 64 bits, the second shifted or extended.

@@ -1,5 +1,6 @@
 //! x86-64, as far as a decoder is needed (Intel SDM volume 2; System V psABI for AMD64).
 
+pub(super) mod accesses;
 pub(super) mod addresses;
 pub(super) mod alignment;
 pub(super) mod alike;
