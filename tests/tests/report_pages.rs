@@ -19,8 +19,7 @@ use xsplice_diff::report::json::PayloadSummary;
 use xsplice_diff::report::object_diff::{
     DataChange, Evidence, FunctionChange, ObjectDiff, SpecialSection,
 };
-use xsplice_diff::verdict::kinds::Ignored;
-use xsplice_diff::verdict::kinds::{Accepted, Reason, RefusalCode, Status};
+use xsplice_diff::verdict::kinds::{Accepted, Ignored, Reason, RefusalCode, Status};
 use xsplice_diff::verdict::refusal::Refusal;
 
 use xsplice_diff::debug_info::toolchain::{Toolchain, Toolchains};
@@ -48,6 +47,7 @@ fn inputs(text: &str) -> Inputs {
         added: vec![text.to_owned()],
         removed: vec![text.to_owned()],
         ignored_objects: vec![text.to_owned()],
+        idle_patterns: Vec::new(),
         merged_objects: vec![text.to_owned()],
         stacks_on: None,
         fixes: Vec::new(),

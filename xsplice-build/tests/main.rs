@@ -10,6 +10,7 @@ mod hunks;
 mod lost_hunks;
 mod many;
 mod merged;
+mod messages;
 mod source;
 mod store;
 mod support;

@@ -73,7 +73,10 @@ impl<'a> Given<'a> {
 /// # Errors
 ///
 /// The output at fault, and which option gives the same file.
-pub fn check_apart(outputs: &[Given<'_>], inputs: &[Given<'_>]) -> Result<(), (PathBuf, io::Error)> {
+pub fn check_apart(
+    outputs: &[Given<'_>],
+    inputs: &[Given<'_>],
+) -> Result<(), (PathBuf, io::Error)> {
     let files: Vec<_> = outputs
         .iter()
         .filter(|output| !is_standard_output(output.path))
@@ -94,7 +97,10 @@ pub fn check_apart(outputs: &[Given<'_>], inputs: &[Given<'_>]) -> Result<(), (P
             return failed("the input", input);
         }
         let earlier = files[..index].iter();
-        if let Some(other) = earlier.copied().find(|other| other.place().as_ref() == Some(&place)) {
+        if let Some(other) = earlier
+            .copied()
+            .find(|other| other.place().as_ref() == Some(&place))
+        {
             return failed("the output", other);
         }
     }
@@ -137,9 +143,8 @@ mod tests {
                 .filter_map(|(option, path)| Given::by(option, Some(path)))
                 .collect();
             let input = Given::by("--base", Some(input));
-            check_apart(&given, input.as_slice()).map_err(|(path, error)| {
-                format!("{}: {error}", path.display())
-            })
+            check_apart(&given, input.as_slice())
+                .map_err(|(path, error)| format!("{}: {error}", path.display()))
         };
         let refused = check(&[by("--output", &at("below/../base"))], &at("base"));
         let message = refused.expect_err("the output is the base");
@@ -149,9 +154,15 @@ mod tests {
         );
         // What the input is a link to is the input, too.
         check(&[by("--output", &at("base"))], &at("link")).expect_err("it is the base");
-        let both = [by("--output", &at("new")), by("--json", &at("below/../new"))];
+        let both = [
+            by("--output", &at("new")),
+            by("--json", &at("below/../new")),
+        ];
         let message = check(&both, &at("base")).expect_err("both are one file");
-        assert!(message.contains("it is the output of --output"), "{message}");
+        assert!(
+            message.contains("it is the output of --output"),
+            "{message}"
+        );
 
         let apart = [by("--output", &at("new")), by("--json", &at("below/new"))];
         check(&apart, &at("base")).expect("all are different files");

@@ -32,6 +32,8 @@ pub(super) struct Trees {
     /// Objects that were left out by name. They are read all the same: others may have been merged
     /// from them, and lines of a patch may be in them.
     pub(super) left_out: Vec<Input>,
+    /// Patterns of `--ignore-object` that match nothing.
+    pub(super) idle_patterns: Vec<String>,
     /// Linked images of the original tree: the base may be among them.
     pub(super) images: Vec<PathBuf>,
     /// The same of the patched tree.
@@ -65,7 +67,10 @@ pub(super) fn check_outputs(arguments: &Arguments, name: &str) -> Result<()> {
     let inputs: Vec<_> = inputs.into_iter().flatten().collect();
     check_apart(&outputs, &inputs)?;
     for output in outputs {
-        for (option, tree) in [("--orig", &arguments.orig), ("--patched", &arguments.patched)] {
+        for (option, tree) in [
+            ("--orig", &arguments.orig),
+            ("--patched", &arguments.patched),
+        ] {
             if is_object_of(tree, output.path) {
                 bail!(
                     "{}: cannot be written: it is a file of {option}; name another file",
@@ -115,6 +120,7 @@ pub(super) fn trees(arguments: &Arguments) -> Result<Trees> {
     let Pairs {
         pairs,
         ignored,
+        idle_patterns,
         archives,
         images,
         images_of_patched,
@@ -129,6 +135,7 @@ pub(super) fn trees(arguments: &Arguments) -> Result<Trees> {
     Ok(Trees {
         inputs,
         left_out,
+        idle_patterns,
         images,
         images_of_patched,
     })
@@ -177,6 +184,7 @@ pub(super) fn described(
         added: comparison.added.clone(),
         removed: comparison.removed.clone(),
         ignored_objects: ignored.collect(),
+        idle_patterns: trees.idle_patterns.clone(),
         merged_objects,
         stacks_on: arguments.depends.clone(),
         fixes: arguments.fixes.clone(),
