@@ -47,6 +47,7 @@ fn inputs(text: &str) -> Inputs {
         added: vec![text.to_owned()],
         removed: vec![text.to_owned()],
         ignored_objects: vec![text.to_owned()],
+        idle_patterns: Vec::new(),
         merged_objects: vec![text.to_owned()],
         stacks_on: None,
         fixes: Vec::new(),

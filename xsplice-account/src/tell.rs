@@ -61,6 +61,28 @@ pub fn unknown(symbol: &UnknownSymbol) -> String {
     )
 }
 
+/// The same of several that are so for one reason.
+#[must_use]
+pub fn unknown_together(symbol: &UnknownSymbol) -> String {
+    format!(
+        "bytes of the base are in no object of the original tree as they are linked; give the \
+         whole tree that the base was linked from ({})",
+        symbol.why
+    )
+}
+
+/// What is wrong with what has no place in a base of which not everything is known.
+pub const MISSING_BEHIND: &str = "no place once the payload is applied, as long as bytes of the \
+                                  base are not known; give the whole tree that the base was linked \
+                                  from";
+
+/// What is wrong with something of the patched build that has no place, where bytes of the base are
+/// not known.
+#[must_use]
+pub fn missing_behind(missing: &Missing) -> String {
+    format!("{MISSING_BEHIND} ({})", missing.what)
+}
+
 /// What is wrong with something of the patched image that no object holds, and what would make it
 /// right.
 #[must_use]

@@ -118,10 +118,17 @@ fn refusals(account: &Account, base: &str, patched_image: &str) -> Vec<Refusal> 
     };
     let unknown = account.base.iter().flat_map(|base| &base.unknown);
     let mut found: Vec<Refusal> = unknown
-        .map(|symbol| not_known(base, symbol, tell::unknown(symbol)))
+        .map(|symbol| {
+            not_known(base, symbol, tell::unknown(symbol)).shared(tell::unknown_together(symbol))
+        })
         .collect();
+    let is_base_known = found.is_empty();
     let missing = account.after.missing.iter();
-    found.extend(missing.map(|missing| of_item(missing, tell::missing(missing))));
+    // What is not known of the base is no place for anything that the patched build has there.
+    found.extend(missing.map(|missing| match is_base_known {
+        true => of_item(missing, tell::missing(missing)),
+        false => of_item(missing, tell::missing_behind(missing)).shared(tell::MISSING_BEHIND),
+    }));
     if let Some(link) = &account.link {
         let unknown = link.image.unknown.iter();
         found.extend(

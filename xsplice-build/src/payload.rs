@@ -8,12 +8,10 @@ use xsplice_abi::section::modinfo;
 use xsplice_link::Base;
 use xsplice_link::BuildId;
 use xsplice_link::LinkOptions;
-use xsplice_link::Refusal;
-use xsplice_link::RefusalCode;
 use xsplice_link::command::input;
 use xsplice_link::link::Payload;
 use xsplice_link::options::{BaseProof, References, StacksOn};
-use xsplice_link::verify::{self, Against, CheckKind, NamedFile, Verification, deny_list};
+use xsplice_link::verify::{self, Against, NamedFile, Verification, deny_list};
 
 use crate::command::arguments::Arguments;
 
@@ -131,42 +129,6 @@ pub(crate) fn verify(
         },
         against,
     )?)
-}
-
-/// The failed checks of a payload. A mismatch of an id that an option gave is no failure: the
-/// option names another base, or a stack that is not at hand.
-#[must_use]
-pub(crate) fn failures(verification: &Verification, options: &LinkOptions) -> Vec<Refusal> {
-    let is_asked_for = |check: CheckKind| match check {
-        CheckKind::BaseId => options.base_id.is_some(),
-        CheckKind::Depends => matches!(options.stacks_on, StacksOn::Id(_)),
-        _ => false,
-    };
-    // The loader stops at the first fault. Where that is an id that was asked for, its answer tells
-    // nothing else; for the deny list it repeats, less precisely, what that check says.
-    let is_met_first = |check: CheckKind| {
-        check == CheckKind::TrialLoad
-            && verification
-                .failures()
-                .any(|failed| is_asked_for(failed.check) || failed.check == CheckKind::RecordDenied)
-    };
-    let failures = verification
-        .failures()
-        .filter(|check| !is_asked_for(check.check) && !is_met_first(check.check));
-    let so = match verification.loader.is_taken() {
-        true => "the loader would take the payload, which would not have its intended effect",
-        false => "the loader would not take the payload",
-    };
-    let refusals = failures.map(|check| {
-        let message = format!(
-            "{}: {}; {so}, so it is not written: change the fix, or the options that it was made \
-             with",
-            check.check.name(),
-            check.message
-        );
-        Refusal::new(RefusalCode::VerifyFailed, &verification.payload, message)
-    });
-    refusals.collect()
 }
 
 /// The arguments of `verify` besides the payload.

@@ -11,6 +11,7 @@ mod lost_hunks;
 mod many;
 mod member_order;
 mod merged;
+mod messages;
 mod source;
 mod store;
 mod support;

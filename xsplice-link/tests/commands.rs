@@ -104,6 +104,38 @@ fn a_refusal_is_status_2_with_every_reason_and_no_file() {
 }
 
 #[test]
+fn what_verify_would_refuse_is_not_linked_and_no_input_is_written_over() {
+    let lost = PATCHED.replace("counter -= x;", "asm volatile(\"jmp .+4096\");");
+    let fix = Fix::build(&[("a.c", ORIGINAL)], &[("a.c", lost.as_str())], KERNEL);
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("image"), &fix.image).unwrap();
+    let extract = xsplice_diff::extract::write(&fix.extracts(&XSPLICE)[0]);
+    std::fs::write(folder.join("a.extract"), &extract).unwrap();
+    let link = |output: &str| {
+        let linked = ["link", "--base", "image", "-o", output, "a.extract"];
+        xsplice_link(folder, &linked)
+    };
+    let refused = link("fix.xsplice");
+    assert_eq!(refused.status.code(), Some(2));
+    let message = text(&refused.stderr);
+    assert!(
+        message.starts_with("fix.xsplice: branches: .text+0x"),
+        "{message}"
+    );
+    assert_eq!(names(folder), ["a.extract", "image"]);
+
+    for (output, option) in [("image", "--base"), ("./a.extract", "EXTRACT")] {
+        let refused = link(output);
+        assert_eq!(refused.status.code(), Some(1), "{output}");
+        let wanted = format!("it is the input of {option}; name another file\n");
+        assert!(text(&refused.stderr).ends_with(&wanted), "{output}");
+    }
+    assert_eq!(std::fs::read(folder.join("image")).unwrap(), fix.image);
+    assert_eq!(std::fs::read(folder.join("a.extract")).unwrap(), extract);
+}
+
+#[test]
 fn a_failed_verification_is_status_2_and_names_the_check() {
     let directory = folder();
     let directory = directory.path();

@@ -385,7 +385,7 @@ Examples:
 Exit status:
   0  a payload was made
   1  could not run: usage, input that cannot be read, a build that failed
-  2  refused: every reason is listed, and no payload was written
+  2  refused, causes first (-v and --json list every reason); no payload was written
   3  no functional change
 With --store: 0 all were made, or have nothing to change; 1 some could not run; \
 2 some were refused; 3 none has anything to change.";

@@ -11,7 +11,7 @@ use xsplice_link::proof::{TreeProof, prove_object};
 
 use crate::command::progress::Progress;
 use crate::compare::merged::Merged;
-use crate::inputs::Input;
+use crate::inputs::{Bytes, Input};
 
 /// The proof of the original tree against the base.
 #[derive(Debug, Default)]
@@ -89,6 +89,59 @@ pub(crate) fn is_source_of_base(tree: &TreeProof) -> bool {
     objects != 0
         && is_enough(objects, tree.superseded.len())
         && is_enough(count(tree.proven), tree.failed.len())
+}
+
+/// Where the base holds what PATCHED has.
+#[derive(Debug, Default)]
+pub(crate) struct OtherWay<'i> {
+    /// How many objects differ whose patched functions, and not the original ones, are in the base.
+    pub(crate) patched_in_base: usize,
+    /// How many are the other way round.
+    pub(crate) original_in_base: usize,
+    /// Objects that only PATCHED has and functions of which the base holds, and how many functions.
+    pub(crate) not_in_original: Vec<(&'i str, u64)>,
+}
+
+impl OtherWay<'_> {
+    /// Whether ORIG and PATCHED were mistaken for one another.
+    pub(crate) fn is_swapped(&self) -> bool {
+        self.patched_in_base != 0 && self.original_in_base == 0
+    }
+}
+
+/// Looks for the patched functions in the base, of objects that differ or are new.
+pub(crate) fn other_way<'i>(base: &Base<'_>, inputs: &'i [Input], merged: &Merged) -> OtherWay<'i> {
+    let proof = |input: &Input, bytes: Option<&[u8]>| {
+        let items = originals(&input.name, bytes?).ok()?;
+        let proof = prove_object(base, &input.name, &items);
+        (proof.proven != 0 || !proof.failed.is_empty()).then_some(proof)
+    };
+    let mut found = OtherWay::default();
+    for input in inputs
+        .iter()
+        .filter(|input| !merged.parts.contains_key(&input.name) && !input.is_equal())
+    {
+        let Some(patched) = proof(input, input.patched()) else {
+            continue;
+        };
+        match &input.bytes {
+            Bytes::Added { .. } if patched.failed.is_empty() => {
+                found.not_in_original.push((&input.name, patched.proven));
+            }
+            Bytes::Both { .. } => {
+                let Some(original) = proof(input, input.original()) else {
+                    continue;
+                };
+                match (original.failed.is_empty(), patched.failed.is_empty()) {
+                    (false, true) => found.patched_in_base += 1,
+                    (true, false) => found.original_in_base += 1,
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 /// Why the base was not linked from the tree.

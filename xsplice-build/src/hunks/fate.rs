@@ -24,6 +24,8 @@ pub(super) struct Verdict {
     pub refusal: Option<RefusalCode>,
     pub items: Vec<HunkItem>,
     pub why: String,
+    /// What is wrong, in words that fit every hunk that is refused for it.
+    pub shared: Option<&'static str>,
     /// Objects that have code or data of its lines and were left out by name.
     pub left_out: Vec<String>,
 }
@@ -35,6 +37,7 @@ impl Verdict {
             refusal: None,
             items: Vec::new(),
             why,
+            shared: None,
             left_out: Vec::new(),
         }
     }
@@ -45,7 +48,31 @@ impl Verdict {
             ..Verdict::plain(Fate::Refused, why)
         }
     }
+
+    /// The same, with what is wrong in words that fit every hunk that is refused for it.
+    fn shared(self, shared: &'static str) -> Verdict {
+        Verdict {
+            shared: Some(shared),
+            ..self
+        }
+    }
 }
+
+/// Said of all hunks whose objects are the same in both trees.
+const NOT_BUILT: &str = "what is compiled from the file is the same in both trees: PATCHED was not \
+                         built with this patch, or the new lines become the same code or none";
+
+/// Said of all hunks whose file is in no object.
+const NOT_COMPILED: &str = "the file is in no object of the tree, so that nothing of this change \
+                            can be in the payload";
+
+/// Said of all hunks whose lines became code that is the same in both builds.
+const SAME_CODE: &str = "the code of these lines is the same in both builds; is PATCHED built with \
+                         this patch, and do the patch's line numbers fit?";
+
+/// Said of all hunks whose lines became no code.
+const BECAME_NOTHING: &str = "these lines became no code, in a function that is the same in both \
+                              builds; does the configuration leave them out?";
 
 /// The fate of `hunk`, a part of `file`.
 pub(crate) fn decide(
@@ -70,7 +97,7 @@ pub(crate) fn decide(
             "{stale} is the same in both trees, and the hunk moves lines that it was compiled \
              from: the patched tree was not built with this patch; build it again"
         );
-        return Verdict::refused(RefusalCode::HunkNotBuilt, why);
+        return Verdict::refused(RefusalCode::HunkNotBuilt, why).shared(NOT_BUILT);
     }
     let lines: Vec<LineFate> = hunk
         .changes
@@ -207,6 +234,7 @@ fn without_source(
              payload"
         ),
     )
+    .shared(NOT_COMPILED)
 }
 
 /// What objects without line tables leave open of a file that no line table names; `None` where
@@ -233,8 +261,21 @@ fn silent(
         return Some(Verdict::refused(RefusalCode::ChangedLayout, why));
     }
     if !changed.is_empty() {
+        let mut functions: Vec<&str> = changed
+            .iter()
+            .flat_map(|object| outcomes.functions_of(object))
+            .collect();
+        functions.dedup();
+        let changed_there = match functions.as_slice() {
+            [] => String::new(),
+            some => format!("; changed there: {}", list(some, ", ")),
+        };
+        let remedy = match sources.tables {
+            Tables::None => "build both trees with -g",
+            Tables::Some => "build them with -g, as the others were",
+        };
         let why = format!(
-            "no line table of {} tells what it was compiled from; build both trees with -g",
+            "no line table of {} tells what it was compiled from{changed_there}; {remedy}",
             list(&changed, ", ")
         );
         return Some(Verdict::plain(Fate::NotProvable, why));
@@ -252,7 +293,7 @@ fn silent(
              built with this patch, or the new lines become the same code or none",
             list(&equal, ", ")
         );
-        return Some(Verdict::refused(RefusalCode::HunkNotInPayload, why));
+        return Some(Verdict::refused(RefusalCode::HunkNotInPayload, why).shared(NOT_BUILT));
     }
     let why = format!(
         "{} {is} the same in both trees, without a line table that tells whether the new lines \
@@ -348,7 +389,7 @@ fn combine(
         );
         return Verdict {
             items: same,
-            ..Verdict::refused(RefusalCode::HunkNotInPayload, why)
+            ..Verdict::refused(RefusalCode::HunkNotInPayload, why).shared(SAME_CODE)
         };
     }
     if let Some(object) = not_built {
@@ -357,13 +398,14 @@ fn combine(
         );
         return Verdict {
             items: same,
-            ..Verdict::refused(RefusalCode::HunkNotInPayload, why)
+            ..Verdict::refused(RefusalCode::HunkNotInPayload, why).shared(NOT_BUILT)
         };
     }
     if !comments_alone && let Some(line) = silent.first() {
+        let why = became_nothing(line, file);
         return Verdict {
             items: line.within.iter().map(|(item, _)| item.clone()).collect(),
-            ..Verdict::refused(RefusalCode::HunkNotInPayload, became_nothing(line, file))
+            ..Verdict::refused(RefusalCode::HunkNotInPayload, why).shared(BECAME_NOTHING)
         };
     }
     tell(led, &same, sources, comments_alone, file, outcomes)
@@ -437,6 +479,7 @@ fn tell(
         refusal: None,
         items: carried.into_iter().map(|(item, _)| item).collect(),
         why,
+        shared: None,
         left_out: Vec::new(),
     }
 }
@@ -485,7 +528,7 @@ fn led_nowhere(
              this patch",
             list(&objects, ", ")
         );
-        return Verdict::refused(RefusalCode::HunkNotBuilt, why);
+        return Verdict::refused(RefusalCode::HunkNotBuilt, why).shared(NOT_BUILT);
     }
     if is_header {
         let why = format!(

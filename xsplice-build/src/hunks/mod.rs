@@ -188,7 +188,13 @@ pub fn follow(patch: &PatchFile, trees: &Trees<'_>, accept: &[String]) -> Hunks 
                         report.why
                     );
                     let place = format!("{}:{} ({shown}:{start})", patch.path, hunk.patch_line);
-                    let refusal = Refusal::new(code, shown, problem).named(place);
+                    let mut refusal = Refusal::new(code, shown, problem).named(place);
+                    refusal.shared = verdict.shared.map(|shared| {
+                        format!(
+                            "{shared}; if that is right, accept each with --accept hunk:FILE:LINE, \
+                             or all of a file with --accept hunk:FILE"
+                        )
+                    });
                     hunks.refusals.push(refusal);
                     hunks.acceptable.push(format!("hunk:{shown}:{start}"));
                 }

@@ -2,7 +2,7 @@
 //!
 //! Only names and the first bytes of files are read here. The differ reads the objects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -44,6 +44,8 @@ pub struct Pairs {
     pub pairs: Vec<Pair>,
     /// Objects that `--ignore-object` left out.
     pub ignored: Vec<Pair>,
+    /// Patterns of `--ignore-object` that match neither an object nor an archive.
+    pub idle_patterns: Vec<String>,
     /// Archives that were not left out. Their members may also exist as files.
     pub archives: Vec<Pair>,
     /// Linked images of the original tree, in order of path: the base may be among them.
@@ -59,9 +61,9 @@ pub struct Pairs {
 /// A path that cannot be read, a tree without objects, a file paired with a folder, or a pattern
 /// that is no glob.
 pub fn pair(original: &Path, patched: &Path, ignore: &[String]) -> Result<Pairs> {
-    let ignore = globs(ignore)?;
+    let globs = globs(ignore)?;
     match (is_tree(original)?, is_tree(patched)?) {
-        (true, true) => pair_trees(original, patched, &ignore),
+        (true, true) => pair_trees(original, patched, (&globs, ignore)),
         (false, false) => Ok(pair_files(original, patched)),
         (true, false) => bail!(
             "{} is a folder and {} is not; give two folders or two objects",
@@ -107,13 +109,18 @@ fn pair_files(original: &Path, patched: &Path) -> Pairs {
     Pairs {
         pairs: vec![pair],
         ignored: Vec::new(),
+        idle_patterns: Vec::new(),
         archives: Vec::new(),
         images: Vec::new(),
         images_of_patched: Vec::new(),
     }
 }
 
-fn pair_trees(original: &Path, patched: &Path, ignore: &GlobSet) -> Result<Pairs> {
+fn pair_trees(
+    original: &Path,
+    patched: &Path,
+    (ignore, patterns): (&GlobSet, &[String]),
+) -> Result<Pairs> {
     let (originals, patcheds) = rayon::join(|| read_tree(original), || read_tree(patched));
     let (originals, patcheds) = (originals?, patcheds?);
     for (tree, files) in [(original, &originals), (patched, &patcheds)] {
@@ -137,6 +144,13 @@ fn pair_trees(original: &Path, patched: &Path, ignore: &GlobSet) -> Result<Pairs
             patched.display()
         );
     }
+    let matched: BTreeSet<usize> = all
+        .iter()
+        .chain(&archives)
+        .flat_map(|pair| ignore.matches(pair.name()))
+        .collect();
+    let idle = patterns.iter().enumerate();
+    let idle = idle.filter(|(index, _)| !matched.contains(index));
     let (ignored, pairs): (Vec<_>, Vec<_>) = all
         .into_iter()
         .partition(|pair| ignore.is_match(pair.name()));
@@ -147,6 +161,7 @@ fn pair_trees(original: &Path, patched: &Path, ignore: &GlobSet) -> Result<Pairs
     Ok(Pairs {
         pairs,
         ignored,
+        idle_patterns: idle.map(|(_, pattern)| pattern.clone()).collect(),
         archives,
         images: originals.images,
         images_of_patched: patcheds.images,

@@ -9,7 +9,7 @@ use xsplice_diff::Extract;
 use xsplice_link::command::output::write_file;
 use xsplice_link::link::Payload;
 use xsplice_link::options::BaseProof;
-use xsplice_link::verify::Verification;
+use xsplice_link::verify::{self, Verification};
 use xsplice_link::{Base, LinkError, LinkOptions, RefusalCode, Refusals, link};
 
 use crate::account::Books;
@@ -60,7 +60,7 @@ impl Run<'_> {
         let verification = payload::verify(self.arguments, base, &options, &path, &linked)?;
         report
             .refusals
-            .extend(payload::failures(&verification, &options));
+            .extend(verify::refusals(&verification, &options));
         if let Some(books) = books.filter(|_| report.refusals.is_empty()) {
             books.settle(base, Some(&linked.bytes), report)?;
             self.tell_account(report);

@@ -16,6 +16,7 @@ use xsplice_diff::html::word;
 use xsplice_diff::layouts::LayoutChange;
 use xsplice_diff::report::judge::{Scope, acceptances, judge};
 use xsplice_diff::verdict::accept::{Found, check_matched};
+use xsplice_diff::verdict::causes::causes_first;
 
 use crate::account::Books;
 use crate::budget;
@@ -128,6 +129,7 @@ fn run_one(arguments: &Arguments) -> Result<Ran> {
     let made = run.link(base.as_ref(), plain_names, books.as_ref(), &mut report)?;
     run.account_for_nothing(base.as_ref(), books.as_ref(), made.as_ref(), &mut report)?;
 
+    causes_first(&mut report.refusals);
     let status = run.tell_result(&report, made.as_ref());
     run.write_reports(&report, base.as_ref(), made.as_ref())?;
     let bytes = file.as_deref().or(early_file.as_deref());

@@ -13,8 +13,10 @@ use xsplice_link::{Base, Refusal, RefusalCode};
 use crate::command::arguments::Arguments;
 use crate::command::progress::Progress;
 use crate::command::voice::{detail, tell, visibility};
-use crate::compare::proof::{Proof, ProofSummary, count, is_source_of_base, other_tree, prove};
-use crate::inputs::base;
+use crate::compare::proof::{
+    OtherWay, Proof, ProofSummary, count, is_source_of_base, other_tree, other_way, prove,
+};
+use crate::inputs::{Bytes, Input, base};
 use crate::run::Run;
 use crate::tell::report::{BaseInput, Report};
 use crate::tell::story;
@@ -104,12 +106,18 @@ impl Run<'_> {
             foreign,
         } = prove(base, self.inputs, self.merged, &progress);
         drop(progress);
-        if !is_source_of_base(&tree) {
+        let is_added = |input: &Input| matches!(input.bytes, Bytes::Added { .. });
+        let is_otherwise = !tree.failed.is_empty() || !tree.superseded.is_empty();
+        let other = match is_otherwise || self.inputs.iter().any(is_added) {
+            true => other_way(base, self.inputs, self.merged),
+            false => OtherWay::default(),
+        };
+        if is_otherwise && other.is_swapped() {
+            let message = self.swapped(base, &other);
+            report.refusals.push(self.of_original(message));
+        } else if !is_source_of_base(&tree) {
             let message = other_tree(&tree, base, &report.toolchain.suggestion());
-            let original = self.arguments.orig.display().to_string();
-            report
-                .refusals
-                .push(Refusal::new(RefusalCode::ProofFailed, &original, message));
+            report.refusals.push(self.of_original(message));
         }
         let plain_names = std::mem::take(&mut tree.plain_names);
         let summary = summary(tree, foreign);
@@ -117,8 +125,29 @@ impl Run<'_> {
             self.arguments,
             &story::proof(&summary, base.path(), detail(self.arguments)),
         );
+        tell(
+            self.arguments,
+            &story::not_in_original(&other.not_in_original),
+        );
         report.proof = Some(summary);
         (unlinked, plain_names)
+    }
+
+    /// The proof failed for the tree as a whole.
+    fn of_original(&self, message: String) -> Refusal {
+        let original = self.arguments.orig.display().to_string();
+        Refusal::new(RefusalCode::ProofFailed, &original, message)
+    }
+
+    /// The base was linked from the other tree.
+    fn swapped(&self, base: &Base<'_>, other: &OtherWay<'_>) -> String {
+        format!(
+            "in {} {} holds the code of --patched ({}), and nowhere that of --orig: swap the two, \
+             or give the image that was linked from --orig as --base",
+            story::count(other.patched_in_base, "object"),
+            base.path(),
+            self.arguments.patched.display()
+        )
     }
 }
 

@@ -35,6 +35,8 @@ pub(super) struct Trees {
     pub(super) left_out: Vec<Input>,
     /// Archives whose members are in another order, where that may count.
     pub(super) out_of_order: Vec<Refusal>,
+    /// Patterns of `--ignore-object` that match nothing.
+    pub(super) idle_patterns: Vec<String>,
     /// Linked images of the original tree: the base may be among them.
     pub(super) images: Vec<PathBuf>,
     /// The same of the patched tree.
@@ -121,6 +123,7 @@ pub(super) fn trees(arguments: &Arguments) -> Result<Trees> {
     let Pairs {
         pairs,
         ignored,
+        idle_patterns,
         archives,
         images,
         images_of_patched,
@@ -136,6 +139,7 @@ pub(super) fn trees(arguments: &Arguments) -> Result<Trees> {
         out_of_order,
         inputs,
         left_out,
+        idle_patterns,
         images,
         images_of_patched,
     })
@@ -184,6 +188,7 @@ pub(super) fn described(
         added: comparison.added.clone(),
         removed: comparison.removed.clone(),
         ignored_objects: ignored.collect(),
+        idle_patterns: trees.idle_patterns.clone(),
         merged_objects,
         stacks_on: arguments.depends.clone(),
         fixes: arguments.fixes.clone(),

@@ -18,6 +18,7 @@ use crate::run::Run;
 use crate::run::link::Made;
 use crate::tell::html::{self, Linked, Page};
 use crate::tell::provenance;
+use crate::tell::refusals::{Share, refusals};
 use crate::tell::report::Report;
 use crate::tell::story;
 
@@ -39,7 +40,14 @@ impl Run<'_> {
     /// Prints how the run ended.
     pub(super) fn tell_result(&self, report: &Report<'_>, made: Option<&Made>) -> ExitStatus {
         if !report.refusals.is_empty() {
-            complain(self.arguments, &story::refusals(&report.refusals));
+            let inputs = &report.inputs;
+            let changed = self.diffs.iter().filter(|diff| !story::is_quiet(diff));
+            let share = Share {
+                differ: changed.count(),
+                of: inputs.objects,
+            };
+            let text = refusals(&report.refusals, share, detail(self.arguments));
+            complain(self.arguments, &text);
             ExitStatus::Refused
         } else if made.is_some() {
             ExitStatus::Done

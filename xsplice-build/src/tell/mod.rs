@@ -2,5 +2,6 @@
 
 pub mod html;
 pub(crate) mod provenance;
+pub(crate) mod refusals;
 pub mod report;
 pub(crate) mod story;

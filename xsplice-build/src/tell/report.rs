@@ -70,6 +70,9 @@ pub struct Inputs {
     pub removed: Vec<String>,
     /// Objects that were left out by name.
     pub ignored_objects: Vec<String>,
+    /// Patterns of `--ignore-object` that match no object; told in the story alone.
+    #[serde(skip)]
+    pub idle_patterns: Vec<String>,
     /// Objects that were merged from others (`ld -r`): those were compared, and these were not.
     pub merged_objects: Vec<String>,
     /// `--depends` as given; absent without it.

@@ -1,6 +1,6 @@
 //! What `xsplice-build` prints for people: a short report by default, more with `-v`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
@@ -17,12 +17,11 @@ use crate::command::voice::Detail;
 use crate::compare::proof::ProofSummary;
 use crate::hunks::{Fate, HunkReport};
 use crate::tell::report::Report;
-use xsplice_diff::verdict::refusal::Refusal;
 
 const BOLD: Style = Style::new().bold();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
-const BAD: Style = AnsiColor::Red.on_default().bold();
-const DIM: Style = Style::new().dimmed();
+pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
+pub(super) const DIM: Style = Style::new().dimmed();
 
 /// What was compared, and what changed in it.
 #[must_use]
@@ -53,11 +52,9 @@ pub(crate) fn changes(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Det
     }
     text.push('\n');
     text.push_str(&like_line_numbers(diffs));
-    for name in &inputs.removed {
-        let _ = writeln!(
-            text,
-            "  {name}: only in the original tree; what it defines stays as it is"
-        );
+    text.push_str(&gone(&inputs.removed, detail));
+    for pattern in &inputs.idle_patterns {
+        let _ = writeln!(text, "  --ignore-object {pattern}: matches nothing");
     }
     if detail >= Detail::Verbose {
         for name in &inputs.ignored_objects {
@@ -71,6 +68,23 @@ pub(crate) fn changes(report: &Report<'_>, diffs: &[ObjectDiff<'_>], detail: Det
         let _ = writeln!(text, "\n{note}");
     }
     text
+}
+
+/// The objects that only the original tree has; many in one line.
+fn gone(removed: &[String], detail: Detail) -> String {
+    /// More are counted.
+    const NAMED_MAX: usize = 4;
+    const GONE: &str = "only in the original tree; what it defines stays as it is";
+
+    if removed.len() <= NAMED_MAX || detail >= Detail::Verbose {
+        let lines = removed.iter().map(|name| format!("  {name}: {GONE}\n"));
+        return lines.collect();
+    }
+    format!(
+        "  {} and {} more objects are only in the original tree; what they define stays as it is\n",
+        removed[..NAMED_MAX].join(", "),
+        removed.len() - NAMED_MAX
+    )
 }
 
 /// The functions that look like line numbers only, in one line; empty when there are none.
@@ -100,7 +114,7 @@ fn like_line_numbers(diffs: &[ObjectDiff<'_>]) -> String {
 }
 
 /// Whether an object has only differences that were proven not to matter.
-fn is_quiet(diff: &ObjectDiff<'_>) -> bool {
+pub(crate) fn is_quiet(diff: &ObjectDiff<'_>) -> bool {
     diff.verdict() == Verdict::Unchanged && diff.accepted.is_empty() && diff.notes.is_empty()
 }
 
@@ -325,54 +339,6 @@ pub(crate) fn unused(diffs: &[ObjectDiff<'_>]) -> String {
     )
 }
 
-/// The refusals, each with what would make it right.
-#[must_use]
-pub(crate) fn refusals(refusals: &[Refusal]) -> String {
-    let mut text = String::new();
-    let reasons = count_u64(
-        u64::try_from(refusals.len()).unwrap_or(u64::MAX),
-        "reason",
-        "reasons",
-    );
-    let _ = writeln!(
-        text,
-        "{BAD}refused{BAD:#}: no payload was made, for {reasons}:"
-    );
-    text.push_str(&by_code(refusals));
-    for refusal in refusals {
-        let code = xsplice_diff::html::word(refusal.code);
-        let _ = writeln!(text, "  {refusal}\n    {DIM}[{code}]{DIM:#}");
-    }
-    if let Some(code) = refusals
-        .first()
-        .map(|refusal| xsplice_diff::html::word(refusal.code))
-    {
-        let _ = writeln!(
-            text,
-            "{DIM}what a code means: xsplice-build --explain-code {code}{DIM:#}"
-        );
-    }
-    text
-}
-
-/// How many refusals have which code, the most frequent first, where there are many.
-fn by_code(refusals: &[Refusal]) -> String {
-    /// Fewer can be counted by eye.
-    const MANY: usize = 8;
-    if refusals.len() < MANY {
-        return String::new();
-    }
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for refusal in refusals {
-        let code = xsplice_diff::html::word(refusal.code).to_string();
-        *counts.entry(code).or_default() += 1;
-    }
-    let mut counts: Vec<(String, usize)> = counts.into_iter().collect();
-    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let counts = counts.iter().map(|(code, count)| format!("{count} {code}"));
-    format!("  {}\n", counts.collect::<Vec<_>>().join(", "))
-}
-
 /// How the original tree compares with the base.
 #[must_use]
 pub(crate) fn proof(proof: &ProofSummary, base: &str, detail: Detail) -> String {
@@ -417,6 +383,19 @@ pub(crate) fn proof(proof: &ProofSummary, base: &str, detail: Detail) -> String 
         }
     }
     text
+}
+
+/// Objects that the base was linked from and only the patched tree has.
+#[must_use]
+pub(crate) fn not_in_original(objects: &[(&str, u64)]) -> String {
+    let lines = objects.iter().map(|(name, functions)| {
+        let held = count_u64(*functions, "function", "functions");
+        format!(
+            "  {BAD}{name} is only in the patched tree{BAD:#}, and the base holds {held} of it: is \
+             the original tree whole?\n"
+        )
+    });
+    lines.collect()
 }
 
 /// The account in one line; `None` when there was no base to look at.
@@ -485,7 +464,7 @@ pub(crate) fn count(number: usize, what: &str) -> String {
     }
 }
 
-fn count_u64(number: u64, one: &str, many: &str) -> String {
+pub(super) fn count_u64(number: u64, one: &str, many: &str) -> String {
     if number == 1 {
         format!("1 {one}")
     } else {

@@ -60,6 +60,12 @@ impl Place {
         self
     }
 
+    /// Whether it is the object as a whole.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        *self == Place::default()
+    }
+
     /// The name by which it is accepted: its symbol, or its section.
     #[must_use]
     pub fn name(&self) -> Option<&str> {

@@ -21,6 +21,9 @@ pub struct Refusal {
     pub named: Option<String>,
     /// What is wrong, and what would make it right, without the place.
     pub problem: String,
+    /// What is wrong, in words that fit all refusals of this cause; without it, `problem` is that
+    /// but for the names of the place.
+    pub shared: Option<String>,
 }
 
 impl Refusal {
@@ -33,6 +36,7 @@ impl Refusal {
             place: Box::default(),
             named: None,
             problem: problem.into(),
+            shared: None,
         }
     }
 
@@ -72,6 +76,22 @@ impl Refusal {
         self
     }
 
+    /// Several with this sentence have one cause.
+    #[must_use]
+    pub fn shared(mut self, sentence: impl Into<String>) -> Refusal {
+        self.shared = Some(sentence.into());
+        self
+    }
+
+    /// Where: what the sentence begins with.
+    #[must_use]
+    pub fn whereabouts(&self) -> String {
+        match &self.named {
+            Some(name) => name.clone(),
+            None => format!("{}{}", self.object, self.place),
+        }
+    }
+
     /// The whole sentence: where, what is wrong, and what would make it right.
     #[must_use]
     pub fn message(&self) -> String {
@@ -81,11 +101,7 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.named {
-            Some(name) => out.write_str(name)?,
-            None => write!(out, "{}{}", self.object, self.place)?,
-        }
-        write!(out, ": {}", self.problem)
+        write!(out, "{}: {}", self.whereabouts(), self.problem)
     }
 }
 

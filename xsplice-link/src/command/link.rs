@@ -12,6 +12,7 @@ use crate::command::{input, output};
 use crate::error::{LinkError, Refusal};
 use crate::link::{Payload, link};
 use crate::options::{BaseProof, LinkOptions, References, StacksOn};
+use crate::verify::{self, Against, NamedFile, Verification};
 
 pub(super) fn run(arguments: &LinkArguments) -> Result<ExitStatus, LinkError> {
     let outputs = [Some(&arguments.output), arguments.json.as_ref()];
@@ -35,7 +36,14 @@ pub(super) fn run(arguments: &LinkArguments) -> Result<ExitStatus, LinkError> {
         .collect::<Result<Vec<_>, _>>()?;
     let options = options(arguments, &base)?;
     let (payload, refusals) = match link(&base, &extracts, &options) {
-        Ok(payload) => (Some(payload), Vec::new()),
+        Ok(payload) => {
+            // What `verify` would refuse is not written.
+            let verification = verified(arguments, &base, &options, &payload)?;
+            match verify::refusals(&verification, &options) {
+                failed if failed.is_empty() => (Some(payload), failed),
+                failed => (None, failed),
+            }
+        }
         Err(LinkError::Refused(refusals)) => (None, refusals.0),
         Err(error) => return Err(error),
     };
@@ -51,10 +59,10 @@ pub(super) fn run(arguments: &LinkArguments) -> Result<ExitStatus, LinkError> {
     };
     if let Some(payload) = &payload {
         let told = format!(
-            "{}: {} bytes, replaces {} functions, build-id {}\n",
+            "{}: {} bytes, replaces {}, passes verify, build-id {}\n",
             arguments.output.display(),
             payload.bytes.len(),
-            payload.records.len(),
+            functions(payload.records.len()),
             payload.build_id
         );
         output::tell(arguments.json.as_deref(), &told)?;
@@ -64,6 +72,34 @@ pub(super) fn run(arguments: &LinkArguments) -> Result<ExitStatus, LinkError> {
         output::write_json(target, LINK, &report)?;
     }
     Ok(status)
+}
+
+/// Runs `verify` on what was linked.
+fn verified(
+    arguments: &LinkArguments,
+    base: &Base<'_>,
+    options: &LinkOptions,
+    payload: &Payload,
+) -> Result<Verification, LinkError> {
+    let below = match (&options.stacks_on, &arguments.depends) {
+        (StacksOn::Payload(_), Some(text)) => Some((text, input::open(Path::new(text))?)),
+        _ => None,
+    };
+    let stack: Vec<NamedFile<'_>> = below
+        .iter()
+        .map(|(path, bytes)| NamedFile { path, bytes })
+        .collect();
+    let written = NamedFile {
+        path: &shown(&arguments.output),
+        bytes: &payload.bytes,
+    };
+    let against = Against {
+        base,
+        stack: &stack,
+        deny: &[],
+        signer: None,
+    };
+    verify::verify(written, against)
 }
 
 /// No output may be an input.
@@ -123,6 +159,14 @@ fn options(arguments: &LinkArguments, base: &Base<'_>) -> Result<LinkOptions, Li
         options.tool_version.clone_from(version);
     }
     Ok(options)
+}
+
+/// `1 function`, `2 functions`.
+fn functions(number: usize) -> String {
+    match number {
+        1 => "1 function".to_owned(),
+        more => format!("{more} functions"),
+    }
 }
 
 fn name_of(output: &Path) -> String {

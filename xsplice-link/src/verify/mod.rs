@@ -12,6 +12,7 @@ pub mod objects;
 mod outlook;
 pub mod provenance;
 mod records;
+mod refused;
 mod sites;
 mod symbols;
 mod tables;
@@ -34,6 +35,7 @@ use crate::facts::Facts;
 use crate::read;
 use crate::sign::{self, Signer};
 pub use outlook::{Escape, Outlook};
+pub use refused::refusals;
 pub use trial::Answer;
 
 /// What is checked, in the order of the report.
