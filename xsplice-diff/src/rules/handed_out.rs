@@ -4,8 +4,8 @@
 //! where that function stores the address, passes it or gives it back, as with operations that are
 //! registered once, the base still reads the old contents by it. Where it writes there, it is no
 //! constant, whatever its section is called, and a copy does not hold what was written. Only
-//! reading from there is harmless. Strings and what the compiler makes of a function's own name or of a `switch` have no
-//! identity: whoever got one of those got its text.
+//! reading from there is harmless. Strings and what the compiler makes of a function's own name or
+//! of a `switch` have no identity: whoever got one of those got its text.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -192,14 +192,8 @@ fn hands_out(build: &Build<'_>, callees: &Callees<'_, '_>, source: ItemId, index
     let Some(first) = code.get(behind) else {
         return true;
     };
-    let kind = build.object.relocations[index].kind;
-    let is_from_slot = machine.goes_through_slot(kind);
-    let taken = match is_from_slot {
-        true => first.takes_from_slot(field),
-        false => first.takes(field),
-    };
-    let register = match taken {
-        Taken::Nowhere => return !is_from_slot && first.writes_there(field),
+    let register = match taken(build, first, index) {
+        Taken::Nowhere => return false,
         Taken::Out => return true,
         Taken::Into(register) => register,
     };
@@ -224,13 +218,7 @@ fn hands_out(build: &Build<'_>, callees: &Callees<'_, '_>, source: ItemId, index
         if instruction.writes(&held) || instruction.carries(&mut held) {
             return true;
         }
-        let [first, second] = instruction.gives_back(&held);
-        let is_given_back = match first {
-            Some(Since::Fresh | Since::Call) => true,
-            Some(Since::Used) => left.may_be_result(source),
-            None => false,
-        };
-        if is_given_back || second.is_some_and(|since| left.may_be_second(source, since)) {
+        if instruction.flow == Flow::Return && is_given_back(left, source, instruction, &held) {
             return true;
         }
         let target = instruction
@@ -239,8 +227,6 @@ fn hands_out(build: &Build<'_>, callees: &Callees<'_, '_>, source: ItemId, index
             .and_then(|lead| at(lead.to))
             .filter(|_| !is_relocated(build, source, instruction));
         match instruction.flow {
-            // No compiler leaves an address where nobody looks; assembler gives back by any register.
-            Flow::Return if held.is_fresh() || left.is_assembler(source) => return true,
             Flow::Return | Flow::Stop => {}
             Flow::Next | Flow::Elsewhere => open.push((next + 1, held)),
             Flow::Call | Flow::IndirectCall => {
@@ -280,6 +266,40 @@ fn hands_out(build: &Build<'_>, callees: &Callees<'_, '_>, source: ItemId, index
         }
     }
     true
+}
+
+/// What the instruction does with the address in the field of the relocation `index`. What is
+/// written to is no constant.
+fn taken(build: &Build<'_>, instruction: &Instruction<'_>, index: usize) -> Taken {
+    let relocation = &build.object.relocations[index];
+    let field = relocation.offset;
+    if build.object.machine.goes_through_slot(relocation.kind) {
+        return instruction.takes_from_slot(field);
+    }
+    match instruction.takes(field) {
+        Taken::Nowhere if instruction.writes_there(field) => Taken::Out,
+        taken => taken,
+    }
+}
+
+/// Whether a return hands out an address. No compiler leaves one where nobody looks; assembler
+/// gives back by any register.
+fn is_given_back(
+    left: &LeftInRegister<'_, '_>,
+    source: ItemId,
+    instruction: &Instruction<'_>,
+    held: &Held,
+) -> bool {
+    let [first, second] = instruction.gives_back(held);
+    let is_result = match first {
+        Some(Since::Fresh | Since::Call) => true,
+        Some(Since::Used) => left.may_be_result(source),
+        None => false,
+    };
+    is_result
+        || second.is_some_and(|since| left.may_be_second(source, since))
+        || held.is_fresh()
+        || (!held.is_empty() && left.is_assembler(source))
 }
 
 /// Whether a branch leads to another part of its own function, which goes on with what is in any
