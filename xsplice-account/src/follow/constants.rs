@@ -65,8 +65,8 @@ impl<'data> Follower<'_, 'data> {
     ///
     /// Shortcut S35: what the alignment of the next explains is none of a constant without a name.
     /// A table of places in code ends with its last place. Of another one no more is compared than
-    /// the base's original one has there: [`Follower::may_keep_using`] sees to code that the base has
-    /// as it is, [`Follower::may_use`] to code of the payload.
+    /// the base's original one has there: [`Follower::may_keep_using`] sees to code that the base
+    /// has as it is, [`Follower::may_use`] to code of the payload.
     pub(super) fn compared(&self, id: ItemId, place: Place) -> u64 {
         let item = self.tree.item(id);
         let object = &self.tree.objects[id.object];
@@ -141,8 +141,8 @@ impl<'data> Follower<'_, 'data> {
 
     /// Whether a field that the base has may go on leading to a constant without a name at `place`,
     /// `meant` bytes from its start: what is read there is in the base. The instruction around the
-    /// field tells how much that is. Where the address is kept it may be more, where another constant without
-    /// a name follows; but text ends where it says.
+    /// field tells how much that is. Where the address is kept it may be more, where another
+    /// constant without a name follows; but text ends where it says.
     pub(super) fn may_keep_using(
         &self,
         source: ItemId,

@@ -197,11 +197,7 @@ fn hands_out(
     (source, index): (ItemId, usize),
     hops: usize,
 ) -> bool {
-    let Callees {
-        labels,
-        left,
-        calls,
-    } = *callees;
+    let (labels, left, calls) = (callees.labels, callees.left, callees.calls);
     let machine = build.object.machine;
     let place = build.items.item(source);
     let Relocation {
@@ -233,13 +229,9 @@ fn hands_out(
     let Some(first) = code.get(behind) else {
         return true;
     };
-    let is_unknown = is_of_slot_in_parts(build, kind);
-    let Some(mut open) = begin(first, field, (behind + 1, hops)).filter(|_| !is_unknown) else {
+    let Some(mut open) = begin(build, first, index, (behind + 1, hops)) else {
         return true;
     };
-    if !machine.goes_through_slot(kind) && first.writes_there(field) {
-        return true;
-    }
     // A jump to another function by which no compiler passes what is in other registers.
     let is_left = |held: &Held, at: usize| {
         held.is_fresh() && left.maker(source, &code[at]) != Maker::Compiler
@@ -264,13 +256,7 @@ fn hands_out(
         if instruction.writes(&held) || instruction.carries(&mut held) {
             return true;
         }
-        let [first, second] = instruction.gives_back(&held);
-        let is_given_back = match first {
-            Some(Since::Fresh | Since::Call) => true,
-            Some(Since::Used) => left.may_be_result(source),
-            None => false,
-        };
-        if is_given_back || second.is_some_and(|since| left.may_be_second(source, since)) {
+        if instruction.flow == Flow::Return && is_given_back(left, source, instruction, &held) {
             return true;
         }
         let target = instruction
@@ -279,8 +265,6 @@ fn hands_out(
             .and_then(|lead| at(lead.to))
             .filter(|_| !is_relocated(build, source, instruction));
         match instruction.flow {
-            // No compiler leaves an address where nobody looks; assembler gives back by any register.
-            Flow::Return if held.is_fresh() || left.is_assembler(source) => return true,
             Flow::Return | Flow::Stop => {}
             Flow::Next | Flow::Elsewhere => open.push((next + 1, held, hops)),
             Flow::Call | Flow::IndirectCall => {
@@ -327,9 +311,23 @@ fn hands_out(
 /// are still to be read by that.
 type Open = (usize, Held, usize);
 
-/// What is to be followed behind the instruction that has an address in its field; `None` where
-/// that hands it out.
-fn begin(first: &Instruction<'_>, field: u64, (next, hops): (usize, usize)) -> Option<Vec<Open>> {
+/// What is to be followed behind the instruction that has an address in the field of the relocation
+/// `index`; `None` where that hands it out. What is written to is no constant.
+fn begin(
+    build: &Build<'_>,
+    first: &Instruction<'_>,
+    index: usize,
+    (next, hops): (usize, usize),
+) -> Option<Vec<Open>> {
+    let Relocation {
+        offset: field,
+        kind,
+        ..
+    } = build.object.relocations[index];
+    let is_slot = build.object.machine.goes_through_slot(kind);
+    if is_of_slot_in_parts(build, kind) || (!is_slot && first.writes_there(field)) {
+        return None;
+    }
     match first.takes(field) {
         Taken::Nowhere => read_on(first.loads_at(field), (next, hops)),
         Taken::Out => None,
@@ -358,6 +356,26 @@ fn read_on(loaded: Loaded, (next, hops): (usize, usize)) -> Option<Vec<Open>> {
 fn is_of_slot_in_parts(build: &Build<'_>, kind: u32) -> bool {
     let known = build.object.machine.relocation(kind);
     known.is_none_or(|known| known.field.kind == Kind::Other)
+}
+
+/// Whether a return hands out an address. No compiler leaves one where nobody looks; assembler
+/// gives back by any register.
+fn is_given_back(
+    left: &LeftInRegister<'_, '_>,
+    source: ItemId,
+    instruction: &Instruction<'_>,
+    held: &Held,
+) -> bool {
+    let [first, second] = instruction.gives_back(held);
+    let is_result = match first {
+        Some(Since::Fresh | Since::Call) => true,
+        Some(Since::Used) => left.may_be_result(source),
+        None => false,
+    };
+    is_result
+        || second.is_some_and(|since| left.may_be_second(source, since))
+        || held.is_fresh()
+        || (!held.is_empty() && left.is_assembler(source))
 }
 
 /// Whether a branch leads to another part of its own function, which goes on with what is in any

@@ -76,47 +76,6 @@ fn code_counts_as_far_as_nothing_moved_and_no_farther() {
         ("first", 8, "bl g; ldr w1, [x0, #8]", false),
         // A register that a callee need not keep, and this one does.
         ("first", 8, "mov x10, x0; bl g; ldr w1, [x10, #8]", true),
-        (
-            "first",
-            8,
-            "mov x10, x0; bl elsewhere; ldr w1, [x10, #8]",
-            true,
-        ),
-        // What nobody goes by, or has something else in it by then.
-        (
-            "first",
-            8,
-            "mov x10, x0; bl elsewhere; ldr w1, [x11, #8]",
-            false,
-        ),
-        (
-            "first",
-            8,
-            "mov x10, x0; bl elsewhere; mov x10, x2; ldr w1, [x10, #8]",
-            false,
-        ),
-        ("first", 8, "bl elsewhere; ldr w1, [x0, #8]", false),
-        ("first", 8, "bl elsewhere; cbz w1, f.cold", false),
-        (
-            "first",
-            8,
-            "mov x19, x0; bl elsewhere; cbz w1, f.cold",
-            true,
-        ),
-        // All that is read or written at once.
-        ("first", 8, "ldp w1, w2, [x0]", false),
-        ("first", 8, "ldp x1, x2, [x0]", true),
-        ("first", 16, "ldp x1, x2, [x0]", false),
-        ("first", 8, "ldr q1, [x0]", true),
-        ("first", 16, "ldr q1, [x0]", false),
-        ("first", 16, "ldr q1, [x0, #16]", true),
-        ("first", 8, "ldr x1, [x0, #0]", false),
-        ("first", 8, "ldur x1, [x0, #4]", true),
-        ("first", 16, "ld1 {v1.16b}, [x0]", false),
-        ("first", 16, "ld1 {v1.16b, v2.16b}, [x0]", true),
-        ("first", 16, "ldxp x1, x2, [x0]", false),
-        ("first", 8, "ldxp x1, x2, [x0]", true),
-        ("first", 8, "ldxp w1, w2, [x0]", false),
         ("first", 8, "mov x19, x0; bl g; ldr w1, [x19, #8]", true),
         ("first", 8, "mov x19, x0; blr x8; ldr w1, [x19, #8]", true),
         ("first", 8, "mov x19, x0; bl g; ldr w1, [x19]", false),
@@ -147,6 +106,68 @@ fn code_counts_as_far_as_nothing_moved_and_no_farther() {
             false,
         ),
         ("first", 8, "cbz w2, 1f; b g; 1: nop", false),
+    ] {
+        let told = is_refused(".data", anchor, bytes, code, FRESH);
+        assert_eq!(told, wanted, "{anchor} of {bytes}: {code}");
+        // The twin: nothing moved.
+        assert!(!is_refused(".data", anchor, bytes, code, ""), "{code}");
+    }
+}
+
+#[test]
+fn what_assembler_calls_keeps_registers_that_others_need_not_keep() {
+    for (anchor, bytes, code, wanted) in [
+        (
+            "first",
+            8,
+            "mov x10, x0; bl elsewhere; ldr w1, [x10, #8]",
+            true,
+        ),
+        // What nobody goes by, or has something else in it by then.
+        (
+            "first",
+            8,
+            "mov x10, x0; bl elsewhere; ldr w1, [x11, #8]",
+            false,
+        ),
+        (
+            "first",
+            8,
+            "mov x10, x0; bl elsewhere; mov x10, x2; ldr w1, [x10, #8]",
+            false,
+        ),
+        ("first", 8, "bl elsewhere; ldr w1, [x0, #8]", false),
+        ("first", 8, "bl elsewhere; cbz w1, f.cold", false),
+        (
+            "first",
+            8,
+            "mov x19, x0; bl elsewhere; cbz w1, f.cold",
+            true,
+        ),
+    ] {
+        let told = is_refused(".data", anchor, bytes, code, FRESH);
+        assert_eq!(told, wanted, "{anchor} of {bytes}: {code}");
+        // The twin: nothing moved.
+        assert!(!is_refused(".data", anchor, bytes, code, ""), "{code}");
+    }
+}
+
+#[test]
+fn code_reaches_all_that_it_reads_or_writes_at_once() {
+    for (anchor, bytes, code, wanted) in [
+        ("first", 8, "ldp w1, w2, [x0]", false),
+        ("first", 8, "ldp x1, x2, [x0]", true),
+        ("first", 16, "ldp x1, x2, [x0]", false),
+        ("first", 8, "ldr q1, [x0]", true),
+        ("first", 16, "ldr q1, [x0]", false),
+        ("first", 16, "ldr q1, [x0, #16]", true),
+        ("first", 8, "ldr x1, [x0, #0]", false),
+        ("first", 8, "ldur x1, [x0, #4]", true),
+        ("first", 16, "ld1 {v1.16b}, [x0]", false),
+        ("first", 16, "ld1 {v1.16b, v2.16b}, [x0]", true),
+        ("first", 16, "ldxp x1, x2, [x0]", false),
+        ("first", 8, "ldxp x1, x2, [x0]", true),
+        ("first", 8, "ldxp w1, w2, [x0]", false),
     ] {
         let told = is_refused(".data", anchor, bytes, code, FRESH);
         assert_eq!(told, wanted, "{anchor} of {bytes}: {code}");
