@@ -87,6 +87,39 @@ fn what_lies_between_two_symbols_of_the_deny_list_is_named() {
 }
 
 #[test]
+fn of_many_lines_that_name_nothing_a_few_are_shown_and_the_others_counted() {
+    let image = image();
+    let base = Base::parse("image", &image).unwrap();
+    let whole = payload(&base, &XSPLICE);
+    let messages = |list: &str| -> Vec<String> {
+        let file = |bytes| NamedFile {
+            path: "file",
+            bytes,
+        };
+        let deny = deny_list(file(list.as_bytes())).unwrap();
+        let against = Against {
+            base: &base,
+            stack: &[],
+            deny: &deny,
+            signer: None,
+        };
+        let report = verify(file(&whole), against).unwrap();
+        assert!(!report.passed(), "{report}");
+        let failures = report.failures();
+        failures.map(|check| check.message.clone()).collect()
+    };
+    let three = messages("x1\nx2\nx3");
+    assert_eq!(three.len(), 3, "{three:?}");
+    let many = messages("x1\nx2\nx3\nx4\nx5\ncounter");
+    assert_eq!(many.len(), 4, "{many:?}");
+    assert_eq!(
+        many[3],
+        "image: 2 more of the 6 lines of the deny list name nothing in it; give the list of this \
+         build"
+    );
+}
+
+#[test]
 fn what_may_be_done_with_a_payload_later_is_told() {
     let image = image();
     let base = Base::parse("image", &image).unwrap();

@@ -148,13 +148,21 @@ pub(crate) fn other_way<'i>(base: &Base<'_>, inputs: &'i [Input], merged: &Merge
 pub(crate) fn other_tree(tree: &TreeProof, base: &Base<'_>, suggestion: &str) -> String {
     let (proven, failed) = (count(tree.proven), tree.failed.len());
     let (objects, superseded) = (count(tree.objects), tree.superseded.len());
+    let base = base.path();
+    let held = match (objects, superseded) {
+        (0, 0) => format!("no function of this tree is in {base}"),
+        (0, 1) => format!("the only object of this tree is not in {base} as it was compiled"),
+        (0, all) => format!("none of {all} objects is in {base} as it was compiled"),
+        _ => format!(
+            "only {proven} of {} functions of {objects} of {} objects are in {base} as they were \
+             compiled",
+            proven + failed,
+            objects + superseded,
+        ),
+    };
     format!(
-        "only {proven} of {} functions of {objects} of {} objects are in {} as they were \
-         compiled; give the tree that this image was linked from, or the image that was linked \
-         from this tree{suggestion}",
-        proven + failed,
-        objects + superseded,
-        base.path(),
+        "{held}; give the tree that this image was linked from, or the image that was linked from \
+         this tree{suggestion}"
     )
 }
 

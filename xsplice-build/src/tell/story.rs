@@ -10,6 +10,7 @@ use xsplice_diff::report::build_stamps::build_stamps;
 use xsplice_diff::report::json::PayloadSummary;
 use xsplice_diff::report::object_diff::{FunctionChange, Verdict};
 use xsplice_diff::report::ripple::ripple;
+use xsplice_diff::verdict::accept::without_remedy;
 use xsplice_diff::verdict::kinds::{Reason, Status};
 use xsplice_link::verify::Outlook;
 
@@ -152,7 +153,8 @@ fn object(text: &mut String, diff: &ObjectDiff<'_>, detail: Detail) {
         let _ = writeln!(text, "  note     {}: {}", note.name, note.note);
     }
     for accepted in &diff.accepted {
-        let _ = writeln!(text, "  accepted {}: {}", accepted.what, accepted.message);
+        let (what, message) = (&accepted.what, without_remedy(&accepted.message));
+        let _ = writeln!(text, "  accepted {what}: {message}");
     }
     if detail >= Detail::Verbose {
         ignored_in(text, diff);

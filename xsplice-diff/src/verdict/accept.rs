@@ -60,8 +60,19 @@ pub(crate) fn remedy(code: RefusalCode, place: &Place) -> String {
     acceptable(code)
         .zip(place.name())
         .map_or_else(String::new, |(word, name)| {
-            format!(", then accept it with --accept {word}:{name} or XSPLICE_ACCEPT in the source")
+            format!("{HOW} {word}:{name} or XSPLICE_ACCEPT in the source")
         })
+}
+
+/// Begins how a refusal can be accepted.
+const HOW: &str = ", then accept it with --accept";
+
+/// A refusal's sentence without how to accept it, for what was accepted.
+#[must_use]
+pub fn without_remedy(message: &str) -> &str {
+    message
+        .split_once(HOW)
+        .map_or(message, |(before, _)| before)
 }
 
 /// The words in front of a name.
@@ -276,7 +287,12 @@ pub fn check_matched(given: &[String], found: &Found) -> Result<(), Unmatched> {
 
 #[cfg(test)]
 mod tests {
-    use super::{AcceptError, AcceptList, Found, accept_value, check_matched, matches};
+    use super::{
+        AcceptError, AcceptList, Found, accept_value, check_matched, matches, remedy,
+        without_remedy,
+    };
+    use crate::verdict::kinds::RefusalCode;
+    use crate::verdict::place::Place;
 
     #[test]
     fn a_word_that_accepts_nothing_is_an_error() {
@@ -336,6 +352,15 @@ mod tests {
         ] {
             assert!(!matches(pattern, name), "{pattern} {name}");
         }
+    }
+
+    #[test]
+    fn what_was_accepted_is_told_without_how_to_accept_it() {
+        let code = RefusalCode::ChangedData;
+        let message = format!("it changed; set it{}", remedy(code, &Place::symbol("x")));
+        assert!(message.ends_with("--accept data:x or XSPLICE_ACCEPT in the source"));
+        assert_eq!(without_remedy(&message), "it changed; set it");
+        assert_eq!(without_remedy("it changed"), "it changed");
     }
 
     #[test]

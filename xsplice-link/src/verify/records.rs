@@ -390,13 +390,31 @@ fn replaced_below<'a>(subject: &Subject<'a, '_, '_>) -> Vec<(Range<u64>, &'a str
 
 /// Checks the address at which each record writes, whatever name it gives.
 fn denied(subject: &Subject<'_, '_, '_>, checks: &mut Vec<Check>) {
+    /// Of lines that name nothing, so many are shown, and the others counted.
+    const SHOWN_MAX: usize = 3;
+
     let mut lines = Lines::new(checks, CheckKind::RecordDenied);
     let mut denied = Vec::new();
+    let mut unknown: usize = 0;
+    let path = subject.base.path();
     for line in subject.deny {
         match line.addresses(|name| subject.base.named(name)) {
             Ok(addresses) => denied.push(addresses),
-            Err(error) => lines.fail_unseen(format!("{}: {error}", subject.base.path())),
+            Err(error) => {
+                unknown += 1;
+                if unknown <= SHOWN_MAX {
+                    lines.fail_unseen(format!("{path}: {error}"));
+                }
+            }
         }
+    }
+    if unknown > SHOWN_MAX {
+        lines.fail_unseen(format!(
+            "{path}: {} more of the {} lines of the deny list name nothing in it; give the list of \
+             this build",
+            unknown - SHOWN_MAX,
+            subject.deny.len()
+        ));
     }
     for record in &subject.facts.records {
         let Some(start) = subject.facts.old_address(record, subject.base) else {
