@@ -192,11 +192,7 @@ fn hands_out(
     (source, index): (ItemId, usize),
     hops: usize,
 ) -> bool {
-    let Callees {
-        labels,
-        left,
-        calls,
-    } = *callees;
+    let (labels, left, calls) = (callees.labels, callees.left, callees.calls);
     let machine = build.object.machine;
     let place = build.items.item(source);
     let Relocation {
@@ -242,13 +238,7 @@ fn hands_out(
         if instruction.carries(&mut held) {
             return true;
         }
-        let [first, second] = instruction.gives_back(&held);
-        let is_given_back = match first {
-            Some(Since::Fresh) => true,
-            Some(Since::Used) => left.may_be_result(source),
-            None => false,
-        };
-        if is_given_back || second.is_some_and(|since| left.may_be_second(source, since)) {
+        if is_given_back(left, source, instruction.gives_back(&held)) {
             return true;
         }
         let target = instruction
@@ -294,6 +284,20 @@ fn hands_out(
         }
     }
     true
+}
+
+/// Whether a function gives back one of the registers of its result, of which this is held.
+fn is_given_back(
+    left: &LeftInRegister<'_, '_>,
+    source: ItemId,
+    [first, second]: [Option<Since>; 2],
+) -> bool {
+    let is_result = match first {
+        Some(Since::Fresh) => true,
+        Some(Since::Used) => left.may_be_result(source),
+        None => false,
+    };
+    is_result || second.is_some_and(|since| left.may_be_second(source, since))
 }
 
 /// Where code is followed from: its next instruction, what is held there, and how many pointers
