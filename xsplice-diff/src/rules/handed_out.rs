@@ -210,20 +210,11 @@ fn hands_out(
     let code: Vec<Instruction<'_>> = walk(machine, build.bytes(source), place.offset).collect();
     let at = |offset: u64| code.binary_search_by_key(&offset, |one| one.start).ok();
     let mut kept = KeptForCalls::new(build, labels, (source, &code));
-    // An address by which something was read is left in its register, perhaps on purpose.
-    let is_passed = |held: &Held, at: usize| {
-        let mut used = held.used_arguments(machine);
-        held.is_argument(machine)
-            || used.any(|register| left.may_be_argument((source, &code, at), register))
-    };
-    // Only assembler passes it by another register.
-    let is_passed_aside = |held: &Held, at: usize, kept: &mut KeptForCalls<'_, '_>| {
-        let (call, maker) = (&code[at], left.maker(source, &code[at]));
-        let mut others = held.others(machine);
-        others.any(|(register, since)| {
-            let looks = left.looks_at_other(source, call, register);
-            kept.passes((at, maker), (register, since), looks)
-        })
+    let passing = Passing {
+        build,
+        left,
+        source,
+        code: &code,
     };
     let behind = code.partition_point(|one| one.end <= field);
     let Some(first) = code.get(behind) else {
@@ -231,10 +222,6 @@ fn hands_out(
     };
     let Some(mut open) = begin(build, first, index, (behind + 1, hops)) else {
         return true;
-    };
-    // A jump to another function by which no compiler passes what is in other registers.
-    let is_left = |held: &Held, at: usize| {
-        held.is_fresh() && left.maker(source, &code[at]) != Maker::Compiler
     };
     let mut known: Vec<Vec<Held>> = vec![vec![Held::default(); code.len()]; hops + 1];
     for _ in 0..STEPS_MAX {
@@ -268,7 +255,8 @@ fn hands_out(
             Flow::Return | Flow::Stop => {}
             Flow::Next | Flow::Elsewhere => open.push((next + 1, held, hops)),
             Flow::Call | Flow::IndirectCall => {
-                if is_passed(&held, next) || is_passed_aside(&held, next, &mut kept) {
+                if passing.is_passed(&held, next) || passing.is_passed_aside(&held, next, &mut kept)
+                {
                     return true;
                 }
                 let is_of_assembler = left.maker(source, instruction) == Maker::Assembler;
@@ -280,14 +268,7 @@ fn hands_out(
             Flow::Jump | Flow::ConditionalJump => {
                 match target {
                     Some(target) => open.push((target, held.clone(), hops)),
-                    // A call that does not come back here.
-                    None if goes_on_elsewhere(build, source, instruction) => {
-                        let goes_on = |one| left.may_go_on_with(source, instruction, one);
-                        if held.is_fresh() || held.registers().any(goes_on) {
-                            return true;
-                        }
-                    }
-                    None if is_passed(&held, next) || is_left(&held, next) => return true,
+                    None if passing.leaves_by_jump(&held, next) => return true,
                     None => {}
                 }
                 if instruction.flow == Flow::ConditionalJump {
@@ -296,7 +277,7 @@ fn hands_out(
             }
             // To a function, which gets what stands where arguments do, or to a label here.
             Flow::IndirectJump => match labels.of_all(build, source, &code) {
-                Some(targets) if !is_passed(&held, next) => {
+                Some(targets) if !passing.is_passed(&held, next) => {
                     let all = targets.into_iter();
                     open.extend(all.map(|target| (target, held.clone(), hops)));
                 }
@@ -305,6 +286,50 @@ fn hands_out(
         }
     }
     true
+}
+
+/// What calls and jumps of a function pass on.
+struct Passing<'run, 'data> {
+    build: &'run Build<'data>,
+    left: &'run LeftInRegister<'run, 'data>,
+    source: ItemId,
+    code: &'run [Instruction<'run>],
+}
+
+impl Passing<'_, '_> {
+    /// Whether the callee at an index gets a held address by a register of arguments. One by which
+    /// something was read is left in its register, perhaps on purpose.
+    fn is_passed(&self, held: &Held, at: usize) -> bool {
+        let machine = self.build.object.machine;
+        let is_looked_at = |register| {
+            self.left
+                .may_be_argument((self.source, self.code, at), register)
+        };
+        held.is_argument(machine) || held.used_arguments(machine).any(is_looked_at)
+    }
+
+    /// Whether it gets one by another register, by which only assembler passes anything.
+    fn is_passed_aside(&self, held: &Held, at: usize, kept: &mut KeptForCalls<'_, '_>) -> bool {
+        let call = &self.code[at];
+        let maker = self.left.maker(self.source, call);
+        let mut others = held.others(self.build.object.machine);
+        others.any(|(register, since)| {
+            let looks = self.left.looks_at_other(self.source, call, register);
+            kept.passes((at, maker), (register, since), looks)
+        })
+    }
+
+    /// Whether a jump out of this code takes one along: to another part of the function, which goes
+    /// on with any register, or to another function, by a call that does not come back here. By
+    /// registers that are no arguments no compiler passes anything.
+    fn leaves_by_jump(&self, held: &Held, at: usize) -> bool {
+        let (left, source, jump) = (self.left, self.source, &self.code[at]);
+        if goes_on_elsewhere(self.build, source, jump) {
+            let goes_on = |one| left.may_go_on_with(source, jump, one);
+            return held.is_fresh() || held.registers().any(goes_on);
+        }
+        self.is_passed(held, at) || (held.is_fresh() && left.maker(source, jump) != Maker::Compiler)
+    }
 }
 
 /// Where code is followed from: its next instruction, what is held there, and how many pointers
