@@ -81,6 +81,34 @@ pub(crate) fn what_a_limit_says() {
     done(&format!("{BUILD} --max-functions 9"), folder.path());
 }
 
+pub(crate) fn swapped_trees() {
+    let folder = laid_out("string-only");
+    let swapped = "xsplice-build --orig patched --patched original --base base -n x";
+    told(swapped, folder.path(), &["swap the two"]);
+    done(BUILD, folder.path());
+}
+
+pub(crate) fn reasons_that_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let compile = "gcc -O1 -fdata-sections -fno-toplevel-reorder -fcf-protection=none -c";
+    shell(
+        &format!(
+            "mkdir original patched
+             for i in $(seq 101 114); do echo \"int v$i = 1;\"; done > f.c
+             {compile} -o original/f.o f.c && sed -i 's/= 1/= 2/' f.c
+             {compile} -o patched/f.o f.c"
+        ),
+        folder.path(),
+    );
+    let line = "xsplice-build --orig original --patched patched -n x";
+    let counted = ["and 2 more, which -v, --json and --html name", "(v112)"];
+    let text = told(line, folder.path(), &counted);
+    assert!(!text.contains("(v114)"), "{text}");
+    told(&format!("{line} -v"), folder.path(), &["(v114)"]);
+    told(&format!("{line} --json a --html b"), folder.path(), &[]);
+    shell("grep -q '(v114)' a && grep -q '(v114)' b", folder.path());
+}
+
 /// Two objects, of which a patch changes both.
 fn two_objects() -> TempDir {
     let folder = tempfile::tempdir().unwrap();

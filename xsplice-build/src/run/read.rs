@@ -85,8 +85,8 @@ pub(super) fn check_outputs(arguments: &Arguments, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether a file is an object, archive or image of a tree. A payload that an earlier run left there
-/// is none.
+/// Whether a file is an object, archive or image of a tree. A payload that an earlier run left
+/// there is none.
 fn is_object_of(tree: &Path, file: &Path) -> bool {
     let (Ok(tree), Ok(file)) = (tree.canonicalize(), file.canonicalize()) else {
         return false;
