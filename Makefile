@@ -9,6 +9,7 @@
 #   SEED      where they and `make oracle` begin
 #   COUNT     how many programs `make oracle` judges
 #   MACHINE   what they are made for: x86-64 or arm64
+#   RELEASE   which Xen `make xen` builds: 4.17 or 4.14, the second as root
 #   SHARD     which part of the changes `make mutants` and `make mutants-runtime` make: 0/4 is every
 #             fourth
 #   WORDS     what else they tell xsplice-mutants: --most 40 puts off what 40 tests did not catch
@@ -21,6 +22,7 @@ RUNS    ?= 2000000
 SEED    ?= 1
 COUNT   ?= 20000
 MACHINE ?= x86-64
+RELEASE ?= 4.17
 SHARD   ?= 0/1
 WORDS   ?=
 
@@ -165,7 +167,7 @@ mutants: test-packages ## the same for what decides in differ, linker and accoun
 .PHONY: xen
 xen: packages ## build the real Xen twice, boot it, and load payloads with its stock tool
 	$(CARGO) build --release
-	$(CARGO) run --release --quiet --bin xen
+	$(CARGO) run --release --quiet --bin xen -- --release $(RELEASE)
 
 .PHONY: xen-arm64
 xen-arm64: packages ## the same for AArch64: a Xen made by a cross compiler, booted in QEMU

@@ -300,6 +300,7 @@ impl Builder {
             .arg("-C")
             .arg(work.join("source/xen"))
             .arg(format!("-j{}", self.jobs))
+            .args(self.release.make)
             .args(targets)
             .envs(PLACE)
             .envs(time.stamps())

@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use super::change::{CHANGES, Change, Effect, Sight};
+use super::change::{CHANGES, Change, Effect, Sight, Verdict};
 
 /// Changes that this release cannot have, and why.
 pub(super) const LEFT_OUT: &[(&str, &str)] = &[
@@ -30,14 +30,40 @@ pub(super) fn changes() -> &'static [Change] {
 
 /// A change as this release and its compiler have it.
 fn otherwise(change: Change) -> Change {
+    let replaces = |functions: &'static [&'static str]| Change {
+        verdict: Verdict::Payload(functions),
+        ..change
+    };
     match change.name {
-        "minor-version" => Change {
-            effects: if change.effects.is_empty() {
-                &[]
-            } else {
-                MINOR
-            },
+        // Nothing is looked at where only the tools are asked.
+        "minor-version" if !change.effects.is_empty() => Change {
+            effects: MINOR,
             ..change
+        },
+        // All accesses to guests go through one function.
+        "exception-table" => {
+            replaces(&["arch/x86/usercopy.o:__copy_to_user_ll (bytes-differ, size-differs)"])
+        }
+        // The function has another name here.
+        "load-hooks" => replaces(&[
+            "common/version.o:xen_compile_by (string-differs)",
+            "+common/version.o:said_load (hook)",
+            "+common/version.o:said_unload (hook)",
+        ]),
+        // Functions have no sections of their own: the traps of three neighbours, which stand behind
+        // all code, are at other places.
+        "vmx-code" => replaces(&[
+            "arch/x86/hvm/vmx/vmx.o:vmx_get_guest_pat (target-differs)",
+            "arch/x86/hvm/vmx/vmx.o:vmx_get_segment_register (bytes-differ, size-differs)",
+            "arch/x86/hvm/vmx/vmx.o:vmx_set_guest_pat (target-differs)",
+            "arch/x86/hvm/vmx/vmx.o:vmx_setup_tsc_scaling (target-differs)",
+        ]),
+        // This link takes the whole library.
+        "library-function" => Change {
+            about: "a call of a function that the image has, and nothing called before",
+            ..replaces(&[
+                "common/guestcopy.o:safe_copy_string_from_guest (bytes-differ, size-differs)",
+            ])
         },
         _ => change,
     }

@@ -18,6 +18,8 @@ pub struct Release {
     pub stock_tools: &'static str,
     /// Where its makefiles put the objects.
     pub objects: Objects,
+    /// What they are told on their command line.
+    pub make: &'static [&'static str],
     /// The Debian release whose compiler builds it, in a root folder made from the archive; `None`
     /// for the system's own.
     pub compiler: Option<&'static str>,
@@ -76,6 +78,7 @@ pub static XEN_4_17: Release = Release {
     ],
     stock_tools: "usr/lib/xen-4.17/bin",
     objects: Objects::Beside,
+    make: &[],
     compiler: None,
     minor: "17",
     extra: ".5",
@@ -101,6 +104,9 @@ pub static XEN_4_14: Release = Release {
     ],
     stock_tools: "usr/lib/xen-4.14/bin",
     objects: Objects::Among,
+    // No image for EFI firmware: nobody boots it, and its makefile wants two links of it to be of
+    // equal size, which after some changes they are not.
+    make: &["efi-y="],
     compiler: Some("bullseye"),
     minor: "14",
     extra: ".6",
