@@ -5,14 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rayon::prelude::*;
 use xsplice_diff::merged;
 use xsplice_diff::merged::{Candidate, Members, Order, Standing};
-use xsplice_diff::source_files;
-use xsplice_link::Refusal;
 
 use crate::inputs::Input;
-use crate::inputs::order::{self, Member};
 
 /// The merged objects of both trees.
 #[derive(Debug, Default)]
@@ -66,40 +62,6 @@ pub fn find(inputs: &[Input], left_out: &[Input]) -> Merged {
     Merged {
         parts: merged.collect(),
     }
-}
-
-/// Merged objects whose parts stand in another order in the patched tree, where that can count. The
-/// names of their sources tell the order; parts that these do not tell apart are passed over.
-#[must_use]
-pub(crate) fn out_of_order(inputs: &[Input], left_out: &[Input], merged: &Merged) -> Vec<Refusal> {
-    let all = || inputs.iter().chain(left_out);
-    let by_name: BTreeMap<&str, &Input> = all().map(|one| (one.name.as_str(), one)).collect();
-    let differ = all().filter(|one| merged.parts.contains_key(&one.name) && !one.is_equal());
-    let differ: Vec<&Input> = differ.collect();
-    let in_order = |whole: &Input, bytes: fn(&Input) -> Option<&[u8]>| {
-        let mut of_file: BTreeMap<&str, Vec<Member<'_>>> = BTreeMap::new();
-        for part in merged.parts.get(&whole.name).into_iter().flatten() {
-            let part = by_name.get(part.as_str())?;
-            let Some(own) = bytes(part) else { continue };
-            if let Ok([file]) = source_files(&part.name, own).as_deref() {
-                of_file.entry(file).or_default().push((&part.name, own));
-            }
-        }
-        let files = source_files(&whole.name, bytes(whole)?).ok()?;
-        let members = files
-            .iter()
-            .filter_map(|file| match of_file.get(file)?.as_slice() {
-                [member] => Some(*member),
-                _ => None,
-            });
-        Some(members.collect::<Vec<Member<'_>>>())
-    };
-    let found = differ.into_par_iter().filter_map(|whole| {
-        let original = in_order(whole, Input::original)?;
-        let patched = in_order(whole, Input::patched)?;
-        order::compare(&whole.name, &original, &patched)
-    });
-    found.collect()
 }
 
 /// The objects of one tree.

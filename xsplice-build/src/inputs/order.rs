@@ -1,5 +1,4 @@
-//! The order of the members of an archive, or of the objects that one was merged from, which is the
-//! order in which they are linked.
+//! The order of the members of an archive, which is the order in which they are linked.
 //!
 //! Of several definitions of a name that are weak, or that an archive offers, the link takes the
 //! first; and tables that code walks, such as those of constructors, are put together in the order
@@ -24,7 +23,7 @@ enum Matter {
     Walked,
 }
 
-/// Says which order counts, of an archive or merged object that both trees have, if any does.
+/// Says which order counts, of an archive that both trees have, if any does.
 pub(crate) fn compare(
     whole: &str,
     original: &[Member<'_>],

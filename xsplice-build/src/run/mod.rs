@@ -82,7 +82,6 @@ fn run_one(arguments: &Arguments) -> Result<Ran> {
     let trees = read::trees(arguments)?;
 
     let merged = merged::find(&trees.inputs, &trees.left_out);
-    let out_of_order = merged::out_of_order(&trees.inputs, &trees.left_out, &merged);
     inputs::release(trees.inputs.iter().chain(&trees.left_out));
     let mut comparison = read::compared(arguments, &trees.inputs, &merged)?;
     // What stands in the way of reading the base is told when it is needed.
@@ -116,7 +115,6 @@ fn run_one(arguments: &Arguments) -> Result<Ran> {
     let base = early.or(late);
     let plain_names = run.prove(base.as_ref(), &mut report);
     report.refusals.extend(trees.out_of_order.iter().cloned());
-    report.refusals.extend(out_of_order);
     let over = budget::exceeded(arguments, &report);
     report.refusals.extend(over);
     let image = run.find_patched_image(base.as_ref(), &trees.images_of_patched)?;
