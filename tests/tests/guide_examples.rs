@@ -98,9 +98,12 @@ fn no_document_has_a_place_that_was_never_filled() {
 #[test]
 fn every_patch_shown_is_one_that_is_applied_to_a_real_xen() {
     let folder = workspace().join("fixtures/xen/changes");
+    // A folder holds what only an older release has.
     let applied: Vec<String> = fs::read_dir(folder)
         .unwrap()
-        .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .map(|path| fs::read_to_string(path).unwrap())
         .collect();
     let shown = blocks("diff");
     assert_eq!(shown.len(), 3);

@@ -6,10 +6,9 @@ use std::collections::BTreeSet;
 
 use xsplice_abi::profile;
 use xsplice_diff::debug_info::line_table::SourceLine;
-use xsplice_diff::extract::Part;
 use xsplice_diff::extract::{
-    Extract, OriginalItem, OriginalRelocation, OriginalTarget, Place, Record, Relocation, Section,
-    SectionIndex, Symbol, SymbolIndex,
+    Extract, OriginalItem, OriginalRelocation, OriginalTarget, Part, Place, Record, Relocation,
+    Section, SectionIndex, Symbol, SymbolIndex,
 };
 use xsplice_diff::layouts::{
     ChangedKind, FieldChange, FieldDifference, Held, LayoutChange, Layouts, NotCompared, Reaching,

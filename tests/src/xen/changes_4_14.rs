@@ -50,8 +50,8 @@ fn otherwise(change: Change) -> Change {
             "+common/version.o:said_load (hook)",
             "+common/version.o:said_unload (hook)",
         ]),
-        // Functions have no sections of their own: the traps of three neighbours, which stand behind
-        // all code, are at other places.
+        // Functions have no sections of their own: the traps of three neighbours, which stand
+        // behind all code, are at other places.
         "vmx-code" => replaces(&[
             "arch/x86/hvm/vmx/vmx.o:vmx_get_guest_pat (target-differs)",
             "arch/x86/hvm/vmx/vmx.o:vmx_get_segment_register (bytes-differ, size-differs)",

@@ -1,5 +1,5 @@
-//! The releases of Xen that are proven, as data: where the source and the stock tool of each are, and
-//! how it is built.
+//! The releases of Xen that are proven, as data: where the source and the stock tool of each are,
+//! and how it is built.
 
 /// A release of Xen.
 #[derive(Debug)]
