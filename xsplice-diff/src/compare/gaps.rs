@@ -74,13 +74,12 @@ fn is_text(bytes: &[u8]) -> bool {
 
 /// Whether an item consists of fields that relocations fill, one behind the other.
 fn is_row(build: &Build<'_>, item: ItemId) -> bool {
+    let fields = &build.object.relocations[build.relocation_range(item)];
     let mut end = build.items.item(item).offset;
-    let mut fields = build.object.relocations[build.relocation_range(item)].iter();
-    let first = fields.len();
-    first > 0
-        && fields.all(|field| {
-            let is_next = field.offset == end;
-            end = field.offset + build.object.machine.field_bytes(field.kind);
-            is_next
-        })
+    let follows = fields.iter().all(|field| {
+        let is_next = field.offset == end;
+        end = field.offset + build.object.machine.field_bytes(field.kind);
+        is_next
+    });
+    follows && !fields.is_empty()
 }

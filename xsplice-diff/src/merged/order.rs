@@ -4,16 +4,15 @@
 //! the base may walk from one symbol to another is met in its order, and of weak definitions of one
 //! name the first counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use foldhash::HashMap;
 use object::elf;
-use xsplice_abi::profile::XSPLICE;
 
 use crate::merged::ObjectIndex;
 use crate::merged::tiles::{Parts, Placement};
 use crate::read::object::{ElfObject, SectionId, SymbolPlace};
-use crate::read::section_class::{SectionClass, classify_all, is_or_below};
+use crate::read::walked::walked;
 
 /// The order of one merged object's parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,12 +34,12 @@ impl Order {
         let index = |one: &Placement| parts.objects[one.tile.part].index;
         let mut order = Order::default();
         let mut numbers: HashMap<&str, usize> = HashMap::default();
-        let classes = classify_all(merged, &XSPLICE);
-        for ((id, section), class) in merged.sections().zip(classes) {
+        let walked: BTreeSet<SectionId> = walked(merged).into_iter().collect();
+        for (id, section) in merged.sections() {
             let number = numbers.entry(section.name).or_default();
             let which = *number;
             *number += 1;
-            if let Some(row) = rows.get(&id).filter(|_| may_be_walked(class, section.name)) {
+            if let Some(row) = rows.get(&id).filter(|_| walked.contains(&id)) {
                 let key = (section.name.to_owned(), which);
                 order.walked.insert(key, row.iter().map(index).collect());
             }
@@ -71,27 +70,5 @@ impl Order {
                 .filter_map(|(name, part)| Some((name.clone(), to(part)?)))
                 .collect(),
         }
-    }
-}
-
-/// Whether the order of what is in a section counts.
-///
-/// Shortcut S39: what is reached by references alone, and entries of tables that belong to code,
-/// are met one by one. A section of data with an unusual name counts as walked.
-fn may_be_walked(class: SectionClass, name: &str) -> bool {
-    const PLAIN: [&str; 3] = [".data", ".rodata", ".bss"];
-    match class {
-        SectionClass::Ignored(_)
-        | SectionClass::Code
-        | SectionClass::Init
-        | SectionClass::Content
-        | SectionClass::PerCpu
-        | SectionClass::Special(_)
-        | SectionClass::SpecialCode
-        | SectionClass::ThreadLocal => false,
-        SectionClass::Data | SectionClass::Rodata | SectionClass::Bss => {
-            !PLAIN.iter().any(|plain| is_or_below(name, plain))
-        }
-        SectionClass::LinkerSet | SectionClass::Hook | SectionClass::ForeignHook => true,
     }
 }

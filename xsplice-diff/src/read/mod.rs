@@ -20,3 +20,4 @@ pub(crate) mod special_sections;
 pub(crate) mod strings;
 pub(crate) mod unused_messages;
 mod uses;
+pub(crate) mod walked;

@@ -244,7 +244,7 @@ pub(crate) fn begins_with(name: &str, prefix: &str) -> bool {
 
 /// Whether a section is called `whole`, or `whole` followed by a dot and more: `.note.Xen` belongs
 /// to `.note`, and `.notebook` does not.
-pub(crate) fn is_or_below(name: &str, whole: &str) -> bool {
+fn is_or_below(name: &str, whole: &str) -> bool {
     begins_with(name, whole)
         && name
             .strip_prefix(whole)

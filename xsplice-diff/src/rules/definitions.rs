@@ -10,13 +10,11 @@ use std::collections::BTreeMap;
 use crate::compare::changes::Changes;
 use crate::compare::comparer::Comparer;
 use crate::read::items::{ItemId, ItemKind};
-use crate::read::object::{ElfObject, SectionId, Symbol, SymbolId, SymbolPlace};
-use crate::read::section_class::{
-    SectionClass, is_init, is_per_cpu, is_plain_code, is_usual, noise,
-};
+use crate::read::object::{ElfObject, Symbol, SymbolId, SymbolPlace};
+use crate::read::section_class::{SectionClass, is_init};
 use crate::read::side::Build;
 use crate::read::side::is_content;
-use crate::read::special_sections::{is_special_code, table_for};
+use crate::read::walked::walked;
 use crate::verdict::kinds::RefusalCode;
 use crate::verdict::place::Place;
 use crate::verdict::refusals::Verdicts;
@@ -123,28 +121,9 @@ pub(crate) fn shared_names<'data>(object: &ElfObject<'data>) -> SharedNames<'dat
             names.at_boot.push(symbol.name);
         }
     }
-    let sections = (0..).map(SectionId).zip(&object.sections);
-    let walked = sections.filter(|(id, _)| is_walked(object, *id));
-    names.walked = walked.map(|(_, section)| section.name).collect();
+    let walked = walked(object).into_iter();
+    names.walked = walked.map(|id| object.section(id).name).collect();
     names
-}
-
-/// Whether the order in which the linker puts sections of this name may count: it is loaded, and
-/// not one in which compilers put what is found by its name alone.
-fn is_walked(object: &ElfObject<'_>, id: SectionId) -> bool {
-    let section = object.section(id);
-    let is_plain = |name: &str| match section.is_executable() {
-        true => is_plain_code(section.name, name),
-        false => is_usual(section.name, name),
-    };
-    // What is merged is one of its contents. The tables of the profile are searched.
-    let is_placed = section.is_allocated() && section.size != 0 && !section.is_mergeable();
-    let is_known = table_for(section.name).is_some()
-        || is_special_code(section.name)
-        || noise(section).is_some()
-        || is_per_cpu(section.name);
-    let mut names = object.symbols.iter().map(|symbol| symbol.name);
-    is_placed && !is_known && !is_plain("") && !names.any(is_plain)
 }
 
 /// What the build defines for other objects, by name.
