@@ -42,6 +42,22 @@ fn the_old_function_lies_in_the_bases_text_from_its_first_byte_to_its_last() {
 }
 
 #[test]
+fn an_old_function_has_room_for_a_jump_behind_the_mark_of_its_entry() {
+    let of_size = |name: &'static str, bytes: u32| {
+        with_record(|record| {
+            record.old = Target::Undefined(name);
+            record.old_size = bytes;
+        })
+    };
+    // The second one starts with endbr64.
+    for (name, needed) in [("f0", 5), ("f3", 9)] {
+        taken(&of_size(name, needed));
+        let says = format!("has {} bytes and the jump needs {needed}", needed - 1);
+        refused(&of_size(name, needed - 1).write(), Errno::EINVAL, &says);
+    }
+}
+
+#[test]
 fn nops_fill_the_old_function_and_no_more_than_can_be_undone() {
     let nops = |count: usize, old: usize| {
         let mut maker = Maker::of(&LIVEPATCH, 1);

@@ -22,6 +22,7 @@ use crate::check::{self, CheckError, Facts, Fault, sections};
 use crate::load::place::{ACCESSES, Image};
 use crate::names::{Name, OutOfMemory};
 use crate::patch::record::{Record, Replacement, Word};
+use crate::patch::trampoline::WINDOW_BYTES;
 use crate::patch::{Patch, WordPatch};
 use crate::payload::directory::{Directory, Listing, Novelty, PayloadSymbol};
 use crate::payload::stack::Stack;
@@ -339,11 +340,32 @@ fn judge_records<'data, P: Platform>(
         if is_denied {
             return Err(Fault::RecordDenied.at(section, at));
         }
+        room(around.platform, record).map_err(|fault| fault.at(section, at))?;
         if let Some(id) = owner(record.old_address, record.old_bytes.into()) {
             note_use(uses, id).map_err(|fault| fault.at(section, at))?;
         }
     }
     Ok(())
+}
+
+/// Checks that a function which starts with the mark of its entry has room for a jump behind it.
+fn room(platform: &impl Platform, record: &Record<'_>) -> Result<(), Fault> {
+    let Replacement::Jump(_) = record.replacement else {
+        return Ok(());
+    };
+    let window = usize::try_from(record.old_bytes).unwrap_or(WINDOW_BYTES);
+    let mut code = [0; WINDOW_BYTES];
+    let code = &mut code[..window.min(WINDOW_BYTES)];
+    let address = record.old_address;
+    platform
+        .read(address, code)
+        .map_err(|_| Fault::RecordOld { address })?;
+    let needed = u8::try_from(platform.machine().size_needed(code)).unwrap_or(u8::MAX);
+    let bytes = record.old_bytes;
+    match bytes < needed.into() {
+        true => Err(Fault::RecordTooSmall { bytes, needed }),
+        false => Ok(()),
+    }
 }
 
 /// Checks that every word is readable data of the running image and is changed only once.

@@ -40,6 +40,14 @@ fn otherwise(change: Change) -> Change {
             effects: MINOR,
             ..change
         },
+        "bug-frame" => Change {
+            effects: WARNING,
+            ..change
+        },
+        "cold-part" => Change {
+            effects: COLD_PART,
+            ..change
+        },
         // All accesses to guests go through one function.
         "exception-table" => {
             replaces(&["arch/x86/usercopy.o:__copy_to_user_ll (bytes-differ, size-differs)"])
@@ -73,4 +81,19 @@ const MINOR: &[Effect] = &[Effect {
     command: "cat /sys/hypervisor/version/minor",
     unpatched: Sight::Prints("14"),
     patched: Sight::Prints("99"),
+}];
+
+// The file is shorter than the other release's.
+const WARNING: &[Effect] = &[Effect {
+    command: "probe 42 1 hex:2f00 2 0 0",
+    unpatched: Sight::ConsoleOmits("Xen WARN at"),
+    patched: Sight::ConsoleSays("Xen WARN at hypfs.c:62"),
+}];
+
+// As in the other release; the version of the interface is 0x12.
+const COLD_PART: &[Effect] = &[Effect {
+    command: "probe 36 hex:1500000012000000000000000000000\
+              0f90200000100000001",
+    unpatched: Sight::ConsoleOmits("xsplice:"),
+    patched: Sight::ConsoleSays("xsplice: the cold part saw 0x2f9"),
 }];

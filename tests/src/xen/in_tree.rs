@@ -12,7 +12,7 @@ use super::payload::Tools;
 use super::platform::Platform;
 use super::prophecy::{Prophecy, foretell};
 use super::release::Release;
-use super::scenario::{Placed, Scenario, Step, Text};
+use super::scenario::{Foretold, Placed, Scenario, Step, Text};
 
 const EXTRA: &str = "cat /sys/hypervisor/version/extra";
 const HELLO: &str = "xen_hello_world";
@@ -20,6 +20,10 @@ const BYE: &str = "xen_bye_world";
 const REPLACE: &str = "xen_replace_world";
 const NO_XEN_ID: &str = "xen_no_xen_buildid";
 const UNEXPECTED: &str = "xen_expectations_fail";
+/// Its apply hook fails.
+pub const NO_APPLY: &str = "xen_action_hooks_noapply";
+/// Its revert hook fails.
+pub const NO_REVERT: &str = "xen_action_hooks_norevert";
 
 fn extra(words: &str) -> Step {
     Step::new(format!("extra version {words:?}"), EXTRA).says(Text::Output(words.to_owned()))
@@ -108,21 +112,10 @@ pub fn scenarios(tools: &Tools, original: &Tree, platform: &Platform) -> Result<
         scenarios.push(no_operations(&suite)?);
     }
     let unseen = UNSEEN.map(|name| (name, release.extra));
-    for (name, words) in PLAIN.into_iter().chain(unseen) {
-        let prophecy = suite.foretell(&[], name)?;
-        scenarios.push(suite.scenario(
-            name.trim_start_matches("xen_"),
-            "applied, reverted, then as verify said",
-            &[name],
-            vec![
-                upload(name).foretold(&prophecy.upload()),
-                act("apply", name).foretold(&prophecy.apply()),
-                extra(words),
-                act("revert", name),
-                extra(release.extra),
-                act_again(name, &prophecy),
-            ],
-        ));
+    let mislinked = release.mislinked.iter();
+    let mislinked = mislinked.map(|name| (*name, "Hello World"));
+    for (name, words) in PLAIN.into_iter().chain(unseen).chain(mislinked) {
+        scenarios.push(plain(&suite, name, words)?);
     }
     let met = |file: &Path| {
         let mut placed = scenarios.iter().flat_map(|scenario| &scenario.payloads);
@@ -132,6 +125,30 @@ pub fn scenarios(tools: &Tools, original: &Tree, platform: &Platform) -> Result<
         ensure!(met(&file), "{}: no scenario loads it", file.display());
     }
     Ok(scenarios)
+}
+
+/// A payload by itself: what `verify` said of its upload ends it, or it is applied and reverted.
+fn plain(suite: &InTree<'_>, name: &str, words: &str) -> Result<Scenario> {
+    let prophecy = suite.foretell(&[], name)?;
+    let title = name.trim_start_matches("xen_");
+    let foretold = upload(name).foretold(&prophecy.upload());
+    if prophecy.upload() != Foretold::Takes {
+        let steps = vec![refused(foretold), gone(name)];
+        return Ok(suite.scenario(title, "upload refused, and verify said so", &[name], steps));
+    }
+    Ok(suite.scenario(
+        title,
+        "applied, reverted, then as verify said",
+        &[name],
+        vec![
+            foretold,
+            act("apply", name).foretold(&prophecy.apply()),
+            extra(words),
+            act("revert", name),
+            extra(suite.release.extra),
+            act_again(name, &prophecy),
+        ],
+    ))
 }
 
 fn hello(suite: &InTree<'_>) -> Result<Scenario> {
@@ -186,14 +203,20 @@ fn refusals(suite: &InTree<'_>) -> Result<Vec<Scenario>> {
         ),
         suite.scenario(
             "expectations fail",
-            "apply refused, and verify said so",
+            "refused, and verify said so",
             &[UNEXPECTED],
-            vec![
-                upload(UNEXPECTED).foretold(&unexpected.upload()),
-                refused(act("apply", UNEXPECTED)).foretold(&unexpected.apply()),
-                listed(UNEXPECTED, "CHECKED"),
-                extra(suite.release.extra),
-            ],
+            match unexpected.upload() {
+                Foretold::Takes => vec![
+                    upload(UNEXPECTED).foretold(&Foretold::Takes),
+                    refused(act("apply", UNEXPECTED)).foretold(&unexpected.apply()),
+                    listed(UNEXPECTED, "CHECKED"),
+                    extra(suite.release.extra),
+                ],
+                refusal => vec![
+                    refused(upload(UNEXPECTED)).foretold(&refusal),
+                    gone(UNEXPECTED),
+                ],
+            },
         ),
     ])
 }
@@ -227,9 +250,7 @@ fn hooks(suite: &InTree<'_>) -> Result<Vec<Scenario>> {
     };
     let (prepost, prepost_taken) = loaded("xen_prepost_hooks")?;
     let (fails, _) = loaded("xen_prepost_hooks_fail")?;
-    let (no_apply, _) = loaded("xen_action_hooks_noapply")?;
-    let (no_revert, no_revert_taken) = loaded("xen_action_hooks_norevert")?;
-    Ok(vec![
+    let mut scenarios = vec![
         suite.scenario(
             "prepost hooks",
             "first revert vetoed",
@@ -254,29 +275,36 @@ fn hooks(suite: &InTree<'_>) -> Result<Vec<Scenario>> {
                 extra(suite.release.extra),
             ],
         ),
-        suite.scenario(
+    ];
+    if !suite.release.mislinked.contains(&NO_APPLY) {
+        let (taken, _) = loaded(NO_APPLY)?;
+        scenarios.push(suite.scenario(
             "action hooks, apply fails",
             "apply refused by its hook",
-            &["xen_action_hooks_noapply"],
+            &[NO_APPLY],
             vec![
-                no_apply,
-                refused(act("apply", "xen_action_hooks_noapply")),
+                taken,
+                refused(act("apply", NO_APPLY)),
                 extra(suite.release.extra),
             ],
-        ),
-        suite.scenario(
+        ));
+    }
+    if !suite.release.mislinked.contains(&NO_REVERT) {
+        let (taken, prophecy) = loaded(NO_REVERT)?;
+        scenarios.push(suite.scenario(
             "action hooks, revert fails",
             "revert fails, the hook behind it reverts",
-            &["xen_action_hooks_norevert"],
+            &[NO_REVERT],
             vec![
-                no_revert,
-                act("apply", "xen_action_hooks_norevert").foretold(&no_revert_taken.apply()),
+                taken,
+                act("apply", NO_REVERT).foretold(&prophecy.apply()),
                 extra("Hello World"),
-                act("revert", "xen_action_hooks_norevert").exits(FAILED),
+                act("revert", NO_REVERT).exits(FAILED),
                 extra(suite.release.extra),
             ],
-        ),
-    ])
+        ));
+    }
+    Ok(scenarios)
 }
 
 /// The scenario that ends with the hypervisor's death. Its last step is

@@ -128,6 +128,7 @@ static X86_64_WITH_4_14: LazyLock<Platform> = LazyLock::new(|| Platform {
     left_out: changes_4_14::LEFT_OUT,
     configurations: &[],
     edits: None,
+    dies_of_nop: false,
     ..X86_64
 });
 

@@ -1,6 +1,8 @@
 //! The releases of Xen that are proven, as data: where the source and the stock tool of each are,
 //! and how it is built.
 
+use super::in_tree::{NO_APPLY, NO_REVERT};
+
 /// A release of Xen.
 #[derive(Debug)]
 pub struct Release {
@@ -23,6 +25,9 @@ pub struct Release {
     /// The Debian release whose compiler builds it, in a root folder made from the archive; `None`
     /// for the system's own.
     pub compiler: Option<&'static str>,
+    /// In-tree payloads that its makefile links from the objects of `xen_action_hooks_marker`, so
+    /// that they do what that one does.
+    pub mislinked: &'static [&'static str],
     /// The version as dom0 reads it: the number behind the point, and what follows.
     pub minor: &'static str,
     /// See `minor`.
@@ -80,6 +85,7 @@ pub static XEN_4_17: Release = Release {
     objects: Objects::Beside,
     make: &[],
     compiler: None,
+    mislinked: &[],
     minor: "17",
     extra: ".5",
 };
@@ -108,6 +114,7 @@ pub static XEN_4_14: Release = Release {
     // equal size, which after some changes they are not.
     make: &["efi-y="],
     compiler: Some("bullseye"),
+    mislinked: &[NO_APPLY, NO_REVERT],
     minor: "14",
     extra: ".6",
 };

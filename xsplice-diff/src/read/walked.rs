@@ -1,9 +1,9 @@
 //! Which sections of an object the base may walk, so that the order in which a link puts them
 //! counts.
 //!
-//! Code, variables and constants in the usual sections are reached by references, one by one, and so
-//! are the entries of tables that belong to code. Any other section that is loaded may be a table
-//! that the base walks from one end to the other, or code that it copies as a whole.
+//! Code, variables and constants in the usual sections are reached by references, one by one, and
+//! so are the entries of tables that belong to code. Any other section that is loaded may be a
+//! table that the base walks from one end to the other, or code that it copies as a whole.
 
 use std::collections::BTreeSet;
 
