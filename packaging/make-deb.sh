@@ -77,7 +77,7 @@ Installed-Size: $(du -sk --apparent-size "$root/usr" | cut -f1)
 Description: make hot patches for hypervisors and kernels
  xsplice takes two builds of a hypervisor or kernel, the one that runs and the
  one with the fix, and writes a payload with the functions that changed: for
- Xen 4.17 to today, and for its own runtime. Each function has a reason that can
+ Xen 4.14 to today, and for its own runtime. Each function has a reason that can
  be followed, and the build is proven against the image that runs.
 CONTROL
 find "$root" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +

@@ -176,7 +176,7 @@ pub const XSPLICE_V1: Profile = Profile {
     },
 };
 
-/// Xen 4.17 to today.
+/// Xen 4.14 to today.
 pub const LIVEPATCH: Profile = Profile {
     name: "livepatch",
     prefix: ".livepatch.",

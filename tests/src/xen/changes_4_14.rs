@@ -83,7 +83,7 @@ const MINOR: &[Effect] = &[Effect {
     patched: Sight::Prints("99"),
 }];
 
-// The file is shorter than the other release's.
+// It warns at another line, and names the file alone.
 const WARNING: &[Effect] = &[Effect {
     command: "probe 42 1 hex:2f00 2 0 0",
     unpatched: Sight::ConsoleOmits("Xen WARN at"),

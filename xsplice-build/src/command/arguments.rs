@@ -143,7 +143,7 @@ pub struct Arguments {
     /// Which loader the payload is for
     ///
     /// xsplice: the bundled runtime. xsplice-v1: the design as merged into Xen in 2016. livepatch:
-    /// Xen 4.17 to today.
+    /// Xen 4.14 to today.
     #[arg(long, default_value = profile::XSPLICE.name, value_parser = abi())]
     #[arg(help_heading = PAYLOAD)]
     pub abi: Abi,

@@ -48,7 +48,7 @@ struct Arguments {
     /// Which loader the payload is for that the extract goes into
     ///
     /// xsplice: the bundled runtime. xsplice-v1: the design as merged into Xen in 2016. livepatch:
-    /// Xen 4.17 to today.
+    /// Xen 4.14 to today.
     #[arg(long, value_name = "ABI", default_value = profile::XSPLICE.name, value_parser = abi())]
     abi: Abi,
     /// Accept what would be refused: WHAT:NAME, such as `data:limit`, or `line-numbers`

@@ -37,7 +37,7 @@ pub struct EntrySizes {
 }
 
 impl EntrySizes {
-    /// Those of the entries that this folder lays out: of Xen 4.17 to today, on a machine.
+    /// Those of the entries that this folder lays out: of Xen 4.14 to today, on a machine.
     #[must_use]
     pub const fn of(machine: &Machine) -> EntrySizes {
         let form = machine.entry_form;
