@@ -28,9 +28,24 @@ const STARTED: Members = [
     "int b; __attribute__((constructor)) static void start(void) { b = 2; }",
     "int other(int x) { return x * 7; }",
 ];
+/// Each has variables of its own; the first two have tables by which they jump.
 const APART: Members = [
-    "static int own; int a(int x) { return own += x * 3; }",
-    "static int own; int b(int x) { return own += x * 5; }",
+    "static int own; int a(int x) { return own += x * 3; }
+     int switched_a(int x, int y) {
+         switch (x) {
+         case 0: return y * 7; case 1: return y ^ 9; case 2: return y / 5;
+         case 3: return y + 11; case 4: return y << 3; case 5: return y % 13;
+         }
+         return 0;
+     }",
+    "static int own; int b(int x) { return own += x * 5; }
+     int switched_b(int x, int y) {
+         switch (x) {
+         case 0: return y / 9; case 1: return y + 9; case 2: return y * 5;
+         case 3: return y % 11; case 4: return y >> 3; case 5: return y ^ 13;
+         }
+         return 0;
+     }",
     "const int table[2] = {1, 2}; const char *text(void) { return \"text\"; }",
 ];
 

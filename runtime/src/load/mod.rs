@@ -22,7 +22,7 @@ use crate::check::{self, CheckError, Facts, Fault, sections};
 use crate::load::place::{ACCESSES, Image};
 use crate::names::{Name, OutOfMemory};
 use crate::patch::record::{Record, Replacement, Word};
-use crate::patch::trampoline::WINDOW_BYTES;
+use crate::patch::trampoline::{WINDOW_BYTES, room, window_bytes};
 use crate::patch::{Patch, WordPatch};
 use crate::payload::directory::{Directory, Listing, Novelty, PayloadSymbol};
 use crate::payload::stack::Stack;
@@ -340,7 +340,7 @@ fn judge_records<'data, P: Platform>(
         if is_denied {
             return Err(Fault::RecordDenied.at(section, at));
         }
-        room(around.platform, record).map_err(|fault| fault.at(section, at))?;
+        judge_room(around.platform, record).map_err(|fault| fault.at(section, at))?;
         if let Some(id) = owner(record.old_address, record.old_bytes.into()) {
             note_use(uses, id).map_err(|fault| fault.at(section, at))?;
         }
@@ -348,24 +348,18 @@ fn judge_records<'data, P: Platform>(
     Ok(())
 }
 
-/// Checks that a function which starts with the mark of its entry has room for a jump behind it.
-fn room(platform: &impl Platform, record: &Record<'_>) -> Result<(), Fault> {
+/// Checks that the code that a record replaces has room for its jump.
+fn judge_room(platform: &impl Platform, record: &Record<'_>) -> Result<(), Fault> {
     let Replacement::Jump(_) = record.replacement else {
         return Ok(());
     };
-    let window = usize::try_from(record.old_bytes).unwrap_or(WINDOW_BYTES);
-    let mut code = [0; WINDOW_BYTES];
-    let code = &mut code[..window.min(WINDOW_BYTES)];
+    let mut window = [0; WINDOW_BYTES];
+    let code = &mut window[..window_bytes(record.old_bytes)];
     let address = record.old_address;
     platform
         .read(address, code)
         .map_err(|_| Fault::RecordOld { address })?;
-    let needed = u8::try_from(platform.machine().size_needed(code)).unwrap_or(u8::MAX);
-    let bytes = record.old_bytes;
-    match bytes < needed.into() {
-        true => Err(Fault::RecordTooSmall { bytes, needed }),
-        false => Ok(()),
-    }
+    room(platform.machine(), record.old_bytes, code)
 }
 
 /// Checks that every word is readable data of the running image and is changed only once.

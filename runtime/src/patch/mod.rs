@@ -16,7 +16,7 @@ use crate::names::Name;
 use crate::patch::open_text::OpenText;
 use crate::patch::overlay::Overlay;
 use crate::patch::record::{Expectation, Record, Replacement, Word};
-use crate::patch::trampoline::{Trampoline, WINDOW_BYTES};
+use crate::patch::trampoline::{Trampoline, WINDOW_BYTES, window_bytes};
 use crate::platform::Platform;
 
 /// Whether a patch is in the running image.
@@ -111,11 +111,6 @@ impl Patch {
         Some(now)
     }
 
-    /// Largest window that the function's size allows.
-    fn largest_window(&self) -> usize {
-        usize::try_from(self.old_bytes).map_or(WINDOW_BYTES, |bytes| bytes.min(WINDOW_BYTES))
-    }
-
     /// Prepares to apply: reads the old function as it will be once the payloads in `overlay` are
     /// reverted, compares it with the expectation, and encodes the jump.
     ///
@@ -124,7 +119,7 @@ impl Patch {
     pub fn prepare(&mut self, platform: &impl Platform, overlay: &Overlay) -> Result<(), Fault> {
         let address = self.old_address;
         let machine = platform.machine();
-        let window = self.largest_window();
+        let window = window_bytes(self.old_bytes);
         let seen = self
             .read_window(platform, window)
             .ok_or(Fault::RecordOld { address })?;
@@ -170,7 +165,7 @@ impl Patch {
         depth: usize,
     ) -> Result<(), Fault> {
         let address = self.old_address;
-        let window = self.largest_window();
+        let window = window_bytes(self.old_bytes);
         self.seen = self
             .read_window(platform, window)
             .ok_or(Fault::RecordOld { address })?;

@@ -40,11 +40,7 @@ impl Trampoline {
         };
         match replacement {
             Replacement::Jump(new) => {
-                let needed = small(machine.size_needed(code));
-                if old_bytes < needed.into() {
-                    let bytes = old_bytes;
-                    return Err(Fault::RecordTooSmall { bytes, needed });
-                }
+                room(machine, old_bytes, code)?;
                 let from = old_address.wrapping_add(trampoline.offset.into());
                 let jump = machine.jump.encode(from, new);
                 let jump = jump.ok_or(Fault::RecordOutOfReach)?;
@@ -76,6 +72,26 @@ impl Trampoline {
             .get(..usize::from(self.length))
             .unwrap_or_default()
     }
+}
+
+/// How many bytes of an old function of `old_bytes` bytes a record looks at or writes at most.
+#[must_use]
+pub(crate) fn window_bytes(old_bytes: u32) -> usize {
+    usize::try_from(old_bytes).map_or(WINDOW_BYTES, |bytes| bytes.min(WINDOW_BYTES))
+}
+
+/// Checks that a function of `old_bytes` bytes which starts with `code` has room for a jump, also
+/// behind the mark of its entry.
+///
+/// # Errors
+/// It is too small.
+pub(crate) fn room(machine: &Machine, old_bytes: u32, code: &[u8]) -> Result<(), Fault> {
+    let needed = small(machine.size_needed(code));
+    if old_bytes < needed.into() {
+        let bytes = old_bytes;
+        return Err(Fault::RecordTooSmall { bytes, needed });
+    }
+    Ok(())
 }
 
 fn small(value: usize) -> u8 {

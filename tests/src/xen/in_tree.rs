@@ -12,14 +12,17 @@ use super::payload::Tools;
 use super::platform::Platform;
 use super::prophecy::{Prophecy, foretell};
 use super::release::Release;
-use super::scenario::{Foretold, Placed, Scenario, Step, Text};
+use super::scenario::{Placed, Scenario, Step, Text};
 
 const EXTRA: &str = "cat /sys/hypervisor/version/extra";
 const HELLO: &str = "xen_hello_world";
 const BYE: &str = "xen_bye_world";
 const REPLACE: &str = "xen_replace_world";
 const NO_XEN_ID: &str = "xen_no_xen_buildid";
-const UNEXPECTED: &str = "xen_expectations_fail";
+/// It expects what its function holds.
+pub const EXPECTING: &str = "xen_expectations";
+/// It expects something else.
+pub const UNEXPECTED: &str = "xen_expectations_fail";
 /// Its apply hook fails.
 pub const NO_APPLY: &str = "xen_action_hooks_noapply";
 /// Its revert hook fails.
@@ -35,7 +38,7 @@ fn refused(step: Step) -> Step {
 
 /// Payloads that apply, change the extra version to the words given, and revert.
 const PLAIN: [(&str, &str); 2] = [
-    ("xen_expectations", "Hello World"),
+    (EXPECTING, "Hello World"),
     ("xen_action_hooks_marker", "Hello World"),
 ];
 
@@ -115,7 +118,10 @@ pub fn scenarios(tools: &Tools, original: &Tree, platform: &Platform) -> Result<
     let mislinked = release.mislinked.iter();
     let mislinked = mislinked.map(|name| (*name, "Hello World"));
     for (name, words) in PLAIN.into_iter().chain(unseen).chain(mislinked) {
-        scenarios.push(plain(&suite, name, words)?);
+        scenarios.push(match release.refused.contains(&name) {
+            true => not_taken(&suite, name)?,
+            false => plain(&suite, name, words)?,
+        });
     }
     let met = |file: &Path| {
         let mut placed = scenarios.iter().flat_map(|scenario| &scenario.payloads);
@@ -127,26 +133,34 @@ pub fn scenarios(tools: &Tools, original: &Tree, platform: &Platform) -> Result<
     Ok(scenarios)
 }
 
-/// A payload by itself: what `verify` said of its upload ends it, or it is applied and reverted.
+/// A payload by itself, applied and reverted.
 fn plain(suite: &InTree<'_>, name: &str, words: &str) -> Result<Scenario> {
     let prophecy = suite.foretell(&[], name)?;
-    let title = name.trim_start_matches("xen_");
-    let foretold = upload(name).foretold(&prophecy.upload());
-    if prophecy.upload() != Foretold::Takes {
-        let steps = vec![refused(foretold), gone(name)];
-        return Ok(suite.scenario(title, "upload refused, and verify said so", &[name], steps));
-    }
     Ok(suite.scenario(
-        title,
+        name.trim_start_matches("xen_"),
         "applied, reverted, then as verify said",
         &[name],
         vec![
-            foretold,
+            upload(name).foretold(&prophecy.upload()),
             act("apply", name).foretold(&prophecy.apply()),
             extra(words),
             act("revert", name),
             extra(suite.release.extra),
             act_again(name, &prophecy),
+        ],
+    ))
+}
+
+/// A payload that ends with its upload.
+fn not_taken(suite: &InTree<'_>, name: &str) -> Result<Scenario> {
+    let prophecy = suite.foretell(&[], name)?;
+    Ok(suite.scenario(
+        name.trim_start_matches("xen_"),
+        "upload refused, and verify said so",
+        &[name],
+        vec![
+            refused(upload(name)).foretold(&prophecy.upload()),
+            gone(name),
         ],
     ))
 }
@@ -179,7 +193,6 @@ fn hello(suite: &InTree<'_>) -> Result<Scenario> {
 
 fn refusals(suite: &InTree<'_>) -> Result<Vec<Scenario>> {
     let early = suite.foretell(&[], BYE)?;
-    let foreign = suite.foretell(&[], NO_XEN_ID)?;
     let unexpected = suite.foretell(&[], UNEXPECTED)?;
     Ok(vec![
         suite.scenario(
@@ -192,32 +205,21 @@ fn refusals(suite: &InTree<'_>) -> Result<Vec<Scenario>> {
                 extra(suite.release.extra),
             ],
         ),
-        suite.scenario(
-            "no xen_depends",
-            "upload refused, and verify said so",
-            &[NO_XEN_ID],
-            vec![
-                refused(upload(NO_XEN_ID)).foretold(&foreign.upload()),
-                gone(NO_XEN_ID),
-            ],
-        ),
-        suite.scenario(
-            "expectations fail",
-            "refused, and verify said so",
-            &[UNEXPECTED],
-            match unexpected.upload() {
-                Foretold::Takes => vec![
-                    upload(UNEXPECTED).foretold(&Foretold::Takes),
+        not_taken(suite, NO_XEN_ID)?,
+        match suite.release.refused.contains(&UNEXPECTED) {
+            true => not_taken(suite, UNEXPECTED)?,
+            false => suite.scenario(
+                "expectations fail",
+                "apply refused, and verify said so",
+                &[UNEXPECTED],
+                vec![
+                    upload(UNEXPECTED).foretold(&unexpected.upload()),
                     refused(act("apply", UNEXPECTED)).foretold(&unexpected.apply()),
                     listed(UNEXPECTED, "CHECKED"),
                     extra(suite.release.extra),
                 ],
-                refusal => vec![
-                    refused(upload(UNEXPECTED)).foretold(&refusal),
-                    gone(UNEXPECTED),
-                ],
-            },
-        ),
+            ),
+        },
     ])
 }
 

@@ -1,7 +1,7 @@
 //! The releases of Xen that are proven, as data: where the source and the stock tool of each are,
 //! and how it is built.
 
-use super::in_tree::{NO_APPLY, NO_REVERT};
+use super::in_tree::{EXPECTING, NO_APPLY, NO_REVERT, UNEXPECTED};
 
 /// A release of Xen.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub struct Release {
     /// In-tree payloads that its makefile links from the objects of `xen_action_hooks_marker`, so
     /// that they do what that one does.
     pub mislinked: &'static [&'static str],
+    /// In-tree payloads that it refuses at upload.
+    pub refused: &'static [&'static str],
     /// The version as dom0 reads it: the number behind the point, and what follows.
     pub minor: &'static str,
     /// See `minor`.
@@ -86,6 +88,7 @@ pub static XEN_4_17: Release = Release {
     make: &[],
     compiler: None,
     mislinked: &[],
+    refused: &[],
     minor: "17",
     extra: ".5",
 };
@@ -115,6 +118,8 @@ pub static XEN_4_14: Release = Release {
     make: &["efi-y="],
     compiler: Some("bullseye"),
     mislinked: &[NO_APPLY, NO_REVERT],
+    // Their function is said to have 8 bytes, and a jump behind its endbr64 needs 9.
+    refused: &[EXPECTING, UNEXPECTED],
     minor: "14",
     extra: ".6",
 };

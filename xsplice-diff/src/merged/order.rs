@@ -4,7 +4,7 @@
 //! the base may walk from one symbol to another is met in its order, and of weak definitions of one
 //! name the first counts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use foldhash::HashMap;
 use object::elf;
@@ -34,7 +34,7 @@ impl Order {
         let index = |one: &Placement| parts.objects[one.tile.part].index;
         let mut order = Order::default();
         let mut numbers: HashMap<&str, usize> = HashMap::default();
-        let walked: BTreeSet<SectionId> = walked(merged).into_iter().collect();
+        let walked = walked(merged);
         for (id, section) in merged.sections() {
             let number = numbers.entry(section.name).or_default();
             let which = *number;

@@ -379,6 +379,15 @@ pub(crate) fn holds_constants(section: &str) -> bool {
     CONSTANTS.iter().any(|one| is_or_below(section, one))
 }
 
+/// Whether a section of this name is one that a compiler makes for a descriptor of a sanitizer:
+/// `.data..Lubsan_data1`, `.data.rel.local..L__unnamed_2`.
+#[must_use]
+pub(crate) fn is_descriptor_name(section: &str) -> bool {
+    const NAMES: [&str; 3] = ["ubsan_data", "ubsan_type", "__unnamed_"];
+    let local = section.rsplit_once("..L");
+    local.is_some_and(|(_, name)| NAMES.iter().any(|known| name.starts_with(known)))
+}
+
 /// The purpose of a loaded section that does not affect what runs. Such sections are read-only: a
 /// writable one holds variables, whatever its name.
 ///

@@ -14,7 +14,9 @@ use crate::read::names;
 use crate::read::object::{ElfObject, Relocation, SectionId, Symbol, SymbolPlace};
 use crate::read::relocation::{Target, resolve};
 use crate::read::resolved_fields::{self, ResolvedField};
-use crate::read::section_class::{SectionClass, holds_constants, is_plain_code, is_usual};
+use crate::read::section_class::{
+    SectionClass, holds_constants, is_descriptor_name, is_plain_code, is_usual,
+};
 use crate::read::unused_messages;
 use crate::read::uses::Uses;
 
@@ -371,15 +373,13 @@ pub(crate) const LOCATION: Range<usize> = 8..16;
 /// it prints.
 #[must_use]
 pub(crate) fn is_descriptor(build: &Build<'_>, item: ItemId) -> bool {
-    const NAMES: [&str; 3] = ["ubsan_data", "ubsan_type", "__unnamed_"];
     let is_data = matches!(
         build.items.class(item),
         SectionClass::Data | SectionClass::Rodata
     );
-    let local = build.section_name(item).rsplit_once("..L");
     is_data
         && build.items.item(item).kind == ItemKind::Gap
-        && local.is_some_and(|(_, name)| NAMES.iter().any(|known| name.starts_with(known)))
+        && is_descriptor_name(build.section_name(item))
 }
 
 /// Whether a descriptor has line and column: it begins with the address of the file's name. What

@@ -121,8 +121,8 @@ pub(crate) fn shared_names<'data>(object: &ElfObject<'data>) -> SharedNames<'dat
             names.at_boot.push(symbol.name);
         }
     }
-    let walked = walked(object).into_iter();
-    names.walked = walked.map(|id| object.section(id).name).collect();
+    let walked = walked(object);
+    names.walked = walked.iter().map(|id| object.section(*id).name).collect();
     names
 }
 

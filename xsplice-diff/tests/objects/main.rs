@@ -25,4 +25,5 @@ mod special;
 mod static_locals;
 mod targets;
 mod traps;
+mod walked;
 mod weak_names;
